@@ -1,0 +1,28 @@
+//! Identifiers, units and addresses of the domain: parse, display, nothing else.
+//!
+//! Every value that crosses a boundary of the network becomes one of these types once, at the edge, and is
+//! valid from then on. A type here knows its own textual form (`FromStr` and `Display` round-trip, and serde
+//! uses the same text) and its own arithmetic; it knows nothing of JSON schemas, databases, chains or SSH.
+//! Rejected: plain `String` ids (a node id and a hotkey then compile in each other's place) and floats for
+//! amounts (they may not enter anything hashed, signed, paid or scored).
+
+mod account;
+mod argv;
+mod chain;
+mod digest;
+mod gpu;
+mod node;
+mod session;
+mod ssh_key;
+mod text;
+mod units;
+
+pub use account::{Coldkey, Hotkey, Ss58Error};
+pub use argv::{Argv, ArgvError};
+pub use chain::{BlockHash, BlockNumber, NetUid, Rao, Uid, Weight};
+pub use digest::{Digest, DigestError};
+pub use gpu::{Category, GpuUuid, GpuUuidError};
+pub use node::{Host, NodeAddress, NodeAddressError, NodeId, NodeIdError, Username};
+pub use session::{FencingToken, RequestNonce, SessionId, SessionToken, SessionValueError};
+pub use ssh_key::{HostKey, SshKeyError, SshPublicKey};
+pub use units::{BasisPoints, Bytes, Millis, Ppm, Timestamp, UnitError, UsdMicros};

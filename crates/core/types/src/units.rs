@@ -1,0 +1,256 @@
+//! Time, money, sizes and shares, all integers (RULES R20).
+
+use std::fmt;
+use std::ops::{Add, Sub};
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::text::number_id;
+
+/// A text or value outside the range of a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnitError {
+    /// Not a plain decimal number of US dollars with at most six digits after the point.
+    #[error("not a dollar amount with at most six decimals")]
+    Dollars,
+    /// More than the type can hold.
+    #[error("amount out of range")]
+    Range,
+    /// A share above the whole.
+    #[error("share above 100 percent")]
+    Share,
+}
+
+/// A moment, in milliseconds since 1970-01-01 UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    /// The moment `seconds` after the epoch; saturates at the ends of time.
+    pub const fn from_secs(seconds: i64) -> Self {
+        Self(seconds.saturating_mul(1000))
+    }
+
+    /// Whole seconds since the epoch, rounded down.
+    pub const fn as_secs(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+
+    /// Time passed since `earlier`; zero if `earlier` is later than `self`.
+    pub fn since(self, earlier: Self) -> Millis {
+        Millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// Distance between two moments, whichever comes first.
+    pub const fn abs_diff(self, other: Self) -> Millis {
+        Millis(self.0.abs_diff(other.0))
+    }
+}
+
+impl Add<Millis> for Timestamp {
+    type Output = Self;
+
+    fn add(self, span: Millis) -> Self {
+        Self(self.0.saturating_add_unsigned(span.0))
+    }
+}
+
+impl Sub<Millis> for Timestamp {
+    type Output = Self;
+
+    fn sub(self, span: Millis) -> Self {
+        Self(self.0.saturating_sub_unsigned(span.0))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A span of time in milliseconds.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(transparent)]
+pub struct Millis(pub u64);
+
+impl Millis {
+    /// A span of whole seconds; saturates.
+    pub const fn from_secs(seconds: u64) -> Self {
+        Self(seconds.saturating_mul(1000))
+    }
+
+    /// The same span for APIs of the standard library.
+    pub const fn as_duration(self) -> Duration {
+        Duration::from_millis(self.0)
+    }
+
+    /// Longest span not above either.
+    pub fn min(self, other: Self) -> Self {
+        Self(self.0.min(other.0))
+    }
+
+    /// `self` minus `other`, at least zero.
+    pub const fn saturating_sub(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+}
+
+impl From<Duration> for Millis {
+    /// Rounds down to whole milliseconds; spans beyond 584 million years saturate.
+    fn from(span: Duration) -> Self {
+        Self(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ms", self.0)
+    }
+}
+
+number_id! {
+    /// A size in bytes.
+    Bytes(u64)
+}
+
+number_id! {
+    /// An amount of US dollars in millionths.
+    UsdMicros(u64)
+}
+
+impl UsdMicros {
+    /// Parses a decimal amount such as `2.50` exactly; no sign, no exponent, at most six decimals.
+    pub fn parse_dollars(text: &str) -> Result<Self, UnitError> {
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+        let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        if !digits(whole) || !digits(fraction) || fraction.len() > 6 {
+            return Err(UnitError::Dollars);
+        }
+        let whole: u64 = whole.parse().map_err(|_| UnitError::Range)?;
+        let micros: u64 = format!("{fraction:0<6}").parse().map_err(|_| UnitError::Range)?;
+        whole.checked_mul(1_000_000).and_then(|w| w.checked_add(micros)).map(Self).ok_or(UnitError::Range)
+    }
+
+    /// Whole cents, rounded half up, as the seed's `hourly_rate_cents` wants them (RULES R20).
+    pub const fn to_cents_half_up(self) -> u64 {
+        self.0 / 10_000 + (self.0 % 10_000 >= 5_000) as u64
+    }
+}
+
+/// A share in hundredths of a percent, 0..=10,000.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(transparent)]
+pub struct BasisPoints(u16);
+
+impl BasisPoints {
+    /// None of it.
+    pub const ZERO: Self = Self(0);
+    /// All of it.
+    pub const ONE: Self = Self(10_000);
+
+    /// A share of at most the whole.
+    pub const fn new(value: u16) -> Result<Self, UnitError> {
+        if value > Self::ONE.0 { Err(UnitError::Share) } else { Ok(Self(value)) }
+    }
+
+    /// The number, 0..=10,000.
+    pub const fn value(self) -> u16 {
+        self.0
+    }
+}
+
+/// A share in millionths, 0..=1,000,000.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(transparent)]
+pub struct Ppm(u32);
+
+impl Ppm {
+    /// None of it.
+    pub const ZERO: Self = Self(0);
+    /// All of it.
+    pub const ONE: Self = Self(1_000_000);
+
+    /// A share of at most the whole.
+    pub const fn new(value: u32) -> Result<Self, UnitError> {
+        if value > Self::ONE.0 { Err(UnitError::Share) } else { Ok(Self(value)) }
+    }
+
+    /// The number, 0..=1,000,000.
+    pub const fn value(self) -> u32 {
+        self.0
+    }
+}
+
+macro_rules! share_deserialize {
+    ($name:ident, $inner:ty) => {
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Self::new(<$inner>::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = UnitError;
+
+            fn from_str(text: &str) -> Result<Self, UnitError> {
+                Self::new(text.parse().map_err(|_| UnitError::Range)?)
+            }
+        }
+    };
+}
+
+share_deserialize!(BasisPoints, u16);
+share_deserialize!(Ppm, u32);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn dollars_are_exact() {
+        assert_eq!(UsdMicros::parse_dollars("2.50"), Ok(UsdMicros(2_500_000)));
+        assert_eq!(UsdMicros::parse_dollars("0.000001"), Ok(UsdMicros(1)));
+        assert_eq!(UsdMicros::parse_dollars("3"), Ok(UsdMicros(3_000_000)));
+        for bad in ["", ".", "1.", ".5", "-1", "+1", "1e3", "1.0000001", "NaN", "1,5", "١"] {
+            assert_eq!(UsdMicros::parse_dollars(bad), Err(UnitError::Dollars), "{bad}");
+        }
+        assert_eq!(UsdMicros::parse_dollars("99999999999999999999"), Err(UnitError::Range));
+    }
+
+    #[test]
+    fn cents_round_half_up() {
+        assert_eq!(UsdMicros(2_504_999).to_cents_half_up(), 250);
+        assert_eq!(UsdMicros(2_505_000).to_cents_half_up(), 251);
+    }
+
+    #[test]
+    fn shares_above_the_whole_do_not_exist() {
+        assert_eq!(BasisPoints::new(10_001), Err(UnitError::Share));
+        assert_eq!("1000001".parse::<Ppm>(), Err(UnitError::Share));
+    }
+
+    proptest! {
+        #[test]
+        fn seconds_round_down(ms: i64) {
+            let t = Timestamp(ms);
+            prop_assert!(t.as_secs().checked_mul(1000).is_none_or(|s| s <= ms && ms - s < 1000));
+        }
+
+        #[test]
+        fn since_and_add_agree(start in -1_000_000_000_000i64..10_000_000_000_000, span in 0u64..10_000_000_000) {
+            let start = Timestamp(start);
+            prop_assert_eq!((start + Millis(span)).since(start), Millis(span));
+        }
+    }
+}

@@ -1,0 +1,218 @@
+use std::net::SocketAddr;
+
+use async_trait::async_trait;
+use basilica_types::{BlockHash, BlockNumber, Coldkey, Digest, Hotkey, NetUid, Rao, Uid, Weight};
+
+use crate::{BoxError, FailureClass};
+
+/// Which chain this is. Read once per connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChainIdentity {
+    /// Hash of block 0.
+    pub genesis: BlockHash,
+    /// Runtime name, such as `node-subtensor`.
+    pub spec_name: String,
+    /// Runtime version; for logs only, features are read from metadata (decision D2).
+    pub spec_version: u32,
+    /// The chain carries the development chain's marker constant (RULES R18).
+    pub development: bool,
+}
+
+/// Where a neuron listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Axon {
+    /// Address and port as served on chain.
+    pub address: SocketAddr,
+}
+
+/// One participant of the subnet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Neuron {
+    /// Slot in the subnet.
+    pub uid: Uid,
+    /// Identity.
+    pub hotkey: Hotkey,
+    /// Its owner.
+    pub coldkey: Coldkey,
+    /// Stake weight as the chain reports it.
+    pub stake: Rao,
+    /// May set weights and be assigned nodes.
+    pub validator_permit: bool,
+    /// Absent until served.
+    pub axon: Option<Axon>,
+    /// Block of its last registration or weights.
+    pub last_update: BlockNumber,
+}
+
+/// The subnet at one block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metagraph {
+    /// Which subnet.
+    pub netuid: NetUid,
+    /// At which block.
+    pub block: BlockNumber,
+    /// Blocks per epoch.
+    pub tempo: u16,
+    /// Hotkey of the subnet's owner, where the chain tells.
+    pub owner_hotkey: Option<Hotkey>,
+    /// In order of uid, without gaps.
+    pub neurons: Vec<Neuron>,
+}
+
+impl Metagraph {
+    /// The neuron of a hotkey.
+    pub fn neuron(&self, hotkey: &Hotkey) -> Option<&Neuron> {
+        self.neurons.iter().find(|n| n.hotkey == *hotkey)
+    }
+}
+
+/// What `serve_axon` did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AxonOutcome {
+    /// The chain already says so: nothing was sent.
+    Unchanged,
+    /// Finalised in this block.
+    Served(BlockNumber),
+}
+
+/// Weights to set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WeightsOrder {
+    /// On which subnet.
+    pub netuid: NetUid,
+    /// In order of uid, no uid twice.
+    pub weights: Vec<(Uid, Weight)>,
+    /// At least the subnet's `WeightsVersionKey`.
+    pub version_key: u64,
+}
+
+/// A signed extrinsic that sets weights, built once and submitted as often as it takes (RULES R28).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PreparedWeights {
+    /// The extrinsic's bytes.
+    pub extrinsic: Vec<u8>,
+    /// blake2-256 of the bytes: how the chain and its explorers name it.
+    pub hash: Digest,
+    /// Account nonce inside.
+    pub nonce: u64,
+    /// Built on this block.
+    pub born: BlockNumber,
+    /// After this block it can never be included.
+    pub dies: BlockNumber,
+}
+
+/// What became of a prepared extrinsic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WeightsOutcome {
+    /// Finalised and successful.
+    Set {
+        /// In this block.
+        block: BlockNumber,
+    },
+    /// Finalised, but the chain refused the call; nothing was set. The nonce is used up.
+    Failed {
+        /// In this block.
+        block: BlockNumber,
+        /// The chain's name of the error, such as `SubtensorModule.SettingWeightsTooFast`.
+        error: String,
+    },
+    /// Its era ended without inclusion: it can never take effect; prepare a new one.
+    Expired,
+}
+
+/// Why the chain did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ChainError {
+    /// No endpoint answers.
+    #[error("chain endpoint {endpoint} cannot be reached")]
+    Unreachable {
+        /// The URL tried last.
+        endpoint: String,
+        /// The transport's error.
+        #[source]
+        source: BoxError,
+    },
+    /// The endpoint answered too late.
+    #[error("chain call {call} took longer than its deadline")]
+    Deadline {
+        /// What was asked.
+        call: &'static str,
+    },
+    /// The endpoint answered with an error or with something that cannot be understood.
+    #[error("chain call {call} failed")]
+    Call {
+        /// What was asked.
+        call: &'static str,
+        /// The client's error.
+        #[source]
+        source: BoxError,
+    },
+    /// The runtime lacks an item that this program needs, or has it in an unknown shape.
+    #[error("the chain's runtime (spec {spec_version}) has no usable {item}")]
+    Unsupported {
+        /// Such as `SubtensorModule.Weights`.
+        item: &'static str,
+        /// For the report.
+        spec_version: u32,
+    },
+    /// Our own check of the chain's rules says that the call would fail; nothing was sent.
+    #[error("the chain would refuse this call: {rule}")]
+    Preflight {
+        /// The rule broken, with its numbers.
+        rule: String,
+        /// Whether waiting can help (rate limits, a permit at the next epoch).
+        class: FailureClass,
+    },
+    /// The node's pool refused the extrinsic.
+    #[error("the chain's pool refused the extrinsic: {reason}")]
+    Pool {
+        /// In words, with the code.
+        reason: String,
+        /// Whether waiting can help.
+        class: FailureClass,
+    },
+    /// Included, but the call failed.
+    #[error("the chain refused the call: {error}")]
+    Dispatch {
+        /// The chain's name of the error, such as `SubtensorModule.NotRegistered`.
+        error: String,
+    },
+}
+
+impl ChainError {
+    /// What a caller can do about it.
+    pub const fn class(&self) -> FailureClass {
+        match self {
+            Self::Unreachable { .. } | Self::Deadline { .. } | Self::Call { .. } => FailureClass::Transient,
+            Self::Unsupported { .. } => FailureClass::Permanent,
+            Self::Preflight { class, .. } | Self::Pool { class, .. } => *class,
+            Self::Dispatch { .. } => FailureClass::Invalid,
+        }
+    }
+}
+
+/// The Bittensor chain, as far as a validator or miner needs it. Every call has a deadline of its own.
+#[async_trait]
+pub trait Chain: Send + Sync + 'static {
+    /// Which chain this is.
+    async fn identity(&self) -> Result<ChainIdentity, ChainError>;
+
+    /// Height of the newest finalised block.
+    async fn head(&self) -> Result<BlockNumber, ChainError>;
+
+    /// The subnet at the newest finalised block.
+    async fn metagraph(&self, netuid: NetUid) -> Result<Metagraph, ChainError>;
+
+    /// Publishes where the own hotkey listens, unless the chain already says so.
+    async fn serve_axon(&self, netuid: NetUid, axon: Axon) -> Result<AxonOutcome, ChainError>;
+
+    /// Checks the chain's rules and builds the extrinsic that sets `order`; sends nothing.
+    async fn prepare_weights(&self, order: &WeightsOrder) -> Result<PreparedWeights, ChainError>;
+
+    /// Sees a prepared extrinsic to its end: submits it if it is not yet included, follows it to finality.
+    /// Safe to call again after any interruption; never sends other bytes.
+    async fn conclude_weights(&self, prepared: &PreparedWeights) -> Result<WeightsOutcome, ChainError>;
+
+    /// The weights that `uid` has set, as the chain stores them.
+    async fn weights(&self, netuid: NetUid, uid: Uid) -> Result<Vec<(Uid, Weight)>, ChainError>;
+}

@@ -1,0 +1,29 @@
+//! What the services need from the world, as traits.
+//!
+//! A port speaks the domain's language and classifies its failures, so that retry and blame need no knowledge of the
+//! technology behind it. Ports are called a few times a second and are therefore `dyn`; hot code is in `core` and
+//! generic. Nothing here does anything: no I/O, no defaults, no buffering.
+
+mod chain;
+mod clock;
+mod entropy;
+mod failure;
+mod miner_api;
+mod shell;
+mod signer;
+mod store;
+
+pub use chain::{
+    Axon, AxonOutcome, Chain, ChainError, ChainIdentity, Metagraph, Neuron, PreparedWeights, WeightsOrder,
+    WeightsOutcome,
+};
+pub use clock::Clock;
+pub use entropy::{Entropy, EntropyRng};
+pub use failure::{BoxError, FailureClass};
+pub use miner_api::{MinerApi, MinerCallError, MinerDialer, RefusalCode};
+pub use shell::{
+    AddressPolicy, Dial, ExitStatus, HostKeyPolicy, Identity, NodeShell, Output, OutputLimits, Process,
+    Shell, ShellError,
+};
+pub use signer::HotkeySigner;
+pub use store::StoreError;

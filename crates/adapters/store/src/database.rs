@@ -1,0 +1,439 @@
+//! Opening, checking and migrating a database file.
+//!
+//! **What is promised.** A transaction that was acknowledged survives `kill -9` and a power cut (write-ahead log with
+//! `synchronous = FULL`). Writers never fail with "database is locked" because of another task of this process:
+//! they queue for the single writing connection, while readers go on beside them. Migrations only go forward, run in
+//! one transaction together with their version number, and may be run by two processes at once.
+//!
+//! **Why our own runner** and not sqlx's: the version is SQLite's `user_version`, so that checking it is one read, and a
+//! half-applied schema cannot exist. **Rejected**: a pool of equal connections (under load the original's writers
+//! starved each other into busy errors), and creating missing directories (a typing error in a path would start an
+//! empty database without a word).
+
+use std::fs::OpenOptions as FileOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use basilica_ports::{BoxError, StoreError};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
+};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Sqlite, Transaction};
+
+/// How long a statement waits for a lock that another process holds.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a task waits for a connection before it gives up.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What one program keeps in its file.
+#[derive(Debug)]
+pub struct Schema {
+    /// The program, for messages.
+    pub program: &'static str,
+    /// SQLite's `application_id`: tells the files of our programs apart from each other and from others.
+    pub application_id: i32,
+    /// SQL scripts in order; the first makes version 1. Released scripts are never changed, only followed.
+    pub migrations: &'static [&'static str],
+}
+
+impl Schema {
+    /// The version that this program brings a file to.
+    pub fn version(&self) -> i64 {
+        i64::try_from(self.migrations.len()).expect("a schema has a handful of migrations")
+    }
+}
+
+/// Why a text does not name a database.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DatabaseUrlError {
+    /// Another database, or none.
+    #[error(
+        "database url {url:?} does not start with \"sqlite:\"; write sqlite:///absolute/path or sqlite:./relative/path"
+    )]
+    Scheme {
+        /// What was given, without what may be a password.
+        url: String,
+    },
+    /// Nothing after the scheme, or a database in memory.
+    #[error("database url {url:?} names no file; write sqlite:///absolute/path or sqlite:./relative/path")]
+    NoFile {
+        /// What was given.
+        url: String,
+    },
+    /// Options of other programs.
+    #[error("database url {url:?} has options after '?', which have no effect here; remove them")]
+    Options {
+        /// What was given.
+        url: String,
+    },
+}
+
+/// The file behind a `sqlite:` URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatabasePath(PathBuf);
+
+impl DatabasePath {
+    /// The file, absolute or relative to the working directory.
+    pub fn as_path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl FromStr for DatabasePath {
+    type Err = DatabaseUrlError;
+
+    /// Accepts `sqlite:///absolute`, `sqlite:/absolute`, `sqlite:relative` and `sqlite://relative`.
+    fn from_str(url: &str) -> Result<Self, DatabaseUrlError> {
+        let Some(rest) = url.strip_prefix("sqlite:") else {
+            // Only the scheme is echoed: the rest of another database's URL may hold a password.
+            let scheme = url.split("://").next().unwrap_or_default();
+            return Err(DatabaseUrlError::Scheme { url: scheme.to_owned() });
+        };
+        let path = rest.strip_prefix("//").unwrap_or(rest);
+        if path.contains('?') {
+            return Err(DatabaseUrlError::Options { url: url.to_owned() });
+        }
+        if path.is_empty() || path == ":memory:" || path.ends_with('/') {
+            return Err(DatabaseUrlError::NoFile { url: url.to_owned() });
+        }
+        Ok(Self(PathBuf::from(path)))
+    }
+}
+
+/// Why a database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The URL is not one.
+    #[error("read the database url")]
+    Url(#[from] DatabaseUrlError),
+    /// The directory is missing.
+    #[error(
+        "unable to open database file {path}: directory {directory} does not exist; create it (mkdir -p {directory}) \
+         or change database.url",
+        path = path.display(), directory = directory.display()
+    )]
+    NoDirectory {
+        /// The file.
+        path: PathBuf,
+        /// What is missing.
+        directory: PathBuf,
+    },
+    /// The file cannot be made or written.
+    #[error("unable to open database file {}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        #[source]
+        source: std::io::Error,
+    },
+    /// SQLite refuses it: not a database, or damaged.
+    #[error("unable to open database file {}", path.display())]
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+        /// SQLite's error.
+        #[source]
+        source: BoxError,
+    },
+    /// Somebody else's file.
+    #[error("{} is not a database of {program} (application id {found:#x})", path.display())]
+    OtherProgram {
+        /// The file.
+        path: PathBuf,
+        /// Who was to use it.
+        program: &'static str,
+        /// Whose it is.
+        found: i64,
+    },
+    /// Migrations are due and were not asked for.
+    #[error(
+        "{} has schema {found}, this program needs {needed}; run `{program} migrate` or set database.run_migrations = true",
+        path.display()
+    )]
+    MigrationsDue {
+        /// The file.
+        path: PathBuf,
+        /// The program that migrates it.
+        program: &'static str,
+        /// Version in the file.
+        found: i64,
+        /// Version needed.
+        needed: i64,
+    },
+    /// Written by a newer version.
+    #[error(transparent)]
+    Newer(StoreError),
+    /// A migration failed; nothing of it was kept.
+    #[error("migrate {} to schema {version}", path.display())]
+    Migration {
+        /// The file.
+        path: PathBuf,
+        /// The version that could not be reached.
+        version: i64,
+        /// SQLite's error.
+        #[source]
+        source: BoxError,
+    },
+}
+
+/// How to open a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenOptions {
+    /// Most connections that read at the same time; one more writes.
+    pub readers: u32,
+    /// Whether to bring an older file to the newest schema, or to refuse it.
+    pub migrate: bool,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self { readers: 8, migrate: true }
+    }
+}
+
+/// An open database file at the newest schema. Clones share its connections.
+#[derive(Clone, Debug)]
+pub struct Database {
+    readers: SqlitePool,
+    writer: SqlitePool,
+    migrated_from: i64,
+}
+
+impl Database {
+    /// Opens the file of `url`, making it where its directory exists, and migrates it if `options` say so.
+    pub async fn open(url: &str, schema: &Schema, options: OpenOptions) -> Result<Self, OpenError> {
+        let path = url.parse::<DatabasePath>()?.0;
+        create_private(&path)?;
+        let sqlite = |source: sqlx::Error| OpenError::Sqlite { path: path.clone(), source: source.into() };
+        let connect = SqliteConnectOptions::new()
+            .filename(&path)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT)
+            .disable_statement_logging();
+        let pool = |connections: u32| {
+            SqlitePoolOptions::new()
+                .max_connections(connections.max(1))
+                .acquire_timeout(ACQUIRE_TIMEOUT)
+                .idle_timeout(None)
+                .max_lifetime(None)
+                .test_before_acquire(false)
+        };
+        let writer = pool(1).connect_with(connect.clone()).await.map_err(sqlite)?;
+        let migrated_from = migrate(&writer, schema, options, &path).await?;
+        let readers =
+            pool(options.readers).connect_with(connect.pragma("query_only", "ON")).await.map_err(sqlite)?;
+        Ok(Self { readers, writer, migrated_from })
+    }
+
+    /// The schema version that the file had when it was opened; 0 if it was new.
+    pub const fn migrated_from(&self) -> i64 {
+        self.migrated_from
+    }
+
+    /// Connections that only read. They see what was committed when their statement began.
+    pub const fn readers(&self) -> &SqlitePool {
+        &self.readers
+    }
+
+    /// Begins a transaction on the only writing connection; waits for its turn. Rolled back unless committed.
+    pub async fn begin(&self, operation: &'static str) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(unavailable(operation))
+    }
+
+    /// Closes all connections; what was acknowledged is on disk already.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+/// Names the operation that a driver's error interrupted: `map_err(unavailable("store session"))`.
+pub(crate) fn unavailable(operation: &'static str) -> impl Fn(sqlx::Error) -> StoreError {
+    move |source| StoreError::Unavailable { operation, source: source.into() }
+}
+
+/// Names the column that does not parse: `map_err(corrupt("sessions.validator"))`.
+pub(crate) fn corrupt<E: Into<BoxError>>(what: &'static str) -> impl Fn(E) -> StoreError {
+    move |source| StoreError::Corrupt { what, source: source.into() }
+}
+
+/// Makes the file for its owner only, as the write-ahead log beside it inherits the mode.
+fn create_private(path: &Path) -> Result<(), OpenError> {
+    let directory = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !directory.is_dir() {
+        return Err(OpenError::NoDirectory { path: path.to_owned(), directory: directory.to_owned() });
+    }
+    FileOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
+        .map(drop)
+        .map_err(|source| OpenError::File { path: path.to_owned(), source })
+}
+
+/// Checks whose the file is and applies what is missing. Returns the version found.
+async fn migrate(
+    writer: &SqlitePool,
+    schema: &Schema,
+    options: OpenOptions,
+    path: &Path,
+) -> Result<i64, OpenError> {
+    let sqlite = |source: sqlx::Error| OpenError::Sqlite { path: path.to_owned(), source: source.into() };
+    let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(sqlite)?;
+    let found = pragma(&mut transaction, "PRAGMA user_version").await.map_err(sqlite)?;
+    let owner = pragma(&mut transaction, "PRAGMA application_id").await.map_err(sqlite)?;
+    let tables = pragma(&mut transaction, "SELECT count(*) FROM sqlite_master").await.map_err(sqlite)?;
+    let untouched = owner == 0 && found == 0 && tables == 0;
+    if owner != i64::from(schema.application_id) && !untouched {
+        return Err(OpenError::OtherProgram { path: path.to_owned(), program: schema.program, found: owner });
+    }
+    let needed = schema.version();
+    if found > needed || found < 0 {
+        return Err(OpenError::Newer(StoreError::NewerSchema { found, known: needed }));
+    }
+    if found < needed && !options.migrate {
+        let (path, program) = (path.to_owned(), schema.program);
+        return Err(OpenError::MigrationsDue { path, program, found, needed });
+    }
+    for (version, script) in (1..).zip(schema.migrations).skip(usize::try_from(found).unwrap_or(usize::MAX)) {
+        // The text of both statements is ours: a constant script and an integer.
+        let numbered = format!("{script}\n;PRAGMA user_version = {version}");
+        sqlx::raw_sql(AssertSqlSafe(numbered)).execute(&mut *transaction).await.map_err(|source| {
+            OpenError::Migration { path: path.to_owned(), version, source: source.into() }
+        })?;
+    }
+    if untouched {
+        let claim = format!("PRAGMA application_id = {}", schema.application_id);
+        sqlx::raw_sql(AssertSqlSafe(claim)).execute(&mut *transaction).await.map_err(sqlite)?;
+    }
+    transaction.commit().await.map_err(sqlite)?;
+    Ok(found)
+}
+
+async fn pragma(connection: &mut SqliteConnection, query: &'static str) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar(query).fetch_one(connection).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: Schema = Schema {
+        program: "tester",
+        application_id: 0x7465,
+        migrations: &["CREATE TABLE a (x INTEGER) STRICT"],
+    };
+    const TWO: Schema = Schema {
+        migrations: &[ONE.migrations[0], "ALTER TABLE a ADD COLUMN y INTEGER; INSERT INTO a VALUES (1, 2)"],
+        ..ONE
+    };
+    const BROKEN: Schema = Schema {
+        migrations: &[ONE.migrations[0], "INSERT INTO a VALUES (7); INSERT INTO nowhere VALUES (1)"],
+        ..ONE
+    };
+    const OTHER: Schema = Schema { application_id: 0x6f74, ..ONE };
+
+    struct File {
+        _directory: tempfile::TempDir,
+        url: String,
+        path: PathBuf,
+    }
+
+    fn file() -> File {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("test.db");
+        File { url: format!("sqlite://{}", path.display()), path, _directory: directory }
+    }
+
+    async fn open(file: &File, schema: &Schema) -> Result<Database, OpenError> {
+        Database::open(&file.url, schema, OpenOptions::default()).await
+    }
+
+    async fn count(database: &Database) -> i64 {
+        sqlx::query_scalar("SELECT count(*) FROM a").fetch_one(database.readers()).await.unwrap()
+    }
+
+    #[test]
+    fn every_spelling_of_a_url_names_its_file() {
+        for (url, path) in [
+            ("sqlite:///opt/basilica/data/miner.db", "/opt/basilica/data/miner.db"),
+            ("sqlite:/abs.db", "/abs.db"),
+            ("sqlite:./data/miner.db", "./data/miner.db"),
+            ("sqlite:data.db", "data.db"),
+            ("sqlite://data.db", "data.db"),
+        ] {
+            assert_eq!(url.parse::<DatabasePath>().unwrap().as_path(), Path::new(path), "{url}");
+        }
+        for bad in ["", "sqlite:", "sqlite://", "sqlite::memory:", "sqlite:a/", "sqlite:a?mode=ro", "/a.db"] {
+            assert!(bad.parse::<DatabasePath>().is_err(), "{bad}");
+        }
+        let error = "postgres://user:secret@host/db".parse::<DatabasePath>().unwrap_err();
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn migrations_run_once_and_only_forward() {
+        let file = file();
+        assert_eq!(open(&file, &ONE).await.unwrap().migrated_from(), 0);
+        let upgraded = open(&file, &TWO).await.unwrap();
+        assert_eq!((upgraded.migrated_from(), count(&upgraded).await), (1, 1));
+        assert_eq!(count(&open(&file, &TWO).await.unwrap()).await, 1);
+        let error = open(&file, &ONE).await.unwrap_err();
+        assert!(matches!(error, OpenError::Newer(StoreError::NewerSchema { found: 2, known: 1 })), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_failed_migration_leaves_nothing_behind() {
+        let file = file();
+        open(&file, &ONE).await.unwrap().close().await;
+        assert!(matches!(open(&file, &BROKEN).await, Err(OpenError::Migration { version: 2, .. })));
+        let database = open(&file, &ONE).await.unwrap();
+        assert_eq!(count(&database).await, 0);
+    }
+
+    #[tokio::test]
+    async fn due_migrations_are_named_when_they_were_not_asked_for() {
+        let file = file();
+        let refused = OpenOptions { migrate: false, ..OpenOptions::default() };
+        let error = Database::open(&file.url, &ONE, refused).await.unwrap_err();
+        assert!(error.to_string().contains("tester migrate"), "{error}");
+        open(&file, &ONE).await.unwrap().close().await;
+        assert!(Database::open(&file.url, &ONE, refused).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn files_of_others_are_not_touched() {
+        let file = file();
+        open(&file, &ONE).await.unwrap().close().await;
+        assert!(matches!(open(&file, &OTHER).await, Err(OpenError::OtherProgram { .. })));
+        std::fs::write(&file.path, b"this is a letter, not a database, and long enough to be read as one")
+            .unwrap();
+        assert!(matches!(open(&file, &ONE).await, Err(OpenError::Sqlite { .. })));
+        assert!(std::fs::read_to_string(&file.path).unwrap().starts_with("this is a letter"));
+    }
+
+    #[tokio::test]
+    async fn a_missing_directory_is_named() {
+        let file = file();
+        let url = format!("sqlite://{}/missing/x.db", file.path.parent().unwrap().display());
+        let error = Database::open(&url, &ONE, OpenOptions::default()).await.unwrap_err().to_string();
+        assert!(error.starts_with("unable to open database file"), "{error}");
+        assert!(error.contains("mkdir -p"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn readers_cannot_write_and_the_file_is_private() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let file = file();
+        let database = open(&file, &ONE).await.unwrap();
+        assert!(sqlx::query("INSERT INTO a VALUES (1)").execute(database.readers()).await.is_err());
+        assert_eq!(std::fs::metadata(&file.path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}

@@ -1,0 +1,297 @@
+//! The admin endpoint: health, readiness and metrics over plain HTTP.
+//!
+//! Serves `GET` and `HEAD` of `/health`, `/live`, `/ready` and `/metrics`, as far as its [`AdminRoutes`] go. Written
+//! against hyper's connection, not a framework, because the limits are the point: at most [`MAX_CONNECTIONS`] at a
+//! time, one request per connection, at most 8 KiB and 32 headers of head, no body, [`CONNECTION_LIMIT`] from accept to
+//! the last byte. It changes nothing in the service, needs no login, and binds to loopback unless told otherwise.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use basilica_ports::Clock;
+use basilica_types::{Millis, Timestamp};
+use http_body_util::Full;
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
+use tracing::{debug, info, warn};
+
+use crate::{ErrorChain, Metrics, Readiness, Stop, TaskSet, within};
+
+/// Connections at a time; more wait in the kernel's queue.
+const MAX_CONNECTIONS: usize = 32;
+/// From accepting a connection to its last byte.
+const CONNECTION_LIMIT: Millis = Millis(5_000);
+/// Pause after the system refused to accept (no file descriptors left): it does not pass in microseconds.
+const ACCEPT_PAUSE: Millis = Millis(100);
+/// Largest request line and headers together, in bytes; hyper allows nothing smaller.
+const MAX_HEAD: usize = 8192;
+/// Most headers of a request.
+const MAX_HEADERS: usize = 32;
+
+/// A port could not be bound.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Another process listens there.
+    #[error(
+        "{address} is already in use; stop the process that listens there (`ss -ltnp` names it) or configure another port"
+    )]
+    InUse {
+        /// The address asked for.
+        address: SocketAddr,
+        /// The system's error.
+        #[source]
+        source: io::Error,
+    },
+    /// Ports below 1024 need a privilege.
+    #[error("not allowed to listen on {address}; choose a port from 1024 up or grant CAP_NET_BIND_SERVICE")]
+    Denied {
+        /// The address asked for.
+        address: SocketAddr,
+        /// The system's error.
+        #[source]
+        source: io::Error,
+    },
+    /// No interface of this host has the address.
+    #[error("{address} is not an address of this host; configure one that is, or 0.0.0.0 for all")]
+    NotLocal {
+        /// The address asked for.
+        address: SocketAddr,
+        /// The system's error.
+        #[source]
+        source: io::Error,
+    },
+    /// Anything else.
+    #[error("listen on {address}")]
+    Other {
+        /// The address asked for.
+        address: SocketAddr,
+        /// The system's error.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl BindError {
+    /// What the system's error means for this address.
+    pub fn new(address: SocketAddr, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::AddrInUse => Self::InUse { address, source },
+            io::ErrorKind::PermissionDenied => Self::Denied { address, source },
+            io::ErrorKind::AddrNotAvailable => Self::NotLocal { address, source },
+            _ => Self::Other { address, source },
+        }
+    }
+}
+
+/// What a listener serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdminRoutes {
+    /// `/health`, `/live`, `/ready`.
+    Health,
+    /// `/metrics`, and `/live` so that its own liveness can be watched.
+    Metrics,
+    /// All of them.
+    All,
+}
+
+impl AdminRoutes {
+    const fn health(self) -> bool {
+        matches!(self, Self::Health | Self::All)
+    }
+
+    const fn metrics(self) -> bool {
+        matches!(self, Self::Metrics | Self::All)
+    }
+}
+
+/// What the endpoint tells.
+#[derive(Clone)]
+pub struct AdminState {
+    /// Behind `/ready` and `/health`.
+    pub readiness: Readiness,
+    /// Behind `/metrics`.
+    pub metrics: Metrics,
+    /// For timestamps and limits.
+    pub clock: Arc<dyn Clock>,
+    /// Of the program.
+    pub version: &'static str,
+    /// What this listener serves.
+    pub routes: AdminRoutes,
+}
+
+impl std::fmt::Debug for AdminState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AdminState").field("version", &self.version).field("routes", &self.routes).finish()
+    }
+}
+
+/// A bound port that does not answer yet: ports are bound before work starts, so that a conflict ends the start.
+#[derive(Debug)]
+pub struct AdminListener {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl AdminListener {
+    /// Binds `address`; port 0 takes a free one.
+    pub async fn bind(address: SocketAddr) -> Result<Self, BindError> {
+        let listener = TcpListener::bind(address).await.map_err(|source| BindError::new(address, source))?;
+        let address = listener.local_addr().map_err(|source| BindError::new(address, source))?;
+        Ok(Self { listener, address })
+    }
+
+    /// Where it listens.
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers until the stop is requested; then finishes the requests under way.
+    pub async fn serve(self, state: AdminState, stop: Stop) {
+        info!(admin.address = %self.address, "admin endpoint listens");
+        let mut connections = TaskSet::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.requested() => break,
+                Some(ended) = connections.next() => log_end(ended),
+                accepted = self.listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
+                    Ok((stream, _)) => connections.spawn("admin-connection", answer(stream, state.clone())),
+                    Err(error) => {
+                        warn!(error = %ErrorChain(&error), "admin endpoint cannot accept connections");
+                        state.clock.sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+            }
+        }
+        drop(self.listener);
+        while let Some(ended) = connections.next().await {
+            log_end(ended);
+        }
+    }
+}
+
+fn log_end(ended: Result<(), crate::TaskPanic>) {
+    if let Err(panic) = ended {
+        tracing::error!(error = %panic, "admin connection panicked");
+    }
+}
+
+/// One connection, one request. What the peer does wrong is the peer's problem and only worth a debug line.
+async fn answer(stream: TcpStream, state: AdminState) {
+    let clock = Arc::clone(&state.clock);
+    let connection = hyper::server::conn::http1::Builder::new()
+        .keep_alive(false)
+        .max_buf_size(MAX_HEAD)
+        .max_headers(MAX_HEADERS)
+        .header_read_timeout(None)
+        .serve_connection(
+            TokioIo::new(stream),
+            service_fn(move |request| std::future::ready(Ok::<_, Infallible>(respond(&state, &request)))),
+        );
+    match within(clock.as_ref(), CONNECTION_LIMIT, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(error = %ErrorChain(&error), "admin request was not valid"),
+        Err(elapsed) => debug!(error = %elapsed, "admin request was too slow"),
+    }
+}
+
+fn respond(state: &AdminState, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut refusal = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+        refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return refusal;
+    }
+    if !request.body().is_end_stream() {
+        return text(StatusCode::PAYLOAD_TOO_LARGE, "no request here has a body\n");
+    }
+    match request.uri().path() {
+        "/live" => text(StatusCode::OK, "alive\n"),
+        "/ready" if state.routes.health() => ready(state),
+        "/health" if state.routes.health() => health(state),
+        "/metrics" if state.routes.metrics() => metrics(state),
+        _ => text(StatusCode::NOT_FOUND, "not found\n"),
+    }
+}
+
+/// 503 sends load balancers elsewhere; the body tells people why.
+fn ready(state: &AdminState) -> Response<Full<Bytes>> {
+    let reasons: String = state
+        .readiness
+        .report()
+        .into_iter()
+        .filter_map(|(name, holds)| holds.err().map(|reason| format!("{name}: {reason}\n")))
+        .collect();
+    if reasons.is_empty() {
+        text(StatusCode::OK, "ready\n")
+    } else {
+        text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready\n{reasons}"))
+    }
+}
+
+fn health(state: &AdminState) -> Response<Full<Bytes>> {
+    let report = state.readiness.report();
+    let healthy = report.iter().all(|(_, holds)| holds.is_ok());
+    let checks: serde_json::Map<_, _> = report
+        .into_iter()
+        .map(|(name, holds)| (name.to_owned(), holds.err().unwrap_or_else(|| "ok".to_owned()).into()))
+        .collect();
+    let body = json!({
+        "status": if healthy { "healthy" } else { "unhealthy" },
+        "checks": checks,
+        "version": state.version,
+        "timestamp": rfc3339(state.clock.now()),
+    });
+    let status = if healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    respond_with(status, "application/json", format!("{body}\n"))
+}
+
+fn metrics(state: &AdminState) -> Response<Full<Bytes>> {
+    match state.metrics.render() {
+        Ok(rendered) => respond_with(
+            StatusCode::OK,
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            rendered,
+        ),
+        Err(error) => {
+            tracing::error!(error = %ErrorChain(&error), "metrics cannot be rendered");
+            text(StatusCode::INTERNAL_SERVER_ERROR, "metrics cannot be rendered\n")
+        }
+    }
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    respond_with(status, "text/plain; charset=utf-8", body)
+}
+
+fn respond_with(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// `2025-01-01T00:00:00.000Z`. Days to civil date by Howard Hinnant's algorithm, exact for every i64 of milliseconds.
+fn rfc3339(at: Timestamp) -> String {
+    let (days, ms) = (at.0.div_euclid(86_400_000), at.0.rem_euclid(86_400_000));
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let (hour, minute, second) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", ms % 1_000)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,240 @@
+use std::collections::BTreeMap;
+
+use figment::Figment;
+use figment::providers::Serialized;
+use serde::de::DeserializeOwned;
+use toml::{Table, Value};
+
+use super::diagnostic::{Diagnostic, Notice, Place, Problem};
+use super::document::{Document, Part};
+use super::{ConfigSource, problem, split};
+
+/// The three sources of a configuration, from weakest to strongest.
+#[derive(Clone, Debug)]
+pub(super) struct Layers {
+    document: Document,
+    variables: BTreeMap<Vec<String>, Variable>,
+    flags: Vec<(Vec<String>, Value)>,
+}
+
+#[derive(Clone, Debug)]
+struct Variable {
+    name: String,
+    text: String,
+    value: Value,
+}
+
+impl Layers {
+    pub(super) fn new(
+        document: Document,
+        source: &ConfigSource<'_>,
+    ) -> Result<(Self, Vec<Notice>), Diagnostic> {
+        let mut notices = Vec::new();
+        let mut variables = BTreeMap::new();
+        if let Some(legacy) = source.legacy_env_prefix {
+            for (path, variable) in select(source, legacy) {
+                let right = format!("{}{}", source.env_prefix, &variable.name[legacy.len()..]);
+                notices.push(Notice {
+                    place: Place::Variable(variable.name.clone()),
+                    key: path.join("."),
+                    message: format!("the prefix {legacy} is misspelt and will go; write {right}"),
+                });
+                variables.insert(path, variable);
+            }
+        }
+        variables.extend(select(source, source.env_prefix));
+        let flags = source.overrides.iter().map(|(key, value)| (split(key), value.clone())).collect();
+        let layers = Self { document, variables, flags };
+        layers.check_variables()?;
+        Ok((layers, notices))
+    }
+
+    /// A variable that sets a section as a whole, or a key inside another variable's value, has no one meaning.
+    fn check_variables(&self) -> Result<(), Diagnostic> {
+        for (path, variable) in &self.variables {
+            if let Some(outer) = (1..path.len()).find_map(|length| self.variables.get(&path[..length])) {
+                return Err(Diagnostic {
+                    place: Place::Variable(variable.name.clone()),
+                    key: Some(path.join(".")),
+                    problem: Problem::Unfit { why: format!("{} already sets what contains it", outer.name) },
+                    help: Some("set only one of the two".to_owned()),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes out what a seed had and we do without; says so for each.
+    pub(super) fn remove_ignored(&mut self, ignored: &[(&str, &str)]) -> Vec<Notice> {
+        let mut notices = Vec::new();
+        for (key, message) in ignored {
+            let pattern = split(key);
+            let mut note = |place, path: &[String]| {
+                notices.push(Notice { place, key: path.join("."), message: (*message).to_owned() });
+            };
+            for path in self.document.matching(&pattern) {
+                note(self.document.place(&path, Part::Key), &path);
+                remove(&mut self.document.table, &path);
+            }
+            self.variables.retain(|path, variable| {
+                let matches = path.len() >= pattern.len()
+                    && path.iter().zip(&pattern).all(|(step, want)| want == "*" || step == want);
+                if matches {
+                    note(Place::Variable(variable.name.clone()), path);
+                }
+                !matches
+            });
+        }
+        notices
+    }
+
+    /// The merged configuration as the caller's type.
+    pub(super) fn extract<T: DeserializeOwned>(&mut self) -> Result<T, Diagnostic> {
+        loop {
+            let error = match self.figment()?.extract::<T>() {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            let found = problem::classify(&error);
+            // `BASILICA_BITTENSOR__WALLET_NAME=42` reads as a number, but where a text belongs it is one. Each round
+            // settles one variable, so that this ends.
+            match self.variables.get_mut(&found.path) {
+                Some(variable) if found.wants_text && !variable.value.is_str() => {
+                    variable.value = Value::String(variable.text.clone());
+                }
+                _ => return Err(self.diagnose(found)),
+            }
+        }
+    }
+
+    /// Where a key was set by the strongest source that sets it, or its nearest enclosing key.
+    pub(super) fn place(&self, path: &[String]) -> Place {
+        self.place_part(path, Part::Value)
+    }
+
+    fn place_part(&self, path: &[String], part: Part) -> Place {
+        let flag = self.flags.iter().rev().find(|(set, _)| path.starts_with(set));
+        let variable = (1..=path.len()).rev().find_map(|length| self.variables.get(&path[..length]));
+        match (flag, variable) {
+            (Some((set, _)), _) => Place::Flag(set.join(".")),
+            (None, Some(variable)) => Place::Variable(variable.name.clone()),
+            (None, None) => self.document.place(path, part),
+        }
+    }
+
+    fn diagnose(&self, found: problem::Found) -> Diagnostic {
+        let part = match found.problem {
+            Problem::UnknownKey | Problem::MissingKey | Problem::MissingSection => Part::Key,
+            _ => Part::Value,
+        };
+        let mut place = self.place_part(&found.path, part);
+        // A missing key has no place of its own and is told at its section; a missing section at the file.
+        if let (Problem::UnknownKey, Place::Absent(_)) = (&found.problem, &place)
+            && let Some((_, variable)) = self.variables.iter().find(|(set, _)| set.starts_with(&found.path))
+        {
+            place = Place::Variable(variable.name.clone());
+        }
+        let help = found.help.or_else(|| match (&found.problem, &place) {
+            (Problem::MissingKey, _) => {
+                let (name, section) = found.path.split_last()?;
+                let inside = if section.is_empty() {
+                    String::new()
+                } else {
+                    format!(" under [{}]", section.join("."))
+                };
+                Some(format!("add `{name} = …`{inside}"))
+            }
+            (Problem::MissingSection, _) => {
+                Some(format!("add a line `[{}]` and its keys below it", found.path.join(".")))
+            }
+            _ => None,
+        });
+        let path = if self.document.has(&found.path) || !found.path.is_empty() {
+            &found.path
+        } else {
+            return Diagnostic { place, key: None, problem: found.problem, help };
+        };
+        Diagnostic { place, key: Some(path.join(".")), problem: found.problem, help }
+    }
+
+    fn figment(&self) -> Result<Figment, Diagnostic> {
+        let mut environment = Table::new();
+        for (path, variable) in &self.variables {
+            insert(&mut environment, path, variable.value.clone());
+        }
+        let mut flags = Table::new();
+        for (path, value) in &self.flags {
+            insert(&mut flags, path, value.clone());
+        }
+        Ok(Figment::new()
+            .merge(Serialized::defaults(&self.document.table))
+            .merge(Serialized::defaults(environment))
+            .merge(Serialized::defaults(flags)))
+    }
+}
+
+/// The variables under a prefix, as configuration.
+fn select(source: &ConfigSource<'_>, prefix: &str) -> Vec<(Vec<String>, Variable)> {
+    source
+        .env
+        .iter()
+        .filter_map(|(name, text)| {
+            let key = name.strip_prefix(prefix).filter(|_| !prefix.is_empty())?;
+            let path: Vec<String> = key.split("__").map(str::to_ascii_lowercase).collect();
+            let whole = path.len() > 1 && path.iter().all(|step| !step.is_empty());
+            whole
+                .then(|| (path, Variable { name: name.clone(), text: text.clone(), value: read_value(text) }))
+        })
+        .collect()
+}
+
+/// A variable's value is read as TOML where it is a number, a truth value, an array, an inline table or a quoted
+/// text; anything else is text as it stands (dates too: no setting of ours is one).
+fn read_value(text: &str) -> Value {
+    let document = format!("value = {text}");
+    let parsed = document.parse::<Table>().ok().filter(|table| table.len() == 1);
+    match parsed.and_then(|mut table| table.remove("value")) {
+        Some(Value::Datetime(_)) | None => Value::String(text.to_owned()),
+        Some(value) => value,
+    }
+}
+
+/// Sets a key; a scalar in the way gives way, because the stronger setting is the later one.
+fn insert(table: &mut Table, path: &[String], value: Value) {
+    let Some((first, rest)) = path.split_first() else { return };
+    if rest.is_empty() {
+        table.insert(first.clone(), value);
+        return;
+    }
+    let entry = table.entry(first.clone()).or_insert_with(|| Value::Table(Table::new()));
+    if !entry.is_table() {
+        *entry = Value::Table(Table::new());
+    }
+    if let Value::Table(inner) = entry {
+        insert(inner, rest, value);
+    }
+}
+
+fn remove(table: &mut Table, path: &[String]) {
+    let Some((first, rest)) = path.split_first() else { return };
+    if rest.is_empty() {
+        table.remove(first);
+    } else if let Some(inner) = table.get_mut(first) {
+        remove_value(inner, rest);
+    }
+}
+
+fn remove_value(value: &mut Value, path: &[String]) {
+    match value {
+        Value::Table(table) => remove(table, path),
+        Value::Array(array) => {
+            let element = path[0].parse::<usize>().ok().and_then(|position| array.get_mut(position));
+            if let (Some(element), [_, rest @ ..]) = (element, path)
+                && !rest.is_empty()
+            {
+                remove_value(element, rest);
+            }
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,133 @@
+//! Configuration: TOML file < environment < flags, into typed values, before anything starts (decision D19).
+//!
+//! Promises: a key that is not known is refused with a suggestion, never ignored; every complaint names its origin
+//! (file, line and column, or the variable, or the flag) and the full key; nothing here reads the process's
+//! environment, so that tests give their own. What a seed configured and we do not need is listed by the caller in
+//! [`ConfigSource::ignored`]: it is answered with a notice instead of a refusal.
+//!
+//! figment merges the layers and tells which key failed and how; the file is walked a second time, with spans, to find
+//! where that key stands. Rejected: deserialising the file with spans directly (the other two layers have no spans, and
+//! a value from the environment would be blamed on a line of the file).
+
+mod diagnostic;
+mod document;
+mod duration;
+mod layers;
+mod problem;
+
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+
+pub use self::diagnostic::{Diagnostic, Notice, Place, Problem};
+use self::document::Document;
+pub use self::duration::{DurationSetting, InvalidDuration};
+use self::layers::Layers;
+
+/// A configuration file may be this long, in bytes.
+const FILE_LIMIT: u64 = 1 << 20;
+
+/// Where a configuration comes from.
+#[derive(Clone, Debug, Default)]
+pub struct ConfigSource<'a> {
+    /// The TOML file; none: environment and flags alone.
+    pub path: Option<&'a Path>,
+    /// Such as `BASILICA_`: `BASILICA_BITTENSOR__NETUID` is the key `bittensor.netuid`. Variables without a double
+    /// underscore after the prefix are not configuration.
+    pub env_prefix: &'a str,
+    /// A misspelt prefix that is accepted with a notice; the right one wins where both are set.
+    pub legacy_env_prefix: Option<&'a str>,
+    /// The environment, usually `std::env::vars_os()` as far as it is Unicode.
+    pub env: Vec<(String, String)>,
+    /// From flags: dotted key and value. They win.
+    pub overrides: Vec<(String, toml::Value)>,
+    /// Dotted keys (or whole sections) that a seed had and this program does without, each with what to tell the user.
+    /// A `*` stands for one key or array index.
+    pub ignored: &'a [(&'a str, &'a str)],
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("read configuration file {}", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// The system's error.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is longer than any configuration.
+    #[error("configuration file {} is longer than {limit} bytes; is it the right file?", path.display())]
+    TooLong {
+        /// Which file.
+        path: PathBuf,
+        /// The limit.
+        limit: u64,
+    },
+    /// Something in it is wrong.
+    #[error("{0}")]
+    Invalid(Box<Diagnostic>),
+}
+
+/// A configuration, and what its user should know about it.
+#[derive(Clone, Debug)]
+pub struct Loaded<T> {
+    /// The configuration.
+    pub value: T,
+    /// To be logged as warnings.
+    pub notices: Vec<Notice>,
+    layers: Layers,
+}
+
+impl<T> Loaded<T> {
+    /// Where a dotted key was set, for messages about values that parse and still do not fit. Array elements are
+    /// `nodes.0`. The nearest enclosing key where the key itself is not set.
+    pub fn place(&self, key: &str) -> Place {
+        self.layers.place(&split(key))
+    }
+
+    /// The error for a value that parses and still does not fit, such as two settings that contradict each other.
+    pub fn reject(&self, key: &str, why: impl Into<String>, help: Option<String>) -> ConfigError {
+        ConfigError::Invalid(Box::new(Diagnostic {
+            place: self.place(key),
+            key: Some(key.to_owned()),
+            problem: Problem::Unfit { why: why.into() },
+            help,
+        }))
+    }
+}
+
+/// Reads, merges and checks a configuration. `T` and its parts should carry `#[serde(deny_unknown_fields)]`.
+pub fn load<T: DeserializeOwned>(source: &ConfigSource<'_>) -> Result<Loaded<T>, ConfigError> {
+    let document = source.path.map(read).transpose()?.unwrap_or_default();
+    let (mut layers, mut notices) = Layers::new(document, source).map_err(invalid)?;
+    notices.extend(layers.remove_ignored(source.ignored));
+    let value = layers.extract().map_err(invalid)?;
+    Ok(Loaded { value, notices, layers })
+}
+
+fn invalid(diagnostic: Diagnostic) -> ConfigError {
+    ConfigError::Invalid(Box::new(diagnostic))
+}
+
+fn read(path: &Path) -> Result<Document, ConfigError> {
+    use std::io::Read;
+
+    let failed = |source| ConfigError::Read { path: path.to_owned(), source };
+    let file = std::fs::File::open(path).map_err(failed)?;
+    let mut bytes = Vec::new();
+    file.take(FILE_LIMIT + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > FILE_LIMIT {
+        return Err(ConfigError::TooLong { path: path.to_owned(), limit: FILE_LIMIT });
+    }
+    Document::parse(path, bytes).map_err(invalid)
+}
+
+fn split(key: &str) -> Vec<String> {
+    key.split('.').map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests;

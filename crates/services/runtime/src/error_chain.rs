@@ -1,0 +1,43 @@
+use std::error::Error;
+use std::fmt;
+
+/// An error with all of its causes on one line: `open the database: file is not a database`.
+///
+/// Our errors keep their cause as a source and do not repeat it in their own text; where one is handled, this prints
+/// the whole chain once. At most 16 causes are followed.
+#[derive(Clone, Copy)]
+pub struct ErrorChain<'a>(pub &'a (dyn Error + 'static));
+
+impl fmt::Display for ErrorChain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        for _ in 0..16 {
+            let Some(error) = cause else { break };
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for ErrorChain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("read the wallet")]
+    struct Outer(#[source] std::fmt::Error);
+
+    #[test]
+    fn causes_follow_their_error_on_one_line() {
+        let error = Outer(std::fmt::Error);
+        assert_eq!(ErrorChain(&error).to_string(), format!("read the wallet: {}", std::fmt::Error));
+    }
+}

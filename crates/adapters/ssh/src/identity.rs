@@ -1,0 +1,168 @@
+//! Private keys: from memory, or from a file that nobody else can read.
+
+use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use basilica_ports::{BoxError, Identity, ShellError};
+use basilica_types::{SshKeyError, SshPublicKey};
+use russh::keys::ssh_key::private::Ed25519Keypair;
+use russh::keys::{PrivateKey, decode_secret_key};
+use zeroize::Zeroizing;
+
+/// An RSA key with 16,384 bits takes about 13 kB.
+const MAX_KEY_FILE: u64 = 64 * 1024;
+
+/// Why a key file is of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyFileError {
+    /// It cannot be opened or read.
+    #[error("read the private key file")]
+    Read(#[source] std::io::Error),
+    /// Others could read it: whoever can has the operator's access to every node.
+    #[error("Permissions {mode:04o} for '{path}' are too open; run: chmod 600 '{path}'")]
+    TooOpen {
+        /// Permission bits.
+        mode: u32,
+        /// The file.
+        path: PathBuf,
+    },
+    /// No private key is that long.
+    #[error("file is larger than 64 KiB, so it is not a private key")]
+    TooLarge,
+    /// A service cannot type a passphrase.
+    #[error(
+        "private key is protected by a passphrase; use a key without one, or remove it with: ssh-keygen -p"
+    )]
+    Passphrase,
+    /// Not a private key in OpenSSH, PKCS#8 or PKCS#1 form.
+    #[error("file is not a private key in OpenSSH or PEM form")]
+    Parse(#[source] russh::keys::Error),
+    /// Neither Ed25519 nor RSA nor ECDSA.
+    #[error("private key is of a type that is not supported; use ed25519, rsa or ecdsa")]
+    Algorithm(#[source] SshKeyError),
+}
+
+/// The private key of an identity, and its public half as nodes know it. Reads a small file: call off the runtime.
+pub(crate) fn load(identity: &Identity) -> Result<(PrivateKey, SshPublicKey), ShellError> {
+    match identity {
+        Identity::Ephemeral(seed) => {
+            let key = PrivateKey::from(Ed25519Keypair::from_seed(seed));
+            public_half(key).map_err(|error| unusable(Path::new("ephemeral"), error))
+        }
+        Identity::File(path) => read_key(path).and_then(public_half).map_err(|error| unusable(path, error)),
+    }
+}
+
+pub(crate) fn public_key(identity: &Identity) -> Result<SshPublicKey, ShellError> {
+    load(identity).map(|(_, public)| public)
+}
+
+fn unusable(path: &Path, error: KeyFileError) -> ShellError {
+    ShellError::Identity { path: path.to_owned(), source: BoxError::from(error) }
+}
+
+fn public_half(key: PrivateKey) -> Result<(PrivateKey, SshPublicKey), KeyFileError> {
+    let blob = key.public_key().to_bytes().map_err(|e| KeyFileError::Parse(e.into()))?;
+    let public = SshPublicKey::from_blob(&blob).map_err(KeyFileError::Algorithm)?;
+    Ok((key, public))
+}
+
+fn read_key(path: &Path) -> Result<PrivateKey, KeyFileError> {
+    let file = std::fs::File::open(path).map_err(KeyFileError::Read)?;
+    // Of the open file, not of the path: nothing can be swapped in between.
+    let metadata = file.metadata().map_err(KeyFileError::Read)?;
+    let mode = metadata.permissions().mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(KeyFileError::TooOpen { mode, path: path.to_owned() });
+    }
+    let mut text = Zeroizing::new(String::new());
+    let length = file.take(MAX_KEY_FILE + 1).read_to_string(&mut text).map_err(KeyFileError::Read)?;
+    if length as u64 > MAX_KEY_FILE {
+        return Err(KeyFileError::TooLarge);
+    }
+    decode_secret_key(&text, None).map_err(|error| match error {
+        russh::keys::Error::KeyIsEncrypted => KeyFileError::Passphrase,
+        other => KeyFileError::Parse(other),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn generated(kind: &[&str]) -> (tempfile::TempDir, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("id");
+        let status = std::process::Command::new("ssh-keygen")
+            .args(["-q", "-C", "", "-f"])
+            .arg(&path)
+            .args(kind)
+            .status()
+            .expect("ssh-keygen is needed: apt-get install openssh-client");
+        assert!(status.success());
+        (directory, path)
+    }
+
+    fn cause(identity: &Identity) -> KeyFileError {
+        match public_key(identity).unwrap_err() {
+            ShellError::Identity { source, .. } => *source.downcast().unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn keys_of_every_supported_type_have_the_public_half_that_ssh_keygen_wrote() {
+        for kind in [["-t", "ed25519"], ["-t", "ecdsa"], ["-t", "rsa"]] {
+            let (_directory, path) = generated(&[kind[0], kind[1], "-N", ""]);
+            let written = std::fs::read_to_string(path.with_extension("pub")).unwrap();
+            assert_eq!(public_key(&Identity::File(path)).unwrap(), written.parse().unwrap());
+        }
+    }
+
+    #[test]
+    fn a_key_that_others_can_read_is_refused() {
+        let (_directory, path) = generated(&["-t", "ed25519", "-N", ""]);
+        for mode in [0o644, 0o640, 0o620, 0o601] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            let error = cause(&Identity::File(path.clone()));
+            let expected = format!("Permissions {mode:04o} for '{}' are too open", path.display());
+            assert!(error.to_string().starts_with(&expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_passphrase_is_named_as_the_reason() {
+        let (_directory, path) = generated(&["-t", "ed25519", "-N", "secret-words"]);
+        assert!(matches!(cause(&Identity::File(path)), KeyFileError::Passphrase));
+    }
+
+    #[test]
+    fn files_that_are_no_keys_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, content: &[u8]| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+            Identity::File(path)
+        };
+        assert!(matches!(cause(&write("empty", b"")), KeyFileError::Parse(_)));
+        assert!(matches!(cause(&write("words", b"not a key\n")), KeyFileError::Parse(_)));
+        assert!(matches!(cause(&write("bytes", &[0xff; 100])), KeyFileError::Read(_)));
+        assert!(matches!(cause(&write("long", &[b'a'; 70_000])), KeyFileError::TooLarge));
+        let missing = Identity::File(directory.path().join("missing"));
+        assert!(matches!(cause(&missing), KeyFileError::Read(_)));
+    }
+
+    #[test]
+    fn an_ephemeral_key_is_the_ed25519_key_of_its_seed() {
+        // RFC 8032, section 7.1, test 1.
+        let seed = [
+            0x9d, 0x61, 0xb1, 0x9d, 0xef, 0xfd, 0x5a, 0x60, 0xba, 0x84, 0x4a, 0xf4, 0x92, 0xec, 0x2c, 0xc4,
+            0x44, 0x49, 0xc5, 0x69, 0x7b, 0x32, 0x69, 0x19, 0x70, 0x3b, 0xac, 0x03, 0x1c, 0xae, 0x7f, 0x60,
+        ];
+        let public = public_key(&Identity::Ephemeral(Zeroizing::new(seed))).unwrap();
+        assert_eq!(public.algorithm(), "ssh-ed25519");
+        assert_eq!(&public.blob()[19..23], &[0xd7, 0x5a, 0x98, 0x01]);
+    }
+}

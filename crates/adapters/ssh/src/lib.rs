@@ -1,0 +1,53 @@
+//! SSH to nodes: direct, pinned, multiplexed (DESIGN D9).
+//!
+//! What is promised:
+//! - one TCP connection per [`NodeShell::connect`], on which commands run side by side, so that a validator that
+//!   checks a node every ten minutes logs in once and not once per command (OpenSSH >= 9.8 counts logins and shuts
+//!   eager ones out);
+//! - no server is believed without a key that the caller pinned or asked to learn, and no address is dialled
+//!   that the caller's policy forbids: the name is resolved first and exactly the checked address is connected to;
+//! - every wait for the network up to the login, and every command that is run to its end, has a deadline; a connection
+//!   that dies silently is noticed by keepalives within a minute;
+//! - what a node sends is bounded at every stage: half a mebibyte per command in flight plus what the caller allowed;
+//! - commands leave only as [`basilica_types::Argv::to_command_line`].
+//!
+//! A command that is abandoned (deadline, too much output, dropped [`Process`](basilica_ports::Process)) is killed on
+//! the node and its channel closed. A connection whose last user is gone is shut down at the socket, because the
+//! protocol's task could otherwise wait for ever on a peer that does not read.
+//!
+//! Rejected: the `ssh` program (20 times the CPU per check, errors as text, a known-hosts file per validator), and agents
+//! or certificates, which nobody asked for.
+//!
+//! One limit to know: the library delivers packets of all commands of a connection in order, so a
+//! [`Process`](basilica_ports::Process) whose output nobody receives holds up its neighbours on that node.
+
+mod command;
+mod connection;
+mod dial;
+mod identity;
+mod preamble;
+mod trust;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use basilica_ports::{Dial, Identity, NodeShell, Shell, ShellError};
+use basilica_types::SshPublicKey;
+
+pub use identity::KeyFileError;
+pub use preamble::NotSsh;
+
+/// The SSH client. Holds nothing: connections belong to those who opened them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RusshShell;
+
+#[async_trait]
+impl NodeShell for RusshShell {
+    fn public_key(&self, identity: &Identity) -> Result<SshPublicKey, ShellError> {
+        identity::public_key(identity)
+    }
+
+    async fn connect(&self, dial: &Dial) -> Result<Arc<dyn Shell>, ShellError> {
+        Ok(Arc::new(dial::connect(dial).await?))
+    }
+}

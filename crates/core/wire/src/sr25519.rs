@@ -87,15 +87,23 @@ impl Keypair {
         Ok(Self { public: secret.to_public(), secret })
     }
 
-    /// The key in the 64-byte form of a Bittensor keyfile's `privateKey` (Ed25519-style clamped scalar ‖ nonce).
+    /// The key in the 64-byte form of a Bittensor keyfile's `privateKey`: canonical scalar ‖ nonce, as Substrate
+    /// keeps it in memory.
     pub fn from_secret_bytes(bytes: &[u8; 64]) -> Result<Self, KeypairError> {
+        let secret = SecretKey::from_bytes(bytes).map_err(|_| KeypairError::Secret)?;
+        Ok(Self { public: secret.to_public(), secret })
+    }
+
+    /// The key in the other 64-byte form in use, that of polkadot-js: the scalar multiplied by the cofactor, as
+    /// Ed25519 keeps it. The forms cannot be told apart by their bytes, only by the public key they should give.
+    pub fn from_ed25519_secret_bytes(bytes: &[u8; 64]) -> Result<Self, KeypairError> {
         let secret = SecretKey::from_ed25519_bytes(bytes).map_err(|_| KeypairError::Secret)?;
         Ok(Self { public: secret.to_public(), secret })
     }
 
     /// The 64-byte form that [`Self::from_secret_bytes`] reads.
     pub fn to_secret_bytes(&self) -> Zeroizing<[u8; 64]> {
-        Zeroizing::new(self.secret.to_ed25519_bytes())
+        Zeroizing::new(self.secret.to_bytes())
     }
 
     /// A hard-derived child, such as `//Alice` of Substrate's development seed.
@@ -188,6 +196,23 @@ mod tests {
         let back = Keypair::from_secret_bytes(&alice.to_secret_bytes()).unwrap();
         assert_eq!(back.hotkey(), alice.hotkey());
         assert!(back.sign(b"x", Counter(3)).verifies(&alice.hotkey(), b"x"));
+    }
+
+    /// As the Python SDK 11.3.0 writes `//Alice` into a keyfile.
+    const ALICE_PRIVATE: &str = "33a6f3093f158a7109f679410bef1a0c54168145e0cecb4df006c1c2fffb1f09\
+                                 925a225d97aa00682d6a59b95b18780c10d7032336e88f3442b42361f4a66011";
+
+    #[test]
+    fn keyfile_form_is_that_of_the_python_sdk() {
+        assert_eq!(hex::encode(alice().to_secret_bytes().as_slice()), ALICE_PRIVATE);
+    }
+
+    #[test]
+    fn the_ed25519_form_of_a_secret_gives_the_same_key() {
+        let ed25519: [u8; 64] = alice().secret.to_ed25519_bytes();
+        assert_eq!(Keypair::from_ed25519_secret_bytes(&ed25519).unwrap().hotkey(), alice().hotkey());
+        let misread = Keypair::from_secret_bytes(&ed25519);
+        assert!(misread.map_or(true, |key| key.hotkey() != alice().hotkey()));
     }
 
     #[test]

@@ -42,6 +42,11 @@ impl Timestamp {
         Millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
+    /// The moment `span` later; saturates at the end of time.
+    pub const fn saturating_add(self, span: Millis) -> Self {
+        Self(self.0.saturating_add_unsigned(span.0))
+    }
+
     /// Distance between two moments, whichever comes first.
     pub const fn abs_diff(self, other: Self) -> Millis {
         Millis(self.0.abs_diff(other.0))
@@ -52,7 +57,7 @@ impl Add<Millis> for Timestamp {
     type Output = Self;
 
     fn add(self, span: Millis) -> Self {
-        Self(self.0.saturating_add_unsigned(span.0))
+        self.saturating_add(span)
     }
 }
 

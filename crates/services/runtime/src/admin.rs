@@ -188,6 +188,8 @@ async fn answer(stream: TcpStream, state: AdminState) {
     let clock = Arc::clone(&state.clock);
     let connection = hyper::server::conn::http1::Builder::new()
         .keep_alive(false)
+        // Netcat and small probes close their half right after the request.
+        .half_close(true)
         .max_buf_size(MAX_HEAD)
         .max_headers(MAX_HEADERS)
         .header_read_timeout(None)

@@ -155,6 +155,18 @@ impl Supervisor {
         ledger.running.insert(id, (name, handle.abort_handle()));
     }
 
+    /// Starts a task that owns what cannot be made twice, such as a bound port: the service ends with its failure.
+    pub fn spawn_once<F, Fut>(&self, name: &'static str, task: F)
+    where
+        F: FnOnce(Stop) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
+    {
+        let mut task = Some(task);
+        self.spawn(name, OnFailure::Shutdown, move |stop| {
+            (task.take().expect("a task under OnFailure::Shutdown is started once"))(stop)
+        });
+    }
+
     /// Adds `{prefix}_uptime_seconds`, `{prefix}_tasks_running` and `{prefix}_task_restarts_total{task}` to the
     /// metrics of the process. Task names are few and fixed, and so are the label's values.
     pub fn observe(&self, metrics: &Metrics, prefix: &str) {

@@ -31,9 +31,9 @@ pub(super) enum Part {
 }
 
 impl Document {
-    pub(super) fn parse(path: &Path, bytes: Vec<u8>) -> Result<Self, Diagnostic> {
+    pub(super) fn parse(path: &Path, bytes: Vec<u8>) -> Result<Self, Box<Diagnostic>> {
         let mut document = Self { path: Some(path.to_owned()), ..Self::default() };
-        let broken = |place, problem| Diagnostic { place, key: None, problem, help: None };
+        let broken = |place, problem| Box::new(Diagnostic { place, key: None, problem, help: None });
         document.text = String::from_utf8(bytes).map_err(|error| {
             let valid = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
             let position = valid.len();
@@ -70,11 +70,7 @@ impl Document {
         }
     }
 
-    pub(super) fn has(&self, path: &[String]) -> bool {
-        self.entries.iter().any(|entry| entry.path == path)
-    }
-
-    /// All keys of the file with these ancestors that match a pattern, in which `*` stands for any one step.
+    /// All keys of the file that match a pattern, in which `*` stands for any one step.
     pub(super) fn matching(&self, pattern: &[String]) -> Vec<Vec<String>> {
         let fits = |path: &[String]| {
             path.len() == pattern.len()

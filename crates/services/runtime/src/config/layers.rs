@@ -28,7 +28,7 @@ impl Layers {
     pub(super) fn new(
         document: Document,
         source: &ConfigSource<'_>,
-    ) -> Result<(Self, Vec<Notice>), Diagnostic> {
+    ) -> Result<(Self, Vec<Notice>), Box<Diagnostic>> {
         let mut notices = Vec::new();
         let mut variables = BTreeMap::new();
         if let Some(legacy) = source.legacy_env_prefix {
@@ -50,15 +50,15 @@ impl Layers {
     }
 
     /// A variable that sets a section as a whole, or a key inside another variable's value, has no one meaning.
-    fn check_variables(&self) -> Result<(), Diagnostic> {
+    fn check_variables(&self) -> Result<(), Box<Diagnostic>> {
         for (path, variable) in &self.variables {
             if let Some(outer) = (1..path.len()).find_map(|length| self.variables.get(&path[..length])) {
-                return Err(Diagnostic {
+                return Err(Box::new(Diagnostic {
                     place: Place::Variable(variable.name.clone()),
                     key: Some(path.join(".")),
                     problem: Problem::Unfit { why: format!("{} already sets what contains it", outer.name) },
                     help: Some("set only one of the two".to_owned()),
-                });
+                }));
             }
         }
         Ok(())
@@ -89,9 +89,9 @@ impl Layers {
     }
 
     /// The merged configuration as the caller's type.
-    pub(super) fn extract<T: DeserializeOwned>(&mut self) -> Result<T, Diagnostic> {
+    pub(super) fn extract<T: DeserializeOwned>(&mut self) -> Result<T, Box<Diagnostic>> {
         loop {
-            let error = match self.figment()?.extract::<T>() {
+            let error = match self.figment().extract::<T>() {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
@@ -102,7 +102,7 @@ impl Layers {
                 Some(variable) if found.wants_text && !variable.value.is_str() => {
                     variable.value = Value::String(variable.text.clone());
                 }
-                _ => return Err(self.diagnose(found)),
+                _ => return Err(Box::new(self.diagnose(found))),
             }
         }
     }
@@ -134,30 +134,12 @@ impl Layers {
         {
             place = Place::Variable(variable.name.clone());
         }
-        let help = found.help.or_else(|| match (&found.problem, &place) {
-            (Problem::MissingKey, _) => {
-                let (name, section) = found.path.split_last()?;
-                let inside = if section.is_empty() {
-                    String::new()
-                } else {
-                    format!(" under [{}]", section.join("."))
-                };
-                Some(format!("add `{name} = …`{inside}"))
-            }
-            (Problem::MissingSection, _) => {
-                Some(format!("add a line `[{}]` and its keys below it", found.path.join(".")))
-            }
-            _ => None,
-        });
-        let path = if self.document.has(&found.path) || !found.path.is_empty() {
-            &found.path
-        } else {
-            return Diagnostic { place, key: None, problem: found.problem, help };
-        };
-        Diagnostic { place, key: Some(path.join(".")), problem: found.problem, help }
+        let help = found.help.or_else(|| remedy(&found.problem, &found.path));
+        let key = (!found.path.is_empty()).then(|| found.path.join("."));
+        Diagnostic { place, key, problem: found.problem, help }
     }
 
-    fn figment(&self) -> Result<Figment, Diagnostic> {
+    fn figment(&self) -> Figment {
         let mut environment = Table::new();
         for (path, variable) in &self.variables {
             insert(&mut environment, path, variable.value.clone());
@@ -166,10 +148,23 @@ impl Layers {
         for (path, value) in &self.flags {
             insert(&mut flags, path, value.clone());
         }
-        Ok(Figment::new()
+        Figment::new()
             .merge(Serialized::defaults(&self.document.table))
             .merge(Serialized::defaults(environment))
-            .merge(Serialized::defaults(flags)))
+            .merge(Serialized::defaults(flags))
+    }
+}
+
+/// What to do about something that is not there.
+fn remedy(problem: &Problem, path: &[String]) -> Option<String> {
+    let (name, section) = path.split_last()?;
+    match problem {
+        Problem::MissingSection => Some(format!("add a line `[{name}]` and its keys below it")),
+        Problem::MissingKey if section.iter().any(|step| step.parse::<usize>().is_ok()) => {
+            Some(format!("add `{name} = …` to this element"))
+        }
+        Problem::MissingKey => Some(format!("add `{name} = …` under `[{}]`", section.join("."))),
+        _ => None,
     }
 }
 

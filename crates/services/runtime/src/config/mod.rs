@@ -102,14 +102,10 @@ impl<T> Loaded<T> {
 /// Reads, merges and checks a configuration. `T` and its parts should carry `#[serde(deny_unknown_fields)]`.
 pub fn load<T: DeserializeOwned>(source: &ConfigSource<'_>) -> Result<Loaded<T>, ConfigError> {
     let document = source.path.map(read).transpose()?.unwrap_or_default();
-    let (mut layers, mut notices) = Layers::new(document, source).map_err(invalid)?;
+    let (mut layers, mut notices) = Layers::new(document, source).map_err(ConfigError::Invalid)?;
     notices.extend(layers.remove_ignored(source.ignored));
-    let value = layers.extract().map_err(invalid)?;
+    let value = layers.extract().map_err(ConfigError::Invalid)?;
     Ok(Loaded { value, notices, layers })
-}
-
-fn invalid(diagnostic: Diagnostic) -> ConfigError {
-    ConfigError::Invalid(Box::new(diagnostic))
 }
 
 fn read(path: &Path) -> Result<Document, ConfigError> {
@@ -122,7 +118,7 @@ fn read(path: &Path) -> Result<Document, ConfigError> {
     if bytes.len() as u64 > FILE_LIMIT {
         return Err(ConfigError::TooLong { path: path.to_owned(), limit: FILE_LIMIT });
     }
-    Document::parse(path, bytes).map_err(invalid)
+    Document::parse(path, bytes).map_err(ConfigError::Invalid)
 }
 
 fn split(key: &str) -> Vec<String> {

@@ -1,0 +1,21 @@
+//! gRPC faces of the miner protocol.
+//!
+//! [`MinerListener`] serves a [`basilica_ports::MinerApi`], [`GrpcMinerDialer`] reaches one. Both translate between the
+//! messages of `proto/` and the types of `basilica-wire`, and nothing else: whom to believe is decided behind the port.
+//!
+//! **Invariant:** no other crate sees a prost or tonic type.
+//!
+//! Every field from outside is parsed into a domain type here or refused by name; sizes, counts and times are bounded on
+//! both sides, because either side may be hostile.
+
+mod client;
+mod connections;
+mod convert;
+mod protocol;
+mod server;
+#[cfg(test)]
+mod tests;
+
+pub use client::{ClientLimits, GrpcMinerDialer};
+pub use convert::FieldError;
+pub use server::{MinerListener, ServeError, ServerLimits};

@@ -1,0 +1,233 @@
+//! The miner protocol as a gRPC server, under both spellings, with reflection and the standard health service.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use basilica_ports::{MinerApi, MinerCallError, RefusalCode};
+use basilica_types::Millis;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tonic::transport::Server;
+use tonic::{Request, Response, Status};
+
+use crate::connections::{Bounded, Census};
+use crate::convert;
+use crate::protocol::miner::miner_discovery_server::{MinerDiscovery, MinerDiscoveryServer};
+use crate::protocol::spelt::miner_discovery_server as spelt;
+use crate::protocol::{DESCRIPTORS, miner};
+
+/// Largest request in bytes: an honest one has 2 KiB.
+const MAX_REQUEST: usize = 64 * 1024;
+/// Largest sum of one request's header fields in bytes.
+const MAX_HEADERS: u32 = 16 * 1024;
+const KEEPALIVE: Millis = Millis::from_secs(30);
+const KEEPALIVE_ANSWER: Millis = Millis::from_secs(10);
+
+/// What strangers may use up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerLimits {
+    /// Until an answer must be sent; longer than the 20 s that a discovery may take.
+    pub request_timeout: Millis,
+    /// Requests in work at the same time, over all connections; more are refused.
+    pub concurrent_requests: usize,
+    /// Connections at the same time; more are closed at once.
+    pub connections: usize,
+    /// Of these, from one address.
+    pub connections_per_address: usize,
+    /// After this time a connection is asked to end; idle strangers thereby leave.
+    pub connection_age: Millis,
+}
+
+impl Default for ServerLimits {
+    fn default() -> Self {
+        Self {
+            request_timeout: Millis::from_secs(30),
+            concurrent_requests: 256,
+            connections: 1024,
+            connections_per_address: 32,
+            connection_age: Millis::from_secs(600),
+        }
+    }
+}
+
+/// Why the server does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Another program listens there.
+    #[error(
+        "gRPC address {address} is in use by another program (is a miner running already?); stop it or change \
+         validator_comms.port"
+    )]
+    InUse {
+        /// Where to listen.
+        address: SocketAddr,
+        /// The system's error.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The system does not allow it.
+    #[error("listen for gRPC on {address}")]
+    Bind {
+        /// Where to listen.
+        address: SocketAddr,
+        /// The system's error.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The service descriptions do not describe a service: a defect of this build.
+    #[error("build the reflection service")]
+    Reflection(#[source] basilica_ports::BoxError),
+    /// The server ended by an error.
+    #[error("serve gRPC")]
+    Serve(#[source] basilica_ports::BoxError),
+}
+
+/// A port that is bound but not served yet, so that "port in use" is known before anything else starts.
+#[derive(Debug)]
+pub struct MinerListener(TcpListener);
+
+impl MinerListener {
+    /// Binds `address`; port 0 takes any free port.
+    pub async fn bind(address: SocketAddr) -> Result<Self, ServeError> {
+        TcpListener::bind(address).await.map(Self).map_err(|source| match source.kind() {
+            std::io::ErrorKind::AddrInUse => ServeError::InUse { address, source },
+            _ => ServeError::Bind { address, source },
+        })
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+
+    /// Serves `api` until `stop`, then lets running requests end.
+    pub async fn serve(
+        self,
+        api: Arc<dyn MinerApi>,
+        limits: ServerLimits,
+        stop: impl Future<Output = ()> + Send,
+    ) -> Result<(), ServeError> {
+        let face = Face { api, slots: Arc::new(Semaphore::new(limits.concurrent_requests)) };
+        let discovery = MinerDiscoveryServer::new(face.clone()).max_decoding_message_size(MAX_REQUEST);
+        let discovery_spelt = spelt::MinerDiscoveryServer::new(face).max_decoding_message_size(MAX_REQUEST);
+        let (health_reporter, health) = tonic_health::server::health_reporter();
+        health_reporter.set_serving::<MinerDiscoveryServer<Face>>().await;
+        health_reporter.set_serving::<spelt::MinerDiscoveryServer<Face>>().await;
+        let reflection = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(DESCRIPTORS)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
+        let reflected = |e: tonic_reflection::server::Error| ServeError::Reflection(e.into());
+        let (v1, v1alpha) =
+            (reflection().build_v1().map_err(reflected)?, reflection().build_v1alpha().map_err(reflected)?);
+        let census = Census::new(limits.connections, limits.connections_per_address);
+        Server::builder()
+            .timeout(limits.request_timeout.as_duration())
+            .max_concurrent_streams(64)
+            .http2_max_header_list_size(MAX_HEADERS)
+            .http2_keepalive_interval(Some(KEEPALIVE.as_duration()))
+            .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER.as_duration()))
+            .max_connection_age(limits.connection_age.as_duration())
+            .max_connection_age_grace(limits.request_timeout.as_duration())
+            .add_service(discovery)
+            .add_service(discovery_spelt)
+            .add_service(health)
+            .add_service(v1)
+            .add_service(v1alpha)
+            .serve_with_incoming_shutdown(Bounded { listener: self.0, census }, stop)
+            .await
+            .map_err(|e| ServeError::Serve(e.into()))
+    }
+}
+
+/// One implementation behind both spellings.
+#[derive(Clone)]
+struct Face {
+    api: Arc<dyn MinerApi>,
+    slots: Arc<Semaphore>,
+}
+
+fn status(error: &MinerCallError) -> Status {
+    match error {
+        MinerCallError::Refused { code, message } => match code {
+            RefusalCode::InvalidArgument => Status::invalid_argument(message),
+            RefusalCode::Unauthenticated => Status::unauthenticated(message),
+            RefusalCode::PermissionDenied => Status::permission_denied(message),
+            RefusalCode::ResourceExhausted => Status::resource_exhausted(message),
+            RefusalCode::Unavailable => Status::unavailable(message),
+            RefusalCode::Internal => Status::internal(message),
+        },
+        // What a client to another miner would answer; the own service never does. No detail leaves the process.
+        MinerCallError::Unreachable { .. } | MinerCallError::Deadline { .. } => {
+            Status::unavailable("unavailable")
+        }
+        MinerCallError::Malformed { .. } => Status::internal("internal error"),
+    }
+}
+
+impl Face {
+    async fn authenticate(
+        &self,
+        request: Request<miner::ValidatorAuthRequest>,
+    ) -> Result<Response<miner::MinerAuthResponse>, Status> {
+        let _slot = self.slots.try_acquire().map_err(|_| busy())?;
+        let request = convert::auth_request(request.into_inner()).map_err(|e| bad_field(&e))?;
+        let grant = self.api.authenticate(request).await.map_err(|e| status(&e))?;
+        Ok(Response::new(convert::auth_grant_message(&grant)))
+    }
+
+    async fn discover(
+        &self,
+        request: Request<miner::DiscoverNodesRequest>,
+    ) -> Result<Response<miner::ListNodeConnectionDetailsResponse>, Status> {
+        let _slot = self.slots.try_acquire().map_err(|_| busy())?;
+        let request = convert::discover_request(request.into_inner()).map_err(|e| bad_field(&e))?;
+        let response = self.api.discover(request).await.map_err(|e| status(&e))?;
+        Ok(Response::new(convert::discover_response_message(&response)))
+    }
+}
+
+fn busy() -> Status {
+    Status::resource_exhausted("too many requests at the same time; try again later")
+}
+
+fn bad_field(error: &convert::FieldError) -> Status {
+    Status::invalid_argument(error.to_string())
+}
+
+#[async_trait]
+impl MinerDiscovery for Face {
+    async fn authenticate_validator(
+        &self,
+        request: Request<miner::ValidatorAuthRequest>,
+    ) -> Result<Response<miner::MinerAuthResponse>, Status> {
+        self.authenticate(request).await
+    }
+
+    async fn discover_nodes(
+        &self,
+        request: Request<miner::DiscoverNodesRequest>,
+    ) -> Result<Response<miner::ListNodeConnectionDetailsResponse>, Status> {
+        self.discover(request).await
+    }
+}
+
+#[async_trait]
+impl spelt::MinerDiscovery for Face {
+    async fn authenticate_validator(
+        &self,
+        request: Request<miner::ValidatorAuthRequest>,
+    ) -> Result<Response<miner::MinerAuthResponse>, Status> {
+        self.authenticate(request).await
+    }
+
+    async fn discover_nodes(
+        &self,
+        request: Request<miner::DiscoverNodesRequest>,
+    ) -> Result<Response<miner::ListNodeConnectionDetailsResponse>, Status> {
+        self.discover(request).await
+    }
+}

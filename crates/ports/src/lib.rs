@@ -12,6 +12,7 @@ mod miner_api;
 mod shell;
 mod signer;
 mod store;
+mod validator_store;
 
 pub use chain::{
     Axon, AxonOutcome, Chain, ChainError, ChainIdentity, Metagraph, Neuron, PreparedWeights, WeightsOrder,
@@ -27,3 +28,8 @@ pub use shell::{
 };
 pub use signer::HotkeySigner;
 pub use store::StoreError;
+pub use validator_store::{
+    CheckEntry, FleetStore, HistoryEntry, MinerRecord, NewWindow, NodeChange, NodeKey, NodeRecord, Opened,
+    Pruned, Recorded, SeenMiner, StoredStanding, ValidatorStore, VerdictStore, VerdictSummary, WeightStore,
+    WeightWindow, WindowState,
+};

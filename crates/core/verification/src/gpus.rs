@@ -1,0 +1,128 @@
+//! Which claimed GPUs count, and as what.
+
+use std::str::FromStr;
+
+use basilica_proof::claim::{ClaimReport, ClassName};
+use basilica_types::{Category, GpuUuid};
+
+use crate::Reason;
+
+/// One GPU as its node describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimedGpu {
+    /// Index on the node.
+    pub index: u16,
+    /// The device's UUID: a claim (RULES R10).
+    pub uuid: GpuUuid,
+    /// The device's class, such as `NVIDIA H100 80GB HBM3`.
+    pub class: ClassName,
+}
+
+/// A GPU that a passed full check stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProvenGpu {
+    /// The device.
+    pub uuid: GpuUuid,
+    /// Which slice of the emission it shares in.
+    pub category: Category,
+}
+
+/// Which classes are accepted here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GpuRules {
+    /// Accept GPUs that a CPU plays: config allows it **and** the chain carries the development marker (RULES R18).
+    simulated: bool,
+}
+
+impl GpuRules {
+    /// Simulated GPUs count only where both agree; `allowed` alone, on any real chain, changes nothing (RULES R18).
+    pub const fn new(allowed: bool, development_chain: bool) -> Self {
+        Self { simulated: allowed && development_chain }
+    }
+
+    /// Whether simulated GPUs count.
+    pub const fn accepts_simulated(self) -> bool {
+        self.simulated
+    }
+
+    /// The category that a class belongs to.
+    pub fn category(self, class: &ClassName) -> Result<Category, UnacceptableGpu> {
+        if class.is_simulated() && !self.simulated {
+            return Err(UnacceptableGpu { class: class.clone(), reason: Reason::SimulatedGpuRefused });
+        }
+        Ok(category_of(class.as_str()))
+    }
+
+    /// All claims of a report with their categories, or the first that does not count.
+    pub fn judge(self, report: &ClaimReport) -> Result<Vec<ProvenGpu>, UnacceptableGpu> {
+        let judged = report.devices.iter().map(|device| {
+            let category = self.category(&device.class)?;
+            Ok(ProvenGpu { uuid: device.uuid, category })
+        });
+        judged.collect()
+    }
+}
+
+/// A claimed GPU that does not count here.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("gpu class {class}: {reason}")]
+pub struct UnacceptableGpu {
+    /// What was claimed.
+    pub class: ClassName,
+    /// Why it does not count.
+    pub reason: Reason,
+}
+
+/// The first category whose name is a word of the class name: `NVIDIA H100 80GB HBM3` and `simulated-H100` are H100.
+///
+/// Whole words only: the original looked for substrings, which lets `NVIDIA A1000` pass for an A100.
+fn category_of(class: &str) -> Category {
+    let words = || class.split(|c: char| !c.is_ascii_alphanumeric());
+    let named = |category: &Category| words().any(|word| word.eq_ignore_ascii_case(category.as_str()));
+    Category::ALL.into_iter().filter(|c| *c != Category::Other).find(named).unwrap_or(Category::Other)
+}
+
+/// A category by the name that config and wire use.
+pub(crate) fn category_by_name(name: &str) -> Option<Category> {
+    Category::ALL.into_iter().find(|category| category.as_str() == name)
+}
+
+/// A class name that this program wrote before.
+pub(crate) fn class_by_name(name: &str) -> Option<ClassName> {
+    ClassName::from_str(name).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn class(name: &str) -> ClassName {
+        name.parse().unwrap()
+    }
+
+    #[test]
+    fn names_of_cards_find_their_category() {
+        let rules = GpuRules::new(false, false);
+        for (name, category) in [
+            ("NVIDIA H100 80GB HBM3", Category::H100),
+            ("NVIDIA H100 PCIe", Category::H100),
+            ("NVIDIA H200", Category::H200),
+            ("NVIDIA A100-SXM4-80GB", Category::A100),
+            ("NVIDIA B200", Category::B200),
+            ("NVIDIA A1000", Category::Other),
+            ("NVIDIA GeForce RTX 4090", Category::Other),
+        ] {
+            assert_eq!(rules.category(&class(name)), Ok(category), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_simulated_gpu_counts_only_where_config_and_chain_agree() {
+        let simulated = class("simulated-H100");
+        assert_eq!(GpuRules::new(true, true).category(&simulated), Ok(Category::H100));
+        for (allowed, development) in [(false, false), (true, false), (false, true)] {
+            let refused = GpuRules::new(allowed, development).category(&simulated).unwrap_err();
+            assert_eq!(refused.reason, Reason::SimulatedGpuRefused);
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! From probes to evidence to an explained verdict, decided without I/O.
+//!
+//! What this crate promises: given the same events and times, any machine reaches the same conclusion about a node, with
+//! a reason from a documented list ([`Reason`]) and with the blame where the evidence puts it ([`Fault`], RULES R4). One
+//! try of a check is the state machine [`Check`]: the service performs its effects and feeds back what happened. Whether a
+//! failed try is worth another one, and whose fault a run of failed tries is, decides [`series`]. When a node is checked
+//! next decides [`schedule`]. What was concluded becomes a [`Verdict`]: canonical bytes that the validator signs and that
+//! anyone can read back.
+//!
+//! Rejected: errors of the SSH client deciding blame where they occur. A timeout says that something was slow, not
+//! who; the original banned honest nodes for its own bad network that way.
+
+mod cause;
+mod check;
+mod gpus;
+mod policy;
+pub mod reason;
+pub mod schedule;
+pub mod series;
+mod verdict;
+
+pub use cause::{Break, ProofEnd};
+pub use check::{Check, CheckKind, Conclusion, Effect, Event, Finding, Plan, Rejected};
+pub use gpus::{ClaimedGpu, GpuRules, ProvenGpu, UnacceptableGpu};
+pub use policy::Policy;
+pub use reason::{Blame, Fault, Reason};
+pub use schedule::{Due, Intervals};
+pub use series::{Control, RetryRules, Series};
+pub use verdict::{Evidence, Outcome, Verdict, host_key_digest};

@@ -1,0 +1,79 @@
+//! The rules under which a verdict was reached, so that a reader can tell two verdicts under two policies apart.
+
+use basilica_types::{Digest, Millis};
+use codec::Encode;
+
+use crate::{GpuRules, Intervals, RetryRules};
+
+const TAG: &str = "basilica/verification-policy/v1";
+
+/// Everything configurable that a verdict depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Which GPUs count.
+    pub gpus: GpuRules,
+    /// When a failure is confirmed.
+    pub retries: RetryRules,
+    /// How often each check runs.
+    pub intervals: Intervals,
+    /// Deadline of the whole proof.
+    pub proof_deadline: Millis,
+    /// Work per device: side, inner dimension, rounds, openings.
+    pub work: [u32; 4],
+}
+
+impl Policy {
+    /// BLAKE3 over the SCALE encoding of all rules under the policy's tag.
+    pub fn digest(&self) -> Digest {
+        let mut bytes = TAG.encode();
+        self.gpus.accepts_simulated().encode_to(&mut bytes);
+        self.retries.retries.encode_to(&mut bytes);
+        for span in [
+            self.retries.interval,
+            self.retries.span,
+            self.intervals.light,
+            self.intervals.full,
+            self.intervals.full_after_fault,
+            self.proof_deadline,
+        ] {
+            span.0.encode_to(&mut bytes);
+        }
+        self.work.encode_to(&mut bytes);
+        Digest::from_bytes(*blake3::hash(&bytes).as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy() -> Policy {
+        Policy {
+            gpus: GpuRules::new(true, true),
+            retries: RetryRules::default(),
+            intervals: Intervals::default(),
+            proof_deadline: Millis::from_secs(120),
+            work: [2048, 2048, 4, 256],
+        }
+    }
+
+    #[test]
+    fn every_rule_changes_the_digest() {
+        let base = policy();
+        let others = [
+            Policy { gpus: GpuRules::new(true, false), ..base },
+            Policy { retries: RetryRules { retries: 4, ..base.retries }, ..base },
+            Policy { retries: RetryRules { interval: Millis(1), ..base.retries }, ..base },
+            Policy { retries: RetryRules { span: Millis(1), ..base.retries }, ..base },
+            Policy { intervals: Intervals { light: Millis(1), ..base.intervals }, ..base },
+            Policy { intervals: Intervals { full: Millis(1), ..base.intervals }, ..base },
+            Policy { intervals: Intervals { full_after_fault: Millis(1), ..base.intervals }, ..base },
+            Policy { proof_deadline: Millis(1), ..base },
+            Policy { work: [2048, 2048, 4, 255], ..base },
+        ];
+        for other in others {
+            assert_ne!(other.digest(), base.digest());
+        }
+        assert_eq!(policy().digest(), base.digest());
+    }
+}

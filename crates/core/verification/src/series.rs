@@ -1,0 +1,180 @@
+//! Whose fault a run of failed tries is (RULES R4).
+//!
+//! A failed try that proves nothing by itself opens a series: the same check is tried again on a new connection, at
+//! least [`RetryRules::retries`] times over at least [`RetryRules::span`], and beside each try the service asks whether a
+//! control target answers. All failed while the control target answered each time: the node is at fault, confirmed. The
+//! control target was silent even once: we cannot tell our own uplink from the node. A success at any point ends the
+//! series without a trace.
+//!
+//! Missing, and said so in every verdict by what its evidence holds: confirmation by a second validator, which under the
+//! miner's `highest_stake` assignment has no access.
+
+use basilica_types::{Millis, Timestamp};
+
+use crate::{Blame, Fault, Reason};
+
+/// Whether something that is not the node answered at the time of a failed try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Control {
+    /// It did: our side of the network works.
+    Reachable,
+    /// It did not.
+    Silent,
+    /// There was nothing to ask.
+    Absent,
+}
+
+/// When a failure is confirmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryRules {
+    /// Tries after the first.
+    pub retries: u8,
+    /// Between two tries.
+    pub interval: Millis,
+    /// Least time from the first failed try to the one that confirms.
+    pub span: Millis,
+}
+
+impl Default for RetryRules {
+    /// Three retries over at least two minutes.
+    fn default() -> Self {
+        Self { retries: 3, interval: Millis::from_secs(40), span: Millis::from_secs(120) }
+    }
+}
+
+/// The failed tries of one scheduled check so far. Stored, so that a restart goes on where it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Series {
+    /// When the first try failed.
+    pub since: Timestamp,
+    /// Failed tries, at least 1.
+    pub failed: u8,
+    /// The control target answered beside every failed try.
+    pub controlled: bool,
+    /// The control target was silent beside at least one.
+    pub silent: bool,
+}
+
+/// What follows from a failed try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing is decided: try again on a new connection.
+    Retry {
+        /// The series so far.
+        series: Series,
+        /// When.
+        at: Timestamp,
+    },
+    /// The check has failed by this fault.
+    Conclude {
+        /// Whose.
+        fault: Fault,
+        /// How many tries it took.
+        tries: u8,
+    },
+}
+
+/// Decides about one failed try. `series` holds the failed tries before it.
+pub fn after_failure(
+    series: Option<Series>,
+    reason: Reason,
+    control: Control,
+    rules: &RetryRules,
+    now: Timestamp,
+) -> Next {
+    let tries = series.map_or(1, |s| s.failed.saturating_add(1));
+    match reason.blame() {
+        Blame::Proven => return Next::Conclude { fault: Fault::Node { confirmed: true }, tries },
+        Blame::Elsewhere(fault) => return Next::Conclude { fault, tries },
+        Blame::Suspected => {}
+    }
+    let before = series.unwrap_or(Series { since: now, failed: 0, controlled: true, silent: false });
+    let series = Series {
+        failed: tries,
+        controlled: before.controlled && control == Control::Reachable,
+        silent: before.silent || control == Control::Silent,
+        ..before
+    };
+    let retried = tries.saturating_sub(1) >= rules.retries;
+    if !retried || now.since(series.since) < rules.span {
+        return Next::Retry { series, at: now + rules.interval };
+    }
+    let fault = match (series.controlled, series.silent) {
+        (true, _) => Fault::Node { confirmed: true },
+        (false, true) => Fault::Validator,
+        (false, false) => Fault::Unknown,
+    };
+    Next::Conclude { fault, tries }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const START: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+    /// Fails every try with the given controls until a conclusion; its time and fault.
+    fn run(reason: Reason, controls: &[Control]) -> (Timestamp, Fault, u8) {
+        let rules = RetryRules::default();
+        let (mut series, mut now) = (None, START);
+        for control in controls.iter().chain(std::iter::repeat(&Control::Absent)) {
+            match after_failure(series, reason, *control, &rules, now) {
+                Next::Retry { series: next, at } => (series, now) = (Some(next), at),
+                Next::Conclude { fault, tries } => return (now, fault, tries),
+            }
+        }
+        unreachable!("the controls repeat for ever")
+    }
+
+    #[test]
+    fn an_unreachable_node_is_confirmed_by_three_retries_over_two_minutes_beside_a_control() {
+        let (at, fault, tries) = run(Reason::ConnectionTimeout, &[Control::Reachable; 4]);
+        assert_eq!((fault, tries), (Fault::Node { confirmed: true }, 4));
+        assert!(at.since(START) >= Millis::from_secs(120));
+    }
+
+    #[test]
+    fn a_silent_control_target_clears_the_node() {
+        use Control::{Reachable, Silent};
+        for position in 0..4 {
+            let mut controls = [Reachable; 4];
+            controls[position] = Silent;
+            assert_eq!(run(Reason::ConnectionTimeout, &controls).1, Fault::Validator);
+        }
+        assert_eq!(run(Reason::ConnectionTimeout, &[]).1, Fault::Unknown);
+    }
+
+    #[test]
+    fn a_rejected_transcript_needs_no_second_try() {
+        let next =
+            after_failure(None, Reason::ProofOpeningMismatch, Control::Absent, &RetryRules::default(), START);
+        assert_eq!(next, Next::Conclude { fault: Fault::Node { confirmed: true }, tries: 1 });
+    }
+
+    #[test]
+    fn a_lockout_is_never_the_nodes_fault() {
+        let next = after_failure(None, Reason::LockedOut, Control::Reachable, &RetryRules::default(), START);
+        assert_eq!(next, Next::Conclude { fault: Fault::Unknown, tries: 1 });
+    }
+
+    proptest! {
+        #[test]
+        fn a_suspicion_is_confirmed_only_beside_a_control_at_every_try(
+            answers in proptest::collection::vec(0..3u8, 4),
+            position in 0..Reason::ALL.len(),
+        ) {
+            let reason = Reason::ALL[position];
+            let control = |a: &u8| [Control::Reachable, Control::Silent, Control::Absent][usize::from(*a)];
+            let controls: Vec<Control> = answers.iter().map(control).collect();
+            let (at, fault, tries) = run(reason, &controls);
+            if reason.blame() == Blame::Suspected {
+                let confirmed = fault == Fault::Node { confirmed: true };
+                prop_assert_eq!(confirmed, controls.iter().all(|c| *c == Control::Reachable));
+                prop_assert!(tries >= 4 && at.since(START) >= Millis::from_secs(120));
+            } else {
+                prop_assert_eq!((at, tries), (START, 1));
+            }
+        }
+    }
+}

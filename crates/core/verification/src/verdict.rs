@@ -1,0 +1,190 @@
+//! The signed conclusion over a node (decision D5).
+//!
+//! A verdict says who judged whom, when, by which rules, with which result and on what evidence, and links to the verdict
+//! before it on the same node, so that none can be taken out of the chain unseen. The bytes are SCALE under
+//! `basilica/verdict/v1`; domain types go in as fixed arrays or canonical text, so the encoding is independent of
+//! how this program stores them. Reading is fallible: a value that no such program writes is refused.
+
+use basilica_types::{Digest, GpuUuid, HostKey, Hotkey, NodeId, Timestamp};
+use basilica_wire::Domain;
+use codec::{Decode, Encode, Input, Output};
+
+use crate::gpus::{category_by_name, class_by_name};
+use crate::{CheckKind, ClaimedGpu, Fault, ProvenGpu, Reason};
+
+/// How a check ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
+pub enum Outcome {
+    /// The node is as it must be.
+    #[codec(index = 0)]
+    Passed,
+    /// It is not, or it could not be told.
+    #[codec(index = 1)]
+    Failed {
+        /// What failed.
+        reason: Reason,
+        /// Whose fault it is.
+        fault: Fault,
+    },
+}
+
+impl Outcome {
+    /// The reason's code, or `passed`.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Failed { reason, .. } => reason.code(),
+        }
+    }
+}
+
+/// What the conclusion rests on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// SHA-256 of the host key of the connection, if one came about; what `ssh-keygen -l` shows in base64.
+    pub host_key: Option<Digest>,
+    /// How often the check was tried.
+    pub tries: u8,
+    /// What the node claims to have.
+    pub claims: Vec<ClaimedGpu>,
+    /// Hash of the transcript of the last proof.
+    pub transcript: Option<Digest>,
+    /// SHA-256 of the prover that the validator uses.
+    pub prover: Digest,
+}
+
+/// The digest by which verdicts name a host key: SHA-256 of its blob.
+pub fn host_key_digest(key: &HostKey) -> Digest {
+    use sha2::Digest as _;
+    Digest::from_bytes(sha2::Sha256::digest(key.blob()).into())
+}
+
+/// One validator's conclusion about one node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whose node it is.
+    pub miner: Hotkey,
+    /// Which.
+    pub node: NodeId,
+    /// Who judges: the signer.
+    pub validator: Hotkey,
+    /// Digest of this validator's verdict before on this node; none for the first.
+    pub previous: Option<Digest>,
+    /// How deep the check looked.
+    pub kind: CheckKind,
+    /// When the first try began.
+    pub started: Timestamp,
+    /// When the conclusion was reached.
+    pub finished: Timestamp,
+    /// The conclusion.
+    pub outcome: Outcome,
+    /// The GPUs that a passed full check stands for.
+    pub gpus: Vec<ProvenGpu>,
+    /// Digest of the rules that applied.
+    pub policy: Digest,
+    /// What the conclusion rests on.
+    pub evidence: Evidence,
+}
+
+impl Domain for Verdict {
+    const TAG: &'static str = "basilica/verdict/v1";
+}
+
+/// The layout on the wire.
+#[derive(Encode, Decode)]
+struct Layout {
+    miner: [u8; 32],
+    node: [u8; 16],
+    validator: [u8; 32],
+    previous: Option<[u8; 32]>,
+    kind: CheckKind,
+    started: i64,
+    finished: i64,
+    outcome: Outcome,
+    gpus: Vec<([u8; 16], String)>,
+    policy: [u8; 32],
+    host_key: Option<[u8; 32]>,
+    tries: u8,
+    claims: Vec<(u16, [u8; 16], String)>,
+    transcript: Option<[u8; 32]>,
+    prover: [u8; 32],
+}
+
+impl From<&Verdict> for Layout {
+    fn from(v: &Verdict) -> Self {
+        let e = &v.evidence;
+        Self {
+            miner: *v.miner.as_bytes(),
+            node: *v.node.as_bytes(),
+            validator: *v.validator.as_bytes(),
+            previous: v.previous.map(|d| *d.as_bytes()),
+            kind: v.kind,
+            started: v.started.0,
+            finished: v.finished.0,
+            outcome: v.outcome,
+            gpus: v.gpus.iter().map(|g| (*g.uuid.as_bytes(), g.category.as_str().to_owned())).collect(),
+            policy: *v.policy.as_bytes(),
+            host_key: e.host_key.map(|d| *d.as_bytes()),
+            tries: e.tries,
+            claims: e
+                .claims
+                .iter()
+                .map(|c| (c.index, *c.uuid.as_bytes(), c.class.as_str().to_owned()))
+                .collect(),
+            transcript: e.transcript.map(|d| *d.as_bytes()),
+            prover: *e.prover.as_bytes(),
+        }
+    }
+}
+
+impl TryFrom<Layout> for Verdict {
+    type Error = codec::Error;
+
+    fn try_from(l: Layout) -> Result<Self, codec::Error> {
+        let gpu = |(uuid, name): ([u8; 16], String)| {
+            let category = category_by_name(&name).ok_or("verdict names an unknown gpu category")?;
+            Ok::<_, codec::Error>(ProvenGpu { uuid: GpuUuid::from_bytes(uuid), category })
+        };
+        let claim = |(index, uuid, class): (u16, [u8; 16], String)| {
+            let class = class_by_name(&class).ok_or("verdict holds an invalid gpu class")?;
+            Ok::<_, codec::Error>(ClaimedGpu { index, uuid: GpuUuid::from_bytes(uuid), class })
+        };
+        Ok(Self {
+            miner: Hotkey::from_bytes(l.miner),
+            node: NodeId::from_bytes(l.node),
+            validator: Hotkey::from_bytes(l.validator),
+            previous: l.previous.map(Digest::from_bytes),
+            kind: l.kind,
+            started: Timestamp(l.started),
+            finished: Timestamp(l.finished),
+            outcome: l.outcome,
+            gpus: l.gpus.into_iter().map(gpu).collect::<Result<_, _>>()?,
+            policy: Digest::from_bytes(l.policy),
+            evidence: Evidence {
+                host_key: l.host_key.map(Digest::from_bytes),
+                tries: l.tries,
+                claims: l.claims.into_iter().map(claim).collect::<Result<_, _>>()?,
+                transcript: l.transcript.map(Digest::from_bytes),
+                prover: Digest::from_bytes(l.prover),
+            },
+        })
+    }
+}
+
+impl Encode for Verdict {
+    fn encode_to<T: Output + ?Sized>(&self, dest: &mut T) {
+        Layout::from(self).encode_to(dest);
+    }
+}
+
+impl codec::EncodeLike for Verdict {}
+
+impl Decode for Verdict {
+    fn decode<I: Input>(input: &mut I) -> Result<Self, codec::Error> {
+        Layout::decode(input)?.try_into()
+    }
+}
+
+#[cfg(test)]
+#[path = "verdict_tests.rs"]
+mod tests;

@@ -1,0 +1,133 @@
+//! The verdict's bytes, frozen, and what must not get past the reader.
+
+use basilica_types::{Category, Millis};
+use basilica_wire::{Keypair, Signed};
+use proptest::prelude::*;
+use rand_core::{CryptoRng, RngCore};
+
+use super::*;
+
+/// Lines of name and hex that other programs read too. Frozen: a change of these bytes needs a new version of the tag.
+const VECTOR: &str = include_str!("../../../../vectors/verdict/v1.hex");
+
+struct Counter(u8);
+
+impl RngCore for Counter {
+    fn next_u32(&mut self) -> u32 {
+        rand_core::impls::next_u32_via_fill(self)
+    }
+    fn next_u64(&mut self) -> u64 {
+        rand_core::impls::next_u64_via_fill(self)
+    }
+    fn fill_bytes(&mut self, dest: &mut [u8]) {
+        for byte in dest {
+            self.0 = self.0.wrapping_add(1);
+            *byte = self.0;
+        }
+    }
+    fn try_fill_bytes(&mut self, dest: &mut [u8]) -> Result<(), rand_core::Error> {
+        self.fill_bytes(dest);
+        Ok(())
+    }
+}
+impl CryptoRng for Counter {}
+
+fn signer() -> Keypair {
+    Keypair::from_seed(&[1; 32]).unwrap()
+}
+
+fn verdict() -> Verdict {
+    let uuid: GpuUuid = "GPU-5d2e8a3c-9b41-4f07-8a6e-0c1d2e3f4a5b".parse().unwrap();
+    let started = Timestamp::from_secs(1_800_000_000);
+    Verdict {
+        miner: Keypair::from_seed(&[2; 32]).unwrap().hotkey(),
+        node: "3f2504e0-4f89-51d3-9a0c-0305e82c3301".parse().unwrap(),
+        validator: signer().hotkey(),
+        previous: Some(Digest::from_bytes([3; 32])),
+        kind: CheckKind::Full,
+        started,
+        finished: started + Millis(4_321),
+        outcome: Outcome::Failed {
+            reason: Reason::ProofOpeningMismatch,
+            fault: Fault::Node { confirmed: true },
+        },
+        gpus: vec![ProvenGpu { uuid, category: Category::H100 }],
+        policy: Digest::from_bytes([4; 32]),
+        evidence: Evidence {
+            host_key: Some(Digest::from_bytes([5; 32])),
+            tries: 1,
+            claims: vec![ClaimedGpu { index: 0, uuid, class: "simulated-H100".parse().unwrap() }],
+            transcript: Some(Digest::from_bytes([6; 32])),
+            prover: Digest::from_bytes([7; 32]),
+        },
+    }
+}
+
+/// The bytes of one line.
+fn field(name: &str) -> Vec<u8> {
+    let line = VECTOR.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(' '));
+    hex::decode(line.expect("the vector file has the line")).unwrap()
+}
+
+#[test]
+fn the_content_and_what_is_signed_are_frozen() {
+    let payload = Signed::signing_payload(&verdict(), &signer().hotkey());
+    assert_eq!(hex::encode(verdict().encode()), hex::encode(field("content")));
+    assert_eq!(hex::encode(payload), hex::encode(field("payload")));
+}
+
+#[test]
+fn the_frozen_signature_verifies_and_reads_back() {
+    let signed = Signed::<Verdict>::decode_verified(&field("signed")).unwrap();
+    assert_eq!(signed.content(), &verdict());
+    assert_eq!(signed.signer(), signer().hotkey());
+}
+
+#[test]
+fn an_unknown_reason_category_or_kind_is_an_error() {
+    let bytes = verdict().encode();
+    let outcome = 32 + 16 + 32 + 33 + 1 + 8 + 8;
+    assert_eq!(bytes[outcome], 1, "the position of the outcome");
+    for (position, value) in [(outcome, 2), (outcome + 1, 0xff), (outcome - 17, 7)] {
+        let mut changed = bytes.clone();
+        changed[position] = value;
+        assert!(Verdict::decode(&mut &changed[..]).is_err());
+    }
+    let named = bytes.windows(4).position(|w| w == b"H100").unwrap();
+    let mut changed = bytes;
+    changed[named] = b'X';
+    assert!(Verdict::decode(&mut &changed[..]).is_err());
+}
+
+proptest! {
+    #[test]
+    fn every_verdict_reads_back(
+        started in any::<i64>(),
+        reason in 0..Reason::ALL.len(),
+        tries in any::<u8>(),
+        previous in any::<Option<[u8; 32]>>(),
+        ids in proptest::collection::vec(any::<[u8; 16]>(), 0..9),
+        categories in 0..5usize,
+    ) {
+        let category = Category::ALL[categories];
+        let gpus = ids.iter().map(|id| ProvenGpu { uuid: GpuUuid::from_bytes(*id), category }).collect();
+        let base = verdict();
+        let verdict = Verdict {
+            started: Timestamp(started),
+            previous: previous.map(Digest::from_bytes),
+            outcome: Outcome::Failed { reason: Reason::ALL[reason], fault: Fault::Network },
+            gpus,
+            evidence: Evidence { tries, ..base.evidence.clone() },
+            ..base
+        };
+        let signed = Signed::new(verdict.clone(), &signer(), Counter(0));
+        let read = Signed::<Verdict>::decode_verified(&signed.encode()).unwrap();
+        prop_assert_eq!(read.content(), &verdict);
+    }
+
+    #[test]
+    fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let _ = Signed::<Verdict>::decode_verified(&bytes);
+        let _ = Verdict::decode(&mut &bytes[..]);
+    }
+}

@@ -1,0 +1,355 @@
+//! What the validator remembers, by aggregate: the fleet it watches, the verdicts it reached, the weights it set.
+//!
+//! The methods are the reconcilers' use cases. Each that writes is one transaction, so a crash leaves either all
+//! of it or nothing; what a reconciler needs to go on after a restart is in its rows and nowhere else.
+
+use std::net::SocketAddr;
+
+use async_trait::async_trait;
+use basilica_types::{
+    BasisPoints, BlockNumber, Digest, FencingToken, HostKey, Hotkey, NetUid, NodeAddress, NodeId, Ppm,
+    Timestamp, Uid, UsdMicros, Weight,
+};
+use basilica_verification::{CheckKind, Due, Outcome, ProvenGpu, Series};
+use basilica_wire::discovery::{NodeReport, NodeStatus};
+
+use crate::{PreparedWeights, StoreError, WeightsOutcome};
+
+/// A node's identity: an id is unique within its miner only (RULES R10).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeKey {
+    /// Whose node.
+    pub miner: Hotkey,
+    /// Which of its nodes.
+    pub node: NodeId,
+}
+
+/// A miner as the metagraph shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeenMiner {
+    /// Identity.
+    pub hotkey: Hotkey,
+    /// Slot at that block.
+    pub uid: Uid,
+    /// Where its gRPC service listens.
+    pub axon: SocketAddr,
+}
+
+/// A miner as remembered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MinerRecord {
+    /// Identity.
+    pub hotkey: Hotkey,
+    /// Its slot; none once the metagraph no longer shows it with an axon.
+    pub uid: Option<Uid>,
+    /// Where its gRPC service listened last.
+    pub axon: SocketAddr,
+    /// When the metagraph showed it last.
+    pub seen: Timestamp,
+    /// Its last verified discovery response.
+    pub discovered: Option<Timestamp>,
+    /// Why the last discovery failed; none if it did not.
+    pub failure: Option<String>,
+}
+
+/// A node's last verdict, in short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VerdictSummary {
+    /// Of the signed envelope.
+    pub digest: Digest,
+    /// How deep the check looked.
+    pub kind: CheckKind,
+    /// Its conclusion.
+    pub outcome: Outcome,
+    /// When.
+    pub finished: Timestamp,
+}
+
+/// What a node's history amounted to when it was last scored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredStanding {
+    /// The gate's stable code; `ok` if the score counts.
+    pub gate: String,
+    /// Zero unless the gate is open.
+    pub score: BasisPoints,
+    /// Of the uptime ramp.
+    pub multiplier: Ppm,
+    /// End of the running ban.
+    pub banned_until: Option<Timestamp>,
+    /// When this was computed.
+    pub at: Timestamp,
+}
+
+/// A node as remembered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeRecord {
+    /// Identity.
+    pub key: NodeKey,
+    /// Where to log in.
+    pub address: NodeAddress,
+    /// As its miner's last verified response says; none if that did not name it.
+    pub listed: Option<NodeStatus>,
+    /// Price per GPU and hour.
+    pub rate: Option<UsdMicros>,
+    /// The pinned host keys.
+    pub host_keys: Vec<HostKey>,
+    /// When it was first reported.
+    pub first_seen: Timestamp,
+    /// When its checks are due.
+    pub due: Due,
+    /// The failed tries of the check under way.
+    pub series: Option<(CheckKind, Series)>,
+    /// The latest conclusion.
+    pub last_verdict: Option<VerdictSummary>,
+    /// When a full check passed last, and with which GPUs.
+    pub last_proof: Option<(Timestamp, Vec<ProvenGpu>)>,
+    /// The latest score.
+    pub standing: Option<StoredStanding>,
+}
+
+impl NodeRecord {
+    /// Whether its miner confirms the validator's key on it (RULES R6); only then it is checked and paid.
+    pub const fn is_available(&self) -> bool {
+        matches!(self.listed, Some(NodeStatus::Available))
+    }
+}
+
+/// What a discovery response changed, for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NodeChange {
+    /// Reported for the first time.
+    New(NodeKey),
+    /// Available again, or no longer.
+    Availability {
+        /// Which node.
+        node: NodeKey,
+        /// As reported now; none if no longer named.
+        listed: Option<NodeStatus>,
+    },
+    /// Reported with another host key: pinned, and a full check must pass before weight returns (RULES R7).
+    HostKey {
+        /// Which node.
+        node: NodeKey,
+        /// Fingerprints pinned before.
+        before: Vec<String>,
+        /// Fingerprints pinned from now on.
+        after: Vec<String>,
+    },
+}
+
+/// One entry of a node's history, oldest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HistoryEntry {
+    /// A concluded check.
+    Check {
+        /// When its first try began.
+        started: Timestamp,
+        /// When it was concluded.
+        finished: Timestamp,
+        /// How deep it looked.
+        kind: CheckKind,
+        /// Its conclusion.
+        outcome: Outcome,
+    },
+    /// No longer available as of this moment.
+    Unavailable(Timestamp),
+    /// Available as of this moment.
+    Available(Timestamp),
+}
+
+/// A concluded check to be kept.
+#[derive(Clone, Debug)]
+pub struct CheckEntry {
+    /// Which node.
+    pub key: NodeKey,
+    /// The signed verdict's bytes.
+    pub verdict: Vec<u8>,
+    /// Their digest.
+    pub digest: Digest,
+    /// The verdict before, as this one names it.
+    pub previous: Option<Digest>,
+    /// When its first try began.
+    pub started: Timestamp,
+    /// The conclusion, in short; `digest` repeats the above.
+    pub summary: VerdictSummary,
+    /// GPUs proven by a passed full check.
+    pub gpus: Vec<ProvenGpu>,
+    /// A GPU whose owner has not proved it since then is given up by that owner.
+    pub gpus_stale_before: Timestamp,
+    /// The proof's transcript.
+    pub transcript: Option<(Digest, Vec<u8>)>,
+    /// When the next checks are due.
+    pub due: Due,
+}
+
+/// What became of a [`CheckEntry`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    /// It is kept.
+    Stored,
+    /// Nothing was kept: another node owns one of its GPUs (RULES R10).
+    GpuTaken {
+        /// The owner.
+        owner: NodeKey,
+    },
+    /// Nothing was kept: the node's last verdict is another than the one that this one follows.
+    NotNext,
+}
+
+/// How far a window of weights has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WindowState {
+    /// Stored and perhaps submitted; its end is not known yet.
+    Prepared,
+    /// Its end.
+    Concluded(WeightsOutcome),
+}
+
+/// A window of weights to be opened (RULES R28).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewWindow {
+    /// On which subnet.
+    pub netuid: NetUid,
+    /// Whoever opens it must still hold this token.
+    pub fencing: FencingToken,
+    /// When.
+    pub created: Timestamp,
+    /// The vector as submitted.
+    pub weights: Vec<(Uid, Weight)>,
+    /// What the chain should store for it.
+    pub expected: Vec<(Uid, Weight)>,
+    /// The signed bytes.
+    pub prepared: PreparedWeights,
+}
+
+/// A window of weights as remembered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WeightWindow {
+    /// Counts up.
+    pub id: i64,
+    /// As opened.
+    pub opened: NewWindow,
+    /// How far it has come.
+    pub state: WindowState,
+    /// What the chain stored, once read back.
+    pub read_back: Option<Vec<(Uid, Weight)>>,
+}
+
+/// Whether a window could be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opened {
+    /// It is stored; its bytes may be submitted.
+    Window(i64),
+    /// Another window is not concluded yet.
+    Busy(i64),
+    /// The fencing token is no longer the current one: somebody else leads.
+    Fenced {
+        /// The current token.
+        current: FencingToken,
+    },
+}
+
+/// What a pruning removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// Entries of history with their verdicts.
+    pub history: u64,
+    /// Transcripts.
+    pub transcripts: u64,
+    /// Windows of weights.
+    pub windows: u64,
+}
+
+/// Miners and their nodes.
+#[async_trait]
+pub trait FleetStore: Send + Sync + 'static {
+    /// Takes over what the metagraph shows; miners that it no longer shows keep their rows without a uid.
+    async fn observe_miners(&self, miners: &[SeenMiner], at: Timestamp) -> Result<(), StoreError>;
+
+    /// All miners, by hotkey.
+    async fn miners(&self) -> Result<Vec<MinerRecord>, StoreError>;
+
+    /// Takes over a verified discovery response: addresses, pins, availability. A node that it does not name any more is
+    /// no longer available.
+    async fn record_discovery(
+        &self,
+        miner: Hotkey,
+        nodes: &[NodeReport],
+        at: Timestamp,
+    ) -> Result<Vec<NodeChange>, StoreError>;
+
+    /// Keeps why a miner could not be discovered. Its nodes stay as they were (RULES R6).
+    async fn record_discovery_failure(&self, miner: Hotkey, why: &str) -> Result<(), StoreError>;
+
+    /// All nodes, by key.
+    async fn nodes(&self) -> Result<Vec<NodeRecord>, StoreError>;
+
+    /// One node.
+    async fn node(&self, key: NodeKey) -> Result<Option<NodeRecord>, StoreError>;
+
+    /// Available nodes of known miners with a due check: of each miner the most overdue first, miners by turns, so
+    /// that a miner with a thousand nodes cannot starve one with two.
+    async fn due_nodes(&self, now: Timestamp, limit: u32) -> Result<Vec<NodeRecord>, StoreError>;
+
+    /// Keeps the scores.
+    async fn record_standings(&self, standings: &[(NodeKey, StoredStanding)]) -> Result<(), StoreError>;
+}
+
+/// Checks, verdicts and what they rest on.
+#[async_trait]
+pub trait VerdictStore: Send + Sync + 'static {
+    /// Keeps a failed try that decides nothing yet, and when the next one is due.
+    async fn record_try(
+        &self,
+        key: NodeKey,
+        kind: CheckKind,
+        series: Series,
+        retry_at: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// Keeps a concluded check: verdict, history, transcript, proven GPUs and the next due times, or nothing.
+    async fn record_check(&self, entry: &CheckEntry) -> Result<Recorded, StoreError>;
+
+    /// What happened to a node since then, oldest first.
+    async fn history(&self, key: NodeKey, since: Timestamp) -> Result<Vec<HistoryEntry>, StoreError>;
+
+    /// The bytes of a node's latest signed verdicts, newest first.
+    async fn verdicts(&self, key: NodeKey, limit: u32) -> Result<Vec<Vec<u8>>, StoreError>;
+
+    /// A transcript by its hash, while it is kept.
+    async fn transcript(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// When any node passed a check last, other than the nodes of `miner`.
+    async fn last_pass_elsewhere(&self, miner: Hotkey) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Removes what is older than `before` and all but the newest `transcripts` transcripts of each node; at most `limit`
+    /// rows of each kind in one call.
+    async fn prune(&self, before: Timestamp, transcripts: u32, limit: u32) -> Result<Pruned, StoreError>;
+}
+
+/// Weights.
+#[async_trait]
+pub trait WeightStore: Send + Sync + 'static {
+    /// The current fencing token; 0 without high availability.
+    async fn fencing_token(&self) -> Result<FencingToken, StoreError>;
+
+    /// Stores a window before anything of it is submitted, if its token is current and no other window is under way.
+    async fn open_window(&self, window: &NewWindow) -> Result<Opened, StoreError>;
+
+    /// Keeps how a window ended. Doing so again with the same end changes nothing.
+    async fn conclude_window(&self, id: i64, outcome: &WeightsOutcome) -> Result<(), StoreError>;
+
+    /// Keeps what the chain stored.
+    async fn record_read_back(&self, id: i64, weights: &[(Uid, Weight)]) -> Result<(), StoreError>;
+
+    /// The latest windows, newest first.
+    async fn windows(&self, limit: u32) -> Result<Vec<WeightWindow>, StoreError>;
+
+    /// The block of the last successfully set weights.
+    async fn last_set(&self) -> Result<Option<BlockNumber>, StoreError>;
+}
+
+/// All that the validator remembers.
+pub trait ValidatorStore: FleetStore + VerdictStore + WeightStore {}
+
+impl<T: FleetStore + VerdictStore + WeightStore> ValidatorStore for T {}

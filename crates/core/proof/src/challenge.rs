@@ -1,0 +1,157 @@
+//! What a validator asks of a node: the binding, and per device a claim with its work.
+
+use basilica_types::{Digest, GpuUuid, NodeId};
+
+use crate::PROTOCOL_VERSION;
+use crate::claim::{self, ClassName, DeviceClaim};
+use crate::params::ProofParams;
+use crate::wire::{DecodeError, FRAME_HEADER_BYTES, Message, Reader, Writer};
+
+/// Most bytes of an SSH host key blob; an RSA key of 16,384 bits has about 2 KiB.
+pub const HOST_KEY_BYTES_MAX: usize = 4_096;
+/// Most bytes of an encoded challenge.
+pub const CHALLENGE_BYTES_MAX: u32 = 32 * 1024;
+/// Most bytes that a prover may send in answer to one challenge.
+pub const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+const TEXT_MAX: usize = 128;
+
+/// To whom and when a proof belongs. Every field enters every seed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// Public randomness of the epoch; 32 zero bytes until the fleet epoch exists.
+    pub beacon: [u8; 32],
+    /// Fresh per challenge, sent only over the pinned SSH channel.
+    pub validator_nonce: [u8; 32],
+    /// The node.
+    pub node: NodeId,
+    /// The node's pinned SSH host key as its public key blob (RFC 4253 §6.6).
+    pub host_key: Vec<u8>,
+}
+
+/// One device and the work asked of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceChallenge {
+    /// The claim under test.
+    pub claim: DeviceClaim,
+    /// Its work.
+    pub params: ProofParams,
+}
+
+/// A whole challenge; every instance is within all bounds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Challenge {
+    binding: Binding,
+    devices: Vec<DeviceChallenge>,
+}
+
+/// A challenge that may not be sent.
+#[derive(Debug, thiserror::Error)]
+pub enum ChallengeError {
+    /// No device is challenged.
+    #[error("challenge names no device")]
+    Empty,
+    /// The host key blob is empty or too long.
+    #[error("host key blob of {0} bytes is not 1 to {HOST_KEY_BYTES_MAX}")]
+    HostKey(usize),
+    /// The device list is not acceptable.
+    #[error("challenge device list")]
+    Devices(#[from] claim::ClaimError),
+    /// The answer would exceed [`ANSWER_BYTES_MAX`].
+    #[error("challenge asks for an answer of {0} bytes, at most {ANSWER_BYTES_MAX} are allowed")]
+    AnswerTooLarge(u64),
+}
+
+impl Challenge {
+    /// Checks all bounds.
+    pub fn new(binding: Binding, devices: Vec<DeviceChallenge>) -> Result<Self, ChallengeError> {
+        if devices.is_empty() {
+            return Err(ChallengeError::Empty);
+        }
+        if !(1..=HOST_KEY_BYTES_MAX).contains(&binding.host_key.len()) {
+            return Err(ChallengeError::HostKey(binding.host_key.len()));
+        }
+        let claims: Vec<DeviceClaim> = devices.iter().map(|device| device.claim.clone()).collect();
+        claim::check_devices(&claims)?;
+        let challenge = Self { binding, devices };
+        match challenge.answer_bytes() {
+            bytes if bytes > ANSWER_BYTES_MAX => Err(ChallengeError::AnswerTooLarge(bytes)),
+            _ => Ok(challenge),
+        }
+    }
+
+    /// To whom and when the proof belongs.
+    pub const fn binding(&self) -> &Binding {
+        &self.binding
+    }
+
+    /// The devices by ascending index; messages name a device by its position here.
+    pub fn devices(&self) -> &[DeviceChallenge] {
+        &self.devices
+    }
+
+    /// BLAKE3 of the canonical encoding.
+    pub fn digest(&self) -> Digest {
+        Digest::from_bytes(*blake3::hash(&Message::Challenge(self.clone()).encode()).as_bytes())
+    }
+
+    /// Exactly the bytes, frame headers included, that a complete answer has.
+    pub fn answer_bytes(&self) -> u64 {
+        let framed = |body: u32| u64::from(body) + FRAME_HEADER_BYTES as u64;
+        let per_device = |device: &DeviceChallenge| {
+            let params = &device.params;
+            u64::from(params.rounds()) * framed(Message::ROOT_BYTES)
+                + u64::from(params.openings()) * framed(Message::opening_bytes(params.depth()))
+        };
+        framed(Message::ACCEPT_BYTES) + self.devices.iter().map(per_device).sum::<u64>()
+    }
+
+    pub(crate) fn write(&self, writer: &mut Writer) {
+        writer.u16(PROTOCOL_VERSION);
+        writer.raw(&self.binding.beacon);
+        writer.raw(&self.binding.validator_nonce);
+        writer.raw(self.binding.node.as_bytes());
+        writer.bytes(&self.binding.host_key);
+        writer.u16(u16::try_from(self.devices.len()).expect("at most 64 devices"));
+        for device in &self.devices {
+            writer.u16(device.claim.index);
+            writer.raw(device.claim.uuid.as_bytes());
+            writer.bytes(device.claim.class.as_str().as_bytes());
+            device.params.write(writer);
+        }
+    }
+
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        match reader.u16()? {
+            PROTOCOL_VERSION => {}
+            other => return Err(DecodeError::Version(other)),
+        }
+        let binding = Binding {
+            beacon: reader.array()?,
+            validator_nonce: reader.array()?,
+            node: NodeId::from_bytes(reader.array()?),
+            host_key: reader.bytes(HOST_KEY_BYTES_MAX)?.to_vec(),
+        };
+        let count = usize::from(reader.u16()?);
+        if count > claim::DEVICES_MAX {
+            return Err(DecodeError::Devices);
+        }
+        let devices = (0..count).map(|_| read_device(reader)).collect::<Result<_, _>>()?;
+        Self::new(binding, devices).map_err(|error| match error {
+            ChallengeError::Empty | ChallengeError::Devices(_) => DecodeError::Devices,
+            ChallengeError::HostKey(length) => {
+                DecodeError::FieldTooLong { length, limit: HOST_KEY_BYTES_MAX }
+            }
+            ChallengeError::AnswerTooLarge(bytes) => DecodeError::TooMuchWork(bytes),
+        })
+    }
+}
+
+fn read_device(reader: &mut Reader<'_>) -> Result<DeviceChallenge, DecodeError> {
+    let claim = DeviceClaim {
+        index: reader.u16()?,
+        uuid: GpuUuid::from_bytes(reader.array()?),
+        class: reader.text::<ClassName>(TEXT_MAX, "gpu class")?,
+    };
+    Ok(DeviceChallenge { claim, params: ProofParams::read(reader)? })
+}

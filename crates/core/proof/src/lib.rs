@@ -1,0 +1,78 @@
+//! The open GPU proof: a device shows that it multiplied, and one CPU core checks it in milliseconds.
+//!
+//! # What is proved, and how
+//! Tier T2 ("work") of the design. A validator sends a [`Challenge`]; from it both sides derive, per device, a
+//! [`seed::Seed`] that binds beacon, validator nonce, node id, SSH host key, GPU UUID, index, class and parameters.
+//! A round is an exact product C = A·Bᵀ of int8 matrices, int32 sums, whose n rows each come from a PRF
+//! ([`prf`]) under that seed. The prover commits C in a Merkle tree ([`merkle`]) and sends the root; the next
+//! round's seed is a hash of this seed and this root, so rounds are strictly sequential. After the last root of all
+//! devices the validator sends a fresh nonce; it selects, per device, t cells ([`opening`]). The prover answers
+//! each with the leaf of 256 cells around it and the path to the root. The [`Verifier`] checks the path,
+//! makes one row of A and one of Bᵀ again, and compares the one selected cell. Everything exchanged is the
+//! [`Transcript`], which anyone can check again. Time is measured by the validator's clock alone and is handed in.
+//!
+//! # Threat model
+//! The node's owner is root on it, has read this source, may run any program in place of the prover, precompute,
+//! replay, relay, lie about hardware and send any bytes. Nothing here is secret on the prover's side. The validator's
+//! randomness and clock, BLAKE3, and the SSH channel's integrity are trusted.
+//!
+//! # Soundness
+//! - *Skipped work.* If a share f of the committed cells is right, all t openings pass with probability f^t, as
+//!   cells are drawn uniformly, with replacement, after the commitment: f = 0.95 and t = 256 give 2.0·10⁻⁶ per
+//!   device. The prover learns the leaf, not the cell, and the leaf is bound whole by its hash. Guessing adds at
+//!   most the likeliest value's probability to f: a cell's standard deviation is about 5,461·√k, so 7·10⁻⁵/√k,
+//!   or 1.6·10⁻⁶ at k = 2,048; leaving out one of the k terms is guessed with probability 0.8 % and saves 1/k.
+//! - *Choosing roots.* The nonce comes after every root, so a prover has one try, not 2⁶⁴.
+//! - *Reuse.* Another nonce, node, host key, UUID, index, class or parameter gives unrelated matrices.
+//! - *Structure.* Hankel matrices (A\[i\]\[j\] = a\[i+j\]) are forged in O(n²) with no cell wrong; low rank likewise.
+//!   A challenge cannot ask for them: matrices come from the seed only, and their form is not a parameter.
+//! - *Freivalds' test is not used*: C·r = A·(B·r) costs a cheater O(n²), so it binds nothing by itself.
+//! - *Overflow.* k ≤ 65,536 keeps every sum below 2³⁰; there is no tolerance and no float.
+//!
+//! # Cost
+//! The verifier makes 2·t rows and hashes t leaves with 2·log₂n − 8 siblings; it never holds a matrix. A cell
+//! made by the PRF costs 12.5 32-bit operations and serves n multiplications; a committed cell costs 50 for its leaf
+//! hash and serves k. Measured figures are in the benches' documentation.
+//!
+//! # Open
+//! Relay to a genuine device elsewhere (RULES R16); counting devices (RULES R14: sums of work separate N from N − 1 only
+//! with calibrated deadlines or residency); memory size and bandwidth (T3, T4); a validator that leaks its
+//! nonce; fast algorithms (Strassen saves at most 1/8 a level and is honest arithmetic). A *simulated* class
+//! proves that some CPU multiplied, nothing more. Device classes have no calibrated deadlines yet.
+//!
+//! # Shape
+//! No runtime, no I/O, no clock and no randomness: bytes, nonces and elapsed times are arguments. Version 1 admits no
+//! optional fields; later tiers come as new messages under a new version. Rejected: a verifier that draws its
+//! own nonce (untestable), one tree over all devices (a slow device would hide a fast one's times), and fractions of
+//! all openings shared by the devices (one cheating card of eight would face an eighth of them).
+
+pub mod claim;
+mod challenge;
+pub mod gemm;
+pub mod merkle;
+pub mod opening;
+mod params;
+pub mod prf;
+pub mod prover;
+mod rejection;
+pub mod seed;
+mod simd;
+mod transcript;
+mod verifier;
+pub mod wire;
+
+pub use challenge::{
+    ANSWER_BYTES_MAX, Binding, CHALLENGE_BYTES_MAX, Challenge, ChallengeError, DeviceChallenge,
+    HOST_KEY_BYTES_MAX,
+};
+pub use claim::{ClaimError, ClaimReport, ClassName, ClassNameError, DeviceClaim};
+pub use params::{
+    INNER_MAX, INNER_STEP, LEAF_BYTES, LEAF_CELLS, OPENINGS_DEFAULT, OPENINGS_MAX, ParamsError, ProofParams,
+    ROUNDS_MAX, SIDE_MAX, SIDE_MIN,
+};
+pub use rejection::{Rejection, RejectionClass, Stage};
+pub use transcript::{MAGIC, TRANSCRIPT_BYTES_MAX, Transcript};
+pub use verifier::{Checker, Deadlines, NonceNotDue, Outcome, ProvenDevice, Step, Verifier};
+
+/// The protocol version of this crate. It is in every challenge, acceptance, seed and transcript.
+pub const PROTOCOL_VERSION: u16 = 1;

@@ -1,0 +1,174 @@
+//! Why a proof was rejected: one named check per reason, with a stable code.
+
+use std::time::Duration;
+
+use crate::wire::{DecodeError, FrameTooLarge, Kind, Refusal};
+
+/// The part of the protocol that was running.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Waiting for the prover to accept.
+    Accept,
+    /// Waiting for roots.
+    Roots,
+    /// Waiting for opened leaves.
+    Openings,
+}
+
+/// What a rejection says about its cause (RULES R4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RejectionClass {
+    /// The arithmetic or the commitments are wrong: confirmed by the transcript's own bytes.
+    Proof,
+    /// The bytes are not the protocol's. Reproducible from the transcript too, but a login shell that prints a
+    /// greeting does the same.
+    Malformed,
+    /// Late by the validator's clock: enters the sequential test, proves nothing alone.
+    Late,
+    /// The stream ended early: reachability, to be retried.
+    Incomplete,
+    /// The prover said that it cannot.
+    Refused,
+}
+
+/// The check that failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// The prover speaks another version.
+    #[error("prover speaks protocol version {0}")]
+    WrongVersion(u16),
+    /// The prover accepted another challenge: a replayed or misdirected answer.
+    #[error("prover answered another challenge")]
+    ChallengeMismatch,
+    /// A frame is longer than anything that may come at this point.
+    #[error("oversized frame")]
+    TooLarge(#[from] FrameTooLarge),
+    /// A frame is no message.
+    #[error("malformed frame")]
+    Malformed(#[from] DecodeError),
+    /// A message that may not come now.
+    #[error("unexpected {0:?} message")]
+    UnexpectedMessage(Kind),
+    /// A root for a device that was not challenged.
+    #[error("root for unknown device {0}")]
+    UnknownDevice(u16),
+    /// A root out of turn.
+    #[error("device {device} sent the root of round {round} where round {expected} is due")]
+    RootOrder {
+        /// Position in the challenge.
+        device: u16,
+        /// The round sent.
+        round: u32,
+        /// The round due.
+        expected: u32,
+    },
+    /// More roots than rounds.
+    #[error("device {device} sent more than {rounds} roots")]
+    RootCountMismatch {
+        /// Position in the challenge.
+        device: u16,
+        /// Rounds asked.
+        rounds: u32,
+    },
+    /// Bytes between the last root and the validator's nonce.
+    #[error("bytes before the opening nonce was sent")]
+    UnsolicitedBytes,
+    /// Bytes after the last opening.
+    #[error("bytes after the last opening")]
+    TrailingBytes,
+    /// Another leaf than the one asked for.
+    #[error("opening {position} is not the leaf that was asked for")]
+    OpeningOrder {
+        /// Position in the list of queries.
+        position: u32,
+    },
+    /// A leaf does not belong to the committed root.
+    #[error("leaf {leaf} of round {round} on device {device} does not lead to the committed root")]
+    MerklePath {
+        /// Position in the challenge.
+        device: u16,
+        /// Round.
+        round: u32,
+        /// Leaf.
+        leaf: u32,
+    },
+    /// A committed cell is not the product: work was skipped or done wrongly.
+    #[error("cell ({row}, {col}) of round {round} on device {device} is not the product")]
+    OpeningMismatch {
+        /// Position in the challenge.
+        device: u16,
+        /// Round.
+        round: u32,
+        /// Row of the product.
+        row: u32,
+        /// Column of the product.
+        col: u32,
+    },
+    /// The prover gave up.
+    #[error("prover refused: {}", .0.text())]
+    Refused(Refusal),
+    /// The stage was not complete in time.
+    #[error("{stage:?} not complete within {limit:?}")]
+    DeadlineMissed {
+        /// The stage.
+        stage: Stage,
+        /// Its limit since the start of the run or, for openings, since the nonce.
+        limit: Duration,
+    },
+    /// The stream ended early.
+    #[error("stream ended during {stage:?} after {received} of {expected} messages")]
+    Incomplete {
+        /// The stage.
+        stage: Stage,
+        /// Messages received in the stage.
+        received: u64,
+        /// Messages that make the stage complete.
+        expected: u64,
+    },
+}
+
+impl Rejection {
+    /// The stable reason code, as verdicts, metrics and tables show it.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::WrongVersion(_) => "proof_wrong_version",
+            Self::ChallengeMismatch => "proof_challenge_mismatch",
+            Self::TooLarge(_) => "proof_too_large",
+            Self::Malformed(_) => "proof_malformed",
+            Self::UnexpectedMessage(_) => "proof_unexpected_message",
+            Self::UnknownDevice(_) => "proof_unknown_device",
+            Self::RootOrder { .. } => "proof_root_order",
+            Self::RootCountMismatch { .. } => "proof_root_count_mismatch",
+            Self::UnsolicitedBytes => "proof_unsolicited_bytes",
+            Self::TrailingBytes => "proof_trailing_bytes",
+            Self::OpeningOrder { .. } => "proof_opening_order",
+            Self::MerklePath { .. } => "proof_merkle_path",
+            Self::OpeningMismatch { .. } => "proof_opening_mismatch",
+            Self::Refused(_) => "proof_refused",
+            Self::DeadlineMissed { .. } => "proof_deadline_missed",
+            Self::Incomplete { .. } => "proof_incomplete",
+        }
+    }
+
+    /// What it says about the cause.
+    pub const fn class(&self) -> RejectionClass {
+        match self {
+            Self::ChallengeMismatch
+            | Self::RootCountMismatch { .. }
+            | Self::OpeningOrder { .. }
+            | Self::MerklePath { .. }
+            | Self::OpeningMismatch { .. } => RejectionClass::Proof,
+            Self::WrongVersion(_)
+            | Self::TooLarge(_)
+            | Self::Malformed(_)
+            | Self::UnexpectedMessage(_)
+            | Self::UnknownDevice(_)
+            | Self::RootOrder { .. }
+            | Self::UnsolicitedBytes
+            | Self::TrailingBytes => RejectionClass::Malformed,
+            Self::Refused(_) => RejectionClass::Refused,
+            Self::DeadlineMissed { .. } => RejectionClass::Late,
+            Self::Incomplete { .. } => RejectionClass::Incomplete,
+        }
+    }
+}

@@ -1,0 +1,144 @@
+use std::time::Duration;
+
+use basilica_proof::prover::{CpuBackend, ExactProduct};
+use basilica_proof::gemm::Kernel;
+use basilica_proof::wire::Message;
+use basilica_proof::{Deadlines, ProofParams, Rejection, Stage, Step, Transcript, Verifier};
+use proptest::prelude::*;
+
+use crate::run::{NONCE, NOW, answers, challenge, honest, run, tiny, verify};
+
+#[test]
+fn an_honest_run_holds_for_every_device() {
+    let challenge = challenge(3, ProofParams::new(256, 192, 3, 32).unwrap());
+    let outcome = run(&challenge, honest).unwrap();
+    assert_eq!(outcome.devices.len(), 3);
+    assert!(outcome.rounds.iter().all(|times| times.len() == 3));
+    for (proven, asked) in outcome.devices.iter().zip(challenge.devices()) {
+        assert_eq!(proven.claim, asked.claim);
+    }
+}
+
+#[test]
+fn kernels_and_thread_counts_send_the_same_bytes() {
+    let challenge = challenge(1, ProofParams::new(128, 128, 2, 16).unwrap());
+    let expected = answers(&challenge, honest, &NONCE);
+    for kernel in Kernel::supported() {
+        for threads in [1, 3] {
+            let backend = || CpuBackend::new(ExactProduct(kernel), threads, 2_048);
+            assert!(answers(&challenge, backend, &NONCE) == expected, "{kernel:?} on {threads}");
+        }
+    }
+}
+
+#[test]
+fn the_answer_has_exactly_the_announced_size() {
+    let challenge = challenge(2, tiny());
+    let (commitments, openings) = answers(&challenge, honest, &NONCE);
+    assert_eq!((commitments.len() + openings.len()) as u64, challenge.answer_bytes());
+}
+
+#[test]
+fn a_transcript_file_is_checked_again_anywhere() {
+    let challenge = challenge(2, tiny());
+    let (result, transcript) = verify(&challenge, &answers(&challenge, honest, &NONCE), &NONCE);
+    let bytes = transcript.encode();
+    let read = Transcript::decode(&bytes).unwrap();
+    assert_eq!(read, transcript);
+    assert_eq!(read.hash(), transcript.hash());
+    assert_eq!(read.verify().unwrap(), result.unwrap().devices);
+}
+
+#[test]
+fn bytes_may_come_in_any_pieces() {
+    let challenge = challenge(1, tiny());
+    let (commitments, openings) = answers(&challenge, honest, &NONCE);
+    for size in [1, 7, 38, 39, 40, 1_000] {
+        let mut verifier = Verifier::new(challenge.clone(), Deadlines::UNLIMITED);
+        let mut last = Step::More;
+        for piece in commitments.chunks(size) {
+            assert_eq!(last, Step::More);
+            last = verifier.on_bytes(piece, NOW).unwrap();
+        }
+        assert_eq!(last, Step::DrawNonce);
+        verifier.open(NONCE, NOW).unwrap();
+        last = Step::More;
+        for piece in openings.chunks(size) {
+            assert_eq!(last, Step::More);
+            last = verifier.on_bytes(piece, NOW).unwrap();
+        }
+        assert!(matches!(last, Step::Done(_)), "pieces of {size}");
+    }
+}
+
+#[test]
+fn times_are_the_callers() {
+    let ms = Duration::from_millis;
+    let challenge = challenge(1, tiny());
+    let (commitments, openings) = answers(&challenge, honest, &NONCE);
+    let deadlines = Deadlines { roots: ms(100), openings: ms(50) };
+    let mut verifier = Verifier::new(challenge, deadlines);
+    let accepted = 4 + 35;
+    let first_root = accepted + 4 + 39;
+    assert_eq!(verifier.deadline(), ms(100));
+    verifier.on_bytes(&commitments[..first_root], ms(30)).unwrap();
+    verifier.on_bytes(&commitments[first_root..], ms(70)).unwrap();
+    verifier.open(NONCE, ms(80)).unwrap();
+    assert_eq!(verifier.deadline(), ms(130));
+    let Step::Done(outcome) = verifier.on_bytes(&openings, ms(120)).unwrap() else { panic!("not done") };
+    assert_eq!(outcome.rounds, [[ms(30), ms(70)]]);
+    assert_eq!(outcome.openings, ms(40));
+}
+
+#[test]
+fn late_bytes_miss_the_deadline_whatever_they_hold() {
+    let ms = Duration::from_millis;
+    let challenge = challenge(1, tiny());
+    let (commitments, openings) = answers(&challenge, honest, &NONCE);
+    let deadlines = Deadlines { roots: ms(100), openings: ms(50) };
+    let mut late_roots = Verifier::new(challenge.clone(), deadlines);
+    let missed = Rejection::DeadlineMissed { stage: Stage::Accept, limit: ms(100) };
+    assert_eq!(late_roots.on_bytes(&commitments, ms(101)), Err(missed.clone()));
+    assert_eq!(late_roots.on_bytes(&commitments, ms(1)), Err(missed), "a rejection is final");
+    let mut late_openings = Verifier::new(challenge.clone(), deadlines);
+    late_openings.on_bytes(&commitments, ms(10)).unwrap();
+    late_openings.open(NONCE, ms(10)).unwrap();
+    let missed = Rejection::DeadlineMissed { stage: Stage::Openings, limit: ms(50) };
+    assert_eq!(late_openings.on_bytes(&openings, ms(61)), Err(missed));
+    let mut silent = Verifier::new(challenge, deadlines);
+    assert_eq!(silent.on_deadline().code(), "proof_deadline_missed");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+    #[test]
+    fn whatever_decodes_encodes_to_the_same_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        for tag in 0..8u8 {
+            let mut bytes = bytes.clone();
+            bytes.insert(0, tag);
+            if let Ok(message) = Message::decode(&bytes) {
+                prop_assert_eq!(message.encode(), bytes);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_sent_message_decodes_to_itself() {
+    let challenge = challenge(2, tiny());
+    let (commitments, openings) = answers(&challenge, honest, &NONCE);
+    let start = Verifier::new(challenge, Deadlines::UNLIMITED).start();
+    let mut seen = 0;
+    for stream in [start, commitments, openings] {
+        let mut rest = &stream[..];
+        let mut frames = basilica_proof::wire::FrameBuffer::default();
+        while let Some(body) = frames.fill(&mut rest, u32::MAX).unwrap() {
+            assert_eq!(Message::decode(&body).unwrap().encode(), body);
+            seen += 1;
+            if rest.is_empty() {
+                break;
+            }
+        }
+    }
+    assert_eq!(seen, 1 + 1 + 4 + 16);
+}

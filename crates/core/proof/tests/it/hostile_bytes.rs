@@ -1,0 +1,193 @@
+//! Bytes that no honest prover sends.
+
+use basilica_proof::wire::{
+    Accept, DecodeError, FrameTooLarge, Kind, Message, Refusal, RefusalCode, Root, frame,
+};
+use basilica_proof::{
+    Deadlines, PROTOCOL_VERSION, ProofParams, Rejection, RejectionClass, Stage, Transcript, Verifier,
+};
+use proptest::prelude::*;
+
+use crate::run::{NONCE, NOW, answers, challenge, honest, tiny, verify};
+
+const ACCEPT_FRAME: usize = 4 + 35;
+const ROOT_FRAME: usize = 4 + 39;
+
+#[test]
+fn every_one_bit_mutation_of_a_transcript_is_rejected() {
+    let challenge = challenge(1, ProofParams::new(64, 64, 2, 6).unwrap());
+    let (result, transcript) = verify(&challenge, &answers(&challenge, honest, &NONCE), &NONCE);
+    result.unwrap();
+    let bytes = transcript.encode();
+    let mut reasons = std::collections::BTreeMap::<&str, usize>::new();
+    for bit in 0..bytes.len() * 8 {
+        let mut mutated = bytes.clone();
+        mutated[bit / 8] ^= 1 << (bit % 8);
+        let reason = match Transcript::decode(&mutated).map(|read| read.verify()) {
+            Err(_) => "undecodable",
+            Ok(Err(rejection)) => rejection.code(),
+            Ok(Ok(_)) => panic!("bit {bit} of {} does not matter", bytes.len() * 8),
+        };
+        *reasons.entry(reason).or_default() += 1;
+    }
+    // Nearly all of the file is leaves and siblings, which the path binds.
+    assert!(reasons["proof_merkle_path"] > bytes.len() * 4, "{reasons:?}");
+    for expected in ["undecodable", "proof_challenge_mismatch", "proof_opening_order", "proof_too_large"] {
+        assert!(reasons.contains_key(expected), "no {expected} in {reasons:?}");
+    }
+}
+
+#[test]
+fn every_truncation_is_incomplete_or_undecodable() {
+    let challenge = challenge(1, tiny());
+    let (commitments, openings) = answers(&challenge, honest, &NONCE);
+    for length in 0..commitments.len() {
+        let cut = (commitments[..length].to_vec(), Vec::new());
+        let rejected = verify(&challenge, &cut, &NONCE).0.unwrap_err();
+        assert_eq!(rejected.class(), RejectionClass::Incomplete, "{length}: {rejected}");
+    }
+    for length in (0..openings.len()).step_by(97) {
+        let cut = (commitments.clone(), openings[..length].to_vec());
+        let (result, transcript) = verify(&challenge, &cut, &NONCE);
+        let expected = Rejection::Incomplete {
+            stage: Stage::Openings,
+            received: (length / (openings.len() / 8)) as u64,
+            expected: 8,
+        };
+        assert_eq!(result, Err(expected.clone()));
+        assert_eq!(transcript.verify(), Err(expected));
+    }
+    let (_, transcript) = verify(&challenge, &(commitments, openings), &NONCE);
+    let bytes = transcript.encode();
+    for length in 0..bytes.len() {
+        Transcript::decode(&bytes[..length]).expect_err("a cut file");
+    }
+}
+
+#[test]
+fn trailing_bytes_are_refused_live_and_in_files() {
+    let challenge = challenge(1, tiny());
+    let (commitments, mut openings) = answers(&challenge, honest, &NONCE);
+    let (_, transcript) = verify(&challenge, &(commitments.clone(), openings.clone()), &NONCE);
+    let mut bytes = transcript.encode();
+    bytes.push(0);
+    assert_eq!(Transcript::decode(&bytes), Err(DecodeError::Trailing(1)));
+    openings.extend([1, 2, 3]);
+    let (result, transcript) = verify(&challenge, &(commitments, openings), &NONCE);
+    assert_eq!(result, Err(Rejection::TrailingBytes));
+    assert_eq!(transcript.verify(), Err(Rejection::TrailingBytes));
+}
+
+#[test]
+fn oversized_frames_are_refused_at_their_header_and_not_kept() {
+    let challenge = challenge(1, tiny());
+    let mut flood = u32::MAX.to_le_bytes().to_vec();
+    flood.extend(vec![0; 100_000]);
+    let (result, transcript) = verify(&challenge, &(flood, Vec::new()), &NONCE);
+    let refused = FrameTooLarge { bytes: u32::MAX, limit: 263 };
+    assert_eq!(result, Err(Rejection::TooLarge(refused)));
+    assert!(transcript.encode().len() < 1_024);
+    assert_eq!(transcript.verify(), Err(Rejection::TooLarge(refused)));
+}
+
+fn after_accept(messages: &[Message]) -> Rejection {
+    let challenge = challenge(1, tiny());
+    let mut sent = answers(&challenge, honest, &NONCE).0[..ACCEPT_FRAME].to_vec();
+    messages.iter().for_each(|message| sent.extend(frame(&message.encode())));
+    verify(&challenge, &(sent, Vec::new()), &NONCE).0.unwrap_err()
+}
+
+fn root(device: u16, round: u32) -> Message {
+    Message::Root(Root { device, round, root: basilica_types::Digest::from_bytes([1; 32]) })
+}
+
+#[test]
+fn roots_must_be_in_order_and_as_many_as_asked() {
+    assert_eq!(after_accept(&[root(1, 0)]), Rejection::UnknownDevice(1));
+    let order = Rejection::RootOrder { device: 0, round: 1, expected: 0 };
+    assert_eq!(after_accept(&[root(0, 1)]), order);
+    let again = Rejection::RootOrder { device: 0, round: 0, expected: 1 };
+    assert_eq!(after_accept(&[root(0, 0), root(0, 0)]), again);
+    let few = Rejection::Incomplete { stage: Stage::Roots, received: 1, expected: 2 };
+    assert_eq!(after_accept(&[root(0, 0)]), few);
+    assert_eq!(after_accept(&[root(0, 0), root(0, 1), root(0, 2)]), Rejection::UnsolicitedBytes);
+}
+
+#[test]
+fn one_device_cannot_send_anothers_roots() {
+    let challenge = challenge(2, tiny());
+    let mut sent = answers(&challenge, honest, &NONCE).0[..ACCEPT_FRAME].to_vec();
+    for message in [root(0, 0), root(0, 1), root(0, 2)] {
+        sent.extend(frame(&message.encode()));
+    }
+    let rejected = verify(&challenge, &(sent, Vec::new()), &NONCE).0.unwrap_err();
+    assert_eq!(rejected, Rejection::RootCountMismatch { device: 0, rounds: 2 });
+}
+
+#[test]
+fn other_versions_and_other_challenges_are_named() {
+    let challenge = challenge(1, tiny());
+    let send = |accept: Accept| {
+        let sent = (frame(&Message::Accept(accept).encode()), Vec::new());
+        verify(&challenge, &sent, &NONCE).0.unwrap_err()
+    };
+    let version = Accept { version: 2, challenge: challenge.digest() };
+    assert_eq!(send(version), Rejection::WrongVersion(2));
+    let other = basilica_types::Digest::from_bytes([0; 32]);
+    let mismatch = Accept { version: PROTOCOL_VERSION, challenge: other };
+    assert_eq!(send(mismatch), Rejection::ChallengeMismatch);
+}
+
+#[test]
+fn a_refusal_is_shown_and_is_no_proof_fault() {
+    let refusal = Refusal::new(RefusalCode::TooLarge, "no room\x1b[31m");
+    assert_eq!(refusal.text(), "no room?[31m", "control characters never reach a terminal");
+    let rejected = after_accept(&[Message::Refusal(refusal)]);
+    assert_eq!((rejected.code(), rejected.class()), ("proof_refused", RejectionClass::Refused));
+}
+
+#[test]
+fn messages_out_of_place_are_named() {
+    let nonce = Message::OpeningNonce(NONCE);
+    assert_eq!(after_accept(&[nonce]), Rejection::UnexpectedMessage(Kind::OpeningNonce));
+    let challenge = challenge(1, tiny());
+    let roots_first = answers(&challenge, honest, &NONCE).0[ACCEPT_FRAME..ACCEPT_FRAME + ROOT_FRAME].to_vec();
+    let rejected = verify(&challenge, &(roots_first, Vec::new()), &NONCE).0.unwrap_err();
+    assert_eq!(rejected, Rejection::UnexpectedMessage(Kind::Root));
+}
+
+#[test]
+fn a_shell_greeting_is_malformed_not_a_proof_fault() {
+    let challenge = challenge(1, tiny());
+    let greeting = (b"Welcome to Ubuntu 22.04 LTS\n".to_vec(), Vec::new());
+    let rejected = verify(&challenge, &greeting, &NONCE).0.unwrap_err();
+    assert_eq!(rejected.class(), RejectionClass::Malformed, "{rejected}");
+}
+
+#[test]
+fn a_nonce_out_of_turn_is_refused() {
+    let mut verifier = Verifier::new(challenge(1, tiny()), Deadlines::UNLIMITED);
+    verifier.open(NONCE, NOW).expect_err("no root has come");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+    #[test]
+    fn no_bytes_make_the_verifier_panic_or_pass(
+        commitments in proptest::collection::vec(any::<u8>(), 0..600),
+        flips in proptest::collection::vec((any::<u16>(), any::<u8>()), 1..4),
+    ) {
+        let challenge = challenge(1, tiny());
+        prop_assert!(verify(&challenge, &(commitments.clone(), Vec::new()), &NONCE).0.is_err());
+        let _ = Transcript::decode(&commitments);
+        let (mut sent, openings) = answers(&challenge, honest, &NONCE);
+        let before = sent.clone();
+        for (at, mask) in flips {
+            let at = usize::from(at) % sent.len();
+            sent[at] ^= mask;
+        }
+        if sent != before {
+            prop_assert!(verify(&challenge, &(sent, openings), &NONCE).0.is_err());
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Golden vectors: what other implementations (GPU kernels, WASM, other languages) must reproduce. Set
+//! `UPDATE_VECTORS=1` to write them anew, which is right only together with a new protocol version.
+
+use std::path::PathBuf;
+
+use basilica_proof::merkle::{Leaf, Tree, hash_node};
+use basilica_proof::opening::queries;
+use basilica_proof::prf::{Matrix, fill_row};
+use basilica_proof::seed::Seed;
+use basilica_proof::{PROTOCOL_VERSION, ProofParams, Transcript};
+use basilica_types::Digest;
+use serde_json::{Value, json};
+
+use crate::run::{NONCE, answers, challenge, honest, verify};
+
+fn check(name: &str, made: &Value) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../vectors/proof").join(name);
+    if std::env::var_os("UPDATE_VECTORS").is_some_and(|value| value == "1") {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let text = serde_json::to_string_pretty(made).unwrap() + "\n";
+        std::fs::write(&path, text).unwrap();
+    }
+    let stored = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let stored: Value = serde_json::from_slice(&stored).unwrap();
+    assert_eq!(&stored, made, "{name} moved: a change of frozen bytes needs a new protocol version");
+}
+
+fn bytes(cells: &[i8]) -> String {
+    hex::encode(cells.iter().map(|cell| cell.cast_unsigned()).collect::<Vec<u8>>())
+}
+
+#[test]
+fn prf_rows_match_the_vectors() {
+    let cases: Vec<Value> = [
+        ([0u8; 32], Matrix::A, 0u32, 0u32, 128usize),
+        ([0; 32], Matrix::B, 0, 0, 128),
+        ([7; 32], Matrix::A, 65_535, 1, 64),
+        ([0xff; 32], Matrix::B, 256, 1_023, 64),
+    ]
+    .into_iter()
+    .map(|(seed, matrix, row, block, count)| {
+        let mut cells = vec![0; count];
+        fill_row(&Seed::from_bytes(seed), matrix, row, block, &mut cells);
+        json!({
+            "seed": hex::encode(seed), "matrix": format!("{matrix:?}"), "row": row, "block": block,
+            "cells": bytes(&cells),
+        })
+    })
+    .collect();
+    check("prf.json", &json!({ "version": PROTOCOL_VERSION, "cases": cases }));
+}
+
+#[test]
+fn tree_hashes_match_the_vectors() {
+    let counting = Leaf(std::array::from_fn(|i| i32::try_from(i).unwrap() - 128));
+    let leaves: Vec<Digest> = (0..8).map(|i| Leaf([i; 256]).hash()).collect();
+    let made = json!({
+        "version": PROTOCOL_VERSION,
+        "leaf_of_zeros": Leaf([0; 256]).hash(),
+        "leaf_counting_from_minus_128": counting.hash(),
+        "node_of_zeros_and_ones":
+            hash_node(&Digest::from_bytes([0; 32]), &Digest::from_bytes([1; 32])),
+        "root_of_eight_constant_leaves": Tree::new(leaves).root(),
+    });
+    check("merkle.json", &made);
+}
+
+#[test]
+fn seeds_roots_and_queries_match_the_vectors() {
+    let challenge = challenge(2, ProofParams::new(64, 128, 2, 4).unwrap());
+    let devices: Vec<Value> = challenge
+        .devices()
+        .iter()
+        .map(|device| {
+            let mut backend = honest();
+            let seeds_and_roots: Vec<Value> = (0..device.params.rounds())
+                .scan(Seed::first(challenge.binding(), device), |seed, round| {
+                    use basilica_proof::prover::Backend;
+                    let root = backend.commit(seed, &device.params).unwrap();
+                    let entry = json!({ "seed": hex::encode(seed.as_bytes()), "root": root });
+                    *seed = seed.next(round + 1, &root);
+                    Some(entry)
+                })
+                .collect();
+            json!({ "uuid": device.claim.uuid, "rounds": seeds_and_roots })
+        })
+        .collect();
+    let roots = vec![vec![Digest::from_bytes([1; 32]); 2], vec![Digest::from_bytes([2; 32]); 2]];
+    let drawn: Vec<Value> = queries(&challenge, &roots, &NONCE)
+        .iter()
+        .map(|query| json!([query.device, query.round, query.leaf, query.cell]))
+        .collect();
+    let made = json!({
+        "version": PROTOCOL_VERSION,
+        "challenge_digest": challenge.digest(),
+        "devices": devices,
+        "queries_device_round_leaf_cell": drawn,
+    });
+    check("chain.json", &made);
+}
+
+#[test]
+fn a_whole_transcript_matches_the_vector() {
+    let challenge = challenge(1, ProofParams::new(64, 64, 2, 3).unwrap());
+    let (result, transcript) = verify(&challenge, &answers(&challenge, honest, &NONCE), &NONCE);
+    let devices = result.unwrap().devices;
+    let made = json!({
+        "version": PROTOCOL_VERSION,
+        "transcript": hex::encode(transcript.encode()),
+        "hash": transcript.hash(),
+        "last_root": devices[0].last_root,
+    });
+    check("transcript.json", &made);
+    let decoded = Transcript::decode(&hex::decode(made["transcript"].as_str().unwrap()).unwrap()).unwrap();
+    assert_eq!(decoded.verify().unwrap(), devices);
+}

@@ -1,0 +1,293 @@
+//! Running the runtime on a state: pure functions from (state, input) to (state, output).
+//!
+//! Every entry point takes the state by reference and works on a copy, so a failed or panicking run leaves nothing
+//! behind. FRAME panics on some malformed inputs (a runtime API's arguments, for one); these panics are caught here and
+//! become errors, as a node's wasm sandbox makes of them.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use codec::{Decode as _, DecodeAll as _, Encode as _};
+use sp_core::storage::Storage;
+use sp_runtime::traits::Header as _;
+use sp_runtime::transaction_validity::{
+    TransactionSource, TransactionValidityError, ValidTransaction,
+};
+use sp_state_machine::BasicExternalities;
+
+use crate::runtime::{
+    AccountId, Address, Executive, Hash, Header, Nonce, Runtime, RuntimeCall, UncheckedExtrinsic, api,
+};
+
+/// All keys and values of a block's state.
+pub type State = BTreeMap<Vec<u8>, Vec<u8>>;
+/// What a block did to the state: the new value of each changed key, `None` where it was removed.
+pub type Changes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+
+thread_local! {
+    static IN_RUNTIME: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Silences the message of panics that are caught and answered, so that a client cannot fill the terminal.
+pub fn install_panic_hook() {
+    let default = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !IN_RUNTIME.get() {
+            default(panic);
+        }
+    }));
+}
+
+/// The runtime panicked: its input was malformed or broke one of its invariants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the runtime refused its input")]
+pub struct Panicked;
+
+fn run<R>(state: &State, f: impl FnOnce() -> R) -> (Result<R, Panicked>, BasicExternalities) {
+    let storage = Storage { top: state.clone(), children_default: Default::default() };
+    let mut ext = BasicExternalities::new(storage);
+    IN_RUNTIME.set(true);
+    let result = catch_unwind(AssertUnwindSafe(|| ext.execute_with(f))).map_err(|_| Panicked);
+    IN_RUNTIME.set(false);
+    (result, ext)
+}
+
+/// Reads something from a state with the runtime's own code.
+///
+/// # Errors
+/// [`Panicked`] when the runtime does.
+pub fn read<R>(state: &State, f: impl FnOnce() -> R) -> Result<R, Panicked> {
+    run(state, f).0
+}
+
+/// A state after running `f` on it.
+///
+/// # Errors
+/// [`Panicked`] when the runtime does.
+pub fn write(state: &State, f: impl FnOnce()) -> Result<State, Panicked> {
+    let (result, ext) = run(state, f);
+    result.map(|()| ext.into_storages().top)
+}
+
+/// Why a runtime API call has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// No runtime API has this method.
+    #[error("exported method {0} is not found")]
+    UnknownMethod(String),
+    /// The arguments do not decode.
+    #[error("arguments of {method} do not decode")]
+    BadArguments {
+        /// The method called.
+        method: String,
+        /// What the runtime did.
+        #[source]
+        source: Panicked,
+    },
+}
+
+/// Calls a runtime API by its exported name, `Api_method`.
+///
+/// # Errors
+/// The method does not exist or its arguments do not decode.
+pub fn call(state: &State, method: &str, arguments: &[u8]) -> Result<Vec<u8>, CallError> {
+    match read(state, || api::dispatch(method, arguments)) {
+        Ok(Some(answer)) => Ok(answer),
+        Ok(None) => Err(CallError::UnknownMethod(method.to_owned())),
+        Err(source) => Err(CallError::BadArguments { method: method.to_owned(), source }),
+    }
+}
+
+/// Who signed an extrinsic, and with which nonce.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signer {
+    /// The account.
+    pub account: AccountId,
+    /// Its nonce.
+    pub nonce: Nonce,
+}
+
+/// Why an extrinsic is refused before the pool.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The bytes are no extrinsic of this chain.
+    #[error("extrinsic does not decode")]
+    Undecodable(#[source] codec::Error),
+    /// Nobody signed it, or not with an account id.
+    #[error("extrinsic carries no signature of an account")]
+    Unsigned,
+    /// The runtime says it is not valid now.
+    #[error("extrinsic is not valid")]
+    Invalid(TransactionValidityError),
+    /// The runtime could not check it.
+    #[error("extrinsic could not be checked")]
+    Unchecked(#[source] Panicked),
+}
+
+/// The signer of an extrinsic.
+///
+/// # Errors
+/// It does not decode or is not signed.
+pub fn signer_of(bytes: &[u8]) -> Result<Signer, Refusal> {
+    let extrinsic = UncheckedExtrinsic::decode_all(&mut &bytes[..]).map_err(Refusal::Undecodable)?;
+    match extrinsic.preamble {
+        sp_runtime::generic::Preamble::Signed(Address::Id(account), _, extension) => {
+            Ok(Signer { account, nonce: extension.0.5.0 })
+        }
+        _ => Err(Refusal::Unsigned),
+    }
+}
+
+/// Checks an extrinsic against a state, as the next block would begin.
+///
+/// # Errors
+/// Why it cannot enter the pool.
+pub fn validate(state: &State, bytes: &[u8], at: Hash) -> Result<ValidTransaction, Refusal> {
+    let extrinsic = UncheckedExtrinsic::decode_all(&mut &bytes[..]).map_err(Refusal::Undecodable)?;
+    read(state, || Executive::validate_transaction(TransactionSource::External, extrinsic, at))
+        .map_err(Refusal::Unchecked)?
+        .map_err(Refusal::Invalid)
+}
+
+/// What became of a candidate for a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inclusion {
+    /// It is in the block, whatever its dispatch did.
+    Included,
+    /// The runtime refused it.
+    Refused(TransactionValidityError),
+    /// Applying it panicked; it is not in the block.
+    Panicked,
+}
+
+/// A block that was built but belongs to no chain yet.
+#[derive(Debug, Clone)]
+pub struct BuiltBlock {
+    /// Its header.
+    pub header: Header,
+    /// Its body, inherents first.
+    pub extrinsics: Vec<Vec<u8>>,
+    /// One entry for each candidate, in order.
+    pub inclusions: Vec<Inclusion>,
+    /// The state after it.
+    pub state: State,
+}
+
+/// Builds the block after `parent` from candidates in the order given.
+///
+/// # Errors
+/// The runtime panicked outside of a candidate: its own invariants are broken.
+pub fn build_block(
+    state: &State,
+    parent: (Hash, u32),
+    timestamp_ms: u64,
+    candidates: &[Vec<u8>],
+) -> Result<BuiltBlock, Panicked> {
+    let mut poisonous = vec![false; candidates.len()];
+    loop {
+        let current = Cell::new(None);
+        let (result, ext) = run(state, || apply_all(parent, timestamp_ms, candidates, &poisonous, &current));
+        match (result, current.get()) {
+            (Ok((header, extrinsics, inclusions)), _) => {
+                return Ok(BuiltBlock { header, extrinsics, inclusions, state: ext.into_storages().top });
+            }
+            (Err(_), Some(index)) => poisonous[index] = true,
+            (Err(panicked), None) => return Err(panicked),
+        }
+    }
+}
+
+type Applied = (Header, Vec<Vec<u8>>, Vec<Inclusion>);
+
+fn apply_all(
+    (parent_hash, parent_number): (Hash, u32),
+    timestamp_ms: u64,
+    candidates: &[Vec<u8>],
+    poisonous: &[bool],
+    current: &Cell<Option<usize>>,
+) -> Applied {
+    let header = Header::new(
+        parent_number.saturating_add(1),
+        Hash::default(),
+        Hash::default(),
+        parent_hash,
+        Default::default(),
+    );
+    Executive::initialize_block(&header);
+    let call = RuntimeCall::Timestamp(pallet_timestamp::Call::set { now: timestamp_ms });
+    let inherent = UncheckedExtrinsic::new_bare(call);
+    let mut extrinsics = vec![inherent.encode()];
+    Executive::apply_extrinsic(inherent)
+        .expect("a timestamp inherent is valid in every block")
+        .expect("timestamps given here never go back");
+    let mut inclusions = Vec::with_capacity(candidates.len());
+    for (index, bytes) in candidates.iter().enumerate() {
+        if poisonous[index] {
+            inclusions.push(Inclusion::Panicked);
+            continue;
+        }
+        current.set(Some(index));
+        let Ok(extrinsic) = UncheckedExtrinsic::decode_all(&mut &bytes[..]) else {
+            inclusions.push(Inclusion::Panicked);
+            continue;
+        };
+        match Executive::apply_extrinsic(extrinsic) {
+            Ok(_) => {
+                extrinsics.push(bytes.clone());
+                inclusions.push(Inclusion::Included);
+            }
+            Err(error) => inclusions.push(Inclusion::Refused(error)),
+        }
+    }
+    current.set(None);
+    (Executive::finalize_block(), extrinsics, inclusions)
+}
+
+/// What changed from one state to the next.
+#[must_use]
+pub fn changes(old: &State, new: &State) -> Changes {
+    let mut changed: Changes = new
+        .iter()
+        .filter(|(key, value)| old.get(*key) != Some(value))
+        .map(|(key, value)| (key.clone(), Some(value.clone())))
+        .collect();
+    changed.extend(old.keys().filter(|key| !new.contains_key(*key)).map(|key| (key.clone(), None)));
+    changed
+}
+
+/// What takes the state back to before these changes.
+#[must_use]
+pub fn inverse(before: &State, changes: &Changes) -> Changes {
+    changes.iter().map(|(key, _)| (key.clone(), before.get(key).cloned())).collect()
+}
+
+/// Applies changes to a state.
+pub fn apply(state: &mut State, changes: &Changes) {
+    for (key, value) in changes {
+        match value {
+            Some(value) => state.insert(key.clone(), value.clone()),
+            None => state.remove(key),
+        };
+    }
+}
+
+/// The account's next nonce by the state alone; an account that does not exist has 0.
+#[must_use]
+pub fn nonce_of(state: &State, account: &AccountId) -> Nonce {
+    let key = frame_system::Account::<Runtime>::hashed_key_for(account);
+    // The nonce is the first field of the stored account.
+    state.get(&key).and_then(|value| Nonce::decode(&mut &value[..]).ok()).unwrap_or(0)
+}
+
+/// The hash of a header, which is the block's.
+#[must_use]
+pub fn hash_of(header: &Header) -> Hash {
+    Hash::from(sp_io::hashing::blake2_256(&header.encode()))
+}
+
+/// The hash of an extrinsic's bytes.
+#[must_use]
+pub fn extrinsic_hash(bytes: &[u8]) -> Hash {
+    Hash::from(sp_io::hashing::blake2_256(bytes))
+}

@@ -1,0 +1,349 @@
+//! The settings a chain begins with: a JSON file or the defaults, checked and turned into the first state.
+//!
+//! A key is an SS58 address or a development URI such as `//Validator1`, whose secret everybody knows.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use sp_core::crypto::{Pair as _, Ss58Codec as _};
+use sp_core::sr25519;
+use sp_runtime::BuildStorage as _;
+
+use crate::executor::{self, State};
+use crate::runtime::subtensor::genesis::{GenesisNeuron, GenesisSubnet};
+use crate::runtime::{AccountId, Runtime, RuntimeGenesisConfig, SubtensorModule, marker};
+
+const RAO: u64 = 1_000_000_000;
+/// What every account that the settings name owns at first, in rao: 10,000 tokens.
+const DEV_BALANCE: u64 = 10_000 * RAO;
+/// What the sudo account owns at first, in rao.
+const SUDO_BALANCE: u64 = 1_000_000 * RAO;
+/// Neurons a subnet holds.
+const MAX_NEURONS: usize = 256;
+
+/// Why settings cannot begin a chain.
+#[derive(Debug, thiserror::Error)]
+pub enum GenesisError {
+    /// The file cannot be read.
+    #[error("cannot read the genesis file {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("the genesis file {path} is not valid")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A value is out of its range.
+    #[error("genesis value {field} = {value} is not allowed: {rule}")]
+    Value {
+        /// Which.
+        field: &'static str,
+        /// What it is.
+        value: String,
+        /// What it must be.
+        rule: &'static str,
+    },
+    /// A key is neither an SS58 address nor a development URI.
+    #[error("genesis key {key:?} of {role} is neither an SS58 address nor a development URI like //Alice")]
+    Key {
+        /// Whose.
+        role: String,
+        /// What was given.
+        key: String,
+    },
+    /// Two neurons share a hotkey.
+    #[error("genesis hotkey {0} occurs twice")]
+    DuplicateHotkey(String),
+    /// The runtime refused the settings.
+    #[error("the runtime cannot build the first state")]
+    Build(#[source] executor::Panicked),
+    /// The runtime's own part of the first state cannot be built.
+    #[error("the runtime cannot build its storage: {0}")]
+    Storage(String),
+}
+
+/// One neuron of the settings.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NeuronSettings {
+    /// SS58 address or development URI.
+    pub hotkey: String,
+    /// SS58 address or development URI; `{hotkey}Cold` if left out and the hotkey is a URI.
+    #[serde(default)]
+    pub coldkey: Option<String>,
+    /// Alpha staked on it, in rao.
+    #[serde(default)]
+    pub stake_rao: u64,
+}
+
+/// An account with a first balance.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BalanceSettings {
+    /// SS58 address or development URI.
+    pub account: String,
+    /// Rao.
+    pub rao: u64,
+}
+
+/// All settings of a new chain. Times are in blocks where no unit is said.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// The subnet's number, 1 to 4095.
+    pub netuid: u16,
+    /// Milliseconds between blocks, 10 to 60,000.
+    pub block_time_ms: u64,
+    /// Blocks between epochs, at least 2.
+    pub tempo: u16,
+    /// The sudo account.
+    pub sudo: String,
+    /// The subnet's owner, uid 0.
+    pub owner: NeuronSettings,
+    /// Validators, uids from 1.
+    pub validators: Vec<NeuronSettings>,
+    /// Miners, uids after the validators'. They have no endpoint yet.
+    pub miners: Vec<NeuronSettings>,
+    /// Blocks between two settings of weights.
+    pub weights_rate_limit: u64,
+    /// Blocks between two changes of an endpoint.
+    pub serving_rate_limit: u64,
+    /// Whether weights must be committed first.
+    pub commit_reveal: bool,
+    /// Permits per epoch.
+    pub max_allowed_validators: u16,
+    /// Fewest weights of one setting.
+    pub min_allowed_weights: u16,
+    /// Blocks during which a new neuron cannot be replaced.
+    pub immunity_period: u16,
+    /// Least stake for a permit and for setting weights, in rao.
+    pub stake_threshold_rao: u64,
+    /// Price of registration, in rao.
+    pub burn_rao: u64,
+    /// Alpha created per block, in rao.
+    pub emission_rao_per_block: u64,
+    /// Further accounts with a balance.
+    pub balances: Vec<BalanceSettings>,
+}
+
+fn dev_neuron(uri: &str, stake_rao: u64) -> NeuronSettings {
+    NeuronSettings { hotkey: uri.to_owned(), coldkey: None, stake_rao }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            netuid: 39,
+            block_time_ms: 250,
+            tempo: 20,
+            sudo: "//Alice".to_owned(),
+            owner: dev_neuron("//Owner", 0),
+            validators: vec![
+                dev_neuron("//Validator1", 100_000 * RAO),
+                dev_neuron("//Validator2", 50_000 * RAO),
+                dev_neuron("//Validator3", 25_000 * RAO),
+            ],
+            miners: vec![dev_neuron("//Miner1", 0), dev_neuron("//Miner2", 0)],
+            weights_rate_limit: 10,
+            serving_rate_limit: 4,
+            commit_reveal: false,
+            max_allowed_validators: 64,
+            min_allowed_weights: 1,
+            immunity_period: 4_096,
+            stake_threshold_rao: 1_000 * RAO,
+            burn_rao: RAO / 10,
+            emission_rao_per_block: RAO / 1_000,
+            balances: ["//Bob", "//Charlie", "//Dave", "//Eve"]
+                .map(|account| BalanceSettings { account: account.to_owned(), rao: DEV_BALANCE })
+                .to_vec(),
+        }
+    }
+}
+
+/// A key with the name it was given by, for the list printed at the start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedAccount {
+    /// Its part: `validator 1 hotkey`.
+    pub role: String,
+    /// The development URI, if its secret is known.
+    pub uri: Option<String>,
+    /// The account.
+    pub account: AccountId,
+}
+
+impl NamedAccount {
+    /// The SS58 address.
+    #[must_use]
+    pub fn address(&self) -> String {
+        self.account.to_ss58check()
+    }
+}
+
+/// Checked settings.
+#[derive(Debug, Clone)]
+pub struct Genesis {
+    /// The subnet.
+    pub subnet: GenesisSubnet<AccountId>,
+    /// Milliseconds between blocks.
+    pub block_time_ms: u64,
+    /// Every account that the settings name.
+    pub accounts: Vec<NamedAccount>,
+    sudo: AccountId,
+    balances: Vec<(AccountId, u64)>,
+}
+
+/// The pair of a development URI.
+///
+/// # Errors
+/// It is no such URI.
+pub fn dev_pair(uri: &str) -> Result<sr25519::Pair, GenesisError> {
+    sr25519::Pair::from_string(uri, None)
+        .map_err(|_| GenesisError::Key { role: "a development key".to_owned(), key: uri.to_owned() })
+}
+
+fn account(role: &str, key: &str) -> Result<NamedAccount, GenesisError> {
+    let refused = || GenesisError::Key { role: role.to_owned(), key: key.to_owned() };
+    let (uri, account) = if key.starts_with("//") {
+        let pair = sr25519::Pair::from_string(key, None).map_err(|_| refused())?;
+        (Some(key.to_owned()), AccountId::new(pair.public().0))
+    } else {
+        (None, AccountId::from_ss58check(key).map_err(|_| refused())?)
+    };
+    Ok(NamedAccount { role: role.to_owned(), uri, account })
+}
+
+impl Settings {
+    /// Reads a genesis file. What it leaves out has the default.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is not JSON with the fields of [`Settings`].
+    pub fn read(path: &Path) -> Result<Self, GenesisError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| GenesisError::Read { path: path.to_owned(), source })?;
+        serde_json::from_str(&text).map_err(|source| GenesisError::Parse { path: path.to_owned(), source })
+    }
+
+    fn check_ranges(&self) -> Result<(), GenesisError> {
+        let neurons = 1 + self.validators.len() + self.miners.len();
+        let rules: [(&'static str, u64, bool, &'static str); 6] = [
+            ("netuid", self.netuid.into(), (1..4096).contains(&self.netuid), "1 to 4095"),
+            (
+                "block_time_ms",
+                self.block_time_ms,
+                (10..=60_000).contains(&self.block_time_ms),
+                "10 to 60000 milliseconds",
+            ),
+            ("tempo", self.tempo.into(), self.tempo >= 2, "at least 2 blocks"),
+            (
+                "max_allowed_validators",
+                self.max_allowed_validators.into(),
+                self.max_allowed_validators >= 1,
+                "at least 1",
+            ),
+            ("burn_rao", self.burn_rao, self.burn_rao >= 1, "at least 1 rao"),
+            ("number of neurons", neurons as u64, neurons <= MAX_NEURONS, "at most 256"),
+        ];
+        match rules.into_iter().find(|(_, _, holds, _)| !holds) {
+            Some((field, value, _, rule)) => {
+                Err(GenesisError::Value { field, value: value.to_string(), rule })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Checks the settings and resolves their keys.
+    ///
+    /// # Errors
+    /// The first value that cannot be.
+    pub fn resolve(&self) -> Result<Genesis, GenesisError> {
+        self.check_ranges()?;
+        let sudo = account("sudo", &self.sudo)?;
+        let mut accounts = vec![sudo.clone()];
+        let mut balances = vec![(sudo.account.clone(), SUDO_BALANCE)];
+        let mut neurons: Vec<GenesisNeuron<AccountId>> = Vec::new();
+        let roles = std::iter::once(("owner".to_owned(), &self.owner))
+            .chain((1..).zip(&self.validators).map(|(n, neuron)| (format!("validator {n}"), neuron)))
+            .chain((1..).zip(&self.miners).map(|(n, neuron)| (format!("miner {n}"), neuron)));
+        for (role, settings) in roles {
+            let hotkey = account(&format!("{role} hotkey"), &settings.hotkey)?;
+            let cold_uri = settings.coldkey.clone().unwrap_or_else(|| format!("{}Cold", settings.hotkey));
+            let coldkey = account(&format!("{role} coldkey"), &cold_uri)?;
+            if neurons.iter().any(|neuron| neuron.hotkey == hotkey.account) {
+                return Err(GenesisError::DuplicateHotkey(hotkey.address()));
+            }
+            neurons.push(GenesisNeuron {
+                hotkey: hotkey.account.clone(),
+                coldkey: coldkey.account.clone(),
+                stake: settings.stake_rao,
+            });
+            balances.push((coldkey.account.clone(), DEV_BALANCE));
+            accounts.extend([hotkey, coldkey]);
+        }
+        for extra in &self.balances {
+            let named = account("balances", &extra.account)?;
+            balances.push((named.account.clone(), extra.rao));
+            accounts.push(named);
+        }
+        let mut merged = std::collections::BTreeMap::<AccountId, u64>::new();
+        for (account, rao) in balances {
+            let entry = merged.entry(account).or_default();
+            *entry = (*entry).max(rao);
+        }
+        Ok(Genesis {
+            subnet: self.subnet(neurons),
+            block_time_ms: self.block_time_ms,
+            accounts,
+            sudo: sudo.account,
+            balances: merged.into_iter().filter(|(_, rao)| *rao > 0).collect(),
+        })
+    }
+
+    fn subnet(&self, neurons: Vec<GenesisNeuron<AccountId>>) -> GenesisSubnet<AccountId> {
+        GenesisSubnet {
+            netuid: self.netuid,
+            tempo: self.tempo,
+            neurons,
+            weights_rate_limit: self.weights_rate_limit,
+            serving_rate_limit: self.serving_rate_limit,
+            commit_reveal: self.commit_reveal,
+            max_allowed_validators: self.max_allowed_validators,
+            min_allowed_weights: self.min_allowed_weights,
+            immunity_period: self.immunity_period,
+            stake_threshold: self.stake_threshold_rao,
+            burn: self.burn_rao,
+            emission_per_block: self.emission_rao_per_block,
+        }
+    }
+}
+
+impl Genesis {
+    /// The first state.
+    ///
+    /// # Errors
+    /// The runtime refuses the settings.
+    pub fn state(&self) -> Result<State, GenesisError> {
+        let config = RuntimeGenesisConfig {
+            balances: pallet_balances::GenesisConfig {
+                balances: self.balances.clone(),
+                ..Default::default()
+            },
+            sudo: pallet_sudo::GenesisConfig { key: Some(self.sudo.clone()) },
+            ..Default::default()
+        };
+        let storage = config.build_storage().map_err(GenesisError::Storage)?;
+        executor::write(&storage.top, || {
+            marker::BlockTime::<Runtime>::put(self.block_time_ms);
+            SubtensorModule::install_genesis(&self.subnet);
+        })
+        .map_err(GenesisError::Build)
+    }
+}

@@ -1,0 +1,238 @@
+//! The chain on disk: a snapshot and a log of the blocks since.
+//!
+//! A block is appended to the log before anyone hears of it, so `kill -9` loses nothing that was seen. The log is handed
+//! to the disk ([`File::sync_data`]) every [`SYNC_EVERY`] blocks and at every snapshot: a power cut may lose that many
+//! blocks, never more, and never leaves a state that was not one. Each record carries its length and hash; a torn tail
+//! is cut off on opening. A snapshot is written beside the old one, synced and renamed before the log is emptied;
+//! records it already contains are skipped, so a crash between the two is harmless.
+//!
+//! Rejected: a database (nothing here is looked up on disk), and replaying extrinsics (a log of changes needs no
+//! determinism across versions of this program).
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+
+use codec::{Decode as _, Encode as _};
+use sp_io::hashing::blake2_256;
+
+use crate::chain::{Chain, ChainImage, StoredBlock};
+
+/// Blocks between two hand-overs of the log to the disk.
+pub const SYNC_EVERY: u32 = 64;
+/// Blocks between two snapshots.
+pub const SNAPSHOT_EVERY: u32 = 1_024;
+/// No record is longer; a larger length is a torn or foreign one.
+const MAX_RECORD: usize = 64 << 20;
+const HEAD: usize = 4 + 32;
+const MAGIC: &[u8; 8] = b"bdevch1\n";
+
+/// Why the chain's directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PersistError {
+    /// An operation on a file failed.
+    #[error("cannot {action} {path}")]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// Another process uses the directory.
+    #[error("{0} is in use by another development chain; stop it or name another --state directory")]
+    Locked(PathBuf),
+    /// The snapshot is damaged.
+    #[error("{0} is damaged; remove the directory to begin a new chain")]
+    Damaged(PathBuf),
+    /// The directory holds a chain of another genesis.
+    #[error(
+        "{path} holds a chain with genesis {found}, but the settings given make {expected}; \
+         use the settings it was made with, or another --state directory"
+    )]
+    OtherGenesis {
+        /// The directory.
+        path: PathBuf,
+        /// Its chain's genesis hash.
+        found: String,
+        /// The genesis hash of the settings given.
+        expected: String,
+    },
+}
+
+/// A chain's directory, locked while this lives.
+#[derive(Debug)]
+pub struct Store {
+    directory: PathBuf,
+    log: File,
+    unsynced: u32,
+    since_snapshot: u32,
+    _lock: File,
+}
+
+fn wrap<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> PersistError + 'a {
+    move |source| PersistError::Io { action, path: path.to_owned(), source }
+}
+
+fn record(payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("a record is far below 4 GiB");
+    let mut bytes = Vec::with_capacity(HEAD + payload.len());
+    bytes.extend_from_slice(&length.to_le_bytes());
+    bytes.extend_from_slice(&blake2_256(payload));
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+/// The first whole record's payload and what follows it; `None` where the rest is torn.
+fn split_record(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (head, rest) = bytes.split_at_checked(HEAD)?;
+    let length = u32::from_le_bytes(head.first_chunk::<4>().copied()?) as usize;
+    if length > MAX_RECORD {
+        return None;
+    }
+    let (payload, rest) = rest.split_at_checked(length)?;
+    (blake2_256(payload) == head[4..]).then_some((payload, rest))
+}
+
+/// Blocks of the log in order and the length of its whole records.
+fn read_log(bytes: &[u8]) -> (Vec<StoredBlock>, usize) {
+    let mut blocks = Vec::new();
+    let mut rest = bytes;
+    while let Some((payload, after)) = split_record(rest) {
+        let Ok(block) = StoredBlock::decode(&mut &payload[..]) else { break };
+        blocks.push(block);
+        rest = after;
+    }
+    (blocks, bytes.len() - rest.len())
+}
+
+impl Store {
+    /// Opens or makes a chain's directory. `fresh` is the chain that the settings describe; it is begun if the directory
+    /// holds none.
+    ///
+    /// # Errors
+    /// The directory cannot be used, is in use, is damaged or holds another chain.
+    pub fn open(directory: &Path, fresh: Chain) -> Result<(Self, Chain), PersistError> {
+        fs::create_dir_all(directory).map_err(wrap("create", directory))?;
+        let lock_path = directory.join("lock");
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&lock_path)
+            .map_err(wrap("open", &lock_path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => return Err(PersistError::Locked(directory.to_owned())),
+            Err(fs::TryLockError::Error(source)) => return Err(wrap("lock", &lock_path)(source)),
+        }
+        let log_path = directory.join("blocks.log");
+        let mut log = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&log_path)
+            .map_err(wrap("open", &log_path))?;
+        let snapshot = load_snapshot(directory)?;
+        let is_new = snapshot.is_none();
+        let expected = fresh.genesis();
+        let mut chain = snapshot.unwrap_or(fresh);
+        if chain.genesis() != expected {
+            return Err(PersistError::OtherGenesis {
+                path: directory.to_owned(),
+                found: format!("{:?}", chain.genesis()),
+                expected: format!("{expected:?}"),
+            });
+        }
+        let mut bytes = Vec::new();
+        log.read_to_end(&mut bytes).map_err(wrap("read", &log_path))?;
+        let (blocks, whole) = read_log(&bytes);
+        log.set_len(whole as u64).map_err(wrap("cut the torn tail of", &log_path))?;
+        log.seek(SeekFrom::End(0)).map_err(wrap("seek in", &log_path))?;
+        for block in blocks {
+            if block.header.number == chain.best().header.number + 1
+                && block.header.parent_hash == chain.best().hash
+            {
+                chain.push(block);
+            }
+        }
+        let mut store =
+            Self { directory: directory.to_owned(), log, unsynced: 0, since_snapshot: 0, _lock: lock };
+        if is_new {
+            store.snapshot(&chain)?;
+        }
+        Ok((store, chain))
+    }
+
+    /// Appends a block; it survives the end of this process from here on.
+    ///
+    /// # Errors
+    /// The log cannot be written.
+    pub fn append(&mut self, block: &StoredBlock) -> Result<(), PersistError> {
+        let path = self.directory.join("blocks.log");
+        self.log.write_all(&record(&block.encode())).map_err(wrap("append to", &path))?;
+        self.unsynced += 1;
+        self.since_snapshot += 1;
+        if self.unsynced >= SYNC_EVERY {
+            self.sync()?;
+        }
+        Ok(())
+    }
+
+    /// Hands the log to the disk.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn sync(&mut self) -> Result<(), PersistError> {
+        let path = self.directory.join("blocks.log");
+        self.log.sync_data().map_err(wrap("sync", &path))?;
+        self.unsynced = 0;
+        Ok(())
+    }
+
+    /// Whether enough blocks have passed for a snapshot.
+    #[must_use]
+    pub fn snapshot_due(&self) -> bool {
+        self.since_snapshot >= SNAPSHOT_EVERY
+    }
+
+    /// Writes the whole chain and empties the log.
+    ///
+    /// # Errors
+    /// A file cannot be written; the old snapshot and the log stay.
+    pub fn snapshot(&mut self, chain: &Chain) -> Result<(), PersistError> {
+        let target = self.directory.join("snapshot");
+        let beside = self.directory.join("snapshot.new");
+        let mut file = File::create(&beside).map_err(wrap("create", &beside))?;
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend(record(&chain.image().encode()));
+        file.write_all(&bytes).map_err(wrap("write", &beside))?;
+        file.sync_all().map_err(wrap("sync", &beside))?;
+        fs::rename(&beside, &target).map_err(wrap("rename to", &target))?;
+        File::open(&self.directory)
+            .and_then(|directory| directory.sync_all())
+            .map_err(wrap("sync", &self.directory))?;
+        let log_path = self.directory.join("blocks.log");
+        self.log.set_len(0).map_err(wrap("empty", &log_path))?;
+        self.log.seek(SeekFrom::Start(0)).map_err(wrap("seek in", &log_path))?;
+        self.sync()?;
+        self.since_snapshot = 0;
+        Ok(())
+    }
+}
+
+fn load_snapshot(directory: &Path) -> Result<Option<Chain>, PersistError> {
+    let path = directory.join("snapshot");
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(wrap("read", &path)(source)),
+    };
+    let damaged = || PersistError::Damaged(path.clone());
+    let (payload, _) = bytes.strip_prefix(MAGIC).and_then(split_record).ok_or_else(damaged)?;
+    let image = ChainImage::decode(&mut &payload[..]).map_err(|_| damaged())?;
+    Chain::from_image(image).map(Some).ok_or_else(damaged)
+}

@@ -1,0 +1,99 @@
+//! Substrate's error codes, messages and data, as clients parse them.
+
+use jsonrpsee::types::ErrorObjectOwned;
+use sp_runtime::transaction_validity::{InvalidTransaction, TransactionValidityError, UnknownTransaction};
+
+use crate::chain::StateUnavailable;
+use crate::executor::{CallError, Refusal};
+use crate::node::SubmitError;
+use crate::pool::PoolRefusal;
+
+const CLIENT: i32 = 4003;
+const BAD_FORMAT: i32 = 1001;
+const VERIFICATION: i32 = 1002;
+const INVALID: i32 = 1010;
+const UNKNOWN_VALIDITY: i32 = 1011;
+const ALREADY_IMPORTED: i32 = 1013;
+const TOO_LOW_PRIORITY: i32 = 1014;
+const IMMEDIATELY_DROPPED: i32 = 1016;
+
+fn plain(code: i32, message: impl Into<String>) -> ErrorObjectOwned {
+    ErrorObjectOwned::owned(code, message, None::<()>)
+}
+
+fn with_data(code: i32, message: impl Into<String>, data: impl Into<String>) -> ErrorObjectOwned {
+    ErrorObjectOwned::owned(code, message, Some(data.into()))
+}
+
+pub(super) fn invalid_params(message: String) -> ErrorObjectOwned {
+    plain(jsonrpsee::types::error::INVALID_PARAMS_CODE, message)
+}
+
+pub(super) fn state(error: StateUnavailable) -> ErrorObjectOwned {
+    let message = match error {
+        StateUnavailable::UnknownBlock(hash) => {
+            format!("Client error: UnknownBlock: Header was not found in the database: {hash:?}")
+        }
+        StateUnavailable::Discarded(hash) => {
+            format!("Client error: UnknownBlock: State already discarded for {hash:?}")
+        }
+    };
+    plain(CLIENT, message)
+}
+
+pub(super) fn call(error: &CallError) -> ErrorObjectOwned {
+    let message = match error {
+        CallError::UnknownMethod(method) => {
+            format!("Client error: Execution failed: Other: Exported method {method} is not found")
+        }
+        CallError::BadArguments { method, .. } => {
+            format!("Client error: Execution failed: Other: Bad input data provided to {method}")
+        }
+    };
+    plain(CLIENT, message)
+}
+
+fn invalid(error: InvalidTransaction) -> ErrorObjectOwned {
+    let data = match error {
+        InvalidTransaction::Custom(code) => format!("Custom error: {code}"),
+        other => <&'static str>::from(other).to_owned(),
+    };
+    with_data(INVALID, "Invalid Transaction", data)
+}
+
+fn unknown(error: UnknownTransaction) -> ErrorObjectOwned {
+    let data = match error {
+        UnknownTransaction::Custom(code) => format!("Custom error: {code}"),
+        other => <&'static str>::from(other).to_owned(),
+    };
+    with_data(UNKNOWN_VALIDITY, "Unknown Transaction Validity", data)
+}
+
+pub(super) fn submit(error: &SubmitError) -> ErrorObjectOwned {
+    match error {
+        SubmitError::Refused(Refusal::Undecodable(source)) => {
+            plain(BAD_FORMAT, format!("Extrinsic has invalid format: {source}"))
+        }
+        SubmitError::Refused(Refusal::Unsigned) => unknown(UnknownTransaction::NoUnsignedValidator),
+        SubmitError::Refused(Refusal::Invalid(TransactionValidityError::Invalid(error))) => invalid(*error),
+        SubmitError::Refused(Refusal::Invalid(TransactionValidityError::Unknown(error))) => unknown(*error),
+        SubmitError::Refused(Refusal::Unchecked(_)) => with_data(
+            VERIFICATION,
+            "Verification Error: Runtime error: Execution failed",
+            "RuntimeApi(\"Execution failed\")",
+        ),
+        SubmitError::Pool(PoolRefusal::AlreadyImported(hash)) => {
+            with_data(ALREADY_IMPORTED, "Transaction Already Imported", format!("{hash:?}"))
+        }
+        SubmitError::Pool(PoolRefusal::TooLowPriority { old, new }) => with_data(
+            TOO_LOW_PRIORITY,
+            format!("Priority is too low: ({old} vs {new})"),
+            "The transaction has too low priority to replace another transaction already in the pool.",
+        ),
+        SubmitError::Pool(PoolRefusal::Full) => with_data(
+            IMMEDIATELY_DROPPED,
+            "Immediately Dropped",
+            "The transaction couldn't enter the pool because of the limit",
+        ),
+    }
+}

@@ -1,0 +1,201 @@
+//! Setters of hyperparameters, for the sudo key. Names and indices are the public chain's.
+#![expect(missing_docs, missing_debug_implementations, reason = "the pallet macros generate undocumented items")]
+
+pub use pallet::*;
+
+#[frame_support::pallet]
+pub mod pallet {
+    use frame_support::dispatch::DispatchClass;
+    use frame_support::pallet_prelude::*;
+    use frame_system::pallet_prelude::*;
+
+    use crate::runtime::subtensor;
+
+    #[pallet::pallet]
+    pub struct Pallet<T>(_);
+
+    #[pallet::config]
+    pub trait Config: frame_system::Config + subtensor::Config {}
+
+    #[pallet::error]
+    pub enum Error<T> {
+        /// The subnet does not exist.
+        SubnetDoesNotExist,
+        /// A tempo of 0 would stop the subnet's epochs for good.
+        InvalidValue,
+    }
+
+    const FREE: (Weight, DispatchClass, Pays) =
+        (Weight::from_parts(5_000_000, 0), DispatchClass::Operational, Pays::No);
+
+    fn ensure_root_for<T: Config>(origin: OriginFor<T>, netuid: u16) -> DispatchResult {
+        ensure_root(origin)?;
+        ensure!(subtensor::NetworksAdded::<T>::get(netuid), Error::<T>::SubnetDoesNotExist);
+        Ok(())
+    }
+
+    #[pallet::call]
+    impl<T: Config> Pallet<T> {
+        /// Blocks between two changes of an endpoint.
+        #[pallet::call_index(3)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_serving_rate_limit(
+            origin: OriginFor<T>,
+            netuid: u16,
+            serving_rate_limit: u64,
+        ) -> DispatchResult {
+            ensure_root_for::<T>(origin, netuid)?;
+            subtensor::ServingRateLimit::<T>::insert(netuid, serving_rate_limit);
+            Ok(())
+        }
+
+        /// Least version key of weights; 0 takes any.
+        #[pallet::call_index(6)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_weights_version_key(
+            origin: OriginFor<T>,
+            netuid: u16,
+            weights_version_key: u64,
+        ) -> DispatchResult {
+            ensure_root_for::<T>(origin, netuid)?;
+            subtensor::WeightsVersionKey::<T>::insert(netuid, weights_version_key);
+            Ok(())
+        }
+
+        /// Blocks between two settings of weights.
+        #[pallet::call_index(7)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_weights_set_rate_limit(
+            origin: OriginFor<T>,
+            netuid: u16,
+            weights_set_rate_limit: u64,
+        ) -> DispatchResult {
+            ensure_root_for::<T>(origin, netuid)?;
+            subtensor::WeightsSetRateLimit::<T>::insert(netuid, weights_set_rate_limit);
+            Ok(())
+        }
+
+        /// Blocks during which a new neuron cannot be replaced.
+        #[pallet::call_index(13)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_immunity_period(
+            origin: OriginFor<T>,
+            netuid: u16,
+            immunity_period: u16,
+        ) -> DispatchResult {
+            ensure_root_for::<T>(origin, netuid)?;
+            subtensor::ImmunityPeriod::<T>::insert(netuid, immunity_period);
+            Ok(())
+        }
+
+        /// Fewest weights of one setting.
+        #[pallet::call_index(14)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_min_allowed_weights(
+            origin: OriginFor<T>,
+            netuid: u16,
+            min_allowed_weights: u16,
+        ) -> DispatchResult {
+            ensure_root_for::<T>(origin, netuid)?;
+            subtensor::MinAllowedWeights::<T>::insert(netuid, min_allowed_weights);
+            Ok(())
+        }
+
+        /// How many neurons the subnet holds.
+        #[pallet::call_index(15)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_max_allowed_uids(
+            origin: OriginFor<T>,
+            netuid: u16,
+            max_allowed_uids: u16,
+        ) -> DispatchResult {
+            ensure_root_for::<T>(origin, netuid)?;
+            subtensor::MaxAllowedUids::<T>::insert(netuid, max_allowed_uids);
+            Ok(())
+        }
+
+        /// Blocks without an update after which a validator no longer counts.
+        #[pallet::call_index(18)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_activity_cutoff(
+            origin: OriginFor<T>,
+            netuid: u16,
+            activity_cutoff: u16,
+        ) -> DispatchResult {
+            ensure_root_for::<T>(origin, netuid)?;
+            subtensor::ActivityCutoff::<T>::insert(netuid, activity_cutoff);
+            Ok(())
+        }
+
+        /// Opens or closes registration.
+        #[pallet::call_index(19)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_network_registration_allowed(
+            origin: OriginFor<T>,
+            netuid: u16,
+            registration_allowed: bool,
+        ) -> DispatchResult {
+            ensure_root_for::<T>(origin, netuid)?;
+            subtensor::NetworkRegistrationAllowed::<T>::insert(netuid, registration_allowed);
+            Ok(())
+        }
+
+        /// Permits per epoch.
+        #[pallet::call_index(25)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_max_allowed_validators(
+            origin: OriginFor<T>,
+            netuid: u16,
+            max_allowed_validators: u16,
+        ) -> DispatchResult {
+            ensure_root_for::<T>(origin, netuid)?;
+            subtensor::MaxAllowedValidators::<T>::insert(netuid, max_allowed_validators);
+            Ok(())
+        }
+
+        /// Blocks between epochs.
+        #[pallet::call_index(30)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_tempo(origin: OriginFor<T>, netuid: u16, tempo: u16) -> DispatchResult {
+            ensure_root_for::<T>(origin, netuid)?;
+            ensure!(tempo != 0, Error::<T>::InvalidValue);
+            subtensor::Tempo::<T>::insert(netuid, tempo);
+            Ok(())
+        }
+
+        /// Least stake for a permit and for setting weights.
+        #[pallet::call_index(42)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_stake_threshold(origin: OriginFor<T>, min_stake: u64) -> DispatchResult {
+            ensure_root(origin)?;
+            subtensor::StakeThreshold::<T>::put(min_stake);
+            Ok(())
+        }
+
+        /// Whether weights must be committed first.
+        #[pallet::call_index(49)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_commit_reveal_weights_enabled(
+            origin: OriginFor<T>,
+            netuid: u16,
+            enabled: bool,
+        ) -> DispatchResult {
+            ensure_root_for::<T>(origin, netuid)?;
+            subtensor::CommitRevealWeightsEnabled::<T>::insert(netuid, enabled);
+            Ok(())
+        }
+
+        /// Whether alpha may be staked and moved.
+        #[pallet::call_index(66)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_subtoken_enabled(
+            origin: OriginFor<T>,
+            netuid: u16,
+            subtoken_enabled: bool,
+        ) -> DispatchResult {
+            ensure_root_for::<T>(origin, netuid)?;
+            subtensor::SubtokenEnabled::<T>::insert(netuid, subtoken_enabled);
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! A pallet in Aura's place: clients read the block time from its `SlotDuration` constant. Nobody authors slots here.
+#![expect(missing_docs, missing_debug_implementations, reason = "the pallet macros generate undocumented items")]
+
+pub use pallet::*;
+
+#[frame_support::pallet]
+pub mod pallet {
+    use frame_support::pallet_prelude::*;
+
+    #[pallet::pallet]
+    pub struct Pallet<T>(_);
+
+    #[pallet::config]
+    pub trait Config: frame_system::Config {
+        /// Milliseconds between blocks.
+        #[pallet::constant]
+        type SlotDuration: Get<u64>;
+    }
+
+    /// Time since the epoch divided by the slot duration.
+    #[pallet::storage]
+    pub type CurrentSlot<T: Config> = StorageValue<_, u64, ValueQuery>;
+
+    impl<T: Config> frame_support::traits::OnTimestampSet<u64> for Pallet<T> {
+        fn on_timestamp_set(moment: u64) {
+            CurrentSlot::<T>::put(moment / T::SlotDuration::get().max(1));
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! The public chain's own transaction extensions. All encode to nothing; clients that know them by name find them.
+//!
+//! [`SubtensorTransactionExtension`] is the one with work to do: it refuses, before the pool, what would fail at dispatch
+//! for free, and says why with `InvalidTransaction::Custom(n)`. Wrapped calls are looked through.
+
+use core::marker::PhantomData;
+
+use codec::{Decode, DecodeWithMemTracking, Encode};
+use scale_info::TypeInfo;
+use sp_runtime::impl_tx_ext_default;
+use sp_runtime::traits::{AsSystemOriginSigner as _, DispatchInfoOf, TransactionExtension, ValidateResult};
+use sp_runtime::transaction_validity::{
+    InvalidTransaction, TransactionPriority, TransactionSource, TransactionValidityError, ValidTransaction,
+};
+
+use super::subtensor::{self, AxonInfo};
+use super::{AccountId, Runtime, RuntimeCall, RuntimeOrigin};
+
+/// How deep calls may be wrapped and still be looked at; deeper ones fail at dispatch instead.
+const MAX_WRAPPING: u8 = 8;
+
+/// The public chain's numbers of `InvalidTransaction::Custom`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum CustomError {
+    /// Stake below the threshold for weights.
+    StakeAmountTooLow = 1,
+    /// The subnet does not exist.
+    SubnetNotExists = 3,
+    /// The hotkey is not registered on the subnet.
+    HotKeyNotRegisteredInNetwork = 10,
+    /// The address cannot be served.
+    InvalidIpAddress = 11,
+    /// The endpoint changed too recently.
+    ServingRateLimitExceeded = 12,
+    /// Port 0.
+    InvalidPort = 13,
+    /// The hotkey belongs to another coldkey.
+    NonAssociatedColdKey = 25,
+    /// Anything else.
+    BadRequest = 255,
+}
+
+impl From<CustomError> for TransactionValidityError {
+    fn from(error: CustomError) -> Self {
+        InvalidTransaction::Custom(error as u8).into()
+    }
+}
+
+/// The rule that a call breaks right now, if it breaks one.
+fn broken_rule(who: &AccountId, call: &RuntimeCall, depth: u8) -> Option<CustomError> {
+    match call {
+        RuntimeCall::SubtensorModule(call) => broken_subtensor_rule(who, call),
+        RuntimeCall::Utility(
+            pallet_utility::Call::batch { calls }
+            | pallet_utility::Call::batch_all { calls }
+            | pallet_utility::Call::force_batch { calls },
+        ) if depth < MAX_WRAPPING => calls.iter().find_map(|call| broken_rule(who, call, depth + 1)),
+        _ => None,
+    }
+}
+
+fn broken_subtensor_rule(who: &AccountId, call: &subtensor::Call<Runtime>) -> Option<CustomError> {
+    use subtensor::{Call, Error, Pallet};
+    match call {
+        Call::set_weights { netuid, .. } | Call::set_mechanism_weights { netuid, .. } => {
+            (!Pallet::<Runtime>::has_stake_for_weights(who, *netuid)).then_some(CustomError::StakeAmountTooLow)
+        }
+        Call::serve_axon { netuid, version, ip, port, ip_type, protocol, placeholder1, placeholder2 } => {
+            let axon = AxonInfo {
+                block: 0,
+                version: *version,
+                ip: *ip,
+                port: *port,
+                ip_type: *ip_type,
+                protocol: *protocol,
+                placeholder1: *placeholder1,
+                placeholder2: *placeholder2,
+            };
+            Pallet::<Runtime>::check_serve_axon(who, *netuid, &axon).err().map(|error| match error {
+                Error::HotKeyNotRegisteredInNetwork => CustomError::HotKeyNotRegisteredInNetwork,
+                Error::InvalidIpAddress => CustomError::InvalidIpAddress,
+                Error::ServingRateLimitExceeded => CustomError::ServingRateLimitExceeded,
+                Error::InvalidPort => CustomError::InvalidPort,
+                _ => CustomError::BadRequest,
+            })
+        }
+        _ => None,
+    }
+}
+
+/// Declares a zero-size extension; the first form checks nothing.
+macro_rules! extension {
+    ($(#[$doc:meta])* $name:ident) => {
+        extension!(@type $(#[$doc])* $name);
+        impl TransactionExtension<RuntimeCall> for $name<Runtime> {
+            const IDENTIFIER: &'static str = stringify!($name);
+            type Implicit = ();
+            type Val = ();
+            type Pre = ();
+            impl_tx_ext_default!(RuntimeCall; weight validate prepare);
+        }
+    };
+    ($(#[$doc:meta])* $name:ident, $check:path) => {
+        extension!(@type $(#[$doc])* $name);
+        impl TransactionExtension<RuntimeCall> for $name<Runtime> {
+            const IDENTIFIER: &'static str = stringify!($name);
+            type Implicit = ();
+            type Val = ();
+            type Pre = ();
+            fn validate(
+                &self,
+                origin: RuntimeOrigin,
+                call: &RuntimeCall,
+                _info: &DispatchInfoOf<RuntimeCall>,
+                _len: usize,
+                _implicit: (),
+                _implication: &impl Encode,
+                _source: TransactionSource,
+            ) -> ValidateResult<(), RuntimeCall> {
+                let valid = match origin.as_system_origin_signer() {
+                    Some(who) => $check(who, call)?,
+                    None => ValidTransaction::default(),
+                };
+                Ok((valid, (), origin))
+            }
+            impl_tx_ext_default!(RuntimeCall; weight prepare);
+        }
+    };
+    (@type $(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Encode, Decode, DecodeWithMemTracking, TypeInfo, Clone, PartialEq, Eq, Debug)]
+        #[scale_info(skip_type_params(T))]
+        pub struct $name<T>(PhantomData<T>);
+        impl<T> Default for $name<T> {
+            fn default() -> Self {
+                Self(PhantomData)
+            }
+        }
+    };
+}
+
+fn check_subtensor(who: &AccountId, call: &RuntimeCall) -> Result<ValidTransaction, TransactionValidityError> {
+    match broken_rule(who, call, 0) {
+        Some(error) => Err(error.into()),
+        None => Ok(ValidTransaction::default()),
+    }
+}
+
+fn check_sudo(who: &AccountId, call: &RuntimeCall) -> Result<ValidTransaction, TransactionValidityError> {
+    if !matches!(call, RuntimeCall::Sudo(_)) {
+        return Ok(ValidTransaction::default());
+    }
+    if pallet_sudo::Key::<Runtime>::get().as_ref() == Some(who) {
+        Ok(ValidTransaction { priority: TransactionPriority::MAX / 2, ..ValidTransaction::default() })
+    } else {
+        Err(InvalidTransaction::BadSigner.into())
+    }
+}
+
+extension!(
+    /// Refuses what the subtensor pallet would refuse, with the public chain's custom codes.
+    SubtensorTransactionExtension,
+    check_subtensor
+);
+extension!(
+    /// Refuses sudo calls of anyone but the sudo key.
+    SudoTransactionExtension,
+    check_sudo
+);
+extension!(
+    /// Raises pulses of the randomness beacon on the public chain; there are none here.
+    DrandPriority
+);
+extension!(
+    /// Checks encrypted transactions on the public chain; there are none here.
+    CheckShieldedTxValidity
+);

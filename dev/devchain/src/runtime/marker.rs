@@ -1,0 +1,30 @@
+//! How a client knows beyond doubt that it talks to a development chain: the constant `BasilicaDevchain.Marker`.
+//!
+//! A validator accepts simulated GPUs only with its own consent **and** this constant (RULES R18), whose value is
+//! [`MARKER`]. No public chain carries a pallet of this name. It also keeps the block time, so that the genesis hash
+//! depends on it and a client's metadata cache, keyed by genesis, cannot show another chain's.
+#![expect(missing_docs, missing_debug_implementations, reason = "the pallet macros generate undocumented items")]
+
+pub use pallet::*;
+
+/// The value of the constant `BasilicaDevchain.Marker`: its type in metadata is `[u8; 32]`, ASCII padded with zeroes.
+pub const MARKER: [u8; 32] = *b"basilica-devchain/v1\0\0\0\0\0\0\0\0\0\0\0\0";
+
+#[frame_support::pallet]
+pub mod pallet {
+    use frame_support::pallet_prelude::*;
+
+    #[pallet::pallet]
+    pub struct Pallet<T>(_);
+
+    #[pallet::config]
+    pub trait Config: frame_system::Config {
+        /// Names this chain a development chain.
+        #[pallet::constant]
+        type Marker: Get<[u8; 32]>;
+    }
+
+    /// Milliseconds between blocks, fixed at genesis.
+    #[pallet::storage]
+    pub type BlockTime<T: Config> = StorageValue<_, u64, ValueQuery>;
+}

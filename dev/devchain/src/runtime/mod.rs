@@ -1,0 +1,394 @@
+//! The runtime: pallets at the public chain's indices, its transaction extensions and its runtime APIs, run natively.
+//!
+//! Signatures, nonces, mortality, fees, events and dispatch errors are FRAME's own, so that they behave as on any
+//! Substrate chain without a line of ours.
+//!
+//! [`VERSION`]'s `spec_version` must rise with every change that shows in metadata: SDKs cache metadata under
+//! (genesis hash, spec version).
+#![expect(
+    missing_docs,
+    missing_debug_implementations,
+    clippy::too_many_arguments,
+    reason = "the runtime macros generate undocumented items"
+)]
+
+extern crate alloc;
+
+pub mod admin_utils;
+pub mod aura;
+pub mod commitments;
+pub mod drand;
+pub mod extensions;
+pub mod marker;
+pub mod subtensor;
+
+use alloc::borrow::Cow;
+
+use frame_support::traits::{ConstU8, ConstU16, ConstU32, ConstU64, Get};
+use frame_support::weights::{ConstantMultiplier, IdentityFee, Weight};
+use frame_support::{derive_impl, parameter_types};
+use pallet_transaction_payment_rpc_runtime_api::RuntimeDispatchInfo;
+use sp_core::OpaqueMetadata;
+use sp_runtime::traits::{AccountIdLookup, BlakeTwo256, Block as BlockT, IdentifyAccount, Verify};
+use sp_runtime::transaction_validity::{TransactionSource, TransactionValidity};
+use sp_runtime::{ApplyExtrinsicResult, MultiAddress, MultiSignature, generic};
+use subtensor::info_types as info;
+
+pub type Signature = MultiSignature;
+pub type AccountId = <<Signature as Verify>::Signer as IdentifyAccount>::AccountId;
+/// Rao: 10⁻⁹ of the token.
+pub type Balance = u64;
+pub type BlockNumber = u32;
+pub type Nonce = u32;
+pub type Hash = sp_core::H256;
+pub type Header = generic::Header<BlockNumber, BlakeTwo256>;
+pub type Address = MultiAddress<AccountId, ()>;
+/// Grouped as on the public chain; the encoding is that of the flat list.
+pub type TxExtension = (
+    (
+        frame_system::CheckNonZeroSender<Runtime>,
+        frame_system::CheckSpecVersion<Runtime>,
+        frame_system::CheckTxVersion<Runtime>,
+        frame_system::CheckGenesis<Runtime>,
+        frame_system::CheckMortality<Runtime>,
+        frame_system::CheckNonce<Runtime>,
+        frame_system::CheckWeight<Runtime>,
+    ),
+    (
+        pallet_transaction_payment::ChargeTransactionPayment<Runtime>,
+        extensions::SudoTransactionExtension<Runtime>,
+        extensions::CheckShieldedTxValidity<Runtime>,
+        extensions::SubtensorTransactionExtension<Runtime>,
+        extensions::DrandPriority<Runtime>,
+    ),
+    frame_metadata_hash_extension::CheckMetadataHash<Runtime>,
+);
+pub type UncheckedExtrinsic = generic::UncheckedExtrinsic<Address, RuntimeCall, Signature, TxExtension>;
+pub type Block = generic::Block<Header, UncheckedExtrinsic>;
+pub type Executive = frame_executive::Executive<
+    Runtime,
+    Block,
+    frame_system::ChainContext<Runtime>,
+    Runtime,
+    AllPalletsWithSystem,
+>;
+
+pub const VERSION: sp_version::RuntimeVersion = sp_version::RuntimeVersion {
+    spec_name: Cow::Borrowed("node-subtensor"),
+    impl_name: Cow::Borrowed("basilica-devchain"),
+    authoring_version: 1,
+    spec_version: 9_001,
+    impl_version: 1,
+    apis: RUNTIME_API_VERSIONS,
+    transaction_version: 1,
+    system_version: 1,
+};
+/// Blocks whose hashes the runtime remembers, which bounds how long a mortal extrinsic can live. The public chain keeps
+/// 2,400; every hash is hashed again into each block's state root here, and 256 covers the SDK's era of 128.
+pub const BLOCK_HASH_COUNT: u32 = 256;
+
+/// The block time of this chain, from its state, as a constant of metadata.
+#[derive(Debug)]
+pub struct BlockTime;
+impl Get<u64> for BlockTime {
+    fn get() -> u64 {
+        marker::BlockTime::<Runtime>::get()
+    }
+}
+
+parameter_types! {
+    pub const Version: sp_version::RuntimeVersion = VERSION;
+    pub const Marker: [u8; 32] = marker::MARKER;
+}
+
+frame_support::construct_runtime!(
+    pub struct Runtime {
+        System: frame_system = 0,
+        Timestamp: pallet_timestamp = 2,
+        Aura: aura = 3,
+        Balances: pallet_balances = 5,
+        TransactionPayment: pallet_transaction_payment = 6,
+        SubtensorModule: subtensor = 7,
+        Utility: pallet_utility = 11,
+        Sudo: pallet_sudo = 12,
+        Commitments: commitments = 18,
+        AdminUtils: admin_utils = 19,
+        Drand: drand = 26,
+        BasilicaDevchain: marker = 200,
+    }
+);
+
+#[derive_impl(frame_system::config_preludes::SolochainDefaultConfig)]
+impl frame_system::Config for Runtime {
+    type Block = Block;
+    type AccountId = AccountId;
+    type Lookup = AccountIdLookup<AccountId, ()>;
+    type Nonce = Nonce;
+    type AccountData = pallet_balances::AccountData<Balance>;
+    type Version = Version;
+    type SS58Prefix = ConstU16<42>;
+    type BlockHashCount = ConstU32<BLOCK_HASH_COUNT>;
+}
+impl pallet_timestamp::Config for Runtime {
+    type Moment = u64;
+    type OnTimestampSet = Aura;
+    type MinimumPeriod = ConstU64<0>;
+    type WeightInfo = ();
+}
+impl aura::Config for Runtime {
+    type SlotDuration = BlockTime;
+}
+#[derive_impl(pallet_balances::config_preludes::TestDefaultConfig)]
+impl pallet_balances::Config for Runtime {
+    type Balance = Balance;
+    type AccountStore = System;
+    type ExistentialDeposit = ConstU64<500>;
+}
+impl pallet_transaction_payment::Config for Runtime {
+    type RuntimeEvent = RuntimeEvent;
+    type OnChargeTransaction = pallet_transaction_payment::FungibleAdapter<Balances, ()>;
+    type WeightToFee = IdentityFee<Balance>;
+    type LengthToFee = ConstantMultiplier<Balance, ConstU64<1>>;
+    type FeeMultiplierUpdate = ();
+    type OperationalFeeMultiplier = ConstU8<5>;
+    type WeightInfo = ();
+}
+impl subtensor::Config for Runtime {
+    type Currency = Balances;
+    type InitialTempo = ConstU16<360>;
+    type InitialServingRateLimit = ConstU64<50>;
+    type InitialStartCallDelay = ConstU64<0>;
+}
+impl pallet_utility::Config for Runtime {
+    type RuntimeEvent = RuntimeEvent;
+    type RuntimeCall = RuntimeCall;
+    type PalletsOrigin = OriginCaller;
+    type WeightInfo = ();
+}
+impl pallet_sudo::Config for Runtime {
+    type RuntimeEvent = RuntimeEvent;
+    type RuntimeCall = RuntimeCall;
+    type WeightInfo = ();
+}
+impl commitments::Config for Runtime {}
+impl admin_utils::Config for Runtime {}
+impl drand::Config for Runtime {}
+impl marker::Config for Runtime {
+    type Marker = Marker;
+}
+
+sp_api::decl_runtime_apis! {
+    pub trait NeuronInfoRuntimeApi {
+        fn get_neurons(netuid: u16) -> Vec<info::NeuronInfo<sp_runtime::AccountId32>>;
+        fn get_neuron(netuid: u16, uid: u16) -> Option<info::NeuronInfo<sp_runtime::AccountId32>>;
+        fn get_neurons_lite(netuid: u16) -> Vec<info::NeuronInfoLite<sp_runtime::AccountId32>>;
+        fn get_neuron_lite(netuid: u16, uid: u16) -> Option<info::NeuronInfoLite<sp_runtime::AccountId32>>;
+    }
+    pub trait SubnetInfoRuntimeApi {
+        fn get_metagraph(netuid: u16) -> Option<info::Metagraph<sp_runtime::AccountId32>>;
+        fn get_all_metagraphs() -> Vec<Option<info::Metagraph<sp_runtime::AccountId32>>>;
+        fn get_mechagraph(netuid: u16, mecid: u8) -> Option<info::Metagraph<sp_runtime::AccountId32>>;
+        fn get_selective_metagraph(
+            netuid: u16,
+            metagraph_indexes: Vec<u16>,
+        ) -> Option<info::SelectiveMetagraph<sp_runtime::AccountId32>>;
+        fn get_selective_mechagraph(
+            netuid: u16,
+            subid: u8,
+            metagraph_indexes: Vec<u16>,
+        ) -> Option<info::SelectiveMetagraph<sp_runtime::AccountId32>>;
+        fn get_dynamic_info(netuid: u16) -> Option<info::DynamicInfo<sp_runtime::AccountId32>>;
+        fn get_all_dynamic_info() -> Vec<Option<info::DynamicInfo<sp_runtime::AccountId32>>>;
+        fn get_subnet_state(netuid: u16) -> Option<info::SubnetState<sp_runtime::AccountId32>>;
+        fn get_subnet_hyperparams(netuid: u16) -> Option<info::SubnetHyperparams>;
+        fn get_subnet_hyperparams_v2(netuid: u16) -> Option<info::SubnetHyperparamsV2>;
+        fn get_subnet_hyperparams_v3(netuid: u16) -> Option<Vec<info::HyperparamEntry>>;
+        fn get_next_epoch_start_block(netuid: u16) -> Option<u64>;
+    }
+    pub trait StakeInfoRuntimeApi {
+        fn get_stake_info_for_coldkey(
+            coldkey_account: sp_runtime::AccountId32,
+        ) -> Vec<info::StakeInfo<sp_runtime::AccountId32>>;
+        fn get_stake_info_for_hotkey_coldkey_netuid(
+            hotkey_account: sp_runtime::AccountId32,
+            coldkey_account: sp_runtime::AccountId32,
+            netuid: u16,
+        ) -> Option<info::StakeInfo<sp_runtime::AccountId32>>;
+    }
+    pub trait SwapRuntimeApi {
+        fn current_alpha_price(netuid: u16) -> u64;
+        fn current_alpha_price_all() -> Vec<info::SubnetPrice>;
+    }
+}
+
+/// A selective metagraph with the other pallet's commitments, if they are wanted.
+fn selective(
+    netuid: u16,
+    mecid: u8,
+    wanted: &[u16],
+) -> Option<info::SelectiveMetagraph<AccountId>> {
+    let mut chosen = SubtensorModule::metagraph(netuid, mecid)?.select(wanted);
+    if wanted.contains(&info::COMMITMENTS_INDEX) {
+        let encoded = |registration: commitments::Registration<u64, BlockNumber>| {
+            codec::Encode::encode(&registration.info).into_iter().map(codec::Compact).collect()
+        };
+        chosen.commitments = Some(
+            commitments::CommitmentOf::<Runtime>::iter_prefix(netuid)
+                .map(|(who, registration)| (who, encoded(registration)))
+                .collect(),
+        );
+    }
+    Some(chosen)
+}
+
+sp_api::impl_runtime_apis! {
+    impl sp_api::Core<Block> for Runtime {
+        fn version() -> sp_version::RuntimeVersion {
+            VERSION
+        }
+        fn execute_block(block: <Block as BlockT>::LazyBlock) {
+            Executive::execute_block(block)
+        }
+        fn initialize_block(header: &Header) -> sp_runtime::ExtrinsicInclusionMode {
+            Executive::initialize_block(header)
+        }
+    }
+    impl sp_api::Metadata<Block> for Runtime {
+        fn metadata() -> OpaqueMetadata {
+            OpaqueMetadata::new(Runtime::metadata().into())
+        }
+        fn metadata_at_version(version: u32) -> Option<OpaqueMetadata> {
+            Runtime::metadata_at_version(version)
+        }
+        fn metadata_versions() -> Vec<u32> {
+            Runtime::metadata_versions()
+        }
+    }
+    impl sp_block_builder::BlockBuilder<Block> for Runtime {
+        fn apply_extrinsic(extrinsic: UncheckedExtrinsic) -> ApplyExtrinsicResult {
+            Executive::apply_extrinsic(extrinsic)
+        }
+        fn finalize_block() -> Header {
+            Executive::finalize_block()
+        }
+        fn inherent_extrinsics(data: sp_inherents::InherentData) -> Vec<UncheckedExtrinsic> {
+            data.create_extrinsics()
+        }
+        fn check_inherents(
+            block: <Block as BlockT>::LazyBlock,
+            data: sp_inherents::InherentData,
+        ) -> sp_inherents::CheckInherentsResult {
+            data.check_extrinsics(&block)
+        }
+    }
+    impl sp_transaction_pool::runtime_api::TaggedTransactionQueue<Block> for Runtime {
+        fn validate_transaction(
+            source: TransactionSource,
+            tx: UncheckedExtrinsic,
+            block_hash: <Block as BlockT>::Hash,
+        ) -> TransactionValidity {
+            Executive::validate_transaction(source, tx, block_hash)
+        }
+    }
+    impl frame_system_rpc_runtime_api::AccountNonceApi<Block, AccountId, Nonce> for Runtime {
+        fn account_nonce(account: AccountId) -> Nonce {
+            System::account_nonce(account)
+        }
+    }
+    impl pallet_transaction_payment_rpc_runtime_api::TransactionPaymentApi<Block, Balance> for Runtime {
+        fn query_info(uxt: UncheckedExtrinsic, len: u32) -> RuntimeDispatchInfo<Balance> {
+            TransactionPayment::query_info(uxt, len)
+        }
+        fn query_fee_details(uxt: UncheckedExtrinsic, len: u32) -> pallet_transaction_payment::FeeDetails<Balance> {
+            TransactionPayment::query_fee_details(uxt, len)
+        }
+        fn query_weight_to_fee(weight: Weight) -> Balance {
+            TransactionPayment::weight_to_fee(weight)
+        }
+        fn query_length_to_fee(length: u32) -> Balance {
+            TransactionPayment::length_to_fee(length)
+        }
+    }
+    impl self::NeuronInfoRuntimeApi<Block> for Runtime {
+        fn get_neurons(netuid: u16) -> Vec<info::NeuronInfo<AccountId>> {
+            SubtensorModule::neurons(netuid)
+        }
+        fn get_neuron(netuid: u16, uid: u16) -> Option<info::NeuronInfo<AccountId>> {
+            SubtensorModule::neuron(netuid, uid)
+        }
+        fn get_neurons_lite(netuid: u16) -> Vec<info::NeuronInfoLite<AccountId>> {
+            SubtensorModule::neurons_lite(netuid)
+        }
+        fn get_neuron_lite(netuid: u16, uid: u16) -> Option<info::NeuronInfoLite<AccountId>> {
+            SubtensorModule::neuron_lite(netuid, uid)
+        }
+    }
+    impl self::SubnetInfoRuntimeApi<Block> for Runtime {
+        fn get_metagraph(netuid: u16) -> Option<info::Metagraph<AccountId>> {
+            SubtensorModule::metagraph(netuid, 0)
+        }
+        fn get_all_metagraphs() -> Vec<Option<info::Metagraph<AccountId>>> {
+            SubtensorModule::netuids().into_iter().map(|netuid| SubtensorModule::metagraph(netuid, 0)).collect()
+        }
+        fn get_mechagraph(netuid: u16, mecid: u8) -> Option<info::Metagraph<AccountId>> {
+            SubtensorModule::metagraph(netuid, mecid)
+        }
+        fn get_selective_metagraph(
+            netuid: u16,
+            metagraph_indexes: Vec<u16>,
+        ) -> Option<info::SelectiveMetagraph<AccountId>> {
+            selective(netuid, 0, &metagraph_indexes)
+        }
+        fn get_selective_mechagraph(
+            netuid: u16,
+            subid: u8,
+            metagraph_indexes: Vec<u16>,
+        ) -> Option<info::SelectiveMetagraph<AccountId>> {
+            selective(netuid, subid, &metagraph_indexes)
+        }
+        fn get_dynamic_info(netuid: u16) -> Option<info::DynamicInfo<AccountId>> {
+            SubtensorModule::dynamic_info(netuid)
+        }
+        fn get_all_dynamic_info() -> Vec<Option<info::DynamicInfo<AccountId>>> {
+            SubtensorModule::all_dynamic_info()
+        }
+        fn get_subnet_state(netuid: u16) -> Option<info::SubnetState<AccountId>> {
+            SubtensorModule::subnet_state(netuid)
+        }
+        fn get_subnet_hyperparams(netuid: u16) -> Option<info::SubnetHyperparams> {
+            SubtensorModule::hyperparams(netuid)
+        }
+        fn get_subnet_hyperparams_v2(netuid: u16) -> Option<info::SubnetHyperparamsV2> {
+            SubtensorModule::hyperparams_v2(netuid)
+        }
+        fn get_subnet_hyperparams_v3(netuid: u16) -> Option<Vec<info::HyperparamEntry>> {
+            SubtensorModule::hyperparams_v3(netuid)
+        }
+        fn get_next_epoch_start_block(netuid: u16) -> Option<u64> {
+            SubtensorModule::next_epoch_start(netuid)
+        }
+    }
+    impl self::StakeInfoRuntimeApi<Block> for Runtime {
+        fn get_stake_info_for_coldkey(coldkey_account: AccountId) -> Vec<info::StakeInfo<AccountId>> {
+            SubtensorModule::stakes_of(&coldkey_account)
+        }
+        fn get_stake_info_for_hotkey_coldkey_netuid(
+            hotkey_account: AccountId,
+            coldkey_account: AccountId,
+            netuid: u16,
+        ) -> Option<info::StakeInfo<AccountId>> {
+            SubtensorModule::stake_info(&hotkey_account, &coldkey_account, netuid)
+        }
+    }
+    impl self::SwapRuntimeApi<Block> for Runtime {
+        fn current_alpha_price(netuid: u16) -> u64 {
+            SubtensorModule::alpha_price(netuid)
+        }
+        fn current_alpha_price_all() -> Vec<info::SubnetPrice> {
+            SubtensorModule::netuids()
+                .into_iter()
+                .map(|netuid| info::SubnetPrice { netuid, price: SubtensorModule::alpha_price(netuid) })
+                .collect()
+        }
+    }
+}

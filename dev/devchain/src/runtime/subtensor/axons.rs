@@ -1,0 +1,49 @@
+//! Publishing an endpoint: which addresses the chain takes and how often.
+//!
+//! The same rules run twice: before an extrinsic enters the pool (as `InvalidTransaction::Custom(n)`) and again at
+//! dispatch, because the block may be another one by then.
+
+use std::net::Ipv4Addr;
+
+use frame_support::ensure;
+use frame_support::pallet_prelude::DispatchResult;
+
+use super::info_types::AxonInfo;
+use super::pallet::*;
+
+/// Whether others could reach the address: exactly loopback `127.0.0.1`, broadcast and `::1` are refused. Any other
+/// loopback address, private networks and 0.0.0.0 pass, as on the public chain.
+#[must_use]
+pub fn is_servable(ip_type: u8, ip: u128) -> bool {
+    match ip_type {
+        4 => ip < u128::from(u32::MAX) && ip != u128::from(u32::from(Ipv4Addr::LOCALHOST)),
+        _ => ip != 1 && ip != u128::MAX,
+    }
+}
+
+impl<T: Config> Pallet<T> {
+    /// The first rule that publishing this endpoint now would break.
+    ///
+    /// # Errors
+    /// The dispatch error of that rule.
+    pub fn check_serve_axon(hotkey: &T::AccountId, netuid: u16, axon: &AxonInfo) -> Result<(), Error<T>> {
+        ensure!(Uids::<T>::contains_key(netuid, hotkey), Error::<T>::HotKeyNotRegisteredInNetwork);
+        ensure!(matches!(axon.ip_type, 4 | 6), Error::<T>::InvalidIpType);
+        ensure!(is_servable(axon.ip_type, axon.ip), Error::<T>::InvalidIpAddress);
+        let limit = ServingRateLimit::<T>::get(netuid);
+        let served_at = Axons::<T>::get(netuid, hotkey).map_or(0, |previous| previous.block);
+        let may_change = limit == 0
+            || served_at == 0
+            || Self::block_now().saturating_sub(served_at) >= limit;
+        ensure!(may_change, Error::<T>::ServingRateLimitExceeded);
+        ensure!(axon.port != 0, Error::<T>::InvalidPort);
+        Ok(())
+    }
+
+    pub(super) fn do_serve_axon(hotkey: &T::AccountId, netuid: u16, axon: AxonInfo) -> DispatchResult {
+        Self::check_serve_axon(hotkey, netuid, &axon)?;
+        Axons::<T>::insert(netuid, hotkey, AxonInfo { block: Self::block_now(), ..axon });
+        Self::deposit_event(Event::AxonServed(netuid, hotkey.clone()));
+        Ok(())
+    }
+}

@@ -1,0 +1,84 @@
+//! The first state of a subnet, written when the chain is made.
+
+use super::info_types::SubnetIdentityV3;
+use super::pallet::*;
+use super::weights::storage_index;
+
+/// One neuron that exists from block 0.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GenesisNeuron<AccountId> {
+    /// The key that signs.
+    pub hotkey: AccountId,
+    /// The key that owns it.
+    pub coldkey: AccountId,
+    /// Alpha staked on it, in rao.
+    pub stake: u64,
+}
+
+/// A subnet that exists from block 0. Uids follow the order of `neurons`; the first is the owner's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GenesisSubnet<AccountId> {
+    /// The subnet's number, not 0.
+    pub netuid: u16,
+    /// Blocks between epochs.
+    pub tempo: u16,
+    /// The owner (uid 0), then validators, then miners.
+    pub neurons: Vec<GenesisNeuron<AccountId>>,
+    /// Blocks between two settings of weights.
+    pub weights_rate_limit: u64,
+    /// Blocks between two changes of an endpoint.
+    pub serving_rate_limit: u64,
+    /// Whether weights must be committed first.
+    pub commit_reveal: bool,
+    /// Permits per epoch.
+    pub max_allowed_validators: u16,
+    /// Fewest weights of one setting.
+    pub min_allowed_weights: u16,
+    /// Blocks during which a new neuron cannot be replaced.
+    pub immunity_period: u16,
+    /// Least stake for a permit and for setting weights, in rao; it holds for the whole chain.
+    pub stake_threshold: u64,
+    /// Price of registration, in rao.
+    pub burn: u64,
+    /// Alpha created per block, in rao.
+    pub emission_per_block: u64,
+}
+
+impl<T: Config> Pallet<T> {
+    /// Writes the root network and one subnet into an empty state.
+    pub fn install_genesis(subnet: &GenesisSubnet<T::AccountId>) {
+        let netuid = subnet.netuid;
+        NetworksAdded::<T>::insert(super::ROOT_NETUID, true);
+        SubnetworkN::<T>::insert(super::ROOT_NETUID, 0);
+        Tempo::<T>::insert(super::ROOT_NETUID, 100);
+        TokenSymbol::<T>::insert(super::ROOT_NETUID, "Τ".as_bytes().to_vec());
+        NetworksAdded::<T>::insert(netuid, true);
+        TotalNetworks::<T>::put(2);
+        TokenSymbol::<T>::insert(netuid, "β".as_bytes().to_vec());
+        SubnetIdentitiesV3::<T>::insert(
+            netuid,
+            SubnetIdentityV3 { subnet_name: b"basilica".to_vec(), ..SubnetIdentityV3::default() },
+        );
+        Tempo::<T>::insert(netuid, subnet.tempo);
+        WeightsSetRateLimit::<T>::insert(netuid, subnet.weights_rate_limit);
+        ServingRateLimit::<T>::insert(netuid, subnet.serving_rate_limit);
+        CommitRevealWeightsEnabled::<T>::insert(netuid, subnet.commit_reveal);
+        MaxAllowedValidators::<T>::insert(netuid, subnet.max_allowed_validators);
+        MinAllowedWeights::<T>::insert(netuid, subnet.min_allowed_weights);
+        ImmunityPeriod::<T>::insert(netuid, subnet.immunity_period);
+        StakeThreshold::<T>::put(subnet.stake_threshold);
+        Burn::<T>::insert(netuid, subnet.burn);
+        SubnetAlphaOutEmission::<T>::insert(netuid, subnet.emission_per_block);
+        SubtokenEnabled::<T>::insert(netuid, true);
+        FirstEmissionBlockNumber::<T>::insert(netuid, 1);
+        for (uid, neuron) in (0u16..).zip(&subnet.neurons) {
+            Self::install_neuron(netuid, uid, &neuron.hotkey, &neuron.coldkey);
+            Self::credit_alpha(netuid, &neuron.hotkey, neuron.stake);
+        }
+        if let Some(owner) = subnet.neurons.first() {
+            SubnetOwner::<T>::insert(netuid, &owner.coldkey);
+            SubnetOwnerHotkey::<T>::insert(netuid, &owner.hotkey);
+        }
+        LastUpdate::<T>::insert(storage_index(netuid, 0), vec![0u64; subnet.neurons.len()]);
+    }
+}

@@ -1,0 +1,164 @@
+//! Setting weights: the checks in the chain's order, and the arithmetic with which weights are stored.
+//!
+//! The order of the checks is part of what clients see (the first failing check names the dispatch error), so it is one
+//! function read from top to bottom. The arithmetic is pure and exact: what a validator reads back is
+//! [`max_upscale`] of what it sent.
+
+use frame_support::ensure;
+use frame_support::pallet_prelude::DispatchResult;
+use sp_runtime::DispatchError;
+
+use super::pallet::*;
+use super::{GLOBAL_MAX_SUBNET_COUNT, ROOT_NETUID};
+
+/// Scales weights so that the largest becomes 65,535, in the chain's truncated 32.32 fixed point.
+///
+/// With `max > 32,768` the ratio `65535/max` is truncated first and multiplied after; otherwise the product is
+/// divided. Both round half up at the end. All zeroes stay zeroes.
+#[must_use]
+pub fn max_upscale(values: &[u16]) -> Vec<u16> {
+    const ONE: u128 = 1 << 32;
+    const HALF: u128 = 1 << 31;
+    let top = u128::from(u16::MAX);
+    let Some(max) = values.iter().copied().max().filter(|max| *max > 0).map(u128::from) else {
+        return values.to_vec();
+    };
+    let ratio = top * ONE / max;
+    let scale = |value: u128| -> u128 {
+        let fixed = if max > 32_768 { value * ratio } else { value * top * ONE / max };
+        (fixed + HALF) >> 32
+    };
+    values
+        .iter()
+        .map(|value| u16::try_from(scale(u128::from(*value))).unwrap_or(u16::MAX))
+        .collect()
+}
+
+/// Whether no single value is above `limit`/65,535 of the sum.
+#[must_use]
+pub fn within_max_share(values: &[u16], limit: u16) -> bool {
+    let sum: u64 = values.iter().copied().map(u64::from).sum();
+    let max = values.iter().copied().max().map_or(0, u64::from);
+    limit == u16::MAX || sum == 0 || max * u64::from(u16::MAX) <= u64::from(limit) * sum
+}
+
+/// The storage index of a mechanism of a subnet; for mechanism 0 it equals the netuid.
+#[must_use]
+pub fn storage_index(netuid: u16, mecid: u8) -> u16 {
+    u16::from(mecid).saturating_mul(GLOBAL_MAX_SUBNET_COUNT).saturating_add(netuid)
+}
+
+fn has_duplicates(uids: &[u16]) -> bool {
+    let mut seen = std::collections::BTreeSet::new();
+    uids.iter().any(|uid| !seen.insert(uid))
+}
+
+impl<T: Config> Pallet<T> {
+    /// The current block, in the width the chain's own items use.
+    #[must_use]
+    pub fn block_now() -> u64 {
+        sp_runtime::SaturatedConversion::saturated_into(frame_system::Pallet::<T>::block_number())
+    }
+
+    /// Alpha on the subnet plus the weighted root stake of a hotkey, in rao.
+    #[must_use]
+    pub fn stake_weight(hotkey: &T::AccountId, netuid: u16) -> u64 {
+        let alpha = TotalHotkeyAlpha::<T>::get(hotkey, netuid);
+        alpha.saturating_add(Self::weighted_root_stake(hotkey))
+    }
+
+    /// Root stake × TaoWeight, in rao.
+    #[must_use]
+    pub fn weighted_root_stake(hotkey: &T::AccountId) -> u64 {
+        let root = u128::from(TotalHotkeyAlpha::<T>::get(hotkey, ROOT_NETUID));
+        let weighted = root * u128::from(TaoWeight::<T>::get()) / u128::from(u64::MAX);
+        u64::try_from(weighted).unwrap_or(u64::MAX)
+    }
+
+    /// Whether the hotkey has the stake that setting weights needs; the subnet owner's hotkey always has.
+    #[must_use]
+    pub fn has_stake_for_weights(hotkey: &T::AccountId, netuid: u16) -> bool {
+        SubnetOwnerHotkey::<T>::get(netuid) == *hotkey
+            || Self::stake_weight(hotkey, netuid) >= StakeThreshold::<T>::get()
+    }
+
+    pub(super) fn do_set_weights(
+        hotkey: &T::AccountId,
+        netuid: u16,
+        mecid: u8,
+        uids: Vec<u16>,
+        values: Vec<u16>,
+        version_key: u64,
+    ) -> DispatchResult {
+        ensure!(!CommitRevealWeightsEnabled::<T>::get(netuid), Error::<T>::CommitRevealEnabled);
+        ensure!(netuid != ROOT_NETUID, Error::<T>::CanNotSetRootNetworkWeights);
+        ensure!(uids.len() == values.len(), Error::<T>::WeightVecNotEqualSize);
+        let mechanism_exists =
+            NetworksAdded::<T>::get(netuid) && mecid < MechanismCountCurrent::<T>::get(netuid);
+        ensure!(mechanism_exists, Error::<T>::MechanismDoesNotExist);
+        let neurons = SubnetworkN::<T>::get(netuid);
+        ensure!(uids.len() <= usize::from(neurons), Error::<T>::UidsLengthExceedUidsInSubNet);
+        let uid =
+            Uids::<T>::get(netuid, hotkey).ok_or(Error::<T>::HotKeyNotRegisteredInSubNet)?;
+        ensure!(Self::has_stake_for_weights(hotkey, netuid), Error::<T>::NotEnoughStakeToSetWeights);
+        let required_version = WeightsVersionKey::<T>::get(netuid);
+        ensure!(
+            required_version == 0 || version_key >= required_version,
+            Error::<T>::IncorrectWeightVersionKey
+        );
+        let index = storage_index(netuid, mecid);
+        ensure!(Self::weights_rate_limit_passed(netuid, index, uid), Error::<T>::SettingWeightsTooFast);
+        let is_self_weight = uids == [uid];
+        Self::ensure_may_weigh(hotkey, netuid, uid, is_self_weight)?;
+        ensure!(!has_duplicates(&uids), Error::<T>::DuplicateUids);
+        ensure!(uids.iter().all(|uid| *uid < neurons), Error::<T>::UidVecContainInvalidOne);
+        let least = usize::from(MinAllowedWeights::<T>::get(netuid).min(neurons));
+        ensure!(is_self_weight || uids.len() >= least, Error::<T>::WeightVecLengthIsLow);
+        let stored = max_upscale(&values);
+        let limit = MaxWeightsLimit::<T>::get(netuid);
+        ensure!(is_self_weight || within_max_share(&stored, limit), Error::<T>::MaxWeightExceeded);
+
+        Weights::<T>::insert(index, uid, uids.into_iter().zip(stored).collect::<Vec<_>>());
+        Self::touch_last_update(index, uid);
+        Self::deposit_event(Event::WeightsSet(index, uid));
+        Ok(())
+    }
+
+    /// Whether the rate limit has passed since the uid's last update; registration counts as one, 0 is "never".
+    fn weights_rate_limit_passed(netuid: u16, index: u16, uid: u16) -> bool {
+        match LastUpdate::<T>::get(index).get(usize::from(uid)) {
+            None | Some(0) => true,
+            Some(last) => {
+                Self::block_now().saturating_sub(*last) >= WeightsSetRateLimit::<T>::get(netuid)
+            }
+        }
+    }
+
+    fn ensure_may_weigh(
+        hotkey: &T::AccountId,
+        netuid: u16,
+        uid: u16,
+        is_self_weight: bool,
+    ) -> Result<(), DispatchError> {
+        let permitted = ValidatorPermit::<T>::get(netuid).get(usize::from(uid)).is_some_and(|permit| *permit);
+        let exempt = is_self_weight || SubnetOwnerHotkey::<T>::get(netuid) == *hotkey;
+        let free_of_permit =
+            exempt && SubnetEpochConsensus::<T>::get(netuid) == super::info_types::EpochConsensus::Yuma;
+        ensure!(permitted || free_of_permit, Error::<T>::NeuronNoValidatorPermit);
+        Ok(())
+    }
+
+    /// Records the current block as the uid's last update, growing the vector if the mechanism's is shorter.
+    pub(super) fn touch_last_update(index: u16, uid: u16) {
+        let now = Self::block_now();
+        LastUpdate::<T>::mutate(index, |updates| {
+            let position = usize::from(uid);
+            if updates.len() <= position {
+                updates.resize(position + 1, 0);
+            }
+            if let Some(update) = updates.get_mut(position) {
+                *update = now;
+            }
+        });
+    }
+}

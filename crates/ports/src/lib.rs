@@ -9,6 +9,7 @@ mod clock;
 mod entropy;
 mod failure;
 mod miner_api;
+mod miner_store;
 mod shell;
 mod signer;
 mod store;
@@ -22,6 +23,10 @@ pub use clock::Clock;
 pub use entropy::{Entropy, EntropyRng};
 pub use failure::{BoxError, FailureClass};
 pub use miner_api::{MinerApi, MinerCallError, MinerDialer, RefusalCode};
+pub use miner_store::{
+    DiscoveryProof, DiscoveryUse, HostKeyRecord, Inadmissible, MinerStore, NewSession, NonceUse,
+    SessionRecord,
+};
 pub use shell::{
     AddressPolicy, Dial, ExitStatus, HostKeyPolicy, Identity, NodeShell, Output, OutputLimits, Process,
     Shell, ShellError,

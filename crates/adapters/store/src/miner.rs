@@ -1,5 +1,23 @@
-//! The miner's memory.
+//! The miner's memory on SQLite.
+//!
+//! Requests of validators are written in groups: whoever waits for the writing connection hands over what it wants
+//! written, and the one that gets the connection writes all of it in one transaction. One flush to disk then serves
+//! many requests, which is what lets nonces be durable (RULES R8) at thousands of requests a second. Each request of a
+//! group stands in a savepoint of its own, so that a refused one leaves nothing behind.
 
+mod admission;
+mod hosts;
+mod sessions;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use basilica_ports::{
+    DiscoveryUse, HostKeyRecord, Inadmissible, MinerStore, NewSession, NonceUse, SessionRecord, StoreError,
+};
+use basilica_types::{HostKey, Hotkey, NodeAddress, NodeId, SessionId, Timestamp};
+
+use self::admission::Admissions;
 use crate::{Database, Schema};
 
 /// The miner's file.
@@ -9,13 +27,98 @@ pub const MINER_SCHEMA: Schema = Schema {
     migrations: &[include_str!("../migrations/miner/0001_start.sql")],
 };
 
-/// The miner's store on SQLite.
+/// The miner's store on SQLite. Clones share the database.
 #[derive(Clone, Debug)]
-pub struct MinerDatabase(Database);
+pub struct MinerDatabase {
+    database: Database,
+    admissions: Arc<Admissions>,
+}
 
 impl MinerDatabase {
     /// The store in an open database of [`MINER_SCHEMA`].
-    pub const fn new(database: Database) -> Self {
-        Self(database)
+    pub fn new(database: Database) -> Self {
+        let admissions = Arc::new(Admissions::new(database.clone()));
+        Self { database, admissions }
     }
 }
+
+#[async_trait]
+impl MinerStore for MinerDatabase {
+    async fn open_session(
+        &self,
+        nonce: &NonceUse,
+        session: &NewSession,
+    ) -> Result<Result<(), Inadmissible>, StoreError> {
+        let opened = self.admissions.open(nonce.clone(), session.clone()).await?;
+        Ok(opened.map(drop))
+    }
+
+    async fn admit_discovery(
+        &self,
+        nonce: &NonceUse,
+        discovery: &DiscoveryUse,
+    ) -> Result<Result<SessionRecord, Inadmissible>, StoreError> {
+        self.admissions.discover(nonce.clone(), discovery.clone()).await
+    }
+
+    async fn keyed_sessions(&self, now: Timestamp) -> Result<Vec<SessionRecord>, StoreError> {
+        sessions::keyed(&self.database, now).await
+    }
+
+    async fn end_sessions(&self, now: Timestamp) -> Result<(), StoreError> {
+        sessions::end_all(&self.database, now).await
+    }
+
+    async fn open_sessions(&self, now: Timestamp) -> Result<u64, StoreError> {
+        sessions::count_open(&self.database, now).await
+    }
+
+    async fn record_deployments(&self, node: NodeId, sessions: &[SessionId]) -> Result<(), StoreError> {
+        sessions::record_deployments(&self.database, node, sessions).await
+    }
+
+    async fn deployments(&self, node: NodeId) -> Result<Vec<(SessionId, Hotkey)>, StoreError> {
+        sessions::deployments(&self.database, node).await
+    }
+
+    async fn forget_deployments(&self, node: NodeId, sessions: &[SessionId]) -> Result<(), StoreError> {
+        sessions::forget_deployments(&self.database, node, sessions).await
+    }
+
+    async fn host_key(&self, node: NodeId) -> Result<Option<HostKeyRecord>, StoreError> {
+        hosts::find(&self.database, node).await
+    }
+
+    async fn host_keys(&self) -> Result<Vec<HostKeyRecord>, StoreError> {
+        hosts::all(&self.database).await
+    }
+
+    async fn pin_host_key(
+        &self,
+        node: NodeId,
+        address: &NodeAddress,
+        key: &HostKey,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        hosts::pin(&self.database, node, address, key, now).await
+    }
+
+    async fn offer_host_key(&self, node: NodeId, key: &HostKey, now: Timestamp) -> Result<bool, StoreError> {
+        hosts::offer(&self.database, node, key, now).await
+    }
+
+    async fn approve_host_key(
+        &self,
+        node: NodeId,
+        now: Timestamp,
+    ) -> Result<Option<HostKeyRecord>, StoreError> {
+        hosts::approve(&self.database, node, now).await
+    }
+
+    async fn prune(&self, now: Timestamp) -> Result<(), StoreError> {
+        sessions::prune(&self.database, now).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,223 @@
+//! Requests of validators: nonce, order and session in one step, many requests per flush.
+
+use std::sync::{Mutex, PoisonError};
+
+use basilica_ports::{
+    DiscoveryProof, DiscoveryUse, Inadmissible, NewSession, NonceUse, SessionRecord, StoreError,
+};
+use basilica_types::Timestamp;
+use sqlx::sqlite::SqliteConnection;
+use tokio::sync::oneshot;
+
+use super::sessions::{self, Row};
+use crate::Database;
+use crate::database::unavailable;
+
+type Outcome = Result<Result<SessionRecord, Inadmissible>, StoreError>;
+
+/// What a verified request wants written.
+#[derive(Debug)]
+enum Wish {
+    Open(NonceUse, NewSession),
+    Discover(NonceUse, Box<DiscoveryUse>),
+}
+
+#[derive(Debug)]
+struct Waiting {
+    wish: Wish,
+    reply: oneshot::Sender<Outcome>,
+}
+
+/// The queue in front of the writing connection. Its length is bounded by the requests in work, which the server bounds.
+#[derive(Debug)]
+pub(super) struct Admissions {
+    database: Database,
+    waiting: Mutex<Vec<Waiting>>,
+    /// Held by the one that writes; in order of arrival.
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// The writer of a group vanished (its own request was cancelled) before the group was on disk.
+#[derive(Debug, thiserror::Error)]
+#[error("the group of requests was not written")]
+struct GroupLost;
+
+impl Admissions {
+    pub(super) const fn new(database: Database) -> Self {
+        Self { database, waiting: Mutex::new(Vec::new()), turn: tokio::sync::Mutex::const_new(()) }
+    }
+
+    pub(super) async fn open(&self, nonce: NonceUse, session: NewSession) -> Outcome {
+        self.submit(Wish::Open(nonce, session)).await
+    }
+
+    pub(super) async fn discover(&self, nonce: NonceUse, discovery: DiscoveryUse) -> Outcome {
+        self.submit(Wish::Discover(nonce, Box::new(discovery))).await
+    }
+
+    async fn submit(&self, wish: Wish) -> Outcome {
+        let (reply, mut answer) = oneshot::channel();
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(Waiting { wish, reply });
+        let _turn = self.turn.lock().await;
+        // While this request waited for its turn, the one before may have taken it along.
+        if let Ok(outcome) = answer.try_recv() {
+            return outcome;
+        }
+        self.write_group().await?;
+        answer.await.unwrap_or_else(|_| lost())
+    }
+
+    /// Writes everything that waits by now. Cancelled half-way, it leaves nothing, and all of the group learn it.
+    async fn write_group(&self) -> Result<(), StoreError> {
+        const OPERATION: &str = "admit requests";
+        let mut transaction = self.database.begin(OPERATION).await?;
+        let group = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut decided = Vec::with_capacity(group.len());
+        for Waiting { wish, reply } in group {
+            sqlx::query("SAVEPOINT wish").execute(&mut *transaction).await.map_err(unavailable(OPERATION))?;
+            let outcome = admit(&mut transaction, &wish).await;
+            let end = if matches!(outcome, Ok(Ok(_))) { "RELEASE wish" } else { "ROLLBACK TO wish" };
+            sqlx::query(end).execute(&mut *transaction).await.map_err(unavailable(OPERATION))?;
+            decided.push((reply, outcome));
+        }
+        transaction.commit().await.map_err(unavailable(OPERATION))?;
+        for (reply, outcome) in decided {
+            // Whoever no longer waits has been cancelled; its nonce stays used.
+            let _ = reply.send(outcome);
+        }
+        Ok(())
+    }
+}
+
+fn lost() -> Outcome {
+    Err(StoreError::Unavailable { operation: "admit requests", source: GroupLost.into() })
+}
+
+async fn admit(connection: &mut SqliteConnection, wish: &Wish) -> Outcome {
+    let nonce = match wish {
+        Wish::Open(nonce, _) | Wish::Discover(nonce, _) => nonce,
+    };
+    if let Err(refused) = remember(connection, nonce).await? {
+        return Ok(Err(refused));
+    }
+    match wish {
+        Wish::Open(nonce, session) => sessions::open(connection, nonce, session).await.map(Ok),
+        Wish::Discover(nonce, discovery) => discover(connection, nonce, discovery).await,
+    }
+}
+
+/// Inserts the nonce unless it is there or the hotkey's share is full.
+async fn remember(
+    connection: &mut SqliteConnection,
+    nonce: &NonceUse,
+) -> Result<Result<(), Inadmissible>, StoreError> {
+    let failed = unavailable("remember nonce");
+    let hotkey = nonce.validator.to_string();
+    sqlx::query("INSERT INTO validators (hotkey) VALUES (?) ON CONFLICT DO NOTHING")
+        .bind(&hotkey)
+        .execute(&mut *connection)
+        .await
+        .map_err(&failed)?;
+    let old = sqlx::query("DELETE FROM nonces WHERE hotkey = ? AND forget_at <= ?")
+        .bind(&hotkey)
+        .bind(nonce.now.0)
+        .execute(&mut *connection)
+        .await
+        .map_err(&failed)?
+        .rows_affected();
+    let counted: i64 =
+        sqlx::query_scalar("UPDATE validators SET nonces = nonces - ? WHERE hotkey = ? RETURNING nonces")
+            .bind(i64::try_from(old).unwrap_or(i64::MAX))
+            .bind(&hotkey)
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(&failed)?;
+    let new =
+        sqlx::query("INSERT INTO nonces (hotkey, nonce, forget_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
+            .bind(&hotkey)
+            .bind(nonce.nonce.as_str())
+            .bind(nonce.forget_at.0)
+            .execute(&mut *connection)
+            .await
+            .map_err(&failed)?
+            .rows_affected();
+    if new == 0 {
+        return Ok(Err(Inadmissible::Replayed));
+    }
+    if counted >= i64::from(nonce.limit) {
+        return Ok(Err(Inadmissible::Full));
+    }
+    sqlx::query("UPDATE validators SET nonces = nonces + 1 WHERE hotkey = ?")
+        .bind(&hotkey)
+        .execute(&mut *connection)
+        .await
+        .map_err(&failed)?;
+    Ok(Ok(()))
+}
+
+#[derive(sqlx::FromRow)]
+struct Last {
+    seen_v2: bool,
+    last_epoch: i64,
+    last_ts_secs: i64,
+}
+
+async fn discover(connection: &mut SqliteConnection, nonce: &NonceUse, discovery: &DiscoveryUse) -> Outcome {
+    let failed = unavailable("admit discovery");
+    let hotkey = nonce.validator.to_string();
+    let last: Last =
+        sqlx::query_as("SELECT seen_v2, last_epoch, last_ts_secs FROM validators WHERE hotkey = ?")
+            .bind(&hotkey)
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(&failed)?;
+    if discovery.proof == DiscoveryProof::V1 && last.seen_v2 {
+        return Ok(Err(Inadmissible::Downgrade));
+    }
+    let Some(session) = matching(connection, &hotkey, discovery.proof, nonce.now).await? else {
+        return Ok(Err(Inadmissible::NoSession));
+    };
+    // An epoch above i64::MAX cannot be a count of leaders; it is refused as one that can never be followed.
+    let Ok(epoch) = i64::try_from(discovery.epoch.0) else { return Ok(Err(Inadmissible::Superseded)) };
+    if (epoch, discovery.timestamp_secs) <= (last.last_epoch, last.last_ts_secs) {
+        return Ok(Err(Inadmissible::Superseded));
+    }
+    sqlx::query("UPDATE validators SET seen_v2 = ?, last_epoch = ?, last_ts_secs = ? WHERE hotkey = ?")
+        .bind(last.seen_v2 || discovery.proof != DiscoveryProof::V1)
+        .bind(epoch)
+        .bind(discovery.timestamp_secs)
+        .bind(&hotkey)
+        .execute(&mut *connection)
+        .await
+        .map_err(&failed)?;
+    let mut record = session.record()?;
+    if let Some(key) = &discovery.public_key {
+        sessions::give_key(connection, &record, key, nonce.now, discovery.keyed_sessions).await?;
+        record.public_key = Some(key.clone());
+    }
+    Ok(Ok(record))
+}
+
+async fn matching(
+    connection: &mut SqliteConnection,
+    hotkey: &str,
+    proof: DiscoveryProof,
+    now: Timestamp,
+) -> Result<Option<Row>, StoreError> {
+    let query = match proof {
+        DiscoveryProof::V2 { token_hash } => sqlx::query_as(
+            "SELECT id, validator, expires_at, public_key FROM sessions \
+             WHERE validator = ? AND expires_at > ? AND ended_at IS NULL AND token_hash = ?",
+        )
+        .bind(hotkey)
+        .bind(now.0)
+        .bind(token_hash.as_bytes().to_vec()),
+        DiscoveryProof::V1 => sqlx::query_as(
+            "SELECT id, validator, expires_at, public_key FROM sessions \
+             WHERE validator = ? AND expires_at > ? AND ended_at IS NULL ORDER BY opened_at DESC, id LIMIT 1",
+        )
+        .bind(hotkey)
+        .bind(now.0),
+    };
+    query.fetch_optional(connection).await.map_err(unavailable("find session"))
+}

@@ -1,0 +1,184 @@
+//! Sessions and the nodes that may carry their keys.
+
+use basilica_ports::{NewSession, NonceUse, SessionRecord, StoreError};
+use basilica_types::{Hotkey, NodeId, SessionId, SshPublicKey, Timestamp};
+use sqlx::sqlite::SqliteConnection;
+
+use crate::Database;
+use crate::database::{corrupt, unavailable};
+
+/// A session as the table has it.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct Row {
+    id: String,
+    validator: String,
+    expires_at: i64,
+    public_key: Option<String>,
+}
+
+impl Row {
+    pub(super) fn record(&self) -> Result<SessionRecord, StoreError> {
+        let key = self.public_key.as_ref().map(|line| line.parse()).transpose();
+        Ok(SessionRecord {
+            id: self.id.parse().map_err(corrupt("sessions.id"))?,
+            validator: self.validator.parse().map_err(corrupt("sessions.validator"))?,
+            expires_at: Timestamp(self.expires_at),
+            public_key: key.map_err(corrupt("sessions.public_key"))?,
+        })
+    }
+}
+
+pub(super) async fn open(
+    connection: &mut SqliteConnection,
+    nonce: &NonceUse,
+    session: &NewSession,
+) -> Result<SessionRecord, StoreError> {
+    sqlx::query(
+        "INSERT INTO sessions (id, validator, token_hash, opened_at, expires_at) VALUES (?, ?, ?, ?, ?)",
+    )
+    .bind(session.id.to_string())
+    .bind(nonce.validator.to_string())
+    .bind(session.token_hash.as_bytes().to_vec())
+    .bind(nonce.now.0)
+    .bind(session.expires_at.0)
+    .execute(connection)
+    .await
+    .map_err(unavailable("open session"))?;
+    let (id, validator, expires_at) = (session.id, nonce.validator, session.expires_at);
+    Ok(SessionRecord { id, validator, expires_at, public_key: None })
+}
+
+/// Gives the session its key and ends the oldest keyed sessions of the hotkey above `limit`.
+pub(super) async fn give_key(
+    connection: &mut SqliteConnection,
+    session: &SessionRecord,
+    key: &SshPublicKey,
+    now: Timestamp,
+    limit: u32,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE sessions SET public_key = ? WHERE id = ? AND public_key IS NOT ?")
+        .bind(key.to_string())
+        .bind(session.id.to_string())
+        .bind(key.to_string())
+        .execute(&mut *connection)
+        .await
+        .map_err(unavailable("store session key"))?;
+    sqlx::query(
+        "UPDATE sessions SET ended_at = ?1 WHERE id IN (SELECT id FROM sessions \
+         WHERE validator = ?2 AND public_key IS NOT NULL AND ended_at IS NULL AND expires_at > ?1 AND id <> ?3 \
+         ORDER BY opened_at DESC, id LIMIT -1 OFFSET ?4)",
+    )
+    .bind(now.0)
+    .bind(session.validator.to_string())
+    .bind(session.id.to_string())
+    .bind(i64::from(limit.saturating_sub(1)))
+    .execute(connection)
+    .await
+    .map_err(unavailable("end oldest session"))?;
+    Ok(())
+}
+
+pub(super) async fn keyed(database: &Database, now: Timestamp) -> Result<Vec<SessionRecord>, StoreError> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT id, validator, expires_at, public_key FROM sessions \
+         WHERE public_key IS NOT NULL AND ended_at IS NULL AND expires_at > ? ORDER BY opened_at, id",
+    )
+    .bind(now.0)
+    .fetch_all(database.readers())
+    .await
+    .map_err(unavailable("list sessions"))?;
+    rows.iter().map(Row::record).collect()
+}
+
+pub(super) async fn end_all(database: &Database, now: Timestamp) -> Result<(), StoreError> {
+    let failed = unavailable("end sessions");
+    let mut transaction = database.begin("end sessions").await?;
+    sqlx::query("UPDATE sessions SET ended_at = ?1 WHERE ended_at IS NULL AND expires_at > ?1")
+        .bind(now.0)
+        .execute(&mut *transaction)
+        .await
+        .map_err(&failed)?;
+    transaction.commit().await.map_err(&failed)
+}
+
+pub(super) async fn count_open(database: &Database, now: Timestamp) -> Result<u64, StoreError> {
+    let open: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM sessions WHERE ended_at IS NULL AND expires_at > ?")
+            .bind(now.0)
+            .fetch_one(database.readers())
+            .await
+            .map_err(unavailable("count sessions"))?;
+    u64::try_from(open).map_err(corrupt("sessions"))
+}
+
+pub(super) async fn record_deployments(
+    database: &Database,
+    node: NodeId,
+    sessions: &[SessionId],
+) -> Result<(), StoreError> {
+    let failed = unavailable("record deployments");
+    let mut transaction = database.begin("record deployments").await?;
+    for session in sessions {
+        sqlx::query("INSERT INTO deployments (node_id, session_id) VALUES (?, ?) ON CONFLICT DO NOTHING")
+            .bind(node.to_string())
+            .bind(session.to_string())
+            .execute(&mut *transaction)
+            .await
+            .map_err(&failed)?;
+    }
+    transaction.commit().await.map_err(&failed)
+}
+
+pub(super) async fn deployments(
+    database: &Database,
+    node: NodeId,
+) -> Result<Vec<(SessionId, Hotkey)>, StoreError> {
+    let rows: Vec<(String, String)> = sqlx::query_as(
+        "SELECT session_id, validator FROM deployments JOIN sessions ON sessions.id = session_id \
+         WHERE node_id = ? ORDER BY session_id",
+    )
+    .bind(node.to_string())
+    .fetch_all(database.readers())
+    .await
+    .map_err(unavailable("list deployments"))?;
+    let parse = |(session, validator): (String, String)| {
+        Ok((
+            session.parse().map_err(corrupt("deployments.session_id"))?,
+            validator.parse().map_err(corrupt("sessions.validator"))?,
+        ))
+    };
+    rows.into_iter().map(parse).collect()
+}
+
+pub(super) async fn forget_deployments(
+    database: &Database,
+    node: NodeId,
+    sessions: &[SessionId],
+) -> Result<(), StoreError> {
+    let failed = unavailable("forget deployments");
+    let mut transaction = database.begin("forget deployments").await?;
+    for session in sessions {
+        sqlx::query("DELETE FROM deployments WHERE node_id = ? AND session_id = ?")
+            .bind(node.to_string())
+            .bind(session.to_string())
+            .execute(&mut *transaction)
+            .await
+            .map_err(&failed)?;
+    }
+    transaction.commit().await.map_err(&failed)
+}
+
+pub(super) async fn prune(database: &Database, now: Timestamp) -> Result<(), StoreError> {
+    let failed = unavailable("prune");
+    let mut transaction = database.begin("prune").await?;
+    for statement in [
+        "DELETE FROM nonces WHERE forget_at <= ?1",
+        "UPDATE validators SET nonces = (SELECT count(*) FROM nonces WHERE nonces.hotkey = validators.hotkey) \
+         WHERE ?1 IS NOT NULL",
+        "DELETE FROM sessions WHERE (expires_at <= ?1 OR ended_at <= ?1) \
+         AND NOT EXISTS (SELECT 1 FROM deployments WHERE session_id = sessions.id)",
+    ] {
+        sqlx::query(statement).bind(now.0).execute(&mut *transaction).await.map_err(&failed)?;
+    }
+    transaction.commit().await.map_err(&failed)
+}

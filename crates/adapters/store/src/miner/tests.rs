@@ -1,0 +1,240 @@
+use std::sync::Arc;
+
+use basilica_ports::DiscoveryProof;
+use basilica_types::{Digest, FencingToken, RequestNonce, SshPublicKey};
+
+use super::*;
+use crate::OpenOptions;
+
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+const START: Timestamp = Timestamp(1_800_000_000_000);
+
+struct Fixture {
+    _directory: tempfile::TempDir,
+    url: String,
+    store: MinerDatabase,
+}
+
+async fn fixture() -> Fixture {
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", directory.path().join("miner.db").display());
+    Fixture { store: open(&url).await, url, _directory: directory }
+}
+
+async fn open(url: &str) -> MinerDatabase {
+    MinerDatabase::new(Database::open(url, &MINER_SCHEMA, OpenOptions::default()).await.unwrap())
+}
+
+fn hotkey(seed: u8) -> Hotkey {
+    Hotkey::from_bytes([seed; 32])
+}
+
+fn node(host: &str) -> NodeAddress {
+    format!("root@{host}:22").parse().unwrap()
+}
+
+fn key(seed: u8) -> SshPublicKey {
+    let mut blob = KEY.parse::<SshPublicKey>().unwrap().blob().to_vec();
+    *blob.last_mut().unwrap() = seed;
+    SshPublicKey::from_blob(&blob).unwrap()
+}
+
+fn nonce(validator: u8, name: &str, now: Timestamp) -> NonceUse {
+    let nonce: RequestNonce = format!("nonce-{name}").parse().unwrap();
+    let forget_at = Timestamp(now.0 + 660_000);
+    NonceUse { validator: hotkey(validator), nonce, now, forget_at, limit: 4 }
+}
+
+fn session(seed: u8, now: Timestamp) -> NewSession {
+    NewSession {
+        id: SessionId::from_random([seed; 8]),
+        token_hash: Digest::from_bytes([seed; 32]),
+        expires_at: Timestamp(now.0 + 3_600_000),
+    }
+}
+
+fn discovery(token: u8, epoch: u64, timestamp_secs: i64) -> DiscoveryUse {
+    DiscoveryUse {
+        proof: DiscoveryProof::V2 { token_hash: Digest::from_bytes([token; 32]) },
+        epoch: FencingToken(epoch),
+        timestamp_secs,
+        public_key: Some(key(1)),
+        keyed_sessions: 2,
+    }
+}
+
+fn after(ms: i64) -> Timestamp {
+    Timestamp(START.0 + ms)
+}
+
+#[tokio::test]
+async fn a_nonce_counts_once_even_after_a_restart() {
+    let f = fixture().await;
+    assert_eq!(f.store.open_session(&nonce(1, "aa", START), &session(1, START)).await.unwrap(), Ok(()));
+    let again = f.store.open_session(&nonce(1, "aa", START), &session(2, START)).await.unwrap();
+    assert_eq!(again, Err(Inadmissible::Replayed));
+    assert_eq!(f.store.open_session(&nonce(2, "aa", START), &session(3, START)).await.unwrap(), Ok(()));
+    f.store.database.close().await;
+    let reopened = open(&f.url).await;
+    let again = reopened.open_session(&nonce(1, "aa", after(659_999)), &session(4, START)).await.unwrap();
+    assert_eq!(again, Err(Inadmissible::Replayed));
+    assert_eq!(
+        reopened.open_session(&nonce(1, "aa", after(660_000)), &session(5, START)).await.unwrap(),
+        Ok(())
+    );
+}
+
+#[tokio::test]
+async fn a_full_share_refuses_and_never_evicts() {
+    let f = fixture().await;
+    for i in 0..4u8 {
+        let name = format!("n{i}");
+        assert_eq!(f.store.open_session(&nonce(1, &name, START), &session(i, START)).await.unwrap(), Ok(()));
+    }
+    let more = f.store.open_session(&nonce(1, "n5", START), &session(9, START)).await.unwrap();
+    assert_eq!(more, Err(Inadmissible::Full));
+    let replay = f.store.open_session(&nonce(1, "n0", START), &session(9, START)).await.unwrap();
+    assert_eq!(replay, Err(Inadmissible::Replayed));
+    assert_eq!(f.store.open_session(&nonce(2, "n5", START), &session(10, START)).await.unwrap(), Ok(()));
+    let later = after(660_000);
+    assert_eq!(f.store.open_session(&nonce(1, "n5", later), &session(9, later)).await.unwrap(), Ok(()));
+}
+
+#[tokio::test]
+async fn many_at_once_admit_each_nonce_exactly_once() {
+    let f = fixture().await;
+    let store = Arc::new(f.store.clone());
+    let mut tasks = tokio::task::JoinSet::new();
+    for i in 0..64u8 {
+        let store = Arc::clone(&store);
+        tasks.spawn(async move {
+            let mut nonce = nonce(1, &format!("n{}", i % 16), START);
+            nonce.limit = 1000;
+            store.open_session(&nonce, &session(i, START)).await.unwrap()
+        });
+    }
+    let outcomes = tasks.join_all().await;
+    assert_eq!(outcomes.iter().filter(|o| o.is_ok()).count(), 16);
+    assert_eq!(f.store.open_sessions(START).await.unwrap(), 16);
+}
+
+#[tokio::test]
+async fn a_session_opens_for_its_validator_with_its_token_until_it_expires() {
+    let f = fixture().await;
+    f.store.open_session(&nonce(1, "aa", START), &session(1, START)).await.unwrap().unwrap();
+    let refused = |outcome: Result<SessionRecord, Inadmissible>| outcome.unwrap_err();
+    let wrong_token = f.store.admit_discovery(&nonce(1, "ab", START), &discovery(2, 0, 100)).await.unwrap();
+    assert_eq!(refused(wrong_token), Inadmissible::NoSession);
+    let other_validator =
+        f.store.admit_discovery(&nonce(2, "ac", START), &discovery(1, 0, 100)).await.unwrap();
+    assert_eq!(refused(other_validator), Inadmissible::NoSession);
+    let late = after(3_600_000);
+    let expired = f.store.admit_discovery(&nonce(1, "ad", late), &discovery(1, 0, 100)).await.unwrap();
+    assert_eq!(refused(expired), Inadmissible::NoSession);
+    let good = f.store.admit_discovery(&nonce(1, "ae", START), &discovery(1, 0, 100)).await.unwrap().unwrap();
+    assert_eq!(
+        (good.id, good.validator, good.public_key),
+        (SessionId::from_random([1; 8]), hotkey(1), Some(key(1)))
+    );
+    assert_eq!(f.store.keyed_sessions(START).await.unwrap().len(), 1);
+    assert!(f.store.keyed_sessions(late).await.unwrap().is_empty());
+    f.store.end_sessions(START).await.unwrap();
+    let ended = f.store.admit_discovery(&nonce(1, "af", START), &discovery(1, 0, 101)).await.unwrap();
+    assert_eq!(refused(ended), Inadmissible::NoSession);
+}
+
+#[tokio::test]
+async fn an_older_request_or_leader_is_refused() {
+    let f = fixture().await;
+    f.store.open_session(&nonce(1, "aa", START), &session(1, START)).await.unwrap().unwrap();
+    let mut admitted = Vec::new();
+    for (name, epoch, ts) in [("b1", 3, 100), ("b2", 3, 100), ("b3", 2, 500), ("b4", 3, 101), ("b5", 4, 50)] {
+        let mut nonce = nonce(1, name, START);
+        nonce.limit = 100;
+        admitted.push(f.store.admit_discovery(&nonce, &discovery(1, epoch, ts)).await.unwrap().map(drop));
+    }
+    let superseded = Err(Inadmissible::Superseded);
+    assert_eq!(admitted, [Ok(()), superseded, superseded, Ok(()), Ok(())]);
+    let late = after(660_000);
+    let absurd = f.store.admit_discovery(&nonce(1, "b6", late), &discovery(1, u64::MAX, 999)).await.unwrap();
+    assert_eq!(absurd.unwrap_err(), Inadmissible::Superseded);
+}
+
+#[tokio::test]
+async fn a_refused_discovery_leaves_nothing_behind() {
+    let f = fixture().await;
+    f.store.open_session(&nonce(1, "aa", START), &session(1, START)).await.unwrap().unwrap();
+    let refused = f.store.admit_discovery(&nonce(1, "ab", START), &discovery(9, 7, 999)).await.unwrap();
+    assert_eq!(refused.unwrap_err(), Inadmissible::NoSession);
+    let next = f.store.admit_discovery(&nonce(1, "ab", START), &discovery(1, 0, 1)).await.unwrap();
+    assert!(next.is_ok(), "{next:?}");
+}
+
+#[tokio::test]
+async fn the_first_version_is_refused_after_the_second_was_seen() {
+    let f = fixture().await;
+    f.store.open_session(&nonce(1, "aa", START), &session(1, START)).await.unwrap().unwrap();
+    let v1 = |ts| DiscoveryUse { proof: DiscoveryProof::V1, ..discovery(0, 0, ts) };
+    assert!(f.store.admit_discovery(&nonce(1, "ab", START), &v1(1)).await.unwrap().is_ok());
+    assert!(f.store.admit_discovery(&nonce(1, "ac", START), &discovery(1, 0, 2)).await.unwrap().is_ok());
+    let downgraded = f.store.admit_discovery(&nonce(1, "ad", START), &v1(3)).await.unwrap();
+    assert_eq!(downgraded.unwrap_err(), Inadmissible::Downgrade);
+}
+
+#[tokio::test]
+async fn the_oldest_keyed_session_ends_for_one_too_many() {
+    let f = fixture().await;
+    for i in 1..=3u8 {
+        let now = after(i64::from(i));
+        let mut opened = nonce(1, &format!("o{i}"), now);
+        opened.limit = 100;
+        f.store.open_session(&opened, &session(i, now)).await.unwrap().unwrap();
+        let mut asked = nonce(1, &format!("d{i}"), now);
+        asked.limit = 100;
+        f.store.admit_discovery(&asked, &discovery(i, 0, i64::from(i))).await.unwrap().unwrap();
+    }
+    let keyed: Vec<SessionId> =
+        f.store.keyed_sessions(after(10)).await.unwrap().into_iter().map(|s| s.id).collect();
+    assert_eq!(keyed, [SessionId::from_random([2; 8]), SessionId::from_random([3; 8])]);
+}
+
+#[tokio::test]
+async fn a_session_is_remembered_until_its_key_is_gone_from_every_node() {
+    let f = fixture().await;
+    f.store.open_session(&nonce(1, "aa", START), &session(1, START)).await.unwrap().unwrap();
+    let id = SessionId::from_random([1; 8]);
+    let (a, b) = (node("192.0.2.1").node_id(), node("192.0.2.2").node_id());
+    for node in [a, b, a] {
+        f.store.record_deployments(node, &[id]).await.unwrap();
+    }
+    let late = after(9_000_000);
+    f.store.prune(late).await.unwrap();
+    assert_eq!(f.store.deployments(a).await.unwrap(), [(id, hotkey(1))]);
+    f.store.forget_deployments(a, &[id]).await.unwrap();
+    f.store.prune(late).await.unwrap();
+    assert_eq!(f.store.deployments(b).await.unwrap(), [(id, hotkey(1))]);
+    f.store.forget_deployments(b, &[id]).await.unwrap();
+    f.store.prune(late).await.unwrap();
+    assert!(f.store.deployments(b).await.unwrap().is_empty());
+    let share_is_free = f.store.open_session(&nonce(1, "aa", late), &session(1, late)).await.unwrap();
+    assert_eq!(share_is_free, Ok(()));
+}
+
+#[tokio::test]
+async fn a_host_key_stays_pinned_until_its_change_is_approved() {
+    let f = fixture().await;
+    let address = node("gpu.example");
+    let id = address.node_id();
+    assert_eq!(f.store.host_key(id).await.unwrap(), None);
+    assert_eq!(f.store.approve_host_key(id, START).await.unwrap(), None);
+    f.store.pin_host_key(id, &address, &key(1), START).await.unwrap();
+    f.store.pin_host_key(id, &address, &key(2), START).await.unwrap();
+    assert!(!f.store.offer_host_key(id, &key(1), START).await.unwrap(), "the pinned key is no news");
+    assert!(f.store.offer_host_key(id, &key(2), START).await.unwrap());
+    assert!(!f.store.offer_host_key(id, &key(2), START).await.unwrap(), "the same key is no news twice");
+    let record = f.store.host_key(id).await.unwrap().unwrap();
+    assert_eq!((&record.pinned, &record.offered), (&key(1), &Some(key(2))));
+    assert_eq!(f.store.approve_host_key(id, START).await.unwrap(), Some(record));
+    let record = f.store.host_keys().await.unwrap().remove(0);
+    assert_eq!((record.pinned, record.offered, record.address), (key(2), None, address));
+}

@@ -1,0 +1,172 @@
+//! What a miner must not forget.
+
+use async_trait::async_trait;
+use basilica_types::{
+    Digest, FencingToken, HostKey, Hotkey, NodeAddress, NodeId, RequestNonce, SessionId, SshPublicKey,
+    Timestamp,
+};
+
+use crate::StoreError;
+
+/// A nonce of a request whose signature verified (RULES R8).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NonceUse {
+    /// Who used it.
+    pub validator: Hotkey,
+    /// The nonce.
+    pub nonce: RequestNonce,
+    /// The moment.
+    pub now: Timestamp,
+    /// From then on no request that carries it can be fresh.
+    pub forget_at: Timestamp,
+    /// Most nonces remembered of one hotkey.
+    pub limit: u32,
+}
+
+/// A session to be opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewSession {
+    /// Names it in logs and on nodes.
+    pub id: SessionId,
+    /// SHA-256 of the token; the token itself is never stored.
+    pub token_hash: Digest,
+    /// From then on it is worth nothing.
+    pub expires_at: Timestamp,
+}
+
+/// How a discovery request proved itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiscoveryProof {
+    /// A V2 signature, and the hash of the token that it covers.
+    V2 {
+        /// SHA-256 of the token.
+        token_hash: Digest,
+    },
+    /// A V1 signature of a hotkey that the operator listed: the hotkey's newest session is meant.
+    V1,
+}
+
+/// A discovery request whose signature verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiscoveryUse {
+    /// How it proved itself.
+    pub proof: DiscoveryProof,
+    /// Its fencing token; above the last accepted one, or equal with a later time.
+    pub epoch: FencingToken,
+    /// Its time in seconds.
+    pub timestamp_secs: i64,
+    /// The key to keep with the session; none where the validator is not the assigned one.
+    pub public_key: Option<SshPublicKey>,
+    /// Most sessions of one hotkey that may have a key at the same time; the oldest is ended for a new one.
+    pub keyed_sessions: u32,
+}
+
+/// A session as it is remembered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionRecord {
+    /// Names it in logs and on nodes.
+    pub id: SessionId,
+    /// Whose it is.
+    pub validator: Hotkey,
+    /// From then on it is worth nothing.
+    pub expires_at: Timestamp,
+    /// What it deploys, once a discovery named it.
+    pub public_key: Option<SshPublicKey>,
+}
+
+/// Why a verified request changes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Inadmissible {
+    /// The nonce was used before.
+    #[error("nonce was used before")]
+    Replayed,
+    /// The hotkey's nonces fill its share; none is forgotten early for a new one.
+    #[error("too many requests of this hotkey are remembered")]
+    Full,
+    /// The token opens no session of this hotkey, or no more.
+    #[error("no session of this hotkey has this token")]
+    NoSession,
+    /// A later request, or one of a later leader, was accepted before.
+    #[error("a later request of this hotkey was accepted before")]
+    Superseded,
+    /// The hotkey has used V2 before, so a V1 request can be a replay or a forgery.
+    #[error("this hotkey has used the second version before")]
+    Downgrade,
+}
+
+/// A node's host keys as this miner remembers them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostKeyRecord {
+    /// The node.
+    pub node_id: NodeId,
+    /// Where it is reached.
+    pub address: NodeAddress,
+    /// The key that is trusted.
+    pub pinned: HostKey,
+    /// Another key that the node has shown since; not trusted.
+    pub offered: Option<HostKey>,
+}
+
+/// The miner's memory. Every method is one transaction, durable when it returns.
+#[async_trait]
+pub trait MinerStore: Send + Sync + 'static {
+    /// Records the nonce and opens the session, both or neither.
+    async fn open_session(
+        &self,
+        nonce: &NonceUse,
+        session: &NewSession,
+    ) -> Result<Result<(), Inadmissible>, StoreError>;
+
+    /// Records nonce and request and gives the key to the session; all or nothing.
+    async fn admit_discovery(
+        &self,
+        nonce: &NonceUse,
+        discovery: &DiscoveryUse,
+    ) -> Result<Result<SessionRecord, Inadmissible>, StoreError>;
+
+    /// Sessions that have a key and are neither ended nor expired at `now`, oldest first.
+    async fn keyed_sessions(&self, now: Timestamp) -> Result<Vec<SessionRecord>, StoreError>;
+
+    /// Ends all sessions before their time.
+    async fn end_sessions(&self, now: Timestamp) -> Result<(), StoreError>;
+
+    /// How many sessions are open at `now`.
+    async fn open_sessions(&self, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// Notes, before a key is written, that a node may carry it.
+    async fn record_deployments(&self, node: NodeId, sessions: &[SessionId]) -> Result<(), StoreError>;
+
+    /// Sessions whose key the node may carry, with their validators.
+    async fn deployments(&self, node: NodeId) -> Result<Vec<(SessionId, Hotkey)>, StoreError>;
+
+    /// Notes that the node was seen without these keys and without their processes.
+    async fn forget_deployments(&self, node: NodeId, sessions: &[SessionId]) -> Result<(), StoreError>;
+
+    /// What is remembered of a node's host key.
+    async fn host_key(&self, node: NodeId) -> Result<Option<HostKeyRecord>, StoreError>;
+
+    /// All host keys, by address.
+    async fn host_keys(&self) -> Result<Vec<HostKeyRecord>, StoreError>;
+
+    /// Trusts the key of a first contact. A key that is pinned already stays.
+    async fn pin_host_key(
+        &self,
+        node: NodeId,
+        address: &NodeAddress,
+        key: &HostKey,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// Notes that a node shows another key than the pinned one; true if that is news.
+    async fn offer_host_key(&self, node: NodeId, key: &HostKey, now: Timestamp) -> Result<bool, StoreError>;
+
+    /// Trusts the offered key in place of the pinned one; returns the record as it was before, none if nothing is offered.
+    async fn approve_host_key(
+        &self,
+        node: NodeId,
+        now: Timestamp,
+    ) -> Result<Option<HostKeyRecord>, StoreError>;
+
+    /// Forgets what can no longer matter at `now`: old nonces, and sessions whose keys are gone from every node.
+    async fn prune(&self, now: Timestamp) -> Result<(), StoreError>;
+}

@@ -1,0 +1,101 @@
+//! Set-up, checks and tests of this repository: `cargo xtask VERB`.
+//!
+//! Promises: the two commands of the README work on a fresh Debian or Ubuntu with rustup's stable toolchain; nothing is
+//! skipped (what cannot run fails with its reason); nothing is downloaded behind the user's back except packages of
+//! the distribution and the pinned Python SDK, both announced. Next to no dependencies, because everyone who clones
+//! the repository compiles this first. Rejected: a justfile or shell scripts (one more tool, no tests).
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "talking to a person at a terminal is this program's job"
+)]
+
+mod checks;
+mod command;
+mod layers;
+mod localnet;
+mod metadata;
+mod runner;
+mod sdk;
+mod setup;
+mod sources;
+mod workspace;
+
+use std::process::ExitCode;
+
+use crate::command::Failure;
+use crate::workspace::Workspace;
+
+const USAGE: &str = "\
+usage: cargo xtask VERB
+
+  localnet [-- ARGS]  build everything and run the whole network here (`basilica localnet up ARGS`);
+                      `-- --once` ends after the first weights; also `localnet status|logs|down ARGS`
+  test                everything that a change must pass: formatting, layers, lints, documentation, all tests
+  check               the part of `test` that runs no test: formatting, layers, lints, documentation
+  layers              the arrows between crates (DESIGN §4) and the words that may not stand in sources
+  bench [-- ARGS]     all benchmarks; ARGS go to criterion
+  setup               the system tools that localnet and the tests need
+
+  Builds go to $CARGO_TARGET_DIR, or else to ${XDG_CACHE_HOME:-~/.cache}/basilica-target.";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("\nerror: {failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Result<(), Failure> {
+    let (verb, rest) = match arguments.split_first() {
+        Some((verb, rest)) => (verb.as_str(), rest),
+        None => ("", [].as_slice()),
+    };
+    // Cargo's alias hands on the `--` that separates our arguments from its own.
+    let rest = if rest.first().is_some_and(|first| first == "--") { &rest[1..] } else { rest };
+    let bare = |what: fn(&Workspace) -> Result<(), Failure>| match rest.first() {
+        None => what(&Workspace::find()?),
+        Some(extra) => Err(Failure::Usage(format!("`{verb}` takes no argument `{extra}`"))),
+    };
+    match verb {
+        "localnet" => localnet::run(&Workspace::find()?, rest),
+        "test" => bare(checks::test),
+        "check" => bare(checks::check),
+        "layers" => bare(checks::layers_and_sources),
+        "bench" => checks::bench(&Workspace::find()?, rest),
+        "setup" => bare(|_| setup::run()),
+        "help" | "--help" | "-h" => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        "" => Err(Failure::Usage("which verb?".to_owned())),
+        unknown => Err(Failure::Usage(format!("no verb `{unknown}`"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(arguments: &[&str]) -> String {
+        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        run(&arguments).expect_err("nothing runs").to_string()
+    }
+
+    #[test]
+    fn wrong_calls_are_answered_with_the_usage() {
+        for (arguments, reason) in [
+            (&[][..], "which verb?"),
+            (&["tset"], "no verb `tset`"),
+            (&["test", "--no-sdk"], "`test` takes no argument `--no-sdk`"),
+            (&["check", "--", "x"], "`check` takes no argument `x`"),
+        ] {
+            let refusal = refusal(arguments);
+            assert!(refusal.starts_with(reason) && refusal.contains("usage: cargo xtask"), "{refusal}");
+        }
+    }
+}

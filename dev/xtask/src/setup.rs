@@ -1,0 +1,156 @@
+//! The system tools that the localnet and the tests need. Installs them where it may, or says how.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::command::{Failure, succeeds};
+
+/// A tool, and the Debian and Ubuntu packages that have it.
+struct Tool {
+    name: &'static str,
+    packages: &'static [&'static str],
+    found: fn() -> bool,
+}
+
+const TOOLS: [Tool; 8] = [
+    Tool { name: "sshd", packages: &["openssh-server"], found: || on_path("sshd") },
+    Tool {
+        name: "ssh and ssh-keygen",
+        packages: &["openssh-client"],
+        found: || on_path("ssh") && on_path("ssh-keygen"),
+    },
+    Tool { name: "ip", packages: &["iproute2"], found: || on_path("ip") },
+    Tool {
+        name: "unshare and nsenter",
+        packages: &["util-linux"],
+        found: || on_path("unshare") && on_path("nsenter"),
+    },
+    Tool { name: "mount", packages: &["mount"], found: || on_path("mount") },
+    Tool { name: "cc", packages: &["gcc", "libc6-dev"], found: || on_path("cc") },
+    Tool { name: "ps and pgrep", packages: &["procps"], found: || on_path("ps") && on_path("pgrep") },
+    Tool { name: "python3 with venv", packages: &["python3", "python3-venv"], found: python_has_venv },
+];
+
+/// Makes sure that every tool is there.
+pub(crate) fn run_quietly() -> Result<(), Failure> {
+    let missing = missing();
+    if missing.is_empty() { Ok(()) } else { install(&missing) }
+}
+
+/// The same, and says so.
+pub(crate) fn run() -> Result<(), Failure> {
+    run_quietly()?;
+    println!("all system tools are there: {}", TOOLS.map(|tool| tool.name).join(", "));
+    Ok(())
+}
+
+fn missing() -> Vec<&'static Tool> {
+    TOOLS.iter().filter(|tool| !(tool.found)()).collect()
+}
+
+fn install(missing: &[&Tool]) -> Result<(), Failure> {
+    let names = missing.iter().map(|tool| tool.name).collect::<Vec<_>>().join(", ");
+    let mut packages: Vec<&str> = missing.iter().flat_map(|tool| tool.packages).copied().collect();
+    packages.dedup();
+    let packages = packages.join(" ");
+    if !on_path("apt-get") {
+        return Err(Failure::Broken(format!(
+            "missing: {names}. This system has no apt-get; install what Debian calls: {packages}"
+        )));
+    }
+    println!("missing: {names}; installing {packages}");
+    let script = script(&packages);
+    if is_root() {
+        crate::command::run(Command::new("sh").args(["-c", &script]))?;
+    } else if succeeds(Command::new("sudo").args(["-n", "true"])) {
+        crate::command::run(Command::new("sudo").args(["-n", "sh", "-c", &script]))?;
+    } else {
+        return Err(Failure::Broken(format!(
+            "missing: {names}. Run this line, then try again:\n\n    {}",
+            by_hand(&packages)
+        )));
+    }
+    let still: Vec<&str> = self::missing().iter().map(|tool| tool.name).collect();
+    if still.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::Broken(format!("still missing: {}", still.join(", "))))
+    }
+}
+
+fn by_hand(packages: &str) -> String {
+    format!("sudo apt-get update && sudo apt-get install -y --no-install-recommends {packages}")
+}
+
+/// Installs without starting anything: Debian's packages start their services unless `policy-rc.d` forbids it, and
+/// would start a freshly installed sshd at the next boot.
+fn script(packages: &str) -> String {
+    let fresh_sshd = if packages.contains("openssh-server") {
+        "; ! command -v systemctl >/dev/null || systemctl disable ssh.service ssh.socket 2>/dev/null || true"
+    } else {
+        ""
+    };
+    format!(
+        "set -e; export DEBIAN_FRONTEND=noninteractive; policy=/usr/sbin/policy-rc.d; \
+         if [ ! -e $policy ]; then trap 'rm -f /usr/sbin/policy-rc.d' EXIT; trap 'exit 130' INT TERM; \
+         printf '#!/bin/sh\\nexit 101\\n' >$policy; chmod 755 $policy; fi; \
+         apt-get update -q; apt-get install -q -y --no-install-recommends {packages}{fresh_sshd}"
+    )
+}
+
+/// Where a program is, also in the folders that only root has on its path.
+fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
+        .map(|folder| folder.join(program))
+        .find(|file| is_executable(file))
+}
+
+fn on_path(program: &str) -> bool {
+    find(program).is_some()
+}
+
+fn is_executable(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    file.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+}
+
+fn python_has_venv() -> bool {
+    succeeds(Command::new("python3").args(["-c", "import venv, ensurepip"]))
+}
+
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    Path::new("/proc/self").metadata().is_ok_and(|own| own.uid() == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_found_where_only_root_looks_too() {
+        assert!(find("sh").is_some_and(|sh| sh.is_absolute()));
+        assert_eq!(find("no-such-program-anywhere"), None);
+        assert!(!is_executable(Path::new("/etc/passwd")) && !is_executable(Path::new("/usr")));
+    }
+
+    #[test]
+    fn the_script_is_valid_shell_and_forbids_services_to_start() {
+        let script = script("openssh-server gcc");
+        assert!(succeeds(Command::new("sh").args(["-n", "-c", &script])), "{script}");
+        let policy = script.find("policy-rc.d").expect("the policy is written");
+        assert!(policy < script.find("apt-get install").expect("then packages are installed"));
+        assert!(script.contains("systemctl disable ssh.service"));
+        assert!(!super::script("gcc").contains("systemctl"));
+    }
+
+    #[test]
+    fn the_line_to_run_by_hand_is_one_line() {
+        assert_eq!(
+            by_hand("gcc libc6-dev"),
+            "sudo apt-get update && sudo apt-get install -y --no-install-recommends gcc libc6-dev"
+        );
+    }
+}

@@ -1,0 +1,29 @@
+//! The validator's memory.
+
+mod columns;
+mod fleet;
+mod verdicts;
+mod weights;
+
+use crate::{Database, Schema};
+
+/// The validator's file.
+pub const VALIDATOR_SCHEMA: Schema = Schema {
+    program: "basilica-validator",
+    application_id: 0x6261_7376,
+    migrations: &[include_str!("../migrations/validator/0001_start.sql")],
+};
+
+/// The validator's store on SQLite.
+#[derive(Clone, Debug)]
+pub struct ValidatorDatabase(Database);
+
+impl ValidatorDatabase {
+    /// The store in an open database of [`VALIDATOR_SCHEMA`].
+    pub const fn new(database: Database) -> Self {
+        Self(database)
+    }
+}
+
+#[cfg(test)]
+mod tests;

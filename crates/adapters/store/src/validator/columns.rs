@@ -1,0 +1,76 @@
+//! From columns to domain values and back: fallible one way, exact the other.
+
+use std::str::FromStr;
+
+use basilica_ports::{BoxError, StoreError};
+use basilica_types::{Category, GpuUuid, Uid, Weight};
+use basilica_verification::{CheckKind, Fault, Outcome, ProvenGpu, Reason};
+
+use crate::database::corrupt;
+
+/// A value that the schema allows and no version of this program writes.
+#[derive(Debug, thiserror::Error)]
+#[error("unexpected value")]
+pub(super) struct Unexpected;
+
+pub(super) fn parse<T: FromStr>(text: &str, column: &'static str) -> Result<T, StoreError>
+where
+    T::Err: Into<BoxError>,
+{
+    text.parse().map_err(corrupt(column))
+}
+
+pub(super) fn kind(text: &str, column: &'static str) -> Result<CheckKind, StoreError> {
+    let kinds = [CheckKind::Light, CheckKind::Full];
+    kinds.into_iter().find(|kind| kind.as_str() == text).ok_or(Unexpected).map_err(corrupt(column))
+}
+
+/// `passed`, or a reason with its fault.
+pub(super) fn outcome(code: &str, fault: Option<&str>, column: &'static str) -> Result<Outcome, StoreError> {
+    match (code, fault) {
+        ("passed", None) => Ok(Outcome::Passed),
+        (code, Some(fault)) => Ok(Outcome::Failed {
+            reason: parse::<Reason>(code, column)?,
+            fault: parse::<Fault>(fault, column)?,
+        }),
+        (_, None) => Err(corrupt(column)(Unexpected)),
+    }
+}
+
+/// The fault column of an outcome.
+pub(super) const fn fault(outcome: &Outcome) -> Option<&'static str> {
+    match outcome {
+        Outcome::Passed => None,
+        Outcome::Failed { fault, .. } => Some(fault.as_str()),
+    }
+}
+
+/// Unsigned to SQLite's signed; a value beyond is refused, not wrapped.
+pub(super) fn signed(value: u64, column: &'static str) -> Result<i64, StoreError> {
+    i64::try_from(value).map_err(corrupt(column))
+}
+
+pub(super) fn unsigned<T: TryFrom<i64>>(value: i64, column: &'static str) -> Result<T, StoreError>
+where
+    T::Error: Into<BoxError>,
+{
+    T::try_from(value).map_err(corrupt(column))
+}
+
+pub(super) fn gpus_to_text(gpus: &[ProvenGpu]) -> String {
+    let pairs: Vec<(GpuUuid, Category)> = gpus.iter().map(|g| (g.uuid, g.category)).collect();
+    serde_json::to_string(&pairs).expect("pairs of texts always serialise")
+}
+
+pub(super) fn gpus(text: &str, column: &'static str) -> Result<Vec<ProvenGpu>, StoreError> {
+    let pairs: Vec<(GpuUuid, Category)> = serde_json::from_str(text).map_err(corrupt(column))?;
+    Ok(pairs.into_iter().map(|(uuid, category)| ProvenGpu { uuid, category }).collect())
+}
+
+pub(super) fn weights_to_text(weights: &[(Uid, Weight)]) -> String {
+    serde_json::to_string(weights).expect("pairs of numbers always serialise")
+}
+
+pub(super) fn weights(text: &str, column: &'static str) -> Result<Vec<(Uid, Weight)>, StoreError> {
+    serde_json::from_str(text).map_err(corrupt(column))
+}

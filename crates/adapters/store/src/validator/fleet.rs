@@ -1,0 +1,406 @@
+//! Miners and their nodes.
+
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+use basilica_ports::{
+    FleetStore, MinerRecord, NodeChange, NodeKey, NodeRecord, SeenMiner, StoreError, StoredStanding,
+    VerdictSummary,
+};
+use basilica_types::{BasisPoints, HostKey, Hotkey, Ppm, Timestamp, Uid, UsdMicros};
+use basilica_verification::{CheckKind, Due, Series};
+use basilica_wire::discovery::{NodeReport, NodeStatus};
+use sqlx::SqliteConnection;
+
+use super::ValidatorDatabase;
+use super::columns::{self, Unexpected, parse, signed, unsigned};
+use crate::database::{corrupt, unavailable};
+
+#[derive(sqlx::FromRow)]
+struct MinerRow {
+    hotkey: String,
+    uid: Option<i64>,
+    axon: String,
+    seen: i64,
+    discovered: Option<i64>,
+    failure: Option<String>,
+}
+
+impl TryFrom<MinerRow> for MinerRecord {
+    type Error = StoreError;
+
+    fn try_from(row: MinerRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            hotkey: parse(&row.hotkey, "miners.hotkey")?,
+            uid: row.uid.map(|uid| unsigned(uid, "miners.uid").map(Uid)).transpose()?,
+            axon: parse(&row.axon, "miners.axon")?,
+            seen: Timestamp(row.seen),
+            discovered: row.discovered.map(Timestamp),
+            failure: row.failure,
+        })
+    }
+}
+
+#[derive(sqlx::FromRow)]
+pub(super) struct NodeRow {
+    miner: String,
+    node: String,
+    address: String,
+    listed: Option<String>,
+    rate: Option<i64>,
+    host_keys: String,
+    first_seen: i64,
+    due_light: i64,
+    due_full: i64,
+    series_kind: Option<String>,
+    series_since: Option<i64>,
+    series_failed: Option<i64>,
+    series_controlled: Option<bool>,
+    series_silent: Option<bool>,
+    last_digest: Option<String>,
+    last_kind: Option<String>,
+    last_outcome: Option<String>,
+    last_fault: Option<String>,
+    last_finished: Option<i64>,
+    proven_at: Option<i64>,
+    proven_gpus: Option<String>,
+    gate: Option<String>,
+    score: Option<i64>,
+    multiplier: Option<i64>,
+    banned_until: Option<i64>,
+    scored_at: Option<i64>,
+}
+
+impl NodeRow {
+    fn series(&self) -> Result<Option<(CheckKind, Series)>, StoreError> {
+        let Some(kind) = &self.series_kind else { return Ok(None) };
+        let (Some(since), Some(failed), Some(controlled), Some(silent)) =
+            (self.series_since, self.series_failed, self.series_controlled, self.series_silent)
+        else {
+            return Err(corrupt("nodes.series")(Unexpected));
+        };
+        let failed = unsigned(failed, "nodes.series_failed")?;
+        let series = Series { since: Timestamp(since), failed, controlled, silent };
+        Ok(Some((columns::kind(kind, "nodes.series_kind")?, series)))
+    }
+
+    fn last_verdict(&self) -> Result<Option<VerdictSummary>, StoreError> {
+        let Some(digest) = &self.last_digest else { return Ok(None) };
+        let (Some(kind), Some(outcome), Some(finished)) =
+            (&self.last_kind, &self.last_outcome, self.last_finished)
+        else {
+            return Err(corrupt("nodes.last")(Unexpected));
+        };
+        Ok(Some(VerdictSummary {
+            digest: parse(digest, "nodes.last_digest")?,
+            kind: columns::kind(kind, "nodes.last_kind")?,
+            outcome: columns::outcome(outcome, self.last_fault.as_deref(), "nodes.last_outcome")?,
+            finished: Timestamp(finished),
+        }))
+    }
+
+    fn standing(&self) -> Result<Option<StoredStanding>, StoreError> {
+        let Some(gate) = &self.gate else { return Ok(None) };
+        let (Some(score), Some(multiplier), Some(at)) = (self.score, self.multiplier, self.scored_at) else {
+            return Err(corrupt("nodes.standing")(Unexpected));
+        };
+        Ok(Some(StoredStanding {
+            gate: gate.clone(),
+            score: BasisPoints::new(unsigned(score, "nodes.score")?).map_err(corrupt("nodes.score"))?,
+            multiplier: Ppm::new(unsigned(multiplier, "nodes.multiplier")?)
+                .map_err(corrupt("nodes.multiplier"))?,
+            banned_until: self.banned_until.map(Timestamp),
+            at: Timestamp(at),
+        }))
+    }
+}
+
+impl TryFrom<NodeRow> for NodeRecord {
+    type Error = StoreError;
+
+    fn try_from(row: NodeRow) -> Result<Self, StoreError> {
+        let listed = match row.listed.as_deref() {
+            None => None,
+            Some(word) => {
+                Some(NodeStatus::from_wire(word).ok_or(Unexpected).map_err(corrupt("nodes.listed"))?)
+            }
+        };
+        let last_proof = match (row.proven_at, &row.proven_gpus) {
+            (None, _) => None,
+            (Some(at), Some(text)) => Some((Timestamp(at), columns::gpus(text, "nodes.proven_gpus")?)),
+            (Some(_), None) => return Err(corrupt("nodes.proven_gpus")(Unexpected)),
+        };
+        Ok(Self {
+            key: NodeKey { miner: parse(&row.miner, "nodes.miner")?, node: parse(&row.node, "nodes.node")? },
+            address: parse(&row.address, "nodes.address")?,
+            listed,
+            rate: row.rate.map(|rate| unsigned(rate, "nodes.rate").map(UsdMicros)).transpose()?,
+            host_keys: host_keys(&row.host_keys)?,
+            first_seen: Timestamp(row.first_seen),
+            due: Due { light: Timestamp(row.due_light), full: Timestamp(row.due_full) },
+            series: row.series()?,
+            last_verdict: row.last_verdict()?,
+            last_proof,
+            standing: row.standing()?,
+        })
+    }
+}
+
+fn host_keys(lines: &str) -> Result<Vec<HostKey>, StoreError> {
+    lines.lines().map(|line| parse(line, "nodes.host_keys")).collect()
+}
+
+fn host_keys_to_text(keys: &[HostKey]) -> String {
+    let lines: Vec<String> = keys.iter().map(ToString::to_string).collect();
+    lines.join("\n")
+}
+
+fn collect<R, T: TryFrom<R, Error = StoreError>>(rows: Vec<R>) -> Result<Vec<T>, StoreError> {
+    rows.into_iter().map(T::try_from).collect()
+}
+
+#[async_trait]
+impl FleetStore for ValidatorDatabase {
+    async fn observe_miners(&self, miners: &[SeenMiner], at: Timestamp) -> Result<(), StoreError> {
+        let operation = unavailable("store miners");
+        let mut transaction = self.0.begin("store miners").await?;
+        sqlx::query("UPDATE miners SET uid = NULL WHERE uid IS NOT NULL")
+            .execute(&mut *transaction)
+            .await
+            .map_err(&operation)?;
+        for miner in miners {
+            sqlx::query(
+                "INSERT INTO miners (hotkey, uid, axon, seen) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (hotkey) DO UPDATE SET uid = ?2, axon = ?3, seen = ?4",
+            )
+            .bind(miner.hotkey.to_string())
+            .bind(i64::from(miner.uid.0))
+            .bind(miner.axon.to_string())
+            .bind(at.0)
+            .execute(&mut *transaction)
+            .await
+            .map_err(&operation)?;
+        }
+        transaction.commit().await.map_err(operation)
+    }
+
+    async fn miners(&self) -> Result<Vec<MinerRecord>, StoreError> {
+        let rows: Vec<MinerRow> = sqlx::query_as("SELECT * FROM miners ORDER BY hotkey")
+            .fetch_all(self.0.readers())
+            .await
+            .map_err(unavailable("read miners"))?;
+        collect(rows)
+    }
+
+    async fn record_discovery(
+        &self,
+        miner: Hotkey,
+        nodes: &[NodeReport],
+        at: Timestamp,
+    ) -> Result<Vec<NodeChange>, StoreError> {
+        let operation = unavailable("store discovery");
+        let mut transaction = self.0.begin("store discovery").await?;
+        sqlx::query("UPDATE miners SET discovered = ?2, failure = NULL WHERE hotkey = ?1")
+            .bind(miner.to_string())
+            .bind(at.0)
+            .execute(&mut *transaction)
+            .await
+            .map_err(&operation)?;
+        let rows: Vec<NodeRow> = sqlx::query_as("SELECT * FROM nodes WHERE miner = ?1 ORDER BY node")
+            .bind(miner.to_string())
+            .fetch_all(&mut *transaction)
+            .await
+            .map_err(&operation)?;
+        let known: Vec<NodeRecord> = collect(rows)?;
+        let mut changes = Vec::new();
+        let mut named = BTreeSet::new();
+        for report in nodes {
+            let key = NodeKey { miner, node: report.address.node_id() };
+            if !named.insert(key) {
+                continue;
+            }
+            match known.iter().find(|node| node.key == key) {
+                None => {
+                    insert(&mut transaction, key, report, at).await?;
+                    changes.push(NodeChange::New(key));
+                }
+                Some(before) => changes.extend(update(&mut transaction, before, report, at).await?),
+            }
+        }
+        for gone in known.iter().filter(|node| !named.contains(&node.key) && node.listed.is_some()) {
+            if gone.is_available() {
+                log(&mut transaction, gone.key, "unavailable", at).await?;
+                changes.push(NodeChange::Availability { node: gone.key, listed: None });
+            }
+            sqlx::query("UPDATE nodes SET listed = NULL WHERE miner = ?1 AND node = ?2")
+                .bind(gone.key.miner.to_string())
+                .bind(gone.key.node.to_string())
+                .execute(&mut *transaction)
+                .await
+                .map_err(&operation)?;
+        }
+        transaction.commit().await.map_err(operation)?;
+        Ok(changes)
+    }
+
+    async fn record_discovery_failure(&self, miner: Hotkey, why: &str) -> Result<(), StoreError> {
+        let operation = unavailable("store discovery failure");
+        let mut transaction = self.0.begin("store discovery failure").await?;
+        sqlx::query("UPDATE miners SET failure = ?2 WHERE hotkey = ?1")
+            .bind(miner.to_string())
+            .bind(why)
+            .execute(&mut *transaction)
+            .await
+            .map_err(&operation)?;
+        transaction.commit().await.map_err(operation)
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeRecord>, StoreError> {
+        let rows: Vec<NodeRow> = sqlx::query_as("SELECT * FROM nodes ORDER BY miner, node")
+            .fetch_all(self.0.readers())
+            .await
+            .map_err(unavailable("read nodes"))?;
+        collect(rows)
+    }
+
+    async fn node(&self, key: NodeKey) -> Result<Option<NodeRecord>, StoreError> {
+        let row: Option<NodeRow> = sqlx::query_as("SELECT * FROM nodes WHERE miner = ?1 AND node = ?2")
+            .bind(key.miner.to_string())
+            .bind(key.node.to_string())
+            .fetch_optional(self.0.readers())
+            .await
+            .map_err(unavailable("read node"))?;
+        row.map(NodeRecord::try_from).transpose()
+    }
+
+    async fn due_nodes(&self, now: Timestamp, limit: u32) -> Result<Vec<NodeRecord>, StoreError> {
+        // The turn of a node is its place among the due nodes of its miner: all first nodes come before any second.
+        let rows: Vec<NodeRow> = sqlx::query_as(
+            "SELECT * FROM (
+                 SELECT n.*, row_number() OVER (PARTITION BY n.miner ORDER BY n.next_due, n.node) AS turn
+                 FROM nodes n JOIN miners m ON m.hotkey = n.miner
+                 WHERE n.listed = 'available' AND n.next_due <= ?1 AND m.uid IS NOT NULL
+             ) ORDER BY turn, next_due, miner LIMIT ?2",
+        )
+        .bind(now.0)
+        .bind(i64::from(limit))
+        .fetch_all(self.0.readers())
+        .await
+        .map_err(unavailable("read due nodes"))?;
+        collect(rows)
+    }
+
+    async fn record_standings(&self, standings: &[(NodeKey, StoredStanding)]) -> Result<(), StoreError> {
+        let operation = unavailable("store standings");
+        let mut transaction = self.0.begin("store standings").await?;
+        for (key, standing) in standings {
+            sqlx::query(
+                "UPDATE nodes SET gate = ?3, score = ?4, multiplier = ?5, banned_until = ?6, scored_at = ?7
+                 WHERE miner = ?1 AND node = ?2",
+            )
+            .bind(key.miner.to_string())
+            .bind(key.node.to_string())
+            .bind(&standing.gate)
+            .bind(i64::from(standing.score.value()))
+            .bind(i64::from(standing.multiplier.value()))
+            .bind(standing.banned_until.map(|t| t.0))
+            .bind(standing.at.0)
+            .execute(&mut *transaction)
+            .await
+            .map_err(&operation)?;
+        }
+        transaction.commit().await.map_err(operation)
+    }
+}
+
+async fn insert(
+    connection: &mut SqliteConnection,
+    key: NodeKey,
+    report: &NodeReport,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO nodes (miner, node, address, listed, rate, host_keys, first_seen, due_light, due_full)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?7)",
+    )
+    .bind(key.miner.to_string())
+    .bind(key.node.to_string())
+    .bind(report.address.to_string())
+    .bind(report.status.as_str())
+    .bind(report.hourly_rate_per_gpu.map(|rate| signed(rate.0, "nodes.rate")).transpose()?)
+    .bind(host_keys_to_text(&report.host_keys))
+    .bind(at.0)
+    .execute(&mut *connection)
+    .await
+    .map_err(unavailable("store node"))?;
+    if report.status == NodeStatus::Available {
+        Ok(())
+    } else {
+        log(connection, key, "unavailable", at).await
+    }
+}
+
+/// Takes over a report about a known node. A key that was not pinned before, and availability regained, both want a full
+/// check before weight returns (RULES R2, R7): history says so, and the check is due at once.
+async fn update(
+    connection: &mut SqliteConnection,
+    before: &NodeRecord,
+    report: &NodeReport,
+    at: Timestamp,
+) -> Result<Vec<NodeChange>, StoreError> {
+    let mut changes = Vec::new();
+    let key = before.key;
+    let available = report.status == NodeStatus::Available;
+    let new_key = report.host_keys.iter().any(|k| !before.host_keys.contains(k));
+    // Nodes without a confirmed key may come without host keys; the pins stay.
+    let pins = if report.host_keys.is_empty() { &before.host_keys } else { &report.host_keys };
+    if new_key && !before.host_keys.is_empty() {
+        let prints = |keys: &[HostKey]| keys.iter().map(HostKey::fingerprint).collect();
+        changes.push(NodeChange::HostKey {
+            node: key,
+            before: prints(&before.host_keys),
+            after: prints(&report.host_keys),
+        });
+    }
+    if before.is_available() != available {
+        changes.push(NodeChange::Availability { node: key, listed: Some(report.status) });
+    }
+    let interrupted = !changes.is_empty() && before.is_available();
+    if interrupted {
+        log(connection, key, "unavailable", at).await?;
+    }
+    if available && (interrupted || !before.is_available()) {
+        log(connection, key, "available", at).await?;
+    }
+    let due_full = if available && !changes.is_empty() { at.min(before.due.full) } else { before.due.full };
+    sqlx::query(
+        "UPDATE nodes SET listed = ?3, rate = ?4, host_keys = ?5, due_full = ?6 WHERE miner = ?1 AND node = ?2",
+    )
+    .bind(key.miner.to_string())
+    .bind(key.node.to_string())
+    .bind(report.status.as_str())
+    .bind(report.hourly_rate_per_gpu.map(|rate| signed(rate.0, "nodes.rate")).transpose()?)
+    .bind(host_keys_to_text(pins))
+    .bind(due_full.0)
+    .execute(connection)
+    .await
+    .map_err(unavailable("store node"))?;
+    Ok(changes)
+}
+
+async fn log(
+    connection: &mut SqliteConnection,
+    key: NodeKey,
+    entry: &'static str,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query("INSERT INTO history (miner, node, at, entry) VALUES (?1, ?2, ?3, ?4)")
+        .bind(key.miner.to_string())
+        .bind(key.node.to_string())
+        .bind(at.0)
+        .bind(entry)
+        .execute(connection)
+        .await
+        .map_err(unavailable("store history"))?;
+    Ok(())
+}

@@ -1,0 +1,294 @@
+//! What the validator's store promises, on real files.
+
+use basilica_ports::{
+    CheckEntry, FleetStore, HistoryEntry, NewWindow, NodeChange, NodeKey, Opened, PreparedWeights, Recorded,
+    SeenMiner, StoredStanding, VerdictStore, VerdictSummary, WeightStore, WeightsOutcome, WindowState,
+};
+use basilica_types::{
+    BasisPoints, BlockNumber, Category, Digest, FencingToken, GpuUuid, Hotkey, Millis, NetUid, NodeAddress,
+    Ppm, Timestamp, Uid, UsdMicros, Weight,
+};
+use basilica_verification::{CheckKind, Due, Fault, Outcome, ProvenGpu, Reason, Series};
+use basilica_wire::discovery::{NodeReport, NodeStatus};
+
+use super::{VALIDATOR_SCHEMA, ValidatorDatabase};
+use crate::{Database, OpenOptions};
+
+const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+const KEYS: [&str; 2] = [
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f",
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4e",
+];
+
+struct Fixture {
+    store: ValidatorDatabase,
+    directory: tempfile::TempDir,
+}
+
+impl Fixture {
+    async fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = open(&directory).await;
+        let miners = [1, 2].map(|n| SeenMiner {
+            hotkey: miner(n),
+            uid: Uid(u16::from(n)),
+            axon: "198.51.100.7:50051".parse().unwrap(),
+        });
+        store.observe_miners(&miners, NOW).await.unwrap();
+        Self { store, directory }
+    }
+
+    /// The same file as another process finds it after `kill -9`: what was not committed is not there.
+    async fn reopened(self) -> Self {
+        let Self { store, directory } = self;
+        drop(store);
+        Self { store: open(&directory).await, directory }
+    }
+}
+
+async fn open(directory: &tempfile::TempDir) -> ValidatorDatabase {
+    let url = format!("sqlite:{}", directory.path().join("validator.db").display());
+    ValidatorDatabase::new(Database::open(&url, &VALIDATOR_SCHEMA, OpenOptions::default()).await.unwrap())
+}
+
+fn miner(n: u8) -> Hotkey {
+    Hotkey::from_bytes([n; 32])
+}
+
+fn report(host: u8) -> NodeReport {
+    let address: NodeAddress = format!("root@198.51.100.{host}:22").parse().unwrap();
+    NodeReport {
+        node_id: address.node_id(),
+        address,
+        status: NodeStatus::Available,
+        hourly_rate_per_gpu: Some(UsdMicros(2_500_000)),
+        host_keys: vec![KEYS[0].parse().unwrap()],
+    }
+}
+
+fn key(owner: u8, host: u8) -> NodeKey {
+    NodeKey { miner: miner(owner), node: report(host).address.node_id() }
+}
+
+fn gpu(n: u8) -> ProvenGpu {
+    ProvenGpu { uuid: GpuUuid::from_bytes([n; 16]), category: Category::H100 }
+}
+
+/// A passed full check of a node, its verdict named by `digest`.
+fn passed(key: NodeKey, digest: u8, previous: Option<u8>, gpus: Vec<ProvenGpu>) -> CheckEntry {
+    let digest = Digest::from_bytes([digest; 32]);
+    let finished = NOW + Millis(5);
+    CheckEntry {
+        key,
+        verdict: vec![1, 2, 3],
+        digest,
+        previous: previous.map(|d| Digest::from_bytes([d; 32])),
+        started: NOW,
+        summary: VerdictSummary { digest, kind: CheckKind::Full, outcome: Outcome::Passed, finished },
+        gpus,
+        gpus_stale_before: NOW,
+        transcript: Some((digest, vec![9; 100])),
+        due: Due { light: NOW + Millis(100), full: NOW + Millis(200) },
+    }
+}
+
+#[tokio::test]
+async fn a_discovered_node_is_pinned_due_at_once_and_survives_a_restart() {
+    let fixture = Fixture::new().await;
+    let changes = fixture.store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
+    assert_eq!(changes, [NodeChange::New(key(1, 7))]);
+    assert!(fixture.store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap().is_empty());
+    let fixture = fixture.reopened().await;
+    let due = fixture.store.due_nodes(NOW, 10).await.unwrap();
+    assert_eq!(due.len(), 1);
+    assert_eq!(
+        (due[0].key, &due[0].host_keys, due[0].due),
+        (key(1, 7), &report(7).host_keys, Due::at_once(NOW))
+    );
+}
+
+#[tokio::test]
+async fn a_changed_host_key_is_an_event_and_wants_a_full_check() {
+    let Fixture { store, directory: _keep } = Fixture::new().await;
+    store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
+    store.record_check(&passed(key(1, 7), 1, None, vec![gpu(1)])).await.unwrap();
+    let later = NOW + Millis(50);
+    assert!(store.due_nodes(later, 10).await.unwrap().is_empty());
+    let changed = NodeReport { host_keys: vec![KEYS[1].parse().unwrap()], ..report(7) };
+    let changes = store.record_discovery(miner(1), &[changed], later).await.unwrap();
+    assert!(matches!(&changes[..], [NodeChange::HostKey { before, after, .. }] if before != after));
+    let due = store.due_nodes(later, 10).await.unwrap();
+    assert_eq!(due[0].due.kind(later), Some(CheckKind::Full));
+    let history = store.history(key(1, 7), NOW).await.unwrap();
+    assert_eq!(history[1..], [HistoryEntry::Unavailable(later), HistoryEntry::Available(later)]);
+}
+
+#[tokio::test]
+async fn a_node_that_is_no_longer_named_or_available_is_not_checked() {
+    let Fixture { store, directory: _keep } = Fixture::new().await;
+    store.record_discovery(miner(1), &[report(7), report(8)], NOW).await.unwrap();
+    let pending = NodeReport { status: NodeStatus::KeyPending, host_keys: vec![], ..report(8) };
+    store.record_discovery(miner(1), &[pending], NOW).await.unwrap();
+    assert!(store.due_nodes(NOW, 10).await.unwrap().is_empty());
+    let node = store.node(key(1, 8)).await.unwrap().unwrap();
+    assert_eq!((node.listed, node.host_keys.len()), (Some(NodeStatus::KeyPending), 1));
+    assert_eq!(store.node(key(1, 7)).await.unwrap().unwrap().listed, None);
+    store.record_discovery(miner(1), &[report(8)], NOW).await.unwrap();
+    assert_eq!(store.due_nodes(NOW, 10).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn miners_take_turns_and_unknown_miners_wait() {
+    let Fixture { store, directory: _keep } = Fixture::new().await;
+    let many: Vec<_> = (10..30).map(report).collect();
+    store.record_discovery(miner(1), &many, NOW).await.unwrap();
+    store.record_discovery(miner(2), &[report(7), report(8)], NOW).await.unwrap();
+    let due = store.due_nodes(NOW, 4).await.unwrap();
+    assert_eq!(due.iter().filter(|n| n.key.miner == miner(2)).count(), 2);
+    store.observe_miners(&[], NOW).await.unwrap();
+    assert!(store.due_nodes(NOW, 4).await.unwrap().is_empty());
+    assert!(store.miners().await.unwrap().iter().all(|m| m.uid.is_none()));
+}
+
+#[tokio::test]
+async fn a_failed_try_is_continued_after_a_restart_and_ends_with_a_conclusion() {
+    let fixture = Fixture::new().await;
+    fixture.store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
+    let series = Series { since: NOW, failed: 2, controlled: true, silent: false };
+    let retry = NOW + Millis(40_000);
+    fixture.store.record_try(key(1, 7), CheckKind::Full, series, retry).await.unwrap();
+    let Fixture { store, directory: _keep } = fixture.reopened().await;
+    assert!(store.due_nodes(NOW, 10).await.unwrap().is_empty());
+    let due = store.due_nodes(retry, 10).await.unwrap();
+    assert_eq!(due[0].series, Some((CheckKind::Full, series)));
+    store.record_check(&passed(key(1, 7), 1, None, vec![])).await.unwrap();
+    assert_eq!(store.node(key(1, 7)).await.unwrap().unwrap().series, None);
+}
+
+#[tokio::test]
+async fn verdicts_form_a_chain_that_takes_each_link_once() {
+    let fixture = Fixture::new().await;
+    fixture.store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
+    let first = passed(key(1, 7), 1, None, vec![gpu(1)]);
+    assert_eq!(fixture.store.record_check(&first).await.unwrap(), Recorded::Stored);
+    assert_eq!(fixture.store.record_check(&first).await.unwrap(), Recorded::NotNext);
+    let Fixture { store, directory: _keep } = fixture.reopened().await;
+    let second = passed(key(1, 7), 2, Some(1), vec![gpu(1)]);
+    assert_eq!(store.record_check(&second).await.unwrap(), Recorded::Stored);
+    assert_eq!(store.verdicts(key(1, 7), 10).await.unwrap().len(), 2);
+    assert_eq!(store.history(key(1, 7), NOW).await.unwrap().len(), 2);
+    let node = store.node(key(1, 7)).await.unwrap().unwrap();
+    assert_eq!(node.last_verdict, Some(second.summary));
+    assert_eq!(node.last_proof, Some((second.summary.finished, vec![gpu(1)])));
+}
+
+#[tokio::test]
+async fn a_gpu_has_one_owner_until_that_owner_no_longer_proves_it() {
+    let Fixture { store, directory: _keep } = Fixture::new().await;
+    store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
+    store.record_discovery(miner(2), &[report(8)], NOW).await.unwrap();
+    store.record_check(&passed(key(1, 7), 1, None, vec![gpu(1)])).await.unwrap();
+    let claim = passed(key(2, 8), 2, None, vec![gpu(2), gpu(1)]);
+    assert_eq!(store.record_check(&claim).await.unwrap(), Recorded::GpuTaken { owner: key(1, 7) });
+    assert!(store.verdicts(key(2, 8), 1).await.unwrap().is_empty(), "nothing of a refused claim is kept");
+    let stale = CheckEntry { gpus_stale_before: NOW + Millis(6), ..claim };
+    assert_eq!(store.record_check(&stale).await.unwrap(), Recorded::Stored);
+}
+
+#[tokio::test]
+async fn failures_standings_and_passes_elsewhere_read_back() {
+    let Fixture { store, directory: _keep } = Fixture::new().await;
+    store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
+    let outcome =
+        Outcome::Failed { reason: Reason::ProofOpeningMismatch, fault: Fault::Node { confirmed: true } };
+    let mut entry = passed(key(1, 7), 1, None, vec![]);
+    entry.summary.outcome = outcome;
+    store.record_check(&entry).await.unwrap();
+    assert!(matches!(
+        store.history(key(1, 7), NOW).await.unwrap()[..],
+        [HistoryEntry::Check { outcome: kept, kind: CheckKind::Full, .. }] if kept == outcome
+    ));
+    assert_eq!(store.last_pass_elsewhere(miner(2)).await.unwrap(), None);
+    store.record_check(&passed(key(1, 7), 2, Some(1), vec![])).await.unwrap();
+    assert_eq!(store.last_pass_elsewhere(miner(2)).await.unwrap(), Some(NOW + Millis(5)));
+    assert_eq!(store.last_pass_elsewhere(miner(1)).await.unwrap(), None);
+    let standing = StoredStanding {
+        gate: "ok".into(),
+        score: BasisPoints::ONE,
+        multiplier: Ppm::ONE,
+        banned_until: Some(NOW),
+        at: NOW,
+    };
+    store.record_standings(&[(key(1, 7), standing.clone())]).await.unwrap();
+    assert_eq!(store.node(key(1, 7)).await.unwrap().unwrap().standing, Some(standing));
+}
+
+fn window(fencing: u64) -> NewWindow {
+    NewWindow {
+        netuid: NetUid(39),
+        fencing: FencingToken(fencing),
+        created: NOW,
+        weights: vec![(Uid(0), Weight(60_000)), (Uid(4), Weight(5_535))],
+        expected: vec![(Uid(0), Weight(65_535)), (Uid(4), Weight(6_046))],
+        prepared: PreparedWeights {
+            extrinsic: vec![1, 2, 3],
+            hash: Digest::from_bytes([7; 32]),
+            nonce: 3,
+            born: BlockNumber(100),
+            dies: BlockNumber(108),
+        },
+    }
+}
+
+#[tokio::test]
+async fn one_window_is_under_way_at_a_time_even_across_a_restart() {
+    let fixture = Fixture::new().await;
+    let Opened::Window(id) = fixture.store.open_window(&window(0)).await.unwrap() else {
+        panic!("not opened")
+    };
+    let Fixture { store, directory: _keep } = fixture.reopened().await;
+    assert_eq!(store.open_window(&window(0)).await.unwrap(), Opened::Busy(id));
+    let kept = store.windows(5).await.unwrap();
+    assert_eq!((kept.len(), &kept[0].opened, &kept[0].state), (1, &window(0), &WindowState::Prepared));
+    let set = WeightsOutcome::Set { block: BlockNumber(103) };
+    store.conclude_window(id, &set).await.unwrap();
+    store.conclude_window(id, &WeightsOutcome::Expired).await.unwrap();
+    store.record_read_back(id, &window(0).expected).await.unwrap();
+    let kept = store.windows(5).await.unwrap();
+    assert_eq!(kept[0].state, WindowState::Concluded(set), "an end is final");
+    assert_eq!(kept[0].read_back, Some(window(0).expected));
+    assert_eq!(store.last_set().await.unwrap(), Some(BlockNumber(103)));
+    assert!(matches!(store.open_window(&window(0)).await.unwrap(), Opened::Window(_)));
+}
+
+#[tokio::test]
+async fn a_stale_leader_cannot_open_a_window() {
+    let Fixture { store, directory: _keep } = Fixture::new().await;
+    assert_eq!(store.open_window(&window(1)).await.unwrap(), Opened::Fenced { current: FencingToken(0) });
+    assert!(store.windows(5).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn pruning_keeps_the_last_link_the_newest_transcripts_and_open_windows() {
+    let Fixture { store, directory: _keep } = Fixture::new().await;
+    store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
+    for digest in 1..=4u8 {
+        let previous = (digest > 1).then(|| digest - 1);
+        store.record_check(&passed(key(1, 7), digest, previous, vec![])).await.unwrap();
+    }
+    store.open_window(&window(0)).await.unwrap();
+    let end = NOW + Millis(1_000);
+    let mut removed = 0;
+    for _ in 0..10 {
+        let pruned = store.prune(end, 2, 1).await.unwrap();
+        assert!(pruned.history <= 1, "each call is bounded");
+        removed += pruned.history;
+    }
+    assert_eq!(removed, 4);
+    assert_eq!(store.verdicts(key(1, 7), 10).await.unwrap().len(), 1);
+    let mut kept = 0;
+    for digest in 1..=4u8 {
+        kept += usize::from(store.transcript(Digest::from_bytes([digest; 32])).await.unwrap().is_some());
+    }
+    assert_eq!((kept, store.windows(5).await.unwrap().len()), (2, 1));
+}

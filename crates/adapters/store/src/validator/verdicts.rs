@@ -1,0 +1,290 @@
+//! Checks, verdicts and transcripts.
+
+use async_trait::async_trait;
+use basilica_ports::{CheckEntry, HistoryEntry, NodeKey, Pruned, Recorded, StoreError, VerdictStore};
+use basilica_types::{Digest, Hotkey, Timestamp};
+use basilica_verification::{CheckKind, Outcome, Series};
+use sqlx::SqliteConnection;
+
+use super::ValidatorDatabase;
+use super::columns::{self, Unexpected, parse};
+use crate::database::{corrupt, unavailable};
+
+#[derive(sqlx::FromRow)]
+struct HistoryRow {
+    at: i64,
+    entry: String,
+    started: Option<i64>,
+    outcome: Option<String>,
+    fault: Option<String>,
+}
+
+impl TryFrom<HistoryRow> for HistoryEntry {
+    type Error = StoreError;
+
+    fn try_from(row: HistoryRow) -> Result<Self, StoreError> {
+        match (row.entry.as_str(), row.started, &row.outcome) {
+            ("unavailable", ..) => Ok(Self::Unavailable(Timestamp(row.at))),
+            ("available", ..) => Ok(Self::Available(Timestamp(row.at))),
+            (kind, Some(started), Some(outcome)) => Ok(Self::Check {
+                started: Timestamp(started),
+                finished: Timestamp(row.at),
+                kind: columns::kind(kind, "history.entry")?,
+                outcome: columns::outcome(outcome, row.fault.as_deref(), "history.outcome")?,
+            }),
+            _ => Err(corrupt("history.started")(Unexpected)),
+        }
+    }
+}
+
+#[async_trait]
+impl VerdictStore for ValidatorDatabase {
+    async fn record_try(
+        &self,
+        key: NodeKey,
+        kind: CheckKind,
+        series: Series,
+        retry_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let operation = unavailable("store try");
+        let mut transaction = self.0.begin("store try").await?;
+        // While a full check is being retried no light check runs: its success would not answer the question.
+        sqlx::query(
+            "UPDATE nodes SET series_kind = ?3, series_since = ?4, series_failed = ?5, series_controlled = ?6,
+                 series_silent = ?7, due_light = ?8, due_full = CASE ?3 WHEN 'full' THEN ?8 ELSE due_full END
+             WHERE miner = ?1 AND node = ?2",
+        )
+        .bind(key.miner.to_string())
+        .bind(key.node.to_string())
+        .bind(kind.as_str())
+        .bind(series.since.0)
+        .bind(i64::from(series.failed))
+        .bind(series.controlled)
+        .bind(series.silent)
+        .bind(retry_at.0)
+        .execute(&mut *transaction)
+        .await
+        .map_err(&operation)?;
+        transaction.commit().await.map_err(operation)
+    }
+
+    async fn record_check(&self, entry: &CheckEntry) -> Result<Recorded, StoreError> {
+        let operation = unavailable("store verdict");
+        let mut transaction = self.0.begin("store verdict").await?;
+        if last_digest(&mut transaction, entry.key).await? != entry.previous {
+            return Ok(Recorded::NotNext);
+        }
+        if let Some(owner) = claim_gpus(&mut transaction, entry).await? {
+            return Ok(Recorded::GpuTaken { owner });
+        }
+        insert_verdict(&mut transaction, entry).await?;
+        update_node(&mut transaction, entry).await?;
+        transaction.commit().await.map_err(operation)?;
+        Ok(Recorded::Stored)
+    }
+
+    async fn history(&self, key: NodeKey, since: Timestamp) -> Result<Vec<HistoryEntry>, StoreError> {
+        let rows: Vec<HistoryRow> = sqlx::query_as(
+            "SELECT at, entry, started, outcome, fault FROM history
+             WHERE miner = ?1 AND node = ?2 AND at >= ?3 ORDER BY at, id",
+        )
+        .bind(key.miner.to_string())
+        .bind(key.node.to_string())
+        .bind(since.0)
+        .fetch_all(self.0.readers())
+        .await
+        .map_err(unavailable("read history"))?;
+        rows.into_iter().map(HistoryEntry::try_from).collect()
+    }
+
+    async fn verdicts(&self, key: NodeKey, limit: u32) -> Result<Vec<Vec<u8>>, StoreError> {
+        sqlx::query_scalar(
+            "SELECT bytes FROM verdicts WHERE miner = ?1 AND node = ?2 ORDER BY finished DESC, rowid DESC LIMIT ?3",
+        )
+        .bind(key.miner.to_string())
+        .bind(key.node.to_string())
+        .bind(i64::from(limit))
+        .fetch_all(self.0.readers())
+        .await
+        .map_err(unavailable("read verdicts"))
+    }
+
+    async fn transcript(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        sqlx::query_scalar("SELECT bytes FROM transcripts WHERE digest = ?1")
+            .bind(digest.to_string())
+            .fetch_optional(self.0.readers())
+            .await
+            .map_err(unavailable("read transcript"))
+    }
+
+    async fn last_pass_elsewhere(&self, miner: Hotkey) -> Result<Option<Timestamp>, StoreError> {
+        let at: Option<i64> =
+            sqlx::query_scalar("SELECT max(at) FROM history WHERE outcome = 'passed' AND miner <> ?1")
+                .bind(miner.to_string())
+                .fetch_one(self.0.readers())
+                .await
+                .map_err(unavailable("read last pass"))?;
+        Ok(at.map(Timestamp))
+    }
+
+    async fn prune(&self, before: Timestamp, transcripts: u32, limit: u32) -> Result<Pruned, StoreError> {
+        let operation = unavailable("prune");
+        let mut transaction = self.0.begin("prune").await?;
+        let run = |query: &'static str| sqlx::query(query).bind(before.0).bind(i64::from(limit));
+        let history = run(
+            "DELETE FROM history WHERE id IN (SELECT id FROM history WHERE at < ?1 ORDER BY at LIMIT ?2)",
+        )
+        .execute(&mut *transaction)
+        .await
+        .map_err(&operation)?;
+        // The newest verdict of a node stays: the next one links to it.
+        run("DELETE FROM verdicts WHERE digest IN (
+                 SELECT digest FROM verdicts v WHERE finished < ?1
+                     AND digest NOT IN (SELECT last_digest FROM nodes WHERE last_digest IS NOT NULL)
+                 ORDER BY finished LIMIT ?2)")
+        .execute(&mut *transaction)
+        .await
+        .map_err(&operation)?;
+        let windows = run("DELETE FROM windows WHERE id IN (
+                 SELECT id FROM windows WHERE created < ?1 AND state <> 'prepared'
+                     AND id < (SELECT max(id) FROM windows) ORDER BY id LIMIT ?2)")
+        .execute(&mut *transaction)
+        .await
+        .map_err(&operation)?;
+        let old_transcripts = sqlx::query(
+            "DELETE FROM transcripts WHERE digest IN (
+                 SELECT digest FROM (
+                     SELECT digest, row_number() OVER (PARTITION BY miner, node ORDER BY at DESC) AS age
+                     FROM transcripts)
+                 WHERE age > ?1 LIMIT ?2)",
+        )
+        .bind(i64::from(transcripts))
+        .bind(i64::from(limit))
+        .execute(&mut *transaction)
+        .await
+        .map_err(&operation)?;
+        transaction.commit().await.map_err(operation)?;
+        Ok(Pruned {
+            history: history.rows_affected(),
+            transcripts: old_transcripts.rows_affected(),
+            windows: windows.rows_affected(),
+        })
+    }
+}
+
+async fn last_digest(connection: &mut SqliteConnection, key: NodeKey) -> Result<Option<Digest>, StoreError> {
+    let text: Option<Option<String>> =
+        sqlx::query_scalar("SELECT last_digest FROM nodes WHERE miner = ?1 AND node = ?2")
+            .bind(key.miner.to_string())
+            .bind(key.node.to_string())
+            .fetch_optional(connection)
+            .await
+            .map_err(unavailable("read last verdict"))?;
+    text.flatten().map(|digest| parse(&digest, "nodes.last_digest")).transpose()
+}
+
+/// Makes the node owner of every GPU that it proved; or names the node that owns one and still proves it.
+async fn claim_gpus(
+    connection: &mut SqliteConnection,
+    entry: &CheckEntry,
+) -> Result<Option<NodeKey>, StoreError> {
+    for gpu in &entry.gpus {
+        let owner: Option<(String, String, i64)> =
+            sqlx::query_as("SELECT miner, node, proven_at FROM gpus WHERE uuid = ?1")
+                .bind(gpu.uuid.to_string())
+                .fetch_optional(&mut *connection)
+                .await
+                .map_err(unavailable("read gpu owner"))?;
+        if let Some((miner, node, proven_at)) = owner {
+            let owner = NodeKey { miner: parse(&miner, "gpus.miner")?, node: parse(&node, "gpus.node")? };
+            if owner != entry.key && Timestamp(proven_at) >= entry.gpus_stale_before {
+                return Ok(Some(owner));
+            }
+        }
+        sqlx::query(
+            "INSERT INTO gpus (uuid, miner, node, proven_at) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (uuid) DO UPDATE SET miner = ?2, node = ?3, proven_at = ?4",
+        )
+        .bind(gpu.uuid.to_string())
+        .bind(entry.key.miner.to_string())
+        .bind(entry.key.node.to_string())
+        .bind(entry.summary.finished.0)
+        .execute(&mut *connection)
+        .await
+        .map_err(unavailable("store gpu owner"))?;
+    }
+    Ok(None)
+}
+
+async fn insert_verdict(connection: &mut SqliteConnection, entry: &CheckEntry) -> Result<(), StoreError> {
+    let operation = unavailable("store verdict");
+    let (miner, node) = (entry.key.miner.to_string(), entry.key.node.to_string());
+    let summary = &entry.summary;
+    sqlx::query(
+        "INSERT INTO verdicts (digest, miner, node, previous, finished, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )
+    .bind(entry.digest.to_string())
+    .bind(&miner)
+    .bind(&node)
+    .bind(entry.previous.map(|digest| digest.to_string()))
+    .bind(summary.finished.0)
+    .bind(&entry.verdict)
+    .execute(&mut *connection)
+    .await
+    .map_err(&operation)?;
+    sqlx::query(
+        "INSERT INTO history (miner, node, at, entry, started, outcome, fault) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )
+    .bind(&miner)
+    .bind(&node)
+    .bind(summary.finished.0)
+    .bind(summary.kind.as_str())
+    .bind(entry.started.0)
+    .bind(summary.outcome.code())
+    .bind(columns::fault(&summary.outcome))
+    .execute(&mut *connection)
+    .await
+    .map_err(&operation)?;
+    if let Some((digest, bytes)) = &entry.transcript {
+        sqlx::query(
+            "INSERT INTO transcripts (digest, miner, node, at, bytes) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (digest) DO NOTHING",
+        )
+        .bind(digest.to_string())
+        .bind(&miner)
+        .bind(&node)
+        .bind(summary.finished.0)
+        .bind(bytes)
+        .execute(&mut *connection)
+        .await
+        .map_err(&operation)?;
+    }
+    Ok(())
+}
+
+async fn update_node(connection: &mut SqliteConnection, entry: &CheckEntry) -> Result<(), StoreError> {
+    let summary = &entry.summary;
+    let proven = summary.kind == CheckKind::Full && summary.outcome == Outcome::Passed;
+    sqlx::query(
+        "UPDATE nodes SET last_digest = ?3, last_kind = ?4, last_outcome = ?5, last_fault = ?6, last_finished = ?7,
+             due_light = ?8, due_full = ?9, series_kind = NULL, series_since = NULL, series_failed = NULL,
+             series_controlled = NULL, series_silent = NULL,
+             proven_at = coalesce(?10, proven_at), proven_gpus = coalesce(?11, proven_gpus)
+         WHERE miner = ?1 AND node = ?2",
+    )
+    .bind(entry.key.miner.to_string())
+    .bind(entry.key.node.to_string())
+    .bind(entry.digest.to_string())
+    .bind(summary.kind.as_str())
+    .bind(summary.outcome.code())
+    .bind(columns::fault(&summary.outcome))
+    .bind(summary.finished.0)
+    .bind(entry.due.light.0)
+    .bind(entry.due.full.0)
+    .bind(proven.then_some(summary.finished.0))
+    .bind(proven.then(|| columns::gpus_to_text(&entry.gpus)))
+    .execute(connection)
+    .await
+    .map_err(unavailable("store verdict"))?;
+    Ok(())
+}

@@ -1,0 +1,179 @@
+//! Arguments.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use basilica_types::Digest;
+
+/// What `--help` prints.
+pub const HELP: &str = "\
+The open GPU prover: shows a validator, by exact arithmetic, that this node's devices multiply.
+
+Usage: basilica-prover <COMMAND> [OPTIONS]
+
+Commands:
+  prove      answer one challenge: frames on standard input, frames on standard output
+  claims     print this node's devices as one line of JSON
+  hash       print the BLAKE3 hash of this file
+  bench      measure the multiplication kernels and one full round on this CPU
+  --selftest check every kernel and a small proof on this machine
+  --help, --version
+
+Options:
+  --expect-hash HEX  (prove, required) run only if this file has this BLAKE3 hash
+  --simulate FILE    take the simulated devices from FILE
+  --threads N        CPU threads to use in all (default: all cores)
+
+Devices: this version has a CPU backend only. It does not look for NVIDIA devices; the CPU plays devices of a class
+whose name starts with `simulated-`, which validators accept on a development chain only. They come from
+--simulate, else from ~/.config/basilica/simulated-gpus.json, else there is one `simulated-H100` whose UUID
+follows from this machine's identity. The file's form is what `claims` prints:
+  {\"version\":1,\"devices\":[{\"index\":0,\"uuid\":\"GPU-…\",\"class\":\"simulated-H100\"}]}";
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// `prove`.
+    Prove {
+        /// The hash that this file must have; nothing if the option is missing, which only a checked identity minds.
+        expected: Option<Digest>,
+    },
+    /// `claims`.
+    Claims,
+    /// `hash`.
+    Hash,
+    /// `bench`.
+    Bench,
+    /// `--selftest`.
+    SelfTest,
+    /// `--help`.
+    Help,
+    /// `--version`.
+    Version,
+}
+
+/// Options that several commands share.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// `--simulate`.
+    pub simulate: Option<PathBuf>,
+    /// `--threads`.
+    pub threads: Option<usize>,
+}
+
+impl Options {
+    /// The threads to use: those asked for, else all cores.
+    pub fn threads(&self) -> anyhow::Result<usize> {
+        match self.threads {
+            Some(threads) => Ok(threads),
+            None => Ok(std::thread::available_parallelism()
+                .context("count the cores; pass --threads N to say how many to use")?
+                .get()),
+        }
+    }
+}
+
+/// Arguments that make no sense.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UsageError {
+    /// Nothing to do.
+    NoCommand,
+    /// Not a command or option.
+    Unknown(String),
+    /// An option without its value.
+    NoValue(&'static str),
+    /// An option with a value that does not parse.
+    BadValue(&'static str, String),
+}
+
+impl std::fmt::Display for UsageError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoCommand => f.write_str("no command given"),
+            Self::Unknown(text) => write!(f, "unknown argument `{text}`"),
+            Self::NoValue(option) => write!(f, "{option} needs a value"),
+            Self::BadValue(option, value) => write!(f, "{option} does not accept `{value}`"),
+        }
+    }
+}
+
+impl std::error::Error for UsageError {}
+
+const THREADS_MAX: usize = 1_024;
+
+/// Reads arguments without the program's name.
+pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<(Command, Options), UsageError> {
+    let mut arguments = arguments;
+    let mut command = None;
+    let mut options = Options::default();
+    let mut expected = None;
+    while let Some(argument) = arguments.next() {
+        let mut value = |option| arguments.next().ok_or(UsageError::NoValue(option));
+        match argument.to_str() {
+            Some("--expect-hash") => expected = Some(parsed("--expect-hash", &value("--expect-hash")?)?),
+            Some("--simulate") => options.simulate = Some(value("--simulate")?.into()),
+            Some("--threads") => {
+                let given = value("--threads")?;
+                let threads: usize = parsed("--threads", &given)?;
+                if !(1..=THREADS_MAX).contains(&threads) {
+                    return Err(UsageError::BadValue("--threads", threads.to_string()));
+                }
+                options.threads = Some(threads);
+            }
+            Some(text) if command.is_none() => command = Some(named(text)?),
+            _ => return Err(UsageError::Unknown(argument.to_string_lossy().into_owned())),
+        }
+    }
+    match command.ok_or(UsageError::NoCommand)? {
+        Command::Prove { .. } => Ok((Command::Prove { expected }, options)),
+        other => Ok((other, options)),
+    }
+}
+
+fn named(text: &str) -> Result<Command, UsageError> {
+    Ok(match text {
+        "prove" => Command::Prove { expected: None },
+        "claims" => Command::Claims,
+        "hash" => Command::Hash,
+        "bench" => Command::Bench,
+        "--selftest" => Command::SelfTest,
+        "--help" | "-h" | "help" => Command::Help,
+        "--version" | "-V" => Command::Version,
+        other => return Err(UsageError::Unknown(other.to_owned())),
+    })
+}
+
+fn parsed<T: std::str::FromStr>(option: &'static str, value: &OsString) -> Result<T, UsageError> {
+    let text = value.to_string_lossy();
+    text.parse().map_err(|_| UsageError::BadValue(option, text.into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<(Command, Options), UsageError> {
+        parse(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn commands_and_options_are_read_in_any_order() {
+        let (command, options) = read("--threads 3 claims --simulate a.json").unwrap();
+        assert_eq!(command, Command::Claims);
+        assert_eq!(options, Options { simulate: Some("a.json".into()), threads: Some(3) });
+        let hash = "ab".repeat(32);
+        let (command, _) = read(&format!("prove --expect-hash {hash}")).unwrap();
+        assert_eq!(command, Command::Prove { expected: Some(hash.parse().unwrap()) });
+    }
+
+    #[test]
+    fn nonsense_is_named() {
+        assert_eq!(read(""), Err(UsageError::NoCommand));
+        assert_eq!(read("prov"), Err(UsageError::Unknown("prov".into())));
+        assert_eq!(read("claims prove"), Err(UsageError::Unknown("prove".into())));
+        assert_eq!(read("bench --threads"), Err(UsageError::NoValue("--threads")));
+        assert_eq!(read("bench --threads 0"), Err(UsageError::BadValue("--threads", "0".into())));
+        assert_eq!(read("prove --expect-hash 12"), Err(UsageError::BadValue("--expect-hash", "12".into())));
+    }
+}

@@ -1,0 +1,86 @@
+//! The prover program without its `main`: arguments, claims, and the protocol over standard input and output.
+//!
+//! It is uploaded to nodes, so it stays one small file: arguments are read by hand (a parser crate would be a
+//! third of the binary for seven options), and everything it knows about the proof is `basilica-proof`. It runs
+//! as any user, writes no file and opens no socket. Standard output carries frames or one line of JSON and nothing else;
+//! explanations go to standard error.
+
+mod args;
+mod claims;
+mod identity;
+mod measure;
+mod session;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use basilica_proof::prover::Product;
+
+pub use args::{Command, HELP, Options, UsageError, parse};
+pub use identity::own_hash;
+pub use session::prove;
+
+/// Whether `prove` insists on being the file that the validator asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// Runs only if `--expect-hash` names this very file.
+    Checked,
+    /// Runs regardless: what a dishonest owner would build.
+    Ignored,
+}
+
+/// Runs the program. Exit codes: 0 done, 1 failed, 2 wrong usage.
+pub fn run<P: Product + Copy + Send>(
+    arguments: impl Iterator<Item = std::ffi::OsString>,
+    identity: Identity,
+    product: P,
+) -> ExitCode {
+    let result = match parse(arguments) {
+        Ok((command, options)) => execute(command, &options, identity, product),
+        Err(usage) => {
+            report(&format!("{usage}\nrun `basilica-prover --help` for the commands"));
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute<P: Product + Copy + Send>(
+    command: Command,
+    options: &Options,
+    identity: Identity,
+    product: P,
+) -> anyhow::Result<()> {
+    match command {
+        Command::Help => print(HELP),
+        Command::Version => print(env!("CARGO_PKG_VERSION")),
+        Command::Hash => print(&own_hash()?.to_string()),
+        Command::Claims => print(&claims::devices(options.simulate.as_deref())?.to_json()),
+        Command::SelfTest => print(&measure::self_test()?),
+        Command::Bench => print(&measure::bench(options.threads()?)?),
+        Command::Prove { expected } => {
+            if identity == Identity::Checked {
+                identity::check(expected)?;
+            }
+            let claims = claims::devices(options.simulate.as_deref())?;
+            let (input, output) = (std::io::stdin().lock(), std::io::stdout().lock());
+            prove(input, output, &claims, product, options.threads()?)
+        }
+    }
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    writeln!(std::io::stdout().lock(), "{}", text.trim_end()).context("write to standard output")
+}
+
+/// Tells the user; if even that fails there is nobody left to tell.
+fn report(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "basilica-prover: {text}");
+}

@@ -1,0 +1,176 @@
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use basilica_proof::{
+    Binding, Challenge, ClaimReport, Deadlines, DeviceChallenge, Outcome, ProofParams, Rejection, Step, Verifier,
+};
+use basilica_types::NodeId;
+
+const PROVER: &str = env!("CARGO_BIN_EXE_basilica-prover");
+
+const DEVICES: &str = r#"{"version":1,"devices":[
+    {"index":0,"uuid":"GPU-5d2e8a3c-9b41-4f07-8a6e-0c1d2e3f4a5b","class":"simulated-H100"},
+    {"index":3,"uuid":"GPU-5d2e8a3c-9b41-4f07-8a6e-0c1d2e3f4a5c","class":"simulated-H100"}]}"#;
+
+fn output(arguments: &[&str]) -> Output {
+    Command::new(PROVER).args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+fn devices_file() -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), DEVICES).unwrap();
+    file
+}
+
+fn hash() -> String {
+    blake3::hash(&std::fs::read(PROVER).unwrap()).to_string()
+}
+
+fn spawn(program: &str, simulate: &Path) -> Child {
+    Command::new(program)
+        .args(["prove", "--threads", "2", "--expect-hash", &hash(), "--simulate"])
+        .arg(simulate)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn challenge(params: ProofParams) -> Challenge {
+    let binding = Binding {
+        beacon: [0; 32],
+        validator_nonce: [7; 32],
+        node: NodeId::from_bytes([8; 16]),
+        host_key: b"host key".to_vec(),
+    };
+    let claims = ClaimReport::parse(DEVICES.as_bytes()).unwrap();
+    let devices = claims.devices.into_iter().map(|claim| DeviceChallenge { claim, params }).collect();
+    Challenge::new(binding, devices).unwrap()
+}
+
+fn run(child: &mut Child, challenge: Challenge) -> Result<Outcome, Rejection> {
+    let mut verifier = Verifier::new(challenge, Deadlines::UNLIMITED);
+    let (mut input, mut output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    input.write_all(&verifier.start()).unwrap();
+    let mut piece = [0; 4_096];
+    loop {
+        let step = match output.read(&mut piece).unwrap() {
+            0 => return Err(verifier.on_end()),
+            length => verifier.on_bytes(&piece[..length], Duration::ZERO)?,
+        };
+        match step {
+            Step::More => {}
+            Step::DrawNonce => {
+                let opened = verifier.open([9; 32], Duration::ZERO).unwrap();
+                input.write_all(&opened).unwrap();
+            }
+            Step::Done(outcome) => return Ok(outcome),
+        }
+    }
+}
+
+#[test]
+fn a_challenge_is_answered_over_pipes() {
+    let file = devices_file();
+    let mut child = spawn(PROVER, file.path());
+    let params = ProofParams::new(256, 256, 3, 64).unwrap();
+    let outcome = run(&mut child, challenge(params)).unwrap();
+    assert_eq!(outcome.devices.len(), 2);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn the_simulated_class_is_proved_at_its_own_size() {
+    let file = devices_file();
+    let mut child = spawn(PROVER, file.path());
+    run(&mut child, challenge(ProofParams::SIMULATED)).unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn another_hash_or_none_is_refused() {
+    for arguments in [&["prove"][..], &["prove", "--expect-hash", &"00".repeat(32)]] {
+        let refused = output(arguments);
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(refused.stdout.is_empty(), "nothing that could be taken for a frame");
+        assert!(String::from_utf8_lossy(&refused.stderr).contains("hash"));
+    }
+    assert_eq!(String::from_utf8(output(&["hash"]).stdout).unwrap().trim(), hash());
+}
+
+#[test]
+fn work_beyond_the_cpu_and_unknown_devices_are_refused_in_the_protocol() {
+    let file = devices_file();
+    let mut child = spawn(PROVER, file.path());
+    let rejected = run(&mut child, challenge(ProofParams::new(4_096, 64, 1, 1).unwrap())).unwrap_err();
+    let Rejection::Refused(refusal) = rejected else { panic!("{rejected}") };
+    assert!(refusal.text().contains("4096"), "{}", refusal.text());
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+
+    let empty = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(empty.path(), r#"{"version":1,"devices":[]}"#).unwrap();
+    let mut child = spawn(PROVER, empty.path());
+    let rejected = run(&mut child, challenge(ProofParams::new(64, 64, 1, 1).unwrap())).unwrap_err();
+    assert_eq!(rejected.code(), "proof_refused");
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+}
+
+#[test]
+fn a_malformed_challenge_is_refused_and_an_absent_validator_ends_it() {
+    for sent in [&[0xffu8; 64][..], &[3, 0, 0, 0, 9, 9, 9]] {
+        let file = devices_file();
+        let mut child = spawn(PROVER, file.path());
+        child.stdin.take().unwrap().write_all(sent).unwrap();
+        assert_eq!(child.wait_with_output().unwrap().status.code(), Some(1));
+    }
+    let file = devices_file();
+    let mut child = spawn(PROVER, file.path());
+    drop(child.stdin.take());
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(1));
+}
+
+#[test]
+fn claims_come_from_the_file_given() {
+    let file = devices_file();
+    let printed = output(&["claims", "--simulate", file.path().to_str().unwrap()]);
+    let report = ClaimReport::parse(&printed.stdout).unwrap();
+    assert_eq!(report, ClaimReport::parse(DEVICES.as_bytes()).unwrap());
+}
+
+#[test]
+fn self_test_passes_here_and_help_states_what_is_missing() {
+    let tested = output(&["--selftest"]);
+    assert!(tested.status.success(), "{}", String::from_utf8_lossy(&tested.stderr));
+    let help = String::from_utf8(output(&["--help"]).stdout).unwrap();
+    assert!(help.contains("does not look for NVIDIA devices"));
+    assert_eq!(output(&["prov"]).status.code(), Some(2));
+}
+
+#[cfg(feature = "tampered")]
+mod tampered {
+    use super::*;
+
+    const TAMPERED: &str = env!("CARGO_BIN_EXE_basilica-prover-tampered");
+
+    #[test]
+    fn skipped_work_is_caught_by_arithmetic() {
+        let file = devices_file();
+        let rejected = run(&mut spawn(TAMPERED, file.path()), challenge(ProofParams::SIMULATED)).unwrap_err();
+        assert_eq!(rejected.code(), "proof_opening_mismatch");
+    }
+
+    #[test]
+    fn the_shim_swaps_the_program_and_passes_everything_else_on() {
+        let home = tempfile::tempdir().unwrap();
+        let shim = Command::new(TAMPERED).arg("shim").output().unwrap().stdout;
+        let sh = home.path().join("sh");
+        std::fs::write(&sh, shim).unwrap();
+        let through = |command: &str| Command::new("/bin/sh").arg(&sh).args(["-c", command]).output().unwrap();
+        assert_eq!(through("echo passed on").stdout, b"passed on\n");
+        let swapped = through("'/root/.cache/basilica/prover-00' 'prove' '--expect-hash' '00'");
+        let said = String::from_utf8_lossy(&swapped.stderr).into_owned();
+        assert!(said.contains("refused"), "the tampered prover ran and met no challenge: {said}");
+    }
+}

@@ -1,0 +1,71 @@
+//! Which chain this is, and whether simulated hardware may count on it (RULES R18).
+
+use std::sync::Arc;
+
+use basilica_ports::{ChainError, ChainIdentity};
+use basilica_types::BlockHash;
+use subxt::dynamic;
+
+use crate::connection::Link;
+use crate::item::View;
+
+/// `BasilicaDevchain.Marker` of our development chain; no public chain carries a pallet of this name.
+const MARKER_PALLET: &str = "BasilicaDevchain";
+const MARKER_CONSTANT: &str = "Marker";
+const MARKER: [u8; 32] = *b"basilica-devchain/v1\0\0\0\0\0\0\0\0\0\0\0\0";
+
+/// Never development chains, whatever their metadata says: the main network (finney) and the test network.
+const PUBLIC: [&str; 2] = [
+    "2f0555cc76fc2840a25a6ea3b9637146806f1f44b090c175ffde2a7e5ab36c03",
+    "8f9cf856bf558a14440e75569c9e58594757048d7b3a84b5d25f6bd978263105",
+];
+
+#[derive(Debug, thiserror::Error)]
+#[error("the runtime version has no specName")]
+struct NoSpecName;
+
+pub(crate) async fn fetch(link: Arc<Link>) -> Result<ChainIdentity, ChainError> {
+    let call = "state_getRuntimeVersion";
+    let view = View::finalized(link).await?;
+    let version = view
+        .link
+        .rpc
+        .state_get_runtime_version(Some(view.at.block_hash()))
+        .await
+        .map_err(|error| view.link.fault(call, error))?;
+    let spec_name = version.other.get("specName").and_then(|name| name.as_str());
+    let genesis = BlockHash::from_bytes(view.link.genesis().0);
+    let constants = view.at.constants();
+    // A constant that is absent or has another type is not the marker.
+    let marker = constants.entry(dynamic::constant::<[u8; 32]>(MARKER_PALLET, MARKER_CONSTANT)).ok();
+    Ok(ChainIdentity {
+        genesis,
+        spec_name: spec_name.ok_or_else(|| view.link.fault(call, NoSpecName))?.to_owned(),
+        spec_version: view.at.spec_version(),
+        development: is_development(genesis, marker),
+    })
+}
+
+fn is_development(genesis: BlockHash, marker: Option<[u8; 32]>) -> bool {
+    marker == Some(MARKER) && !PUBLIC.contains(&genesis.to_string().as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn public_networks_are_never_development_chains() {
+        for genesis in PUBLIC {
+            assert!(!is_development(genesis.parse().unwrap(), Some(MARKER)), "{genesis}");
+        }
+    }
+
+    #[test]
+    fn only_the_marker_makes_a_development_chain() {
+        let genesis = BlockHash::from_bytes([1; 32]);
+        assert!(is_development(genesis, Some(MARKER)));
+        assert!(!is_development(genesis, Some([0; 32])));
+        assert!(!is_development(genesis, None));
+    }
+}

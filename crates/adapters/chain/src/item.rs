@@ -1,0 +1,128 @@
+//! Named items of the runtime: storage entries and runtime APIs, found in the metadata of the block that is asked.
+//!
+//! Values are decoded by name and shape, not by layout: newtypes and compact numbers are looked through and fields that
+//! we do not name are skipped, which is what survives upgrades. What cannot be decoded so is
+//! [`ChainError::Unsupported`] with the item's name.
+
+use std::sync::Arc;
+
+use basilica_ports::ChainError;
+use subxt::dynamic;
+use subxt::error::{RuntimeApiError, StorageError};
+use subxt::ext::frame_decode::storage::{IntoDecodableValues, IntoEncodableValues};
+use subxt::ext::scale_decode::DecodeAsType;
+use tracing::error;
+
+use crate::connection::{AtBlock, Link};
+
+/// The pallet that holds subnets.
+pub(crate) const SUBTENSOR: &str = "SubtensorModule";
+
+/// A storage entry of [`SUBTENSOR`]: its name there and its full name for reports.
+#[derive(Clone, Copy)]
+pub(crate) struct Entry {
+    name: &'static str,
+    full: &'static str,
+}
+
+macro_rules! entries {
+    ($($constant:ident = $name:literal;)*) => {
+        $(pub(crate) const $constant: Entry = Entry { name: $name, full: concat!("SubtensorModule.", $name) };)*
+    };
+}
+
+entries! {
+    AXONS = "Axons";
+    COMMIT_REVEAL = "CommitRevealWeightsEnabled";
+    MAX_WEIGHTS_LIMIT = "MaxWeightsLimit";
+    MECHANISM_COUNT = "MechanismCountCurrent";
+    MIN_ALLOWED_WEIGHTS = "MinAllowedWeights";
+    NETWORKS_ADDED = "NetworksAdded";
+    STAKE_THRESHOLD = "StakeThreshold";
+    SUBNET_EPOCH_CONSENSUS = "SubnetEpochConsensus";
+    TEMPO = "Tempo";
+    WEIGHTS = "Weights";
+    WEIGHTS_RATE_LIMIT = "WeightsSetRateLimit";
+    WEIGHTS_VERSION_KEY = "WeightsVersionKey";
+}
+
+/// A runtime API's method.
+#[derive(Clone, Copy)]
+pub(crate) struct Method {
+    pub(crate) api: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) full: &'static str,
+}
+
+/// A block on a link, to read from.
+pub(crate) struct View {
+    pub(crate) link: Arc<Link>,
+    pub(crate) at: AtBlock,
+}
+
+impl View {
+    /// The newest finalised block.
+    pub(crate) async fn finalized(link: Arc<Link>) -> Result<Self, ChainError> {
+        let at = link.finalized().await?;
+        Ok(Self { link, at })
+    }
+
+    pub(crate) fn has_entry(&self, entry: Entry) -> bool {
+        let pallet = self.at.metadata_ref().pallet_by_name(SUBTENSOR);
+        pallet.and_then(|pallet| pallet.storage()).is_some_and(|all| all.entry_by_name(entry.name).is_some())
+    }
+
+    pub(crate) fn has_call(&self, call: &str) -> bool {
+        let pallet = self.at.metadata_ref().pallet_by_name(SUBTENSOR);
+        pallet.is_some_and(|pallet| pallet.call_variant_by_name(call).is_some())
+    }
+
+    pub(crate) fn has_method(&self, method: Method) -> bool {
+        let api = self.at.metadata_ref().runtime_api_trait_by_name(method.api);
+        api.is_some_and(|api| api.method_by_name(method.name).is_some())
+    }
+
+    /// The value of an entry, or the chain's default for it; `None` where it has neither.
+    pub(crate) async fn storage<K, V>(&self, entry: Entry, keys: K) -> Result<Option<V>, ChainError>
+    where
+        K: IntoEncodableValues + IntoDecodableValues + Send + Sync,
+        V: DecodeAsType + Send + Sync,
+    {
+        let address = dynamic::storage::<K, V>(SUBTENSOR, entry.name);
+        let found = self.at.storage().try_fetch(address, keys).await.map_err(|error| match error {
+            StorageError::CannotFetchValue(source) => self.link.fault(entry.full, source),
+            shape => self.unsupported(entry.full, &shape),
+        })?;
+        found.map(|value| value.decode()).transpose().map_err(|shape| self.unsupported(entry.full, &shape))
+    }
+
+    /// As [`Self::storage`], for an entry that always has a value.
+    pub(crate) async fn value<K, V>(&self, entry: Entry, keys: K) -> Result<V, ChainError>
+    where
+        K: IntoEncodableValues + IntoDecodableValues + Send + Sync,
+        V: DecodeAsType + Send + Sync,
+    {
+        self.storage(entry, keys)
+            .await?
+            .ok_or(ChainError::Unsupported { item: entry.full, spec_version: self.at.spec_version() })
+    }
+
+    pub(crate) async fn ask<A, R>(&self, method: Method, arguments: A) -> Result<R, ChainError>
+    where
+        A: IntoEncodableValues + Send + Sync,
+        R: DecodeAsType + Send + Sync,
+    {
+        let call = dynamic::runtime_api_call::<A, R>(method.api, method.name, arguments);
+        self.at.runtime_apis().call(call).await.map_err(|error| match error {
+            RuntimeApiError::CannotCallApi(source) => self.link.fault(method.full, source),
+            shape => self.unsupported(method.full, &shape),
+        })
+    }
+
+    /// Reports an item whose shape we do not know; the details are for the log, the caller learns the name.
+    pub(crate) fn unsupported(&self, item: &'static str, detail: &dyn std::error::Error) -> ChainError {
+        let spec_version = self.at.spec_version();
+        error!(chain.item = item, chain.spec_version = spec_version, error = %detail, "runtime item has an unknown shape");
+        ChainError::Unsupported { item, spec_version }
+    }
+}

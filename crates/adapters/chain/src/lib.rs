@@ -1,0 +1,35 @@
+//! The Bittensor chain behind [`basilica_ports::Chain`].
+//!
+//! Promises: everything is found by name in the metadata of the block that is asked (decision D2), so a runtime
+//! upgrade needs neither a new build nor a restart, and an item that is gone or has become something else is
+//! [`ChainError::Unsupported`] with its name. Nothing connects before the first call, so a chain that is down at
+//! start is a retry. Every call has a deadline; an endpoint that breaks or hangs is left for the next one, with
+//! jittered, capped backoff once all of them failed. At most one metagraph is fetched at a time.
+//!
+//! Weights are signed once and submitted as often as it takes (RULES R28): `preflight` says which rule of the chain a
+//! call would break, `signing` builds the bytes, `inclusion` sees them to their end and never builds others.
+//!
+//! Invariant: this is the only crate that sees subxt, and subxt is in no public type of it.
+//! Rejected: generated code (every upgrade that touches an item breaks the binary), the chainHead RPC methods (public
+//! endpoints lack them or limit them), and subxt's own watch of a submitted transaction (it ends with the connection,
+//! and the chain itself is the better witness).
+
+mod connection;
+mod deadline;
+mod dispatch;
+mod era;
+mod identity;
+mod inclusion;
+mod item;
+mod metagraph;
+mod options;
+mod preflight;
+mod refusal;
+mod signing;
+mod subtensor;
+
+pub use options::{ChainOptions, OptionsError};
+pub use subtensor::SubtensorChain;
+
+#[cfg(doc)]
+use basilica_ports::ChainError;

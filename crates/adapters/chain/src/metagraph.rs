@@ -1,0 +1,304 @@
+//! The subnet as a whole, from whichever runtime API the chain has.
+//!
+//! `get_metagraph` is preferred. Where it is absent, `get_selective_metagraph` is asked for the same columns; where that
+//! is absent too, `get_neurons_lite` gives the rows, with the hotkey's alpha for its stake.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use basilica_ports::{Axon, ChainError, Metagraph, Neuron};
+use basilica_types::{BlockNumber, Coldkey, Hotkey, NetUid, Rao, Uid};
+use subxt::ext::scale_decode::DecodeAsType;
+
+use crate::connection::Link;
+use crate::item::{Method, TEMPO, View};
+
+const METAGRAPH: Method =
+    Method { api: "SubnetInfoRuntimeApi", name: "get_metagraph", full: "SubnetInfoRuntimeApi.get_metagraph" };
+const SELECTIVE: Method = Method {
+    api: "SubnetInfoRuntimeApi",
+    name: "get_selective_metagraph",
+    full: "SubnetInfoRuntimeApi.get_selective_metagraph",
+};
+const NEURONS_LITE: Method = Method {
+    api: "NeuronInfoRuntimeApi",
+    name: "get_neurons_lite",
+    full: "NeuronInfoRuntimeApi.get_neurons_lite",
+};
+
+/// Why an answer is not a metagraph.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum AnswerError {
+    #[error("subnet {0} does not exist")]
+    NoSubnet(u16),
+    #[error("column {0} is missing or has another length than the hotkeys")]
+    Column(&'static str),
+    #[error("neurons are not in order of uid without gaps")]
+    Order,
+}
+
+/// Where a neuron says it listens, as stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, DecodeAsType)]
+#[decode_as_type(crate_path = "subxt::ext::scale_decode")]
+pub(crate) struct AxonInfo {
+    ip: u128,
+    port: u16,
+    ip_type: u8,
+}
+
+impl AxonInfo {
+    pub(crate) fn of(axon: Axon) -> Self {
+        let (ip, ip_type) = match axon.address.ip() {
+            IpAddr::V4(ip) => (u128::from(u32::from(ip)), 4),
+            IpAddr::V6(ip) => (u128::from(ip), 6),
+        };
+        Self { ip, port: axon.address.port(), ip_type }
+    }
+
+    pub(crate) const fn ip(&self) -> u128 {
+        self.ip
+    }
+
+    pub(crate) const fn ip_type(&self) -> u8 {
+        self.ip_type
+    }
+
+    /// The address, or nothing for the placeholder of a neuron that never served and for what cannot be one.
+    pub(crate) fn axon(&self) -> Option<Axon> {
+        let ip = match self.ip_type {
+            4 => IpAddr::V4(Ipv4Addr::from(u32::try_from(self.ip).ok()?)),
+            6 => IpAddr::V6(Ipv6Addr::from(self.ip)),
+            _ => return None,
+        };
+        (!ip.is_unspecified() && self.port != 0).then(|| Axon { address: SocketAddr::new(ip, self.port) })
+    }
+}
+
+type Account = [u8; 32];
+
+#[derive(Debug, DecodeAsType)]
+#[decode_as_type(crate_path = "subxt::ext::scale_decode")]
+struct Columns {
+    block: u64,
+    tempo: u16,
+    owner_hotkey: Account,
+    hotkeys: Vec<Account>,
+    coldkeys: Vec<Account>,
+    axons: Vec<AxonInfo>,
+    validator_permit: Vec<bool>,
+    last_update: Vec<u64>,
+    total_stake: Vec<u64>,
+}
+
+#[derive(Debug, DecodeAsType)]
+#[decode_as_type(crate_path = "subxt::ext::scale_decode")]
+struct SelectedColumns {
+    block: Option<u64>,
+    tempo: Option<u16>,
+    owner_hotkey: Option<Account>,
+    hotkeys: Option<Vec<Account>>,
+    coldkeys: Option<Vec<Account>>,
+    axons: Option<Vec<AxonInfo>>,
+    validator_permit: Option<Vec<bool>>,
+    last_update: Option<Vec<u64>>,
+    total_stake: Option<Vec<u64>>,
+}
+
+/// Indices of the chain's `SelectiveMetagraphIndex`, which only grows at its end: owner hotkey, block, tempo, hotkeys,
+/// coldkeys, axons, validator permits, last updates, total stakes.
+const SELECTED: [u16; 9] = [5, 7, 8, 52, 53, 55, 57, 59, 69];
+
+#[derive(Debug, DecodeAsType)]
+#[decode_as_type(crate_path = "subxt::ext::scale_decode")]
+struct Row {
+    hotkey: Account,
+    coldkey: Account,
+    uid: u16,
+    axon_info: AxonInfo,
+    stake: Vec<(Account, u64)>,
+    last_update: u64,
+    validator_permit: bool,
+}
+
+/// The subnet at the newest finalised block.
+pub(crate) async fn fetch(link: Arc<Link>, netuid: NetUid) -> Result<Metagraph, ChainError> {
+    read(&View::finalized(link).await?, netuid).await
+}
+
+/// The subnet at the block of `view`.
+pub(crate) async fn read(view: &View, netuid: NetUid) -> Result<Metagraph, ChainError> {
+    let fault = |method: Method| move |error: AnswerError| view.link.fault(method.full, error);
+    if view.has_method(METAGRAPH) {
+        let columns: Option<Columns> = view.ask(METAGRAPH, (netuid.0,)).await?;
+        columns
+            .ok_or(AnswerError::NoSubnet(netuid.0))
+            .and_then(|columns| columns.assemble(netuid))
+            .map_err(fault(METAGRAPH))
+    } else if view.has_method(SELECTIVE) {
+        let columns: Option<SelectedColumns> = view.ask(SELECTIVE, (netuid.0, SELECTED.to_vec())).await?;
+        columns
+            .ok_or(AnswerError::NoSubnet(netuid.0))
+            .and_then(SelectedColumns::complete)
+            .and_then(|columns| columns.assemble(netuid))
+            .map_err(fault(SELECTIVE))
+    } else {
+        let rows: Vec<Row> = view.ask(NEURONS_LITE, (netuid.0,)).await?;
+        let tempo = view.value(TEMPO, (netuid.0,)).await?;
+        let block = BlockNumber(view.at.block_number());
+        assemble_rows(netuid, block, tempo, rows).map_err(fault(NEURONS_LITE))
+    }
+}
+
+impl SelectedColumns {
+    fn complete(self) -> Result<Columns, AnswerError> {
+        Ok(Columns {
+            block: self.block.ok_or(AnswerError::Column("block"))?,
+            tempo: self.tempo.ok_or(AnswerError::Column("tempo"))?,
+            owner_hotkey: self.owner_hotkey.ok_or(AnswerError::Column("owner_hotkey"))?,
+            hotkeys: self.hotkeys.ok_or(AnswerError::Column("hotkeys"))?,
+            coldkeys: self.coldkeys.ok_or(AnswerError::Column("coldkeys"))?,
+            axons: self.axons.ok_or(AnswerError::Column("axons"))?,
+            validator_permit: self.validator_permit.ok_or(AnswerError::Column("validator_permit"))?,
+            last_update: self.last_update.ok_or(AnswerError::Column("last_update"))?,
+            total_stake: self.total_stake.ok_or(AnswerError::Column("total_stake"))?,
+        })
+    }
+}
+
+impl Columns {
+    fn assemble(self, netuid: NetUid) -> Result<Metagraph, AnswerError> {
+        let count = self.hotkeys.len();
+        for (column, length) in [
+            ("coldkeys", self.coldkeys.len()),
+            ("axons", self.axons.len()),
+            ("validator_permit", self.validator_permit.len()),
+            ("last_update", self.last_update.len()),
+            ("total_stake", self.total_stake.len()),
+        ] {
+            if length != count {
+                return Err(AnswerError::Column(column));
+            }
+        }
+        let neurons = (0u16..)
+            .zip(self.hotkeys)
+            .zip(self.coldkeys)
+            .zip(self.axons)
+            .zip(self.validator_permit)
+            .zip(self.last_update)
+            .zip(self.total_stake)
+            .map(|((((((uid, hotkey), coldkey), axon), validator_permit), last_update), stake)| Neuron {
+                uid: Uid(uid),
+                hotkey: Hotkey::from_bytes(hotkey),
+                coldkey: Coldkey::from_bytes(coldkey),
+                stake: Rao(stake),
+                validator_permit,
+                axon: axon.axon(),
+                last_update: BlockNumber(last_update),
+            })
+            .collect();
+        let owner_hotkey = (self.owner_hotkey != [0; 32]).then(|| Hotkey::from_bytes(self.owner_hotkey));
+        Ok(Metagraph { netuid, block: BlockNumber(self.block), tempo: self.tempo, owner_hotkey, neurons })
+    }
+}
+
+fn assemble_rows(
+    netuid: NetUid,
+    block: BlockNumber,
+    tempo: u16,
+    rows: Vec<Row>,
+) -> Result<Metagraph, AnswerError> {
+    let neurons: Vec<Neuron> = rows
+        .into_iter()
+        .map(|row| Neuron {
+            uid: Uid(row.uid),
+            hotkey: Hotkey::from_bytes(row.hotkey),
+            coldkey: Coldkey::from_bytes(row.coldkey),
+            stake: Rao(row.stake.iter().fold(0, |sum, (_, stake)| stake.saturating_add(sum))),
+            validator_permit: row.validator_permit,
+            axon: row.axon_info.axon(),
+            last_update: BlockNumber(row.last_update),
+        })
+        .collect();
+    if (0u16..).zip(&neurons).any(|(uid, neuron)| neuron.uid.0 != uid) {
+        return Err(AnswerError::Order);
+    }
+    Ok(Metagraph { netuid, block, tempo, owner_hotkey: None, neurons })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(ip: u128, port: u16, ip_type: u8) -> Option<String> {
+        AxonInfo { ip, port, ip_type }.axon().map(|axon| axon.address.to_string())
+    }
+
+    #[test]
+    fn stored_endpoints_become_addresses() {
+        assert_eq!(stored(0x7f00_0002, 9000, 4).as_deref(), Some("127.0.0.2:9000"));
+        assert_eq!(stored(1, 1, 6).as_deref(), Some("[::1]:1"));
+        assert_eq!(stored(0x2001_0db8 << 96 | 5, 65_535, 6).as_deref(), Some("[2001:db8::5]:65535"));
+    }
+
+    #[test]
+    fn placeholders_and_nonsense_are_no_address() {
+        for (ip, port, ip_type) in
+            [(0, 0, 0), (0, 9000, 4), (0, 9000, 6), (1, 0, 4), (1, 9000, 0), (1, 9000, 5), (1 << 32, 9000, 4)]
+        {
+            assert_eq!(stored(ip, port, ip_type), None, "{ip} {port} {ip_type}");
+        }
+    }
+
+    #[test]
+    fn an_axon_is_stored_as_it_is_read() {
+        for address in ["10.1.2.3:8091", "[2001:db8::7]:1"] {
+            let axon = Axon { address: address.parse().unwrap() };
+            assert_eq!(AxonInfo::of(axon).axon(), Some(axon));
+        }
+    }
+
+    fn columns() -> Columns {
+        Columns {
+            block: 7,
+            tempo: 20,
+            owner_hotkey: [0; 32],
+            hotkeys: vec![[1; 32], [2; 32]],
+            coldkeys: vec![[3; 32]; 2],
+            axons: vec![AxonInfo { ip: 0, port: 0, ip_type: 0 }; 2],
+            validator_permit: vec![true, false],
+            last_update: vec![5, 6],
+            total_stake: vec![9, 10],
+        }
+    }
+
+    #[test]
+    fn columns_become_neurons_by_uid() {
+        let metagraph = columns().assemble(NetUid(39)).unwrap();
+        assert_eq!(metagraph.owner_hotkey, None);
+        let second = metagraph.neuron(&Hotkey::from_bytes([2; 32])).unwrap();
+        assert_eq!((second.uid, second.stake, second.validator_permit), (Uid(1), Rao(10), false));
+    }
+
+    #[test]
+    fn a_short_column_is_refused_not_filled_up() {
+        let mut short = columns();
+        short.total_stake.pop();
+        assert_eq!(short.assemble(NetUid(39)), Err(AnswerError::Column("total_stake")));
+    }
+
+    #[test]
+    fn rows_out_of_order_are_refused() {
+        let row = |uid| Row {
+            hotkey: [1; 32],
+            coldkey: [2; 32],
+            uid,
+            axon_info: AxonInfo { ip: 0, port: 0, ip_type: 0 },
+            stake: vec![([0; 32], 4), ([1; 32], 5)],
+            last_update: 0,
+            validator_permit: false,
+        };
+        let assemble = |rows| assemble_rows(NetUid(1), BlockNumber(1), 1, rows);
+        assert_eq!(assemble(vec![row(0), row(1)]).unwrap().neurons[1].stake, Rao(9));
+        assert_eq!(assemble(vec![row(0), row(2)]), Err(AnswerError::Order));
+    }
+}

@@ -97,7 +97,9 @@ fn static_checks(workspace: &Workspace, steps: &mut Steps) -> Result<(), Failure
     steps.run("formatting", || run(&mut workspace.cargo(&["fmt", "--all", "--", "--check"])))?;
     steps.run("layers and sources", || layers_and_sources(workspace))?;
     // Before any step that would quietly rewrite a lock file that does not fit the manifests.
-    steps.run("dependencies as locked", || run(&mut workspace.cargo(&["fetch", "--locked"])))?;
+    steps.run("dependencies as locked", || {
+        run(&mut workspace.cargo(&["fetch", "--locked", "--target", "host-tuple"]))
+    })?;
     steps.run("lints", || {
         let arguments = ["clippy", "--workspace", "--all-targets", &features, "--", "-D", "warnings"];
         run(&mut workspace.cargo(&arguments))

@@ -31,7 +31,7 @@ pub use admin::{AdminListener, AdminRoutes, AdminState, BindError};
 pub use backoff::Backoff;
 pub use config::{
     ConfigError, ConfigSource, Diagnostic, DurationSetting, InvalidDuration, Loaded, Notice, Place, Problem,
-    load,
+    load, process_environment,
 };
 pub use deadline::{Elapsed, within};
 pub use error_chain::ErrorChain;

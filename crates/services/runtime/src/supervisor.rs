@@ -177,10 +177,12 @@ impl Supervisor {
     /// Runs until SIGTERM, SIGINT, a requested stop, a failure under [`OnFailure::Shutdown`] or the end of the last
     /// task; then requests the stop, gives the tasks `grace` to end, and aborts the rest.
     ///
+    /// A signal before this call ends the process by itself, as that of any program that has not started yet.
     /// A second signal ends the process on the spot, with the exit code that shells expect of it. Fails with the
     /// first failure of a task under [`OnFailure::Shutdown`], or else with the tasks that had to be aborted.
     pub async fn run_until_stopped(self, grace: Millis) -> Result<(), TaskFailure> {
         let mut signals = UnixSignals::install().map_err(TaskFailure::Signals)?;
+        info!("running");
         match self.run(&mut signals, grace).await {
             Ended::Stopped(result) => result,
             // Not through `main`: blocking threads would hold it up, and the operator said "now".

@@ -1,5 +1,7 @@
+use std::backtrace::BacktraceStatus;
 use std::io::IsTerminal;
 
+use tracing::error;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
@@ -53,7 +55,7 @@ pub enum TelemetryError {
 
 /// Starts logging for the whole process; call once, first thing in `main`.
 ///
-/// Colours only on a terminal, and not where `NO_COLOR` is set.
+/// Colours only on a terminal, and not where `NO_COLOR` is set. From here on panics are logged as errors too.
 pub fn init_tracing(options: &TracingOptions) -> Result<(), TelemetryError> {
     let filter = options.env_filter()?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
@@ -63,7 +65,22 @@ pub fn init_tracing(options: &TracingOptions) -> Result<(), TelemetryError> {
         let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         builder.with_ansi(colour).with_target(false).finish().try_init()
     };
-    started.map_err(TelemetryError::Twice)
+    started.map_err(TelemetryError::Twice)?;
+    std::panic::set_hook(Box::new(log_panic));
+    Ok(())
+}
+
+/// Panics go where everything else goes: a log in JSON stays JSON.
+fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
+    let location = panic.location().map(ToString::to_string);
+    let backtrace = std::backtrace::Backtrace::capture();
+    let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+    error!(
+        panic.message = panic.payload_as_str(),
+        panic.location = location,
+        panic.backtrace = backtrace,
+        "panic"
+    );
 }
 
 #[cfg(test)]

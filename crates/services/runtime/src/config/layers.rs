@@ -122,19 +122,32 @@ impl Layers {
         }
     }
 
+    /// A variable for a key inside `path`.
+    fn inside(&self, path: &[String]) -> Option<&Variable> {
+        let deeper = |set: &Vec<String>| set.len() > path.len() && set.starts_with(path);
+        self.variables.iter().find(|(set, _)| deeper(set)).map(|(_, variable)| variable)
+    }
+
     fn diagnose(&self, found: problem::Found) -> Diagnostic {
         let part = match found.problem {
             Problem::UnknownKey | Problem::MissingKey | Problem::MissingSection => Part::Key,
             _ => Part::Value,
         };
+        let mut help = None;
         let mut place = self.place_part(&found.path, part);
-        // A missing key has no place of its own and is told at its section; a missing section at the file.
-        if let (Problem::UnknownKey, Place::Absent(_)) = (&found.problem, &place)
-            && let Some((_, variable)) = self.variables.iter().find(|(set, _)| set.starts_with(&found.path))
+        // A section that stands where something else belongs, or that nobody knows, may come from a variable for one
+        // of its keys; a line of the file is not to blame then.
+        if matches!(found.problem, Problem::UnknownKey | Problem::WrongType { .. })
+            && !matches!(place, Place::Flag(_))
+            && let Some(variable) = self.inside(&found.path)
         {
             place = Place::Variable(variable.name.clone());
+            let array =
+                matches!(&found.problem, Problem::WrongType { expected, .. } if expected == "an array");
+            help = array
+                .then(|| "elements cannot be set one by one; set the whole array, as in TOML".to_owned());
         }
-        let help = found.help.or_else(|| remedy(&found.problem, &found.path));
+        let help = help.or(found.help).or_else(|| remedy(&found.problem, &found.path));
         let key = (!found.path.is_empty()).then(|| found.path.join("."));
         Diagnostic { place, key, problem: found.problem, help }
     }

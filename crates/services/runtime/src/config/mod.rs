@@ -37,7 +37,7 @@ pub struct ConfigSource<'a> {
     pub env_prefix: &'a str,
     /// A misspelt prefix that is accepted with a notice; the right one wins where both are set.
     pub legacy_env_prefix: Option<&'a str>,
-    /// The environment, usually `std::env::vars_os()` as far as it is Unicode.
+    /// The environment, usually [`process_environment`].
     pub env: Vec<(String, String)>,
     /// From flags: dotted key and value. They win.
     pub overrides: Vec<(String, toml::Value)>,
@@ -97,6 +97,13 @@ impl<T> Loaded<T> {
             help,
         }))
     }
+}
+
+/// The process's environment, for [`ConfigSource::env`]; call it in `main`. What is not Unicode is kept with
+/// replacement characters, so that it is refused as a value and not overlooked.
+pub fn process_environment() -> Vec<(String, String)> {
+    let text = |part: std::ffi::OsString| part.to_string_lossy().into_owned();
+    std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
 }
 
 /// Reads, merges and checks a configuration. `T` and its parts should carry `#[serde(deny_unknown_fields)]`.

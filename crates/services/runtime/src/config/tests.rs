@@ -139,6 +139,13 @@ fn refusals_of_variables_and_flags_name_them() {
         flag("bittensor.colour", toml::Value::Integer(1)),
         Scene { env: &[("BASILICA_NODES__0__HOST", "x"), ("BASILICA_NODES__0", "{}")], ..Scene::file(GOOD) }
             .refused(),
+        Scene {
+            env: &[("BASILICA_NODES__0__HOST", "x")],
+            ..Scene::file(
+                "nodes = [{ host = \"a\", port = 22 }]\n[bittensor]\nwallet_name = \"m\"\nnetuid = 39\n",
+            )
+        }
+        .refused(),
         Scene { file: None, env: &[], overrides: Vec::new(), ignored: &[] }.refused(),
     ]
     .join("\n\n");

@@ -31,6 +31,9 @@ const TOOLS: [Tool; 8] = [
     Tool { name: "python3 with venv", packages: &["python3", "python3-venv"], found: python_has_venv },
 ];
 
+/// What Debian asks before it starts a service of a freshly installed package.
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+
 /// Makes sure that every tool is there.
 pub(crate) fn run_quietly() -> Result<(), Failure> {
     let missing = missing();
@@ -59,7 +62,7 @@ fn install(missing: &[&Tool]) -> Result<(), Failure> {
         )));
     }
     println!("missing: {names}; installing {packages}");
-    let script = script(&packages);
+    let script = script(&packages, POLICY);
     if is_root() {
         crate::command::run(Command::new("sh").args(["-c", &script]))?;
     } else if succeeds(Command::new("sudo").args(["-n", "true"])) {
@@ -84,16 +87,16 @@ fn by_hand(packages: &str) -> String {
 
 /// Installs without starting anything: Debian's packages start their services unless `policy-rc.d` forbids it, and
 /// would start a freshly installed sshd at the next boot.
-fn script(packages: &str) -> String {
+fn script(packages: &str, policy: &str) -> String {
     let fresh_sshd = if packages.contains("openssh-server") {
         "; ! command -v systemctl >/dev/null || systemctl disable ssh.service ssh.socket 2>/dev/null || true"
     } else {
         ""
     };
     format!(
-        "set -e; export DEBIAN_FRONTEND=noninteractive; policy=/usr/sbin/policy-rc.d; \
-         if [ ! -e $policy ]; then trap 'rm -f /usr/sbin/policy-rc.d' EXIT; trap 'exit 130' INT TERM; \
-         printf '#!/bin/sh\\nexit 101\\n' >$policy; chmod 755 $policy; fi; \
+        "set -e; export DEBIAN_FRONTEND=noninteractive; \
+         if [ ! -e {policy} ]; then trap 'rm -f {policy}' EXIT; trap 'exit 130' INT TERM; \
+         printf '#!/bin/sh\\nexit 101\\n' >{policy}; chmod 755 {policy}; fi; \
          apt-get update -q; apt-get install -q -y --no-install-recommends {packages}{fresh_sshd}"
     )
 }
@@ -136,14 +139,75 @@ mod tests {
         assert!(!is_executable(Path::new("/etc/passwd")) && !is_executable(Path::new("/usr")));
     }
 
+    /// A folder that is gone at the end.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("xtask-{}-{name}", std::process::id()));
+            std::fs::create_dir(&path).expect("a folder of this name is not there yet");
+            Self(path)
+        }
+
+        fn program(&self, name: &str, script: &str) {
+            use std::os::unix::fs::PermissionsExt;
+            let file = self.0.join(name);
+            std::fs::write(&file, format!("#!/bin/sh\n{script}\n")).expect("the folder is writable");
+            let mode = std::fs::Permissions::from_mode(0o755);
+            std::fs::set_permissions(&file, mode).expect("the file is ours");
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            // Left behind in the system's temporary folder at worst.
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// Runs the script with an apt-get that tells what it was asked and whether services may start meanwhile.
+    fn installed(folder: &Folder, apt_get_ends: u8) -> (bool, String) {
+        let policy = folder.0.join("policy-rc.d");
+        let (policy, log) = (policy.display(), folder.0.join("log"));
+        let record = |line: &str| format!("echo \"{line}\" >>{}", log.display());
+        let services = format!("{policy}; test $? = 101 && {}", record("no services start"));
+        folder.program("apt-get", &format!("{}\n{services}\nexit {apt_get_ends}", record("apt-get $*")));
+        folder.program("systemctl", &record("systemctl $*"));
+        let path = format!("{}:/usr/bin:/bin", folder.0.display());
+        let mut command = Command::new("sh");
+        command.args(["-c", &script("openssh-server gcc", &policy.to_string())]).env("PATH", path);
+        (succeeds(&mut command), std::fs::read_to_string(&log).expect("apt-get was called"))
+    }
+
     #[test]
-    fn the_script_is_valid_shell_and_forbids_services_to_start() {
-        let script = script("openssh-server gcc");
-        assert!(succeeds(Command::new("sh").args(["-n", "-c", &script])), "{script}");
-        let policy = script.find("policy-rc.d").expect("the policy is written");
-        assert!(policy < script.find("apt-get install").expect("then packages are installed"));
-        assert!(script.contains("systemctl disable ssh.service"));
-        assert!(!super::script("gcc").contains("systemctl"));
+    fn packages_are_installed_without_starting_their_services() {
+        let folder = Folder::new("installs");
+        let (done, log) = installed(&folder, 0);
+        assert!(done);
+        assert_eq!(
+            log,
+            "apt-get update -q\nno services start\n\
+             apt-get install -q -y --no-install-recommends openssh-server gcc\nno services start\n\
+             systemctl disable ssh.service ssh.socket\n"
+        );
+        assert!(!folder.0.join("policy-rc.d").exists(), "the policy was for this installation only");
+    }
+
+    #[test]
+    fn a_failed_installation_fails_and_leaves_no_policy_behind() {
+        let folder = Folder::new("fails");
+        let (done, log) = installed(&folder, 100);
+        assert!(!done && !log.contains("install"), "{log}");
+        assert!(!folder.0.join("policy-rc.d").exists());
+    }
+
+    #[test]
+    fn a_policy_of_the_machine_is_kept() {
+        let folder = Folder::new("keeps");
+        folder.program("policy-rc.d", "exit 101");
+        assert!(installed(&folder, 0).0);
+        assert!(folder.0.join("policy-rc.d").exists());
+        assert!(!script("gcc", POLICY).contains("systemctl"), "nothing to disable");
     }
 
     #[test]

@@ -1,4 +1,5 @@
 //! A real process that gets real signals.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

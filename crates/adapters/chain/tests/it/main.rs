@@ -1,0 +1,9 @@
+//! The client against the real development chain, `basilica-devchain`, as a process of its own.
+#![expect(clippy::unwrap_used, reason = "a fixture that fails is a failed test")]
+
+mod devchain;
+mod endpoints;
+mod proxy;
+mod reading;
+mod serving;
+mod weights;

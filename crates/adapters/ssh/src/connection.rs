@@ -1,6 +1,7 @@
 //! An authenticated connection and the commands on it.
 
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -9,15 +10,18 @@ use async_trait::async_trait;
 use basilica_ports::{Output, OutputLimits, Process, Shell, ShellError};
 use basilica_types::{Argv, HostKey, Millis};
 use russh::client::{Handle, Msg};
-use russh::{ChannelWriteHalf, Disconnect, Sig};
+use russh::{Channel, ChannelWriteHalf, Disconnect, Sig};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::command::{Command, run_to_end};
 use crate::dial::{Socket, lost};
 use crate::trust::Trust;
 
-/// Commands side by side on one connection; sshd's `MaxSessions` is 10 unless changed, and refuses the eleventh.
-const SESSIONS: usize = 8;
+/// Commands side by side on one connection. sshd's `MaxSessions` is 10 unless changed, and it counts a command a moment
+/// longer than its channel lives: half of it leaves room for as many that are just ending.
+const SESSIONS: usize = 5;
+/// Pauses before another try where sshd has no free session after all; together 0.6 s.
+const SESSION_RETRIES_MS: [u64; 6] = [10, 20, 40, 80, 160, 320];
 /// For opening a channel and hearing that the command started.
 const START_LIMIT: Millis = Millis::from_secs(30);
 /// For a polite good-bye.
@@ -29,6 +33,8 @@ pub(crate) struct Link {
     sessions: Arc<Semaphore>,
     /// Channels whose owner is gone but whose close could not be queued at once; closed before the next command.
     abandoned: Mutex<Vec<(ChannelWriteHalf<Msg>, OwnedSemaphorePermit)>>,
+    /// Every session that sshd grants is held by commands that outlived their channel: only a new login helps.
+    worn_out: AtomicBool,
     socket: Socket,
 }
 
@@ -37,11 +43,24 @@ impl Link {
         let step = "starting a command";
         self.close_abandoned().await;
         let permit = Arc::clone(&self.sessions).acquire_owned().await.map_err(|e| lost(step, e))?;
-        let channel = self.handle.channel_open_session().await.map_err(|e| lost(step, e))?;
-        let (read, write) = channel.split();
+        let (read, write) = self.open_channel().await.map_err(|e| lost(step, e))?.split();
         let mut opened = Command::new(read, write, permit, Arc::clone(self));
         opened.exec(command).await?;
         Ok(opened)
+    }
+
+    async fn open_channel(&self) -> Result<Channel<Msg>, russh::Error> {
+        let mut pauses = SESSION_RETRIES_MS.into_iter().map(Duration::from_millis);
+        loop {
+            match (self.handle.channel_open_session().await, pauses.next()) {
+                (Err(russh::Error::ChannelOpenFailure(_)), Some(pause)) => tokio::time::sleep(pause).await,
+                (Err(error @ russh::Error::ChannelOpenFailure(_)), None) => {
+                    self.worn_out.store(true, Ordering::Relaxed);
+                    return Err(error);
+                }
+                (outcome, _) => return outcome,
+            }
+        }
     }
 
     async fn close_abandoned(&self) {
@@ -79,6 +98,7 @@ impl Connection {
             handle,
             sessions: Arc::new(Semaphore::new(SESSIONS)),
             abandoned: Mutex::new(Vec::new()),
+            worn_out: AtomicBool::new(false),
             socket: Socket(Some(socket)),
         };
         Self { link: Arc::new(link), host_key }
@@ -92,7 +112,7 @@ impl Shell for Connection {
     }
 
     fn is_open(&self) -> bool {
-        !self.link.handle.is_closed()
+        !self.link.handle.is_closed() && !self.link.worn_out.load(Ordering::Relaxed)
     }
 
     async fn run(&self, command: &Argv, input: &[u8], limits: OutputLimits) -> Result<Output, ShellError> {

@@ -11,8 +11,10 @@
 //! - what a node sends is bounded at every stage: half a mebibyte per command in flight plus what the caller allowed;
 //! - commands leave only as [`basilica_types::Argv::to_command_line`].
 //!
-//! A command that is abandoned (deadline, too much output, dropped [`Process`](basilica_ports::Process)) is killed on
-//! the node and its channel closed. A connection whose last user is gone is shut down at the socket, because the
+//! A command that is abandoned (deadline, too much output, dropped [`Process`](basilica_ports::Process)) loses its
+//! channel, and thus its input and output, and is sent SIGKILL. sshd delivers that to logins other than root without a forced
+//! command only; what must not outlive its caller elsewhere is to be run under `timeout`. Commands that stay
+//! nevertheless use up sshd's sessions; a connection that has none left says that it is no longer open. A connection whose last user is gone is shut down at the socket, because the
 //! protocol's task could otherwise wait for ever on a peer that does not read.
 //!
 //! Rejected: the `ssh` program (20 times the CPU per check, errors as text, a known-hosts file per validator), and agents

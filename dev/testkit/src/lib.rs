@@ -1,0 +1,12 @@
+//! Fixtures for tests: real OpenSSH servers and servers that misbehave.
+//!
+//! A fixture that cannot be had panics with the reason and the command that installs what is missing: a test that cannot
+//! run is red. Nothing is mocked: what a test sees, a miner or validator sees. Everything that a fixture starts ends with it.
+
+mod eventually;
+mod hostile;
+mod nodes;
+
+pub use eventually::eventually;
+pub use hostile::{HostileServer, black_hole_server, flooding_server, garbage_server, locked_out_server};
+pub use nodes::Nodes;

@@ -1,0 +1,5 @@
+//! Tests against real servers. One binary: linking is what integration tests cost most.
+
+mod nodes;
+mod ssh;
+mod ssh_faults;

@@ -23,6 +23,7 @@ use tracing::{info, warn};
 
 use crate::ChainOptions;
 use crate::deadline::within;
+use crate::options::shown;
 
 pub(crate) type Rpc = LegacyRpcMethods<RpcConfigFor<SubstrateConfig>>;
 pub(crate) type AtBlock = OnlineClientAtBlock<SubstrateConfig>;
@@ -79,10 +80,15 @@ impl RpcClientT for Watched {
 pub(crate) struct Link {
     /// Differs between the links of a [`Connection`].
     pub(crate) id: u64,
+    /// As shown to people.
     endpoint: String,
     client: OnlineClient<SubstrateConfig>,
     pub(crate) rpc: Rpc,
     lost: Arc<AtomicBool>,
+    /// The runtime version at the first look.
+    spec_version: OnceLock<u32>,
+    /// The runtime was upgraded: still good, but the next call takes a new link, which lets go of the old metadata.
+    outdated: AtomicBool,
 }
 
 impl Link {
@@ -96,7 +102,13 @@ impl Link {
 
     /// The newest finalised block, with the metadata that holds there.
     pub(crate) async fn finalized(&self) -> Result<AtBlock, ChainError> {
-        Box::pin(self.client.at_current_block()).await.map_err(|e| self.fault("finalised block", e))
+        let at =
+            Box::pin(self.client.at_current_block()).await.map_err(|e| self.fault("finalised block", e))?;
+        let first = *self.spec_version.get_or_init(|| at.spec_version());
+        if at.spec_version() != first && !self.outdated.swap(true, Ordering::AcqRel) {
+            info!(chain.spec_version = at.spec_version(), "chain runtime upgraded");
+        }
+        Ok(at)
     }
 
     /// The block with this hash, with the metadata that holds there.
@@ -185,11 +197,12 @@ impl Connection {
         let mut state = self.state.lock().await;
         let endpoints = &self.options.endpoints;
         if let Some(link) = state.link.take() {
-            if !link.is_lost() {
+            if link.is_lost() {
+                state.next = (state.next + 1) % endpoints.len();
+            } else if !link.outdated.load(Ordering::Acquire) {
                 state.link = Some(Arc::clone(&link));
                 return Ok(link);
             }
-            state.next = (state.next + 1) % endpoints.len();
         }
         let wait = state.not_before.saturating_sub(self.clock.monotonic());
         if !wait.is_zero() {
@@ -207,7 +220,7 @@ impl Connection {
                 }
                 Err(error) => {
                     warn!(
-                        chain.endpoint = endpoints[index],
+                        chain.endpoint = shown(&endpoints[index]),
                         error = &error as &dyn std::error::Error,
                         "chain endpoint failed"
                     );
@@ -223,8 +236,7 @@ impl Connection {
     }
 
     async fn open(&self, endpoint: &str) -> Result<Link, ChainError> {
-        let unreachable =
-            |source: BoxError| ChainError::Unreachable { endpoint: endpoint.to_owned(), source };
+        let unreachable = |source: BoxError| ChainError::Unreachable { endpoint: shown(endpoint), source };
         let limit = self.options.connect_deadline;
         let inner = within(&*self.clock, limit, RpcClient::from_insecure_url(endpoint))
             .await
@@ -249,7 +261,15 @@ impl Connection {
             return Err(unreachable(OtherChain { expected, found }.into()));
         }
         let id = self.opened.fetch_add(1, Ordering::Relaxed);
-        Ok(Link { id, endpoint: endpoint.to_owned(), client, rpc: Rpc::new(watched), lost })
+        Ok(Link {
+            id,
+            endpoint: shown(endpoint),
+            client,
+            rpc: Rpc::new(watched),
+            lost,
+            spec_version: OnceLock::new(),
+            outdated: AtomicBool::new(false),
+        })
     }
 }
 

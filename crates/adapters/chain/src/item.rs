@@ -39,6 +39,7 @@ entries! {
     MIN_ALLOWED_WEIGHTS = "MinAllowedWeights";
     NETWORKS_ADDED = "NetworksAdded";
     STAKE_THRESHOLD = "StakeThreshold";
+    SUBNET_OWNER_HOTKEY = "SubnetOwnerHotkey";
     SUBNET_EPOCH_CONSENSUS = "SubnetEpochConsensus";
     TEMPO = "Tempo";
     WEIGHTS = "Weights";

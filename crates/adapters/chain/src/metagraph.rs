@@ -11,7 +11,7 @@ use basilica_types::{BlockNumber, Coldkey, Hotkey, NetUid, Rao, Uid};
 use subxt::ext::scale_decode::DecodeAsType;
 
 use crate::connection::Link;
-use crate::item::{Method, TEMPO, View};
+use crate::item::{Method, SUBNET_OWNER_HOTKEY, TEMPO, View};
 
 const METAGRAPH: Method =
     Method { api: "SubnetInfoRuntimeApi", name: "get_metagraph", full: "SubnetInfoRuntimeApi.get_metagraph" };
@@ -143,9 +143,19 @@ pub(crate) async fn read(view: &View, netuid: NetUid) -> Result<Metagraph, Chain
             .map_err(fault(SELECTIVE))
     } else {
         let rows: Vec<Row> = view.ask(NEURONS_LITE, (netuid.0,)).await?;
-        let tempo = view.value(TEMPO, (netuid.0,)).await?;
-        let block = BlockNumber(view.at.block_number());
-        assemble_rows(netuid, block, tempo, rows).map_err(fault(NEURONS_LITE))
+        let owner = if view.has_entry(SUBNET_OWNER_HOTKEY) {
+            view.storage(SUBNET_OWNER_HOTKEY, (netuid.0,)).await?
+        } else {
+            None
+        };
+        let subnet = Metagraph {
+            netuid,
+            block: BlockNumber(view.at.block_number()),
+            tempo: view.value(TEMPO, (netuid.0,)).await?,
+            owner_hotkey: owner.and_then(present),
+            neurons: Vec::new(),
+        };
+        assemble_rows(subnet, rows).map_err(fault(NEURONS_LITE))
     }
 }
 
@@ -196,17 +206,17 @@ impl Columns {
                 last_update: BlockNumber(last_update),
             })
             .collect();
-        let owner_hotkey = (self.owner_hotkey != [0; 32]).then(|| Hotkey::from_bytes(self.owner_hotkey));
+        let owner_hotkey = present(self.owner_hotkey);
         Ok(Metagraph { netuid, block: BlockNumber(self.block), tempo: self.tempo, owner_hotkey, neurons })
     }
 }
 
-fn assemble_rows(
-    netuid: NetUid,
-    block: BlockNumber,
-    tempo: u16,
-    rows: Vec<Row>,
-) -> Result<Metagraph, AnswerError> {
+/// The account, unless it is the one of zeroes that stands for none.
+fn present(account: Account) -> Option<Hotkey> {
+    (account != [0; 32]).then(|| Hotkey::from_bytes(account))
+}
+
+fn assemble_rows(subnet: Metagraph, rows: Vec<Row>) -> Result<Metagraph, AnswerError> {
     let neurons: Vec<Neuron> = rows
         .into_iter()
         .map(|row| Neuron {
@@ -222,7 +232,7 @@ fn assemble_rows(
     if (0u16..).zip(&neurons).any(|(uid, neuron)| neuron.uid.0 != uid) {
         return Err(AnswerError::Order);
     }
-    Ok(Metagraph { netuid, block, tempo, owner_hotkey: None, neurons })
+    Ok(Metagraph { neurons, ..subnet })
 }
 
 #[cfg(test)]
@@ -297,7 +307,8 @@ mod tests {
             last_update: 0,
             validator_permit: false,
         };
-        let assemble = |rows| assemble_rows(NetUid(1), BlockNumber(1), 1, rows);
+        let subnet = columns().assemble(NetUid(1)).unwrap();
+        let assemble = |rows| assemble_rows(subnet.clone(), rows);
         assert_eq!(assemble(vec![row(0), row(1)]).unwrap().neurons[1].stake, Rao(9));
         assert_eq!(assemble(vec![row(0), row(2)]), Err(AnswerError::Order));
     }

@@ -1,9 +1,12 @@
+use std::fmt;
+
 use basilica_types::Millis;
 
 /// How to reach the chain. Durations are spans of the injected clock.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ChainOptions {
-    /// WebSocket URLs in order of preference; all must serve the same chain.
+    /// WebSocket URLs in order of preference; all must serve the same chain. They may hold access keys: only scheme
+    /// and host of them are ever shown.
     pub endpoints: Vec<String>,
     /// For opening a connection, metadata not included. Default 5 s.
     pub connect_deadline: Millis,
@@ -27,7 +30,7 @@ pub enum OptionsError {
     /// There must be one at least.
     #[error("no chain endpoint is configured")]
     NoEndpoint,
-    /// Only WebSocket carries what we need.
+    /// Only WebSocket carries what we need. Holds scheme and host.
     #[error("chain endpoint {0:?} is not a ws:// or wss:// URL")]
     Scheme(String),
     /// The chain encodes nothing else.
@@ -56,7 +59,7 @@ impl ChainOptions {
         }
         let known = |url: &&String| !(url.starts_with("ws://") || url.starts_with("wss://"));
         if let Some(url) = self.endpoints.iter().find(known) {
-            return Err(OptionsError::Scheme(url.clone()));
+            return Err(OptionsError::Scheme(shown(url)));
         }
         if !self.era_blocks.is_power_of_two() || !(4..=4096).contains(&self.era_blocks) {
             return Err(OptionsError::Era(self.era_blocks));
@@ -65,19 +68,59 @@ impl ChainOptions {
     }
 }
 
+impl fmt::Debug for ChainOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let endpoints: Vec<_> = self.endpoints.iter().map(|url| shown(url)).collect();
+        f.debug_struct("ChainOptions")
+            .field("endpoints", &endpoints)
+            .field("connect_deadline", &self.connect_deadline)
+            .field("request_deadline", &self.request_deadline)
+            .field("call_deadline", &self.call_deadline)
+            .field("conclude_deadline", &self.conclude_deadline)
+            .field("poll_max", &self.poll_max)
+            .field("backoff", &self.backoff)
+            .field("era_blocks", &self.era_blocks)
+            .finish()
+    }
+}
+
+/// The URL without what could be a secret in it: user, path and query.
+pub(crate) fn shown(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    format!("{scheme}://{host}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn options(url: &str) -> ChainOptions {
+        ChainOptions::new(vec![url.to_owned()])
+    }
+
     #[test]
     fn unusable_options_are_named() {
-        let options = |url: &str| ChainOptions::new(vec![url.to_owned()]);
         assert_eq!(options("wss://entrypoint-finney.opentensor.ai:443").check(), Ok(()));
         assert_eq!(ChainOptions::new(vec![]).check(), Err(OptionsError::NoEndpoint));
         assert_eq!(options("http://x").check(), Err(OptionsError::Scheme("http://x".to_owned())));
         for blocks in [0, 2, 3, 33, 8192] {
             let odd = ChainOptions { era_blocks: blocks, ..options("ws://x") };
             assert_eq!(odd.check(), Err(OptionsError::Era(blocks)));
+        }
+    }
+
+    #[test]
+    fn secrets_in_urls_are_not_shown() {
+        for (url, expected) in [
+            ("ws://127.0.0.1:9944", "ws://127.0.0.1:9944"),
+            ("wss://user:key@host:443/path", "wss://host:443"),
+            ("wss://host/v1/KEY?apikey=KEY", "wss://host"),
+            ("wss://[::1]:9944?key@KEY", "wss://[::1]:9944"),
+        ] {
+            assert_eq!(shown(url), expected);
+            assert!(!format!("{:?}", options(url)).to_lowercase().contains("key"));
         }
     }
 }

@@ -32,6 +32,16 @@ async fn an_endpoint_that_accepts_and_says_nothing_is_unreachable_too() {
 }
 
 #[tokio::test]
+async fn a_tls_endpoint_that_is_none_is_unreachable() {
+    let devchain = Devchain::start();
+    let url = devchain.url.replace("ws://", "wss://");
+    let chain =
+        client_with(ChainOptions { connect_deadline: Millis(2_000), ..options(&[&url]) }, "//Validator1");
+    let error = soon("an answer", chain.head()).await.unwrap_err();
+    assert!(matches!(error, ChainError::Unreachable { .. }), "{error:?}");
+}
+
+#[tokio::test]
 async fn a_call_never_outlasts_its_deadline() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("ws://{}", listener.local_addr().unwrap());

@@ -32,8 +32,7 @@ fn read(path: &Path) -> anyhow::Result<ClaimReport> {
     file.take(REPORT_BYTES_MAX as u64 + 1)
         .read_to_end(&mut json)
         .with_context(|| format!("read simulated devices {shown}"))?;
-    let report =
-        ClaimReport::parse(&json).with_context(|| format!("parse simulated devices {shown}"))?;
+    let report = ClaimReport::parse(&json).with_context(|| format!("parse simulated devices {shown}"))?;
     match report.devices.iter().find(|device| !device.class.is_simulated()) {
         None => Ok(report),
         Some(device) => bail!(
@@ -82,7 +81,8 @@ mod tests {
 
     #[test]
     fn bad_files_are_refused_with_their_reason() {
-        let device = r#"{"index":0,"uuid":"GPU-5d2e8a3c-9b41-4f07-8a6e-0c1d2e3f4a5b","class":"simulated-H100"}"#;
+        let device =
+            r#"{"index":0,"uuid":"GPU-5d2e8a3c-9b41-4f07-8a6e-0c1d2e3f4a5b","class":"simulated-H100"}"#;
         let cases = [
             (format!(r#"{{"version":2,"devices":[{device}]}}"#), "version 2"),
             (format!(r#"{{"version":1,"devices":[{device},{device}]}}"#), "out of order or twice"),

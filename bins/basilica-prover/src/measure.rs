@@ -17,8 +17,8 @@ pub(crate) fn self_test() -> anyhow::Result<String> {
     let mut lines = String::new();
     let (rows, columns, inner) = (9, 22, 1_088);
     let (mut a, mut b) = (vec![0; rows * inner], vec![0; columns * inner]);
-    fill_rows(&SEED, Matrix::A, 0, inner, &mut a);
-    fill_rows(&SEED, Matrix::B, 0, inner, &mut b);
+    fill_rows(Kernel::detect(), &SEED, Matrix::A, 0, inner, &mut a);
+    fill_rows(Kernel::detect(), &SEED, Matrix::B, 0, inner, &mut b);
     let mut expected = vec![0; rows * columns];
     Kernel::Scalar.multiply(&a, &b, inner, &mut expected);
     let params = ProofParams::new(128, 256, 1, 1)?;
@@ -40,8 +40,8 @@ pub(crate) fn bench(threads: usize) -> anyhow::Result<String> {
     let mut lines = String::new();
     let side = 1_024;
     let (mut a, mut b, mut out) = (vec![0; side * side], vec![0; side * side], vec![0; side * side]);
-    fill_rows(&SEED, Matrix::A, 0, side, &mut a);
-    fill_rows(&SEED, Matrix::B, 0, side, &mut b);
+    fill_rows(Kernel::detect(), &SEED, Matrix::A, 0, side, &mut a);
+    fill_rows(Kernel::detect(), &SEED, Matrix::B, 0, side, &mut b);
     for kernel in Kernel::supported() {
         let took = best(|| kernel.multiply(&a, &b, side, &mut out));
         let giga = rate(side as u128 * side as u128 * side as u128, took);

@@ -66,7 +66,8 @@ impl Elf {
 
     fn symbol_versions(&self) -> BTreeSet<String> {
         let sections = self.sections();
-        let needed = sections.iter().find(|section| section.kind == SHT_GNU_VERNEED).expect("symbol versions");
+        let needed =
+            sections.iter().find(|section| section.kind == SHT_GNU_VERNEED).expect("symbol versions");
         let names = sections[needed.link].offset;
         let mut versions = BTreeSet::new();
         let mut file = needed.offset;

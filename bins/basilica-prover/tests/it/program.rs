@@ -4,7 +4,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use basilica_proof::{
-    Binding, Challenge, ClaimReport, Deadlines, DeviceChallenge, Outcome, ProofParams, Rejection, Step, Verifier,
+    Binding, Challenge, ClaimReport, Deadlines, DeviceChallenge, Outcome, ProofParams, Rejection, Step,
+    Verifier,
 };
 use basilica_types::NodeId;
 
@@ -167,7 +168,8 @@ mod tampered {
         let shim = Command::new(TAMPERED).arg("shim").output().unwrap().stdout;
         let sh = home.path().join("sh");
         std::fs::write(&sh, shim).unwrap();
-        let through = |command: &str| Command::new("/bin/sh").arg(&sh).args(["-c", command]).output().unwrap();
+        let through =
+            |command: &str| Command::new("/bin/sh").arg(&sh).args(["-c", command]).output().unwrap();
         assert_eq!(through("echo passed on").stdout, b"passed on\n");
         let swapped = through("'/root/.cache/basilica/prover-00' 'prove' '--expect-hash' '00'");
         let said = String::from_utf8_lossy(&swapped.stderr).into_owned();

@@ -46,7 +46,11 @@ impl FromStr for ClassName {
     fn from_str(text: &str) -> Result<Self, ClassNameError> {
         let printable = text.bytes().all(|b| b == b' ' || b.is_ascii_graphic());
         let sized = (1..=CLASS_NAME_MAX).contains(&text.len());
-        if printable && sized && text.trim() == text { Ok(Self(text.to_owned())) } else { Err(ClassNameError) }
+        if printable && sized && text.trim() == text {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(ClassNameError)
+        }
     }
 }
 

@@ -87,7 +87,11 @@ impl Tree {
     /// The siblings of a leaf from the leaf upwards, or nothing for a leaf that does not exist.
     pub fn siblings(&self, leaf: u32) -> Option<Vec<Digest>> {
         let below_root = self.levels.split_last().map_or(&[][..], |(_, below)| below);
-        below_root.iter().enumerate().map(|(level, row)| row.get((leaf as usize >> level) ^ 1).copied()).collect()
+        below_root
+            .iter()
+            .enumerate()
+            .map(|(level, row)| row.get((leaf as usize >> level) ^ 1).copied())
+            .collect()
     }
 }
 

@@ -120,8 +120,7 @@ impl ProofParams {
     }
 
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let [side, inner, rounds, openings] =
-            [reader.u32()?, reader.u32()?, reader.u32()?, reader.u32()?];
+        let [side, inner, rounds, openings] = [reader.u32()?, reader.u32()?, reader.u32()?, reader.u32()?];
         Ok(Self::new(side, inner, rounds, openings)?)
     }
 }

@@ -8,7 +8,9 @@
 //! the Hankel forgery and every low-rank shortcut. Rejected: AES-CTR (fast on CPUs, slow on GPUs without AES
 //! units) and LCG/xorshift generators (cheap, but structured).
 
+use crate::gemm::Kernel;
 use crate::seed::Seed;
+use crate::simd;
 
 /// Cells that one compression makes.
 pub const BLOCK_CELLS: usize = 64;
@@ -32,34 +34,29 @@ impl Matrix {
 }
 
 /// Fills `cells` with a row's cells from block `block` on.
-pub fn fill_row(seed: &Seed, matrix: Matrix, row: u32, block: u32, cells: &mut [i8]) {
-    let mut bytes = [0u8; CHUNK];
-    let mut stream = stream(seed, matrix, row);
-    stream.set_position(u64::from(block) * BLOCK_CELLS as u64);
-    for piece in cells.chunks_mut(CHUNK) {
-        let bytes = &mut bytes[..piece.len()];
-        stream.fill(bytes);
-        for (cell, byte) in piece.iter_mut().zip(bytes) {
-            *cell = byte.cast_signed();
+///
+/// # Panics
+/// If `cells` is not whole blocks.
+pub fn fill_row(kernel: Kernel, seed: &Seed, matrix: Matrix, row: u32, block: u32, cells: &mut [i8]) {
+    assert!(cells.len().is_multiple_of(BLOCK_CELLS), "rows are made by whole blocks");
+    let [a, b, c, d] = row.to_le_bytes();
+    let input = [matrix.tag(), a, b, c, d];
+    match kernel {
+        // The hash crate makes many blocks at once with AVX-512 only; below that it makes one at a time.
+        Kernel::Avx2 if simd::has_avx2() => simd::stream_avx2(seed.as_bytes(), input, block, cells),
+        _ => {
+            let mut stream = blake3::Hasher::new_keyed(seed.as_bytes()).update(&input).finalize_xof();
+            stream.set_position(u64::from(block) * BLOCK_CELLS as u64);
+            stream.fill(simd::as_bytes(cells));
         }
     }
 }
 
 /// Fills whole rows `first..`, as many as `cells` holds at `inner` cells each.
-pub fn fill_rows(seed: &Seed, matrix: Matrix, first: u32, inner: usize, cells: &mut [i8]) {
+pub fn fill_rows(kernel: Kernel, seed: &Seed, matrix: Matrix, first: u32, inner: usize, cells: &mut [i8]) {
     for (row, cells) in (first..).zip(cells.chunks_exact_mut(inner)) {
-        fill_row(seed, matrix, row, 0, cells);
+        fill_row(kernel, seed, matrix, row, 0, cells);
     }
-}
-
-/// Bytes drawn at a time: large enough for the widest SIMD of the hash, small enough for the stack.
-const CHUNK: usize = 4_096;
-
-fn stream(seed: &Seed, matrix: Matrix, row: u32) -> blake3::OutputReader {
-    let [a, b, c, d] = row.to_le_bytes();
-    let mut hasher = blake3::Hasher::new_keyed(seed.as_bytes());
-    hasher.update(&[matrix.tag(), a, b, c, d]);
-    hasher.finalize_xof()
 }
 
 #[cfg(test)]
@@ -70,12 +67,32 @@ mod tests {
     fn any_block_of_a_row_can_be_made_alone() {
         let seed = Seed::from_bytes([7; 32]);
         let mut whole = vec![0i8; 8_192 + 64];
-        fill_row(&seed, Matrix::A, 3, 0, &mut whole);
+        fill_row(Kernel::detect(), &seed, Matrix::A, 3, 0, &mut whole);
         for block in [0u32, 1, 63, 64, 65, 128] {
             let mut piece = [0i8; BLOCK_CELLS];
-            fill_row(&seed, Matrix::A, 3, block, &mut piece);
+            fill_row(Kernel::detect(), &seed, Matrix::A, 3, block, &mut piece);
             let start = block as usize * BLOCK_CELLS;
             assert_eq!(piece[..], whole[start..start + BLOCK_CELLS]);
+        }
+    }
+
+    #[test]
+    fn every_kernel_makes_the_same_cells() {
+        for (length, block) in [(64, 0), (512, 0), (576, 3), (4_096 + 192, 1_000)] {
+            let mut expected = vec![0; length];
+            fill_row(
+                Kernel::Scalar,
+                &Seed::from_bytes([5; 32]),
+                Matrix::B,
+                0x0102_0304,
+                block,
+                &mut expected,
+            );
+            for kernel in Kernel::supported() {
+                let mut cells = vec![0; length];
+                fill_row(kernel, &Seed::from_bytes([5; 32]), Matrix::B, 0x0102_0304, block, &mut cells);
+                assert!(cells == expected, "{kernel:?}, {length} cells from block {block}");
+            }
         }
     }
 
@@ -84,9 +101,9 @@ mod tests {
         // A Hankel matrix has A[i][j] = a[i + j]; here no shifted neighbour repeats more than chance allows.
         let seed = Seed::from_bytes([1; 32]);
         let mut rows = vec![0i8; 64 * 4_096];
-        fill_rows(&seed, Matrix::A, 0, 4_096, &mut rows);
+        fill_rows(Kernel::detect(), &seed, Matrix::A, 0, 4_096, &mut rows);
         let mut other = vec![0i8; 4_096];
-        fill_row(&seed, Matrix::B, 0, 0, &mut other);
+        fill_row(Kernel::detect(), &seed, Matrix::B, 0, 0, &mut other);
         let equal = |x: &[i8], y: &[i8]| x.iter().zip(y).filter(|(x, y)| x == y).count();
         for pair in rows.chunks_exact(4_096).collect::<Vec<_>>().windows(2) {
             assert!(equal(&pair[0][1..], &pair[1][..4_095]) < 64, "expected 16 of 4,095 by chance");
@@ -98,7 +115,7 @@ mod tests {
     fn cells_use_the_full_range() {
         let mut seen = [false; 256];
         let mut row = vec![0i8; 65_536];
-        fill_row(&Seed::from_bytes([2; 32]), Matrix::B, 9, 0, &mut row);
+        fill_row(Kernel::detect(), &Seed::from_bytes([2; 32]), Matrix::B, 9, 0, &mut row);
         row.iter().for_each(|cell| seen[usize::from(cell.cast_unsigned())] = true);
         assert!(seen.iter().all(|seen| *seen));
     }

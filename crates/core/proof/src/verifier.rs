@@ -405,8 +405,8 @@ impl Checker {
         let (row, col) = params.position(leaf, cell);
         self.row.resize(params.inner() as usize, 0);
         self.column.resize(params.inner() as usize, 0);
-        prf::fill_row(seed, Matrix::A, row, 0, &mut self.row);
-        prf::fill_row(seed, Matrix::B, col, 0, &mut self.column);
+        prf::fill_row(self.kernel, seed, Matrix::A, row, 0, &mut self.row);
+        prf::fill_row(self.kernel, seed, Matrix::B, col, 0, &mut self.column);
         let product = self.kernel.dot(&self.row, &self.column);
         match opening.cells.0.get(cell as usize) {
             Some(claimed) if *claimed == product => Ok(()),

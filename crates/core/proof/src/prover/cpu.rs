@@ -55,6 +55,7 @@ impl Product for ExactProduct {
 #[derive(Debug)]
 pub struct CpuBackend<P = ExactProduct> {
     product: P,
+    kernel: Kernel,
     threads: usize,
     limit: u32,
     rounds: Vec<(Seed, ProofParams, Tree)>,
@@ -66,17 +67,18 @@ impl<P: Product> CpuBackend<P> {
 
     /// A device of `threads` threads (at least one) that accepts work up to `limit` cells a side.
     pub fn new(product: P, threads: usize, limit: u32) -> Self {
-        Self { product, threads: threads.max(1), limit, rounds: Vec::new() }
+        Self { product, kernel: Kernel::detect(), threads: threads.max(1), limit, rounds: Vec::new() }
     }
 
     fn fill_shared(&self, seed: &Seed, params: &ProofParams) -> Vec<i8> {
         let inner = params.inner() as usize;
         let mut b = vec![0; params.side() as usize * inner];
+        let kernel = self.kernel;
         let rows = (params.side() as usize).div_ceil(self.threads);
         std::thread::scope(|scope| {
             for (part, cells) in b.chunks_mut(rows * inner).enumerate() {
                 let first = u32::try_from(part * rows).expect("below the side");
-                scope.spawn(move || prf::fill_rows(seed, Matrix::B, first, inner, cells));
+                scope.spawn(move || prf::fill_rows(kernel, seed, Matrix::B, first, inner, cells));
             }
         });
         b
@@ -85,11 +87,12 @@ impl<P: Product> CpuBackend<P> {
     /// Hashes the leaves of the blocks from `block` on, as many as `leaves` holds.
     fn hash_blocks(&self, seed: &Seed, params: &ProofParams, b: &[i8], block: usize, leaves: &mut [Digest]) {
         let (side, inner) = (params.side() as usize, params.inner() as usize);
+        let kernel = self.kernel;
         let mut a = vec![0; BLOCK_ROWS * inner];
         let mut out = vec![0; BLOCK_ROWS * side];
         for (at, leaves) in leaves.chunks_mut(BLOCK_ROWS * side / LEAF_CELLS).enumerate() {
             let row = u32::try_from((block + at) * BLOCK_ROWS).expect("below the side");
-            prf::fill_rows(seed, Matrix::A, row, inner, &mut a);
+            prf::fill_rows(kernel, seed, Matrix::A, row, inner, &mut a);
             let block = Block { seed, side: params.side(), row, column: 0, a: &a, b, inner };
             self.product.compute(&block, &mut out);
             for (leaf, cells) in leaves.iter_mut().zip(out.as_chunks::<LEAF_CELLS>().0) {
@@ -127,14 +130,14 @@ impl<P: Product> Backend for CpuBackend<P> {
         let missing = BackendError::NotCommitted { round, leaf };
         let (seed, params, tree) = self.rounds.get(round as usize).ok_or(missing.clone())?;
         let siblings = tree.siblings(leaf).ok_or(missing)?;
-        let inner = params.inner() as usize;
+        let (kernel, inner) = (self.kernel, params.inner() as usize);
         // A leaf is 256 columns of one row, or, in products narrower than that, several whole rows.
         let width = LEAF_CELLS.min(params.side() as usize);
         let (row, column) = params.position(leaf, 0);
         let mut a = vec![0; LEAF_CELLS / width * inner];
         let mut b = vec![0; width * inner];
-        prf::fill_rows(seed, Matrix::A, row, inner, &mut a);
-        prf::fill_rows(seed, Matrix::B, column, inner, &mut b);
+        prf::fill_rows(kernel, seed, Matrix::A, row, inner, &mut a);
+        prf::fill_rows(kernel, seed, Matrix::B, column, inner, &mut b);
         let mut cells = [0; LEAF_CELLS];
         let block = Block { seed, side: params.side(), row, column, a: &a, b: &b, inner };
         self.product.compute(&block, &mut cells);

@@ -113,8 +113,7 @@ pub fn open_all<B: Backend, E: From<BackendError>>(
     for query in opening::queries(challenge, &roots, nonce) {
         let device = &mut devices[usize::from(query.device)];
         let (cells, siblings) = device.backend.open(query.round, query.leaf)?;
-        let opening =
-            Opening { device: query.device, round: query.round, leaf: query.leaf, cells, siblings };
+        let opening = Opening { device: query.device, round: query.round, leaf: query.leaf, cells, siblings };
         send(&frame(&Message::Opening(opening).encode()))?;
     }
     Ok(())

@@ -8,6 +8,8 @@ use crate::challenge::Challenge;
 use crate::merkle::Leaf;
 use crate::params::{LEAF_BYTES, SIDE_MAX};
 
+const _: () = assert!(REFUSAL_TEXT_MAX == 256 && LEAF_BYTES == 1_024, "the bounds below spell them as u32");
+
 /// Most bytes of a refusal's explanation.
 pub const REFUSAL_TEXT_MAX: usize = 256;
 /// Deepest tree: 65,536² cells in leaves of 256.
@@ -125,7 +127,7 @@ impl Refusal {
 
 impl Message {
     /// Largest accept or root or refusal, whichever is longest: the bound before the openings.
-    pub(crate) const COMMIT_BYTES_MAX: u32 = 1 + 2 + 4 + REFUSAL_TEXT_MAX as u32;
+    pub(crate) const COMMIT_BYTES_MAX: u32 = 1 + 2 + 4 + 256;
 
     /// Bytes of an encoded root.
     pub(crate) const ROOT_BYTES: u32 = 1 + 2 + 4 + 32;
@@ -134,7 +136,7 @@ impl Message {
 
     /// Bytes of an encoded opening in a tree of this depth.
     pub(crate) const fn opening_bytes(depth: u32) -> u32 {
-        1 + 2 + 4 + 4 + LEAF_BYTES as u32 + 1 + 32 * depth
+        1 + 2 + 4 + 4 + 1_024 + 1 + 32 * depth
     }
 
     /// What this message is.
@@ -217,9 +219,8 @@ impl Opening {
         if depth > DEPTH_MAX {
             return Err(DecodeError::FieldTooLong { length: depth, limit: DEPTH_MAX });
         }
-        let siblings = (0..depth)
-            .map(|_| reader.array().map(Digest::from_bytes))
-            .collect::<Result<_, DecodeError>>()?;
+        let siblings =
+            (0..depth).map(|_| reader.array().map(Digest::from_bytes)).collect::<Result<_, DecodeError>>()?;
         Ok(Self { device, round, leaf, cells, siblings })
     }
 }

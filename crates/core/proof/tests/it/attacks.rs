@@ -3,7 +3,9 @@
 use basilica_proof::gemm::Kernel;
 use basilica_proof::prover::{Block, CpuBackend, ExactProduct, Product};
 use basilica_proof::wire::{Accept, Message, frame};
-use basilica_proof::{Binding, Challenge, DeviceChallenge, PROTOCOL_VERSION, ProofParams, Rejection, Transcript};
+use basilica_proof::{
+    Binding, Challenge, DeviceChallenge, PROTOCOL_VERSION, ProofParams, Rejection, Transcript,
+};
 use basilica_types::{GpuUuid, NodeId};
 
 use crate::run::{NONCE, answers, binding, challenge, device, honest, run, tiny, verify};
@@ -177,13 +179,14 @@ fn the_hankel_recurrence_finds_nothing() {
     let (side, inner) = (64usize, 128usize);
     let seed = basilica_proof::seed::Seed::from_bytes([3; 32]);
     let (mut a, mut b) = (vec![0; side * inner], vec![0; side * inner]);
-    fill_rows(&seed, Matrix::A, 0, inner, &mut a);
-    fill_rows(&seed, Matrix::B, 0, inner, &mut b);
+    fill_rows(Kernel::detect(), &seed, Matrix::A, 0, inner, &mut a);
+    fill_rows(Kernel::detect(), &seed, Matrix::B, 0, inner, &mut b);
     let mut product = vec![0; side * side];
     Kernel::Scalar.multiply(&a, &b, inner, &mut product);
-    let (first, last) = (|m: &[i8], r: usize| i32::from(m[r * inner]), |m: &[i8], r: usize| {
-        i32::from(m[r * inner + inner - 1])
-    });
+    let (first, last) = (
+        |m: &[i8], r: usize| i32::from(m[r * inner]),
+        |m: &[i8], r: usize| i32::from(m[r * inner + inner - 1]),
+    );
     let forged = (0..side - 1).flat_map(|i| (0..side - 1).map(move |j| (i, j))).filter(|&(i, j)| {
         let guess = product[i * side + j] - first(&a, i) * first(&b, j) + last(&a, i + 1) * last(&b, j + 1);
         guess == product[(i + 1) * side + j + 1]

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-use basilica_proof::prover::{CpuBackend, ExactProduct};
 use basilica_proof::gemm::Kernel;
+use basilica_proof::prover::{CpuBackend, ExactProduct};
 use basilica_proof::wire::Message;
 use basilica_proof::{Deadlines, ProofParams, Rejection, Stage, Step, Transcript, Verifier};
 use proptest::prelude::*;

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use basilica_proof::gemm::Kernel;
 use basilica_proof::merkle::{Leaf, Tree, hash_node};
 use basilica_proof::opening::queries;
 use basilica_proof::prf::{Matrix, fill_row};
@@ -40,7 +41,7 @@ fn prf_rows_match_the_vectors() {
     .into_iter()
     .map(|(seed, matrix, row, block, count)| {
         let mut cells = vec![0; count];
-        fill_row(&Seed::from_bytes(seed), matrix, row, block, &mut cells);
+        fill_row(Kernel::detect(), &Seed::from_bytes(seed), matrix, row, block, &mut cells);
         json!({
             "seed": hex::encode(seed), "matrix": format!("{matrix:?}"), "row": row, "block": block,
             "cells": bytes(&cells),

@@ -133,8 +133,8 @@ pub trait MinerStore: Send + Sync + 'static {
     /// How many sessions are open at `now`.
     async fn open_sessions(&self, now: Timestamp) -> Result<u64, StoreError>;
 
-    /// Notes, before a key is written, that a node may carry it.
-    async fn record_deployments(&self, node: NodeId, sessions: &[SessionId]) -> Result<(), StoreError>;
+    /// Notes, before keys are written, which nodes may carry which.
+    async fn record_deployments(&self, deployments: &[(NodeId, SessionId)]) -> Result<(), StoreError>;
 
     /// Sessions whose key the node may carry, with their validators.
     async fn deployments(&self, node: NodeId) -> Result<Vec<(SessionId, Hotkey)>, StoreError>;

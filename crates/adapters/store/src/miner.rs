@@ -73,8 +73,8 @@ impl MinerStore for MinerDatabase {
         sessions::count_open(&self.database, now).await
     }
 
-    async fn record_deployments(&self, node: NodeId, sessions: &[SessionId]) -> Result<(), StoreError> {
-        sessions::record_deployments(&self.database, node, sessions).await
+    async fn record_deployments(&self, deployments: &[(NodeId, SessionId)]) -> Result<(), StoreError> {
+        sessions::record_deployments(&self.database, deployments).await
     }
 
     async fn deployments(&self, node: NodeId) -> Result<Vec<(SessionId, Hotkey)>, StoreError> {

@@ -113,12 +113,11 @@ pub(super) async fn count_open(database: &Database, now: Timestamp) -> Result<u6
 
 pub(super) async fn record_deployments(
     database: &Database,
-    node: NodeId,
-    sessions: &[SessionId],
+    deployments: &[(NodeId, SessionId)],
 ) -> Result<(), StoreError> {
     let failed = unavailable("record deployments");
     let mut transaction = database.begin("record deployments").await?;
-    for session in sessions {
+    for (node, session) in deployments {
         sqlx::query("INSERT INTO deployments (node_id, session_id) VALUES (?, ?) ON CONFLICT DO NOTHING")
             .bind(node.to_string())
             .bind(session.to_string())

@@ -1,0 +1,130 @@
+//! The miner's configuration: the seeds' keys in, domain types out.
+//!
+//! [`Settings`] is the file as a user writes it; [`MinerConfig`] is what the service runs on. Every key of a seed is
+//! either honoured or answered with a notice ([`IGNORED`]); anything else is refused by the loader. All checks that
+//! need no network are made here, before anything starts.
+
+mod check;
+mod settings;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use basilica_ports::Axon;
+use basilica_types::{HostKey, Hotkey, Millis, NetUid, NodeAddress, NodeId, UsdMicros};
+
+pub use check::check;
+pub use settings::{HourlyRate, IGNORED, NodeSettings, Settings};
+
+use crate::assignment::AssignmentStrategy;
+
+/// One GPU server of this miner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeConfig {
+    /// Derived from the address (RULES R10).
+    pub id: NodeId,
+    /// Where to log in.
+    pub address: NodeAddress,
+    /// Price per GPU and hour; none: never offered for rent.
+    pub hourly_rate_per_gpu: Option<UsdMicros>,
+    /// The only host key to believe; none: the one of the first contact.
+    pub host_key: Option<HostKey>,
+    /// Taken out by the operator: no validator gets a key.
+    pub maintenance: bool,
+}
+
+/// Which wallet signs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WalletConfig {
+    /// Directory of wallets.
+    pub root: PathBuf,
+    /// The wallet's name.
+    pub wallet: String,
+    /// The hotkey's name.
+    pub hotkey: String,
+}
+
+/// The miner's database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatabaseConfig {
+    /// A `sqlite:` URL.
+    pub url: String,
+    /// Most connections that read at the same time.
+    pub readers: u32,
+    /// Whether the program may migrate by itself.
+    pub migrate: bool,
+}
+
+/// Where the miner listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenConfig {
+    /// gRPC.
+    pub grpc: SocketAddr,
+    /// `/health`, `/live` and `/ready`.
+    pub health: SocketAddr,
+    /// `/metrics`; none: off.
+    pub metrics: Option<SocketAddr>,
+    /// Until a gRPC request must be answered.
+    pub request_timeout: Millis,
+}
+
+/// How nodes are looked after.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FleetConfig {
+    /// Every node, no address twice.
+    pub nodes: Vec<NodeConfig>,
+    /// Private key for logging in on all of them.
+    pub ssh_key: PathBuf,
+    /// Between two rounds on a node.
+    pub interval: Millis,
+    /// Of one login or command.
+    pub timeout: Millis,
+    /// Whether keys of validators are removed when the miner stops; otherwise they end by themselves.
+    pub remove_keys_on_shutdown: bool,
+}
+
+/// Whom to let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdmissionConfig {
+    /// Hotkeys whose V1 discovery signatures are taken; they cover neither key nor target.
+    pub accept_discover_v1: Vec<Hotkey>,
+    /// Most nonces remembered of one hotkey within their lifetime of 11 minutes.
+    pub nonces_per_validator: u32,
+    /// Oldest metagraph by which anybody is let in.
+    pub metagraph_max_age: Millis,
+}
+
+/// The chain and the own place on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubnetConfig {
+    /// WebSocket URLs, the preferred first.
+    pub endpoints: Vec<String>,
+    /// The subnet.
+    pub netuid: NetUid,
+    /// What to publish; none: nothing is written to the chain.
+    pub axon: Option<Axon>,
+    /// Who gets the nodes.
+    pub strategy: AssignmentStrategy,
+    /// Between two readings of the metagraph.
+    pub refresh_interval: Millis,
+}
+
+/// Everything a miner runs on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MinerConfig {
+    /// Which wallet signs.
+    pub wallet: WalletConfig,
+    /// The database.
+    pub database: DatabaseConfig,
+    /// Where to listen.
+    pub listen: ListenConfig,
+    /// The nodes.
+    pub fleet: FleetConfig,
+    /// Whom to let in.
+    pub admission: AdmissionConfig,
+    /// The chain.
+    pub subnet: SubnetConfig,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,364 @@
+//! From settings to what the service runs on.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use basilica_ports::Axon;
+use basilica_runtime_service::{ConfigError, Loaded, Notice};
+use basilica_types::{Millis, NetUid, NodeAddress};
+use basilica_wire::discovery::MAX_NODES;
+
+use super::settings::{Settings, Strategy};
+use super::{
+    AdmissionConfig, DatabaseConfig, FleetConfig, ListenConfig, MinerConfig, NodeConfig, SubnetConfig,
+    WalletConfig,
+};
+use crate::assignment::AssignmentStrategy;
+use crate::fleet::DISCOVERY_LIMIT;
+
+/// Oldest metagraph that lets anybody in: long enough for a chain node to restart.
+const METAGRAPH_MAX_AGE: Millis = Millis::from_secs(900);
+
+/// Checks everything that needs no network. `home` stands for `~`.
+///
+/// # Errors
+/// The first thing that is wrong, with its place in the file and what to do.
+pub fn check(
+    loaded: &Loaded<Settings>,
+    home: Option<&Path>,
+) -> Result<(MinerConfig, Vec<Notice>), ConfigError> {
+    let check = Check { loaded, settings: &loaded.value, home };
+    let mut notices = loaded.notices.clone();
+    let config = MinerConfig {
+        wallet: check.wallet()?,
+        database: check.database()?,
+        listen: check.listen()?,
+        fleet: check.fleet(&mut notices)?,
+        admission: check.admission(&mut notices)?,
+        subnet: check.subnet(&mut notices)?,
+    };
+    Ok((config, notices))
+}
+
+struct Check<'a> {
+    loaded: &'a Loaded<Settings>,
+    settings: &'a Settings,
+    home: Option<&'a Path>,
+}
+
+impl Check<'_> {
+    fn reject<T>(&self, key: &str, why: impl Into<String>, help: &str) -> Result<T, ConfigError> {
+        let help = (!help.is_empty()).then(|| help.to_owned());
+        Err(self.loaded.reject(key, why, help))
+    }
+
+    fn notice(&self, key: &str, message: impl Into<String>) -> Notice {
+        Notice { place: self.loaded.place(key), key: key.to_owned(), message: message.into() }
+    }
+
+    fn path(&self, key: &str, text: &str) -> Result<PathBuf, ConfigError> {
+        if text.is_empty() {
+            return self.reject(key, "is empty", "");
+        }
+        let Some(rest) = text.strip_prefix('~') else { return Ok(PathBuf::from(text)) };
+        match (self.home, rest.strip_prefix('/')) {
+            (Some(home), Some(rest)) => Ok(home.join(rest)),
+            (Some(home), None) if rest.is_empty() => Ok(home.to_owned()),
+            _ => self.reject(key, "`~` cannot be resolved", "write the path in full"),
+        }
+    }
+
+    fn address(&self, key: &str, host: &str, port: u16) -> Result<SocketAddr, ConfigError> {
+        match host.parse::<IpAddr>() {
+            Ok(ip) => Ok(SocketAddr::new(ip, port)),
+            Err(_) if host == "localhost" => Ok(SocketAddr::new([127, 0, 0, 1].into(), port)),
+            Err(_) => self.reject(
+                key,
+                "is not an IP address to listen on",
+                "use 0.0.0.0 for all or 127.0.0.1 for local",
+            ),
+        }
+    }
+
+    fn wallet(&self) -> Result<WalletConfig, ConfigError> {
+        let bittensor = &self.settings.bittensor;
+        for (key, name) in [
+            ("bittensor.wallet_name", &bittensor.wallet_name),
+            ("bittensor.hotkey_name", &bittensor.hotkey_name),
+        ] {
+            if name.is_empty() || name.contains('/') || name.starts_with('.') {
+                return self.reject(key, "is not the name of a wallet or hotkey", "");
+            }
+        }
+        let root = self.path("bittensor.wallet_path", &bittensor.wallet_path)?;
+        Ok(WalletConfig {
+            root,
+            wallet: bittensor.wallet_name.clone(),
+            hotkey: bittensor.hotkey_name.clone(),
+        })
+    }
+
+    fn database(&self) -> Result<DatabaseConfig, ConfigError> {
+        let database = &self.settings.database;
+        if !(1..=64).contains(&database.max_connections) {
+            return self.reject("database.max_connections", "must be from 1 to 64", "");
+        }
+        if !database.url.starts_with("sqlite:") {
+            let help = "write sqlite:///absolute/path or sqlite:./relative/path";
+            return self.reject("database.url", "is not a sqlite: URL", help);
+        }
+        let (url, readers) = (database.url.clone(), database.max_connections);
+        Ok(DatabaseConfig { url, readers, migrate: database.run_migrations })
+    }
+
+    fn listen(&self) -> Result<ListenConfig, ConfigError> {
+        let comms = &self.settings.validator_comms;
+        let grpc = self.address("validator_comms.host", &comms.host, comms.port)?;
+        if comms.request_timeout.millis() <= DISCOVERY_LIMIT {
+            let help = "30 is the default";
+            return self.reject(
+                "validator_comms.request_timeout",
+                "must be longer than the 20 s of a discovery",
+                help,
+            );
+        }
+        let Ok(health) = self.settings.health.listen.parse() else {
+            return self.reject(
+                "health.listen",
+                "is not an address and port",
+                "write it like \"127.0.0.1:8091\"",
+            );
+        };
+        let prometheus = &self.settings.metrics.prometheus;
+        let metrics = self.address("metrics.prometheus.host", &prometheus.host, prometheus.port)?;
+        let metrics = self.settings.metrics.enabled.then_some(metrics);
+        let listeners = [
+            Some(("validator_comms.port", grpc)),
+            Some(("health.listen", health)),
+            metrics.map(|m| ("metrics.prometheus.port", m)),
+        ];
+        let mut seen: HashMap<u16, &str> = HashMap::new();
+        for (key, address) in listeners.into_iter().flatten().filter(|(_, address)| address.port() != 0) {
+            if let Some(other) = seen.insert(address.port(), key) {
+                return self.reject(
+                    key,
+                    format!("uses the same port as {other}"),
+                    "give each listener a port of its own",
+                );
+            }
+        }
+        Ok(ListenConfig { grpc, health, metrics, request_timeout: comms.request_timeout.millis() })
+    }
+
+    fn fleet(&self, notices: &mut Vec<Notice>) -> Result<FleetConfig, ConfigError> {
+        let management = &self.settings.node_management;
+        let (interval, timeout) =
+            (management.health_check_interval.millis(), management.health_check_timeout.millis());
+        if !(Millis(100)..=Millis::from_secs(600)).contains(&interval) {
+            return self.reject("node_management.health_check_interval", "must be from 100 ms to 10 min", "");
+        }
+        if !(Millis(100)..=Millis::from_secs(60)).contains(&timeout) {
+            return self.reject("node_management.health_check_timeout", "must be from 100 ms to 60 s", "");
+        }
+        let nodes = self.nodes(notices)?;
+        let ssh_key =
+            self.path("ssh_session.miner_node_key_path", &self.settings.ssh_session.miner_node_key_path)?;
+        if !nodes.is_empty() {
+            self.key_file(&ssh_key)?;
+        }
+        let remove_keys_on_shutdown = self.settings.security.remove_keys_on_shutdown;
+        Ok(FleetConfig { nodes, ssh_key, interval, timeout, remove_keys_on_shutdown })
+    }
+
+    fn nodes(&self, notices: &mut Vec<Notice>) -> Result<Vec<NodeConfig>, ConfigError> {
+        const KEY: &str = "node_management.nodes";
+        let settings = &self.settings.node_management.nodes;
+        if settings.len() > MAX_NODES {
+            return self.reject(
+                KEY,
+                format!("has {} nodes, at most {MAX_NODES} fit one answer", settings.len()),
+                "",
+            );
+        }
+        if settings.is_empty() {
+            notices
+                .push(self.notice(KEY, "No nodes registered - miner will not be able to serve validators"));
+        }
+        let mut nodes: Vec<NodeConfig> = Vec::with_capacity(settings.len());
+        let mut seen = HashMap::new();
+        for (index, node) in settings.iter().enumerate() {
+            let key = format!("{KEY}.{index}");
+            let user = node.username.as_ref().unwrap_or(&self.settings.ssh_session.default_node_username);
+            let address = NodeAddress::new(user.clone(), node.host.clone(), node.port)
+                .or_else(|error| self.reject(&format!("{key}.port"), error.to_string(), ""))?;
+            if let Some(first) = seen.insert(address.node_id(), index) {
+                return self.reject(
+                    &key,
+                    format!("{address} is node {first} already"),
+                    "remove one of the two",
+                );
+            }
+            if node.hourly_rate_per_gpu.is_none() {
+                let message = "hourly_rate_per_gpu is missing: the node is verified and scored, but never offered for rent";
+                notices.push(self.notice(&key, message));
+            }
+            nodes.push(NodeConfig {
+                id: address.node_id(),
+                address,
+                hourly_rate_per_gpu: node.hourly_rate_per_gpu.map(|rate| rate.0),
+                host_key: node.host_key.clone(),
+                maintenance: node.maintenance,
+            });
+        }
+        Ok(nodes)
+    }
+
+    fn key_file(&self, path: &Path) -> Result<(), ConfigError> {
+        const KEY: &str = "ssh_session.miner_node_key_path";
+        let shown = path.display();
+        let metadata = match std::fs::metadata(path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let help = format!("make it with: ssh-keygen -t ed25519 -N '' -f {shown}");
+                return self.reject(KEY, format!("SSH key {shown} does not exist"), &help);
+            }
+            Err(error) => return self.reject(KEY, format!("SSH key {shown} cannot be read: {error}"), ""),
+        };
+        if !metadata.is_file() {
+            return self.reject(KEY, format!("SSH key {shown} is not a file"), "");
+        }
+        let mode = metadata.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            let help = format!("others on this host could read it: chmod 600 {shown}");
+            return self.reject(KEY, format!("Permissions {mode:04o} for {shown} are too open"), &help);
+        }
+        Ok(())
+    }
+
+    fn admission(&self, notices: &mut Vec<Notice>) -> Result<AdmissionConfig, ConfigError> {
+        let security = &self.settings.security;
+        if !security.verify_signatures {
+            let help = "remove the key; for tests use the local network";
+            return self.reject("security.verify_signatures", "signatures are always verified", help);
+        }
+        if security.max_nonces_per_validator == 0 {
+            return self.reject("security.max_nonces_per_validator", "must be at least 1", "");
+        }
+        if !security.accept_discover_v1.is_empty() {
+            let message = "V1 signatures cover neither the SSH key nor the target: whoever can read or change the \
+                           traffic of these validators can put a key of their own on your nodes";
+            notices.push(self.notice("security.accept_discover_v1", message));
+        }
+        let refresh = self.settings.validator_assignment.refresh_interval.millis();
+        Ok(AdmissionConfig {
+            accept_discover_v1: security.accept_discover_v1.clone(),
+            nonces_per_validator: security.max_nonces_per_validator,
+            metagraph_max_age: METAGRAPH_MAX_AGE.max(Millis(refresh.0.saturating_mul(3))),
+        })
+    }
+
+    fn subnet(&self, notices: &mut Vec<Notice>) -> Result<SubnetConfig, ConfigError> {
+        let bittensor = &self.settings.bittensor;
+        if bittensor.netuid == 0 {
+            return self.reject("bittensor.netuid", "0 is the root network", "39 on finney, 387 on test");
+        }
+        let assignment = &self.settings.validator_assignment;
+        let strategy = match (assignment.strategy, assignment.validator_hotkey) {
+            (Strategy::HighestStake, _) => AssignmentStrategy::HighestStake,
+            (Strategy::FixedAssignment, Some(hotkey)) => AssignmentStrategy::Fixed(hotkey),
+            (Strategy::FixedAssignment, None) => {
+                let why = "fixed_assignment needs validator_hotkey";
+                return self.reject(
+                    "validator_assignment.strategy",
+                    why,
+                    "set validator_hotkey, or use highest_stake",
+                );
+            }
+        };
+        let refresh_interval = assignment.refresh_interval.millis();
+        if !(Millis(100)..=Millis::from_secs(600)).contains(&refresh_interval) {
+            return self.reject("validator_assignment.refresh_interval", "must be from 100 ms to 10 min", "");
+        }
+        let netuid = NetUid(bittensor.netuid);
+        Ok(SubnetConfig {
+            endpoints: self.endpoints()?,
+            netuid,
+            axon: self.axon(notices)?,
+            strategy,
+            refresh_interval,
+        })
+    }
+
+    fn endpoints(&self) -> Result<Vec<String>, ConfigError> {
+        let bittensor = &self.settings.bittensor;
+        let usual = match bittensor.network.as_str() {
+            "finney" => "wss://entrypoint-finney.opentensor.ai:443",
+            "test" => "wss://test.finney.opentensor.ai:443",
+            "local" => "ws://127.0.0.1:9944",
+            _ => {
+                return self.reject(
+                    "bittensor.network",
+                    "is none of finney, test and local",
+                    "finney is the main network",
+                );
+            }
+        };
+        let first = bittensor.chain_endpoint.clone().unwrap_or_else(|| usual.to_owned());
+        for (key, url) in std::iter::once(("bittensor.chain_endpoint", &first))
+            .chain(bittensor.fallback_endpoints.iter().map(|url| ("bittensor.fallback_endpoints", url)))
+        {
+            if !url.starts_with("ws://") && !url.starts_with("wss://") {
+                return self.reject(key, "is not a WebSocket URL", "write ws:// or wss://");
+            }
+        }
+        Ok(std::iter::once(first).chain(bittensor.fallback_endpoints.clone()).collect())
+    }
+
+    fn axon(&self, notices: &mut Vec<Notice>) -> Result<Option<Axon>, ConfigError> {
+        let bittensor = &self.settings.bittensor;
+        if bittensor.read_only {
+            notices.push(
+                self.notice(
+                    "bittensor.read_only",
+                    "nothing is written to the chain; the axon stays as it is",
+                ),
+            );
+            return Ok(None);
+        }
+        if let Some(endpoint) = &self.settings.advertised_addresses.axon_endpoint {
+            let address =
+                endpoint.split_once("://").map_or(endpoint.as_str(), |(_, rest)| rest).trim_end_matches('/');
+            return match address.parse() {
+                Ok(address) => Ok(Some(Axon { address })),
+                Err(_) => {
+                    let help = "write it like \"http://203.0.113.45:50051\"";
+                    self.reject("advertised_addresses.axon_endpoint", "is not an IP address and port", help)
+                }
+            };
+        }
+        let Some(external_ip) = &bittensor.external_ip else {
+            let message =
+                "not set: the miner's address is not published, and validators find it only if it was before";
+            notices.push(self.notice("bittensor.external_ip", message));
+            return Ok(None);
+        };
+        let Ok(ip) = external_ip.parse::<IpAddr>() else {
+            return self.reject(
+                "bittensor.external_ip",
+                "is not an IP address",
+                "find yours with: curl -4 ifconfig.me",
+            );
+        };
+        let port = bittensor.axon_port.unwrap_or(self.settings.validator_comms.port);
+        if port == 0 {
+            return self.reject(
+                "bittensor.axon_port",
+                "0 is not a port that others can reach",
+                "50051 is the default",
+            );
+        }
+        Ok(Some(Axon { address: SocketAddr::new(ip, port) }))
+    }
+}

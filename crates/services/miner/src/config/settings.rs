@@ -1,0 +1,335 @@
+//! The file as a user writes it.
+
+use std::fmt;
+
+use basilica_runtime_service::DurationSetting;
+use basilica_types::{Host, HostKey, Hotkey, Millis, UsdMicros, Username};
+use serde::de::{self, Deserializer, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+
+/// Keys of the seeds that this program does without, and what to tell who sets them.
+pub const IGNORED: &[(&str, &str)] = &[
+    ("bittensor.coldkey_name", "no coldkey is ever read by a miner; remove the key"),
+    ("bittensor.weight_interval_secs", "miners set no weights; remove the key"),
+    ("bittensor.max_weight_uids", "miners set no weights; remove the key"),
+    ("bittensor.connection_pool_size", "one connection serves all chain calls; remove the key"),
+    ("bittensor.health_check_interval", "the chain connection watches itself; remove the key"),
+    ("bittensor.circuit_breaker_threshold", "failed chain calls are retried with backoff; remove the key"),
+    ("bittensor.circuit_breaker_recovery", "failed chain calls are retried with backoff; remove the key"),
+    ("database.min_connections", "connections are opened when needed; remove the key"),
+    ("database.connect_timeout", "an embedded database has no network; remove the key"),
+    ("database.connection_timeout", "an embedded database has no network; remove the key"),
+    ("database.idle_timeout", "connections to an embedded database stay open; remove the key"),
+    ("database.max_lifetime", "connections to an embedded database stay open; remove the key"),
+    ("database.ssl_config", "an embedded database has no network; remove the section"),
+    ("metrics.collection_interval", "metrics are collected when they are read; remove the key"),
+    ("metrics.default_labels", "labels are added by the scraper; remove the section"),
+    ("metrics.retention_period", "metrics are kept by the scraper; remove the key"),
+    ("metrics.prometheus.path", "metrics are always served at /metrics; remove the key"),
+    (
+        "validator_comms.tls_enabled",
+        "this version serves no TLS: requests and answers are signed instead, and nothing secret depends on the transport",
+    ),
+    ("validator_comms.tls_cert_path", "this version serves no TLS"),
+    ("validator_comms.tls_key_path", "this version serves no TLS"),
+    (
+        "validator_comms.rate_limit",
+        "requests are bounded per hotkey by security.max_nonces_per_validator and per address by the server; remove the section",
+    ),
+    ("node_management.max_retry_attempts", "nodes are looked after until they answer; remove the key"),
+    ("node_management.auto_recovery", "nodes are always taken back when they answer; remove the key"),
+    (
+        "node_management.nodes.*.additional_opts",
+        "options of the ssh program have no meaning here, and host keys are always checked; remove the key",
+    ),
+    ("security.private_key_file", "the collateral contract was never used by miners; remove the key"),
+    ("ssh_session.max_concurrent_sessions", "each session has one key per node; remove the key"),
+    (
+        "ssh_session.session_rate_limit",
+        "requests are bounded by security.max_nonces_per_validator; remove the key",
+    ),
+    (
+        "advertised_addresses.grpc_endpoint",
+        "validators find this miner by its axon; set bittensor.external_ip and axon_port, or advertised_addresses.axon_endpoint",
+    ),
+    ("advertised_addresses.discovery_endpoint", "validators find this miner by its axon; remove the key"),
+    ("advertised_addresses.metrics_endpoint", "metrics are not advertised; remove the key"),
+    ("validator_assignment.enabled", "exactly one validator is always assigned; remove the key"),
+    (
+        "validator_assignment.min_stake_threshold",
+        "the chain's validator permit decides who qualifies; remove the key",
+    ),
+    ("logging", "use -v or the environment variable RUST_LOG; remove the section"),
+];
+
+/// The whole file.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    pub(super) bittensor: Bittensor,
+    pub(super) database: Database,
+    pub(super) metrics: Metrics,
+    pub(super) health: Health,
+    pub(super) validator_comms: ValidatorComms,
+    pub(super) node_management: NodeManagement,
+    pub(super) security: Security,
+    pub(super) ssh_session: SshSession,
+    pub(super) advertised_addresses: AdvertisedAddresses,
+    pub(super) validator_assignment: ValidatorAssignment,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Bittensor {
+    pub(super) wallet_name: String,
+    pub(super) hotkey_name: String,
+    pub(super) wallet_path: String,
+    pub(super) network: String,
+    pub(super) netuid: u16,
+    pub(super) chain_endpoint: Option<String>,
+    pub(super) fallback_endpoints: Vec<String>,
+    pub(super) external_ip: Option<String>,
+    pub(super) axon_port: Option<u16>,
+    pub(super) read_only: bool,
+}
+
+impl Default for Bittensor {
+    fn default() -> Self {
+        Self {
+            wallet_name: "miner".to_owned(),
+            hotkey_name: "default".to_owned(),
+            wallet_path: "~/.bittensor/wallets".to_owned(),
+            network: "finney".to_owned(),
+            netuid: 39,
+            chain_endpoint: None,
+            fallback_endpoints: Vec::new(),
+            external_ip: None,
+            axon_port: None,
+            read_only: false,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Database {
+    pub(super) url: String,
+    pub(super) max_connections: u32,
+    pub(super) run_migrations: bool,
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self { url: "sqlite:./data/miner.db".to_owned(), max_connections: 10, run_migrations: true }
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Metrics {
+    pub(super) enabled: bool,
+    pub(super) prometheus: Prometheus,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { enabled: true, prometheus: Prometheus::default() }
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Prometheus {
+    pub(super) host: String,
+    pub(super) port: u16,
+}
+
+impl Default for Prometheus {
+    fn default() -> Self {
+        Self { host: "127.0.0.1".to_owned(), port: 9090 }
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Health {
+    pub(super) listen: String,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self { listen: "127.0.0.1:8091".to_owned() }
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ValidatorComms {
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) request_timeout: DurationSetting,
+}
+
+impl Default for ValidatorComms {
+    fn default() -> Self {
+        Self {
+            host: "0.0.0.0".to_owned(),
+            port: 50051,
+            request_timeout: DurationSetting(Millis::from_secs(30)),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct NodeManagement {
+    pub(super) nodes: Vec<NodeSettings>,
+    pub(super) health_check_interval: DurationSetting,
+    pub(super) health_check_timeout: DurationSetting,
+}
+
+impl Default for NodeManagement {
+    fn default() -> Self {
+        Self {
+            nodes: Vec::new(),
+            health_check_interval: DurationSetting(Millis::from_secs(60)),
+            health_check_timeout: DurationSetting(Millis::from_secs(10)),
+        }
+    }
+}
+
+/// One node as a user writes it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeSettings {
+    /// IP address or DNS name.
+    pub host: Host,
+    /// SSH port.
+    #[serde(default = "ssh_port")]
+    pub port: u16,
+    /// Login name; `ssh_session.default_node_username` where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<Username>,
+    /// Price in US dollars.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hourly_rate_per_gpu: Option<HourlyRate>,
+    /// The only host key to believe, as an OpenSSH public-key line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_key: Option<HostKey>,
+    /// Taken out by the operator.
+    #[serde(default)]
+    pub maintenance: bool,
+}
+
+const fn ssh_port() -> u16 {
+    22
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Security {
+    pub(super) verify_signatures: bool,
+    pub(super) accept_discover_v1: Vec<Hotkey>,
+    pub(super) max_nonces_per_validator: u32,
+    pub(super) remove_keys_on_shutdown: bool,
+}
+
+impl Default for Security {
+    fn default() -> Self {
+        Self {
+            verify_signatures: true,
+            accept_discover_v1: Vec::new(),
+            max_nonces_per_validator: 8192,
+            remove_keys_on_shutdown: false,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct SshSession {
+    pub(super) miner_node_key_path: String,
+    pub(super) default_node_username: Username,
+}
+
+impl Default for SshSession {
+    fn default() -> Self {
+        Self {
+            miner_node_key_path: "~/.ssh/miner_node_key".to_owned(),
+            default_node_username: "node".parse().expect("a plain word is a login name"),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct AdvertisedAddresses {
+    pub(super) axon_endpoint: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ValidatorAssignment {
+    pub(super) strategy: Strategy,
+    pub(super) validator_hotkey: Option<Hotkey>,
+    pub(super) refresh_interval: DurationSetting,
+}
+
+impl Default for ValidatorAssignment {
+    fn default() -> Self {
+        let refresh_interval = DurationSetting(Millis::from_secs(60));
+        Self { strategy: Strategy::HighestStake, validator_hotkey: None, refresh_interval }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Strategy {
+    HighestStake,
+    FixedAssignment,
+}
+
+/// A price in US dollars, exact although TOML calls `2.50` a floating-point number.
+///
+/// The number's shortest decimal text is taken, which is the one that was written as long as it has at most 15 digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HourlyRate(pub UsdMicros);
+
+impl Serialize for HourlyRate {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let UsdMicros(micros) = self.0;
+        serializer.collect_str(&format_args!("{}.{:06}", micros / 1_000_000, micros % 1_000_000))
+    }
+}
+
+impl<'de> Deserialize<'de> for HourlyRate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Dollars;
+
+        impl Visitor<'_> for Dollars {
+            type Value = HourlyRate;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a price in US dollars such as 2.50")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<HourlyRate, E> {
+                UsdMicros::parse_dollars(text).map(HourlyRate).map_err(E::custom)
+            }
+
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<HourlyRate, E> {
+                self.visit_str(&number.to_string())
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<HourlyRate, E> {
+                self.visit_str(&number.to_string())
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<HourlyRate, E> {
+                self.visit_str(&number.to_string())
+            }
+        }
+
+        deserializer.deserialize_any(Dollars)
+    }
+}

@@ -1,0 +1,270 @@
+use std::path::{Path, PathBuf};
+
+use basilica_runtime_service::{ConfigSource, Loaded, load};
+
+use super::*;
+
+struct Home(tempfile::TempDir);
+
+impl Home {
+    /// A home directory with the operator's key in it.
+    fn new() -> Self {
+        use std::os::unix::fs::PermissionsExt as _;
+        let home = Self(tempfile::tempdir().unwrap());
+        std::fs::create_dir(home.path().join(".ssh")).unwrap();
+        std::fs::write(home.key(), "key").unwrap();
+        std::fs::set_permissions(home.key(), std::fs::Permissions::from_mode(0o600)).unwrap();
+        home
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn key(&self) -> PathBuf {
+        self.path().join(".ssh/miner_node_key")
+    }
+
+    fn load(&self, text: &str) -> Result<Loaded<Settings>, String> {
+        let file = self.path().join("miner.toml");
+        std::fs::write(&file, text).unwrap();
+        let source = ConfigSource {
+            path: Some(&file),
+            env_prefix: "BASILICA_",
+            ignored: IGNORED,
+            ..Default::default()
+        };
+        load(&source).map_err(|e| e.to_string())
+    }
+
+    fn check(&self, text: &str) -> Result<(MinerConfig, Vec<String>), String> {
+        let loaded = self.load(text)?;
+        let (config, notices) = check(&loaded, Some(self.path())).map_err(|e| e.to_string())?;
+        Ok((config, notices.iter().map(ToString::to_string).collect()))
+    }
+}
+
+/// The seed's minimal example, with its placeholders filled in.
+const MINIMAL: &str = r#"
+[bittensor]
+wallet_name = "your_wallet"
+hotkey_name = "your_hotkey"
+external_ip = "203.0.113.7"
+axon_port = 50051
+network = "finney"
+netuid = 39
+chain_endpoint = "wss://entrypoint-finney.opentensor.ai:443"
+[database]
+url = "sqlite:///opt/basilica/data/miner.db"
+[validator_comms]
+host = "0.0.0.0"
+port = 50051
+[node_management]
+nodes = [
+{ host = "192.0.2.7", port = 22, username = "basilica", hourly_rate_per_gpu = 2.50 },
+]
+[ssh_session]
+miner_node_key_path = "~/.ssh/miner_node_key"
+default_node_username = "basilica"
+[validator_assignment]
+strategy = "highest_stake"
+"#;
+
+#[test]
+fn the_seeds_minimal_example_is_accepted_without_a_word() {
+    let home = Home::new();
+    let (config, notices) = home.check(MINIMAL).unwrap();
+    assert_eq!(notices, Vec::<String>::new());
+    assert_eq!(config.listen.grpc.to_string(), "0.0.0.0:50051");
+    assert_eq!(config.subnet.axon.unwrap().address.to_string(), "203.0.113.7:50051");
+    assert_eq!(config.fleet.ssh_key, home.key());
+    assert_eq!(config.wallet.root, home.path().join(".bittensor/wallets"));
+    let node = &config.fleet.nodes[0];
+    assert_eq!(node.address.to_string(), "basilica@192.0.2.7:22");
+    assert_eq!(node.hourly_rate_per_gpu, Some(UsdMicros(2_500_000)));
+    assert_eq!(node.id, node.address.node_id());
+    assert_eq!(config.subnet.strategy, AssignmentStrategy::HighestStake);
+}
+
+#[test]
+fn every_documented_key_of_the_seeds_is_honoured_or_answered() {
+    let home = Home::new();
+    let all = format!(
+        r#"
+[bittensor]
+wallet_name = "w"
+hotkey_name = "h"
+coldkey_name = "default"
+network = "test"
+netuid = 387
+fallback_endpoints = ["wss://other.example:443"]
+weight_interval_secs = 300
+read_only = true
+connection_pool_size = 3
+health_check_interval = 60
+circuit_breaker_threshold = 5
+circuit_breaker_recovery = 60
+max_weight_uids = 256
+[database]
+url = "sqlite:./x.db"
+max_connections = 50
+min_connections = 1
+connect_timeout = 30
+connection_timeout = 10
+idle_timeout = 600
+max_lifetime = 3600
+run_migrations = true
+[metrics]
+enabled = true
+collection_interval = 30
+retention_period = 604800
+[metrics.prometheus]
+host = "127.0.0.1"
+port = 9090
+path = "/metrics"
+[metrics.default_labels]
+service = "miner"
+[validator_comms]
+request_timeout = 30
+tls_enabled = true
+tls_cert_path = "/x"
+tls_key_path = "/y"
+[validator_comms.rate_limit]
+enabled = true
+requests_per_second = 10
+burst_capacity = 20
+[node_management]
+nodes = [{{ host = "192.0.2.7", port = 22, username = "u", hourly_rate_per_gpu = 2, additional_opts = "-o X=no" }}]
+health_check_interval = 60
+health_check_timeout = 10
+max_retry_attempts = 3
+auto_recovery = true
+[security]
+verify_signatures = true
+private_key_file = "/z"
+[ssh_session]
+miner_node_key_path = "{}"
+max_concurrent_sessions = 5
+session_rate_limit = 20
+[advertised_addresses]
+grpc_endpoint = "http://203.0.113.45:50051"
+axon_endpoint = "http://203.0.113.45:50051"
+metrics_endpoint = "http://203.0.113.45:9090"
+[validator_assignment]
+enabled = true
+strategy = "fixed_assignment"
+min_stake_threshold = 12000.0
+validator_hotkey = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
+[logging]
+level = "debug"
+"#,
+        home.key().display()
+    );
+    let (config, notices) = home.check(&all).unwrap();
+    assert!(notices.len() >= 25, "{notices:#?}");
+    assert!(notices.iter().any(|n| n.contains("tls_enabled") && n.contains("no TLS")), "{notices:#?}");
+    assert!(notices.iter().any(|n| n.contains("additional_opts")), "{notices:#?}");
+    assert_eq!(config.subnet.endpoints, ["wss://test.finney.opentensor.ai:443", "wss://other.example:443"]);
+    assert_eq!(config.database.readers, 50);
+    assert!(matches!(config.subnet.strategy, AssignmentStrategy::Fixed(_)));
+    assert_eq!(config.subnet.axon, None);
+}
+
+#[test]
+fn prices_are_exact_in_every_spelling() {
+    let home = Home::new();
+    for (written, micros) in [
+        ("2.50", 2_500_000),
+        ("2", 2_000_000),
+        ("0.1", 100_000),
+        ("\"1.234567\"", 1_234_567),
+        ("0.29", 290_000),
+        ("1234.56", 1_234_560_000),
+    ] {
+        let (config, _) = home.check(&MINIMAL.replace("2.50", written)).unwrap();
+        assert_eq!(config.fleet.nodes[0].hourly_rate_per_gpu, Some(UsdMicros(micros)), "{written}");
+    }
+    for bad in ["-1.0", "-1", "nan", "inf", "0.1234567", "1e300", "true"] {
+        let error = home.check(&MINIMAL.replace("2.50", bad)).unwrap_err();
+        assert!(error.contains("hourly_rate_per_gpu"), "{bad}: {error}");
+    }
+}
+
+#[test]
+fn a_missing_price_is_a_notice_that_names_the_line() {
+    let home = Home::new();
+    let (config, notices) = home.check(&MINIMAL.replace(", hourly_rate_per_gpu = 2.50", "")).unwrap();
+    assert_eq!(config.fleet.nodes[0].hourly_rate_per_gpu, None);
+    assert!(
+        notices[0].contains("miner.toml:17:") && notices[0].contains("never offered for rent"),
+        "{notices:?}"
+    );
+}
+
+#[test]
+fn wrong_settings_are_answered_with_key_and_help() {
+    let home = Home::new();
+    let hotkey = "validator_hotkey = \"5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY\"";
+    for (from, to, expected) in [
+        ("wallet_name", "walet_name", "did you mean `wallet_name`?"),
+        ("netuid = 39", "netuid = 0", "root network"),
+        ("netuid = 39", "netuid = \"x\"", "bittensor.netuid"),
+        ("\"finney\"", "\"finny\"", "finney, test and local"),
+        ("wss://entrypoint", "https://entrypoint", "WebSocket"),
+        ("203.0.113.7", "<your public ip>", "curl -4 ifconfig.me"),
+        ("sqlite:///opt", "postgres:///opt", "sqlite:"),
+        ("0.0.0.0", "example.com", "IP address to listen on"),
+        ("port = 50051\n[node", "port = 8091\n[node", "same port"),
+        ("192.0.2.7", "-oProxyCommand=x", "host"),
+        ("port = 22", "port = 0", "port"),
+        ("\"basilica\", hourly", "\"a b\", hourly", "user name"),
+        ("\"highest_stake\"", "\"fixed_assignment\"", "validator_hotkey"),
+        ("\"highest_stake\"", "\"lowest_stake\"", "lowest_stake"),
+        (
+            "miner_node_key_path = \"~/.ssh/miner_node_key\"",
+            "miner_node_key_path = \"~/nowhere\"",
+            "ssh-keygen",
+        ),
+        (
+            "strategy = \"highest_stake\"",
+            "strategy = \"fixed_assignment\"\nvalidator_hotkey = \"5Grw\"",
+            "ss58",
+        ),
+        ("[database]", "[security]\nverify_signatures = false\n[database]", "always verified"),
+    ] {
+        let text = MINIMAL.replace(from, to);
+        assert_ne!(text, MINIMAL, "{from}");
+        let error = home.check(&text).unwrap_err();
+        assert!(error.contains(expected), "{to}: expected {expected:?} in\n{error}");
+    }
+    let fixed = format!("strategy = \"fixed_assignment\"\n{hotkey}");
+    assert!(home.check(&MINIMAL.replace("strategy = \"highest_stake\"", &fixed)).is_ok());
+}
+
+#[test]
+fn one_address_is_one_node() {
+    let home = Home::new();
+    let twice = MINIMAL.replace("},\n]", "},\n{ host = \"192.0.2.7\", username = \"basilica\" },\n]");
+    let error = home.check(&twice).unwrap_err();
+    assert!(error.contains("is node 0 already"), "{error}");
+}
+
+#[test]
+fn a_key_that_others_can_read_is_refused() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = Home::new();
+    std::fs::set_permissions(home.key(), std::fs::Permissions::from_mode(0o644)).unwrap();
+    let error = home.check(MINIMAL).unwrap_err();
+    assert!(error.contains("Permissions 0644 for") && error.contains("too open"), "{error}");
+}
+
+#[test]
+fn accepting_the_first_version_is_warned_of() {
+    let home = Home::new();
+    let text = format!(
+        "{MINIMAL}\n[security]\naccept_discover_v1 = [\"5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY\"]"
+    );
+    let (config, notices) = home.check(&text).unwrap();
+    assert_eq!(config.admission.accept_discover_v1.len(), 1);
+    assert!(notices[0].contains("neither the SSH key nor the target"), "{notices:?}");
+}

@@ -1,0 +1,259 @@
+//! The miner protocol's side that decides: who gets a session, and who gets onto the nodes.
+//!
+//! Checks go from cheap and harmless to dear and lasting: target, freshness, signature, permit, and only then the store,
+//! which records nonce and order in one transaction before anything happens. Strangers without a permit therefore leave
+//! nothing behind, and nobody's request causes a chain call. Refusals carry the first network's words where it has any.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use basilica_ports::{
+    Clock, DiscoveryProof, DiscoveryUse, Entropy, HotkeySigner, Inadmissible, MinerApi, MinerCallError,
+    MinerStore, NewSession, NonceUse, RefusalCode, SessionRecord, StoreError,
+};
+use basilica_runtime_service::ErrorChain;
+use basilica_types::{Digest, Hotkey, RequestNonce, SessionId, SessionToken, Timestamp};
+use basilica_wire::discovery::{
+    AuthGrant, AuthRequest, DiscoverRequest, DiscoverResponse, NONCE_MEMORY_SECS, NodeReport, SESSION_SECS,
+    Untrusted, check_fresh,
+};
+use sha2::{Digest as _, Sha256};
+use tracing::{debug, error, info};
+
+use crate::config::AdmissionConfig;
+use crate::fleet::Fleet;
+use crate::metrics::MinerMetrics;
+use crate::subnet::{Snapshot, SubnetView};
+
+/// Most sessions of one validator with a key on the nodes; the oldest ends for a new one.
+const KEYED_SESSIONS: u32 = 8;
+
+/// Answers validators.
+pub(crate) struct Gate {
+    pub(crate) config: AdmissionConfig,
+    pub(crate) signer: Arc<dyn HotkeySigner>,
+    pub(crate) store: Arc<dyn MinerStore>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) subnet: SubnetView,
+    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) metrics: Arc<MinerMetrics>,
+}
+
+/// A refusal in the words of the protocol.
+#[derive(Debug)]
+struct Refusal(RefusalCode, &'static str);
+
+impl From<Refusal> for MinerCallError {
+    fn from(Refusal(code, message): Refusal) -> Self {
+        Self::Refused { code, message: message.to_owned() }
+    }
+}
+
+impl From<Untrusted> for Refusal {
+    fn from(reason: Untrusted) -> Self {
+        match reason {
+            Untrusted::Stale => Self(RefusalCode::Unauthenticated, "Request timestamp too old"),
+            Untrusted::Signature => Self(RefusalCode::Unauthenticated, "Invalid signature"),
+            Untrusted::Target(_) => {
+                Self(RefusalCode::PermissionDenied, "Authentication request not intended for this miner")
+            }
+            Untrusted::Responder(_) => Self(RefusalCode::Internal, "internal error"),
+        }
+    }
+}
+
+impl From<Inadmissible> for Refusal {
+    fn from(reason: Inadmissible) -> Self {
+        match reason {
+            Inadmissible::Replayed => Self(RefusalCode::Unauthenticated, "Nonce was used before"),
+            Inadmissible::Full => Self(
+                RefusalCode::ResourceExhausted,
+                "Too many requests of this hotkey; try again in some minutes",
+            ),
+            Inadmissible::NoSession => {
+                Self(RefusalCode::Unauthenticated, "Validator must authenticate before discovering nodes")
+            }
+            Inadmissible::Superseded => {
+                Self(RefusalCode::PermissionDenied, "A later request of this hotkey was accepted before")
+            }
+            Inadmissible::Downgrade => Self(
+                RefusalCode::Unauthenticated,
+                "This hotkey signs discoveries with V2; V1 is no longer accepted",
+            ),
+        }
+    }
+}
+
+const NEEDS_V2: Refusal =
+    Refusal(RefusalCode::Unauthenticated, "Discovery needs a V2 signature over key, target and session");
+
+impl Gate {
+    /// The subnet, if it is known and young enough, and the hotkey has a permit on it.
+    fn permitted(&self, hotkey: &Hotkey, now: Timestamp) -> Result<Snapshot, Refusal> {
+        let snapshot = self.subnet.borrow().clone();
+        let fresh = snapshot.filter(|s| now.since(s.fetched_at) <= self.config.metagraph_max_age);
+        let Some(snapshot) = fresh else {
+            return Err(Refusal(
+                RefusalCode::Unavailable,
+                "The metagraph is not known at the moment; try again later",
+            ));
+        };
+        if snapshot.permits(hotkey) {
+            Ok(snapshot)
+        } else {
+            Err(Refusal(RefusalCode::PermissionDenied, "Validator not authorized"))
+        }
+    }
+
+    fn nonce_use(
+        &self,
+        validator: Hotkey,
+        nonce: &RequestNonce,
+        timestamp_secs: i64,
+        now: Timestamp,
+    ) -> NonceUse {
+        // Counted from the later of the two times: a request from a fast clock stays fresh for longer.
+        let memory = basilica_types::Millis::from_secs(NONCE_MEMORY_SECS);
+        let forget_at = now.max(Timestamp::from_secs(timestamp_secs)) + memory;
+        NonceUse { validator, nonce: nonce.clone(), now, forget_at, limit: self.config.nonces_per_validator }
+    }
+
+    fn store_failed(&self, operation: &'static str, source: &StoreError) -> Refusal {
+        self.metrics.store_errors.inc();
+        error!(error = %ErrorChain(source), operation, "the miner's database does not work");
+        Refusal(RefusalCode::Internal, "internal error")
+    }
+
+    fn nonce(&self) -> RequestNonce {
+        RequestNonce::from_random(self.entropy.array())
+    }
+
+    async fn open_session(&self, request: &AuthRequest) -> Result<AuthGrant, Refusal> {
+        let (now, miner) = (self.clock.now(), self.signer.hotkey());
+        request.check(&miner, now)?;
+        self.permitted(&request.validator, now)?;
+        let session_token = SessionToken::from_random(self.entropy.array());
+        let expires_at_secs = now.as_secs() + SESSION_SECS;
+        let session = NewSession {
+            id: SessionId::from_random(self.entropy.array()),
+            token_hash: token_hash(&session_token),
+            expires_at: Timestamp::from_secs(expires_at_secs),
+        };
+        let nonce = self.nonce_use(request.validator, &request.nonce, request.timestamp_secs, now);
+        self.store
+            .open_session(&nonce, &session)
+            .await
+            .map_err(|e| self.store_failed("open session", &e))??;
+        let response_nonce = self.nonce();
+        let v1 = AuthGrant::payload(&request.validator, &response_nonce, &session_token);
+        let v2 = AuthGrant::payload_v2(
+            &request.validator,
+            &request.nonce,
+            &response_nonce,
+            expires_at_secs,
+            &session_token,
+        );
+        info!(validator.hotkey = %request.validator, session.id = %session.id, "Validator authenticated");
+        debug!(validator.hotkey = %request.validator, "Successfully authenticated validator");
+        let (signature, signature_v2) = (self.signer.sign(&v1), self.signer.sign(&v2));
+        Ok(AuthGrant { miner, session_token, expires_at_secs, response_nonce, signature, signature_v2 })
+    }
+
+    /// How the request proves itself; its signature is verified here.
+    fn proof(&self, request: &DiscoverRequest) -> Result<DiscoveryProof, Refusal> {
+        let claim = &request.claim;
+        if let Some(signature) = &request.signature_v2 {
+            let valid = signature.verifies(&claim.validator, &claim.payload_v2());
+            let token_hash = token_hash(&claim.session_token);
+            return if valid {
+                Ok(DiscoveryProof::V2 { token_hash })
+            } else {
+                Err(Untrusted::Signature.into())
+            };
+        }
+        if !self.config.accept_discover_v1.contains(&claim.validator) {
+            return Err(NEEDS_V2);
+        }
+        let signature = request.signature_v1.as_ref().ok_or(NEEDS_V2)?;
+        let valid = signature.verifies(&claim.validator, &claim.payload_v1());
+        if valid { Ok(DiscoveryProof::V1) } else { Err(Untrusted::Signature.into()) }
+    }
+
+    /// Admits a discovery; none in place of a session where the validator is not the assigned one.
+    async fn admit(&self, request: &DiscoverRequest) -> Result<Option<SessionRecord>, Refusal> {
+        let (claim, now) = (&request.claim, self.clock.now());
+        if claim.target != self.signer.hotkey() {
+            return Err(Untrusted::Target(claim.target).into());
+        }
+        check_fresh(claim.timestamp_secs, now)?;
+        let proof = self.proof(request)?;
+        let snapshot = self.permitted(&claim.validator, now)?;
+        let assigned = snapshot.assigned == Some(claim.validator);
+        let discovery = DiscoveryUse {
+            proof,
+            epoch: claim.epoch,
+            timestamp_secs: claim.timestamp_secs,
+            public_key: assigned.then(|| claim.public_key.clone()),
+            keyed_sessions: KEYED_SESSIONS,
+        };
+        let nonce = self.nonce_use(claim.validator, &claim.nonce, claim.timestamp_secs, now);
+        let session = self
+            .store
+            .admit_discovery(&nonce, &discovery)
+            .await
+            .map_err(|e| self.store_failed("admit discovery", &e))??;
+        Ok(assigned.then_some(session))
+    }
+
+    async fn answer(&self, request: &DiscoverRequest) -> Result<DiscoverResponse, Refusal> {
+        let validator = request.claim.validator;
+        let nodes: Vec<NodeReport> = match self.admit(request).await? {
+            Some(session) => {
+                info!(validator.hotkey = %validator, session.id = %session.id, key.fingerprint = request.claim.public_key.fingerprint(),
+                    "Deploying SSH key for validator");
+                self.fleet.deploy(&session).await
+            }
+            None => {
+                info!(validator.hotkey = %validator, "validator is not the assigned one; it gets an empty list");
+                Vec::new()
+            }
+        };
+        let response_nonce = self.nonce();
+        let timestamp_secs = self.clock.now().as_secs();
+        let payload = DiscoverResponse::payload(&request.claim, &response_nonce, timestamp_secs, &nodes);
+        let signature = self.signer.sign(&payload);
+        Ok(DiscoverResponse { nodes, response_nonce, timestamp_secs, signature })
+    }
+
+    fn refused(&self, validator: &Hotkey, refusal: Refusal) -> MinerCallError {
+        self.metrics.auth_failures.inc();
+        info!(validator.hotkey = %validator, reason = refusal.1, "Validator authentication failed");
+        refusal.into()
+    }
+}
+
+fn token_hash(token: &SessionToken) -> Digest {
+    Digest::from_bytes(Sha256::digest(token.reveal()).into())
+}
+
+#[async_trait]
+impl MinerApi for Gate {
+    async fn authenticate(&self, request: AuthRequest) -> Result<AuthGrant, MinerCallError> {
+        self.metrics.requests.inc();
+        self.metrics.auth_requests.inc();
+        let grant = self.open_session(&request).await.map_err(|r| self.refused(&request.validator, r))?;
+        self.metrics.auth_successes.inc();
+        self.metrics.connections.inc();
+        Ok(grant)
+    }
+
+    async fn discover(&self, request: DiscoverRequest) -> Result<DiscoverResponse, MinerCallError> {
+        self.metrics.requests.inc();
+        let began = self.clock.monotonic();
+        let response = self.answer(&request).await.map_err(|r| self.refused(&request.claim.validator, r))?;
+        self.metrics.discoveries.inc();
+        self.metrics.deployment_seconds.observe(self.clock.monotonic().saturating_sub(began).as_secs_f64());
+        Ok(response)
+    }
+}

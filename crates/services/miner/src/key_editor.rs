@@ -1,0 +1,403 @@
+//! The edge of [`crate::authorized_keys`]: reads a node's file, writes it back, ends what ran with removed keys.
+//!
+//! Everything that runs on a node is in the constant scripts below; values reach them as arguments or on standard input.
+//! A write replaces the file by renaming a finished, flushed one over it, and only if the file still is the one that was
+//! read; another editor's save in between is seen and the edit starts over. Between that check and the rename a few
+//! microseconds remain, which POSIX gives no means to close; reading back afterwards and the reconciler's next round
+//! repair our side of it. A write is finished only when a new reading shows exactly what was wanted.
+
+use basilica_ports::{Clock, ExitStatus, Output, OutputLimits, Shell, ShellError};
+use basilica_types::{Argv, ArgvError, Millis, SshPublicKey, Timestamp};
+use sha2::{Digest as _, Sha256};
+
+use crate::authorized_keys::{self, AuthorizedKeysError, KeyLine, KeyTag, MAX_FILE, NodeLocalTime};
+
+/// `$1`: largest file to print; the rest: moments to express in the node's local time.
+const INSPECT: &str = r#"
+LC_ALL=C; export LC_ALL
+printf 'now %s\n' "$(date +%s)"
+printf 'ssh %s\n' "$(ssh -V 2>&1 | head -n 1)"
+limit=$1; shift
+for epoch in "$@"; do
+  at=$(env -u TZ date -d "@$epoch" +%Y%m%d%H%M%S 2>/dev/null) || at=-
+  text=$(env -u TZ date -d "@$epoch" '+%Y-%m-%d %H:%M:%S' 2>/dev/null) || text=-
+  back=$(env -u TZ date -d "$text" +%s 2>/dev/null) || back=-
+  printf 'expiry %s %s %s\n' "$epoch" "$at" "$back"
+done
+file=$HOME/.ssh/authorized_keys
+[ -e "$file" ] || { printf 'absent\n'; exit 0; }
+size=$(wc -c < "$file") || exit 94
+[ "$size" -le "$limit" ] || exit 95
+printf 'file\n'
+cat "$file"
+"#;
+
+/// `$1`: SHA-256 of the file as it was read, or `absent`; `$2`: SHA-256 of the new content on standard input.
+const REPLACE: &str = r#"
+set -eu
+umask 077
+LC_ALL=C; export LC_ALL
+mkdir -p "$HOME/.ssh"
+file=$HOME/.ssh/authorized_keys
+if [ -L "$file" ]; then file=$(readlink -f "$file"); fi
+new=$(mktemp "$(dirname "$file")/.authorized_keys.basilica.XXXXXXXX")
+trap 'rm -f "$new"' EXIT
+cat > "$new"
+[ "$(sha256sum < "$new" | cut -c 1-64)" = "$2" ] || exit 91
+if [ -e "$file" ]; then
+  chmod "$(stat -c %a "$file")" "$new"
+  if [ "$(stat -c %u:%g "$file")" != "$(stat -c %u:%g "$new")" ]; then
+    chown "$(stat -c %u:%g "$file")" "$new" || exit 92
+  fi
+  found=$(sha256sum < "$file" | cut -c 1-64)
+else
+  found=absent
+fi
+sync "$new" 2>/dev/null || sync
+[ "$found" = "$1" ] || exit 90
+mv -f "$new" "$file"
+trap - EXIT
+sync "$(dirname "$file")" 2>/dev/null || sync
+"#;
+
+/// Ends the processes of this user that were started with one of the keys named.
+const END_PROCESSES: &str = r#"
+me=$(id -u)
+signal=TERM
+for round in 1 2 3 4 5; do
+  found=
+  for tag in "$@"; do
+    for file in $(grep -lszxF "BASILICA_KEY=$tag" /proc/[0-9]*/environ); do
+      dir=${file%/environ}
+      [ "$(stat -c %u "$dir" 2>/dev/null)" = "$me" ] || continue
+      found=1
+      kill -s "$signal" "${dir#/proc/}" 2>/dev/null
+    done
+  done
+  [ -n "$found" ] || exit 0
+  sleep 1
+  signal=KILL
+done
+exit 93
+"#;
+
+const CHANGED_MEANWHILE: u32 = 90;
+const DAMAGED_UPLOAD: u32 = 91;
+const FOREIGN_OWNER: u32 = 92;
+const STILL_RUNNING: u32 = 93;
+const UNREADABLE: u32 = 94;
+const TOO_LARGE: u32 = 95;
+
+/// Largest distance between a node's clock and ours, in seconds: keys end by the node's clock.
+const MAX_SKEW_SECS: u64 = 60;
+/// Times a file is read; every reading but the last may be followed by a write.
+const ATTEMPTS: usize = 5;
+/// Two readings of one local time, where clocks go back, are this far apart.
+const AMBIGUITY_SECS: u64 = 3600;
+const HEADER_LIMIT: usize = 64 * 1024;
+
+/// A key that a node should carry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct WantedKey {
+    pub(crate) tag: KeyTag,
+    pub(crate) expires_at: Timestamp,
+    pub(crate) key: SshPublicKey,
+}
+
+/// What an edit found and did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Edited {
+    /// Keys of ours that were there and should not be.
+    pub(crate) removed: Vec<KeyTag>,
+    /// Keys that were written.
+    pub(crate) added: Vec<KeyTag>,
+}
+
+/// Why a node does not carry exactly the keys wanted.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyEditError {
+    /// The connection does not work.
+    #[error("talk to the node")]
+    Shell(#[from] ShellError),
+    /// The arguments do not make a command: a defect.
+    #[error("build the command")]
+    Command(#[from] ArgvError),
+    /// The node answers other than the script does.
+    #[error("the node's answer has no usable {0}")]
+    Answer(&'static str),
+    /// Keys would end too early or too late there.
+    #[error(
+        "the node's clock is {seconds} s from this one; no key is given to it until its time is right (set up NTP)"
+    )]
+    Skew {
+        /// How far.
+        seconds: u64,
+    },
+    /// The file cannot be handled.
+    #[error(transparent)]
+    File(#[from] AuthorizedKeysError),
+    /// The file on the node is longer than any honest one.
+    #[error("~/.ssh/authorized_keys on the node is longer than {MAX_FILE} bytes")]
+    TooLarge,
+    /// The login may not read it.
+    #[error("~/.ssh/authorized_keys on the node cannot be read by this login")]
+    Unreadable,
+    /// The login may not keep its owner.
+    #[error(
+        "~/.ssh/authorized_keys on the node belongs to another user and cannot be replaced keeping its owner"
+    )]
+    ForeignOwner,
+    /// Others write it all the time.
+    #[error("~/.ssh/authorized_keys on the node kept changing during {ATTEMPTS} attempts")]
+    Contended,
+    /// Processes of removed keys do not end.
+    #[error("processes of a removed key are still running on the node")]
+    StillRunning,
+    /// A script failed.
+    #[error("{step} failed on the node ({status:?}): {stderr}")]
+    Failed {
+        /// What was being done.
+        step: &'static str,
+        /// How it ended.
+        status: ExitStatus,
+        /// Its words, bounded.
+        stderr: String,
+    },
+}
+
+/// Makes the node's file carry exactly `wanted` of our keys.
+pub(crate) async fn apply(
+    shell: &dyn Shell,
+    clock: &dyn Clock,
+    deadline: Millis,
+    wanted: &[WantedKey],
+) -> Result<Edited, KeyEditError> {
+    let mut edited = Edited { removed: Vec::new(), added: Vec::new() };
+    for _ in 0..ATTEMPTS {
+        let asked = clock.now();
+        let found = inspect(shell, deadline, wanted).await?;
+        let skew = found.skew(asked, clock.now());
+        // A node with a wrong clock gets no key, and loses those it has: they would not end when they should.
+        let lines = if skew > MAX_SKEW_SECS { Vec::new() } else { found.lines(wanted) };
+        let current = found.file.as_deref().unwrap_or_default();
+        let content = authorized_keys::rewrite(current, &lines)?;
+        if content == current {
+            return if skew > MAX_SKEW_SECS { Err(KeyEditError::Skew { seconds: skew }) } else { Ok(edited) };
+        }
+        let before = authorized_keys::tags(current);
+        let kept: Vec<KeyTag> = lines.iter().map(|line| line.tag).collect();
+        edited.removed.extend(before.iter().filter(|tag| !kept.contains(tag)));
+        edited.added.extend(kept.iter().filter(|tag| !before.contains(tag)));
+        replace(shell, deadline, found.file.as_deref(), &content).await?;
+    }
+    Err(KeyEditError::Contended)
+}
+
+/// Ends what runs with these keys.
+pub(crate) async fn end_processes(
+    shell: &dyn Shell,
+    deadline: Millis,
+    tags: &[KeyTag],
+) -> Result<(), KeyEditError> {
+    if tags.is_empty() {
+        return Ok(());
+    }
+    let command = Argv::script(END_PROCESSES, tags.iter().map(ToString::to_string))?;
+    let output = shell.run(&command, &[], limits(deadline, 4096)).await?;
+    match output.status {
+        ExitStatus::Code(0) => Ok(()),
+        ExitStatus::Code(STILL_RUNNING) => Err(KeyEditError::StillRunning),
+        _ => Err(failed("ending processes", output)),
+    }
+}
+
+const fn limits(deadline: Millis, stdout: usize) -> OutputLimits {
+    OutputLimits { deadline, stdout, stderr: 1024 }
+}
+
+fn failed(step: &'static str, output: Output) -> KeyEditError {
+    let stderr = String::from_utf8_lossy(&output.stderr).chars().filter(|c| !c.is_control()).collect();
+    KeyEditError::Failed { step, status: output.status, stderr }
+}
+
+async fn inspect(
+    shell: &dyn Shell,
+    deadline: Millis,
+    wanted: &[WantedKey],
+) -> Result<Inspection, KeyEditError> {
+    let limit = std::iter::once(MAX_FILE.to_string());
+    let epochs = wanted.iter().map(|key| key.expires_at.as_secs().to_string());
+    let command = Argv::script(INSPECT, limit.chain(epochs))?;
+    let output = shell.run(&command, &[], limits(deadline, MAX_FILE + HEADER_LIMIT)).await?;
+    match output.status {
+        ExitStatus::Code(0) => Inspection::parse(&output.stdout),
+        ExitStatus::Code(UNREADABLE) => Err(KeyEditError::Unreadable),
+        ExitStatus::Code(TOO_LARGE) => Err(KeyEditError::TooLarge),
+        _ => Err(failed("reading authorized_keys", output)),
+    }
+}
+
+async fn replace(
+    shell: &dyn Shell,
+    deadline: Millis,
+    read: Option<&[u8]>,
+    content: &[u8],
+) -> Result<(), KeyEditError> {
+    let hex = |bytes: &[u8]| hex::encode(Sha256::digest(bytes));
+    let expected = read.map_or_else(|| "absent".to_owned(), hex);
+    let command = Argv::script(REPLACE, [expected, hex(content)])?;
+    let output = shell.run(&command, content, limits(deadline, 4096)).await?;
+    match output.status {
+        // Read again in either case: to confirm, or to start over on what another editor saved or the line damaged.
+        ExitStatus::Code(0 | CHANGED_MEANWHILE | DAMAGED_UPLOAD) => Ok(()),
+        ExitStatus::Code(FOREIGN_OWNER) => Err(KeyEditError::ForeignOwner),
+        _ => Err(failed("writing authorized_keys", output)),
+    }
+}
+
+/// A node's clock and file.
+#[derive(Debug, PartialEq, Eq)]
+struct Inspection {
+    now_secs: i64,
+    knows_expiry_time: bool,
+    /// Moment, its local spelling, and what the node reads that as.
+    expiries: Vec<(i64, Option<NodeLocalTime>)>,
+    file: Option<Vec<u8>>,
+}
+
+impl Inspection {
+    fn parse(output: &[u8]) -> Result<Self, KeyEditError> {
+        let mut inspection = Self { now_secs: 0, knows_expiry_time: true, expiries: Vec::new(), file: None };
+        let mut rest = output;
+        loop {
+            let end = rest.iter().position(|b| *b == b'\n').ok_or(KeyEditError::Answer("header"))?;
+            let line = std::str::from_utf8(&rest[..end]).map_err(|_| KeyEditError::Answer("header"))?;
+            rest = &rest[end + 1..];
+            let mut words = line.split(' ');
+            match words.next() {
+                Some("now") => inspection.now_secs = number(words.next(), "clock")?,
+                Some("ssh") => {
+                    inspection.knows_expiry_time = knows_expiry_time(words.next().unwrap_or_default())
+                }
+                Some("expiry") => {
+                    let epoch = number(words.next(), "expiry")?;
+                    inspection.expiries.push((epoch, local_time(epoch, words.next(), words.next())));
+                }
+                Some("file") => inspection.file = Some(rest.to_vec()),
+                Some("absent") => {}
+                _ => return Err(KeyEditError::Answer("header")),
+            }
+            if matches!(line, "file" | "absent") {
+                break;
+            }
+        }
+        if inspection.now_secs > 0 { Ok(inspection) } else { Err(KeyEditError::Answer("clock")) }
+    }
+
+    /// Seconds between the node's clock and ours, at least: it was read at some moment between `asked` and `answered`.
+    fn skew(&self, asked: Timestamp, answered: Timestamp) -> u64 {
+        let (early, late) = (asked.as_secs(), answered.as_secs().saturating_add(1));
+        if (early..=late).contains(&self.now_secs) {
+            return 0;
+        }
+        self.now_secs.abs_diff(early).min(self.now_secs.abs_diff(late))
+    }
+
+    fn lines(&self, wanted: &[WantedKey]) -> Vec<KeyLine> {
+        let expiry_time = |expires_at: Timestamp| {
+            let found = self.expiries.iter().find(|(epoch, _)| *epoch == expires_at.as_secs());
+            found.filter(|_| self.knows_expiry_time).and_then(|(_, time)| time.clone())
+        };
+        let line = |key: &WantedKey| KeyLine {
+            tag: key.tag,
+            expires_at: key.expires_at,
+            expiry_time: expiry_time(key.expires_at),
+            key: key.key.clone(),
+        };
+        wanted.iter().map(line).collect()
+    }
+}
+
+fn number(word: Option<&str>, what: &'static str) -> Result<i64, KeyEditError> {
+    word.and_then(|w| w.parse().ok()).ok_or(KeyEditError::Answer(what))
+}
+
+/// The local spelling, if the node reads it back as the moment it stands for, or as the other of the two where clocks go
+/// back. Without it the key has no `expiry-time`; the forced command and the reconciler end it all the same.
+fn local_time(epoch: i64, spelled: Option<&str>, read_back: Option<&str>) -> Option<NodeLocalTime> {
+    let back: i64 = read_back?.parse().ok()?;
+    (back.abs_diff(epoch) <= AMBIGUITY_SECS).then(|| NodeLocalTime::parse(spelled?)).flatten()
+}
+
+/// OpenSSH before 7.7 refuses a whole line for an option that it does not know. Unknown servers are taken for new ones.
+fn knows_expiry_time(version: &str) -> bool {
+    let Some(version) = version.strip_prefix("OpenSSH_") else { return true };
+    let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= (7, 7),
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_answer_is_read_with_any_file_content() {
+        let answer = b"now 1800000000\nssh OpenSSH_9.2p1 Debian-2, OpenSSL 3\nexpiry 1800003600 20270115090000 1800003600\n\
+                       expiry 5 - -\nfile\nabc\0\nnow 7\n";
+        let inspection = Inspection::parse(answer).unwrap();
+        assert_eq!(inspection.now_secs, 1_800_000_000);
+        assert_eq!(inspection.file.as_deref(), Some(&b"abc\0\nnow 7\n"[..]));
+        assert_eq!(inspection.expiries, [(1_800_003_600, NodeLocalTime::parse("20270115090000")), (5, None)]);
+        assert_eq!(Inspection::parse(b"now 1\nabsent\n").unwrap().file, None);
+        for bad in [&b""[..], b"absent\n", b"now x\nabsent\n", b"now 1\n", b"Welcome!\nnow 1\nabsent\n"] {
+            assert!(Inspection::parse(bad).is_err());
+        }
+    }
+
+    #[test]
+    fn a_local_time_must_be_read_back_as_its_moment() {
+        assert!(local_time(7_200, Some("20270115090000"), Some("7200")).is_some());
+        assert!(
+            local_time(7_200, Some("20270115090000"), Some("3600")).is_some(),
+            "the hour that comes twice"
+        );
+        assert!(local_time(7_200, Some("20270115090000"), Some("3599")).is_none());
+        assert!(local_time(7_200, Some("20270115090000"), Some("-")).is_none());
+        assert!(local_time(7_200, Some("-"), Some("7200")).is_none());
+    }
+
+    #[test]
+    fn only_old_servers_are_spared_the_option() {
+        for (version, knows) in [
+            ("OpenSSH_7.6p1", false),
+            ("OpenSSH_7.7p1", true),
+            ("OpenSSH_9.2p1", true),
+            ("OpenSSH_10.0", true),
+            ("", true),
+        ] {
+            assert_eq!(knows_expiry_time(version), knows, "{version}");
+        }
+    }
+
+    #[test]
+    fn skew_leaves_the_time_of_the_question_out() {
+        let inspection =
+            |now_secs| Inspection { now_secs, knows_expiry_time: true, expiries: vec![], file: None };
+        let (asked, answered) = (Timestamp(100_000), Timestamp(109_500));
+        assert_eq!(inspection(100).skew(asked, answered), 0);
+        assert_eq!(inspection(110).skew(asked, answered), 0);
+        assert_eq!(inspection(170).skew(asked, answered), 60);
+        assert_eq!(inspection(30).skew(asked, answered), 70);
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_panics(answer in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Inspection::parse(&answer);
+        }
+    }
+}

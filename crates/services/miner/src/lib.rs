@@ -1,0 +1,28 @@
+//! The miner: authenticates validators, deploys their keys, reports its nodes.
+//!
+//! It promises a validator that whoever is granted a session holds the hotkey it names, that the key which lands on the
+//! nodes is the one that this hotkey signed, and that the answer is the miner's own; and it promises the operator that
+//! no line of theirs on a node is touched, that every key of a validator ends with its session (on the node itself, even
+//! if the miner dies), and that a dead node never hides the others.
+//!
+//! Requests are decided in [`gate`](MinerApi), keys are placed by one keeper per node that reconciles, the subnet is
+//! followed beside them. `authorized_keys` is pure and holds the rules about other people's lines.
+//!
+//! [`MinerApi`]: basilica_ports::MinerApi
+
+pub mod authorized_keys;
+pub mod config;
+
+mod assignment;
+mod axon;
+mod fleet;
+mod gate;
+mod key_editor;
+mod metrics;
+mod node;
+mod service;
+mod subnet;
+
+pub use assignment::AssignmentStrategy;
+pub use key_editor::KeyEditError;
+pub use service::{Miner, MinerPorts};

@@ -1,0 +1,151 @@
+//! The miner's counters, under the names of the seeds' documents and under those of the original program, because
+//! dashboards exist for both.
+
+use std::sync::atomic::AtomicU64;
+
+use basilica_runtime_service::Metrics;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+/// Names a node in a metric.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct NodeLabels {
+    pub(crate) node_id: String,
+}
+
+/// Handles of everything that is counted.
+#[derive(Debug)]
+pub(crate) struct MinerMetrics {
+    pub(crate) nodes: Gauge,
+    pub(crate) nodes_healthy: Gauge,
+    pub(crate) nodes_unhealthy: Gauge,
+    pub(crate) sessions_active: Gauge,
+    pub(crate) uid: Gauge,
+    pub(crate) node_uptime: Family<NodeLabels, Gauge<f64, AtomicU64>>,
+    pub(crate) registered: Counter,
+    pub(crate) connections: Counter,
+    pub(crate) requests: Counter,
+    pub(crate) auth_requests: Counter,
+    pub(crate) auth_successes: Counter,
+    pub(crate) auth_failures: Counter,
+    pub(crate) discoveries: Counter,
+    pub(crate) deployments: Counter,
+    pub(crate) deployment_failures: Counter,
+    pub(crate) health_checks: Counter,
+    pub(crate) chain_errors: Counter,
+    pub(crate) axon_requests: Counter,
+    pub(crate) store_errors: Counter,
+    pub(crate) deployment_seconds: Histogram,
+}
+
+impl MinerMetrics {
+    pub(crate) fn register(metrics: &Metrics) -> Self {
+        let this = Self {
+            nodes: Gauge::default(),
+            nodes_healthy: Gauge::default(),
+            nodes_unhealthy: Gauge::default(),
+            sessions_active: Gauge::default(),
+            uid: Gauge::default(),
+            node_uptime: Family::default(),
+            registered: Counter::default(),
+            connections: Counter::default(),
+            requests: Counter::default(),
+            auth_requests: Counter::default(),
+            auth_successes: Counter::default(),
+            auth_failures: Counter::default(),
+            discoveries: Counter::default(),
+            deployments: Counter::default(),
+            deployment_failures: Counter::default(),
+            health_checks: Counter::default(),
+            chain_errors: Counter::default(),
+            axon_requests: Counter::default(),
+            store_errors: Counter::default(),
+            deployment_seconds: Histogram::new(exponential_buckets(0.05, 2.0, 10)),
+        };
+        metrics.register(|registry| {
+            this.register_gauges(registry);
+            this.register_counters(registry);
+        });
+        this
+    }
+
+    fn register_gauges(&self, registry: &mut Registry) {
+        for (name, help, gauge) in [
+            ("basilica_miner_node_count", "Nodes in the configuration", &self.nodes),
+            ("basilica_miner_nodes_total", "Nodes in the configuration", &self.nodes),
+            ("basilica_miner_nodes_healthy", "Nodes whose last round succeeded", &self.nodes_healthy),
+            ("basilica_miner_nodes_unhealthy", "Nodes whose last round failed", &self.nodes_unhealthy),
+            (
+                "basilica_miner_validator_sessions_active",
+                "Open sessions of validators",
+                &self.sessions_active,
+            ),
+            ("basilica_validator_sessions_active", "Open sessions of validators", &self.sessions_active),
+            ("basilica_miner_bittensor_uid", "Own uid on the subnet", &self.uid),
+        ] {
+            registry.register(name, help, gauge.clone());
+        }
+        let help = "Seconds since the node became reachable without interruption";
+        registry.register("basilica_node_uptime_seconds", help, self.node_uptime.clone());
+        let help = "Time from a discovery to the answer";
+        registry.register(
+            "basilica_miner_deployment_duration_seconds",
+            help,
+            self.deployment_seconds.clone(),
+        );
+    }
+
+    /// The library adds `_total` to every name.
+    fn register_counters(&self, registry: &mut Registry) {
+        for (name, help, counter) in [
+            ("basilica_nodes_registered", "Nodes registered at start", &self.registered),
+            ("basilica_miner_validator_connections", "Sessions opened", &self.connections),
+            ("basilica_miner_validator_requests", "Requests of validators", &self.requests),
+            ("basilica_miner_authentication_requests", "Requests for a session", &self.auth_requests),
+            ("basilica_miner_authentication_success", "Sessions granted", &self.auth_successes),
+            ("basilica_miner_validator_auth_failures", "Requests refused", &self.auth_failures),
+            ("basilica_miner_validator_node_discoveries", "Discoveries answered", &self.discoveries),
+            ("basilica_miner_ssh_deployments", "Keys written to nodes", &self.deployments),
+            ("basilica_miner_ssh_key_deployments", "Keys written to nodes", &self.deployments),
+            ("basilica_ssh_key_deployments", "Keys written to nodes", &self.deployments),
+            ("basilica_miner_ssh_failures", "Rounds on nodes that failed", &self.deployment_failures),
+            ("basilica_miner_node_health_checks", "Rounds on nodes", &self.health_checks),
+            ("basilica_miner_bittensor_errors", "Failed chain calls", &self.chain_errors),
+            ("basilica_miner_axon_requests", "Axons written to the chain", &self.axon_requests),
+            ("basilica_miner_database_errors", "Failed database operations", &self.store_errors),
+        ] {
+            registry.register(name, help, counter.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_of_both_families_are_rendered() {
+        let metrics = Metrics::new();
+        let miner = MinerMetrics::register(&metrics);
+        miner.nodes.set(3);
+        miner.deployments.inc();
+        let text = metrics.render().unwrap();
+        for line in [
+            "basilica_miner_node_count 3",
+            "basilica_miner_nodes_total 3",
+            "basilica_miner_ssh_deployments_total 1",
+            "basilica_ssh_key_deployments_total 1",
+            "basilica_miner_authentication_requests_total 0",
+            "basilica_miner_authentication_success_total 0",
+            "basilica_miner_validator_connections_total 0",
+            "basilica_nodes_registered_total 0",
+            "basilica_validator_sessions_active 0",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line}\n{text}");
+        }
+    }
+}

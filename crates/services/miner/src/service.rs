@@ -1,0 +1,211 @@
+//! Assembly: which tasks a miner consists of.
+
+use std::sync::Arc;
+
+use basilica_ports::{Chain, Clock, Entropy, HotkeySigner, Identity, MinerApi, MinerStore, NodeShell};
+use basilica_runtime_service::{ErrorChain, Metrics, OnFailure, Readiness, Stop, Supervisor};
+use basilica_types::Millis;
+use tokio::sync::{Semaphore, watch};
+use tracing::{info, warn};
+
+use crate::axon::AxonServer;
+use crate::config::{AdmissionConfig, FleetConfig, NodeConfig, SubnetConfig};
+use crate::fleet::{Fleet, Member};
+use crate::gate::Gate;
+use crate::metrics::MinerMetrics;
+use crate::node::{NodeKeeper, NodeView};
+use crate::subnet::SubnetFollower;
+
+/// Rounds on nodes at the same time: a sixteenth of the largest fleet, well below a process's file descriptors.
+const CONCURRENT_ROUNDS: usize = 256;
+/// Between two clean-ups of the store.
+const HOUSEKEEPING: Millis = Millis::from_secs(60);
+const RESTART: OnFailure = OnFailure::Restart { initial: Millis::from_secs(1), max: Millis::from_secs(60) };
+
+/// What a miner needs from the world.
+#[derive(Clone)]
+pub struct MinerPorts {
+    /// The chain.
+    pub chain: Arc<dyn Chain>,
+    /// SSH.
+    pub shell: Arc<dyn NodeShell>,
+    /// Memory.
+    pub store: Arc<dyn MinerStore>,
+    /// The hotkey.
+    pub signer: Arc<dyn HotkeySigner>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl std::fmt::Debug for MinerPorts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("MinerPorts")
+    }
+}
+
+/// A miner, built but not running.
+pub struct Miner {
+    ports: MinerPorts,
+    fleet_config: FleetConfig,
+    gate: Arc<Gate>,
+    fleet: Arc<Fleet>,
+    keepers: Vec<NodeKeeper>,
+    follower: Arc<SubnetFollower>,
+    axon: Option<Arc<AxonServer>>,
+    metrics: Arc<MinerMetrics>,
+}
+
+impl std::fmt::Debug for Miner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Miner({} nodes)", self.keepers.len())
+    }
+}
+
+impl Miner {
+    /// Builds a miner; nothing runs and nothing is contacted yet.
+    pub fn new(
+        ports: MinerPorts,
+        fleet: FleetConfig,
+        admission: AdmissionConfig,
+        subnet: &SubnetConfig,
+        (readiness, metrics): (&Readiness, &Metrics),
+    ) -> Self {
+        let metrics = Arc::new(MinerMetrics::register(metrics));
+        let (view, subnet_view) = watch::channel(None);
+        let follower = Arc::new(SubnetFollower {
+            chain: Arc::clone(&ports.chain),
+            clock: Arc::clone(&ports.clock),
+            entropy: Arc::clone(&ports.entropy),
+            netuid: subnet.netuid,
+            own: ports.signer.hotkey(),
+            strategy: subnet.strategy,
+            interval: subnet.refresh_interval,
+            readiness: readiness.condition("metagraph"),
+            metrics: Arc::clone(&metrics),
+            view,
+        });
+        let axon = subnet.axon.map(|axon| {
+            Arc::new(AxonServer {
+                chain: Arc::clone(&ports.chain),
+                clock: Arc::clone(&ports.clock),
+                entropy: Arc::clone(&ports.entropy),
+                netuid: subnet.netuid,
+                axon,
+                readiness: readiness.condition("axon"),
+                metrics: Arc::clone(&metrics),
+            })
+        });
+        let slots = Arc::new(Semaphore::new(CONCURRENT_ROUNDS));
+        let mut members = Vec::with_capacity(fleet.nodes.len());
+        let mut keepers = Vec::with_capacity(fleet.nodes.len());
+        for node in &fleet.nodes {
+            let node = Arc::new(node.clone());
+            let (nudge, nudges) = watch::channel(0);
+            let (view, seen) = watch::channel(NodeView::new());
+            members.push(Member { node: Arc::clone(&node), nudge, view: seen });
+            keepers.push(NodeKeeper {
+                node,
+                identity: Identity::File(fleet.ssh_key.clone()),
+                interval: fleet.interval,
+                timeout: fleet.timeout,
+                remove_keys_on_shutdown: fleet.remove_keys_on_shutdown,
+                shell: Arc::clone(&ports.shell),
+                store: Arc::clone(&ports.store),
+                clock: Arc::clone(&ports.clock),
+                subnet: subnet_view.clone(),
+                metrics: Arc::clone(&metrics),
+                slots: Arc::clone(&slots),
+                nudges,
+                view,
+            });
+        }
+        let all = Arc::new(Fleet { members, clock: Arc::clone(&ports.clock), interval: fleet.interval });
+        let gate = Arc::new(Gate {
+            config: admission,
+            signer: Arc::clone(&ports.signer),
+            store: Arc::clone(&ports.store),
+            clock: Arc::clone(&ports.clock),
+            entropy: Arc::clone(&ports.entropy),
+            subnet: subnet_view,
+            fleet: Arc::clone(&all),
+            metrics: Arc::clone(&metrics),
+        });
+        Self { ports, fleet_config: fleet, gate, fleet: all, keepers, follower, axon, metrics }
+    }
+
+    /// What answers validators; to be served over gRPC.
+    pub fn api(&self) -> Arc<dyn MinerApi> {
+        Arc::clone(&self.gate) as Arc<dyn MinerApi>
+    }
+
+    /// Starts everything but the listeners.
+    pub fn start(self, supervisor: &Supervisor) {
+        for node in &self.fleet_config.nodes {
+            self.metrics.registered.inc();
+            log_registered(node);
+        }
+        let follower = self.follower;
+        supervisor.spawn("subnet", RESTART, move |stop| {
+            let follower = Arc::clone(&follower);
+            async move {
+                follower.run(stop).await;
+                Ok(())
+            }
+        });
+        if let Some(axon) = self.axon {
+            supervisor.spawn("axon", RESTART, move |stop| {
+                let axon = Arc::clone(&axon);
+                async move { axon.run(stop).await }
+            });
+        }
+        for keeper in self.keepers {
+            supervisor.spawn("node", RESTART, move |stop| keeper.clone().run(stop));
+        }
+        let (ports, fleet, metrics) = (self.ports, self.fleet, self.metrics);
+        let end_sessions = self.fleet_config.remove_keys_on_shutdown;
+        supervisor.spawn("housekeeping", RESTART, move |stop| {
+            let (ports, fleet, metrics) = (ports.clone(), Arc::clone(&fleet), Arc::clone(&metrics));
+            async move {
+                keep_house(&ports, &fleet, &metrics, &stop).await;
+                if end_sessions {
+                    ports.store.end_sessions(ports.clock.now()).await?;
+                }
+                Ok(())
+            }
+        });
+    }
+}
+
+fn log_registered(node: &NodeConfig) {
+    info!(node.id = %node.id, node.address = %node.address, node.maintenance = node.maintenance, "Node registered");
+}
+
+/// Forgets what is over, and counts what is there.
+async fn keep_house(ports: &MinerPorts, fleet: &Fleet, metrics: &MinerMetrics, stop: &Stop) {
+    // Counting is cheap and what operators watch; pruning writes and can wait.
+    const COUNT_EVERY: Millis = Millis::from_secs(5);
+    let mut since_pruning = HOUSEKEEPING;
+    loop {
+        let now = ports.clock.now();
+        fleet.count(metrics);
+        let counted = async {
+            let open = ports.store.open_sessions(now).await?;
+            metrics.sessions_active.set(i64::try_from(open).unwrap_or(i64::MAX));
+            if since_pruning.0 >= HOUSEKEEPING.0 {
+                ports.store.prune(now).await?;
+                since_pruning = Millis(0);
+            }
+            Ok::<(), basilica_ports::StoreError>(())
+        };
+        if let Err(error) = counted.await {
+            metrics.store_errors.inc();
+            warn!(error = %ErrorChain(&error), "the miner's database does not work");
+        }
+        tokio::select! {
+            () = stop.requested() => return,
+            () = ports.clock.sleep(COUNT_EVERY) => since_pruning = Millis(since_pruning.0 + COUNT_EVERY.0),
+        }
+    }
+}

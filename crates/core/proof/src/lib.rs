@@ -27,7 +27,7 @@
 //! - *Structure.* Hankel matrices (A\[i\]\[j\] = a\[i+j\]) are forged in O(n²) with no cell wrong; low rank likewise.
 //!   A challenge cannot ask for them: matrices come from the seed only, and their form is not a parameter.
 //! - *Freivalds' test is not used*: C·r = A·(B·r) costs a cheater O(n²), so it binds nothing by itself.
-//! - *Overflow.* k ≤ 65,536 keeps every sum below 2³⁰; there is no tolerance and no float.
+//! - *Overflow.* k ≤ 65,536 keeps every sum within ±2³⁰; there is no tolerance and no float.
 //!
 //! # Cost
 //! The verifier makes 2·t rows and hashes t leaves with 2·log₂n − 8 siblings; it never holds a matrix. A cell

@@ -56,7 +56,8 @@ fn now() -> Instant {
 /// `cargo xtask check`.
 pub(crate) fn check(workspace: &Workspace) -> Result<(), Failure> {
     let mut steps = Steps::of(5);
-    static_checks(workspace, &mut steps)?;
+    quick_checks(workspace, &mut steps)?;
+    compiler_checks(workspace, &mut steps)?;
     println!("{}", steps.times(None));
     Ok(())
 }
@@ -66,8 +67,9 @@ pub(crate) fn test(workspace: &Workspace) -> Result<(), Failure> {
     println!("building into {}", workspace.target.display());
     let mut steps = Steps::of(10);
     steps.run("system tools", setup::run)?;
+    quick_checks(workspace, &mut steps)?;
     let python = steps.run("Python SDK", || sdk::python(workspace))?;
-    static_checks(workspace, &mut steps)?;
+    compiler_checks(workspace, &mut steps)?;
     // Everything at once, binaries too: integration tests start them.
     steps.run("build", || workspace.build(&["--lib", "--tests", "--examples"]))?;
     let features = workspace.features()?;
@@ -77,6 +79,8 @@ pub(crate) fn test(workspace: &Workspace) -> Result<(), Failure> {
         command.env("BASILICA_BIN_DIR", workspace.binaries()).env("BASILICA_SDK_PYTHON", &python);
         command
     };
+    let examples = ["test", "--workspace", "--doc", "--quiet"];
+    steps.run("documentation's examples", || run(&mut cargo(&examples)))?;
     steps.run("tests", || {
         if succeeds(&mut workspace.cargo(&["nextest", "--version"])) {
             run(&mut cargo(&["nextest", "run", "--workspace"]))
@@ -85,21 +89,23 @@ pub(crate) fn test(workspace: &Workspace) -> Result<(), Failure> {
             runner::run(&mut cargo(&["test", "--workspace", "--no-run", "--message-format=json"]))
         }
     })?;
-    steps
-        .run("documentation's examples", || run(&mut cargo(&["test", "--workspace", "--doc", "--quiet"])))?;
     println!("{}", steps.times(None));
     Ok(())
 }
 
-/// Five steps that run no program of ours.
-fn static_checks(workspace: &Workspace, steps: &mut Steps) -> Result<(), Failure> {
-    let features = workspace.features()?;
+/// What takes seconds.
+fn quick_checks(workspace: &Workspace, steps: &mut Steps) -> Result<(), Failure> {
     steps.run("formatting", || run(&mut workspace.cargo(&["fmt", "--all", "--", "--check"])))?;
     steps.run("layers and sources", || layers_and_sources(workspace))?;
     // Before any step that would quietly rewrite a lock file that does not fit the manifests.
     steps.run("dependencies as locked", || {
         run(&mut workspace.cargo(&["fetch", "--locked", "--target", "host-tuple"]))
-    })?;
+    })
+}
+
+/// What the compiler and its documentation say about every target.
+fn compiler_checks(workspace: &Workspace, steps: &mut Steps) -> Result<(), Failure> {
+    let features = workspace.features()?;
     steps.run("lints", || {
         let arguments = ["clippy", "--workspace", "--all-targets", &features, "--", "-D", "warnings"];
         run(&mut workspace.cargo(&arguments))
@@ -117,6 +123,9 @@ pub(crate) fn layers_and_sources(workspace: &Workspace) -> Result<(), Failure> {
     problems.extend(sources::check(&workspace.root)?);
     if problems.is_empty() {
         println!("    {} crates keep their layers", packages.len());
+        for (path, lines) in sources::long_files(&workspace.root)? {
+            println!("    note: {} has {lines} lines; can it be two?", path.display());
+        }
         return Ok(());
     }
     Err(Failure::Broken(format!("rules of the repository are broken:\n  {}", problems.join("\n  "))))

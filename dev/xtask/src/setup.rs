@@ -27,7 +27,7 @@ const TOOLS: [Tool; 8] = [
     },
     Tool { name: "mount", packages: &["mount"], found: || on_path("mount") },
     Tool { name: "cc", packages: &["gcc", "libc6-dev"], found: || on_path("cc") },
-    Tool { name: "ps and pgrep", packages: &["procps"], found: || on_path("ps") && on_path("pgrep") },
+    Tool { name: "kill", packages: &["procps"], found: || on_path("kill") },
     Tool { name: "python3 with venv", packages: &["python3", "python3-venv"], found: python_has_venv },
 ];
 

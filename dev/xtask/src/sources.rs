@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 
 use crate::command::Failure;
 
+/// More lines than this are worth a hard look.
+const LONG: usize = 600;
+
 /// A word, where it is looked for, and what to do instead.
 struct Ban {
     word: &'static str,
@@ -64,6 +67,23 @@ pub(crate) fn check(root: &Path) -> Result<Vec<String>, Failure> {
     Ok(problems)
 }
 
+/// Sources that have grown beyond what can be read in a sitting: a question, not a rule.
+pub(crate) fn long_files(root: &Path) -> Result<Vec<(PathBuf, usize)>, Failure> {
+    let mut long = Vec::new();
+    for folder in ["bins", "crates", "dev"] {
+        for path in
+            files(&root.join(folder))?.into_iter().filter(|path| path.extension() == Some("rs".as_ref()))
+        {
+            let text = std::fs::read(&path).map_err(|source| Failure::File { path: path.clone(), source })?;
+            let lines = text.split(|byte| *byte == b'\n').count() - 1;
+            if lines > LONG {
+                long.push((path.strip_prefix(root).unwrap_or(&path).to_owned(), lines));
+            }
+        }
+    }
+    Ok(long)
+}
+
 fn concerns(ban: &Ban, path: &Path, extension: &str) -> bool {
     ban.extensions.contains(&extension)
         && (ban.folders.is_empty() || ban.folders.iter().any(|folder| path.starts_with(folder)))
@@ -111,6 +131,19 @@ mod tests {
     fn these_sources_have_none_of_the_words() {
         let workspace = Workspace::find().expect("a clone");
         assert_eq!(check(&workspace.root).expect("sources are readable"), [""; 0]);
+    }
+
+    #[test]
+    fn long_files_are_named_with_their_length() {
+        let root = std::env::temp_dir().join(format!("xtask-{}-long", std::process::id()));
+        let source = root.join("dev/x/src");
+        std::fs::create_dir_all(&source).unwrap();
+        std::fs::write(source.join("long.rs"), "\n".repeat(LONG + 1)).unwrap();
+        std::fs::write(source.join("short.rs"), "\n".repeat(LONG)).unwrap();
+        std::fs::write(source.join("long.md"), "\n".repeat(LONG + 1)).unwrap();
+        let found = long_files(&root);
+        std::fs::remove_dir_all(&root).unwrap();
+        assert_eq!(found.expect("readable"), [("dev/x/src/long.rs".into(), LONG + 1)]);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tracing::{debug, info, warn};
 
-use crate::{ErrorChain, Metrics, Readiness, Stop, TaskSet, within};
+use crate::{ErrorChain, JsonPages, Metrics, Page, Readiness, Stop, TaskSet, within};
 
 /// Connections at a time; more wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 32;
@@ -154,6 +154,15 @@ impl AdminListener {
 
     /// Answers until the stop is requested; then finishes the requests under way.
     pub async fn serve(self, state: AdminState, stop: Stop) {
+        self.answer_all(state, None, stop).await;
+    }
+
+    /// Answers like [`Self::serve`], and with the service's own `pages` where the path is none of the endpoint's.
+    pub async fn serve_with_pages(self, state: AdminState, pages: Arc<dyn JsonPages>, stop: Stop) {
+        self.answer_all(state, Some(pages), stop).await;
+    }
+
+    async fn answer_all(self, state: AdminState, pages: Option<Arc<dyn JsonPages>>, stop: Stop) {
         info!(admin.address = %self.address, "admin endpoint listens");
         let mut connections = TaskSet::new();
         loop {
@@ -162,7 +171,7 @@ impl AdminListener {
                 () = stop.requested() => break,
                 Some(ended) = connections.next() => log_end(ended),
                 accepted = self.listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
-                    Ok((stream, _)) => connections.spawn("admin-connection", answer(stream, state.clone())),
+                    Ok((stream, _)) => connections.spawn("admin-connection", answer(stream, state.clone(), pages.clone())),
                     Err(error) => {
                         warn!(error = %ErrorChain(&error), "admin endpoint cannot accept connections");
                         state.clock.sleep(ACCEPT_PAUSE).await;
@@ -184,7 +193,7 @@ fn log_end(ended: Result<(), crate::TaskPanic>) {
 }
 
 /// One connection, one request. What the peer does wrong is the peer's problem and only worth a debug line.
-async fn answer(stream: TcpStream, state: AdminState) {
+async fn answer(stream: TcpStream, state: AdminState, pages: Option<Arc<dyn JsonPages>>) {
     let clock = Arc::clone(&state.clock);
     let connection = hyper::server::conn::http1::Builder::new()
         .keep_alive(false)
@@ -195,12 +204,32 @@ async fn answer(stream: TcpStream, state: AdminState) {
         .header_read_timeout(None)
         .serve_connection(
             TokioIo::new(stream),
-            service_fn(move |request| std::future::ready(Ok::<_, Infallible>(respond(&state, &request)))),
+            service_fn(move |request: Request<Incoming>| {
+                let (state, pages) = (state.clone(), pages.clone());
+                async move {
+                    let response = respond(&state, &request);
+                    let unknown = response.status() == StatusCode::NOT_FOUND;
+                    Ok::<_, Infallible>(match pages.filter(|_| unknown) {
+                        Some(pages) => page(pages.page(request.uri().path()).await),
+                        None => response,
+                    })
+                }
+            }),
         );
     match within(clock.as_ref(), CONNECTION_LIMIT, connection).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => debug!(error = %ErrorChain(&error), "admin request was not valid"),
         Err(elapsed) => debug!(error = %elapsed, "admin request was too slow"),
+    }
+}
+
+fn page(page: Page) -> Response<Full<Bytes>> {
+    match page {
+        Page::Found(value) => respond_with(StatusCode::OK, "application/json", format!("{value}\n")),
+        Page::NotFound => text(StatusCode::NOT_FOUND, "not found\n"),
+        Page::Failed => {
+            text(StatusCode::INTERNAL_SERVER_ERROR, "this page cannot be made now; see the log\n")
+        }
     }
 }
 

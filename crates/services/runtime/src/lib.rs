@@ -17,6 +17,7 @@ mod config;
 mod deadline;
 mod error_chain;
 mod metrics;
+mod pages;
 mod panic;
 mod readiness;
 mod signals;
@@ -36,6 +37,7 @@ pub use config::{
 pub use deadline::{Elapsed, within};
 pub use error_chain::ErrorChain;
 pub use metrics::Metrics;
+pub use pages::{JsonPages, Page};
 pub use readiness::{Condition, Readiness};
 pub use stop::Stop;
 pub use supervisor::{OnFailure, Supervisor, TaskFailure};

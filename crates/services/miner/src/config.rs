@@ -90,6 +90,8 @@ pub struct AdmissionConfig {
     pub accept_discover_v1: Vec<Hotkey>,
     /// Most nonces remembered of one hotkey within their lifetime of 11 minutes.
     pub nonces_per_validator: u32,
+    /// Life of a session and of its keys on the nodes.
+    pub session_lifetime: Millis,
     /// Oldest metagraph by which anybody is let in.
     pub metagraph_max_age: Millis,
 }

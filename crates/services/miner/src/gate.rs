@@ -14,8 +14,8 @@ use basilica_ports::{
 use basilica_runtime_service::ErrorChain;
 use basilica_types::{Digest, Hotkey, RequestNonce, SessionId, SessionToken, Timestamp};
 use basilica_wire::discovery::{
-    AuthGrant, AuthRequest, DiscoverRequest, DiscoverResponse, NONCE_MEMORY_SECS, NodeReport, SESSION_SECS,
-    Untrusted, check_fresh,
+    AuthGrant, AuthRequest, DiscoverRequest, DiscoverResponse, NONCE_MEMORY_SECS, NodeReport, Untrusted,
+    check_fresh,
 };
 use sha2::{Digest as _, Sha256};
 use tracing::{debug, error, info};
@@ -134,7 +134,7 @@ impl Gate {
         request.check(&miner, now)?;
         self.permitted(&request.validator, now)?;
         let session_token = SessionToken::from_random(self.entropy.array());
-        let expires_at_secs = now.as_secs() + SESSION_SECS;
+        let expires_at_secs = (now + self.config.session_lifetime).as_secs();
         let session = NewSession {
             id: SessionId::from_random(self.entropy.array()),
             token_hash: token_hash(&session_token),

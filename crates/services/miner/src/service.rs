@@ -29,6 +29,8 @@ pub struct MinerPorts {
     pub chain: Arc<dyn Chain>,
     /// SSH.
     pub shell: Arc<dyn NodeShell>,
+    /// As whom to log in on the nodes.
+    pub operator: Identity,
     /// Memory.
     pub store: Arc<dyn MinerStore>,
     /// The hotkey.
@@ -107,7 +109,7 @@ impl Miner {
             members.push(Member { node: Arc::clone(&node), nudge, view: seen });
             keepers.push(NodeKeeper {
                 node,
-                identity: Identity::File(fleet.ssh_key.clone()),
+                identity: ports.operator.clone(),
                 interval: fleet.interval,
                 timeout: fleet.timeout,
                 remove_keys_on_shutdown: fleet.remove_keys_on_shutdown,

@@ -251,10 +251,15 @@ impl Check<'_> {
                            traffic of these validators can put a key of their own on your nodes";
             notices.push(self.notice("security.accept_discover_v1", message));
         }
+        let session_lifetime = security.session_lifetime.millis();
+        if !(Millis::from_secs(1)..=Millis::from_secs(86_400)).contains(&session_lifetime) {
+            return self.reject("security.session_lifetime", "must be from 1 s to 24 h", "1h is the default");
+        }
         let refresh = self.settings.validator_assignment.refresh_interval.millis();
         Ok(AdmissionConfig {
             accept_discover_v1: security.accept_discover_v1.clone(),
             nonces_per_validator: security.max_nonces_per_validator,
+            session_lifetime,
             metagraph_max_age: METAGRAPH_MAX_AGE.max(Millis(refresh.0.saturating_mul(3))),
         })
     }

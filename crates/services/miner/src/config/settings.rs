@@ -4,6 +4,7 @@ use std::fmt;
 
 use basilica_runtime_service::DurationSetting;
 use basilica_types::{Host, HostKey, Hotkey, Millis, UsdMicros, Username};
+use basilica_wire::discovery::SESSION_SECS;
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -231,6 +232,7 @@ pub(super) struct Security {
     pub(super) verify_signatures: bool,
     pub(super) accept_discover_v1: Vec<Hotkey>,
     pub(super) max_nonces_per_validator: u32,
+    pub(super) session_lifetime: DurationSetting,
     pub(super) remove_keys_on_shutdown: bool,
 }
 
@@ -240,6 +242,7 @@ impl Default for Security {
             verify_signatures: true,
             accept_discover_v1: Vec::new(),
             max_nonces_per_validator: 8192,
+            session_lifetime: DurationSetting(Millis(SESSION_SECS.unsigned_abs() * 1000)),
             remove_keys_on_shutdown: false,
         }
     }

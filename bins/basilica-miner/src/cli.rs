@@ -1,0 +1,84 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Parser, Subcommand};
+
+const EXIT_CODES: &str = "Exit codes:
+  0   done, or stopped by a signal in order
+  1   something failed; the last line says what
+  2   wrong command line
+  78  wrong configuration; the message names file, line and key";
+
+/// Serves GPU nodes to the validators of a Basilica subnet.
+#[derive(Debug, Parser)]
+#[command(name = "basilica-miner", version, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    /// Configuration file.
+    #[arg(short, long, global = true, default_value = "miner.toml", value_name = "FILE")]
+    pub(crate) config: PathBuf,
+
+    /// More words in the log; up to three times. RUST_LOG overrides it.
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+
+    /// Output for programs: log lines and answers as JSON.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// Serve metrics, whatever the configuration says.
+    #[arg(long)]
+    pub(crate) metrics: bool,
+
+    /// Print an annotated configuration and exit.
+    #[arg(long)]
+    pub(crate) gen_config: bool,
+
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Check or show the configuration.
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Tell how the miner of this configuration is doing.
+    Status,
+    /// Bring the database to this version's schema.
+    Migrate,
+    /// See and approve the host keys of nodes.
+    HostKey {
+        #[command(subcommand)]
+        command: HostKeyCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Check everything that needs no network.
+    Validate {
+        /// The file to check, instead of --config.
+        #[arg(short, long, value_name = "FILE")]
+        path: Option<PathBuf>,
+    },
+    /// Show the configuration in effect.
+    Show {
+        /// Also paths and addresses that others need not see.
+        #[arg(long)]
+        show_sensitive: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum HostKeyCommand {
+    /// Trust the host key that a node shows now in place of the one it had.
+    Approve {
+        /// The node's id, or its address as user@host:port.
+        node: String,
+    },
+    /// List the host keys of all nodes, and the ones offered since.
+    List,
+}

@@ -1,0 +1,230 @@
+//! Everything but running: each command opens what it needs, answers and ends.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use basilica_miner_service::config::{IGNORED, MinerConfig, Settings, check};
+use basilica_ports::{Clock as _, HostKeyRecord, MinerStore as _};
+use basilica_runtime_service::{ConfigSource, Loaded, Notice, load};
+use basilica_store::{Database, MINER_SCHEMA, MinerDatabase, OpenOptions};
+use basilica_system::SystemClock;
+use basilica_types::{NodeAddress, NodeId};
+use serde_json::{Value, json};
+
+use crate::cli::Cli;
+
+/// Keys that `config show` keeps to itself unless asked.
+const SENSITIVE: [&str; 5] =
+    ["wallet_path", "miner_node_key_path", "url", "chain_endpoint", "fallback_endpoints"];
+const HEALTH_DEADLINE: Duration = Duration::from_secs(3);
+const HEALTH_LIMIT: u64 = 64 * 1024;
+
+/// The configuration with what its user should know.
+pub(crate) struct Configured {
+    pub(crate) loaded: Loaded<Settings>,
+    pub(crate) config: MinerConfig,
+    pub(crate) notices: Vec<Notice>,
+}
+
+pub(crate) fn configured(cli: &Cli, path: &Path) -> anyhow::Result<Configured> {
+    if !path.exists() {
+        bail!(
+            "configuration file {path} does not exist; make one with: basilica-miner --gen-config > {path}",
+            path = path.display()
+        );
+    }
+    let env = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+    let mut source = ConfigSource {
+        path: Some(path),
+        env_prefix: "BASILICA_",
+        legacy_env_prefix: Some("BASILCA_"),
+        env: env.collect(),
+        ignored: IGNORED,
+        ..ConfigSource::default()
+    };
+    if cli.metrics {
+        source.overrides.push(("metrics.enabled".to_owned(), true.into()));
+    }
+    let loaded = load::<Settings>(&source)?;
+    let home = std::env::home_dir();
+    let (config, notices) = check(&loaded, home.as_deref())?;
+    Ok(Configured { loaded, config, notices })
+}
+
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    std::io::stdout().write_all(text.as_bytes()).context("write to standard output")
+}
+
+fn answer(cli: &Cli, data: &Value, words: impl FnOnce() -> String) -> anyhow::Result<()> {
+    let text = if cli.json { format!("{data:#}") } else { words() };
+    print(&format!("{text}\n"))
+}
+
+pub(crate) fn validate(cli: &Cli, path: Option<&Path>) -> anyhow::Result<()> {
+    let Configured { notices, .. } = configured(cli, path.unwrap_or(&cli.config))?;
+    let notices: Vec<String> = notices.iter().map(ToString::to_string).collect();
+    answer(cli, &json!({ "valid": true, "notices": notices }), || {
+        let warnings = notices.iter().map(|notice| format!("warning: {notice}\n"));
+        format!("{}Configuration validation passed", warnings.collect::<String>())
+    })
+}
+
+pub(crate) fn show(cli: &Cli, show_sensitive: bool) -> anyhow::Result<()> {
+    let Configured { loaded, .. } = configured(cli, &cli.config)?;
+    let mut settings = serde_json::to_value(&loaded.value).context("show the configuration")?;
+    if !show_sensitive {
+        mask(&mut settings);
+    }
+    answer(cli, &settings, || {
+        let mut lines = Vec::new();
+        flatten("", &settings, &mut lines);
+        lines.join("\n")
+    })
+}
+
+fn mask(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                if SENSITIVE.contains(&name.as_str()) && !field.is_null() {
+                    *field = Value::from("(hidden; use --show-sensitive)");
+                } else {
+                    mask(field);
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(mask),
+        _ => {}
+    }
+}
+
+fn flatten(prefix: &str, value: &Value, lines: &mut Vec<String>) {
+    let mut each = |name: String, item: &Value| {
+        let key = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
+        flatten(&key, item, lines);
+    };
+    match value {
+        Value::Object(fields) => fields.iter().for_each(|(name, item)| each(name.clone(), item)),
+        Value::Array(items) if items.iter().any(Value::is_object) => {
+            items.iter().enumerate().for_each(|(at, item)| each(at.to_string(), item));
+        }
+        Value::Null => lines.push(format!("# {prefix} is not set")),
+        other => lines.push(format!("{prefix} = {other}")),
+    }
+}
+
+/// A small runtime for one command.
+fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
+    runtime.block_on(future)
+}
+
+async fn open(config: &MinerConfig, migrate: bool) -> anyhow::Result<Database> {
+    let options = OpenOptions { readers: 1, migrate };
+    Ok(Database::open(&config.database.url, &MINER_SCHEMA, options).await?)
+}
+
+pub(crate) fn migrate(cli: &Cli) -> anyhow::Result<()> {
+    let config = configured(cli, &cli.config)?.config;
+    let from = block_on(async { Ok(open(&config, true).await?.migrated_from()) })?;
+    let to = MINER_SCHEMA.version();
+    answer(cli, &json!({ "from": from, "to": to }), || {
+        if from == to {
+            format!("database is at schema {to} already")
+        } else {
+            format!("database migrated from schema {from} to {to}")
+        }
+    })
+}
+
+pub(crate) fn status(cli: &Cli) -> anyhow::Result<()> {
+    let config = configured(cli, &cli.config)?.config;
+    let health = ask_health(config.listen.health);
+    let (open_sessions, host_keys) = block_on(async {
+        let store = MinerDatabase::new(open(&config, false).await?);
+        Ok((store.open_sessions(SystemClock::new().now()).await?, store.host_keys().await?))
+    })?;
+    let nodes = config.fleet.nodes.len();
+    let pending = host_keys.iter().filter(|record| record.offered.is_some()).count();
+    let data = json!({
+        "running": health.is_ok(),
+        "health": health.as_ref().ok(),
+        "nodes": nodes,
+        "open_sessions": open_sessions,
+        "host_keys_to_approve": pending,
+    });
+    answer(cli, &data, || {
+        let running = match &health {
+            Ok(health) => format!("running: {health}"),
+            Err(error) => format!("not running ({}: {error})", config.listen.health),
+        };
+        format!("{running}\nnodes: {nodes}\nopen sessions: {open_sessions}\nhost keys to approve: {pending}")
+    })
+}
+
+/// The running miner's own words, over plain HTTP on its health address.
+fn ask_health(address: SocketAddr) -> anyhow::Result<Value> {
+    let mut stream = TcpStream::connect_timeout(&address, HEALTH_DEADLINE)?;
+    stream.set_read_timeout(Some(HEALTH_DEADLINE))?;
+    stream.set_write_timeout(Some(HEALTH_DEADLINE))?;
+    write!(stream, "GET /health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    let mut text = String::new();
+    stream.take(HEALTH_LIMIT).read_to_string(&mut text)?;
+    let (_, body) = text.split_once("\r\n\r\n").context("the answer is not HTTP")?;
+    serde_json::from_str(body).context("the answer is not JSON")
+}
+
+fn host_key_json(record: &HostKeyRecord) -> Value {
+    json!({
+        "node_id": record.node_id.to_string(),
+        "address": record.address.to_string(),
+        "pinned": record.pinned.fingerprint(),
+        "offered": record.offered.as_ref().map(basilica_types::HostKey::fingerprint),
+    })
+}
+
+pub(crate) fn list_host_keys(cli: &Cli) -> anyhow::Result<()> {
+    let config = configured(cli, &cli.config)?.config;
+    let records = block_on(async { Ok(MinerDatabase::new(open(&config, false).await?).host_keys().await?) })?;
+    answer(cli, &records.iter().map(host_key_json).collect(), || {
+        let line = |record: &HostKeyRecord| {
+            let offered = record.offered.as_ref().map(|key| format!("  shows now: {}", key.fingerprint()));
+            let pinned = record.pinned.fingerprint();
+            format!("{}  {}  {pinned}{}", record.node_id, record.address, offered.unwrap_or_default())
+        };
+        records.iter().map(line).collect::<Vec<_>>().join("\n")
+    })
+}
+
+pub(crate) fn approve_host_key(cli: &Cli, node: &str) -> anyhow::Result<()> {
+    let config = configured(cli, &cli.config)?.config;
+    let id: NodeId = match node.parse::<NodeAddress>() {
+        Ok(address) => address.node_id(),
+        Err(_) => node
+            .parse()
+            .with_context(|| format!("{node:?} is neither a node's id nor its address user@host:port"))?,
+    };
+    if let Some(fixed) = config.fleet.nodes.iter().find(|n| n.id == id && n.host_key.is_some()) {
+        bail!(
+            "node {} has its host_key in the configuration; change it there and restart the miner",
+            fixed.address
+        );
+    }
+    let before = block_on(async {
+        let store = MinerDatabase::new(open(&config, false).await?);
+        Ok(store.approve_host_key(id, SystemClock::new().now()).await?)
+    })?;
+    let Some(before) = before else {
+        bail!(
+            "node {node} shows no other host key than the one that is trusted; nothing to approve (see `host-key list`)"
+        );
+    };
+    answer(cli, &host_key_json(&before), || {
+        let now = before.offered.as_ref().map_or_else(String::new, basilica_types::HostKey::fingerprint);
+        format!("{}: host key {} replaced by {now}", before.address, before.pinned.fingerprint())
+    })
+}

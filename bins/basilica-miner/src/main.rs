@@ -1,0 +1,56 @@
+//! The miner's composition root: the only place that names its technologies.
+
+mod cli;
+mod commands;
+mod service;
+
+use std::process::ExitCode;
+
+use basilica_runtime_service::{ConfigError, ErrorChain};
+use clap::Parser as _;
+
+use crate::cli::{Cli, Command, ConfigCommand, HostKeyCommand};
+
+/// Something failed while working.
+const FAILURE: u8 = 1;
+/// The configuration is wrong (`EX_CONFIG` of sysexits.h).
+const BAD_CONFIG: u8 = 78;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error);
+            let bad_config = error.chain().any(|cause| cause.is::<ConfigError>());
+            ExitCode::from(if bad_config { BAD_CONFIG } else { FAILURE })
+        }
+    }
+}
+
+fn dispatch(cli: &Cli) -> anyhow::Result<()> {
+    if cli.gen_config {
+        return commands::print(include_str!("../../../config/miner.toml.example"));
+    }
+    match &cli.command {
+        None => service::run(cli),
+        Some(Command::Config { command: ConfigCommand::Validate { path } }) => {
+            commands::validate(cli, path.as_deref())
+        }
+        Some(Command::Config { command: ConfigCommand::Show { show_sensitive } }) => {
+            commands::show(cli, *show_sensitive)
+        }
+        Some(Command::Status) => commands::status(cli),
+        Some(Command::Migrate) => commands::migrate(cli),
+        Some(Command::HostKey { command: HostKeyCommand::Approve { node } }) => {
+            commands::approve_host_key(cli, node)
+        }
+        Some(Command::HostKey { command: HostKeyCommand::List }) => commands::list_host_keys(cli),
+    }
+}
+
+/// One line with all causes; the text of a configuration error has its own lines.
+#[expect(clippy::print_stderr, reason = "the last words of a command-line program")]
+fn report(error: &anyhow::Error) {
+    eprintln!("error: {}", ErrorChain(error.as_ref()));
+}

@@ -1,0 +1,118 @@
+//! The running miner: adapters are made here and handed to the service as ports.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use basilica_chain::{ChainOptions, SubtensorChain};
+use basilica_miner_service::config::MinerConfig;
+use basilica_miner_service::{Miner, MinerPorts};
+use basilica_ports::{Clock, Entropy, HotkeySigner, Identity};
+use basilica_rpc::{MinerListener, ServerLimits};
+use basilica_runtime_service::{
+    AdminListener, AdminRoutes, AdminState, Metrics, Readiness, Supervisor, TracingOptions, init_tracing,
+};
+use basilica_ssh::RusshShell;
+use basilica_store::{Database, MINER_SCHEMA, MinerDatabase, OpenOptions};
+use basilica_system::{OsEntropy, SystemClock};
+use basilica_types::Millis;
+use basilica_wallet::{WalletSigner, Wallets};
+use tracing::{info, warn};
+
+use crate::cli::Cli;
+use crate::commands::{Configured, configured};
+
+/// How long running requests and rounds may take to end after a signal: a discovery's 20 s and a little.
+const GRACE: Millis = Millis::from_secs(25);
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
+    let Configured { config, notices, .. } = configured(cli, &cli.config)?;
+    init_tracing(&TracingOptions::from_env(cli.json, cli.verbose)).context("start logging")?;
+    for notice in notices {
+        warn!(%notice, "configuration");
+    }
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
+    runtime.block_on(serve(config))
+}
+
+/// Ports that are bound before anything starts.
+struct Listeners {
+    grpc: MinerListener,
+    health: AdminListener,
+    metrics: Option<AdminListener>,
+}
+
+impl Listeners {
+    async fn bind(config: &MinerConfig) -> anyhow::Result<Self> {
+        let metrics = match config.listen.metrics {
+            Some(address) => Some(AdminListener::bind(address).await?),
+            None => None,
+        };
+        let (grpc, health) = (config.listen.grpc, config.listen.health);
+        Ok(Self {
+            grpc: MinerListener::bind(grpc).await?,
+            health: AdminListener::bind(health).await?,
+            metrics,
+        })
+    }
+}
+
+async fn serve(config: MinerConfig) -> anyhow::Result<()> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
+    let keypair = Wallets::at(&config.wallet.root)
+        .hotkey(&config.wallet.wallet, &config.wallet.hotkey)
+        .context("Failed to load hotkey")?;
+    let signer: Arc<dyn HotkeySigner> = Arc::new(WalletSigner::new(keypair, Arc::clone(&entropy)));
+    let options = OpenOptions { readers: config.database.readers, migrate: config.database.migrate };
+    let database = Database::open(&config.database.url, &MINER_SCHEMA, options).await?;
+    let listeners = Listeners::bind(&config).await?;
+    let chain = SubtensorChain::new(
+        ChainOptions::new(config.subnet.endpoints.clone()),
+        Some(Arc::clone(&signer)),
+        Arc::clone(&clock),
+        Arc::clone(&entropy),
+    )?;
+    let (readiness, metrics) = (Readiness::new(), Metrics::new());
+    let supervisor = Supervisor::new(Arc::clone(&clock), Arc::clone(&entropy));
+    supervisor.observe(&metrics, "basilica_miner");
+    info!(hotkey = %signer.hotkey(), grpc = %listeners.grpc.local_addr()?, health = %listeners.health.local_addr(),
+        nodes = config.fleet.nodes.len(), "basilica-miner starts");
+    let ports = MinerPorts {
+        chain: Arc::new(chain),
+        shell: Arc::new(RusshShell),
+        operator: Identity::File(config.fleet.ssh_key.clone()),
+        store: Arc::new(MinerDatabase::new(database.clone())),
+        signer,
+        clock: Arc::clone(&clock),
+        entropy,
+    };
+    let state = |routes| AdminState {
+        readiness: readiness.clone(),
+        metrics: metrics.clone(),
+        clock: Arc::clone(&clock),
+        version: VERSION,
+        routes,
+    };
+    let admin = [
+        Some((listeners.health, state(AdminRoutes::Health))),
+        listeners.metrics.map(|l| (l, state(AdminRoutes::Metrics))),
+    ];
+    let miner = Miner::new(ports, config.fleet, config.admission, &config.subnet, (&readiness, &metrics));
+    let (api, grpc) = (miner.api(), listeners.grpc);
+    let limits = ServerLimits { request_timeout: config.listen.request_timeout, ..ServerLimits::default() };
+    miner.start(&supervisor);
+    supervisor.spawn_once("grpc", move |stop| async move {
+        grpc.serve(api, limits, async move { stop.requested().await }).await.map_err(Into::into)
+    });
+    for (listener, state) in admin.into_iter().flatten() {
+        supervisor.spawn_once("admin", move |stop| async move {
+            listener.serve(state, stop).await;
+            Ok(())
+        });
+    }
+    let ended = supervisor.run_until_stopped(GRACE).await;
+    database.close().await;
+    Ok(ended?)
+}

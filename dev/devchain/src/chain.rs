@@ -215,7 +215,11 @@ impl Chain {
     pub fn image(&self) -> ChainImage {
         ChainImage {
             state: self.state.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
-            blocks: self.blocks.iter().map(|block| (block.header.clone(), block.extrinsics.clone())).collect(),
+            blocks: self
+                .blocks
+                .iter()
+                .map(|block| (block.header.clone(), block.extrinsics.clone()))
+                .collect(),
             undo: self.undo.iter().cloned().collect(),
             hashes: self.hashes.iter().copied().collect(),
             genesis: self.genesis,

@@ -19,7 +19,7 @@ use crate::{clock, executor, rpc};
 
 /// A local development chain that Bittensor SDKs take for subtensor. Its keys are public: never use it for value.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "basilica-devchain", version)]
+#[command(name = "basilica-devchain", version, args_override_self = true)]
 pub struct Flags {
     /// Where to serve JSON-RPC (WebSocket and HTTP); port 0 takes a free one.
     #[arg(long, default_value = "127.0.0.1:9944")]
@@ -89,7 +89,10 @@ pub fn run(flags: &Flags) -> anyhow::Result<()> {
         None => (None, fresh),
     };
     let listener = TcpListener::bind(flags.listen).with_context(|| {
-        format!("cannot listen on {}: choose another address with --listen, or port 0 for a free one", flags.listen)
+        format!(
+            "cannot listen on {}: choose another address with --listen, or port 0 for a free one",
+            flags.listen
+        )
     })?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(flags, &genesis, chain, store, listener))
@@ -122,7 +125,13 @@ async fn serve(
 /// Prints the keys and, last, the one line that says the chain can be used.
 fn announce(flags: &Flags, genesis: &Genesis, node: &Node, address: SocketAddr) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "subnet {}, genesis {:?}, block {}", genesis.subnet.netuid, node.genesis(), node.best().header.number)?;
+    writeln!(
+        out,
+        "subnet {}, genesis {:?}, block {}",
+        genesis.subnet.netuid,
+        node.genesis(),
+        node.best().header.number
+    )?;
     for account in &genesis.accounts {
         let uri = account.uri.as_deref().unwrap_or("");
         writeln!(out, "{:<20} {} {uri}", account.role, account.address())?;
@@ -131,7 +140,8 @@ fn announce(flags: &Flags, genesis: &Genesis, node: &Node, address: SocketAddr) 
     writeln!(out, "listening {url}")?;
     out.flush()?;
     if let Some(path) = &flags.print_addr {
-        std::fs::write(path, format!("{url}\n")).with_context(|| format!("cannot write {}", path.display()))?;
+        std::fs::write(path, format!("{url}\n"))
+            .with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
 }

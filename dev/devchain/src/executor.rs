@@ -11,9 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use codec::{Decode as _, DecodeAll as _, Encode as _};
 use sp_core::storage::Storage;
 use sp_runtime::traits::Header as _;
-use sp_runtime::transaction_validity::{
-    TransactionSource, TransactionValidityError, ValidTransaction,
-};
+use sp_runtime::transaction_validity::{TransactionSource, TransactionValidityError, ValidTransaction};
 use sp_state_machine::BasicExternalities;
 
 use crate::runtime::{
@@ -278,6 +276,13 @@ pub fn nonce_of(state: &State, account: &AccountId) -> Nonce {
     let key = frame_system::Account::<Runtime>::hashed_key_for(account);
     // The nonce is the first field of the stored account.
     state.get(&key).and_then(|value| Nonce::decode(&mut &value[..]).ok()).unwrap_or(0)
+}
+
+/// The timestamp of a state's block in milliseconds; 0 before the first.
+#[must_use]
+pub fn timestamp_of(state: &State) -> u64 {
+    let key = pallet_timestamp::Now::<Runtime>::hashed_key();
+    state.get(key.as_slice()).and_then(|value| u64::decode(&mut &value[..]).ok()).unwrap_or(0)
 }
 
 /// The hash of a header, which is the block's.

@@ -347,3 +347,57 @@ impl Genesis {
         .map_err(GenesisError::Build)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(text: &str) -> String {
+        match serde_json::from_str::<Settings>(text) {
+            Err(error) => error.to_string(),
+            Ok(settings) => settings.resolve().expect_err("must be refused").to_string(),
+        }
+    }
+
+    #[test]
+    fn unusable_settings_name_what_is_wrong() {
+        for (text, part) in [
+            (r#"{"netuid": 0}"#, "netuid = 0"),
+            (r#"{"netuid": 4096}"#, "netuid = 4096"),
+            (r#"{"tempo": 1}"#, "tempo = 1"),
+            (r#"{"block_time_ms": 1}"#, "block_time_ms = 1"),
+            (r#"{"temp": 1}"#, "unknown field `temp`"),
+            (r#"{"owner": {"hotkey": "Alice"}}"#, "\"Alice\" of owner hotkey"),
+            (r#"{"owner": {"hotkey": "//Miner1"}}"#, "occurs twice"),
+            (r#"{"miners": [{"hotkey": "//A", "coldkey": "x"}]}"#, "\"x\" of miner 1 coldkey"),
+            (r#"{"balances": [{"account": "//Bob"}]}"#, "missing field `rao`"),
+        ] {
+            let message = refusal(text);
+            assert!(message.contains(part), "{text} says {message:?}, not {part:?}");
+        }
+    }
+
+    #[test]
+    fn an_ss58_hotkey_needs_its_coldkey_named() {
+        let address = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY";
+        let alone = format!(r#"{{"miners": [{{"hotkey": "{address}"}}]}}"#);
+        assert!(refusal(&alone).contains("miner 1 coldkey"));
+        let named = format!(r#"{{"miners": [{{"hotkey": "{address}", "coldkey": "//Cold"}}]}}"#);
+        let settings: Settings = serde_json::from_str(&named).expect("parses");
+        let genesis = settings.resolve().expect("resolves");
+        assert_eq!(genesis.subnet.neurons.last().map(|n| n.hotkey.to_ss58check()), Some(address.to_owned()));
+    }
+
+    #[test]
+    fn every_setting_shows_in_the_genesis_hash() {
+        let hash = |settings: &Settings| {
+            let state = settings.resolve().expect("resolves").state().expect("builds");
+            executor::hash_of(&crate::chain::genesis_header(&state))
+        };
+        let default = hash(&Settings::default());
+        assert_eq!(default, hash(&Settings::default()), "the same settings make the same chain");
+        assert_ne!(default, hash(&Settings { block_time_ms: 500, ..Settings::default() }));
+        assert_ne!(default, hash(&Settings { tempo: 21, ..Settings::default() }));
+        assert_ne!(default, hash(&Settings { miners: Vec::new(), ..Settings::default() }));
+    }
+}

@@ -3,6 +3,7 @@
 //! Blocks are built without the lock on a snapshot of the state; only [`Node::produce`] moves the chain on, so what it
 //! built still fits when it takes the lock again. A block is on disk before it is visible.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{broadcast, mpsc};
@@ -15,6 +16,8 @@ use crate::runtime::{AccountId, Hash, Nonce};
 
 /// Blocks a subscriber may be behind before it skips to newer ones.
 const HEADS_BEHIND: usize = 64;
+/// Metadata answers kept ready; there are three versions and a few ways to ask.
+const METADATA_ANSWERS: usize = 16;
 
 /// Why an extrinsic is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,7 +47,7 @@ struct Inner {
     pool: Pool,
     last_timestamp_ms: u64,
     /// The metadata answers of this process, which depend on nothing that changes.
-    metadata: Vec<((String, Vec<u8>), Vec<u8>)>,
+    metadata: HashMap<(String, Vec<u8>), Vec<u8>>,
 }
 
 /// The running chain.
@@ -58,7 +61,8 @@ impl Node {
     /// A node on a chain.
     #[must_use]
     pub fn new(chain: Chain) -> Self {
-        let inner = Inner { chain, pool: Pool::default(), last_timestamp_ms: 0, metadata: Vec::new() };
+        let last_timestamp_ms = executor::timestamp_of(&chain.best_state());
+        let inner = Inner { chain, pool: Pool::default(), last_timestamp_ms, metadata: HashMap::new() };
         Self { inner: Mutex::new(inner), heads: broadcast::channel(HEADS_BEHIND).0 }
     }
 
@@ -122,14 +126,14 @@ impl Node {
             return executor::call(state, method, arguments);
         }
         let key = (method.to_owned(), arguments.to_vec());
-        let known = self.lock().metadata.iter().find(|(known, _)| *known == key).map(|(_, answer)| answer.clone());
+        let known = self.lock().metadata.get(&key).cloned();
         if let Some(answer) = known {
             return Ok(answer);
         }
         let answer = executor::call(state, method, arguments)?;
         let mut inner = self.lock();
-        if inner.metadata.len() < 16 {
-            inner.metadata.push((key, answer.clone()));
+        if inner.metadata.len() < METADATA_ANSWERS {
+            inner.metadata.insert(key, answer.clone());
         }
         Ok(answer)
     }
@@ -171,7 +175,11 @@ impl Node {
     ///
     /// # Errors
     /// The chain cannot go on.
-    pub fn produce(&self, now_ms: u64, store: Option<&mut Store>) -> Result<Arc<KnownBlock>, ProduceError> {
+    pub fn produce(
+        &self,
+        now_ms: u64,
+        mut store: Option<&mut Store>,
+    ) -> Result<Arc<KnownBlock>, ProduceError> {
         let (state, parent, timestamp, candidates) = {
             let mut inner = self.lock();
             let timestamp = now_ms.max(inner.last_timestamp_ms.saturating_add(1));
@@ -184,11 +192,6 @@ impl Node {
         let built = executor::build_block(&state, parent, timestamp, &bytes)?;
         let changes = executor::changes(&state, &built.state);
         let block = StoredBlock { header: built.header, extrinsics: built.extrinsics, changes };
-        let snapshot_due = match &store {
-            Some(store) => store.snapshot_due(),
-            None => false,
-        };
-        let mut store = store;
         if let Some(store) = store.as_deref_mut() {
             store.append(&block)?;
         }
@@ -196,7 +199,9 @@ impl Node {
         let mut inner = self.lock();
         let known = inner.chain.push(block);
         inner.pool.settle(&outcomes, known.hash, known.header.number);
-        if let (Some(store), true) = (store, snapshot_due) {
+        if let Some(store) = store
+            && store.snapshot_due()
+        {
             store.snapshot(&inner.chain)?;
         }
         drop(inner);

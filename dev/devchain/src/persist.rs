@@ -152,6 +152,7 @@ impl Store {
         let (blocks, whole) = read_log(&bytes);
         log.set_len(whole as u64).map_err(wrap("cut the torn tail of", &log_path))?;
         log.seek(SeekFrom::End(0)).map_err(wrap("seek in", &log_path))?;
+        let since_snapshot = u32::try_from(blocks.len()).unwrap_or(u32::MAX);
         for block in blocks {
             if block.header.number == chain.best().header.number + 1
                 && block.header.parent_hash == chain.best().hash
@@ -159,8 +160,8 @@ impl Store {
                 chain.push(block);
             }
         }
-        let mut store =
-            Self { directory: directory.to_owned(), log, unsynced: 0, since_snapshot: 0, _lock: lock };
+        let directory = directory.to_owned();
+        let mut store = Self { directory, log, unsynced: 0, since_snapshot, _lock: lock };
         if is_new {
             store.snapshot(&chain)?;
         }
@@ -235,4 +236,131 @@ fn load_snapshot(directory: &Path) -> Result<Option<Chain>, PersistError> {
     let (payload, _) = bytes.strip_prefix(MAGIC).and_then(split_record).ok_or_else(damaged)?;
     let image = ChainImage::decode(&mut &payload[..]).map_err(|_| damaged())?;
     Chain::from_image(image).map(Some).ok_or_else(damaged)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::executor;
+    use crate::genesis::Settings;
+
+    fn fresh() -> Chain {
+        Chain::new(Settings::default().resolve().expect("valid").state().expect("builds"))
+    }
+
+    fn next(chain: &Chain) -> StoredBlock {
+        let (state, best) = (chain.best_state(), chain.best());
+        let parent = (best.hash, best.header.number);
+        let timestamp = executor::timestamp_of(&state) + 1;
+        let built = executor::build_block(&state, parent, timestamp, &[]).expect("builds");
+        let changes = executor::changes(&state, &built.state);
+        StoredBlock { header: built.header, extrinsics: built.extrinsics, changes }
+    }
+
+    fn extend(store: &mut Store, chain: &mut Chain, blocks: usize) {
+        for _ in 0..blocks {
+            let block = next(chain);
+            store.append(&block).expect("appends");
+            chain.push(block);
+        }
+    }
+
+    #[test]
+    fn a_reopened_chain_is_the_same_chain() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (mut store, mut chain) = Store::open(directory.path(), fresh()).expect("opens");
+        extend(&mut store, &mut chain, 3);
+        drop(store);
+        let (mut store, reopened) = Store::open(directory.path(), fresh()).expect("opens again");
+        assert_eq!(reopened.image(), chain.image());
+        store.snapshot(&chain).expect("snapshots");
+        extend(&mut store, &mut chain, 2);
+        drop(store);
+        let (_store, reopened) = Store::open(directory.path(), fresh()).expect("opens a third time");
+        assert_eq!(reopened.image(), chain.image());
+        assert_eq!(reopened.best().header.number, 5);
+    }
+
+    #[test]
+    fn a_log_older_than_its_snapshot_is_skipped() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (mut store, mut chain) = Store::open(directory.path(), fresh()).expect("opens");
+        extend(&mut store, &mut chain, 3);
+        let log = fs::read(directory.path().join("blocks.log")).expect("a log");
+        store.snapshot(&chain).expect("snapshots");
+        drop(store);
+        // As if the process died between the rename and the emptying of the log.
+        fs::write(directory.path().join("blocks.log"), log).expect("writes");
+        let (_store, reopened) = Store::open(directory.path(), fresh()).expect("opens");
+        assert_eq!(reopened.image(), chain.image());
+    }
+
+    #[test]
+    fn a_second_process_another_genesis_and_a_damaged_snapshot_are_refused() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (store, _chain) = Store::open(directory.path(), fresh()).expect("opens");
+        assert!(matches!(Store::open(directory.path(), fresh()), Err(PersistError::Locked(_))));
+        drop(store);
+        let settings = Settings { tempo: 30, ..Settings::default() };
+        let other = Chain::new(settings.resolve().expect("valid").state().expect("builds"));
+        assert!(matches!(Store::open(directory.path(), other), Err(PersistError::OtherGenesis { .. })));
+        let path = directory.path().join("snapshot");
+        let mut bytes = fs::read(&path).expect("a snapshot");
+        bytes[100] ^= 1;
+        fs::write(&path, bytes).expect("writes");
+        assert!(matches!(Store::open(directory.path(), fresh()), Err(PersistError::Damaged(_))));
+    }
+
+    #[test]
+    fn a_past_state_reads_as_it_was() {
+        let mut chain = fresh();
+        let mut states = vec![chain.best_state()];
+        for _ in 0..4 {
+            chain.push(next(&chain));
+            states.push(chain.best_state());
+        }
+        for (number, expected) in (0u32..).zip(&states) {
+            let hash = chain.hash_of(number).expect("known");
+            assert_eq!(chain.state_at(&hash).expect("kept"), *expected, "state of block {number}");
+        }
+        let unknown = crate::runtime::Hash::repeat_byte(7);
+        assert_eq!(chain.state_at(&unknown), Err(crate::chain::StateUnavailable::UnknownBlock(unknown)));
+    }
+
+    /// The log of three blocks and where each of its records ends.
+    static THREE_BLOCKS: LazyLock<(Vec<u8>, Vec<usize>)> = LazyLock::new(|| {
+        let mut chain = fresh();
+        let (mut log, mut ends) = (Vec::new(), vec![0]);
+        for _ in 0..3 {
+            let block = next(&chain);
+            log.extend(record(&block.encode()));
+            ends.push(log.len());
+            chain.push(block);
+        }
+        (log, ends)
+    });
+
+    proptest! {
+        #[test]
+        fn a_torn_or_spoilt_tail_loses_only_itself(cut in 0usize..4_000, flip in any::<Option<u8>>()) {
+            let (log, ends) = &*THREE_BLOCKS;
+            let cut = cut.min(log.len());
+            let mut log = log[..cut].to_vec();
+            let mut intact = ends.iter().filter(|end| **end <= cut && **end > 0).count();
+            if let (Some(bits), Some(last)) = (flip, log.last_mut()) {
+                *last ^= bits;
+                // Spoiling the last byte spoils the record it ends, if it ends one.
+                if bits != 0 && ends.contains(&cut) {
+                    intact -= 1;
+                }
+            }
+            let (blocks, whole) = read_log(&log);
+            prop_assert_eq!(blocks.len(), intact);
+            prop_assert_eq!(whole, ends[intact]);
+        }
+    }
 }

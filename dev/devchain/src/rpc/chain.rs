@@ -69,9 +69,11 @@ fn block_hash(node: &Node, number: &Value) -> Answer<Value> {
     let of = |number: u32| node.hash_of(number).map_or(Value::Null, |hash| Value::String(hash_text(&hash)));
     match number {
         Value::Null => Ok(Value::String(hash_text(&node.best().hash))),
-        Value::Array(numbers) if numbers.len() <= MAX_NUMBERS => {
-            numbers.iter().map(|number| Ok(of(block_number(number)?))).collect::<Answer<Vec<_>>>().map(Value::Array)
-        }
+        Value::Array(numbers) if numbers.len() <= MAX_NUMBERS => numbers
+            .iter()
+            .map(|number| Ok(of(block_number(number)?)))
+            .collect::<Answer<Vec<_>>>()
+            .map(Value::Array),
         number => Ok(of(block_number(number)?)),
     }
 }

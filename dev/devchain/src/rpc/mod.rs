@@ -119,8 +119,7 @@ impl Arguments {
     }
 
     fn required<T: DeserializeOwned>(&mut self, name: &str) -> Answer<T> {
-        self.optional(name)?
-            .ok_or_else(|| error::invalid_params(format!("parameter {name} is missing")))
+        self.optional(name)?.ok_or_else(|| error::invalid_params(format!("parameter {name} is missing")))
     }
 
     fn hash(&mut self) -> Answer<Option<Hash>> {

@@ -132,10 +132,8 @@ fn state_of(node: &Node, hash: Option<Hash>) -> Answer<Arc<State>> {
 }
 
 fn change_set(state: &State, block: Hash, keys: &[Vec<u8>]) -> Value {
-    let changes: Vec<Value> = keys
-        .iter()
-        .map(|key| json!([hex_of(key), state.get(key).map(|value| hex_of(value))]))
-        .collect();
+    let changes: Vec<Value> =
+        keys.iter().map(|key| json!([hex_of(key), state.get(key).map(|value| hex_of(value))])).collect();
     json!({ "block": hash_text(&block), "changes": changes })
 }
 

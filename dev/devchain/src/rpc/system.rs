@@ -21,12 +21,14 @@ pub(super) fn register(module: &mut RpcModule<Arc<Node>>) -> Result<(), Register
     module.register_method("system_chainType", |_, _, _| "Local")?;
     module.register_method("system_name", |_, _, _| "basilica-devchain")?;
     module.register_method("system_version", |_, _, _| env!("CARGO_PKG_VERSION"))?;
-    module.register_method("system_properties", |_, _, _| {
-        json!({ "isEthereum": false, "ss58Format": 42, "tokenDecimals": 9, "tokenSymbol": "TAO" })
-    })?;
-    module.register_method("system_health", |_, _, _| {
-        json!({ "peers": 0, "isSyncing": false, "shouldHavePeers": false })
-    })?;
+    module.register_method(
+        "system_properties",
+        |_, _, _| json!({ "isEthereum": false, "ss58Format": 42, "tokenDecimals": 9, "tokenSymbol": "TAO" }),
+    )?;
+    module.register_method(
+        "system_health",
+        |_, _, _| json!({ "peers": 0, "isSyncing": false, "shouldHavePeers": false }),
+    )?;
     module.register_method("system_syncState", |_, node, _| {
         let best = node.best().header.number;
         json!({ "startingBlock": 0, "currentBlock": best, "highestBlock": best })

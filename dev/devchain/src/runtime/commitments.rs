@@ -1,5 +1,10 @@
 //! Small public data that a hotkey attaches to a subnet; clients read it beside the metagraph.
-#![expect(missing_docs, missing_debug_implementations, reason = "the pallet macros generate undocumented items")]
+#![expect(
+    missing_docs,
+    missing_debug_implementations,
+    clippy::cast_possible_truncation,
+    reason = "the pallet macros generate undocumented items and cast indices"
+)]
 
 pub use pallet::*;
 
@@ -11,12 +16,12 @@ pub mod pallet {
 
     use crate::runtime::subtensor;
 
-    /// One piece of data. The public chain's enum has a variant per length; its indices agree for what is offered here.
+    /// One piece of data. The public chain's enum also has a variant for every length up to 128 and for hashes.
     #[derive(Encode, Decode, DecodeWithMemTracking, TypeInfo, Clone, PartialEq, Eq, Debug)]
     pub enum Data {
         #[codec(index = 0)]
         None,
-        #[codec(index = 134)]
+        #[codec(index = 136)]
         BigRaw(BoundedVec<u8, ConstU32<512>>),
     }
 

@@ -1,5 +1,9 @@
 //! The beacon's storage as clients read it. No pulse is written: this chain has commit-reveal off, and nothing reveals.
-#![expect(missing_docs, missing_debug_implementations, reason = "the pallet macros generate undocumented items")]
+#![expect(
+    missing_docs,
+    missing_debug_implementations,
+    reason = "the pallet macros generate undocumented items"
+)]
 
 pub use pallet::*;
 

@@ -64,7 +64,8 @@ fn broken_subtensor_rule(who: &AccountId, call: &subtensor::Call<Runtime>) -> Op
     use subtensor::{Call, Error, Pallet};
     match call {
         Call::set_weights { netuid, .. } | Call::set_mechanism_weights { netuid, .. } => {
-            (!Pallet::<Runtime>::has_stake_for_weights(who, *netuid)).then_some(CustomError::StakeAmountTooLow)
+            (!Pallet::<Runtime>::has_stake_for_weights(who, *netuid))
+                .then_some(CustomError::StakeAmountTooLow)
         }
         Call::serve_axon { netuid, version, ip, port, ip_type, protocol, placeholder1, placeholder2 } => {
             let axon = AxonInfo {
@@ -140,7 +141,10 @@ macro_rules! extension {
     };
 }
 
-fn check_subtensor(who: &AccountId, call: &RuntimeCall) -> Result<ValidTransaction, TransactionValidityError> {
+fn check_subtensor(
+    who: &AccountId,
+    call: &RuntimeCall,
+) -> Result<ValidTransaction, TransactionValidityError> {
     match broken_rule(who, call, 0) {
         Some(error) => Err(error.into()),
         None => Ok(ValidTransaction::default()),

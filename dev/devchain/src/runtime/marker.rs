@@ -3,7 +3,7 @@
 //! A validator accepts simulated GPUs only with its own consent **and** this constant (RULES R18), whose value is
 //! [`MARKER`]. No public chain carries a pallet of this name. It also keeps the block time, so that the genesis hash
 //! depends on it and a client's metadata cache, keyed by genesis, cannot show another chain's.
-#![expect(missing_docs, missing_debug_implementations, reason = "the pallet macros generate undocumented items")]
+#![expect(missing_debug_implementations, reason = "the pallet macros generate the storage types")]
 
 pub use pallet::*;
 

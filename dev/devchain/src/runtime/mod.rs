@@ -7,9 +7,8 @@
 //! (genesis hash, spec version).
 #![expect(
     missing_docs,
-    missing_debug_implementations,
-    clippy::too_many_arguments,
-    reason = "the runtime macros generate undocumented items"
+    clippy::use_self,
+    reason = "the runtime macros generate undocumented items, and `Runtime::metadata` is not the trait method beside it"
 )]
 
 extern crate alloc;
@@ -222,11 +221,7 @@ sp_api::decl_runtime_apis! {
 }
 
 /// A selective metagraph with the other pallet's commitments, if they are wanted.
-fn selective(
-    netuid: u16,
-    mecid: u8,
-    wanted: &[u16],
-) -> Option<info::SelectiveMetagraph<AccountId>> {
+fn selective(netuid: u16, mecid: u8, wanted: &[u16]) -> Option<info::SelectiveMetagraph<AccountId>> {
     let mut chosen = SubtensorModule::metagraph(netuid, mecid)?.select(wanted);
     if wanted.contains(&info::COMMITMENTS_INDEX) {
         let encoded = |registration: commitments::Registration<u64, BlockNumber>| {

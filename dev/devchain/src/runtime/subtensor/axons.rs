@@ -32,9 +32,7 @@ impl<T: Config> Pallet<T> {
         ensure!(is_servable(axon.ip_type, axon.ip), Error::<T>::InvalidIpAddress);
         let limit = ServingRateLimit::<T>::get(netuid);
         let served_at = Axons::<T>::get(netuid, hotkey).map_or(0, |previous| previous.block);
-        let may_change = limit == 0
-            || served_at == 0
-            || Self::block_now().saturating_sub(served_at) >= limit;
+        let may_change = limit == 0 || served_at == 0 || Self::block_now().saturating_sub(served_at) >= limit;
         ensure!(may_change, Error::<T>::ServingRateLimitExceeded);
         ensure!(axon.port != 0, Error::<T>::InvalidPort);
         Ok(())

@@ -57,7 +57,7 @@ pub fn top_stake(stakes: &[u64], threshold: u64, limit: u16) -> Vec<bool> {
 /// Each value's share of the sum, with 32 fractional bits; all zero if the sum is.
 fn normalised(values: &[u128]) -> Vec<u128> {
     let sum: u128 = values.iter().sum();
-    values.iter().map(|value| if sum == 0 { 0 } else { value.saturating_mul(ONE) / sum }).collect()
+    values.iter().map(|value| value.saturating_mul(ONE).checked_div(sum).unwrap_or(0)).collect()
 }
 
 /// A validator's row as shares of one, its weight on itself left out.
@@ -86,9 +86,8 @@ pub fn run(neurons: &[EpochNeuron], threshold: u64, max_validators: u16) -> Epoc
     let voices = normalised(&voices);
     let rows: Vec<Vec<u128>> =
         neurons.iter().enumerate().map(|(uid, neuron)| row_of(uid, neuron, size)).collect();
-    let consensus: Vec<u128> = (0..size)
-        .map(|target| (0..size).map(|uid| voices[uid] * rows[uid][target] / ONE).sum())
-        .collect();
+    let consensus: Vec<u128> =
+        (0..size).map(|target| (0..size).map(|uid| voices[uid] * rows[uid][target] / ONE).sum()).collect();
     let incentive = normalised(&consensus);
     let agreement: Vec<u128> = (0..size)
         .map(|uid| (0..size).map(|target| rows[uid][target] * incentive[target] / ONE).sum())
@@ -104,10 +103,7 @@ pub fn run(neurons: &[EpochNeuron], threshold: u64, max_validators: u16) -> Epoc
 }
 
 fn to_u16(shares: &[u128]) -> Vec<u16> {
-    shares
-        .iter()
-        .map(|share| u16::try_from(share * u128::from(u16::MAX) / ONE).unwrap_or(u16::MAX))
-        .collect()
+    shares.iter().map(|share| u16::try_from(share * u128::from(u16::MAX) / ONE).unwrap_or(u16::MAX)).collect()
 }
 
 fn part_of(emission: u64, percent: u128, share: u128) -> u64 {
@@ -171,8 +167,11 @@ impl<T: Config> Pallet<T> {
             .iter()
             .zip(&outcome.dividends)
             .map(|(incentive, dividend)| {
-                part_of(total, INCENTIVE_PERCENT, *incentive)
-                    .saturating_add(part_of(total, DIVIDEND_PERCENT, *dividend))
+                part_of(total, INCENTIVE_PERCENT, *incentive).saturating_add(part_of(
+                    total,
+                    DIVIDEND_PERCENT,
+                    *dividend,
+                ))
             })
             .collect();
         for (hotkey, earned) in hotkeys.iter().zip(&emission) {

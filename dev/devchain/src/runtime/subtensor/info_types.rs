@@ -2,7 +2,10 @@
 //!
 //! Field names and their order are the public chain's (runtime 393): the order is the wire format. Types must carry the
 //! names seen in its metadata, because some SDKs decode by name.
-#![expect(missing_docs, reason = "the fields are the public chain's and documented there; only the shape matters")]
+#![expect(
+    missing_docs,
+    reason = "the fields are the public chain's and documented there; only the shape matters"
+)]
 
 use codec::{Compact, Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use frame_support::BoundedVec;

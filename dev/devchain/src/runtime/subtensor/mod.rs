@@ -9,10 +9,11 @@
 //! by emission), no commit-reveal calls (the flag exists and is honoured), no root network dividends, and an epoch that
 //! is a plain stake-weighted mean instead of full Yuma consensus.
 #![expect(
+    clippy::cast_possible_truncation,
     clippy::too_many_arguments,
     missing_docs,
     missing_debug_implementations,
-    reason = "the pallet macros generate items of these shapes, and a call's arguments are the chain's"
+    reason = "the pallet macros generate items and casts of these shapes, and a call's arguments are the chain's"
 )]
 
 pub mod axons;
@@ -22,6 +23,9 @@ pub mod info;
 pub mod info_types;
 pub mod registration;
 pub mod weights;
+
+#[cfg(test)]
+mod tests;
 
 pub use info_types::AxonInfo;
 pub use pallet::*;

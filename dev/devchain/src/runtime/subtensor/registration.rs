@@ -37,13 +37,7 @@ impl<T: Config> Pallet<T> {
         let spendable = T::Currency::reducible_balance(coldkey, Preservation::Preserve, Fortitude::Polite);
         ensure!(spendable >= burn, Error::<T>::NotEnoughBalanceToStake);
         let uid = Self::free_uid(netuid)?;
-        T::Currency::burn_from(
-            coldkey,
-            burn,
-            Preservation::Preserve,
-            Precision::Exact,
-            Fortitude::Polite,
-        )?;
+        T::Currency::burn_from(coldkey, burn, Preservation::Preserve, Precision::Exact, Fortitude::Polite)?;
         Self::install_neuron(netuid, uid, hotkey, coldkey);
         Self::deposit_event(Event::NeuronRegistered(netuid, uid, hotkey.clone()));
         Ok(())

@@ -28,10 +28,7 @@ pub fn max_upscale(values: &[u16]) -> Vec<u16> {
         let fixed = if max > 32_768 { value * ratio } else { value * top * ONE / max };
         (fixed + HALF) >> 32
     };
-    values
-        .iter()
-        .map(|value| u16::try_from(scale(u128::from(*value))).unwrap_or(u16::MAX))
-        .collect()
+    values.iter().map(|value| u16::try_from(scale(u128::from(*value))).unwrap_or(u16::MAX)).collect()
 }
 
 /// Whether no single value is above `limit`/65,535 of the sum.
@@ -98,8 +95,7 @@ impl<T: Config> Pallet<T> {
         ensure!(mechanism_exists, Error::<T>::MechanismDoesNotExist);
         let neurons = SubnetworkN::<T>::get(netuid);
         ensure!(uids.len() <= usize::from(neurons), Error::<T>::UidsLengthExceedUidsInSubNet);
-        let uid =
-            Uids::<T>::get(netuid, hotkey).ok_or(Error::<T>::HotKeyNotRegisteredInSubNet)?;
+        let uid = Uids::<T>::get(netuid, hotkey).ok_or(Error::<T>::HotKeyNotRegisteredInSubNet)?;
         ensure!(Self::has_stake_for_weights(hotkey, netuid), Error::<T>::NotEnoughStakeToSetWeights);
         let required_version = WeightsVersionKey::<T>::get(netuid);
         ensure!(
@@ -128,9 +124,7 @@ impl<T: Config> Pallet<T> {
     fn weights_rate_limit_passed(netuid: u16, index: u16, uid: u16) -> bool {
         match LastUpdate::<T>::get(index).get(usize::from(uid)) {
             None | Some(0) => true,
-            Some(last) => {
-                Self::block_now().saturating_sub(*last) >= WeightsSetRateLimit::<T>::get(netuid)
-            }
+            Some(last) => Self::block_now().saturating_sub(*last) >= WeightsSetRateLimit::<T>::get(netuid),
         }
     }
 

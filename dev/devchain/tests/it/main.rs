@@ -1,0 +1,7 @@
+//! The real binary, spoken to as its clients do: JSON-RPC over WebSocket and HTTP, signed extrinsics, kill -9.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod extrinsics;
+mod restart;
+mod rpc;
+mod support;

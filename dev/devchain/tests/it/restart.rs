@@ -1,0 +1,71 @@
+//! kill -9 and start again.
+
+use std::io::Write as _;
+
+use basilica_devchain::runtime::RuntimeCall;
+use basilica_devchain::runtime::subtensor;
+use serde_json::{Value, json};
+
+use crate::support::{Devchain, command};
+
+async fn block(chain: &Devchain, number: u64) -> Value {
+    let client = chain.client().await;
+    let hash = client.call("chain_getBlockHash", json!([number])).await;
+    json!([hash, client.call("chain_getBlock", json!([hash])).await])
+}
+
+#[tokio::test]
+async fn a_killed_chain_continues_with_everything_it_had_told() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut chain = Devchain::with_state(directory.path());
+    let call = RuntimeCall::SubtensorModule(subtensor::Call::burned_register {
+        netuid: 39,
+        hotkey: crate::support::account_of("//New"),
+    });
+    let client = chain.client().await;
+    let extrinsic = client.signed("//Bob", call).await;
+    let told = client.watch(&extrinsic).await.last().unwrap()["finalized"].clone();
+    let genesis = client.genesis().await;
+    for _ in 0..3 {
+        let last = chain.client().await.number().await;
+        let known = block(&chain, last).await;
+        chain.kill();
+        chain = Devchain::with_state(directory.path());
+        let client = chain.client().await;
+        assert_eq!(client.genesis().await, genesis);
+        assert_eq!(block(&chain, last).await, known, "block {last} after the restart");
+        assert!(client.call("chain_getHeader", json!([told])).await.is_object());
+        client.until("new blocks", async |client| client.number().await > last + 2).await;
+        assert_eq!(client.nonce("//Bob").await, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_torn_tail_is_cut_and_the_chain_goes_on() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut chain = Devchain::with_state(directory.path());
+    chain.client().await.until("block 5", async |client| client.number().await >= 5).await;
+    let known = block(&chain, 5).await;
+    chain.kill();
+    let log = directory.path().join("blocks.log");
+    let mut file = std::fs::OpenOptions::new().append(true).open(&log).expect("a log");
+    file.write_all(&[0xff, 1, 0, 0, 7, 7, 7]).expect("writes");
+    drop(file);
+    let chain = Devchain::with_state(directory.path());
+    assert_eq!(block(&chain, 5).await, known);
+    chain.client().await.until("block 9", async |client| client.number().await >= 9).await;
+}
+
+#[test]
+fn a_directory_of_another_genesis_is_refused_and_left_alone() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().to_str().expect("a plain path");
+    let mut chain = Devchain::with_state(directory.path());
+    assert_eq!(chain.terminate(), Some(0));
+    let output =
+        command().args(["--listen", "127.0.0.1:0", "--state", path, "--tempo", "99"]).output().expect("runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("genesis"));
+    let mut chain = Devchain::with_state(directory.path());
+    assert_eq!(chain.terminate(), Some(0));
+}

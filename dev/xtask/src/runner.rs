@@ -5,6 +5,7 @@
 //! least that keeps that promise: the same binaries, listed by libtest, each test by its exact name, its output shown
 //! where it fails, a limit on its time. Groups and their width follow `.config/nextest.toml`.
 
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Mutex;
@@ -77,7 +78,8 @@ fn run_all(tests: &[Test<'_>], width: usize, command: &(impl Fn(&Binary) -> Comm
             scope.spawn(|| {
                 while let Some(test) = tests.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let shown = format!("{} {}", test.binary.package, test.name);
-                    match run_one(command(test.binary).args(["--exact", "--nocapture", &test.name])) {
+                    let mut command = command(test.binary);
+                    match run_one(command.args(["--exact", "--nocapture", &test.name]), LIMIT) {
                         Ok(()) => println!("    ok    {shown}"),
                         Err(why) => {
                             println!("    FAIL  {shown}\n{why}");
@@ -92,27 +94,29 @@ fn run_all(tests: &[Test<'_>], width: usize, command: &(impl Fn(&Binary) -> Comm
 }
 
 /// One test; the error is what to show.
-fn run_one(command: &mut Command) -> Result<(), String> {
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let child = child.map_err(|error| format!("cannot start {}: {error}", spelled(command)))?;
-    let (output, killed) = wait(child).map_err(|error| format!("lost {}: {error}", spelled(command)))?;
+fn run_one(command: &mut Command, limit: Duration) -> Result<(), String> {
+    // A group of its own, so that what a late test has started can be ended with it.
+    let command = command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().map_err(|error| format!("cannot start {}: {error}", spelled(command)))?;
+    let (output, killed) =
+        wait(child, limit).map_err(|error| format!("lost {}: {error}", spelled(command)))?;
     // A name that matches nothing is a pass for libtest.
     let stdout = String::from_utf8_lossy(&output.stdout);
     if output.status.success() && stdout.contains("1 passed") {
         return Ok(());
     }
-    let late = if killed { format!("killed after {} s\n", LIMIT.as_secs()) } else { String::new() };
+    let late = if killed { format!("killed after {limit:?}\n") } else { String::new() };
     Err(format!("{stdout}{}\n{late}{}", String::from_utf8_lossy(&output.stderr), output.status))
 }
 
-/// Waits for the end of a child, and kills it when its time is over.
-fn wait(child: Child) -> std::io::Result<(Output, bool)> {
+/// Waits for the end of a child, and kills its group when its time is over.
+fn wait(child: Child, limit: Duration) -> std::io::Result<(Output, bool)> {
     let (ended, watched) = channel::<()>();
-    let pid = child.id().to_string();
+    let group = format!("-{}", child.id());
     let watch = std::thread::spawn(move || {
         // The child has not been waited for while this thread is not told, so that its id is still its own.
-        let late = watched.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout);
-        late && succeeds(Command::new("kill").args(["-KILL", &pid]))
+        let late = watched.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
+        late && succeeds(Command::new("kill").args(["-KILL", "--", &group]))
     });
     let output = child.wait_with_output();
     drop(ended);
@@ -183,13 +187,24 @@ mod tests {
     #[test]
     fn a_test_passes_only_if_it_ran() {
         let own = std::env::current_exe().expect("this test's binary");
-        let run = |name: &str| run_one(Command::new(&own).args(["--exact", "--nocapture", name]));
+        let run = |name: &str| run_one(Command::new(&own).args(["--exact", "--nocapture", name]), LIMIT);
         assert_eq!(run("runner::tests::benchmarks_are_not_tests"), Ok(()));
         let why = run("runner::tests::no_such_test").expect_err("nothing ran");
         assert!(why.contains("0 passed"), "{why}");
-        assert!(run_one(&mut Command::new("/nonexistent")).is_err());
-        let why = run_one(Command::new("sh").args(["-c", "echo out; echo err >&2; exit 3"]))
-            .expect_err("it failed");
+        assert!(run_one(&mut Command::new("/nonexistent"), LIMIT).is_err());
+        let mut failing = Command::new("sh");
+        failing.args(["-c", "echo out; echo err >&2; exit 3"]);
+        let why = run_one(&mut failing, LIMIT).expect_err("it failed");
         assert!(why.contains("out\nerr\n") && why.contains("exit status: 3"), "{why}");
+    }
+
+    #[test]
+    fn a_test_that_does_not_end_is_killed_with_what_it_started() {
+        let limit = Duration::from_millis(50);
+        let mut endless = Command::new("sh");
+        endless.args(["-c", "sleep 1000 & echo started; wait"]);
+        // Returns only once the pipe is closed, which the background process holds open too.
+        let why = run_one(&mut endless, limit).expect_err("its time is over");
+        assert!(why.contains("killed after 50ms") && why.contains("signal: 9"), "{why}");
     }
 }

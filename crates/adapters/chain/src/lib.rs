@@ -33,3 +33,11 @@ pub use subtensor::SubtensorChain;
 
 #[cfg(doc)]
 use basilica_ports::ChainError;
+
+// The fixture of the integration tests, which names this crate from outside.
+#[cfg(test)]
+extern crate self as basilica_chain;
+#[cfg(test)]
+#[path = "../tests/it/devchain.rs"]
+#[expect(dead_code, reason = "not all of the fixture is used here")]
+mod devchain;

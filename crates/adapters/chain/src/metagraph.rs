@@ -11,7 +11,7 @@ use basilica_types::{BlockNumber, Coldkey, Hotkey, NetUid, Rao, Uid};
 use subxt::ext::scale_decode::DecodeAsType;
 
 use crate::connection::Link;
-use crate::item::{Method, SUBNET_OWNER_HOTKEY, TEMPO, View};
+use crate::item::{Method, NETWORKS_ADDED, SUBNET_OWNER_HOTKEY, TEMPO, View};
 
 const METAGRAPH: Method =
     Method { api: "SubnetInfoRuntimeApi", name: "get_metagraph", full: "SubnetInfoRuntimeApi.get_metagraph" };
@@ -127,36 +127,60 @@ pub(crate) async fn fetch(link: Arc<Link>, netuid: NetUid) -> Result<Metagraph, 
 
 /// The subnet at the block of `view`.
 pub(crate) async fn read(view: &View, netuid: NetUid) -> Result<Metagraph, ChainError> {
-    let fault = |method: Method| move |error: AnswerError| view.link.fault(method.full, error);
-    if view.has_method(METAGRAPH) {
-        let columns: Option<Columns> = view.ask(METAGRAPH, (netuid.0,)).await?;
-        columns
-            .ok_or(AnswerError::NoSubnet(netuid.0))
-            .and_then(|columns| columns.assemble(netuid))
-            .map_err(fault(METAGRAPH))
+    let source = if view.has_method(METAGRAPH) {
+        Source::Whole
     } else if view.has_method(SELECTIVE) {
-        let columns: Option<SelectedColumns> = view.ask(SELECTIVE, (netuid.0, SELECTED.to_vec())).await?;
-        columns
-            .ok_or(AnswerError::NoSubnet(netuid.0))
-            .and_then(SelectedColumns::complete)
-            .and_then(|columns| columns.assemble(netuid))
-            .map_err(fault(SELECTIVE))
+        Source::Selected
     } else {
-        let rows: Vec<Row> = view.ask(NEURONS_LITE, (netuid.0,)).await?;
-        let owner = if view.has_entry(SUBNET_OWNER_HOTKEY) {
-            view.storage(SUBNET_OWNER_HOTKEY, (netuid.0,)).await?
-        } else {
-            None
-        };
-        let subnet = Metagraph {
-            netuid,
-            block: BlockNumber(view.at.block_number()),
-            tempo: view.value(TEMPO, (netuid.0,)).await?,
-            owner_hotkey: owner.and_then(present),
-            neurons: Vec::new(),
-        };
-        assemble_rows(subnet, rows).map_err(fault(NEURONS_LITE))
+        Source::Rows
+    };
+    read_from(view, source, netuid).await
+}
+
+/// Which runtime API is asked.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    Whole,
+    Selected,
+    Rows,
+}
+
+async fn read_from(view: &View, source: Source, netuid: NetUid) -> Result<Metagraph, ChainError> {
+    let (method, metagraph) = match source {
+        Source::Whole => {
+            let columns: Option<Columns> = view.ask(METAGRAPH, (netuid.0,)).await?;
+            (METAGRAPH, columns.ok_or(AnswerError::NoSubnet(netuid.0)).and_then(|c| c.assemble(netuid)))
+        }
+        Source::Selected => {
+            let columns: Option<SelectedColumns> = view.ask(SELECTIVE, (netuid.0, SELECTED.to_vec())).await?;
+            let columns = columns.ok_or(AnswerError::NoSubnet(netuid.0)).and_then(SelectedColumns::complete);
+            (SELECTIVE, columns.and_then(|c| c.assemble(netuid)))
+        }
+        Source::Rows => {
+            let rows: Vec<Row> = view.ask(NEURONS_LITE, (netuid.0,)).await?;
+            (NEURONS_LITE, subnet(view, netuid).await?.and_then(|subnet| assemble_rows(subnet, rows)))
+        }
+    };
+    metagraph.map_err(|error| view.link.fault(method.full, error))
+}
+
+/// What the rows do not tell about their subnet.
+async fn subnet(view: &View, netuid: NetUid) -> Result<Result<Metagraph, AnswerError>, ChainError> {
+    if !view.value::<_, bool>(NETWORKS_ADDED, (netuid.0,)).await? {
+        return Ok(Err(AnswerError::NoSubnet(netuid.0)));
     }
+    let owner = if view.has_entry(SUBNET_OWNER_HOTKEY) {
+        view.storage(SUBNET_OWNER_HOTKEY, (netuid.0,)).await?
+    } else {
+        None
+    };
+    Ok(Ok(Metagraph {
+        netuid,
+        block: BlockNumber(view.at.block_number()),
+        tempo: view.value(TEMPO, (netuid.0,)).await?,
+        owner_hotkey: owner.and_then(present),
+        neurons: Vec::new(),
+    }))
 }
 
 impl SelectedColumns {
@@ -238,6 +262,34 @@ fn assemble_rows(subnet: Metagraph, rows: Vec<Row>) -> Result<Metagraph, AnswerE
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connection::Connection;
+    use crate::devchain::{Devchain, SUBNET, hotkey, options, permitted};
+
+    #[tokio::test]
+    async fn every_runtime_api_gives_the_same_metagraph() {
+        let devchain = Devchain::start();
+        let miner = devchain.client("//Miner1");
+        let axon = Axon { address: "10.1.2.3:9000".parse().unwrap() };
+        basilica_ports::Chain::serve_axon(&miner, SUBNET, axon).await.unwrap();
+        permitted(&miner).await;
+        let (clock, entropy) =
+            (Arc::new(basilica_system::SystemClock::new()), Arc::new(basilica_system::OsEntropy));
+        let connection = Connection::new(options(&[&devchain.url]), clock, entropy);
+        let all = |link| async move {
+            let view = View::finalized(link).await?;
+            for source in [Source::Whole, Source::Selected, Source::Rows] {
+                let absent = read_from(&view, source, NetUid(7)).await;
+                assert!(matches!(absent, Err(ChainError::Call { .. })), "{source:?}: {absent:?}");
+            }
+            let whole = read_from(&view, Source::Whole, SUBNET).await?;
+            assert_eq!(read_from(&view, Source::Selected, SUBNET).await?, whole);
+            assert_eq!(read_from(&view, Source::Rows, SUBNET).await?, whole);
+            Ok(whole)
+        };
+        let metagraph = connection.call("test", all).await.unwrap();
+        assert_eq!(metagraph.neuron(&hotkey("//Miner1")).unwrap().axon, Some(axon));
+        assert!(metagraph.neuron(&hotkey("//Validator1")).unwrap().validator_permit);
+    }
 
     fn stored(ip: u128, port: u16, ip_type: u8) -> Option<String> {
         AxonInfo { ip, port, ip_type }.axon().map(|axon| axon.address.to_string())

@@ -137,6 +137,8 @@ pub(crate) fn options(endpoints: &[&str]) -> ChainOptions {
     ChainOptions {
         backoff: (Millis(50), Millis(500)),
         poll_max: Millis(200),
+        // Blocks are quick here, and a loaded machine is slow.
+        era_blocks: 64,
         ..ChainOptions::new(endpoints.iter().map(|url| (*url).to_owned()).collect())
     }
 }

@@ -60,7 +60,7 @@ async fn weights_read_back_as_the_chain_upscales_them() {
     ];
     for pairs in cases {
         let prepared = prepare_when_allowed(&chain, pairs).await;
-        assert_eq!(prepared.dies.0, prepared.born.0 + 31);
+        assert_eq!(prepared.dies.0, prepared.born.0 + 63);
         let block = set_in(chain.conclude_weights(&prepared).await.unwrap());
         assert!(block > prepared.born && block <= prepared.dies);
         assert_eq!(chain.weights(SUBNET, Uid(1)).await.unwrap(), upscaled(pairs));
@@ -146,7 +146,7 @@ async fn an_extrinsic_that_nobody_submitted_expires_and_sets_nothing() {
 #[tokio::test]
 async fn a_second_extrinsic_with_the_same_nonce_never_takes_effect() {
     let devchain = Devchain::start();
-    let short = ChainOptions { era_blocks: 8, ..options(&[&devchain.url]) };
+    let short = ChainOptions { era_blocks: 32, ..options(&[&devchain.url]) };
     let chain = client_with(short, "//Validator1");
     permitted(&chain).await;
     let winner = chain.prepare_weights(&order(&[(4, 1), (5, 2)])).await.unwrap();
@@ -164,6 +164,8 @@ async fn a_call_that_fails_in_its_block_is_told_by_the_chains_name_of_the_error(
     let devchain = Devchain::with(json!({ "block_time_ms": 2_000, "tempo": 2, "weights_rate_limit": 5 }));
     let (one, other) = (devchain.client("//Validator1"), devchain.client("//Validator1"));
     permitted(&one).await;
+    // Right after a block there is the most time before the next.
+    head_past(&one, one.head().await.unwrap()).await;
     let first = one.prepare_weights(&order(&[(4, 1), (5, 2)])).await.unwrap();
     let follow = async {
         let second = soon("the next nonce", async {

@@ -310,7 +310,7 @@ mod tests {
     }
 
     fn plan(kind: CheckKind, simulated: bool) -> Plan {
-        Plan { kind, nonce: [0xab; 32], gpus: GpuRules::new(simulated, simulated), started: NOW }
+        Plan { kind, nonce: [0xab; 32], gpus: GpuRules::new(simulated, simulated, &digest(9)), started: NOW }
     }
 
     /// Feeds events; the conclusion, or the effects that wait.

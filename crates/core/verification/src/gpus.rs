@@ -3,9 +3,15 @@
 use std::str::FromStr;
 
 use basilica_proof::claim::{ClaimReport, ClassName};
-use basilica_types::{Category, GpuUuid};
+use basilica_types::{BlockHash, Category, GpuUuid};
 
 use crate::Reason;
+
+/// Genesis hashes of finney and of the test network: no simulated GPU counts there, whatever else they carry.
+const REAL_CHAINS: [&str; 2] = [
+    "2f0555cc76fc2840a25a6ea3b9637146806f1f44b090c175ffde2a7e5ab36c03",
+    "8f9cf856bf558a14440e75569c9e58594757048d7b3a84b5d25f6bd978263105",
+];
 
 /// One GPU as its node describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,8 +42,9 @@ pub struct GpuRules {
 
 impl GpuRules {
     /// Simulated GPUs count only where both agree; `allowed` alone, on any real chain, changes nothing (RULES R18).
-    pub const fn new(allowed: bool, development_chain: bool) -> Self {
-        Self { simulated: allowed && development_chain }
+    pub fn new(allowed: bool, development_chain: bool, genesis: &BlockHash) -> Self {
+        let real = REAL_CHAINS.contains(&genesis.to_string().as_str());
+        Self { simulated: allowed && development_chain && !real }
     }
 
     /// Whether simulated GPUs count.
@@ -96,13 +103,15 @@ pub(crate) fn class_by_name(name: &str) -> Option<ClassName> {
 mod tests {
     use super::*;
 
+    const LAPTOP: BlockHash = BlockHash::from_bytes([9; 32]);
+
     fn class(name: &str) -> ClassName {
         name.parse().unwrap()
     }
 
     #[test]
     fn names_of_cards_find_their_category() {
-        let rules = GpuRules::new(false, false);
+        let rules = GpuRules::new(false, false, &LAPTOP);
         for (name, category) in [
             ("NVIDIA H100 80GB HBM3", Category::H100),
             ("NVIDIA H100 PCIe", Category::H100),
@@ -119,10 +128,13 @@ mod tests {
     #[test]
     fn a_simulated_gpu_counts_only_where_config_and_chain_agree() {
         let simulated = class("simulated-H100");
-        assert_eq!(GpuRules::new(true, true).category(&simulated), Ok(Category::H100));
+        assert_eq!(GpuRules::new(true, true, &LAPTOP).category(&simulated), Ok(Category::H100));
         for (allowed, development) in [(false, false), (true, false), (false, true)] {
-            let refused = GpuRules::new(allowed, development).category(&simulated).unwrap_err();
+            let refused = GpuRules::new(allowed, development, &LAPTOP).category(&simulated).unwrap_err();
             assert_eq!(refused.reason, Reason::SimulatedGpuRefused);
+        }
+        for real in REAL_CHAINS {
+            assert!(!GpuRules::new(true, true, &real.parse().unwrap()).accepts_simulated());
         }
     }
 }

@@ -49,7 +49,7 @@ mod tests {
 
     fn policy() -> Policy {
         Policy {
-            gpus: GpuRules::new(true, true),
+            gpus: GpuRules::new(true, true, &Digest::from_bytes([9; 32])),
             retries: RetryRules::default(),
             intervals: Intervals::default(),
             proof_deadline: Millis::from_secs(120),
@@ -61,7 +61,7 @@ mod tests {
     fn every_rule_changes_the_digest() {
         let base = policy();
         let others = [
-            Policy { gpus: GpuRules::new(true, false), ..base },
+            Policy { gpus: GpuRules::new(true, false, &Digest::from_bytes([9; 32])), ..base },
             Policy { retries: RetryRules { retries: 4, ..base.retries }, ..base },
             Policy { retries: RetryRules { interval: Millis(1), ..base.retries }, ..base },
             Policy { retries: RetryRules { span: Millis(1), ..base.retries }, ..base },

@@ -1,5 +1,10 @@
 //! Why a check failed, in words that stay: dashboards, tickets and the documentation name them.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "the derive of codec casts the variant indexes that stand here"
+)]
+
 use std::fmt;
 use std::str::FromStr;
 

@@ -32,7 +32,7 @@ impl Default for Intervals {
 /// When each check of a node is next due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Due {
-    /// The light check; follows a passed full check only.
+    /// The light check; also while full checks fail, because the SSH half of the score is its.
     pub light: Timestamp,
     /// The full check.
     pub full: Timestamp,

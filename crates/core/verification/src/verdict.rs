@@ -5,6 +5,11 @@
 //! `basilica/verdict/v1`; domain types go in as fixed arrays or canonical text, so the encoding is independent of
 //! how this program stores them. Reading is fallible: a value that no such program writes is refused.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "the derive of codec casts the variant indexes that stand here"
+)]
+
 use basilica_types::{Digest, GpuUuid, HostKey, Hotkey, NodeId, Timestamp};
 use basilica_wire::Domain;
 use codec::{Decode, Encode, Input, Output};
@@ -49,7 +54,7 @@ pub struct Evidence {
     pub claims: Vec<ClaimedGpu>,
     /// Hash of the transcript of the last proof.
     pub transcript: Option<Digest>,
-    /// SHA-256 of the prover that the validator uses.
+    /// BLAKE3 of the prover that the validator uses.
     pub prover: Digest,
 }
 

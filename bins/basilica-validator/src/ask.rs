@@ -1,0 +1,110 @@
+//! Questions to a running validator, over its own API.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+/// For one whole question.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// Largest answer that is read, in bytes: 10,000 nodes take about 10 MB.
+const ANSWER_BYTES: u64 = 64 * 1024 * 1024;
+
+#[expect(clippy::print_stdout, reason = "the answer of a command line program")]
+pub(crate) fn print(text: &str) {
+    println!("{text}");
+}
+
+/// The JSON at a path; any status, because an unhealthy validator answers 503 with its reasons.
+async fn get(address: SocketAddr, path: &str) -> anyhow::Result<(u16, Value)> {
+    let exchange = async {
+        let mut stream = TcpStream::connect(address).await?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = Vec::new();
+        stream.take(ANSWER_BYTES).read_to_end(&mut answer).await?;
+        Ok::<_, std::io::Error>(answer)
+    };
+    let answer = tokio::time::timeout(DEADLINE, exchange)
+        .await
+        .with_context(|| format!("ask the validator at {address}: no answer within 5 s"))?
+        .with_context(|| format!("ask the validator at {address}; is it running, with this configuration"))?;
+    let text = String::from_utf8(answer).context("the answer is not text")?;
+    let (head, body) = text.split_once("\r\n\r\n").context("the answer is not HTTP")?;
+    let status =
+        head.split(' ').nth(1).and_then(|code| code.parse().ok()).context("the answer is not HTTP")?;
+    let body = if status == 404 {
+        Value::Null
+    } else {
+        serde_json::from_str(body).context("the answer is not JSON")?
+    };
+    Ok((status, body))
+}
+
+fn text<'a>(row: &'a Value, key: &str) -> &'a str {
+    row[key].as_str().unwrap_or("-")
+}
+
+/// Health and all nodes. Succeeds if the validator is healthy.
+pub(crate) async fn status(address: SocketAddr, json: bool) -> anyhow::Result<ExitCode> {
+    let (code, health) = get(address, "/health").await?;
+    let (_, nodes) = get(address, "/nodes").await?;
+    if json {
+        print(&serde_json::json!({ "health": health, "nodes": nodes["nodes"] }).to_string());
+    } else {
+        print(&format!("validator is {}", text(&health, "status")));
+        for (name, state) in health["checks"].as_object().into_iter().flatten() {
+            print(&format!("  {name}: {}", state.as_str().unwrap_or("?")));
+        }
+        for node in nodes["nodes"].as_array().into_iter().flatten() {
+            print(&line(node));
+        }
+    }
+    Ok(if code == 200 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn line(node: &Value) -> String {
+    let verdict = &node["last_verdict"];
+    let reason = if verdict.is_null() { "no verdict yet" } else { text(verdict, "reason") };
+    let score = node["score"].as_u64().map_or("-".to_owned(), |score| score.to_string());
+    format!(
+        "{}  {}  {}  {}  score {score}",
+        text(node, "node_id"),
+        text(node, "address"),
+        text(node, "state"),
+        reason
+    )
+}
+
+/// Everything about one node. Fails for an unknown one.
+pub(crate) async fn why(address: SocketAddr, wanted: &str, json: bool) -> anyhow::Result<ExitCode> {
+    let (_, nodes) = get(address, "/nodes").await?;
+    let mut all = nodes["nodes"].as_array().into_iter().flatten();
+    let found = all.find(|node| text(node, "node_id") == wanted || text(node, "address") == wanted);
+    let Some(node) = found else {
+        bail!("the validator knows no node {wanted:?}; `basilica-validator status` lists them");
+    };
+    let path = format!("/nodes/{}/verdicts", text(node, "node_id"));
+    let (_, verdicts) = get(address, &path).await?;
+    if json {
+        print(&serde_json::json!({ "node": node, "verdicts": verdicts["verdicts"] }).to_string());
+        return Ok(ExitCode::SUCCESS);
+    }
+    print(&line(node));
+    print(&format!("  gate {}  multiplier {} ppm", text(node, "gate"), node["multiplier"]));
+    print(&format!("  banned until {}  next check {}", node["banned_until"], node["next_check"]));
+    for verdict in verdicts["verdicts"].as_array().into_iter().flatten() {
+        let (kind, outcome) = (text(verdict, "kind"), text(verdict, "outcome"));
+        print(&format!(
+            "  {} {kind:<5} {outcome} (fault {}): {}",
+            verdict["finished"],
+            text(verdict, "fault"),
+            text(verdict, "explanation")
+        ));
+    }
+    Ok(ExitCode::SUCCESS)
+}

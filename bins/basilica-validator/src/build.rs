@@ -1,0 +1,132 @@
+//! The composition root: the only place of the validator that names technologies.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow};
+use basilica_chain::{ChainOptions, SubtensorChain};
+use basilica_ports::{Clock, Entropy, HotkeySigner};
+use basilica_rpc::GrpcMinerDialer;
+use basilica_runtime_service::{AdminListener, AdminRoutes, AdminState, Metrics, Readiness, Supervisor};
+use basilica_ssh::RusshShell;
+use basilica_store::{Database, OpenOptions, VALIDATOR_SCHEMA, ValidatorDatabase};
+use basilica_system::{OsEntropy, SystemClock};
+use basilica_types::Millis;
+use basilica_validator_service::{Ports, ProverFile, Settings, Validator, ValidatorConfig};
+use basilica_wallet::{WalletSigner, Wallets};
+use tracing::info;
+
+/// For tasks to end after SIGTERM.
+const GRACE: Millis = Millis::from_secs(10);
+
+/// Binds ports, opens what can be opened, starts the reconcilers and runs until stopped.
+pub(crate) async fn start(config: &ValidatorConfig, settings: Settings) -> anyhow::Result<ExitCode> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
+    let signer = signer(config, &entropy)?;
+    let prover = prover(config)?;
+    let api = AdminListener::bind(config.api_address()).await.context("bind the API")?;
+    let prometheus = match config.metrics_address() {
+        Some(address) => Some(AdminListener::bind(address).await.context("bind the metrics")?),
+        None => None,
+    };
+    let options =
+        OpenOptions { readers: config.database.max_connections, migrate: config.database.run_migrations };
+    let database = Database::open(&config.database.url, &VALIDATOR_SCHEMA, options).await?;
+    let ports = Ports {
+        chain: Arc::new(chain(config, &signer, &clock, &entropy)?),
+        miners: Arc::new(GrpcMinerDialer::default()),
+        nodes: Arc::new(RusshShell),
+        store: Arc::new(ValidatorDatabase::new(database.clone())),
+        signer: Arc::clone(&signer),
+        clock: Arc::clone(&clock),
+        entropy: Arc::clone(&entropy),
+    };
+    let (metrics, readiness) = (Metrics::new(), Readiness::new());
+    let supervisor = Supervisor::new(Arc::clone(&clock), entropy);
+    supervisor.observe(&metrics, "basilica_validator");
+    let validator = Validator::new(ports, settings, prover.clone(), &metrics, &readiness);
+    let state = |routes| AdminState {
+        readiness: readiness.clone(),
+        metrics: metrics.clone(),
+        clock: Arc::clone(&clock),
+        version: env!("CARGO_PKG_VERSION"),
+        routes,
+    };
+    info!(validator.hotkey = %signer.hotkey(), api.address = %api.local_addr(), prover.hash = %prover.name(),
+        "validator starts");
+    let (pages, health) = (validator.pages(), state(AdminRoutes::Health));
+    supervisor.spawn_once("api", move |stop| async move {
+        api.serve_with_pages(health, pages, stop).await;
+        Ok(())
+    });
+    if let Some(prometheus) = prometheus {
+        let state = state(AdminRoutes::Metrics);
+        supervisor.spawn_once("metrics", move |stop| async move {
+            prometheus.serve(state, stop).await;
+            Ok(())
+        });
+    }
+    validator.start(&supervisor);
+    let ended = supervisor.run_until_stopped(GRACE).await;
+    database.close().await;
+    ended?;
+    info!("validator stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn signer(config: &ValidatorConfig, entropy: &Arc<dyn Entropy>) -> anyhow::Result<Arc<dyn HotkeySigner>> {
+    let wallets = match &config.bittensor.wallet_path {
+        Some(path) => Wallets::at(expand(path)?),
+        None => Wallets::in_home(&home()?),
+    };
+    let keypair = wallets
+        .hotkey(&config.bittensor.wallet_name, &config.bittensor.hotkey_name)
+        .context("Failed to load hotkey")?;
+    Ok(Arc::new(WalletSigner::new(keypair, Arc::clone(entropy))))
+}
+
+fn home() -> anyhow::Result<PathBuf> {
+    let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
+    home.map(PathBuf::from).ok_or_else(|| anyhow!("HOME is not set; set it or bittensor.wallet_path"))
+}
+
+/// `~/…` of a path; anything else as it is.
+fn expand(path: &std::path::Path) -> anyhow::Result<PathBuf> {
+    match path.strip_prefix("~") {
+        Ok(rest) => Ok(home()?.join(rest)),
+        Err(_) => Ok(path.to_owned()),
+    }
+}
+
+/// The prover from the configured file, or from beside this program.
+fn prover(config: &ValidatorConfig) -> anyhow::Result<ProverFile> {
+    let path = match &config.verification.prover_path {
+        Some(path) => expand(path)?,
+        None => {
+            std::env::current_exe().context("find this program's own file")?.with_file_name("basilica-prover")
+        }
+    };
+    let bytes = std::fs::read(&path).with_context(|| {
+        format!(
+            "read the prover {}; build it (cargo build -p basilica-prover) or set verification.prover_path",
+            path.display()
+        )
+    })?;
+    Ok(ProverFile::new(bytes))
+}
+
+fn chain(
+    config: &ValidatorConfig,
+    signer: &Arc<dyn HotkeySigner>,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+) -> anyhow::Result<SubtensorChain> {
+    let endpoints = config.chain_endpoints().ok_or_else(|| {
+        let network = &config.bittensor.network;
+        anyhow!("bittensor.network {network:?} is not finney, test or local; set bittensor.chain_endpoint")
+    })?;
+    let options = ChainOptions::new(endpoints);
+    Ok(SubtensorChain::new(options, Some(Arc::clone(signer)), Arc::clone(clock), Arc::clone(entropy))?)
+}

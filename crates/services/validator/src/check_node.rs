@@ -1,0 +1,164 @@
+//! One try of one check, carried out: performs the effects of the pure state machine and feeds back what happened.
+
+use std::sync::Arc;
+
+use basilica_ports::{ExitStatus, NodeRecord, Output, OutputLimits, ShellError};
+use basilica_proof::ClaimReport;
+use basilica_runtime_service::ErrorChain;
+use basilica_types::{Argv, Digest};
+use basilica_verification::{Break, Check, Conclusion, Effect, Event, Plan, Rejected, host_key_digest};
+use tokio::sync::Semaphore;
+use tracing::debug;
+
+use crate::commands::{self, GATE_CLOSED, PROVER_MISSING};
+use crate::connections::{self, Connection};
+use crate::prove_node;
+use crate::sessions::Access;
+use crate::shared::Shared;
+
+/// Bytes of a node's answer to a short command; a claim report is at most 64 KiB.
+const ANSWER_BYTES: usize = 128 * 1024;
+/// Bytes of standard error that are kept.
+const ERROR_BYTES: usize = 4 * 1024;
+
+/// A try with what it left.
+pub(crate) struct Tried {
+    pub(crate) conclusion: Conclusion,
+    /// The proof's transcript, with its hash.
+    pub(crate) transcript: Option<(Digest, Vec<u8>)>,
+}
+
+/// What a try works with.
+pub(crate) struct Trial<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) node: &'a NodeRecord,
+    pub(crate) access: Option<Arc<Access>>,
+    pub(crate) dials: &'a Semaphore,
+    connection: Option<Connection>,
+    transcript: Option<(Digest, Vec<u8>)>,
+}
+
+impl<'a> Trial<'a> {
+    pub(crate) fn new(shared: &'a Shared, dials: &'a Semaphore, node: &'a NodeRecord) -> Self {
+        let access = shared.access(&node.key.miner);
+        Self { shared, node, access, dials, connection: None, transcript: None }
+    }
+
+    /// Runs the check to its conclusion.
+    pub(crate) async fn run(mut self, plan: Plan) -> Result<Tried, Rejected> {
+        let (mut check, mut effects) = Check::begin(plan);
+        loop {
+            if let Some(conclusion) = check.conclusion() {
+                return Ok(Tried { conclusion: conclusion.clone(), transcript: self.transcript });
+            }
+            let mut events = Vec::with_capacity(effects.len());
+            for effect in effects {
+                events.push(self.perform(effect).await);
+            }
+            effects = Vec::new();
+            for event in events {
+                let (next, more) = check.step(event, self.shared.now())?;
+                check = next;
+                effects.extend(more);
+            }
+        }
+    }
+
+    async fn perform(&mut self, effect: Effect) -> Event {
+        let performed = match effect {
+            Effect::Connect => self.connect().await,
+            Effect::Echo(nonce) => self.echo(&nonce).await,
+            Effect::ReadClaims => self.read_claims().await,
+            Effect::UploadProver => self.upload().await,
+            Effect::Prove(claims) => self.prove(&claims).await,
+        };
+        performed.unwrap_or_else(|cause| {
+            // A connection on which something broke is not used again.
+            self.shared.connections.forget(self.node.key);
+            Event::Broken(cause)
+        })
+    }
+
+    async fn connect(&mut self) -> Result<Event, Break> {
+        let access = self.access.as_ref().ok_or(Break::NoSession)?;
+        let connected = connections::connect(self.shared, self.dials, self.node, access).await;
+        let connection = connected.map_err(|error| {
+            debug!(target: "validator::ssh", { node.id = %self.node.key.node, error = %ErrorChain(&error) }, "node connection failed");
+            connections::connect_break(&error)
+        })?;
+        let host_key = host_key_digest(connection.shell.host_key());
+        self.connection = Some(connection);
+        Ok(Event::Connected { host_key })
+    }
+
+    /// Runs a short command. A pooled connection that turns out dead is replaced once: that it died since the last check
+    /// says nothing about the node now.
+    async fn command(&mut self, argv: &Argv, input: &[u8], limits: OutputLimits) -> Result<Output, Break> {
+        let connection = self.connection.as_ref().ok_or(Break::Internal)?;
+        let first = connection.shell.run(argv, input, limits).await;
+        let output = match first {
+            Err(ShellError::Lost { .. } | ShellError::Deadline { .. }) if connection.reused => {
+                self.shared.connections.forget(self.node.key);
+                self.connect().await?;
+                let connection = self.connection.as_ref().ok_or(Break::Internal)?;
+                connection.shell.run(argv, input, limits).await
+            }
+            result => result,
+        };
+        let output = output.map_err(|error| {
+            debug!(target: "validator::ssh", { node.id = %self.node.key.node, error = %ErrorChain(&error) }, "node command failed");
+            connections::command_break(&error)
+        })?;
+        match output.status {
+            ExitStatus::Code(GATE_CLOSED) => Err(Break::SessionOver),
+            _ => Ok(output),
+        }
+    }
+
+    fn limits(&self) -> OutputLimits {
+        OutputLimits {
+            deadline: self.shared.settings.command_deadline,
+            stdout: ANSWER_BYTES,
+            stderr: ERROR_BYTES,
+        }
+    }
+
+    async fn echo(&mut self, nonce: &[u8; 32]) -> Result<Event, Break> {
+        let output = self.command(&commands::echo(nonce), b"", self.limits()).await?;
+        Ok(if output.status.success() { Event::Echoed(output.stdout) } else { Event::CommandFailed })
+    }
+
+    async fn read_claims(&mut self) -> Result<Event, Break> {
+        let output = self.command(&commands::claims(&self.shared.prover), b"", self.limits()).await?;
+        Ok(match output.status {
+            ExitStatus::Code(0) => Event::ClaimsPrinted(output.stdout),
+            ExitStatus::Code(PROVER_MISSING) => Event::ProverMissing,
+            _ => self.log_command("claims", &output),
+        })
+    }
+
+    async fn upload(&mut self) -> Result<Event, Break> {
+        let prover = self.shared.prover.clone();
+        let limits = OutputLimits { deadline: self.shared.settings.upload_deadline, ..self.limits() };
+        let output = self.command(&commands::upload(&prover), prover.bytes(), limits).await?;
+        if output.status.success() {
+            return Ok(Event::Uploaded);
+        }
+        self.log_command("upload", &output);
+        Ok(Event::UploadFailed)
+    }
+
+    async fn prove(&mut self, claims: &ClaimReport) -> Result<Event, Break> {
+        let shell = Arc::clone(&self.connection.as_ref().ok_or(Break::Internal)?.shell);
+        let proof = prove_node::prove(self.shared, self.node.key.node, shell.as_ref(), claims).await?;
+        self.transcript = proof.transcript;
+        Ok(proof.event)
+    }
+
+    fn log_command(&self, step: &'static str, output: &Output) -> Event {
+        let words = String::from_utf8_lossy(&output.stderr);
+        debug!(target: "validator::verification", { node.id = %self.node.key.node, step, status = ?output.status,
+            stderr = %words.trim() }, "node command did not succeed");
+        Event::CommandFailed
+    }
+}

@@ -1,0 +1,482 @@
+//! The validator's configuration file: the seeds' sections and keys, and ours.
+//!
+//! Every key has a default that is right for a validator on the main network. What a seed had and we do without is
+//! accepted with a notice ([`IGNORED`]), so that an operator's old file starts and says what changed.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use basilica_runtime_service::DurationSetting;
+use basilica_types::{Category, Millis};
+use serde::Deserialize;
+
+/// Keys of the seeds that have no effect here, each with the reason.
+pub const IGNORED: &[(&str, &str)] = &[
+    ("bittensor.coldkey_name", "no effect: the validator signs with its hotkey and never reads a coldkey"),
+    ("bittensor.weight_interval_secs", "no effect: emission.weight_set_interval_blocks decides"),
+    ("bittensor.read_only", "no effect"),
+    ("bittensor.connection_pool_size", "no effect: one connection carries all requests"),
+    ("bittensor.health_check_interval", "no effect: every call has its own deadline"),
+    ("bittensor.circuit_breaker_threshold", "no effect: endpoints back off by themselves"),
+    ("bittensor.circuit_breaker_recovery", "no effect: endpoints back off by themselves"),
+    ("bittensor.axon_port", "no effect: a validator serves no axon"),
+    ("bittensor.external_ip", "no effect: a validator serves no axon"),
+    ("bittensor.max_weight_uids", "no effect: the chain says how many"),
+    ("database.min_connections", "no effect with SQLite"),
+    ("database.connect_timeout", "no effect with SQLite"),
+    ("database.connection_timeout", "no effect with SQLite"),
+    ("database.idle_timeout", "no effect with SQLite"),
+    ("database.max_lifetime", "no effect with SQLite"),
+    ("database.ssl_config", "no effect with SQLite"),
+    ("metrics.collection_interval", "no effect: metrics are read when they are asked for"),
+    ("metrics.default_labels", "no effect: add labels where Prometheus scrapes"),
+    ("metrics.retention_period", "no effect: Prometheus keeps the history"),
+    ("metrics.prometheus.path", "no effect: metrics are at /metrics"),
+    ("api.api_key", "no effect: what is served is public and read-only, and was never protected by it"),
+    ("api.max_body_size", "no effect: no request has a body"),
+    ("api.miner_port", "no effect: a miner's port is its axon's"),
+    ("api.swagger_enabled", "no effect in this version"),
+    ("api.cors_enabled", "no effect in this version"),
+    ("api.cors_origins", "no effect in this version"),
+    ("api.rate_limit", "no effect in this version"),
+    ("server.max_connections", "no effect: 32 at a time are answered"),
+    ("server.request_timeout", "no effect: every request has 5 s"),
+    ("verification.min_score_threshold", "no effect: a node scores by its history (docs: scoring)"),
+    ("verification.max_miners_per_round", "no effect: there are no rounds; every node has its own due time"),
+    ("verification.min_verification_interval", "no effect: every node has its own due time"),
+    ("verification.use_dynamic_discovery", "no effect: discovery is always dynamic"),
+    ("verification.discovery_timeout", "no effect: a miner has 25 s to answer"),
+    ("verification.fallback_to_static", "no effect: discovery is always dynamic"),
+    ("verification.grpc_port_offset", "no effect: a miner's port is its axon's"),
+    ("verification.collateral_event_scan_interval", "no effect: collateral does not enter the score"),
+    ("verification.enable_worker_queue", "no effect: checks run as they are due"),
+    ("verification.node_groups", "no effect: checks run as they are due"),
+    ("verification.netuid", "no effect: bittensor.netuid decides"),
+    ("verification.binary_validation", "no effect: the open prover replaces the closed attestation binaries"),
+    ("verification.docker_validation", "no effect in this version"),
+    ("verification.storage_validation", "no effect in this version"),
+    ("automatic_verification.enabled", "no effect: verification is always on"),
+    ("automatic_verification.min_verification_interval_hours", "no effect: every node has its own due time"),
+    (
+        "automatic_verification.max_concurrent_verifications",
+        "no effect: verification.max_concurrent_verifications decides",
+    ),
+    ("automatic_verification.enable_ssh_automation", "no effect: always on"),
+    ("ssh_session.ssh_key_directory", "no effect: session keys live in memory only"),
+    ("ssh_session.key_algorithm", "no effect: session keys are ed25519"),
+    ("ssh_session.persistent_ssh_key_path", "no effect: every session has its own key"),
+    ("ssh_session.default_session_duration", "no effect: the miner grants a session's time"),
+    ("ssh_session.max_session_duration", "no effect: the miner grants a session's time"),
+    ("ssh_session.rental_session_duration", "no effect in this version"),
+    ("ssh_session.key_cleanup_interval", "no effect: there are no key files"),
+    ("ssh_session.enable_automated_sessions", "no effect: always on"),
+    ("ssh_session.max_concurrent_sessions", "no effect: one connection per node is kept"),
+    ("ssh_session.session_rate_limit", "no effect: one connection per node is kept"),
+    ("ssh_session.enable_audit_logging", "no effect: log target validator::ssh has every operation"),
+    ("ssh_session.audit_log_path", "no effect: log target validator::ssh has every operation"),
+    ("ssh_session.ssh_retry_attempts", "no effect: verification.retries decides"),
+    ("ssh_session.ssh_retry_delay", "no effect: verification.retry_interval decides"),
+    (
+        "ssh_session.strict_host_key_checking",
+        "no effect: host keys are always checked against the miner's signed list",
+    ),
+    ("ssh_session.known_hosts_file", "no effect: host keys come from the miner's signed list"),
+    ("emission.min_miners_per_category", "no effect: a category without a score burns"),
+    ("emission.gpu_allocations.*.min_gpu_vram", "no effect in this version"),
+    ("storage.data_dir", "no effect: everything is in database.url"),
+    ("cleanup", "no effect: see [retention]"),
+    ("billing", "no effect in this version"),
+    ("ssh_validation", "no effect, as in the original"),
+    ("logging", "no effect: set RUST_LOG or -v"),
+];
+
+/// `[bittensor]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BittensorConfig {
+    /// Directory of the wallet below `wallet_path`.
+    pub wallet_name: String,
+    /// File of the hotkey in the wallet's `hotkeys`.
+    pub hotkey_name: String,
+    /// Where wallets lie; `~/.bittensor/wallets` if not set.
+    pub wallet_path: Option<PathBuf>,
+    /// `finney`, `test` or `local`: picks the endpoint where none is given.
+    pub network: String,
+    /// 39 on finney, 387 on test.
+    pub netuid: u16,
+    /// WebSocket URL; wins over `network`.
+    pub chain_endpoint: Option<String>,
+    /// Tried in order after `chain_endpoint`.
+    pub fallback_endpoints: Vec<String>,
+}
+
+impl Default for BittensorConfig {
+    fn default() -> Self {
+        Self {
+            wallet_name: "validator".into(),
+            hotkey_name: "default".into(),
+            wallet_path: None,
+            network: "finney".into(),
+            netuid: 39,
+            chain_endpoint: None,
+            fallback_endpoints: Vec::new(),
+        }
+    }
+}
+
+/// `[database]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DatabaseConfig {
+    /// `sqlite:` and a path; the directory must exist.
+    pub url: String,
+    /// Connections that read at a time; one more writes.
+    pub max_connections: u32,
+    /// Bring an older file to this version's schema at start.
+    pub run_migrations: bool,
+}
+
+impl Default for DatabaseConfig {
+    fn default() -> Self {
+        Self { url: "sqlite:./data/validator.db".into(), max_connections: 8, run_migrations: true }
+    }
+}
+
+/// `[api]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ApiConfig {
+    /// Address and port of the read-only JSON API; 127.0.0.1:8080 if neither this nor `[server]` is set.
+    pub bind: Option<SocketAddr>,
+}
+
+/// `[server]`: the seeds' second name for where the API listens.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServerConfig {
+    /// Address.
+    pub host: Option<IpAddr>,
+    /// Port.
+    pub port: Option<u16>,
+}
+
+/// `[metrics]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetricsConfig {
+    /// Serve them at all.
+    pub enabled: bool,
+    /// Where.
+    pub prometheus: PrometheusConfig,
+}
+
+/// `[metrics.prometheus]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PrometheusConfig {
+    /// Address.
+    pub host: IpAddr,
+    /// Port.
+    pub port: u16,
+}
+
+impl Default for MetricsConfig {
+    fn default() -> Self {
+        Self { enabled: true, prometheus: PrometheusConfig::default() }
+    }
+}
+
+impl Default for PrometheusConfig {
+    fn default() -> Self {
+        Self { host: Ipv4Addr::LOCALHOST.into(), port: 9090 }
+    }
+}
+
+/// `[ssh_session]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SshConfig {
+    /// For resolution, connection, key exchange and login together.
+    pub connection_timeout: DurationSetting,
+    /// For one short command.
+    pub command_timeout: DurationSetting,
+    /// For uploading the prover.
+    pub upload_timeout: DurationSetting,
+}
+
+impl Default for SshConfig {
+    fn default() -> Self {
+        Self { connection_timeout: secs(30), command_timeout: secs(60), upload_timeout: secs(120) }
+    }
+}
+
+/// `[verification]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct VerificationConfig {
+    /// Between light checks of a node.
+    pub verification_interval: DurationSetting,
+    /// Between full checks of a node.
+    pub node_validation_interval: DurationSetting,
+    /// From a full check that failed by what the node is or did to the next.
+    pub full_retry_after_fault: DurationSetting,
+    /// Between checks of a node that cannot be reached.
+    pub failing_interval: DurationSetting,
+    /// Light checks at a time.
+    pub max_concurrent_verifications: usize,
+    /// Full checks at a time.
+    pub max_concurrent_full_validations: usize,
+    /// Logins at a time.
+    pub max_concurrent_dials: usize,
+    /// Deadline of the proof's work, and again of its openings.
+    pub challenge_timeout: DurationSetting,
+    /// A failed try is repeated so often before a fault is confirmed.
+    pub retries: u8,
+    /// Between two tries.
+    pub retry_interval: DurationSetting,
+    /// Least time from the first failed try to a confirmed fault.
+    pub retry_span: DurationSetting,
+    /// How long the metagraph is used before it is read again.
+    pub cache_miner_info_ttl: DurationSetting,
+    /// How long a GPU stays its node's after that node proved it last.
+    pub gpu_assignment_cleanup_ttl: DurationSetting,
+    /// How long a due check waits for its miner's session before its absence becomes a verdict.
+    pub session_grace: DurationSetting,
+    /// Between looks at what is due.
+    pub tick: DurationSetting,
+    /// Accept GPUs that a CPU plays; counts on a development chain only.
+    pub allow_simulated_gpus: bool,
+    /// Accept loopback, private and link-local addresses from miners: for a network on a laptop only.
+    pub allow_private_hosts: bool,
+    /// The prover's file; beside this program if not set.
+    pub prover_path: Option<PathBuf>,
+    /// The work asked of each GPU.
+    pub proof: ProofConfig,
+}
+
+impl Default for VerificationConfig {
+    fn default() -> Self {
+        Self {
+            verification_interval: secs(600),
+            node_validation_interval: secs(6 * 3600),
+            full_retry_after_fault: secs(1800),
+            failing_interval: secs(120),
+            max_concurrent_verifications: 50,
+            max_concurrent_full_validations: 1024,
+            max_concurrent_dials: 1024,
+            challenge_timeout: secs(120),
+            retries: 3,
+            retry_interval: secs(40),
+            retry_span: secs(120),
+            cache_miner_info_ttl: secs(300),
+            gpu_assignment_cleanup_ttl: secs(7200),
+            session_grace: secs(120),
+            tick: DurationSetting(Millis(250)),
+            allow_simulated_gpus: false,
+            allow_private_hosts: false,
+            prover_path: None,
+            proof: ProofConfig::default(),
+        }
+    }
+}
+
+/// `[verification.proof]`
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProofConfig {
+    /// Rows and columns of the product, a power of two.
+    pub side: u32,
+    /// Length of each dot product, a multiple of 64.
+    pub inner: u32,
+    /// Products, one after the other.
+    pub rounds: u32,
+    /// Cells opened per GPU.
+    pub openings: u32,
+}
+
+impl Default for ProofConfig {
+    fn default() -> Self {
+        let work = basilica_proof::ProofParams::SIMULATED;
+        Self { side: work.side(), inner: work.inner(), rounds: work.rounds(), openings: work.openings() }
+    }
+}
+
+/// `[automatic_verification]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DiscoveryConfig {
+    /// Between two discoveries of a miner.
+    pub discovery_interval: DurationSetting,
+    /// Least time before a lost session is opened again.
+    pub rediscovery_pause: DurationSetting,
+}
+
+impl Default for DiscoveryConfig {
+    fn default() -> Self {
+        Self { discovery_interval: secs(300), rediscovery_pause: secs(5) }
+    }
+}
+
+/// `[scoring]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScoringConfig {
+    /// Uninterrupted time to the full multiplier.
+    pub ramp_duration: DurationSetting,
+    /// Confirmed downtime beyond this resets the ramp.
+    pub downtime_tolerance: DurationSetting,
+    /// Longest age of the last passed full check.
+    pub full_max_age: DurationSetting,
+    /// Window of the SSH success rate.
+    pub attempt_window: DurationSetting,
+    /// Between two computations.
+    pub interval: DurationSetting,
+}
+
+impl Default for ScoringConfig {
+    fn default() -> Self {
+        Self {
+            ramp_duration: secs(14 * 86_400),
+            downtime_tolerance: secs(1800),
+            full_max_age: secs(12 * 3600),
+            attempt_window: secs(86_400),
+            interval: secs(60),
+        }
+    }
+}
+
+/// A category's part of the emission: a bare percentage, or with conditions.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum GpuAllocation {
+    /// Percent.
+    Percent(f64),
+    /// Percent and conditions.
+    Table(GpuAllocationTable),
+}
+
+/// A category's part with conditions.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GpuAllocationTable {
+    /// Percent.
+    pub weight: f64,
+    /// A node with fewer GPUs of the category brings nothing.
+    #[serde(default = "one")]
+    pub min_gpu_count: u32,
+}
+
+const fn one() -> u32 {
+    1
+}
+
+/// `[emission]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EmissionConfig {
+    /// Percent of all weight that goes to `burn_uid`.
+    pub burn_percentage: f64,
+    /// Receives the burnt part.
+    pub burn_uid: u16,
+    /// Percent of the rest by category; sums to 100.
+    pub gpu_allocations: BTreeMap<Category, GpuAllocation>,
+    /// Blocks between two windows of weights.
+    pub weight_set_interval_blocks: u64,
+    /// At least the subnet's.
+    pub weight_version_key: u64,
+    /// Between looks at the chain.
+    pub poll_interval: DurationSetting,
+}
+
+impl Default for EmissionConfig {
+    fn default() -> Self {
+        let quarter = GpuAllocation::Percent(25.0);
+        let categories = [Category::A100, Category::H100, Category::H200, Category::B200];
+        Self {
+            burn_percentage: 0.0,
+            burn_uid: 204,
+            gpu_allocations: categories.into_iter().map(|c| (c, quarter)).collect(),
+            weight_set_interval_blocks: 360,
+            weight_version_key: 0,
+            poll_interval: secs(12),
+        }
+    }
+}
+
+/// `[retention]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetentionConfig {
+    /// History, verdicts and windows of weights are kept so long; never shorter than the ramp and two weeks.
+    pub history: DurationSetting,
+    /// Newest transcripts kept of each node.
+    pub transcripts_per_node: u32,
+    /// Between two clean-ups.
+    pub interval: DurationSetting,
+}
+
+impl Default for RetentionConfig {
+    fn default() -> Self {
+        Self { history: secs(90 * 86_400), transcripts_per_node: 4, interval: secs(3600) }
+    }
+}
+
+/// The whole file.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ValidatorConfig {
+    /// Chain and wallet.
+    pub bittensor: BittensorConfig,
+    /// Where everything is remembered.
+    pub database: DatabaseConfig,
+    /// The read-only API.
+    pub api: ApiConfig,
+    /// The same, by the seeds' second name.
+    pub server: ServerConfig,
+    /// Prometheus.
+    pub metrics: MetricsConfig,
+    /// Deadlines of SSH.
+    pub ssh_session: SshConfig,
+    /// Checks.
+    pub verification: VerificationConfig,
+    /// Discovery.
+    pub automatic_verification: DiscoveryConfig,
+    /// From history to score.
+    pub scoring: ScoringConfig,
+    /// From score to weight.
+    pub emission: EmissionConfig,
+    /// How long records are kept.
+    pub retention: RetentionConfig,
+}
+
+const fn secs(seconds: u64) -> DurationSetting {
+    DurationSetting(Millis::from_secs(seconds))
+}
+
+impl ValidatorConfig {
+    /// Where the API listens.
+    pub fn api_address(&self) -> SocketAddr {
+        let default = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
+        let bind = self.api.bind.unwrap_or(default);
+        SocketAddr::new(self.server.host.unwrap_or(bind.ip()), self.server.port.unwrap_or(bind.port()))
+    }
+
+    /// Where metrics are served, if at all.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        let prometheus = &self.metrics.prometheus;
+        self.metrics.enabled.then(|| SocketAddr::new(prometheus.host, prometheus.port))
+    }
+
+    /// The chain's endpoints in order of preference; none for an unknown network without an endpoint.
+    pub fn chain_endpoints(&self) -> Option<Vec<String>> {
+        let known = match self.bittensor.network.as_str() {
+            "finney" => Some("wss://entrypoint-finney.opentensor.ai:443"),
+            "test" => Some("wss://test.finney.opentensor.ai:443"),
+            "local" => Some("ws://127.0.0.1:9944"),
+            _ => None,
+        };
+        let first = self.bittensor.chain_endpoint.clone().or_else(|| known.map(str::to_owned))?;
+        Some(std::iter::once(first).chain(self.bittensor.fallback_endpoints.iter().cloned()).collect())
+    }
+}

@@ -1,0 +1,254 @@
+//! Reconciler: the metagraph's miners are known, and each has a session and a fresh, signed list of nodes.
+//!
+//! Two times rule it: the metagraph's age, and each miner's next discovery. Miners are independent: each runs in its own
+//! task with its own backoff, so one that hangs delays nobody. Failures are kept with the miner and shown; they
+//! say nothing about its nodes (RULES R6).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use basilica_ports::{BoxError, ChainError, NodeChange, SeenMiner, StoreError};
+use basilica_runtime_service::{Backoff, ErrorChain, Stop, TaskSet};
+use basilica_types::{Hotkey, Millis, Timestamp};
+use basilica_verification::GpuRules;
+use tracing::{debug, error, info, warn};
+
+use crate::sessions::{self, DiscoveryError, Session};
+use crate::shared::{ChainView, Shared};
+
+/// Discoveries at a time: each waits up to 25 s for one miner; a subnet has 256 neurons at most.
+const CONCURRENT: usize = 64;
+const RETRY_FIRST: Millis = Millis::from_secs(5);
+
+/// One miner as the loop remembers it.
+struct Miner {
+    session: Option<Session>,
+    next: Timestamp,
+    backoff: Backoff,
+    busy: bool,
+}
+
+struct Done {
+    miner: SeenMiner,
+    result: Result<(Session, Vec<NodeChange>), DiscoveryError>,
+}
+
+/// The loop: runs until the stop.
+pub(crate) async fn run(shared: Arc<Shared>, stop: Stop) -> Result<(), BoxError> {
+    let mut state = Discovery { shared, miners: BTreeMap::new(), tasks: TaskSet::new(), seen: Vec::new() };
+    let mut chain_backoff = Backoff::new(Millis(500), Millis::from_secs(30));
+    let mut next_look = state.shared.now();
+    loop {
+        if state.shared.now() >= next_look {
+            let wait = match state.look_at_chain().await {
+                Ok(()) => {
+                    chain_backoff.reset();
+                    state.shared.settings.metagraph_ttl
+                }
+                Err(error) => {
+                    warn!(target: "validator::discovery", { error = %ErrorChain(&error) }, "chain cannot be read");
+                    chain_backoff.next(state.shared.ports.entropy.as_ref())
+                }
+            };
+            next_look = state.shared.now() + wait;
+        }
+        state.start_due();
+        let wake = state.next_wake(next_look);
+        tokio::select! {
+            biased;
+            () = stop.requested() => return Ok(()),
+            Some(done) = state.tasks.next() => match done {
+                Ok(done) => state.finish(done).await,
+                Err(panic) => error!(target: "validator::discovery", { error = %panic }, "discovery panicked"),
+            },
+            () = state.shared.discover_now.notified() => state.rediscover_lost(),
+            () = state.shared.ports.clock.sleep(wake) => {}
+        }
+    }
+}
+
+/// Why the metagraph was not taken over.
+#[derive(Debug, thiserror::Error)]
+enum LookError {
+    #[error("read the metagraph")]
+    Chain(#[from] ChainError),
+    #[error("keep the metagraph's miners")]
+    Store(#[from] StoreError),
+}
+
+struct Discovery {
+    shared: Arc<Shared>,
+    miners: BTreeMap<Hotkey, Miner>,
+    tasks: TaskSet<Done>,
+    seen: Vec<SeenMiner>,
+}
+
+impl Discovery {
+    async fn look_at_chain(&mut self) -> Result<(), LookError> {
+        let shared = Arc::clone(&self.shared);
+        let read = async {
+            let identity = shared.ports.chain.identity().await?;
+            let metagraph = shared.ports.chain.metagraph(shared.settings.netuid).await?;
+            Ok::<_, ChainError>((identity, metagraph))
+        };
+        let (identity, metagraph) = read.await.inspect_err(|error| {
+            shared.chain_ready.not_ready(ErrorChain(error).to_string());
+        })?;
+        let now = shared.now();
+        let gpus =
+            GpuRules::new(shared.settings.allow_simulated_gpus, identity.development, &identity.genesis);
+        if shared.chain_view().is_none() {
+            info!(chain.spec = %identity.spec_name, chain.development = identity.development,
+                simulated_gpus = gpus.accepts_simulated(), "chain connected");
+        }
+        // Miners are neurons without a permit that serve an axon (reference §3.3).
+        self.seen = metagraph
+            .neurons
+            .iter()
+            .filter(|neuron| !neuron.validator_permit && neuron.hotkey != shared.ports.signer.hotkey())
+            .filter_map(|n| n.axon.map(|axon| SeenMiner { hotkey: n.hotkey, uid: n.uid, axon: axon.address }))
+            .collect();
+        if metagraph.neuron(&shared.ports.signer.hotkey()).is_none() {
+            shared.chain_ready.not_ready(format!(
+                "hotkey {} is not registered on subnet {}; register it with btcli",
+                shared.ports.signer.hotkey(),
+                shared.settings.netuid
+            ));
+        } else {
+            shared.chain_ready.ready();
+        }
+        let stored = shared.ports.store.observe_miners(&self.seen, now).await;
+        self.note_store(stored.as_ref().err());
+        stored?;
+        shared.metrics.known_miners.set(i64::try_from(self.seen.len()).unwrap_or(i64::MAX));
+        self.miners.retain(|hotkey, miner| miner.busy || self.seen.iter().any(|s| s.hotkey == *hotkey));
+        shared.set_chain_view(ChainView { gpus, metagraph: Arc::new(metagraph) });
+        Ok(())
+    }
+
+    fn note_store(&self, error: Option<&StoreError>) {
+        match error {
+            None => self.shared.store_ready.ready(),
+            Some(error) => self.shared.store_ready.not_ready(ErrorChain(error).to_string()),
+        }
+    }
+
+    /// Starts a task for every miner whose time has come.
+    fn start_due(&mut self) {
+        let now = self.shared.now();
+        for seen in &self.seen {
+            if self.tasks.len() >= CONCURRENT {
+                return;
+            }
+            let longest = self.shared.settings.discovery_interval;
+            let miner = self.miners.entry(seen.hotkey).or_insert_with(|| Miner {
+                session: None,
+                next: now,
+                backoff: Backoff::new(RETRY_FIRST.min(longest), longest),
+                busy: false,
+            });
+            if miner.busy || miner.next > now {
+                continue;
+            }
+            miner.busy = true;
+            let (shared, seen, session) = (Arc::clone(&self.shared), *seen, miner.session.take());
+            self.tasks.spawn("discover-miner", async move {
+                let result = discover(&shared, &seen, session).await;
+                Done { miner: seen, result }
+            });
+        }
+    }
+
+    async fn finish(&mut self, done: Done) {
+        let Done { miner: seen, result } = done;
+        let shared = Arc::clone(&self.shared);
+        let now = shared.now();
+        let Some(miner) = self.miners.get_mut(&seen.hotkey) else { return };
+        miner.busy = false;
+        match result {
+            Ok((session, changes)) => {
+                miner.backoff.reset();
+                miner.next = now + shared.settings.discovery_interval;
+                miner.session = Some(session);
+                shared.metrics.miners_discovered.inc();
+                for change in &changes {
+                    log_change(change);
+                }
+                debug!(target: "validator::discovery", { miner.hotkey = %seen.hotkey }, "miner discovered");
+            }
+            Err(error) => {
+                miner.next = now + miner.backoff.next(shared.ports.entropy.as_ref());
+                shared.metrics.discovery_failures.inc();
+                let why = ErrorChain(&error).to_string();
+                warn!(target: "validator::discovery", { miner.uid = %seen.uid, miner.hotkey = %seen.hotkey,
+                    error = %why }, "miner cannot be discovered");
+                let stored = shared.ports.store.record_discovery_failure(seen.hotkey, &why).await;
+                self.note_store(stored.as_ref().err());
+            }
+        }
+    }
+
+    /// Brings forward the discovery of miners without access, but not against their backoff.
+    fn rediscover_lost(&mut self) {
+        let now = self.shared.now();
+        let soonest = now + self.shared.settings.rediscovery_pause;
+        for (hotkey, miner) in &mut self.miners {
+            if self.shared.access(hotkey).is_none() {
+                miner.session = None;
+                miner.next = miner.next.min(soonest);
+            }
+        }
+    }
+
+    fn next_wake(&self, next_look: Timestamp) -> Millis {
+        let now = self.shared.now();
+        let due = self.miners.values().filter(|m| !m.busy).map(|m| m.next).min();
+        let next = due.map_or(next_look, |due| due.min(next_look));
+        Millis(next.since(now).0.clamp(10, 60_000))
+    }
+}
+
+/// One discovery. A session that the miner no longer knows is replaced once.
+async fn discover(
+    shared: &Shared,
+    miner: &SeenMiner,
+    session: Option<Session>,
+) -> Result<(Session, Vec<NodeChange>), DiscoveryError> {
+    let store = &shared.ports.store;
+    let epoch = store.fencing_token().await.map_err(|error| DiscoveryError::Store(error.into()))?;
+    let kept = session.filter(|session| session.is_fresh(miner.axon, shared.now()));
+    let known = kept.is_some();
+    let mut session = match kept {
+        Some(session) => session,
+        None => sessions::open(shared, miner).await?,
+    };
+    let nodes = match sessions::discover(shared, &mut session, miner.hotkey, epoch).await {
+        Err(error) if known && error.session_is_unknown() => {
+            session = sessions::open(shared, miner).await?;
+            sessions::discover(shared, &mut session, miner.hotkey, epoch).await?
+        }
+        nodes => nodes?,
+    };
+    let changes = store
+        .record_discovery(miner.hotkey, &nodes, shared.now())
+        .await
+        .map_err(|error| DiscoveryError::Store(error.into()))?;
+    shared.set_access(miner.hotkey, Arc::clone(&session.access));
+    Ok((session, changes))
+}
+
+fn log_change(change: &NodeChange) {
+    match change {
+        NodeChange::New(key) => {
+            info!(target: "validator::discovery", { node.id = %key.node, miner.hotkey = %key.miner }, "node discovered");
+        }
+        NodeChange::Availability { node, listed } => {
+            let status = listed.map_or("gone", |status| status.as_str());
+            info!(target: "validator::discovery", { node.id = %node.node, miner.hotkey = %node.miner, node.status = status }, "node availability changed");
+        }
+        NodeChange::HostKey { node, before, after } => {
+            warn!(target: "validator::ssh", { node.id = %node.node, miner.hotkey = %node.miner,
+                host_key.before = ?before, host_key.after = ?after }, "node's host key changed by its miner's signed response; a full check must pass before weight returns");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The validator's metrics, under the seeds' names and the original's (reference §3.15).
+
+use basilica_runtime_service::Metrics;
+use basilica_verification::CheckKind;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+
+/// `full` or `lightweight`, as the seeds spell it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct TypeLabel {
+    r#type: &'static str,
+}
+
+/// A reason code; the list is fixed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct ReasonLabel {
+    pub(crate) reason: &'static str,
+}
+
+pub(crate) const fn type_of(kind: CheckKind) -> TypeLabel {
+    TypeLabel {
+        r#type: match kind {
+            CheckKind::Light => "lightweight",
+            CheckKind::Full => "full",
+        },
+    }
+}
+
+/// Handles; the registry is the process's.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ValidatorMetrics {
+    pub(crate) miners_discovered: Counter,
+    pub(crate) known_miners: Gauge,
+    pub(crate) discovery_failures: Counter,
+    pub(crate) verifications: Family<TypeLabel, Counter>,
+    pub(crate) successes: Family<TypeLabel, Counter>,
+    pub(crate) failures: Family<ReasonLabel, Counter>,
+    pub(crate) tries_inconclusive: Counter,
+    pub(crate) in_flight: Family<TypeLabel, Gauge>,
+    pub(crate) ssh_connections: Counter,
+    pub(crate) ssh_failures: Counter,
+    pub(crate) ssh_active: Gauge,
+    pub(crate) bans_active: Gauge,
+    pub(crate) weight_sets: Counter,
+    pub(crate) weight_set_failures: Counter,
+}
+
+impl ValidatorMetrics {
+    /// Registers every metric.
+    pub(crate) fn register(metrics: &Metrics) -> Self {
+        let m = Self::default();
+        metrics.register(|r| {
+            // `_total` is added by the encoder.
+            r.register(
+                "basilica_miners_discovered",
+                "verified discovery responses",
+                m.miners_discovered.clone(),
+            );
+            r.register("basilica_verification", "concluded checks", m.verifications.clone());
+            r.register("basilica_verification_success", "passed checks", m.successes.clone());
+            r.register("basilica_weight_set", "weights set on chain", m.weight_sets.clone());
+            r.register("validator_executor_ban_active_status", "nodes banned now", m.bans_active.clone());
+            let r = r.sub_registry_with_prefix("basilica_validator");
+            r.register("discovered_miners", "miners in the metagraph with an axon", m.known_miners.clone());
+            r.register(
+                "discovery_failures",
+                "discoveries without a verified response",
+                m.discovery_failures.clone(),
+            );
+            r.register("validation_errors", "failed checks by reason", m.failures.clone());
+            r.register(
+                "validation_tries_inconclusive",
+                "failed tries to be repeated",
+                m.tries_inconclusive.clone(),
+            );
+            r.register("validations_in_flight", "checks under way", m.in_flight.clone());
+            r.register("ssh_connections", "logins attempted", m.ssh_connections.clone());
+            r.register("ssh_failures", "logins failed", m.ssh_failures.clone());
+            r.register("ssh_active_connections", "connections kept", m.ssh_active.clone());
+            r.register("consensus_weight_sets", "weights set on chain", m.weight_sets.clone());
+            r.register(
+                "weight_set_failures",
+                "windows of weights that did not end in Set",
+                m.weight_set_failures.clone(),
+            );
+        });
+        m
+    }
+}

@@ -1,0 +1,215 @@
+//! The configuration as domain values: checked once, before anything starts.
+
+use std::collections::BTreeMap;
+
+use basilica_proof::ProofParams;
+use basilica_runtime_service::{ConfigError, Loaded};
+use basilica_scoring::history;
+use basilica_scoring::weights::Allocation;
+use basilica_types::{BasisPoints, Category, Millis, NetUid, Ppm, Uid};
+use basilica_verification::{Intervals, RetryRules};
+
+use crate::config::{GpuAllocation, ValidatorConfig};
+
+/// What the reconcilers go by.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub(crate) netuid: NetUid,
+    pub(crate) allow_simulated_gpus: bool,
+    pub(crate) allow_private_hosts: bool,
+    pub(crate) metagraph_ttl: Millis,
+    pub(crate) discovery_interval: Millis,
+    pub(crate) rediscovery_pause: Millis,
+    pub(crate) session_grace: Millis,
+    pub(crate) tick: Millis,
+    pub(crate) intervals: Intervals,
+    pub(crate) retries: RetryRules,
+    pub(crate) work: ProofParams,
+    pub(crate) proof_deadline: Millis,
+    pub(crate) connect_deadline: Millis,
+    pub(crate) command_deadline: Millis,
+    pub(crate) upload_deadline: Millis,
+    pub(crate) concurrent_light: usize,
+    pub(crate) concurrent_full: usize,
+    pub(crate) concurrent_dials: usize,
+    pub(crate) gpu_ownership_ttl: Millis,
+    pub(crate) scoring: history::Policy,
+    pub(crate) score_interval: Millis,
+    pub(crate) score_max_age: Millis,
+    pub(crate) allocation: Allocation,
+    pub(crate) minimum_gpus: BTreeMap<Category, u32>,
+    pub(crate) weight_interval_blocks: u64,
+    pub(crate) weight_version_key: u64,
+    pub(crate) weights_poll: Millis,
+    pub(crate) retention: Millis,
+    pub(crate) transcripts_per_node: u32,
+    pub(crate) prune_interval: Millis,
+}
+
+impl Settings {
+    /// Checks everything that the file's types do not.
+    pub fn new(loaded: &Loaded<ValidatorConfig>) -> Result<Self, ConfigError> {
+        let c = &loaded.value;
+        let v = &c.verification;
+        let proof = v.proof;
+        let work = ProofParams::new(proof.side, proof.inner, proof.rounds, proof.openings)
+            .map_err(|error| loaded.reject("verification.proof", error.to_string(), None))?;
+        for (key, bound) in [
+            ("verification.max_concurrent_verifications", v.max_concurrent_verifications),
+            ("verification.max_concurrent_full_validations", v.max_concurrent_full_validations),
+            ("verification.max_concurrent_dials", v.max_concurrent_dials),
+        ] {
+            if !(1..=65_536).contains(&bound) {
+                return Err(loaded.reject(key, "must be from 1 to 65536", None));
+            }
+        }
+        positive(loaded)?;
+        let longest = c.scoring.ramp_duration.millis().0.saturating_add(14 * 86_400_000);
+        Ok(Self {
+            netuid: NetUid(c.bittensor.netuid),
+            allow_simulated_gpus: v.allow_simulated_gpus,
+            allow_private_hosts: v.allow_private_hosts,
+            metagraph_ttl: v.cache_miner_info_ttl.millis(),
+            discovery_interval: c.automatic_verification.discovery_interval.millis(),
+            rediscovery_pause: c.automatic_verification.rediscovery_pause.millis(),
+            session_grace: v.session_grace.millis(),
+            tick: v.tick.millis(),
+            intervals: Intervals {
+                light: v.verification_interval.millis(),
+                full: v.node_validation_interval.millis(),
+                full_after_fault: v.full_retry_after_fault.millis(),
+                while_failing: v.failing_interval.millis(),
+            },
+            retries: RetryRules {
+                retries: v.retries,
+                interval: v.retry_interval.millis(),
+                span: v.retry_span.millis(),
+            },
+            work,
+            proof_deadline: v.challenge_timeout.millis(),
+            connect_deadline: c.ssh_session.connection_timeout.millis(),
+            command_deadline: c.ssh_session.command_timeout.millis(),
+            upload_deadline: c.ssh_session.upload_timeout.millis(),
+            concurrent_light: v.max_concurrent_verifications,
+            concurrent_full: v.max_concurrent_full_validations,
+            concurrent_dials: v.max_concurrent_dials,
+            gpu_ownership_ttl: v.gpu_assignment_cleanup_ttl.millis(),
+            scoring: history::Policy {
+                full_max_age: c.scoring.full_max_age.millis(),
+                ramp: c.scoring.ramp_duration.millis(),
+                downtime_tolerance: c.scoring.downtime_tolerance.millis(),
+                attempt_window: c.scoring.attempt_window.millis(),
+            },
+            score_interval: c.scoring.interval.millis(),
+            score_max_age: Millis(c.scoring.interval.millis().0.saturating_mul(10).max(60_000)),
+            allocation: allocation(loaded)?,
+            minimum_gpus: minimum_gpus(c),
+            weight_interval_blocks: c.emission.weight_set_interval_blocks,
+            weight_version_key: c.emission.weight_version_key,
+            weights_poll: c.emission.poll_interval.millis(),
+            retention: Millis(c.retention.history.millis().0.max(longest)),
+            transcripts_per_node: c.retention.transcripts_per_node,
+            prune_interval: c.retention.interval.millis(),
+        })
+    }
+
+    /// Fewest GPUs of a category that a node must have to bring points in it.
+    pub(crate) fn min_gpus(&self, category: Category) -> u32 {
+        self.minimum_gpus.get(&category).copied().unwrap_or(1)
+    }
+}
+
+/// A loop without a pause would use up a core, and a deadline of zero fails everything.
+fn positive(loaded: &Loaded<ValidatorConfig>) -> Result<(), ConfigError> {
+    let c = &loaded.value;
+    let v = &c.verification;
+    let spans = [
+        ("verification.verification_interval", v.verification_interval),
+        ("verification.node_validation_interval", v.node_validation_interval),
+        ("verification.full_retry_after_fault", v.full_retry_after_fault),
+        ("verification.failing_interval", v.failing_interval),
+        ("verification.challenge_timeout", v.challenge_timeout),
+        ("verification.retry_interval", v.retry_interval),
+        ("verification.cache_miner_info_ttl", v.cache_miner_info_ttl),
+        ("verification.tick", v.tick),
+        ("automatic_verification.discovery_interval", c.automatic_verification.discovery_interval),
+        ("ssh_session.connection_timeout", c.ssh_session.connection_timeout),
+        ("ssh_session.command_timeout", c.ssh_session.command_timeout),
+        ("ssh_session.upload_timeout", c.ssh_session.upload_timeout),
+        ("scoring.interval", c.scoring.interval),
+        ("emission.poll_interval", c.emission.poll_interval),
+        ("retention.interval", c.retention.interval),
+    ];
+    match spans.iter().find(|(_, span)| span.millis().0 == 0) {
+        Some((key, _)) => Err(loaded.reject(key, "must be longer than zero", None)),
+        None => Ok(()),
+    }
+}
+
+fn allocation(loaded: &Loaded<ValidatorConfig>) -> Result<Allocation, ConfigError> {
+    let emission = &loaded.value.emission;
+    let burn =
+        percent(emission.burn_percentage, 10_000).and_then(|ppm| Ppm::new(ppm).ok()).ok_or_else(|| {
+            loaded.reject(
+                "emission.burn_percentage",
+                "is not a percentage from 0 to 100 with at most 4 decimals",
+                None,
+            )
+        })?;
+    let mut shares = Vec::new();
+    for (category, part) in &emission.gpu_allocations {
+        let weight = match part {
+            GpuAllocation::Percent(weight) => *weight,
+            GpuAllocation::Table(table) => table.weight,
+        };
+        let share = percent(weight, 100).and_then(|bp| u16::try_from(bp).ok());
+        let share = share.and_then(|bp| BasisPoints::new(bp).ok()).ok_or_else(|| {
+            let key = format!("emission.gpu_allocations.{category}");
+            loaded.reject(&key, "is not a percentage from 0 to 100 with at most 2 decimals", None)
+        })?;
+        shares.push((*category, share));
+    }
+    Allocation::new(Uid(emission.burn_uid), burn, &shares).map_err(|error| {
+        let help = "the percentages of all categories must sum to 100".to_owned();
+        loaded.reject("emission.gpu_allocations", error.to_string(), Some(help))
+    })
+}
+
+fn minimum_gpus(config: &ValidatorConfig) -> BTreeMap<Category, u32> {
+    let minimum = |part: &GpuAllocation| match part {
+        GpuAllocation::Percent(_) => 1,
+        GpuAllocation::Table(table) => table.min_gpu_count,
+    };
+    config.emission.gpu_allocations.iter().map(|(category, part)| (*category, minimum(part))).collect()
+}
+
+/// A percentage as an integer in units of 1/`per_percent` percent; none if it is negative, above 100 or finer than
+/// that. Goes through the decimal text, because TOML's float is the nearest binary number to what was written.
+fn percent(value: f64, per_percent: u32) -> Option<u32> {
+    let decimals = per_percent.ilog10();
+    let text = format!("{value}");
+    let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
+    let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+    let missing = usize::try_from(decimals).ok()?.checked_sub(fraction.len())?;
+    if whole.is_empty() || !digits(whole) || !digits(fraction) {
+        return None;
+    }
+    let number: u32 = format!("{whole}{fraction}{}", "0".repeat(missing)).parse().ok()?;
+    (number <= per_percent.checked_mul(100)?).then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentages_are_exact_or_refused() {
+        assert_eq!(percent(95.0, 10_000), Some(950_000));
+        assert_eq!(percent(33.33, 100), Some(3_333));
+        assert_eq!(percent(0.0001, 10_000), Some(1));
+        assert_eq!(percent(100.0, 100), Some(10_000));
+        for bad in [-1.0, 100.01, f64::NAN, f64::INFINITY, 0.001] {
+            assert_eq!(percent(bad, 100), None, "{bad}");
+        }
+    }
+}

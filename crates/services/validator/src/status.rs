@@ -1,0 +1,184 @@
+//! What the validator knows, as JSON for people and for the localnet's table.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use basilica_ports::WeightsOutcome;
+use basilica_ports::{MinerRecord, NodeRecord, StoreError, WindowState};
+use basilica_runtime_service::{ErrorChain, JsonPages, Page};
+use basilica_types::{Timestamp, Uid, Weight};
+use basilica_verification::{Outcome, Verdict};
+use basilica_wire::Signed;
+use serde_json::{Value, json};
+use tracing::warn;
+
+use crate::set_weights::same_weights;
+use crate::shared::Shared;
+
+/// Verdicts shown of one node.
+const VERDICTS: u32 = 20;
+
+/// The validator's read-only pages: `/nodes`, `/nodes/ID/verdicts`, `/miners`, `/weights`.
+#[derive(Clone)]
+pub struct StatusPages(pub(crate) Arc<Shared>);
+
+impl std::fmt::Debug for StatusPages {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("StatusPages")
+    }
+}
+
+#[async_trait]
+impl JsonPages for StatusPages {
+    async fn page(&self, path: &str) -> Page {
+        let found = match path {
+            "/nodes" => self.nodes().await.map(Some),
+            "/miners" => self.miners().await.map(Some),
+            "/weights" => self.weights().await.map(Some),
+            other => match other.strip_prefix("/nodes/").and_then(|rest| rest.strip_suffix("/verdicts")) {
+                Some(id) => self.verdicts(id).await,
+                None => Ok(None),
+            },
+        };
+        match found {
+            Ok(Some(value)) => Page::Found(value),
+            Ok(None) => Page::NotFound,
+            Err(error) => {
+                warn!(error = %ErrorChain(&error), path, "status page cannot be made");
+                Page::Failed
+            }
+        }
+    }
+}
+
+impl StatusPages {
+    async fn nodes(&self) -> Result<Value, StoreError> {
+        let store = &self.0.ports.store;
+        let (nodes, miners) = (store.nodes().await?, store.miners().await?);
+        let rows: Vec<Value> = nodes.iter().map(|node| node_row(node, &miners)).collect();
+        Ok(json!({ "nodes": rows, "total_count": rows.len(), "timestamp": self.0.now() }))
+    }
+
+    async fn miners(&self) -> Result<Value, StoreError> {
+        let rows: Vec<Value> = self
+            .0
+            .ports
+            .store
+            .miners()
+            .await?
+            .iter()
+            .map(|miner| {
+                json!({
+                    "hotkey": miner.hotkey, "uid": miner.uid, "axon": miner.axon.to_string(),
+                    "last_seen": miner.seen, "last_discovery": miner.discovered, "error": miner.failure,
+                    "session": self.0.access(&miner.hotkey).is_some(),
+                })
+            })
+            .collect();
+        Ok(json!({ "miners": rows, "total_count": rows.len(), "timestamp": self.0.now() }))
+    }
+
+    async fn weights(&self) -> Result<Value, StoreError> {
+        let window = self.0.ports.store.windows(1).await?.pop();
+        let Some(window) = window else {
+            return Ok(json!({ "state": "none", "timestamp": self.0.now() }));
+        };
+        let (state, block, error) = match &window.state {
+            WindowState::Prepared => ("prepared", None, None),
+            WindowState::Concluded(WeightsOutcome::Set { block }) => ("set", Some(*block), None),
+            WindowState::Concluded(WeightsOutcome::Failed { block, error }) => {
+                ("failed", Some(*block), Some(error))
+            }
+            WindowState::Concluded(WeightsOutcome::Expired) => ("expired", None, None),
+        };
+        let opened = &window.opened;
+        Ok(json!({
+            "window": window.id, "state": state, "block": block, "error": error,
+            "extrinsic": opened.prepared.hash, "created": opened.created,
+            "submitted": weight_rows(&opened.weights),
+            "expected": weight_rows(&opened.expected),
+            "on_chain": window.read_back.as_deref().map(weight_rows),
+            "matches": window.read_back.as_ref().map(|read| same_weights(read, &opened.expected)),
+            "timestamp": self.0.now(),
+        }))
+    }
+
+    async fn verdicts(&self, id: &str) -> Result<Option<Value>, StoreError> {
+        let Ok(id) = id.parse() else { return Ok(None) };
+        let store = &self.0.ports.store;
+        let nodes: Vec<NodeRecord> = store.nodes().await?.into_iter().filter(|n| n.key.node == id).collect();
+        if nodes.is_empty() {
+            return Ok(None);
+        }
+        let mut rows = Vec::new();
+        for node in nodes {
+            for bytes in store.verdicts(node.key, VERDICTS).await? {
+                rows.push(verdict_row(&bytes));
+            }
+        }
+        Ok(Some(json!({ "verdicts": rows })))
+    }
+}
+
+fn weight_rows(weights: &[(Uid, Weight)]) -> Vec<Value> {
+    weights.iter().map(|(uid, weight)| json!({ "uid": uid, "weight": weight })).collect()
+}
+
+/// One node, with the cause of its state and the time of its next check.
+pub(crate) fn node_row(node: &NodeRecord, miners: &[MinerRecord]) -> Value {
+    let uid = miners.iter().find(|miner| miner.hotkey == node.key.miner).and_then(|miner| miner.uid);
+    let verdict = node.last_verdict.as_ref().map(|verdict| {
+        let (passed, fault) = match verdict.outcome {
+            Outcome::Passed => (true, None),
+            Outcome::Failed { fault, .. } => (false, Some(fault.as_str())),
+        };
+        json!({
+            "outcome": if passed { "passed" } else { "failed" }, "reason": verdict.outcome.code(), "fault": fault,
+            "kind": verdict.kind.as_str(), "finished": verdict.finished, "digest": verdict.digest,
+            "explanation": explanation(&verdict.outcome),
+        })
+    });
+    let standing = node.standing.as_ref();
+    json!({
+        "miner_uid": uid, "miner_hotkey": node.key.miner, "node_id": node.key.node, "address": node.address,
+        "state": node.listed.map_or("gone", |status| status.as_str()),
+        "host_keys": node.host_keys.iter().map(|key| key.fingerprint()).collect::<Vec<_>>(),
+        "last_verdict": verdict,
+        "tries_failed": node.series.map(|(_, series)| series.failed),
+        "gpus": node.last_proof.as_ref().map(|(_, gpus)| gpus.iter()
+            .map(|gpu| json!({ "uuid": gpu.uuid, "category": gpu.category })).collect::<Vec<_>>()),
+        "last_full_passed": node.last_proof.as_ref().map(|(at, _)| *at),
+        "gate": standing.map(|s| s.gate.clone()),
+        "score": standing.map(|s| s.score.value()),
+        "multiplier": standing.map(|s| s.multiplier.value()),
+        "banned_until": standing.and_then(|s| s.banned_until),
+        "next_check": node.due.next(), "next_light": node.due.light, "next_full": node.due.full,
+    })
+}
+
+const fn explanation(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Passed => "every check passed",
+        Outcome::Failed { reason, .. } => reason.explanation(),
+    }
+}
+
+/// A stored verdict, read back through its signature.
+fn verdict_row(bytes: &[u8]) -> Value {
+    match Signed::<Verdict>::decode_verified(bytes) {
+        Ok(signed) => {
+            let v = signed.content();
+            let times: [Timestamp; 2] = [v.started, v.finished];
+            json!({
+                "digest": signed.digest(), "previous": v.previous, "kind": v.kind.as_str(),
+                "started": times[0], "finished": times[1], "outcome": v.outcome.code(),
+                "explanation": explanation(&v.outcome),
+                "fault": match v.outcome { Outcome::Failed { fault, .. } => Some(fault.as_str()), Outcome::Passed => None },
+                "gpus": v.gpus.iter().map(|g| json!({ "uuid": g.uuid, "category": g.category })).collect::<Vec<_>>(),
+                "tries": v.evidence.tries, "transcript": v.evidence.transcript, "prover": v.evidence.prover,
+                "policy": v.policy,
+            })
+        }
+        Err(error) => json!({ "error": ErrorChain(&error).to_string() }),
+    }
+}

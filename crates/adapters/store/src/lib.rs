@@ -6,6 +6,8 @@
 
 mod database;
 mod miner;
+mod validator;
 
 pub use database::{Database, DatabasePath, DatabaseUrlError, OpenError, OpenOptions, Schema};
 pub use miner::{MINER_SCHEMA, MinerDatabase};
+pub use validator::{VALIDATOR_SCHEMA, ValidatorDatabase};

@@ -53,11 +53,17 @@ pub(crate) fn read_public(path: &Path) -> Result<Hotkey, KeyfileError> {
 }
 
 fn open(path: &Path) -> Result<File, KeyfileError> {
-    let file = File::open(path).map_err(|error| match error.kind() {
+    let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => KeyfileError::Missing,
         _ => KeyfileError::Io(error),
-    })?;
-    if file.metadata().map_err(KeyfileError::Io)?.is_file() { Ok(file) } else { Err(KeyfileError::NotAFile) }
+    };
+    // Asked before opening, because opening a pipe waits for its other end, and after it, because only then it holds.
+    let is_file =
+        |metadata: std::fs::Metadata| if metadata.is_file() { Ok(()) } else { Err(KeyfileError::NotAFile) };
+    is_file(path.metadata().map_err(failed)?)?;
+    let file = File::open(path).map_err(failed)?;
+    is_file(file.metadata().map_err(KeyfileError::Io)?)?;
+    Ok(file)
 }
 
 fn contents(file: File) -> Result<Zeroizing<Vec<u8>>, KeyfileError> {

@@ -5,6 +5,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 
 use basilica_ports::HotkeySigner as _;
@@ -257,12 +258,21 @@ fn broken_keyfiles_are_refused_without_quoting_them() {
     assert!(matches!(Fixture::with_file(cases[7]).fault(), KeyfileError::NoSecret));
     assert!(matches!(Fixture::with_file(cases[8]).fault(), KeyfileError::CryptoType(2)));
     assert!(matches!(Fixture::with_file(&" ".repeat(70_000)).fault(), KeyfileError::TooLarge(_)));
-    let directory = Fixture::with_wallet();
-    fs::create_dir(directory.path("w/hotkeys/dir")).unwrap();
-    assert!(matches!(
-        directory.wallets.hotkey("w", "dir"),
-        Err(WalletError::Keyfile { source: KeyfileError::NotAFile, .. })
-    ));
+}
+
+#[test]
+fn directories_and_pipes_are_no_keyfiles() {
+    let fixture = Fixture::with_wallet();
+    fs::create_dir(fixture.path("w/hotkeys/dir")).unwrap();
+    let made = Command::new("mkfifo").arg(fixture.path("w/hotkeys/pipe")).status().unwrap();
+    assert!(made.success());
+    for name in ["dir", "pipe"] {
+        let read = fixture.wallets.hotkey("w", name);
+        assert!(
+            matches!(read, Err(WalletError::Keyfile { source: KeyfileError::NotAFile, .. })),
+            "{name}: {read:?}"
+        );
+    }
 }
 
 #[test]

@@ -99,7 +99,12 @@ pub(crate) struct NodeKeeper {
     pub(crate) view: watch::Sender<NodeView>,
 }
 
-type Connection = Option<Arc<dyn Shell>>;
+/// The kept connection, and when it was made.
+type Connection = Option<(Arc<dyn Shell>, Timestamp)>;
+
+/// After this many intervals a connection is made anew: an open one does not tell that the host key has changed, which
+/// every validator that logs in would stumble over.
+const INTERVALS_PER_LOGIN: u64 = 10;
 
 impl NodeKeeper {
     /// Runs until the stop is requested.
@@ -139,7 +144,7 @@ impl NodeKeeper {
     }
 
     async fn end(&self, connection: Connection) {
-        let Some(shell) = connection else { return };
+        let Some((shell, _)) = connection else { return };
         if self.remove_keys_on_shutdown {
             match self.edit(shell.as_ref(), &[]).await {
                 Ok(()) => info!(node.id = %self.node.id, "Removed validator keys from node"),
@@ -159,11 +164,13 @@ impl NodeKeeper {
 
     async fn round(&self, connection: &mut Connection) -> Result<Vec<WantedKey>, RoundError> {
         self.view.send_modify(|view| view.connected = false);
-        let reused = connection.take_if(|shell| shell.is_open());
+        let oldest = self.clock.now() - Millis(self.interval.0.saturating_mul(INTERVALS_PER_LOGIN));
+        let kept = connection.take();
+        let reused = kept.filter(|(shell, made)| shell.is_open() && *made > oldest);
         let was_reused = reused.is_some();
-        let shell = match reused {
-            Some(shell) => shell,
-            None => self.connect().await?,
+        let (shell, made) = match reused {
+            Some(reused) => reused,
+            None => (self.connect().await?, self.clock.now()),
         };
         self.view.send_modify(|view| view.connected = true);
         let wanted = self.wanted().await?;
@@ -173,14 +180,14 @@ impl NodeKeeper {
                 shell.close().await;
                 let shell = self.connect().await?;
                 self.edit(shell.as_ref(), &wanted).await?;
-                *connection = Some(shell);
+                *connection = Some((shell, self.clock.now()));
             }
             Err(error @ RoundError::Edit(KeyEditError::Shell(_))) => {
                 shell.close().await;
                 return Err(error);
             }
             ended => {
-                *connection = Some(shell);
+                *connection = Some((shell, made));
                 ended?;
             }
         }

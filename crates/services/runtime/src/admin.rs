@@ -207,12 +207,12 @@ async fn answer(stream: TcpStream, state: AdminState, pages: Option<Arc<dyn Json
             service_fn(move |request: Request<Incoming>| {
                 let (state, pages) = (state.clone(), pages.clone());
                 async move {
-                    let response = respond(&state, &request);
-                    let unknown = response.status() == StatusCode::NOT_FOUND;
-                    Ok::<_, Infallible>(match pages.filter(|_| unknown) {
-                        Some(pages) => page(pages.page(request.uri().path()).await),
-                        None => response,
-                    })
+                    let response = match (respond(&state, &request), pages) {
+                        (Some(own), _) => own,
+                        (None, Some(pages)) => page(pages.page(request.uri().path()).await),
+                        (None, None) => page(Page::NotFound),
+                    };
+                    Ok::<_, Infallible>(response)
                 }
             }),
         );
@@ -233,21 +233,22 @@ fn page(page: Page) -> Response<Full<Bytes>> {
     }
 }
 
-fn respond(state: &AdminState, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+/// The endpoint's own answer; none for a path that is none of its own.
+fn respond(state: &AdminState, request: &Request<Incoming>) -> Option<Response<Full<Bytes>>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut refusal = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
         refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return refusal;
+        return Some(refusal);
     }
     if !request.body().is_end_stream() {
-        return text(StatusCode::PAYLOAD_TOO_LARGE, "no request here has a body\n");
+        return Some(text(StatusCode::PAYLOAD_TOO_LARGE, "no request here has a body\n"));
     }
     match request.uri().path() {
-        "/live" => text(StatusCode::OK, "alive\n"),
-        "/ready" if state.routes.health() => ready(state),
-        "/health" if state.routes.health() => health(state),
-        "/metrics" if state.routes.metrics() => metrics(state),
-        _ => text(StatusCode::NOT_FOUND, "not found\n"),
+        "/live" => Some(text(StatusCode::OK, "alive\n")),
+        "/ready" if state.routes.health() => Some(ready(state)),
+        "/health" if state.routes.health() => Some(health(state)),
+        "/metrics" if state.routes.metrics() => Some(metrics(state)),
+        _ => None,
     }
 }
 

@@ -17,6 +17,10 @@ struct Scene {
 
 impl Scene {
     async fn new(routes: AdminRoutes) -> Self {
+        Self::with_pages(routes, None).await
+    }
+
+    async fn with_pages(routes: AdminRoutes, pages: Option<Arc<dyn JsonPages>>) -> Self {
         let clock = VirtualClock::new();
         let readiness = Readiness::new();
         let metrics = Metrics::new();
@@ -34,7 +38,10 @@ impl Scene {
         };
         let stop = Stop::new();
         let mut server = TaskSet::new();
-        server.spawn("admin", listener.serve(state, stop.clone()));
+        match pages {
+            Some(pages) => server.spawn("admin", listener.serve_with_pages(state, pages, stop.clone())),
+            None => server.spawn("admin", listener.serve(state, stop.clone())),
+        }
         Self { clock, readiness, address, stop, server }
     }
 
@@ -106,6 +113,49 @@ async fn metrics_are_rendered_where_they_are_served() {
     assert_eq!(scene.get("/health").await.0, 404);
     let scene = Scene::new(AdminRoutes::Health).await;
     assert_eq!((scene.get("/metrics").await.0, scene.get("/ready").await.0), (404, 200));
+}
+
+/// Pages of a service that has a list, a broken page and a slow one.
+struct Pages(Arc<VirtualClock>);
+
+#[async_trait::async_trait]
+impl JsonPages for Pages {
+    async fn page(&self, path: &str) -> Page {
+        match path {
+            "/nodes" => Page::Found(json!([1, 2])),
+            "/live" => Page::Found(json!("not reached")),
+            "/broken" => Page::Failed,
+            "/panic" => panic!("a page panics"),
+            "/slow" => {
+                self.0.sleep(Millis(u64::MAX)).await;
+                Page::NotFound
+            }
+            _ => Page::NotFound,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_services_pages_stand_beside_the_endpoints_own() {
+    let pages = Arc::new(Pages(VirtualClock::new()));
+    let scene = Scene::with_pages(AdminRoutes::Health, Some(pages)).await;
+    assert_eq!(scene.get("/nodes?page=1").await, (200, "[1,2]\n".to_owned()));
+    assert_eq!((scene.get("/broken").await.0, scene.get("/nothing").await.0), (500, 404));
+    assert_eq!(parse(&scene.send(b"POST /nodes HTTP/1.1\r\nHost: x\r\n\r\n").await).0, 405);
+    assert_eq!(scene.send(b"GET /panic HTTP/1.1\r\nHost: x\r\n\r\n").await, b"");
+    assert!(scene.is_alive().await);
+}
+
+#[tokio::test]
+async fn a_slow_page_is_cut_off_at_the_deadline() {
+    let pages = Arc::new(Pages(VirtualClock::new()));
+    let scene = Scene::with_pages(AdminRoutes::Health, Some(pages.clone())).await;
+    let (answer, ()) = tokio::join!(scene.send(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"), async {
+        pages.0.sleepers(1).await;
+        scene.clock.advance(CONNECTION_LIMIT);
+    });
+    assert_eq!(answer, b"");
+    assert!(scene.is_alive().await);
 }
 
 #[tokio::test]

@@ -175,3 +175,18 @@ async fn produce_until(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::duration_ms;
+
+    #[test]
+    fn block_times_have_units() {
+        assert_eq!(duration_ms("250ms"), Ok(250));
+        assert_eq!(duration_ms("12s"), Ok(12_000));
+        assert_eq!(duration_ms("40"), Ok(40));
+        for text in ["", "s", "1m", "-1ms", "99999999999999999999ms", "18446744073709551615s"] {
+            assert!(duration_ms(text).is_err(), "{text}");
+        }
+    }
+}

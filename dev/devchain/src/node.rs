@@ -186,7 +186,9 @@ impl Node {
             inner.last_timestamp_ms = timestamp;
             let best = inner.chain.best();
             let parent = (best.hash, best.header.number);
-            (inner.chain.best_state(), parent, timestamp, inner.pool.candidates())
+            let state = inner.chain.best_state();
+            let candidates = inner.pool.candidates(|account| executor::nonce_of(&state, account));
+            (state, parent, timestamp, candidates)
         };
         let (hashes, bytes): (Vec<Hash>, Vec<Vec<u8>>) = candidates.into_iter().unzip();
         let built = executor::build_block(&state, parent, timestamp, &bytes)?;

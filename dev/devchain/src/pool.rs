@@ -37,8 +37,6 @@ pub enum Status {
     Finalized(Hash),
     /// Another one took its nonce; nothing follows.
     Usurped(Hash),
-    /// It had to make room; nothing follows.
-    Dropped,
     /// It is no longer valid; nothing follows.
     Invalid,
 }
@@ -174,11 +172,19 @@ impl Pool {
         next
     }
 
-    /// Candidates for the next block: each account's in order of nonce, accounts in turn, within the block's bounds.
-    /// One that is ahead of its account's nonce is refused by the runtime as `Future` and stays.
+    /// Candidates for the next block: each account's in order of nonce up to the first gap, accounts in turn, within the
+    /// block's bounds. What is behind its account's nonce comes too, so that the runtime refuses it and it leaves.
     #[must_use]
-    pub fn candidates(&self) -> Vec<(Hash, Vec<u8>)> {
-        let mut queues: Vec<_> = self.accounts.values().map(|waiting| waiting.values()).collect();
+    pub fn candidates(&self, account_nonce: impl Fn(&AccountId) -> Nonce) -> Vec<(Hash, Vec<u8>)> {
+        let mut queues: Vec<_> = self
+            .accounts
+            .iter()
+            .map(|(account, waiting)| {
+                let next = account_nonce(account);
+                let gapless = waiting.range(next..).zip(next..).take_while(|((nonce, _), due)| *nonce == due);
+                waiting.range(..next).chain(gapless.map(|(entry, _)| entry)).map(|(_, extrinsic)| extrinsic)
+            })
+            .collect();
         let mut chosen = Vec::new();
         let mut bytes = 0;
         while !queues.is_empty() {
@@ -264,8 +270,8 @@ mod tests {
         std::iter::from_fn(|| statuses.try_recv().ok()).collect()
     }
 
-    fn hashes(pool: &Pool) -> Vec<u64> {
-        pool.candidates().iter().map(|(hash, _)| hash.to_low_u64_be()).collect()
+    fn hashes(pool: &Pool, nonce: Nonce) -> Vec<u64> {
+        pool.candidates(|_| nonce).iter().map(|(hash, _)| hash.to_low_u64_be()).collect()
     }
 
     #[test]
@@ -279,7 +285,9 @@ mod tests {
         pool.add(first, 5).expect("room");
         assert_eq!(news(&mut first_news), [Status::Ready]);
         assert_eq!(news(&mut second_news), [Status::Ready]);
-        assert_eq!(hashes(&pool), [1, 2]);
+        assert_eq!(hashes(&pool, 5), [1, 2]);
+        assert_eq!(hashes(&pool, 4), [0; 0], "never past a gap");
+        assert_eq!(hashes(&pool, 7), [1, 2], "what is outdated is offered once more, to be refused");
         assert_eq!(pool.next_nonce(&account(1), 5), 7);
     }
 
@@ -293,7 +301,7 @@ mod tests {
         assert_eq!(pool.add(pooled(1, 1, 0, 9).0, 0), Err(PoolRefusal::AlreadyImported(hash(1))));
         pool.add(pooled(3, 1, 0, 6).0, 0).expect("outbids");
         assert_eq!(news(&mut old_news), [Status::Ready, Status::Usurped(hash(3))]);
-        assert_eq!((hashes(&pool), pool.len()), (vec![3], 1));
+        assert_eq!((hashes(&pool, 0), pool.len()), (vec![3], 1));
     }
 
     #[test]
@@ -318,7 +326,7 @@ mod tests {
         assert_eq!(told[1], [Status::Ready, Status::Invalid]);
         assert_eq!(told[2], [Status::Ready]);
         assert_eq!(told[3], [Status::Ready, Status::Invalid]);
-        assert_eq!(hashes(&pool), [3]);
+        assert_eq!(hashes(&pool, 0), [3]);
         pool.settle(&[], hash(100), 100);
         assert_eq!(news(&mut receivers[2]), [Status::Invalid], "its last block has passed");
         assert!(pool.is_empty() && pool.bytes == 0);
@@ -332,7 +340,7 @@ mod tests {
         }
         assert_eq!(pool.add(pooled(1_000, 1, 1_000, 0).0, 0), Err(PoolRefusal::Full));
         pool.add(pooled(1_001, 2, 0, 0).0, 0).expect("room for others");
-        let order = hashes(&pool);
+        let order = hashes(&pool, 0);
         assert!(order.iter().position(|n| *n == 1_001) <= Some(1), "accounts take turns");
     }
 }

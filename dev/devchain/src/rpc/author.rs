@@ -38,7 +38,6 @@ fn status_json(status: Status) -> Value {
         Status::InBlock(hash) => json!({ "inBlock": hash_text(&hash) }),
         Status::Finalized(hash) => json!({ "finalized": hash_text(&hash) }),
         Status::Usurped(hash) => json!({ "usurped": hash_text(&hash) }),
-        Status::Dropped => json!("dropped"),
         Status::Invalid => json!("invalid"),
     }
 }

@@ -19,14 +19,12 @@ use super::{AccountId, Runtime, RuntimeCall, RuntimeOrigin};
 /// How deep calls may be wrapped and still be looked at; deeper ones fail at dispatch instead.
 const MAX_WRAPPING: u8 = 8;
 
-/// The public chain's numbers of `InvalidTransaction::Custom`.
+/// The public chain's numbers of `InvalidTransaction::Custom`, as far as this chain gives them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum CustomError {
     /// Stake below the threshold for weights.
     StakeAmountTooLow = 1,
-    /// The subnet does not exist.
-    SubnetNotExists = 3,
     /// The hotkey is not registered on the subnet.
     HotKeyNotRegisteredInNetwork = 10,
     /// The address cannot be served.
@@ -35,8 +33,6 @@ pub enum CustomError {
     ServingRateLimitExceeded = 12,
     /// Port 0.
     InvalidPort = 13,
-    /// The hotkey belongs to another coldkey.
-    NonAssociatedColdKey = 25,
     /// Anything else.
     BadRequest = 255,
 }

@@ -24,7 +24,7 @@ pub mod subtensor;
 use alloc::borrow::Cow;
 
 use frame_support::traits::{ConstU8, ConstU16, ConstU32, ConstU64, Get};
-use frame_support::weights::{ConstantMultiplier, IdentityFee, Weight};
+use frame_support::weights::{ConstantMultiplier, Weight, WeightToFee};
 use frame_support::{derive_impl, parameter_types};
 use pallet_transaction_payment_rpc_runtime_api::RuntimeDispatchInfo;
 use sp_core::OpaqueMetadata;
@@ -76,7 +76,7 @@ pub const VERSION: sp_version::RuntimeVersion = sp_version::RuntimeVersion {
     spec_name: Cow::Borrowed("node-subtensor"),
     impl_name: Cow::Borrowed("basilica-devchain"),
     authoring_version: 1,
-    spec_version: 9_001,
+    spec_version: 9_002,
     impl_version: 1,
     apis: RUNTIME_API_VERSIONS,
     transaction_version: 1,
@@ -92,6 +92,17 @@ pub struct BlockTime;
 impl Get<u64> for BlockTime {
     fn get() -> u64 {
         marker::BlockTime::<Runtime>::get()
+    }
+}
+
+/// Half a thousandth of a rao per picosecond, which makes a transfer cost about what it does on the public chain.
+#[derive(Debug)]
+pub struct LinearWeightToFee;
+impl WeightToFee for LinearWeightToFee {
+    type Balance = Balance;
+
+    fn weight_to_fee(weight: &Weight) -> Balance {
+        weight.ref_time() / 2_000
     }
 }
 
@@ -146,7 +157,7 @@ impl pallet_balances::Config for Runtime {
 impl pallet_transaction_payment::Config for Runtime {
     type RuntimeEvent = RuntimeEvent;
     type OnChargeTransaction = pallet_transaction_payment::FungibleAdapter<Balances, ()>;
-    type WeightToFee = IdentityFee<Balance>;
+    type WeightToFee = LinearWeightToFee;
     type LengthToFee = ConstantMultiplier<Balance, ConstU64<1>>;
     type FeeMultiplierUpdate = ();
     type OperationalFeeMultiplier = ConstU8<5>;

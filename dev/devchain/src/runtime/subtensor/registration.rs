@@ -1,6 +1,7 @@
 //! Joining a subnet: burned registration, uids, and who makes room when the subnet is full.
 //!
-//! The burn is a fixed hyperparameter here; the public chain's price moves with demand.
+//! The burn is a fixed hyperparameter here; the public chain's price moves with demand. SDK 11's `BurnedRegister` intent
+//! insists on an encrypted submission, which needs the MevShield pallet; the plain call is what works here.
 
 use frame_support::ensure;
 use frame_support::pallet_prelude::DispatchResult;

@@ -315,3 +315,20 @@ fn an_epoch_gives_permits_and_pays_what_it_reports() {
     assert_eq!(permits, [false, true, true, true, false, false]);
     assert_eq!((index, since, next), (1, 0, Some(40)));
 }
+
+#[test]
+fn a_selective_metagraph_has_the_chains_indices() {
+    on_chain(|| {
+        let whole = SubtensorModule::metagraph(NETUID, 0).expect("the subnet exists");
+        assert_eq!(super::info_types::COMMITMENTS_INDEX, 73);
+        ValidatorPermit::<Runtime>::mutate(NETUID, |permits| permits[2] = true);
+        let permitted = SubtensorModule::metagraph(NETUID, 0).expect("the subnet exists");
+        let chosen = permitted.select(&[8, 52, 72]);
+        assert_eq!(chosen.tempo, Some(whole.tempo));
+        assert_eq!(chosen.hotkeys, Some(whole.hotkeys));
+        assert_eq!(chosen.validators, Some(vec![codec::Compact(2)]));
+        assert_eq!((chosen.name, chosen.coldkeys, chosen.axons), (None, None, None));
+        assert!(SubtensorModule::metagraph(NETUID, 1).is_none(), "there is one mechanism");
+        assert!(SubtensorModule::metagraph(40, 0).is_none());
+    });
+}

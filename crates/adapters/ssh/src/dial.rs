@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use basilica_ports::{AddressPolicy, Dial, ShellError};
 use basilica_types::{Host, NodeAddress};
+use russh::SshId;
 use russh::client::{self, AuthResult, Handle};
 use russh::keys::{HashAlg, PrivateKey, PrivateKeyWithHashAlg};
-use russh::{Disconnect, SshId};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -189,23 +189,10 @@ async fn log_in(
         AuthResult::Success => Ok(()),
         // The library answers so too when the connection dies while it waits.
         AuthResult::Failure { remaining_methods, .. }
-            if remaining_methods.is_empty() && handle.is_closed() && !was_turned_away(learnt) =>
+            if remaining_methods.is_empty() && handle.is_closed() && learnt.turned_away.get().is_none() =>
         {
             Err(failed(russh::Error::Disconnect))
         }
         AuthResult::Failure { .. } => Err(ShellError::Denied { address: dial.address.clone() }),
     }
-}
-
-/// Whether the server ended the connection because of the login (`Too many authentication failures`).
-fn was_turned_away(learnt: &Learnt) -> bool {
-    matches!(
-        learnt.farewell.get(),
-        Some(
-            Disconnect::NoMoreAuthMethodsAvailable
-                | Disconnect::ProtocolError
-                | Disconnect::IllegalUserName
-                | Disconnect::HostNotAllowedToConnect
-        )
-    )
 }

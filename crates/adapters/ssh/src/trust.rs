@@ -5,9 +5,9 @@ use std::sync::{Arc, OnceLock};
 
 use basilica_ports::HostKeyPolicy;
 use basilica_types::{HostKey, SshPublicKey};
-use russh::client::DisconnectReason;
+use russh::client::{ChannelOpenHandle, DisconnectReason, Msg, Session};
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PublicKeyOrCertificate};
-use russh::{Preferred, client};
+use russh::{Channel, Disconnect, Preferred, client};
 
 /// The key that a server proved to hold.
 #[derive(Clone, Debug)]
@@ -23,8 +23,8 @@ pub(crate) struct Learnt {
     pub(crate) shown: OnceLock<ShownKey>,
     /// Set if the shown key was refused.
     pub(crate) refused: OnceLock<()>,
-    /// The code with which the server ended the connection.
-    pub(crate) farewell: OnceLock<russh::Disconnect>,
+    /// Set if the server ended the connection because of the login.
+    pub(crate) turned_away: OnceLock<()>,
 }
 
 /// Checks the server's key at the first and at each later key exchange.
@@ -67,15 +67,106 @@ impl client::Handler for Trust {
     }
 
     async fn disconnected(&mut self, reason: DisconnectReason<russh::Error>) -> Result<(), russh::Error> {
+        let because_of_login = match &reason {
+            // The code that OpenSSH sends with `Too many authentication failures` is ProtocolError.
+            DisconnectReason::ReceivedDisconnect(info) => matches!(
+                info.reason_code,
+                Disconnect::NoMoreAuthMethodsAvailable
+                    | Disconnect::ProtocolError
+                    | Disconnect::IllegalUserName
+                    | Disconnect::HostNotAllowedToConnect
+            ),
+            DisconnectReason::Error(error) => matches!(error, russh::Error::NoAuthMethod),
+        };
+        if because_of_login {
+            self.learnt.turned_away.get_or_init(|| ());
+        }
         match reason {
-            DisconnectReason::ReceivedDisconnect(info) => {
-                self.learnt.farewell.get_or_init(|| info.reason_code);
-                Ok(())
-            }
+            DisconnectReason::ReceivedDisconnect(_) => Ok(()),
             DisconnectReason::Error(error) => Err(error),
         }
     }
+
+    // The library accepts by default what a server wants to open towards us. We forward nothing, so a server that
+    // tries wants our memory: the connection ends.
+
+    async fn server_channel_open_forwarded_tcpip(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        _: u32,
+        _: &str,
+        _: u32,
+        _: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
+        UNASKED
+    }
+
+    async fn server_channel_open_forwarded_streamlocal(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        _: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
+        UNASKED
+    }
+
+    async fn server_channel_open_agent_forward(
+        &mut self,
+        _: Channel<Msg>,
+        _: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
+        UNASKED
+    }
+
+    async fn server_channel_open_session(
+        &mut self,
+        _: Channel<Msg>,
+        _: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
+        UNASKED
+    }
+
+    async fn server_channel_open_direct_tcpip(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        _: u32,
+        _: &str,
+        _: u32,
+        _: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
+        UNASKED
+    }
+
+    async fn server_channel_open_direct_streamlocal(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        _: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
+        UNASKED
+    }
+
+    async fn server_channel_open_x11(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        _: u32,
+        _: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
+        UNASKED
+    }
 }
+
+const UNASKED: Result<(), russh::Error> = Err(russh::Error::Inconsistent);
 
 /// Algorithms by which a server may prove its key: those of the pinned keys first, so that a server with several keys
 /// shows one that we know; then the others, so that a changed key is seen as such and not as a failed

@@ -13,9 +13,9 @@ use tokio::process::Command;
 const LIMITS: OutputLimits = OutputLimits { deadline: Millis::from_secs(30), stdout: 1 << 20, stderr: 4096 };
 
 async fn says(nodes: &Nodes, name: &str, script: &'static str) -> String {
-    let argv = Argv::script(script, [""; 0]).unwrap();
-    let output = nodes.shell(name).await.run(&argv, b"", LIMITS).await.unwrap();
-    String::from_utf8(output.stdout).unwrap()
+    let argv = Argv::script(script, [""; 0]).expect("a short script");
+    let output = nodes.shell(name).await.run(&argv, b"", LIMITS).await.expect("the script runs");
+    String::from_utf8(output.stdout).expect("text")
 }
 
 #[tokio::test]
@@ -117,7 +117,7 @@ async fn names_that_are_no_host_names_are_refused() {
 /// Starts nodes in a process of their own (in a network of its own, where we may), kills that and looks for remains.
 #[tokio::test]
 async fn nothing_stays_when_the_owner_is_killed() {
-    let root = rustix_is_root();
+    let root = we_are_root();
     let kind = if root { "own" } else { "shared" };
     let program = env!("CARGO_BIN_EXE_testkit-nodes");
     let mut command = if root {
@@ -148,8 +148,9 @@ async fn nothing_stays_when_the_owner_is_killed() {
     .await;
 }
 
-fn rustix_is_root() -> bool {
-    std::fs::metadata("/proc/self").map(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0).unwrap()
+fn we_are_root() -> bool {
+    let metadata = std::fs::metadata("/proc/self").expect("/proc is mounted");
+    std::os::unix::fs::MetadataExt::uid(&metadata) == 0
 }
 
 fn comm(pid: u32) -> String {

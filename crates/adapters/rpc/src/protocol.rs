@@ -1,5 +1,5 @@
 //! What the compiler made of `proto/`.
-#![expect(unreachable_pub, reason = "generated code")]
+#![expect(unreachable_pub, clippy::allow_attributes, clippy::too_many_lines, reason = "generated code")]
 
 /// Generated code names its neighbours by their package's path, so the modules are nested as the packages are.
 mod basilca {

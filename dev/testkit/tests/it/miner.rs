@@ -1,4 +1,5 @@
 //! The whole miner in this process: real gRPC, real SQLite, real sshd; only the chain is a stand-in.
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 mod admission;
 mod keys;

@@ -194,3 +194,40 @@ pub(super) fn sweep() {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_sshd_that_shows_the_real_home_is_refused() {
+        let key = KeyPair::generate().await.unwrap();
+        let spec = NodeSpec::new("gpu-1", &key.public);
+        let host = SharedHost::start(0, &spec, &key).await.unwrap();
+        host.refuse_unless_confined("gpu-1", &key).await.unwrap();
+        // The same sshd, reading its configuration again without the line that confines it.
+        let (config, log) = (host.home().join(".sshd/config"), host.home().join(".sshd/log"));
+        let text = std::fs::read_to_string(&config).unwrap();
+        let unconfined: Vec<&str> = text.lines().filter(|line| !line.starts_with("SetEnv")).collect();
+        std::fs::write(&config, unconfined.join("\n") + "\n").unwrap();
+        let listening = || std::fs::read_to_string(&log).unwrap().matches("Server listening").count();
+        let before = listening();
+        host.signal_all(Signal::HUP);
+        while listening() == before {
+            tokio::time::sleep(std::time::Duration::from_millis(3)).await;
+        }
+        let refused = host.refuse_unless_confined("gpu-1", &key).await;
+        assert!(matches!(refused, Err(NodesError::HomeNotConfined { .. })), "{refused:?}");
+    }
+
+    #[test]
+    fn only_directories_of_processes_that_are_gone_are_swept() {
+        // No process has a number above the kernel's limit of 2^22.
+        let stale = std::env::temp_dir().join(format!("{STEM}4194305-{}", std::process::id()));
+        let own =
+            tempfile::Builder::new().prefix(&format!("{STEM}{}-", std::process::id())).tempdir().unwrap();
+        std::fs::create_dir(&stale).unwrap();
+        sweep();
+        assert!(!stale.exists() && own.path().exists());
+    }
+}

@@ -480,3 +480,6 @@ impl ValidatorConfig {
         Some(std::iter::once(first).chain(self.bittensor.fallback_endpoints.iter().cloned()).collect())
     }
 }
+
+#[cfg(test)]
+mod tests;

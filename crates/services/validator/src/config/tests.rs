@@ -1,0 +1,127 @@
+//! The shipped example, the seeds' files, and wrong ones.
+
+use std::path::Path;
+
+use basilica_runtime_service::{ConfigSource, load};
+
+use super::*;
+use crate::Settings;
+
+const EXAMPLE: &str = include_str!("../../../../../config/validator.toml.example");
+
+fn read(text: &str) -> Result<(ValidatorConfig, Vec<String>), String> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("validator.toml");
+    std::fs::write(&path, text).unwrap();
+    let source = ConfigSource {
+        path: Some(Path::new(&path)),
+        env_prefix: "BASILICA_",
+        ignored: IGNORED,
+        ..ConfigSource::default()
+    };
+    let loaded = load::<ValidatorConfig>(&source).map_err(|error| error.to_string())?;
+    Settings::new(&loaded).map_err(|error| error.to_string())?;
+    let notices = loaded.notices.iter().map(|notice| notice.key.clone()).collect();
+    Ok((loaded.value, notices))
+}
+
+/// The example with every commented default made real.
+fn uncommented() -> String {
+    let is_setting = |text: &str| {
+        let key = text.split(" =").next().unwrap_or("");
+        let named = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        (named && text.contains(" = ")) || text.starts_with("[emission")
+    };
+    let line = |line: &str| match line.strip_prefix("# ") {
+        Some(rest) if is_setting(rest) && !rest.contains('{') => rest.to_owned(),
+        _ => line.to_owned(),
+    };
+    EXAMPLE.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_example_parses_without_notices() {
+    let (_, notices) = read(EXAMPLE).unwrap();
+    assert!(notices.is_empty(), "{notices:?}");
+}
+
+#[test]
+fn what_the_example_calls_default_is_the_default() {
+    let (config, notices) = read(&uncommented()).unwrap();
+    assert!(notices.is_empty(), "{notices:?}");
+    let shown = ValidatorConfig {
+        bittensor: BittensorConfig {
+            wallet_path: Some("~/.bittensor/wallets".into()),
+            chain_endpoint: Some("wss://entrypoint-finney.opentensor.ai:443".into()),
+            ..BittensorConfig::default()
+        },
+        api: ApiConfig { bind: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))) },
+        verification: VerificationConfig {
+            prover_path: Some("/opt/basilica/bin/basilica-prover".into()),
+            ..VerificationConfig::default()
+        },
+        ..ValidatorConfig::default()
+    };
+    assert_eq!(format!("{config:#?}"), format!("{shown:#?}"));
+    assert_eq!(ValidatorConfig::default().api_address(), config.api_address());
+    assert_eq!(ValidatorConfig::default().chain_endpoints(), config.chain_endpoints());
+}
+
+#[test]
+fn the_example_names_every_key() {
+    let (config, _) = read(&uncommented()).unwrap();
+    let printed = format!("{config:#?}");
+    let keys = printed.lines().filter_map(|line| line.trim().split_once(": ")).map(|(key, _)| key);
+    for key in keys.filter(|key| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')) {
+        assert!(EXAMPLE.contains(key), "{key} is not documented in config/validator.toml.example");
+    }
+}
+
+#[test]
+fn a_seeds_file_starts_with_notices() {
+    let seed = r#"
+        [verification]
+        verification_interval = 600
+        max_concurrent_full_validations = 1
+        min_score_threshold = 0.1
+        use_dynamic_discovery = true
+        [verification.binary_validation]
+        execution_timeout_secs = 1200
+        [ssh_session]
+        strict_host_key_checking = false
+        [emission]
+        burn_percentage = 95.0
+        burn_uid = 204
+        gpu_allocations = { A100 = { weight = 100.0, min_gpu_count = 1 } }
+        [server]
+        host = "127.0.0.1"
+        port = 8081
+    "#;
+    let (config, notices) = read(seed).unwrap();
+    assert_eq!(config.verification.verification_interval, secs(600));
+    assert_eq!(config.api_address().to_string(), "127.0.0.1:8081");
+    let expected = [
+        "verification.min_score_threshold",
+        "verification.use_dynamic_discovery",
+        "verification.binary_validation",
+        "ssh_session.strict_host_key_checking",
+    ];
+    assert!(expected.iter().all(|key| notices.iter().any(|n| n == key)), "{notices:?}");
+}
+
+#[test]
+fn wrong_settings_are_refused_where_they_stand() {
+    for (text, expected) in [
+        ("[verification]\nretires = 3", "retries"),
+        ("[verification.proof]\nside = 100", "power of two"),
+        ("[verification]\ntick = 0", "longer than zero"),
+        ("[emission]\nburn_percentage = 101", "percentage"),
+        ("[emission]\ngpu_allocations = { H100 = 60, H200 = 30 }", "sum to 9000"),
+        ("[emission]\ngpu_allocations = { V100 = 100 }", "V100"),
+        ("[verification]\nmax_concurrent_verifications = 0", "from 1 to"),
+    ] {
+        let error = read(text).unwrap_err();
+        assert!(error.contains(expected), "{text}: {error}");
+        assert!(error.contains("validator.toml:"), "the place is named: {error}");
+    }
+}

@@ -1,0 +1,285 @@
+//! The real program: what it prints, how it ends, and that it never ends with a backtrace.
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use basilica_ports::EntropyRng;
+use basilica_system::OsEntropy;
+use basilica_wallet::Wallets;
+use basilica_wire::Keypair;
+use serde_json::Value;
+
+/// A home directory with a wallet, a node key and a configuration whose ports are free.
+struct Home {
+    directory: tempfile::TempDir,
+}
+
+impl Home {
+    fn new() -> Self {
+        let home = Self { directory: tempfile::tempdir().unwrap() };
+        std::fs::create_dir(home.path().join("data")).unwrap();
+        let key = home.path().join("node_key");
+        let mut file =
+            std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&key).unwrap();
+        file.write_all(b"not a key; no node is there to use it").unwrap();
+        home.write_wallet();
+        home.configure("");
+        home
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn config(&self) -> PathBuf {
+        self.path().join("miner.toml")
+    }
+
+    fn write_wallet(&self) {
+        let path = self.path().join(".bittensor/wallets/w/hotkeys");
+        std::fs::create_dir_all(&path).unwrap();
+        let pair = Keypair::from_seed(&[9; 32]).unwrap();
+        // Shows that the pair can sign, before a program is asked to.
+        assert!(pair.sign(b"x", EntropyRng(&OsEntropy)).verifies(&pair.hotkey(), b"x"));
+        let public = hex::encode(pair.hotkey().as_bytes());
+        let secret = hex::encode(*pair.to_secret_bytes());
+        let json = serde_json::json!({
+            "accountId": format!("0x{public}"), "publicKey": format!("0x{public}"),
+            "privateKey": format!("0x{secret}"), "secretSeed": format!("0x{}", "09".repeat(32)),
+            "ss58Address": pair.hotkey().to_string(),
+        });
+        std::fs::write(path.join("h"), json.to_string()).unwrap();
+        std::fs::set_permissions(path.join("h"), std::fs::Permissions::from_mode(0o600)).unwrap();
+        Wallets::in_home(self.path()).hotkey("w", "h").unwrap();
+    }
+
+    /// Writes the configuration; `more` comes first, so that it can open the same sections.
+    fn configure(&self, more: &str) {
+        let home = self.path().display();
+        let text = format!(
+            "{more}\n[bittensor]\nwallet_name = \"w\"\nhotkey_name = \"h\"\nnetwork = \"local\"\nread_only = true\n\
+             chain_endpoint = \"ws://127.0.0.1:1\"\n[database]\nurl = \"sqlite://{home}/data/miner.db\"\n\
+             [ssh_session]\nminer_node_key_path = \"{home}/node_key\"\n"
+        );
+        std::fs::write(self.config(), text).unwrap();
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_basilica-miner"));
+        command
+            .env_clear()
+            .env("HOME", self.path())
+            .env("RUST_BACKTRACE", "1")
+            .arg("--config")
+            .arg(self.config());
+        for (section, value) in [
+            ("VALIDATOR_COMMS__HOST", "127.0.0.1"),
+            ("VALIDATOR_COMMS__PORT", "0"),
+            ("METRICS__PROMETHEUS__PORT", "0"),
+            ("HEALTH__LISTEN", "127.0.0.1:0"),
+        ] {
+            command.env(format!("BASILICA_{section}"), value);
+        }
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ended {
+        Ended::from(self.command().args(arguments).output().unwrap())
+    }
+}
+
+struct Ended {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl From<Output> for Ended {
+    fn from(output: Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    }
+}
+
+impl Ended {
+    fn fails(&self, code: i32, words: &[&str]) {
+        assert_eq!(self.code, Some(code), "{}{}", self.out, self.err);
+        for word in words {
+            assert!(self.err.contains(word), "{word:?} is not in:\n{}", self.err);
+        }
+        assert!(!self.err.contains("panicked") && !self.err.contains("stack backtrace"), "{}", self.err);
+    }
+}
+
+/// A running miner, killed when the test ends.
+struct Running {
+    child: Child,
+    health: SocketAddr,
+}
+
+impl Running {
+    fn start(home: &Home) -> Self {
+        let mut child =
+            home.command().arg("--json").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        // The log goes to one of the two; the first line of either that names the addresses is waited for.
+        let (found, lines) = std::sync::mpsc::sync_channel(1);
+        for stream in [Box::new(out) as Box<dyn std::io::Read + Send>, Box::new(err)] {
+            let found = found.clone();
+            std::thread::spawn(move || {
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    if line.contains("basilica-miner starts") {
+                        let _ = found.try_send(line);
+                    }
+                }
+            });
+        }
+        let line = lines.recv_timeout(std::time::Duration::from_secs(20)).expect("the miner starts");
+        let line: Value = serde_json::from_str(&line).unwrap();
+        let health = line["fields"]["health"].as_str().or_else(|| line["health"].as_str()).unwrap();
+        Self { child, health: health.parse().unwrap() }
+    }
+
+    fn get(&self, path: &str) -> (String, String) {
+        let mut stream = TcpStream::connect(self.health).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        (head.lines().next().unwrap().to_owned(), body.to_owned())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_good_configuration_passes() {
+    let home = Home::new();
+    let ended = home.run(&["config", "validate"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    assert!(ended.out.ends_with("Configuration validation passed\n"), "{}", ended.out);
+    let json: Value = serde_json::from_str(&home.run(&["--json", "config", "validate"]).out).unwrap();
+    assert_eq!(json["valid"], true);
+}
+
+#[test]
+fn the_generated_configuration_passes_once_its_key_exists() {
+    let home = Home::new();
+    let generated = home.run(&["--gen-config"]);
+    assert_eq!(generated.code, Some(0));
+    let text = generated.out.replace("~/.ssh/miner_node_key", "~/node_key");
+    std::fs::write(home.config(), text).unwrap();
+    let ended = home.run(&["config", "validate"]);
+    assert!(ended.out.contains("Configuration validation passed"), "{}{}", ended.out, ended.err);
+}
+
+#[test]
+fn a_wrong_configuration_names_file_line_and_key() {
+    let home = Home::new();
+    home.configure("[validator_coms]\nport = 1");
+    home.run(&[]).fails(78, &["miner.toml:1:", "validator_coms", "validator_comms"]);
+    home.configure("[node_management]\nhealth_check_interval = \"soon\"");
+    home.run(&["config", "validate"]).fails(78, &["miner.toml:2:", "health_check_interval"]);
+    std::fs::write(home.config(), "[bittensor\n").unwrap();
+    home.run(&["config", "validate"]).fails(78, &["miner.toml:1:"]);
+}
+
+#[test]
+fn a_missing_configuration_says_how_to_make_one() {
+    let home = Home::new();
+    std::fs::remove_file(home.config()).unwrap();
+    home.run(&[]).fails(1, &["does not exist", "--gen-config"]);
+}
+
+#[test]
+fn a_missing_wallet_is_named() {
+    let home = Home::new();
+    std::fs::remove_dir_all(home.path().join(".bittensor")).unwrap();
+    home.run(&[]).fails(1, &["Failed to load hotkey", ".bittensor/wallets/w/hotkeys/h"]);
+}
+
+#[test]
+fn a_missing_database_directory_is_named() {
+    let home = Home::new();
+    std::fs::remove_dir(home.path().join("data")).unwrap();
+    home.run(&[]).fails(1, &["unable to open database file", "data does not exist", "mkdir -p"]);
+}
+
+#[test]
+fn an_occupied_port_is_named() {
+    let home = Home::new();
+    let occupied = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = occupied.local_addr().unwrap();
+    for (variable, value) in [
+        ("BASILICA_VALIDATOR_COMMS__PORT", address.port().to_string()),
+        ("BASILICA_METRICS__PROMETHEUS__PORT", address.port().to_string()),
+        ("BASILICA_HEALTH__LISTEN", address.to_string()),
+    ] {
+        let ended = Ended::from(home.command().env(variable, value).output().unwrap());
+        ended.fails(1, &[&address.to_string(), "in use"]);
+    }
+}
+
+#[test]
+fn without_a_chain_it_lives_but_is_not_ready_and_stops_in_order() {
+    let home = Home::new();
+    let mut running = Running::start(&home);
+    assert!(running.get("/live").0.contains("200"));
+    let (status, body) = running.get("/ready");
+    assert!(status.contains("503") && body.contains("metagraph"), "{status} {body}");
+    let pid = i32::try_from(running.child.id()).unwrap();
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(pid).unwrap(),
+        rustix::process::Signal::TERM,
+    )
+    .unwrap();
+    assert!(running.child.wait().unwrap().success());
+}
+
+#[test]
+fn status_and_migrate_answer_in_words_and_in_json() {
+    let home = Home::new();
+    home.run(&["status"]).fails(1, &["basilica-miner migrate"]);
+    assert!(home.run(&["migrate"]).out.contains("from schema 0 to 1"));
+    assert!(home.run(&["migrate"]).out.contains("already"));
+    let json: Value = serde_json::from_str(&home.run(&["--json", "status"]).out).unwrap();
+    assert_eq!((&json["running"], &json["open_sessions"]), (&Value::from(false), &Value::from(0)));
+    assert!(home.run(&["status"]).out.contains("not running"));
+}
+
+#[test]
+fn approving_a_host_key_that_nobody_offers_is_refused() {
+    let home = Home::new();
+    home.run(&["migrate"]);
+    home.run(&["host-key", "approve", "gpu@node.example:22"]).fails(1, &["nothing to approve"]);
+    home.run(&["host-key", "approve", "nonsense"]).fails(1, &["user@host:port"]);
+}
+
+#[test]
+fn show_keeps_paths_to_itself_unless_asked() {
+    let home = Home::new();
+    let shown = home.run(&["config", "show"]).out;
+    assert!(shown.contains("bittensor.netuid = 39") && !shown.contains("node_key\""), "{shown}");
+    assert!(home.run(&["config", "show", "--show-sensitive"]).out.contains("node_key"));
+}
+
+#[test]
+fn a_wrong_command_line_is_usage() {
+    Home::new().run(&["frobnicate"]).fails(2, &["frobnicate"]);
+}
+
+#[test]
+fn help_documents_the_exit_codes() {
+    let help = Home::new().run(&["--help"]).out;
+    assert!(help.contains("78  wrong configuration"), "{help}");
+}

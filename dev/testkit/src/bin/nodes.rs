@@ -7,7 +7,7 @@ use basilica_localnet::nodes::{Isolation, NodeHosts, NodeSpec, Reach};
 use basilica_types::SshPublicKey;
 use tokio::io::{AsyncReadExt as _, stdin};
 
-/// Who gets in if no key is named: nobody, since nobody has this key's other half (all zeroes is no curve point of use).
+/// Who gets in if no key is named: nobody, since nobody knows the other half of a key whose bytes count up from 0.
 const NOBODY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
 
 #[tokio::main]

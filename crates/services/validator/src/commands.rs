@@ -22,18 +22,22 @@ sum=$(sha256sum <"$new")
 chmod 700 "$new"
 mv -f "$new" "$dir/prover-$1""#;
 
-/// Runs the prover if its file has the hash, and nothing else otherwise.
-const RUN: &str = r#"file="$HOME/.cache/basilica/prover-$1"
-[ -x "$file" ] || exit 66
-sum=$(sha256sum <"$file") || exit 66
-[ "${sum%% *}" = "$2" ] || exit 66
-name=$1
-shift 2
-case "$1" in
-prove) exec "$file" prove --expect-hash "$name" ;;
-claims) exec "$file" claims ;;
-esac
-exit 64"#;
+/// Runs the prover if its file has the hash, and nothing else otherwise; one script for each of its verbs.
+macro_rules! run_prover {
+    ($verb:literal) => {
+        concat!(
+            "file=\"$HOME/.cache/basilica/prover-$1\"\n",
+            "[ -x \"$file\" ] || exit 66\n",
+            "sum=$(sha256sum <\"$file\") || exit 66\n",
+            "[ \"${sum%% *}\" = \"$2\" ] || exit 66\n",
+            "exec \"$file\" ",
+            $verb
+        )
+    };
+}
+
+const CLAIMS: &str = run_prover!("claims");
+const PROVE: &str = run_prover!("prove --expect-hash \"$1\"");
 
 /// Prints the nonce.
 pub(crate) fn echo(nonce: &[u8; 32]) -> Argv {
@@ -43,23 +47,22 @@ pub(crate) fn echo(nonce: &[u8; 32]) -> Argv {
 
 /// Puts the prover on the node; its bytes are the command's input.
 pub(crate) fn upload(prover: &ProverFile) -> Argv {
-    script(UPLOAD, prover, None)
+    script(UPLOAD, prover)
 }
 
 /// Lists the node's devices.
 pub(crate) fn claims(prover: &ProverFile) -> Argv {
-    script(RUN, prover, Some("claims"))
+    script(CLAIMS, prover)
 }
 
 /// Answers a challenge on its standard streams.
 pub(crate) fn prove(prover: &ProverFile) -> Argv {
-    script(RUN, prover, Some("prove"))
+    script(PROVE, prover)
 }
 
-fn script(text: &'static str, prover: &ProverFile, verb: Option<&str>) -> Argv {
+fn script(text: &'static str, prover: &ProverFile) -> Argv {
     let hashes = [prover.name().to_string(), prover.checksum().to_string()];
-    Argv::script(text, hashes.into_iter().chain(verb.map(str::to_owned)))
-        .expect("a constant, hex digits and a word fit")
+    Argv::script(text, hashes).expect("a constant and two hashes fit")
 }
 
 #[cfg(test)]

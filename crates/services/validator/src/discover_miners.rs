@@ -18,7 +18,8 @@ use crate::shared::{ChainView, Shared};
 
 /// Discoveries at a time: each waits up to 25 s for one miner; a subnet has 256 neurons at most.
 const CONCURRENT: usize = 64;
-const RETRY_FIRST: Millis = Millis::from_secs(5);
+/// Longest pause after failures, in first pauses (`automatic_verification.rediscovery_pause`).
+const BACKOFF_SPREAD: u64 = 12;
 
 /// One miner as the loop remembers it.
 struct Miner {
@@ -140,11 +141,13 @@ impl Discovery {
             if self.tasks.len() >= CONCURRENT {
                 return;
             }
-            let longest = self.shared.settings.discovery_interval;
+            let pause = self.shared.settings.rediscovery_pause;
+            let longest =
+                Millis(pause.0.saturating_mul(BACKOFF_SPREAD)).min(self.shared.settings.discovery_interval);
             let miner = self.miners.entry(seen.hotkey).or_insert_with(|| Miner {
                 session: None,
                 next: now,
-                backoff: Backoff::new(RETRY_FIRST.min(longest), longest),
+                backoff: Backoff::new(pause, longest),
                 busy: false,
             });
             if miner.busy || miner.next > now {

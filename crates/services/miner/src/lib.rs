@@ -5,10 +5,8 @@
 //! no line of theirs on a node is touched, that every key of a validator ends with its session (on the node itself, even
 //! if the miner dies), and that a dead node never hides the others.
 //!
-//! Requests are decided in [`gate`](MinerApi), keys are placed by one keeper per node that reconciles, the subnet is
-//! followed beside them. `authorized_keys` is pure and holds the rules about other people's lines.
-//!
-//! [`MinerApi`]: basilica_ports::MinerApi
+//! Requests ([`basilica_ports::MinerApi`]) are decided in `gate`, keys are placed by one keeper per node that reconciles,
+//! the subnet is followed beside them. [`authorized_keys`] is pure and holds the rules about other people's lines.
 
 pub mod authorized_keys;
 pub mod config;

@@ -97,80 +97,90 @@ async fn admit(connection: &mut SqliteConnection, wish: &Wish) -> Outcome {
     let nonce = match wish {
         Wish::Open(nonce, _) | Wish::Discover(nonce, _) => nonce,
     };
-    if let Err(refused) = remember(connection, nonce).await? {
-        return Ok(Err(refused));
-    }
+    let last = match remember(connection, nonce).await? {
+        Ok(last) => last,
+        Err(refused) => return Ok(Err(refused)),
+    };
     match wish {
         Wish::Open(nonce, session) => sessions::open(connection, nonce, session).await.map(Ok),
-        Wish::Discover(nonce, discovery) => discover(connection, nonce, discovery).await,
+        Wish::Discover(nonce, discovery) => discover(connection, nonce, discovery, &last).await,
     }
 }
 
-/// Inserts the nonce unless it is there or the hotkey's share is full.
-async fn remember(
-    connection: &mut SqliteConnection,
-    nonce: &NonceUse,
-) -> Result<Result<(), Inadmissible>, StoreError> {
-    let failed = unavailable("remember nonce");
-    let hotkey = nonce.validator.to_string();
-    sqlx::query("INSERT INTO validators (hotkey) VALUES (?) ON CONFLICT DO NOTHING")
-        .bind(&hotkey)
-        .execute(&mut *connection)
-        .await
-        .map_err(&failed)?;
-    let old = sqlx::query("DELETE FROM nonces WHERE hotkey = ? AND forget_at <= ?")
-        .bind(&hotkey)
-        .bind(nonce.now.0)
-        .execute(&mut *connection)
-        .await
-        .map_err(&failed)?
-        .rows_affected();
-    let counted: i64 =
-        sqlx::query_scalar("UPDATE validators SET nonces = nonces - ? WHERE hotkey = ? RETURNING nonces")
-            .bind(i64::try_from(old).unwrap_or(i64::MAX))
-            .bind(&hotkey)
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(&failed)?;
-    let new =
-        sqlx::query("INSERT INTO nonces (hotkey, nonce, forget_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
-            .bind(&hotkey)
-            .bind(nonce.nonce.as_str())
-            .bind(nonce.forget_at.0)
-            .execute(&mut *connection)
-            .await
-            .map_err(&failed)?
-            .rows_affected();
-    if new == 0 {
-        return Ok(Err(Inadmissible::Replayed));
-    }
-    if counted >= i64::from(nonce.limit) {
-        return Ok(Err(Inadmissible::Full));
-    }
-    sqlx::query("UPDATE validators SET nonces = nonces + 1 WHERE hotkey = ?")
-        .bind(&hotkey)
-        .execute(&mut *connection)
-        .await
-        .map_err(&failed)?;
-    Ok(Ok(()))
-}
-
-#[derive(sqlx::FromRow)]
+/// What is remembered of a hotkey.
+#[derive(Debug, sqlx::FromRow)]
 struct Last {
+    /// Nonces, this one included; may count some that are over until the next pruning.
+    nonces: i64,
     seen_v2: bool,
     last_epoch: i64,
     last_ts_secs: i64,
 }
 
-async fn discover(connection: &mut SqliteConnection, nonce: &NonceUse, discovery: &DiscoveryUse) -> Outcome {
-    let failed = unavailable("admit discovery");
+/// Inserts the nonce unless it is there or the hotkey's share is full. Two statements as a rule: this is the path that
+/// every request takes through the one writing connection.
+async fn remember(
+    connection: &mut SqliteConnection,
+    nonce: &NonceUse,
+) -> Result<Result<Last, Inadmissible>, StoreError> {
+    let failed = unavailable("remember nonce");
     let hotkey = nonce.validator.to_string();
-    let last: Last =
-        sqlx::query_as("SELECT seen_v2, last_epoch, last_ts_secs FROM validators WHERE hotkey = ?")
-            .bind(&hotkey)
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(&failed)?;
+    let last: Last = sqlx::query_as(
+        "INSERT INTO validators (hotkey, nonces) VALUES (?, 1) ON CONFLICT DO UPDATE SET nonces = nonces + 1 \
+         RETURNING nonces, seen_v2, last_epoch, last_ts_secs",
+    )
+    .bind(&hotkey)
+    .fetch_one(&mut *connection)
+    .await
+    .map_err(&failed)?;
+    let new = sqlx::query(
+        "INSERT INTO nonces (hotkey, nonce, forget_at) VALUES (?1, ?2, ?3) \
+         ON CONFLICT DO UPDATE SET forget_at = ?3 WHERE forget_at <= ?4",
+    )
+    .bind(&hotkey)
+    .bind(nonce.nonce.as_str())
+    .bind(nonce.forget_at.0)
+    .bind(nonce.now.0)
+    .execute(&mut *connection)
+    .await
+    .map_err(&failed)?
+    .rows_affected();
+    if new == 0 {
+        return Ok(Err(Inadmissible::Replayed));
+    }
+    let limit = i64::from(nonce.limit);
+    if last.nonces > limit && recount(connection, &hotkey, nonce.now).await? > limit {
+        return Ok(Err(Inadmissible::Full));
+    }
+    Ok(Ok(last))
+}
+
+/// Forgets the hotkey's nonces that are over and counts the others.
+async fn recount(connection: &mut SqliteConnection, hotkey: &str, now: Timestamp) -> Result<i64, StoreError> {
+    let failed = unavailable("count nonces");
+    sqlx::query("DELETE FROM nonces WHERE hotkey = ? AND forget_at <= ?")
+        .bind(hotkey)
+        .bind(now.0)
+        .execute(&mut *connection)
+        .await
+        .map_err(&failed)?;
+    sqlx::query_scalar(
+        "UPDATE validators SET nonces = (SELECT count(*) FROM nonces WHERE hotkey = ?1) WHERE hotkey = ?1 \
+         RETURNING nonces",
+    )
+    .bind(hotkey)
+    .fetch_one(&mut *connection)
+    .await
+    .map_err(&failed)
+}
+
+async fn discover(
+    connection: &mut SqliteConnection,
+    nonce: &NonceUse,
+    discovery: &DiscoveryUse,
+    last: &Last,
+) -> Outcome {
+    let hotkey = nonce.validator.to_string();
     if discovery.proof == DiscoveryProof::V1 && last.seen_v2 {
         return Ok(Err(Inadmissible::Downgrade));
     }
@@ -189,10 +199,12 @@ async fn discover(connection: &mut SqliteConnection, nonce: &NonceUse, discovery
         .bind(&hotkey)
         .execute(&mut *connection)
         .await
-        .map_err(&failed)?;
+        .map_err(unavailable("admit discovery"))?;
     let mut record = session.record()?;
     if let Some(key) = &discovery.public_key {
-        sessions::give_key(connection, &record, key, nonce.now, discovery.keyed_sessions).await?;
+        if record.public_key.as_ref() != Some(key) {
+            sessions::give_key(connection, &record, key, nonce.now, discovery.keyed_sessions).await?;
+        }
         record.public_key = Some(key.clone());
     }
     Ok(Ok(record))

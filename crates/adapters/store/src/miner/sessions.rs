@@ -56,10 +56,9 @@ pub(super) async fn give_key(
     now: Timestamp,
     limit: u32,
 ) -> Result<(), StoreError> {
-    sqlx::query("UPDATE sessions SET public_key = ? WHERE id = ? AND public_key IS NOT ?")
+    sqlx::query("UPDATE sessions SET public_key = ? WHERE id = ?")
         .bind(key.to_string())
         .bind(session.id.to_string())
-        .bind(key.to_string())
         .execute(&mut *connection)
         .await
         .map_err(unavailable("store session key"))?;

@@ -1,0 +1,281 @@
+//! Authenticate and discover over real gRPC on loopback, SQLite on disk, one node with real sshd (RULES R27).
+//!
+//! An iteration is a batch of pairs: an `AuthenticateValidator` that opens a session and a `DiscoverNodes` on a
+//! standing session; nonce, order and session are flushed to disk before each answer. Of the validators, one is assigned and its key is on
+//! the node already; the others get their signed, empty list, as on the network. Each sends one request at a time, because
+//! a validator's discoveries count in their order. Requests are signed beforehand, as that is the validators' work; client
+//! and server share the machine. Bounds on nonces are off.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a bench that cannot run fails, and tells its figures"
+)]
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use basilica_localnet::nodes::{Isolation, NodeHosts, NodeSpec, Reach};
+use basilica_miner_service::config::{AdmissionConfig, FleetConfig, NodeConfig, SubnetConfig};
+use basilica_miner_service::{AssignmentStrategy, Miner, MinerPorts};
+use basilica_ports::{
+    Axon, AxonOutcome, Chain, ChainError, ChainIdentity, Clock, Entropy, EntropyRng, HotkeySigner, Identity,
+    Metagraph, MinerApi, MinerDialer as _, Neuron, NodeShell as _, PreparedWeights, WeightsOrder,
+    WeightsOutcome,
+};
+use basilica_rpc::{GrpcMinerDialer, MinerListener, ServerLimits};
+use basilica_runtime_service::{Metrics, Readiness, Supervisor};
+use basilica_ssh::RusshShell;
+use basilica_store::{Database, MINER_SCHEMA, MinerDatabase, OpenOptions};
+use basilica_system::{OsEntropy, SystemClock};
+use basilica_types::{
+    BlockNumber, Coldkey, FencingToken, Hotkey, Millis, NetUid, Rao, RequestNonce, SessionToken,
+    SshPublicKey, Uid, Weight,
+};
+use basilica_wallet::WalletSigner;
+use basilica_wire::Keypair;
+use basilica_wire::discovery::{AuthRequest, DiscoverClaim, DiscoverRequest, NodeStatus};
+use criterion::{Criterion, Throughput};
+use tokio::task::JoinSet;
+use zeroize::Zeroizing;
+
+const CONNECTIONS: usize = 4;
+const VALIDATORS: u8 = 64;
+/// Pairs in one iteration: enough that every validator is busy.
+const BATCH: u64 = 640;
+/// Pairs of the first measurement, which also gives the latencies.
+const FIRST: u64 = 6400;
+
+/// A metagraph of validators, the first with the most stake; nothing else is asked of a chain here.
+struct Validators(Vec<Hotkey>);
+
+fn down() -> ChainError {
+    ChainError::Unreachable { endpoint: "bench".to_owned(), source: "there is no chain in this bench".into() }
+}
+
+#[async_trait]
+impl Chain for Validators {
+    async fn identity(&self) -> Result<ChainIdentity, ChainError> {
+        Err(down())
+    }
+    async fn head(&self) -> Result<BlockNumber, ChainError> {
+        Err(down())
+    }
+    async fn metagraph(&self, netuid: NetUid) -> Result<Metagraph, ChainError> {
+        let neurons = (0u16..).zip(&self.0).map(|(uid, hotkey)| Neuron {
+            uid: Uid(uid),
+            hotkey: *hotkey,
+            coldkey: Coldkey::from_bytes([0; 32]),
+            stake: Rao(u64::from(u16::MAX - uid)),
+            validator_permit: true,
+            axon: None,
+            last_update: BlockNumber(0),
+        });
+        let neurons = neurons.collect();
+        Ok(Metagraph { netuid, block: BlockNumber(1), tempo: 360, owner_hotkey: None, neurons })
+    }
+    async fn serve_axon(&self, _: NetUid, _: Axon) -> Result<AxonOutcome, ChainError> {
+        Err(down())
+    }
+    async fn prepare_weights(&self, _: &WeightsOrder) -> Result<PreparedWeights, ChainError> {
+        Err(down())
+    }
+    async fn conclude_weights(&self, _: &PreparedWeights) -> Result<WeightsOutcome, ChainError> {
+        Err(down())
+    }
+    async fn weights(&self, _: NetUid, _: Uid) -> Result<Vec<(Uid, Weight)>, ChainError> {
+        Err(down())
+    }
+}
+
+/// Signs requests, each later than the one before.
+struct Author {
+    keypair: Keypair,
+    target: Hotkey,
+    key: SshPublicKey,
+    epoch: AtomicU64,
+    client: Arc<dyn MinerApi>,
+}
+
+impl Author {
+    /// Opens the standing session, as soon as the miner has read the metagraph.
+    async fn open(&self) -> SessionToken {
+        loop {
+            match self.client.authenticate(self.authentication()).await {
+                Ok(grant) => return grant.session_token,
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    }
+
+    fn nonce() -> RequestNonce {
+        let entropy: &dyn Entropy = &OsEntropy;
+        RequestNonce::from_random(entropy.array())
+    }
+
+    fn authentication(&self) -> AuthRequest {
+        let (nonce, timestamp_secs) = (Self::nonce(), SystemClock::new().now().as_secs());
+        let payload = AuthRequest::payload(&self.target, &nonce, timestamp_secs);
+        let signature = self.keypair.sign(&payload, EntropyRng(&OsEntropy));
+        AuthRequest {
+            validator: self.keypair.hotkey(),
+            target: self.target,
+            nonce,
+            timestamp_secs,
+            signature,
+        }
+    }
+
+    fn discovery(&self, session_token: &SessionToken) -> DiscoverRequest {
+        let claim = DiscoverClaim {
+            validator: self.keypair.hotkey(),
+            target: self.target,
+            nonce: Self::nonce(),
+            timestamp_secs: SystemClock::new().now().as_secs(),
+            epoch: FencingToken(self.epoch.fetch_add(1, Ordering::SeqCst)),
+            session_token: session_token.clone(),
+            public_key: self.key.clone(),
+        };
+        let signature_v2 = Some(self.keypair.sign(&claim.payload_v2(), EntropyRng(&OsEntropy)));
+        DiscoverRequest { claim, signature_v1: None, signature_v2 }
+    }
+}
+
+/// A running miner with its node.
+struct Site {
+    _directory: tempfile::TempDir,
+    _nodes: NodeHosts,
+    _tasks: JoinSet<()>,
+    authors: Vec<(Arc<Author>, SessionToken)>,
+}
+
+impl Site {
+    async fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let operator = Identity::Ephemeral(Zeroizing::new([5; 32]));
+        let spec = NodeSpec::new("gpu-1", &RusshShell.public_key(&operator).unwrap());
+        let nodes = NodeHosts::start(Isolation::Shared, Reach::Entrants, vec![spec]).await.unwrap();
+        let keypair = |at: u8| Keypair::from_seed(&[at + 10; 32]).unwrap();
+        let (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) =
+            (Arc::new(SystemClock::new()), Arc::new(OsEntropy));
+        let signer = WalletSigner::new(Keypair::from_seed(&[2; 32]).unwrap(), Arc::clone(&entropy));
+        let target = signer.hotkey();
+        let url = format!("sqlite://{}", directory.path().join("miner.db").display());
+        let database = Database::open(&url, &MINER_SCHEMA, OpenOptions::default()).await.unwrap();
+        let ports = MinerPorts {
+            chain: Arc::new(Validators((0..VALIDATORS).map(|at| keypair(at).hotkey()).collect())),
+            shell: Arc::new(RusshShell),
+            operator,
+            store: Arc::new(MinerDatabase::new(database)),
+            signer: Arc::new(signer),
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
+        };
+        let address = nodes.nodes()[0].address().clone();
+        let node = NodeConfig {
+            id: address.node_id(),
+            address,
+            hourly_rate_per_gpu: None,
+            host_key: None,
+            maintenance: false,
+        };
+        let (interval, timeout) = (Millis::from_secs(60), Millis::from_secs(10));
+        let fleet = FleetConfig {
+            nodes: vec![node],
+            ssh_key: "unused".into(),
+            interval,
+            timeout,
+            remove_keys_on_shutdown: false,
+        };
+        let admission = AdmissionConfig {
+            accept_discover_v1: Vec::new(),
+            nonces_per_validator: u32::MAX,
+            session_lifetime: Millis::from_secs(3600),
+            metagraph_max_age: Millis::from_secs(900),
+        };
+        let subnet = SubnetConfig {
+            endpoints: Vec::new(),
+            netuid: NetUid(39),
+            axon: None,
+            strategy: AssignmentStrategy::HighestStake,
+            refresh_interval: interval,
+        };
+        let miner = Miner::new(ports, fleet, admission, &subnet, (&Readiness::new(), &Metrics::new()));
+        let listener = MinerListener::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let (address, api) = (listener.local_addr().unwrap(), miner.api());
+        let supervisor = Supervisor::new(clock, entropy);
+        miner.start(&supervisor);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            listener.serve(api, ServerLimits::default(), std::future::pending()).await.unwrap();
+        });
+        let mut clients = Vec::new();
+        for _ in 0..CONNECTIONS {
+            clients.push(GrpcMinerDialer::default().dial(address).await.unwrap());
+        }
+        let key = RusshShell.public_key(&Identity::Ephemeral(Zeroizing::new([6; 32]))).unwrap();
+        let mut authors = Vec::new();
+        for at in 0..VALIDATORS {
+            let client = Arc::clone(&clients[usize::from(at) % CONNECTIONS]);
+            let author =
+                Author { keypair: keypair(at), target, key: key.clone(), epoch: AtomicU64::new(1), client };
+            let session = author.open().await;
+            let answer = author.client.discover(author.discovery(&session)).await.unwrap();
+            let deployed: Vec<NodeStatus> = answer.nodes.iter().map(|node| node.status).collect();
+            assert_eq!(deployed, if at == 0 { vec![NodeStatus::Available] } else { vec![] });
+            authors.push((Arc::new(author), session));
+        }
+        Self { _directory: directory, _nodes: nodes, _tasks: tasks, authors }
+    }
+
+    /// The time for `pairs` pairs, and for each pair alone.
+    async fn exchange(&self, pairs: u64) -> (Duration, Vec<Duration>) {
+        let mut signed: Vec<Vec<(AuthRequest, DiscoverRequest)>> = Vec::new();
+        for (at, (author, session)) in (0u64..).zip(&self.authors) {
+            let share = (pairs + u64::from(VALIDATORS) - 1 - at) / u64::from(VALIDATORS);
+            signed.push((0..share).map(|_| (author.authentication(), author.discovery(session))).collect());
+        }
+        let clock = SystemClock::new();
+        let began = clock.monotonic();
+        let mut open = JoinSet::new();
+        for ((author, _), requests) in self.authors.iter().zip(signed) {
+            let client = Arc::clone(&author.client);
+            open.spawn(async move {
+                let clock = SystemClock::new();
+                let mut each = Vec::with_capacity(requests.len());
+                for (authentication, discovery) in requests {
+                    let began = clock.monotonic();
+                    black_box(client.authenticate(authentication).await.unwrap());
+                    black_box(client.discover(discovery).await.unwrap());
+                    each.push(clock.monotonic() - began);
+                }
+                each
+            });
+        }
+        let each = open.join_all().await.into_iter().flatten().collect();
+        (clock.monotonic() - began, each)
+    }
+}
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let site = runtime.block_on(Site::start());
+    let (spent, mut each) = runtime.block_on(site.exchange(FIRST));
+    each.sort_unstable();
+    println!(
+        "authenticate + discover: {:.0} pairs/s by {VALIDATORS} validators on {CONNECTIONS} connections; p50 {:?}, p99 {:?}",
+        f64::from(u32::try_from(each.len()).unwrap()) / spent.as_secs_f64(),
+        each[each.len() / 2],
+        each[each.len() * 99 / 100],
+    );
+    let mut criterion = Criterion::default().configure_from_args().sample_size(10);
+    let mut group = criterion.benchmark_group("miner");
+    group.throughput(Throughput::Elements(BATCH));
+    group.bench_function("authenticate_and_discover", |bencher| {
+        bencher.iter_custom(|batches| runtime.block_on(site.exchange(batches * BATCH)).0);
+    });
+    group.finish();
+    criterion.final_summary();
+}

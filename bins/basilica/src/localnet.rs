@@ -11,7 +11,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 /// The whole network on this machine.
 #[derive(Debug, Args)]
-pub struct Localnet {
+pub(crate) struct Localnet {
     /// Directory of the localnet's files [default: ~/.local/state/basilica/localnet].
     #[arg(long, global = true, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -73,7 +73,7 @@ enum PortChoice {
 
 impl Localnet {
     /// Does what was asked.
-    pub fn run(self) -> anyhow::Result<()> {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
         let directory = match self.dir {
             Some(directory) => std::path::absolute(directory)?,
             None => Settings::default_directory()?,

@@ -48,7 +48,9 @@ pub(crate) struct Call {
     /// What is asked.
     pub ask: Ask,
     /// Where the answer goes.
-    pub answer: oneshot::Sender<Answer>,
+    pub(crate) answer: oneshot::Sender<Answer>,
+    /// Completes, with an error or not, when the exchange is over.
+    pub(crate) written: oneshot::Receiver<()>,
 }
 
 /// Listens on `socket`; a socket left by a dead localnet is replaced (the caller holds the lock).
@@ -77,7 +79,8 @@ async fn exchange(mut stream: UnixStream, calls: &mpsc::Sender<Call>) -> anyhow:
     BufReader::new(reading.take(MAX_LINE)).read_line(&mut line).await?;
     let ask = serde_json::from_str(&line)?;
     let (answer, answered) = oneshot::channel();
-    calls.send(Call { ask, answer }).await?;
+    let (_until_written, written) = oneshot::channel::<()>();
+    calls.send(Call { ask, answer, written }).await?;
     let mut text = serde_json::to_vec(&answered.await?)?;
     text.push(b'\n');
     writing.write_all(&text).await?;

@@ -72,26 +72,33 @@ impl Layout {
         Self { root: root.to_path_buf() }
     }
 
-    /// Makes the directory empty, keeping nothing of an earlier run.
-    pub fn prepare(&self) -> anyhow::Result<()> {
-        if self.root.exists() {
-            let strange = !self.root.join(MARKER).exists() && self.root.read_dir()?.next().is_some();
-            if strange {
-                bail!(
-                    "{} exists and is not a localnet's directory; choose another --dir",
-                    self.root.display()
-                );
-            }
-            std::fs::remove_dir_all(self.run()).or_else(|error| match error.kind() {
-                std::io::ErrorKind::NotFound => Ok(()),
-                _ => Err(error),
-            })?;
+    /// Makes the directory ours: a new or empty one, or one that a localnet has used before.
+    pub(crate) fn claim(&self) -> anyhow::Result<()> {
+        std::fs::create_dir_all(&self.root)
+            .with_context(|| format!("create directory {}", self.root.display()))?;
+        let marker = self.root.join(MARKER);
+        if !marker.exists() && self.root.read_dir()?.next().is_some() {
+            bail!(
+                "{} is not empty and not a localnet's directory; choose another --dir",
+                self.root.display()
+            );
         }
-        for directory in [self.run(), self.logs(), self.configs(), self.wallets()] {
+        std::fs::write(&marker, "made by `basilica localnet up`\n")
+            .with_context(|| format!("write {}", marker.display()))
+    }
+
+    /// Makes room for a run, keeping nothing of an earlier one.
+    pub(crate) fn prepare(&self) -> anyhow::Result<()> {
+        match std::fs::remove_dir_all(self.run()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("remove {}", self.run().display()));
+            }
+            _ => {}
+        }
+        for directory in [self.logs(), self.configs(), self.wallets()] {
             std::fs::create_dir_all(&directory)
                 .with_context(|| format!("create directory {}", directory.display()))?;
         }
-        std::fs::write(self.root.join(MARKER), "made by `basilica localnet up`\n")?;
         Ok(())
     }
 
@@ -133,5 +140,30 @@ impl Layout {
     /// Held while a localnet runs here.
     pub fn lock(&self) -> PathBuf {
         self.root.join("lock")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_of_somebody_elses_files_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("thesis.tex"), "years of work").unwrap();
+        let refused = Layout::at(directory.path()).claim().unwrap_err().to_string();
+        assert!(refused.contains("not a localnet's directory"), "{refused}");
+    }
+
+    #[test]
+    fn a_new_run_keeps_nothing_of_the_last() {
+        let directory = tempfile::tempdir().unwrap();
+        let layout = Layout::at(&directory.path().join("new"));
+        for _ in 0..2 {
+            layout.claim().unwrap();
+            layout.prepare().unwrap();
+            assert!(!layout.log("chain").exists());
+            std::fs::write(layout.log("chain"), "old").unwrap();
+        }
     }
 }

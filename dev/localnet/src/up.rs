@@ -37,8 +37,7 @@ pub async fn up(
     mut show: impl FnMut(&Report) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let layout = Layout::at(&settings.directory);
-    std::fs::create_dir_all(&settings.directory)
-        .with_context(|| format!("create {}", settings.directory.display()))?;
+    layout.claim()?;
     let _lock = lock(&layout)?;
     layout.prepare()?;
     let progress = Progress::default();
@@ -89,6 +88,7 @@ async fn watch(
     show: &mut impl FnMut(&Report) -> anyhow::Result<()>,
 ) -> anyhow::Result<End> {
     let mut settled = false;
+    let mut waiting_for = None;
     let mut tick = tokio::time::interval(LOOK_EVERY);
     loop {
         tokio::select! {
@@ -101,9 +101,14 @@ async fn watch(
             }
         }
         let report = network.report().await;
-        if !settled && report.waiting_for.is_none() {
-            settled = true;
-            progress.line("weights on chain are those computed");
+        if !settled {
+            settled = report.waiting_for.is_none();
+            if settled {
+                progress.line("weights on chain are those computed");
+            } else if waiting_for != report.waiting_for {
+                waiting_for.clone_from(&report.waiting_for);
+                progress.line(format_args!("waiting for {}", waiting_for.as_deref().unwrap_or("weights")));
+            }
         }
         if !settings.once {
             show(&report)?;
@@ -128,8 +133,11 @@ async fn answer(network: &mut Network, call: Call) -> bool {
         },
         Ask::Down => (Answer::Done("going down".to_owned()), true),
     };
-    // Whoever asked may have hung up.
+    // Whoever asked may have hung up. The last answer must be out before everything goes down.
     let _ = call.answer.send(answer);
+    if last {
+        let _ = call.written.await;
+    }
     last
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use basilica_chain::{ChainOptions, SubtensorChain};
-use basilica_ports::Chain as _;
+use basilica_ports::{Chain as _, Metagraph};
 use basilica_scoring::weights::upscale;
 use basilica_system::{OsEntropy, SystemClock};
 use basilica_types::{Hotkey, Millis, NetUid, Uid, Weight};
@@ -76,13 +76,14 @@ impl View {
             tracing::debug!(error = %error, "the validator does not tell its weights");
             None
         });
-        let on_chain = self.weights_on_chain().await;
+        let subnet = self.chain.metagraph(NetUid(NETUID)).await.ok();
+        let on_chain = self.weights_on_chain(subnet.as_ref()).await;
         let nodes: Vec<Node> = self.nodes.iter().map(|node| node_row(node, &judged)).collect();
         let mut report = Report {
             chain_url: format!("ws://{}", self.addresses.chain),
             block,
             processes,
-            weights: self.weight_rows(submitted.as_ref(), on_chain.as_deref()).await,
+            weights: weight_rows(submitted.as_ref(), on_chain.as_deref(), &names(subnet.as_ref())),
             nodes,
             waiting_for: None,
         };
@@ -90,50 +91,45 @@ impl View {
         report
     }
 
-    async fn weights_on_chain(&self) -> Option<Vec<(Uid, Weight)>> {
-        let subnet = self.chain.metagraph(NetUid(NETUID)).await.ok()?;
-        let own = subnet.neuron(&self.validator)?.uid;
+    async fn weights_on_chain(&self, subnet: Option<&Metagraph>) -> Option<Vec<(Uid, Weight)>> {
+        let own = subnet?.neuron(&self.validator)?.uid;
         self.chain.weights(NetUid(NETUID), own).await.ok()
     }
+}
 
-    async fn weight_rows(
-        &self,
-        submitted: Option<&SubmittedWeights>,
-        on_chain: Option<&[(Uid, Weight)]>,
-    ) -> Vec<WeightRow> {
-        let mut rows: BTreeMap<Uid, WeightRow> = BTreeMap::new();
-        let names = self.names().await;
-        let mut row = |uid: Uid, change: &dyn Fn(&mut WeightRow)| {
-            let who = names.get(&uid).cloned().unwrap_or_else(|| "?".to_owned());
-            let empty = WeightRow { uid: uid.0, who, submitted: 0, expected: 0, on_chain: None };
-            change(rows.entry(uid).or_insert(empty));
-        };
-        if let Some(submitted) = submitted {
-            for (uid, weight) in submitted {
-                row(*uid, &|row| row.submitted = weight.0);
-            }
-            for (uid, weight) in upscale(submitted) {
-                row(uid, &|row| row.expected = weight.0);
-            }
+fn weight_rows(
+    submitted: Option<&SubmittedWeights>,
+    on_chain: Option<&[(Uid, Weight)]>,
+    names: &BTreeMap<Uid, &str>,
+) -> Vec<WeightRow> {
+    let mut rows: BTreeMap<Uid, WeightRow> = BTreeMap::new();
+    let mut row = |uid: Uid, change: &dyn Fn(&mut WeightRow)| {
+        let who = (*names.get(&uid).unwrap_or(&"?")).to_owned();
+        let empty = WeightRow { uid: uid.0, who, submitted: 0, expected: 0, on_chain: None };
+        change(rows.entry(uid).or_insert(empty));
+    };
+    if let Some(submitted) = submitted {
+        for (uid, weight) in submitted {
+            row(*uid, &|row| row.submitted = weight.0);
         }
-        for (uid, weight) in on_chain.unwrap_or_default() {
-            row(*uid, &|row| row.on_chain = Some(weight.0));
+        for (uid, weight) in upscale(submitted) {
+            row(uid, &|row| row.expected = weight.0);
         }
-        rows.into_values().collect()
     }
+    for (uid, weight) in on_chain.into_iter().flatten() {
+        row(*uid, &|row| row.on_chain = Some(weight.0));
+    }
+    rows.into_values().collect()
+}
 
-    /// What the uids are called here.
-    async fn names(&self) -> BTreeMap<Uid, String> {
-        let mut names = BTreeMap::from([(Uid(BURN_UID), "burn".to_owned())]);
-        let Ok(subnet) = self.chain.metagraph(NetUid(NETUID)).await else { return names };
-        for role in [Role::Miner1, Role::Miner2, Role::Validator] {
-            let neuron = role.hotkey().ok().and_then(|hotkey| subnet.neuron(&hotkey).map(|n| n.uid));
-            if let Some(uid) = neuron {
-                names.insert(uid, role.name().to_owned());
-            }
-        }
-        names
+/// What the uids are called here.
+fn names(subnet: Option<&Metagraph>) -> BTreeMap<Uid, &'static str> {
+    let mut names = BTreeMap::from([(Uid(BURN_UID), "burn")]);
+    for role in [Role::Miner1, Role::Miner2, Role::Validator] {
+        let uid = role.hotkey().ok().and_then(|hotkey| Some(subnet?.neuron(&hotkey)?.uid));
+        names.extend(uid.map(|uid| (uid, role.name())));
     }
+    names
 }
 
 fn node_row(node: &KnownNode, judged: &[JudgedNode]) -> Node {

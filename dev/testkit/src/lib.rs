@@ -5,8 +5,10 @@
 
 mod eventually;
 mod hostile;
+mod localnet;
 mod nodes;
 
-pub use eventually::eventually;
+pub use eventually::{eventually, holds_within};
 pub use hostile::{HostileServer, black_hole_server, flooding_server, garbage_server, locked_out_server};
+pub use localnet::{Localnet, built};
 pub use nodes::Nodes;

@@ -6,7 +6,7 @@ use crate::setup;
 use crate::workspace::Workspace;
 
 /// Verbs of `basilica localnet` other than `up`, which look at a localnet that runs: nothing is rebuilt under it.
-const OF_A_RUNNING_ONE: [&str; 3] = ["status", "logs", "down"];
+const OF_A_RUNNING_ONE: [&str; 4] = ["status", "start", "logs", "down"];
 
 /// Builds everything and becomes `basilica localnet …`: signals and the exit code are its own.
 pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> Result<(), Failure> {
@@ -47,9 +47,10 @@ mod tests {
         for (given, want) in [
             (&[][..], &["up"][..]),
             (&["--once"], &["up", "--once"]),
-            (&["--once", "--timeout", "60s"], &["up", "--once", "--timeout", "60s"]),
+            (&["--once", "--timeout", "60"], &["up", "--once", "--timeout", "60"]),
             (&["up", "--ports", "auto"], &["up", "--ports", "auto"]),
             (&["status", "--json"], &["status", "--json"]),
+            (&["start", "chain"], &["start", "chain"]),
             (&["logs", "validator"], &["logs", "validator"]),
         ] {
             let given: Vec<String> = given.iter().map(|argument| (*argument).to_owned()).collect();

@@ -30,7 +30,7 @@ const USAGE: &str = "\
 usage: cargo xtask VERB
 
   localnet [-- ARGS]  build everything and run the whole network here (`basilica localnet up ARGS`);
-                      `-- --once` ends after the first weights; also `localnet status|logs|down ARGS`
+                      `-- --once` ends after the first weights; also `localnet status|start|logs|down ARGS`
   test                everything that a change must pass: formatting, layers, lints, documentation, all tests
   check               the part of `test` that runs no test: formatting, layers, lints, documentation
   layers              the arrows between crates (DESIGN §4) and the words that may not stand in sources

@@ -1,0 +1,75 @@
+//! The whole network, run as a user runs it.
+
+use std::process::Command;
+
+use basilica_localnet::Report;
+use basilica_testkit::{Localnet, built};
+
+fn node<'a>(report: &'a Report, name: &str) -> &'a basilica_localnet::Node {
+    report.nodes.iter().find(|node| node.name == name).unwrap_or_else(|| panic!("{name} in {report:?}"))
+}
+
+/// What issue and README promise of the first settled weights.
+fn assert_told_apart(report: &Report) {
+    for honest in ["gpu-node-1", "gpu-node-2", "gpu-node-3"] {
+        let node = node(report, honest);
+        assert_eq!((node.verdict.as_str(), node.reason.as_str()), ("passed", "ok"), "{node:?}");
+        assert!(node.score.is_some_and(|score| score > 0), "{node:?}");
+    }
+    let tampered = node(report, "gpu-node-4");
+    assert_eq!((tampered.verdict.as_str(), tampered.score), ("failed", Some(0)), "{tampered:?}");
+    assert!(tampered.reason.starts_with("proof_"), "the reason names the failed check: {tampered:?}");
+    assert!(report.weights_match(), "{:?}", report.weights);
+    for miner in ["miner-1", "miner-2"] {
+        let row = report.weights.iter().find(|row| row.who == miner).expect("a weight for each miner");
+        assert!(row.on_chain.is_some_and(|weight| weight > 0), "{row:?}");
+    }
+}
+
+#[test]
+fn once_ends_with_the_honest_paid_and_the_tampered_caught() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = Command::new(built("basilica"))
+        .args(["localnet", "--dir"])
+        .arg(directory.path())
+        .args(["up", "--once", "--json", "--ports", "auto"])
+        .output()
+        .unwrap();
+    let progress = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{progress}");
+    assert_told_apart(&serde_json::from_slice(&output.stdout).unwrap());
+    for step in ["chain listens", "node gpu-node-4", "miner-2 serves", "validator runs", "weights on chain"] {
+        assert!(progress.contains(step), "no progress line for {step:?} in:\n{progress}");
+    }
+}
+
+#[tokio::test]
+async fn any_process_can_be_killed_and_started_again() {
+    let localnet = Localnet::start();
+    localnet.until_settled().await;
+    for name in ["validator", "miner-1", "chain", "miner-2"] {
+        localnet.kill(name);
+        let down = |report: &Report| report.processes.iter().any(|p| p.name == name && p.pid.is_none());
+        localnet.until("the death of a process", down).await;
+        localnet.start_again(name);
+        let report = localnet.until_settled().await;
+        assert_told_apart(&report);
+    }
+    localnet.down();
+}
+
+#[test]
+fn commands_without_a_localnet_say_so() {
+    let directory = tempfile::tempdir().unwrap();
+    for arguments in [&["status"][..], &["down"], &["start", "chain"]] {
+        let output = Command::new(built("basilica"))
+            .args(["localnet", "--dir"])
+            .arg(directory.path())
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("no localnet is running"), "{said}");
+    }
+}

@@ -9,15 +9,15 @@ use serde_json::Value;
 fn probe(url: &str) -> Value {
     let python = std::env::var_os("BASILICA_SDK_PYTHON")
         .expect("BASILICA_SDK_PYTHON names a Python with bittensor==11.3.0; `cargo xtask test` makes one");
-    let cache = tempfile::tempdir().unwrap();
+    let cache = tempfile::tempdir().expect("a temporary directory");
     let output = Command::new(python)
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/python/sdk_probe.py"))
         .args(["--url", url, "--netuid", "39"])
         .env("BITTENSOR_RUNTIME_CACHE_DIR", cache.path())
         .output()
-        .unwrap();
+        .expect("the Python of BASILICA_SDK_PYTHON runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
+    serde_json::from_slice(&output.stdout).expect("the probe prints JSON")
 }
 
 #[tokio::test]

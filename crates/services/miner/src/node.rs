@@ -144,16 +144,27 @@ impl NodeKeeper {
     }
 
     async fn end(&self, connection: Connection) {
-        let Some((shell, _)) = connection else { return };
+        let connection = connection.map(|(shell, _)| shell);
         if self.remove_keys_on_shutdown {
-            match self.edit(shell.as_ref(), &[]).await {
+            match self.remove_keys(connection).await {
                 Ok(()) => info!(node.id = %self.node.id, "Removed validator keys from node"),
                 Err(error) => {
-                    warn!(node.id = %self.node.id, error = %ErrorChain(&error), "validator keys stay on node until they expire")
+                    warn!(node.id = %self.node.id, error = %ErrorChain(&error), "validator keys stay on node until they expire");
                 }
             }
+        } else if let Some(shell) = connection {
+            shell.close().await;
         }
+    }
+
+    async fn remove_keys(&self, connection: Option<Arc<dyn Shell>>) -> Result<(), RoundError> {
+        let shell = match connection.filter(|shell| shell.is_open()) {
+            Some(shell) => shell,
+            None => self.connect().await?,
+        };
+        let removed = self.edit(shell.as_ref(), &[]).await;
         shell.close().await;
+        removed
     }
 
     async fn slotted_round(&self, connection: &mut Connection) -> Result<Vec<WantedKey>, RoundError> {

@@ -185,6 +185,7 @@ struct Settings {
     accept_discover_v1: Vec<Hotkey>,
     nonces_per_validator: u32,
     timeout: Millis,
+    remove_keys_on_shutdown: bool,
 }
 
 impl Default for Settings {
@@ -194,6 +195,7 @@ impl Default for Settings {
             accept_discover_v1: Vec::new(),
             nonces_per_validator: 1000,
             timeout: Millis::from_secs(5),
+            remove_keys_on_shutdown: false,
         }
     }
 }
@@ -289,7 +291,7 @@ impl Site {
             ssh_key: "unused".into(),
             interval: Millis(300),
             timeout: self.settings.timeout,
-            remove_keys_on_shutdown: false,
+            remove_keys_on_shutdown: self.settings.remove_keys_on_shutdown,
         };
         let admission = AdmissionConfig {
             accept_discover_v1: self.settings.accept_discover_v1.clone(),

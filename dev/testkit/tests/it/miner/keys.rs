@@ -250,6 +250,22 @@ async fn a_restarted_miner_keeps_sessions_keys_and_what_to_remove() {
 }
 
 #[tokio::test]
+async fn a_miner_that_is_told_so_takes_its_keys_along_when_it_stops() {
+    let nodes = nodes(&["gpu-1"]).await;
+    let before = authorized_keys(&nodes, "gpu-1");
+    let mut site =
+        Site::start(Some(&nodes), Settings { remove_keys_on_shutdown: true, ..Settings::default() }).await;
+    let grant = site.first.authenticate(&site).await;
+    site.first.discover(&site, &grant).await;
+    assert_ne!(authorized_keys(&nodes, "gpu-1"), before);
+    site.stop_miner().await;
+    assert_eq!(authorized_keys(&nodes, "gpu-1"), before);
+    site.start_miner().await;
+    let ended = site.first.discover_request(&grant);
+    assert_eq!(code(site.client().await.discover(ended).await), RefusalCode::Unauthenticated);
+}
+
+#[tokio::test]
 async fn links_modes_and_foreign_formats_of_the_file_are_kept() {
     let nodes = nodes(&["gpu-1"]).await;
     let operator = nodes.shell("gpu-1").await;

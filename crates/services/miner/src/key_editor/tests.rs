@@ -1,0 +1,257 @@
+//! The scripts run under this machine's own `sh`, in a home directory of their own.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use basilica_ports::Process;
+use basilica_types::{HostKey, Hotkey, SessionId};
+use proptest::prelude::*;
+use tokio::io::AsyncWriteExt as _;
+
+use super::*;
+
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+const DEADLINE: Millis = Millis::from_secs(20);
+
+/// What happens on the node before a command runs.
+type Meanwhile = Box<dyn FnMut(&Path) + Send>;
+
+/// A node that is this machine with another home.
+struct LocalShell {
+    home: tempfile::TempDir,
+    host_key: HostKey,
+    before_write: Mutex<Option<Meanwhile>>,
+}
+
+impl LocalShell {
+    fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        Self { home, host_key: KEY.parse().unwrap(), before_write: Mutex::new(None) }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.home.path().join(".ssh/authorized_keys")
+    }
+
+    fn with_file(content: &[u8]) -> Self {
+        let shell = Self::new();
+        std::fs::create_dir(shell.home.path().join(".ssh")).unwrap();
+        std::fs::write(shell.file(), content).unwrap();
+        shell
+    }
+
+    fn text(&self) -> String {
+        std::fs::read_to_string(self.file()).unwrap()
+    }
+}
+
+#[async_trait]
+impl Shell for LocalShell {
+    fn host_key(&self) -> &HostKey {
+        &self.host_key
+    }
+    fn is_open(&self) -> bool {
+        true
+    }
+    async fn run(&self, command: &Argv, input: &[u8], _: OutputLimits) -> Result<Output, ShellError> {
+        if !input.is_empty()
+            && let Some(meanwhile) = self.before_write.lock().unwrap().as_mut()
+        {
+            meanwhile(&self.file());
+        }
+        let mut child = tokio::process::Command::new("sh")
+            .args(["-c", &command.to_command_line()])
+            .env("HOME", self.home.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(input).await.unwrap();
+        drop(stdin);
+        let output = child.wait_with_output().await.unwrap();
+        let status =
+            output.status.code().map_or(ExitStatus::Unknown, |code| ExitStatus::Code(code.unsigned_abs()));
+        Ok(Output { status, stdout: output.stdout, stderr: output.stderr })
+    }
+    async fn start(&self, _: &Argv) -> Result<Box<dyn Process>, ShellError> {
+        panic!("the editor starts no process")
+    }
+    async fn close(&self) {}
+}
+
+/// The real time, moved by some seconds.
+struct ShiftedClock(i64);
+
+#[async_trait]
+impl Clock for ShiftedClock {
+    #[expect(clippy::disallowed_methods, reason = "the scripts read the machine's clock, so the test has to")]
+    fn now(&self) -> Timestamp {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        Timestamp(i64::try_from(since.as_millis()).unwrap() + self.0 * 1000)
+    }
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+    async fn sleep(&self, _: Millis) {}
+}
+
+fn wanted(seed: u8) -> WantedKey {
+    WantedKey {
+        tag: KeyTag { validator: Hotkey::from_bytes([seed; 32]), session: SessionId::from_random([seed; 8]) },
+        expires_at: Timestamp::from_secs(ShiftedClock(0).now().as_secs() + 3600),
+        key: KEY.parse().unwrap(),
+    }
+}
+
+async fn edit(shell: &LocalShell, keys: &[WantedKey]) -> Result<Edited, KeyEditError> {
+    apply(shell, &ShiftedClock(0), DEADLINE, keys).await
+}
+
+#[tokio::test]
+async fn a_missing_file_is_made_for_its_user_only() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let shell = LocalShell::new();
+    let edited = edit(&shell, &[wanted(1)]).await.unwrap();
+    assert_eq!((edited.added, edited.removed), (vec![wanted(1).tag], vec![]));
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&shell.file()), mode(shell.file().parent().unwrap())), (0o600, 0o700));
+    assert!(shell.text().contains(",expiry-time=\""), "{}", shell.text());
+    let edited = edit(&shell, &[]).await.unwrap();
+    assert_eq!(edited.removed, [wanted(1).tag]);
+    assert_eq!(shell.text(), "");
+    let left: Vec<_> = std::fs::read_dir(shell.file().parent().unwrap()).unwrap().collect();
+    assert_eq!(left.len(), 1, "no temporary file is left: {left:?}");
+}
+
+#[tokio::test]
+async fn another_editors_save_in_between_is_kept() {
+    let shell = LocalShell::with_file(b"ssh-ed25519 AAAA one\n");
+    let mut saved = false;
+    *shell.before_write.lock().unwrap() = Some(Box::new(move |file| {
+        if !std::mem::replace(&mut saved, true) {
+            std::fs::write(file, "ssh-ed25519 AAAA one\nssh-ed25519 AAAA two").unwrap();
+        }
+    }));
+    edit(&shell, &[wanted(1)]).await.unwrap();
+    assert!(shell.text().starts_with("ssh-ed25519 AAAA one\nssh-ed25519 AAAA two\n"), "{}", shell.text());
+    assert!(shell.text().contains(&wanted(1).tag.to_string()));
+}
+
+#[tokio::test]
+async fn a_file_that_never_rests_is_given_up_unharmed() {
+    let shell = LocalShell::with_file(b"");
+    let mut saves = 0u32;
+    *shell.before_write.lock().unwrap() = Some(Box::new(move |file| {
+        saves += 1;
+        std::fs::write(file, format!("# save {saves}\n")).unwrap();
+    }));
+    assert!(matches!(edit(&shell, &[wanted(1)]).await, Err(KeyEditError::Contended)));
+    assert_eq!(shell.text(), "# save 5\n");
+}
+
+#[tokio::test]
+async fn a_node_with_a_wrong_clock_gets_no_key_and_loses_those_it_has() {
+    let shell = LocalShell::with_file(b"# mine\n");
+    edit(&shell, &[wanted(1)]).await.unwrap();
+    for shift in [120, -120] {
+        let error = apply(&shell, &ShiftedClock(shift), DEADLINE, &[wanted(1)]).await.unwrap_err();
+        assert!(matches!(error, KeyEditError::Skew { seconds: 110..=130 }), "{error}");
+        assert_eq!(shell.text(), "# mine\n");
+    }
+    let edited = apply(&shell, &ShiftedClock(30), DEADLINE, &[wanted(1)]).await.unwrap();
+    assert_eq!(edited.added, [wanted(1).tag]);
+}
+
+#[tokio::test]
+async fn a_giant_file_is_left_alone() {
+    let giant = vec![b'#'; MAX_FILE + 1];
+    let shell = LocalShell::with_file(&giant);
+    assert!(matches!(edit(&shell, &[wanted(1)]).await, Err(KeyEditError::TooLarge)));
+    assert_eq!(std::fs::read(shell.file()).unwrap(), giant);
+}
+
+#[tokio::test]
+async fn only_processes_with_exactly_this_tag_are_ended() {
+    let shell = LocalShell::new();
+    // Fresh tags: tests of this crate may run side by side on one machine.
+    let entropy = std::process::id().to_le_bytes();
+    let tag = |last: u8| KeyTag {
+        validator: Hotkey::from_bytes([7; 32]),
+        session: SessionId::from_random([entropy[0], entropy[1], entropy[2], entropy[3], 7, 7, 7, last]),
+    };
+    let sleeper = |name: &str, value: String| {
+        std::process::Command::new("sleep").arg("300").env(name, value).spawn().unwrap()
+    };
+    let mut ended = sleeper("BASILICA_KEY", tag(1).to_string());
+    let mut others = [
+        sleeper("BASILICA_KEY", tag(2).to_string()),
+        sleeper("BASILICA_KEY", format!("{}0", tag(1))),
+        sleeper("X_BASILICA_KEY", tag(1).to_string()),
+    ];
+    end_processes(&shell, DEADLINE, &[tag(1)]).await.unwrap();
+    assert!(!ended.wait().unwrap().success());
+    for other in &mut others {
+        assert_eq!(other.try_wait().unwrap(), None, "still running");
+        other.kill().unwrap();
+        other.wait().unwrap();
+    }
+}
+
+#[test]
+fn an_answer_is_read_with_any_file_content() {
+    let answer = b"now 1800000000\nssh OpenSSH_9.2p1 Debian-2, OpenSSL 3\nexpiry 1800003600 20270115090000 1800003600\n\
+                   expiry 5 - -\nfile\nabc\0\nnow 7\n";
+    let inspection = Inspection::parse(answer).unwrap();
+    assert_eq!(inspection.now_secs, 1_800_000_000);
+    assert_eq!(inspection.file.as_deref(), Some(&b"abc\0\nnow 7\n"[..]));
+    assert_eq!(inspection.expiries, [(1_800_003_600, NodeLocalTime::parse("20270115090000")), (5, None)]);
+    assert_eq!(Inspection::parse(b"now 1\nabsent\n").unwrap().file, None);
+    for bad in [&b""[..], b"absent\n", b"now x\nabsent\n", b"now 1\n", b"Welcome!\nnow 1\nabsent\n"] {
+        assert!(Inspection::parse(bad).is_err());
+    }
+}
+
+#[test]
+fn a_local_time_must_be_read_back_as_its_moment() {
+    assert!(local_time(7_200, Some("20270115090000"), Some("7200")).is_some());
+    assert!(local_time(7_200, Some("20270115090000"), Some("3600")).is_some(), "the hour that comes twice");
+    assert!(local_time(7_200, Some("20270115090000"), Some("3599")).is_none());
+    assert!(local_time(7_200, Some("20270115090000"), Some("-")).is_none());
+    assert!(local_time(7_200, Some("-"), Some("7200")).is_none());
+}
+
+#[test]
+fn only_old_servers_are_spared_the_option() {
+    for (version, knows) in [
+        ("OpenSSH_7.6p1", false),
+        ("OpenSSH_7.7p1", true),
+        ("OpenSSH_9.2p1", true),
+        ("OpenSSH_10.0", true),
+        ("", true),
+    ] {
+        assert_eq!(knows_expiry_time(version), knows, "{version}");
+    }
+}
+
+#[test]
+fn skew_leaves_the_time_of_the_question_out() {
+    let inspection =
+        |now_secs| Inspection { now_secs, knows_expiry_time: true, expiries: vec![], file: None };
+    let (asked, answered) = (Timestamp(100_000), Timestamp(109_500));
+    assert_eq!(inspection(100).skew(asked, answered), 0);
+    assert_eq!(inspection(110).skew(asked, answered), 0);
+    assert_eq!(inspection(170).skew(asked, answered), 60);
+    assert_eq!(inspection(30).skew(asked, answered), 70);
+}
+
+proptest! {
+    #[test]
+    fn no_answer_panics(answer in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let _ = Inspection::parse(&answer);
+    }
+}

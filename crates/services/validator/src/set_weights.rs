@@ -222,3 +222,6 @@ fn next_block(shared: &Shared, last: Option<&WeightWindow>) -> Option<BlockNumbe
         WindowState::Concluded(WeightsOutcome::Expired) | WindowState::Prepared => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,165 @@
+//! The real program: what it answers to what a user gets wrong, and that it lives while the chain is down.
+
+#![expect(clippy::unwrap_used, reason = "a test panics where it cannot go on")]
+
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use basilica_wallet::Wallets;
+
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
+/// Looks in a minute: a slow machine needs one second.
+const PATIENCE: u32 = 1_200;
+
+struct Home(tempfile::TempDir);
+
+impl Home {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn with_wallet(self) -> Self {
+        let keypair = basilica_wire::Keypair::from_seed(&[7; 32]).unwrap();
+        let coldkey = basilica_types::Coldkey::from_bytes([9; 32]);
+        Wallets::at(self.path().join("wallets")).create("validator", "default", &keypair, coldkey).unwrap();
+        self
+    }
+
+    fn config(&self, extra: &str) -> String {
+        let home = self.path().display();
+        let prover = self.path().join("prover");
+        std::fs::write(&prover, b"#!/bin/sh\n").unwrap();
+        format!(
+            "[bittensor]\nwallet_path = \"{home}/wallets\"\nnetwork = \"local\"\n\
+             chain_endpoint = \"ws://127.0.0.1:1\"\n[database]\nurl = \"sqlite:{home}/validator.db\"\n\
+             [verification]\nprover_path = \"{}\"\n{extra}",
+            prover.display()
+        )
+    }
+
+    fn command(&self, config: &str, arguments: &[&str]) -> Command {
+        let path = self.path().join("validator.toml");
+        std::fs::write(&path, config).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_basilica-validator"));
+        command.arg("-c").arg(path).args(arguments).env_clear().env("HOME", self.path());
+        command
+    }
+
+    fn run(&self, config: &str, arguments: &[&str]) -> Output {
+        self.command(config, arguments).output().unwrap()
+    }
+}
+
+/// A free port on a loopback address that this test process has to itself, so that it stays free once it is let go.
+fn free_address() -> SocketAddr {
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    TcpListener::bind((Ipv4Addr::new(127, 77, high, low.max(1)), 0)).unwrap().local_addr().unwrap()
+}
+
+fn failure(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[test]
+fn a_good_configuration_passes_and_a_wrong_key_is_named_with_its_line() {
+    let home = Home::new();
+    let good = home.run(&home.config(""), &["check-config"]);
+    assert!(good.status.success(), "{good:?}");
+    assert_eq!(good.stdout, b"Configuration validation passed\n");
+    let words = failure(&home.run(&home.config("retires = 3\n"), &["check-config"]));
+    assert!(words.contains("validator.toml:9") && words.contains("retries"), "{words}");
+}
+
+#[test]
+fn a_missing_wallet_is_named() {
+    let home = Home::new();
+    let words = failure(&home.run(&home.config(""), &["start"]));
+    assert!(words.contains("Failed to load hotkey") && words.contains("wallets/validator"), "{words}");
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let home = Home::new().with_wallet();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let config = home.config(&format!("[api]\nbind = \"{address}\"\n"));
+    let words = failure(&home.run(&config, &["start"]));
+    assert!(words.contains("already in use") && words.contains(&address.to_string()), "{words}");
+}
+
+#[test]
+fn a_missing_prover_and_a_silent_api_are_answered() {
+    let home = Home::new().with_wallet();
+    let config = home.config("").replace("/prover\"", "/nothing\"");
+    let words = failure(&home.run(&config, &["start"]));
+    assert!(words.contains("verification.prover_path"), "{words}");
+    let free = free_address();
+    let config = home.config(&format!("[api]\nbind = \"{free}\"\n"));
+    let words = failure(&home.run(&config, &["status"]));
+    assert!(words.contains("is it running"), "{words}");
+}
+
+/// Ends with the test, however that ends.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn get(address: SocketAddr, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream
+        .write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes())
+        .ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
+}
+
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    // Nobody sends: the receiver is the pause between two looks.
+    let (_sender, pause) = std::sync::mpsc::channel::<()>();
+    for _ in 0..PATIENCE {
+        if holds() {
+            return;
+        }
+        let _ = pause.recv_timeout(BETWEEN_LOOKS);
+    }
+    panic!("not within a minute: {what}");
+}
+
+#[test]
+fn without_a_chain_it_lives_says_why_it_is_not_ready_and_stops_on_sigterm() {
+    let home = Home::new().with_wallet();
+    let free = free_address();
+    let config = home.config(&format!("[api]\nbind = \"{free}\"\n[metrics]\nenabled = false\n"));
+    let child = home.command(&config, &["start"]).stderr(Stdio::null()).spawn().unwrap();
+    let mut running = Running(child);
+    eventually("readiness names the chain", || {
+        get(free, "/ready").is_some_and(|a| {
+            a.starts_with("HTTP/1.1 503") && a.contains("chain") && a.contains("ws://127.0.0.1:1")
+        })
+    });
+    assert!(get(free, "/nodes").unwrap().contains("\"total_count\":0"));
+    assert!(get(free, "/weights").unwrap().contains("\"state\":\"none\""));
+    assert!(get(free, "/elsewhere").unwrap().starts_with("HTTP/1.1 404"));
+    let status = home.run(&config, &["status"]);
+    assert_eq!(status.status.code(), Some(1), "unhealthy is exit code 1");
+    assert!(String::from_utf8_lossy(&status.stdout).contains("validator is unhealthy"), "{status:?}");
+    let words = failure(&home.run(&config, &["why", "root@198.51.100.7:22"]));
+    assert!(words.contains("knows no node"), "{words}");
+    let pid = rustix::process::Pid::from_child(&running.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert!(running.0.wait().unwrap().success());
+}

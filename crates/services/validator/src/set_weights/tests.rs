@@ -1,0 +1,428 @@
+//! Weights across crashes: a pass is cut off at every step, everything in memory is lost, and another one goes on.
+
+use std::pin::pin;
+use std::sync::Mutex;
+use std::task::Poll;
+
+use async_trait::async_trait;
+use basilica_ports::{
+    Axon, AxonOutcome, Chain, ChainIdentity, CheckEntry, Dial, FleetStore as _, HotkeySigner, Identity,
+    Metagraph, MinerApi, MinerCallError, MinerDialer, Neuron, NodeKey, NodeShell, PreparedWeights, SeenMiner,
+    Shell, ShellError, StoredStanding, VerdictStore as _, VerdictSummary,
+};
+use basilica_runtime_service::testing::{SeededEntropy, VirtualClock};
+use basilica_runtime_service::{ConfigSource, Metrics, Readiness, load};
+use basilica_store::{Database, OpenOptions, VALIDATOR_SCHEMA, ValidatorDatabase};
+use basilica_types::{
+    BasisPoints, BlockHash, Category, Coldkey, Digest, GpuUuid, NetUid, NodeAddress, Ppm, Rao, SshPublicKey,
+    Timestamp,
+};
+use basilica_verification::{CheckKind, Due, GpuRules, Outcome, ProvenGpu};
+use basilica_wire::discovery::{NodeReport, NodeStatus};
+use basilica_wire::{Keypair, Signature};
+use tokio::sync::Notify;
+
+use basilica_ports::WeightStore as _;
+
+use super::*;
+use crate::metrics::ValidatorMetrics;
+use crate::prover::ProverFile;
+use crate::settings::Settings;
+use crate::shared::{ChainView, Ports};
+
+const OWN: Uid = Uid(1);
+const MINER: Hotkey = Hotkey::from_bytes([7; 32]);
+const HOST_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+
+/// A chain that outlives the validator: one account, whose nonce each extrinsic uses up.
+#[derive(Default)]
+struct Laptop {
+    state: Mutex<State>,
+    blown: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    head: u64,
+    nonce: u64,
+    included: Vec<(Vec<u8>, BlockNumber)>,
+    weights: Vec<(Uid, Weight)>,
+    orders: Vec<(Vec<u8>, WeightsOrder)>,
+    /// Steps until the process dies; none: never.
+    fuse: Option<u32>,
+}
+
+impl Laptop {
+    /// One step before and one after every call: at the last one the caller never runs again.
+    async fn step(&self) {
+        let dies = {
+            let mut state = self.state.lock().unwrap();
+            match &mut state.fuse {
+                Some(0) => true,
+                Some(left) => {
+                    *left -= 1;
+                    false
+                }
+                None => false,
+            }
+        };
+        if dies {
+            self.blown.notify_one();
+            std::future::pending::<()>().await;
+        }
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
+        look(&mut self.state.lock().unwrap())
+    }
+}
+
+#[async_trait]
+impl Chain for Laptop {
+    async fn identity(&self) -> Result<ChainIdentity, ChainError> {
+        unreachable!("weights do not ask for it")
+    }
+
+    async fn head(&self) -> Result<BlockNumber, ChainError> {
+        self.step().await;
+        let head = self.with(|state| BlockNumber(state.head));
+        self.step().await;
+        Ok(head)
+    }
+
+    async fn metagraph(&self, _: NetUid) -> Result<Metagraph, ChainError> {
+        unreachable!("weights use the shared view")
+    }
+
+    async fn serve_axon(&self, _: NetUid, _: Axon) -> Result<AxonOutcome, ChainError> {
+        unreachable!("a validator serves no axon")
+    }
+
+    async fn prepare_weights(&self, order: &WeightsOrder) -> Result<PreparedWeights, ChainError> {
+        self.step().await;
+        let prepared = self.with(|state| {
+            // Each signature differs, so that two built extrinsics are never the same bytes.
+            let count = u8::try_from(state.orders.len()).unwrap();
+            let extrinsic = vec![count, u8::try_from(state.nonce).unwrap()];
+            state.orders.push((extrinsic.clone(), order.clone()));
+            PreparedWeights {
+                hash: Digest::from_bytes([count; 32]),
+                extrinsic,
+                nonce: state.nonce,
+                born: BlockNumber(state.head),
+                dies: BlockNumber(state.head + 8),
+            }
+        });
+        self.step().await;
+        Ok(prepared)
+    }
+
+    async fn conclude_weights(&self, prepared: &PreparedWeights) -> Result<WeightsOutcome, ChainError> {
+        self.step().await;
+        let outcome = self.with(|state| {
+            if let Some((_, block)) = state.included.iter().find(|(bytes, _)| *bytes == prepared.extrinsic) {
+                return WeightsOutcome::Set { block: *block };
+            }
+            if prepared.nonce != state.nonce || state.head > prepared.dies.0 {
+                return WeightsOutcome::Expired;
+            }
+            state.head += 1;
+            state.nonce += 1;
+            let block = BlockNumber(state.head);
+            let order =
+                state.orders.iter().find(|(bytes, _)| *bytes == prepared.extrinsic).unwrap().1.clone();
+            state.weights = upscale(&order.weights);
+            state.included.push((prepared.extrinsic.clone(), block));
+            WeightsOutcome::Set { block }
+        });
+        self.step().await;
+        Ok(outcome)
+    }
+
+    async fn weights(&self, _: NetUid, uid: Uid) -> Result<Vec<(Uid, Weight)>, ChainError> {
+        self.step().await;
+        assert_eq!(uid, OWN);
+        let weights = self.with(|state| state.weights.clone());
+        self.step().await;
+        Ok(weights)
+    }
+}
+
+struct Nobody;
+
+#[async_trait]
+impl MinerDialer for Nobody {
+    async fn dial(&self, _: std::net::SocketAddr) -> Result<Arc<dyn MinerApi>, MinerCallError> {
+        unreachable!("weights dial no miner")
+    }
+}
+
+#[async_trait]
+impl NodeShell for Nobody {
+    fn public_key(&self, _: &Identity) -> Result<SshPublicKey, ShellError> {
+        unreachable!("weights log in nowhere")
+    }
+
+    async fn connect(&self, _: &Dial) -> Result<Arc<dyn Shell>, ShellError> {
+        unreachable!("weights log in nowhere")
+    }
+}
+
+struct Signer(Keypair);
+
+impl HotkeySigner for Signer {
+    fn hotkey(&self) -> Hotkey {
+        self.0.hotkey()
+    }
+
+    fn sign(&self, _: &[u8]) -> Signature {
+        unreachable!("the chain stand-in signs")
+    }
+}
+
+fn signer() -> Signer {
+    Signer(Keypair::from_seed(&[1; 32]).unwrap())
+}
+
+fn settings() -> Settings {
+    let toml = |text: &str| toml_value(text);
+    let source = ConfigSource {
+        overrides: vec![
+            ("emission.gpu_allocations".into(), toml("{ H100 = 100 }")),
+            ("emission.burn_uid".into(), toml("0")),
+            ("emission.burn_percentage".into(), toml("10")),
+            ("emission.weight_set_interval_blocks".into(), toml("10")),
+        ],
+        ..ConfigSource::default()
+    };
+    Settings::new(&load(&source).unwrap()).unwrap()
+}
+
+fn toml_value(text: &str) -> toml::Value {
+    format!("v = {text}").parse::<toml::Table>().unwrap().remove("v").unwrap()
+}
+
+fn neuron(uid: Uid, hotkey: Hotkey) -> Neuron {
+    Neuron {
+        uid,
+        hotkey,
+        coldkey: Coldkey::from_bytes([3; 32]),
+        stake: Rao(1),
+        validator_permit: uid == OWN,
+        axon: None,
+        last_update: BlockNumber(0),
+    }
+}
+
+/// Disk and chain: what survives the validator.
+struct World {
+    chain: Arc<Laptop>,
+    clock: Arc<VirtualClock>,
+    directory: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let chain = Arc::new(Laptop::default());
+        chain.with(|state| state.head = 100);
+        Self { chain, clock: VirtualClock::new(), directory: tempfile::tempdir().unwrap() }
+    }
+
+    async fn store(&self) -> ValidatorDatabase {
+        let url = format!("sqlite:{}", self.directory.path().join("validator.db").display());
+        ValidatorDatabase::new(Database::open(&url, &VALIDATOR_SCHEMA, OpenOptions::default()).await.unwrap())
+    }
+
+    /// A validator that knows nothing but what is on disk and on chain.
+    async fn boot(&self) -> Shared {
+        let ports = Ports {
+            chain: Arc::clone(&self.chain) as Arc<dyn Chain>,
+            miners: Arc::new(Nobody),
+            nodes: Arc::new(Nobody),
+            store: Arc::new(self.store().await),
+            signer: Arc::new(signer()),
+            clock: Arc::clone(&self.clock) as _,
+            entropy: SeededEntropy::new(1),
+        };
+        let metrics = ValidatorMetrics::register(&Metrics::new());
+        let shared = Shared::new(ports, settings(), ProverFile::new(vec![1]), metrics, &Readiness::new());
+        let metagraph = Metagraph {
+            netuid: NetUid(39),
+            block: BlockNumber(1),
+            tempo: 10,
+            owner_hotkey: None,
+            neurons: vec![
+                neuron(Uid(0), Hotkey::from_bytes([9; 32])),
+                neuron(OWN, signer().hotkey()),
+                neuron(Uid(2), MINER),
+            ],
+        };
+        let gpus = GpuRules::new(true, true, &BlockHash::from_bytes([9; 32]));
+        shared.set_chain_view(ChainView { gpus, metagraph: Arc::new(metagraph) });
+        shared
+    }
+
+    /// Puts down a verdict and a score, as the other reconcilers do.
+    async fn judge_a_node(&self) {
+        let store = self.store().await;
+        let now = basilica_ports::Clock::now(self.clock.as_ref());
+        let axon = "198.51.100.1:50051".parse().unwrap();
+        store.observe_miners(&[SeenMiner { hotkey: MINER, uid: Uid(2), axon }], now).await.unwrap();
+        let address: NodeAddress = "root@198.51.100.7:22".parse().unwrap();
+        let key = NodeKey { miner: MINER, node: address.node_id() };
+        let report = NodeReport {
+            node_id: key.node,
+            address,
+            status: NodeStatus::Available,
+            hourly_rate_per_gpu: None,
+            host_keys: vec![HOST_KEY.parse().unwrap()],
+        };
+        store.record_discovery(MINER, &[report], now).await.unwrap();
+        store.record_check(&passed(key, now)).await.unwrap();
+        let standing = StoredStanding {
+            gate: "ok".into(),
+            score: BasisPoints::ONE,
+            multiplier: Ppm::ONE,
+            banned_until: None,
+            at: now,
+        };
+        store.record_standings(&[(key, standing)]).await.unwrap();
+    }
+
+    /// Runs passes until a window is read back; dies where the fuse says. Returns whether it lived.
+    async fn live(&self, shared: &Shared) -> bool {
+        let passes = async {
+            loop {
+                if let Report::ReadBack(as_expected) = reconcile(shared).await.unwrap() {
+                    assert!(as_expected, "what is read back is what was predicted");
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            () = passes => true,
+            () = self.chain.blown.notified() => false,
+        }
+    }
+}
+
+fn passed(key: NodeKey, now: Timestamp) -> CheckEntry {
+    let digest = Digest::from_bytes([5; 32]);
+    CheckEntry {
+        key,
+        verdict: vec![1],
+        digest,
+        previous: None,
+        started: now,
+        summary: VerdictSummary { digest, kind: CheckKind::Full, outcome: Outcome::Passed, finished: now },
+        gpus: vec![ProvenGpu { uuid: GpuUuid::from_bytes([1; 16]), category: Category::H100 }],
+        gpus_stale_before: now,
+        transcript: None,
+        due: Due::at_once(now),
+    }
+}
+
+/// Nothing lost, nothing twice: one window on disk, concluded and read back; one extrinsic on chain.
+async fn assert_set_once(world: &World, after: &str) {
+    let windows = world.store().await.windows(10).await.unwrap();
+    assert_eq!(windows.len(), 1, "one window after {after}");
+    assert!(matches!(windows[0].state, WindowState::Concluded(WeightsOutcome::Set { .. })), "{after}");
+    assert_eq!(windows[0].read_back.as_ref(), Some(&windows[0].opened.expected), "{after}");
+    let (nonce, included) = world.chain.with(|state| (state.nonce, state.included.len()));
+    assert_eq!((nonce, included), (1, 1), "weights are set once after {after}");
+}
+
+#[tokio::test]
+async fn killed_at_any_step_the_weights_are_set_once_and_none_is_lost() {
+    let mut steps = 0;
+    loop {
+        let world = World::new();
+        world.judge_a_node().await;
+        world.chain.with(|state| state.fuse = Some(steps));
+        let first = world.boot().await;
+        let lived = world.live(&first).await;
+        drop(first);
+        world.chain.with(|state| state.fuse = None);
+        // The restarted validator sees the chain as it is now; nothing of the first is left in memory.
+        if !lived {
+            let second = world.boot().await;
+            assert!(world.live(&second).await);
+        }
+        assert_set_once(&world, &format!("a kill at step {steps}")).await;
+        if lived {
+            break;
+        }
+        steps += 1;
+    }
+    assert!(steps >= 8, "every call of the chain was cut off on both sides, {steps} in all");
+}
+
+#[tokio::test]
+async fn dropped_between_any_two_polls_the_weights_are_set_once() {
+    let mut polls = 0;
+    loop {
+        let world = World::new();
+        world.judge_a_node().await;
+        let first = world.boot().await;
+        let lived = {
+            let mut pass = pin!(world.live(&first));
+            let mut left = polls;
+            std::future::poll_fn(|context| {
+                if left == 0 {
+                    return Poll::Ready(false);
+                }
+                left -= 1;
+                pass.as_mut().poll(context)
+            })
+            .await
+        };
+        drop(first);
+        let second = world.boot().await;
+        // The first may have finished; then the next window is not due and nothing happens.
+        for _ in 0..4 {
+            if let Report::Waiting(_) = reconcile(&second).await.unwrap() {
+                break;
+            }
+        }
+        assert_set_once(&world, &format!("{polls} polls")).await;
+        if lived {
+            break;
+        }
+        polls += 1;
+    }
+    assert!(polls >= 5, "the pass was cut off between its polls, {polls} in all");
+}
+
+#[tokio::test]
+async fn an_extrinsic_that_died_unincluded_is_followed_by_one_new_window() {
+    let world = World::new();
+    world.judge_a_node().await;
+    // Dies after the window was stored and before its bytes were submitted: head, prepare, both sides.
+    world.chain.with(|state| state.fuse = Some(4));
+    let first = world.boot().await;
+    assert!(!world.live(&first).await);
+    drop(first);
+    world.chain.with(|state| {
+        state.fuse = None;
+        state.head += 100;
+    });
+    let second = world.boot().await;
+    assert_eq!(reconcile(&second).await.unwrap(), Report::Concluded(WeightsOutcome::Expired));
+    assert!(world.live(&second).await);
+    let windows = world.store().await.windows(10).await.unwrap();
+    assert_eq!(windows.len(), 2);
+    assert_eq!(world.chain.with(|state| (state.nonce, state.included.len())), (1, 1));
+}
+
+#[tokio::test]
+async fn weights_wait_for_the_first_score_and_for_the_next_window() {
+    let world = World::new();
+    let shared = world.boot().await;
+    assert_eq!(reconcile(&shared).await.unwrap(), Report::NoScore);
+    world.judge_a_node().await;
+    assert!(world.live(&shared).await);
+    assert_eq!(reconcile(&shared).await.unwrap(), Report::Waiting(BlockNumber(111)));
+    world.chain.with(|state| state.head = 111);
+    assert!(world.live(&shared).await);
+    assert_eq!(world.chain.with(|state| state.included.len()), 2);
+}

@@ -1,10 +1,12 @@
-//! Authenticate and discover over real gRPC on loopback, SQLite on disk, one node with real sshd (RULES R27).
+//! Authenticate and discover over real gRPC on loopback, SQLite on disk, eight nodes with real sshd (RULES R27).
 //!
 //! An iteration is a batch of pairs: an `AuthenticateValidator` that opens a session and a `DiscoverNodes` on a
 //! standing session; nonce, order and session are flushed to disk before each answer. Of the validators, one is assigned and its key is on
-//! the node already; the others get their signed, empty list, as on the network. Each sends one request at a time, because
+//! the nodes already; the others get their signed, empty list, as on the network. Each sends one request at a time, because
 //! a validator's discoveries count in their order. Requests are signed beforehand, as that is the validators' work; client
 //! and server share the machine. Bounds on nonces are off.
+//!
+//! The second figure is one assigned validator that opens a session and has its key written to all eight nodes.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -43,6 +45,7 @@ use zeroize::Zeroizing;
 
 const CONNECTIONS: usize = 4;
 const VALIDATORS: u8 = 64;
+const NODES: usize = 8;
 /// Pairs in one iteration: enough that every validator is busy.
 const BATCH: u64 = 640;
 /// Pairs of the first measurement, which also gives the latencies.
@@ -155,8 +158,9 @@ impl Site {
     async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let operator = Identity::Ephemeral(Zeroizing::new([5; 32]));
-        let spec = NodeSpec::new("gpu-1", &RusshShell.public_key(&operator).unwrap());
-        let nodes = NodeHosts::start(Isolation::Shared, Reach::Entrants, vec![spec]).await.unwrap();
+        let key = RusshShell.public_key(&operator).unwrap();
+        let specs = (1..=NODES).map(|at| NodeSpec::new(format!("gpu-{at}"), &key)).collect();
+        let nodes = NodeHosts::start(Isolation::Shared, Reach::Entrants, specs).await.unwrap();
         let keypair = |at: u8| Keypair::from_seed(&[at + 10; 32]).unwrap();
         let (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) =
             (Arc::new(SystemClock::new()), Arc::new(OsEntropy));
@@ -173,17 +177,17 @@ impl Site {
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
         };
-        let address = nodes.nodes()[0].address().clone();
-        let node = NodeConfig {
-            id: address.node_id(),
-            address,
+        let configs = nodes.nodes().iter().map(|node| NodeConfig {
+            id: node.address().node_id(),
+            address: node.address().clone(),
             hourly_rate_per_gpu: None,
             host_key: None,
             maintenance: false,
-        };
+        });
+        let configs = configs.collect();
         let (interval, timeout) = (Millis::from_secs(60), Millis::from_secs(10));
         let fleet = FleetConfig {
-            nodes: vec![node],
+            nodes: configs,
             ssh_key: "unused".into(),
             interval,
             timeout,
@@ -224,10 +228,18 @@ impl Site {
             let session = author.open().await;
             let answer = author.client.discover(author.discovery(&session)).await.unwrap();
             let deployed: Vec<NodeStatus> = answer.nodes.iter().map(|node| node.status).collect();
-            assert_eq!(deployed, if at == 0 { vec![NodeStatus::Available] } else { vec![] });
+            assert_eq!(deployed, if at == 0 { vec![NodeStatus::Available; NODES] } else { vec![] });
             authors.push((Arc::new(author), session));
         }
         Self { _directory: directory, _nodes: nodes, _tasks: tasks, authors }
+    }
+
+    /// A new session whose key no node carries yet.
+    async fn deploy(&self) {
+        let (author, _) = &self.authors[0];
+        let session = author.open().await;
+        let answer = author.client.discover(author.discovery(&session)).await.unwrap();
+        assert!(answer.nodes.iter().all(|node| node.status == NodeStatus::Available));
     }
 
     /// The time for `pairs` pairs, and for each pair alone.
@@ -275,6 +287,10 @@ fn main() {
     group.throughput(Throughput::Elements(BATCH));
     group.bench_function("authenticate_and_discover", |bencher| {
         bencher.iter_custom(|batches| runtime.block_on(site.exchange(batches * BATCH)).0);
+    });
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("authenticate_and_deploy_to_8_nodes", |bencher| {
+        bencher.iter(|| runtime.block_on(site.deploy()));
     });
     group.finish();
     criterion.final_summary();

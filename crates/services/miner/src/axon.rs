@@ -72,3 +72,78 @@ impl AxonServer {
         warn!(error = %ErrorChain(error), retry_in = %pause, "Failed to register on network");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+    use basilica_ports::{ChainIdentity, Metagraph, PreparedWeights, WeightsOrder, WeightsOutcome};
+    use basilica_runtime_service::testing::{SeededEntropy, VirtualClock};
+    use basilica_runtime_service::{Metrics, Readiness};
+    use basilica_types::{BlockNumber, Uid, Weight};
+
+    use super::*;
+
+    /// Answers `serve_axon` from a list, last first; everything else is out of reach.
+    struct Scripted(Mutex<Vec<Result<AxonOutcome, ChainError>>>);
+
+    fn unreachable() -> ChainError {
+        ChainError::Unreachable { endpoint: "test".to_owned(), source: "down".into() }
+    }
+
+    #[async_trait]
+    impl Chain for Scripted {
+        async fn identity(&self) -> Result<ChainIdentity, ChainError> {
+            Err(unreachable())
+        }
+        async fn head(&self) -> Result<BlockNumber, ChainError> {
+            Err(unreachable())
+        }
+        async fn metagraph(&self, _: NetUid) -> Result<Metagraph, ChainError> {
+            Err(unreachable())
+        }
+        async fn serve_axon(&self, _: NetUid, _: Axon) -> Result<AxonOutcome, ChainError> {
+            self.0.lock().unwrap().pop().expect("no call after the axon is served")
+        }
+        async fn prepare_weights(&self, _: &WeightsOrder) -> Result<PreparedWeights, ChainError> {
+            Err(unreachable())
+        }
+        async fn conclude_weights(&self, _: &PreparedWeights) -> Result<WeightsOutcome, ChainError> {
+            Err(unreachable())
+        }
+        async fn weights(&self, _: NetUid, _: Uid) -> Result<Vec<(Uid, Weight)>, ChainError> {
+            Err(unreachable())
+        }
+    }
+
+    #[tokio::test]
+    async fn the_axon_is_served_once_the_chain_answers_and_ready_only_then() {
+        let clock = VirtualClock::new();
+        let readiness = Readiness::new();
+        let served = Ok(AxonOutcome::Served(BlockNumber(7)));
+        let refused =
+            Err(ChainError::Dispatch { error: "SubtensorModule.ServingRateLimitExceeded".to_owned() });
+        let server = AxonServer {
+            chain: Arc::new(Scripted(Mutex::new(vec![served, refused, Err(unreachable())]))),
+            clock: clock.clone(),
+            entropy: SeededEntropy::new(1),
+            netuid: NetUid(39),
+            axon: Axon { address: ([203, 0, 113, 7], 50051).into() },
+            readiness: readiness.condition("axon"),
+            metrics: Arc::new(MinerMetrics::register(&Metrics::new())),
+        };
+        let (ended, ()) = tokio::join!(server.run(Stop::new()), async {
+            for reason in ["not on the chain yet", "refuses the axon"] {
+                clock.sleepers(1).await;
+                let report = readiness.report();
+                assert!(report[0].1.as_ref().is_err_and(|told| told.contains(reason)), "{report:?}");
+                clock.advance_to_next();
+                tokio::task::yield_now().await;
+            }
+        });
+        assert!(ended.is_ok() && readiness.is_ready());
+        assert_eq!(server.metrics.axon_requests.get(), 1);
+        assert_eq!(server.metrics.chain_errors.get(), 2);
+    }
+}

@@ -206,3 +206,6 @@ fn announce(shared: &Shared, entry: &CheckEntry) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -224,4 +224,4 @@ fn next_block(shared: &Shared, last: Option<&WeightWindow>) -> Option<BlockNumbe
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

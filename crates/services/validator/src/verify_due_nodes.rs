@@ -34,8 +34,8 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: Stop) -> Result<(), BoxError>
             () = stop.requested() => return Ok(()),
             Some(done) = checks.tasks.next() => match done {
                 Ok((key, kind)) => checks.ended(key, kind),
-                // Which node it was is unknown; its entry stays and it is not checked until a restart. Loud on purpose.
-                Err(panic) => error!(target: "validator::verification", { error = %panic }, "check panicked"),
+                // Which node it was is not known. The supervisor starts this loop again; what was under way is due still.
+                Err(panic) => return Err(panic.into()),
             },
             () = checks.shared.ports.clock.sleep(checks.shared.settings.tick) => {}
         }

@@ -6,9 +6,9 @@ use std::task::Poll;
 
 use async_trait::async_trait;
 use basilica_ports::{
-    Axon, AxonOutcome, Chain, ChainIdentity, CheckEntry, Dial, FleetStore as _, HotkeySigner, Identity,
-    Metagraph, MinerApi, MinerCallError, MinerDialer, Neuron, NodeKey, NodeShell, PreparedWeights, SeenMiner,
-    Shell, ShellError, StoredStanding, VerdictStore as _, VerdictSummary,
+    Axon, AxonOutcome, Chain, ChainIdentity, CheckEntry, Dial, Entropy, EntropyRng, FleetStore as _,
+    HotkeySigner, Identity, Metagraph, MinerApi, MinerCallError, MinerDialer, Neuron, NodeKey, NodeShell,
+    PreparedWeights, SeenMiner, Shell, ShellError, StoredStanding, VerdictStore as _, VerdictSummary,
 };
 use basilica_runtime_service::testing::{SeededEntropy, VirtualClock};
 use basilica_runtime_service::{ConfigSource, Metrics, Readiness, load};
@@ -32,11 +32,13 @@ use crate::shared::{ChainView, Ports};
 
 const OWN: Uid = Uid(1);
 const MINER: Hotkey = Hotkey::from_bytes([7; 32]);
+/// What the judged node proved to have.
+pub(crate) const GPU: GpuUuid = GpuUuid::from_bytes([1; 16]);
 const HOST_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
 
 /// A chain that outlives the validator: one account, whose nonce each extrinsic uses up.
 #[derive(Default)]
-struct Laptop {
+pub(crate) struct Laptop {
     state: Mutex<State>,
     blown: Notify,
 }
@@ -50,6 +52,8 @@ struct State {
     orders: Vec<(Vec<u8>, WeightsOrder)>,
     /// Steps until the process dies; none: never.
     fuse: Option<u32>,
+    /// No endpoint answers.
+    silent: bool,
 }
 
 impl Laptop {
@@ -72,6 +76,11 @@ impl Laptop {
         }
     }
 
+    /// From now on no endpoint answers.
+    pub(crate) fn fall_silent(&self) {
+        self.with(|state| state.silent = true);
+    }
+
     fn with<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
         look(&mut self.state.lock().unwrap())
     }
@@ -85,6 +94,9 @@ impl Chain for Laptop {
 
     async fn head(&self) -> Result<BlockNumber, ChainError> {
         self.step().await;
+        if self.with(|state| state.silent) {
+            return Err(ChainError::Deadline { call: "head" });
+        }
         let head = self.with(|state| BlockNumber(state.head));
         self.step().await;
         Ok(head)
@@ -175,8 +187,9 @@ impl HotkeySigner for Signer {
         self.0.hotkey()
     }
 
-    fn sign(&self, _: &[u8]) -> Signature {
-        unreachable!("the chain stand-in signs")
+    fn sign(&self, payload: &[u8]) -> Signature {
+        let entropy: Arc<dyn Entropy> = SeededEntropy::new(2);
+        self.0.sign(payload, EntropyRng(entropy.as_ref()))
     }
 }
 
@@ -215,26 +228,26 @@ fn neuron(uid: Uid, hotkey: Hotkey) -> Neuron {
 }
 
 /// Disk and chain: what survives the validator.
-struct World {
-    chain: Arc<Laptop>,
-    clock: Arc<VirtualClock>,
+pub(crate) struct World {
+    pub(crate) chain: Arc<Laptop>,
+    pub(crate) clock: Arc<VirtualClock>,
     directory: tempfile::TempDir,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let chain = Arc::new(Laptop::default());
         chain.with(|state| state.head = 100);
         Self { chain, clock: VirtualClock::new(), directory: tempfile::tempdir().unwrap() }
     }
 
-    async fn store(&self) -> ValidatorDatabase {
+    pub(crate) async fn store(&self) -> ValidatorDatabase {
         let url = format!("sqlite:{}", self.directory.path().join("validator.db").display());
         ValidatorDatabase::new(Database::open(&url, &VALIDATOR_SCHEMA, OpenOptions::default()).await.unwrap())
     }
 
     /// A validator that knows nothing but what is on disk and on chain.
-    async fn boot(&self) -> Shared {
+    pub(crate) async fn boot(&self) -> Shared {
         let ports = Ports {
             chain: Arc::clone(&self.chain) as Arc<dyn Chain>,
             miners: Arc::new(Nobody),
@@ -263,7 +276,7 @@ impl World {
     }
 
     /// Puts down a verdict and a score, as the other reconcilers do.
-    async fn judge_a_node(&self) {
+    pub(crate) async fn judge_a_node(&self) -> NodeKey {
         let store = self.store().await;
         let now = basilica_ports::Clock::now(self.clock.as_ref());
         let axon = "198.51.100.1:50051".parse().unwrap();
@@ -287,6 +300,7 @@ impl World {
             at: now,
         };
         store.record_standings(&[(key, standing)]).await.unwrap();
+        key
     }
 
     /// Runs passes until a window is read back; dies where the fuse says. Returns whether it lived.
@@ -315,7 +329,7 @@ fn passed(key: NodeKey, now: Timestamp) -> CheckEntry {
         previous: None,
         started: now,
         summary: VerdictSummary { digest, kind: CheckKind::Full, outcome: Outcome::Passed, finished: now },
-        gpus: vec![ProvenGpu { uuid: GpuUuid::from_bytes([1; 16]), category: Category::H100 }],
+        gpus: vec![ProvenGpu { uuid: GPU, category: Category::H100 }],
         gpus_stale_before: now,
         transcript: None,
         due: Due::at_once(now),

@@ -1,0 +1,138 @@
+//! Whose fault a failed check is, over simulated time and a real store.
+
+use basilica_ports::{HistoryEntry, NodeRecord};
+use basilica_types::{Category, Digest, Millis, NodeAddress};
+use basilica_verification::{CheckKind, Fault, GpuRules, Plan, ProvenGpu};
+use basilica_wire::discovery::{NodeReport, NodeStatus};
+
+use super::*;
+use crate::set_weights::tests::{GPU, World};
+
+/// A try of this kind that ended now.
+fn tried(shared: &Shared, kind: CheckKind, finding: Finding) -> Tried {
+    let gpus = GpuRules::new(true, true, &Digest::from_bytes([9; 32]));
+    let started = shared.now();
+    let conclusion = Conclusion {
+        plan: Plan { kind, nonce: [0; 32], gpus, started },
+        finding,
+        finished: started,
+        host_key: None,
+        claims: Vec::new(),
+        gpus: Vec::new(),
+        transcript: None,
+    };
+    Tried { conclusion, transcript: None }
+}
+
+/// Fails light checks of a node as they come due until there is a verdict.
+async fn fail_until_judged(world: &World, shared: &Shared, key: NodeKey, reason: Reason) -> NodeRecord {
+    let before = node(shared, key).await.last_verdict;
+    for _ in 0..10 {
+        let now = node(shared, key).await;
+        if now.last_verdict != before {
+            return now;
+        }
+        world.clock.advance(now.due.light.since(shared.now()));
+        let tried = tried(shared, CheckKind::Light, Finding::Failed(reason));
+        conclude(shared, &now, tried).await.unwrap();
+    }
+    panic!("ten tries and no verdict");
+}
+
+async fn node(shared: &Shared, key: NodeKey) -> NodeRecord {
+    shared.ports.store.node(key).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn four_timeouts_beside_a_chain_that_answers_are_one_confirmed_fault() {
+    let world = World::new();
+    let key = world.judge_a_node().await;
+    let shared = world.boot().await;
+    let start = shared.now();
+    let judged = fail_until_judged(&world, &shared, key, Reason::ConnectionTimeout).await;
+    let outcome = judged.last_verdict.unwrap().outcome;
+    let fault = Fault::Node { confirmed: true };
+    assert_eq!(outcome, Outcome::Failed { reason: Reason::ConnectionTimeout, fault });
+    assert!(shared.now().since(start) >= Millis::from_secs(120));
+    let history = shared.ports.store.history(key, start).await.unwrap();
+    let [_, HistoryEntry::Check { started, finished, .. }] = history[..] else {
+        panic!("the retries are one attempt: {history:?}");
+    };
+    assert_eq!((started, finished), (start, shared.now()));
+    assert!(judged.due.light > shared.now() && judged.series.is_none());
+}
+
+#[tokio::test]
+async fn while_nothing_else_answers_the_validator_blames_itself() {
+    let world = World::new();
+    let key = world.judge_a_node().await;
+    let shared = world.boot().await;
+    world.chain.fall_silent();
+    let judged = fail_until_judged(&world, &shared, key, Reason::ConnectionTimeout).await;
+    let outcome = judged.last_verdict.unwrap().outcome;
+    assert_eq!(outcome, Outcome::Failed { reason: Reason::ConnectionTimeout, fault: Fault::Validator });
+}
+
+#[tokio::test]
+async fn a_series_goes_on_after_a_restart_and_a_success_ends_it_without_a_trace() {
+    let world = World::new();
+    let key = world.judge_a_node().await;
+    let first = world.boot().await;
+    let failed = tried(&first, CheckKind::Light, Finding::Failed(Reason::ConnectionLost));
+    conclude(&first, &node(&first, key).await, failed).await.unwrap();
+    drop(first);
+    let second = world.boot().await;
+    let waiting = node(&second, key).await;
+    assert_eq!(waiting.series.map(|(kind, series)| (kind, series.failed)), Some((CheckKind::Light, 1)));
+    let passed = tried(&second, CheckKind::Light, Finding::Passed);
+    conclude(&second, &waiting, passed).await.unwrap();
+    let after = node(&second, key).await;
+    assert_eq!((after.series, after.last_verdict.unwrap().outcome), (None, Outcome::Passed));
+}
+
+#[tokio::test]
+async fn a_rejected_proof_is_judged_at_once_in_a_verdict_that_links_to_the_last() {
+    let world = World::new();
+    let key = world.judge_a_node().await;
+    let shared = world.boot().await;
+    let before = node(&shared, key).await;
+    let mut rejected = tried(&shared, CheckKind::Full, Finding::Failed(Reason::ProofOpeningMismatch));
+    rejected.transcript = Some((Digest::from_bytes([8; 32]), vec![1, 2, 3]));
+    conclude(&shared, &before, rejected).await.unwrap();
+    let newest = shared.ports.store.verdicts(key, 1).await.unwrap().remove(0);
+    let signed = Signed::<Verdict>::decode_verified(&newest).unwrap();
+    let verdict = signed.content();
+    let fault = Fault::Node { confirmed: true };
+    assert_eq!(verdict.outcome, Outcome::Failed { reason: Reason::ProofOpeningMismatch, fault });
+    assert_eq!(verdict.previous, before.last_verdict.map(|verdict| verdict.digest));
+    assert_eq!(
+        (verdict.validator, signed.signer()),
+        (shared.ports.signer.hotkey(), shared.ports.signer.hotkey())
+    );
+    assert!(shared.ports.store.transcript(Digest::from_bytes([8; 32])).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_gpu_that_another_node_proved_puts_the_later_claimant_on_hold() {
+    let world = World::new();
+    let owner = world.judge_a_node().await;
+    let shared = world.boot().await;
+    let address: NodeAddress = "root@198.51.100.8:22".parse().unwrap();
+    let key = NodeKey { miner: owner.miner, node: address.node_id() };
+    let other: NodeAddress = "root@198.51.100.7:22".parse().unwrap();
+    let keys = node(&shared, owner).await.host_keys;
+    let reports = [other, address].map(|address| NodeReport {
+        node_id: address.node_id(),
+        address,
+        status: NodeStatus::Available,
+        hourly_rate_per_gpu: None,
+        host_keys: keys.clone(),
+    });
+    shared.ports.store.record_discovery(owner.miner, &reports, shared.now()).await.unwrap();
+    let mut claim = tried(&shared, CheckKind::Full, Finding::Passed);
+    claim.conclusion.gpus = vec![ProvenGpu { uuid: GPU, category: Category::H100 }];
+    conclude(&shared, &node(&shared, key).await, claim).await.unwrap();
+    let held = node(&shared, key).await;
+    let outcome = Outcome::Failed { reason: Reason::GpuClaimedElsewhere, fault: Fault::Unknown };
+    assert_eq!((held.last_verdict.unwrap().outcome, held.last_proof), (outcome, None));
+}

@@ -176,6 +176,10 @@ impl Discovery {
                 shared.metrics.miners_discovered.inc();
                 for change in &changes {
                     log_change(change);
+                    // The next check must meet the new key, or the node as it is when it comes back.
+                    if let NodeChange::Availability { node, .. } | NodeChange::HostKey { node, .. } = change {
+                        shared.connections.forget(*node);
+                    }
                 }
                 debug!(target: "validator::discovery", { miner.hotkey = %seen.hotkey }, "miner discovered");
             }

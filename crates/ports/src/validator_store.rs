@@ -101,6 +101,8 @@ pub struct NodeRecord {
     pub series: Option<(CheckKind, Series)>,
     /// The latest conclusion.
     pub last_verdict: Option<VerdictSummary>,
+    /// The latest conclusion of a full check: what the gate goes by (RULES R1).
+    pub last_full: Option<VerdictSummary>,
     /// When a full check passed last, and with which GPUs.
     pub last_proof: Option<(Timestamp, Vec<ProvenGpu>)>,
     /// The latest score.

@@ -13,6 +13,7 @@ pub(crate) struct JudgedNode {
     /// `user@host:port`.
     pub address: String,
     last_verdict: Option<LastVerdict>,
+    last_full: Option<LastVerdict>,
     gate: Option<String>,
     /// Basis points.
     pub score: Option<u16>,
@@ -27,14 +28,21 @@ struct LastVerdict {
 }
 
 impl JudgedNode {
-    /// `passed`, `failed`, or `waiting` before the first verdict.
+    /// The verdict that decides: the last one if it failed, else the last full check, which a light one that passes does
+    /// not make good.
+    fn deciding(&self) -> Option<&LastVerdict> {
+        let last = self.last_verdict.as_ref()?;
+        if last.outcome == "failed" { Some(last) } else { self.last_full.as_ref() }
+    }
+
+    /// `passed`, `failed`, or `waiting` before the first full check.
     pub(crate) fn verdict(&self) -> &str {
-        self.last_verdict.as_ref().map_or("waiting", |verdict| &verdict.outcome)
+        self.deciding().map_or("waiting", |verdict| &verdict.outcome)
     }
 
     /// The verdict's reason; what keeps a passing node from scoring, if anything does.
     pub(crate) fn reason(&self) -> &str {
-        match (&self.last_verdict, &self.gate) {
+        match (self.deciding(), &self.gate) {
             (Some(verdict), Some(gate)) if verdict.outcome == "passed" => gate,
             (Some(verdict), _) => &verdict.reason,
             (None, _) => "first_check_due",

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use basilica_ports::WeightsOutcome;
-use basilica_ports::{MinerRecord, NodeRecord, StoreError, WindowState};
+use basilica_ports::{MinerRecord, NodeRecord, StoreError, VerdictSummary, WeightsOutcome, WindowState};
 use basilica_runtime_service::{ErrorChain, JsonPages, Page};
 use basilica_types::{Timestamp, Uid, Weight};
 use basilica_verification::{Outcome, Verdict};
@@ -127,23 +126,13 @@ fn weight_rows(weights: &[(Uid, Weight)]) -> Vec<Value> {
 /// One node, with the cause of its state and the time of its next check.
 pub(crate) fn node_row(node: &NodeRecord, miners: &[MinerRecord]) -> Value {
     let uid = miners.iter().find(|miner| miner.hotkey == node.key.miner).and_then(|miner| miner.uid);
-    let verdict = node.last_verdict.as_ref().map(|verdict| {
-        let (passed, fault) = match verdict.outcome {
-            Outcome::Passed => (true, None),
-            Outcome::Failed { fault, .. } => (false, Some(fault.as_str())),
-        };
-        json!({
-            "outcome": if passed { "passed" } else { "failed" }, "reason": verdict.outcome.code(), "fault": fault,
-            "kind": verdict.kind.as_str(), "finished": verdict.finished, "digest": verdict.digest,
-            "explanation": explanation(&verdict.outcome),
-        })
-    });
     let standing = node.standing.as_ref();
     json!({
         "miner_uid": uid, "miner_hotkey": node.key.miner, "node_id": node.key.node, "address": node.address,
         "state": node.listed.map_or("gone", |status| status.as_str()),
         "host_keys": node.host_keys.iter().map(|key| key.fingerprint()).collect::<Vec<_>>(),
-        "last_verdict": verdict,
+        "last_verdict": node.last_verdict.as_ref().map(summary_row),
+        "last_full": node.last_full.as_ref().map(summary_row),
         "tries_failed": node.series.map(|(_, series)| series.failed),
         "gpus": node.last_proof.as_ref().map(|(_, gpus)| gpus.iter()
             .map(|gpu| json!({ "uuid": gpu.uuid, "category": gpu.category })).collect::<Vec<_>>()),
@@ -153,6 +142,18 @@ pub(crate) fn node_row(node: &NodeRecord, miners: &[MinerRecord]) -> Value {
         "multiplier": standing.map(|s| s.multiplier.value()),
         "banned_until": standing.and_then(|s| s.banned_until),
         "next_check": node.due.next(), "next_light": node.due.light, "next_full": node.due.full,
+    })
+}
+
+fn summary_row(verdict: &VerdictSummary) -> Value {
+    let (passed, fault) = match verdict.outcome {
+        Outcome::Passed => (true, None),
+        Outcome::Failed { fault, .. } => (false, Some(fault.as_str())),
+    };
+    json!({
+        "outcome": if passed { "passed" } else { "failed" }, "reason": verdict.outcome.code(), "fault": fault,
+        "kind": verdict.kind.as_str(), "finished": verdict.finished, "digest": verdict.digest,
+        "explanation": explanation(&verdict.outcome),
     })
 }
 

@@ -30,6 +30,10 @@ CREATE TABLE nodes (
     last_outcome      TEXT,                    -- 'passed' or a reason code
     last_fault        TEXT,
     last_finished     INTEGER,
+    full_digest       TEXT,                    -- the same of the last full check
+    full_outcome      TEXT,
+    full_fault        TEXT,
+    full_finished     INTEGER,
     proven_at         INTEGER,                 -- last passed full check
     proven_gpus       TEXT,                    -- JSON: [[uuid, category], ...]
     gate              TEXT,

@@ -62,6 +62,10 @@ pub(super) struct NodeRow {
     last_outcome: Option<String>,
     last_fault: Option<String>,
     last_finished: Option<i64>,
+    full_digest: Option<String>,
+    full_outcome: Option<String>,
+    full_fault: Option<String>,
+    full_finished: Option<i64>,
     proven_at: Option<i64>,
     proven_gpus: Option<String>,
     gate: Option<String>,
@@ -95,6 +99,19 @@ impl NodeRow {
             digest: parse(digest, "nodes.last_digest")?,
             kind: columns::kind(kind, "nodes.last_kind")?,
             outcome: columns::outcome(outcome, self.last_fault.as_deref(), "nodes.last_outcome")?,
+            finished: Timestamp(finished),
+        }))
+    }
+
+    fn last_full(&self) -> Result<Option<VerdictSummary>, StoreError> {
+        let Some(digest) = &self.full_digest else { return Ok(None) };
+        let (Some(outcome), Some(finished)) = (&self.full_outcome, self.full_finished) else {
+            return Err(corrupt("nodes.full")(Unexpected));
+        };
+        Ok(Some(VerdictSummary {
+            digest: parse(digest, "nodes.full_digest")?,
+            kind: CheckKind::Full,
+            outcome: columns::outcome(outcome, self.full_fault.as_deref(), "nodes.full_outcome")?,
             finished: Timestamp(finished),
         }))
     }
@@ -140,6 +157,7 @@ impl TryFrom<NodeRow> for NodeRecord {
             due: Due { light: Timestamp(row.due_light), full: Timestamp(row.due_full) },
             series: row.series()?,
             last_verdict: row.last_verdict()?,
+            last_full: row.last_full()?,
             last_proof,
             standing: row.standing()?,
         })

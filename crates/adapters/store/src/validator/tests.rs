@@ -179,7 +179,13 @@ async fn verdicts_form_a_chain_that_takes_each_link_once() {
     assert_eq!(store.history(key(1, 7), NOW).await.unwrap().len(), 2);
     let node = store.node(key(1, 7)).await.unwrap().unwrap();
     assert_eq!(node.last_verdict, Some(second.summary));
+    assert_eq!(node.last_full, Some(second.summary));
     assert_eq!(node.last_proof, Some((second.summary.finished, vec![gpu(1)])));
+    let mut light = passed(key(1, 7), 3, Some(2), vec![]);
+    light.summary.kind = CheckKind::Light;
+    assert_eq!(store.record_check(&light).await.unwrap(), Recorded::Stored);
+    let node = store.node(key(1, 7)).await.unwrap().unwrap();
+    assert_eq!((node.last_verdict, node.last_full), (Some(light.summary), Some(second.summary)));
 }
 
 #[tokio::test]

@@ -269,7 +269,9 @@ async fn update_node(connection: &mut SqliteConnection, entry: &CheckEntry) -> R
         "UPDATE nodes SET last_digest = ?3, last_kind = ?4, last_outcome = ?5, last_fault = ?6, last_finished = ?7,
              due_light = ?8, due_full = ?9, series_kind = NULL, series_since = NULL, series_failed = NULL,
              series_controlled = NULL, series_silent = NULL,
-             proven_at = coalesce(?10, proven_at), proven_gpus = coalesce(?11, proven_gpus)
+             proven_at = coalesce(?10, proven_at), proven_gpus = coalesce(?11, proven_gpus),
+             full_digest = iif(?4 = 'full', ?3, full_digest), full_outcome = iif(?4 = 'full', ?5, full_outcome),
+             full_fault = iif(?4 = 'full', ?6, full_fault), full_finished = iif(?4 = 'full', ?7, full_finished)
          WHERE miner = ?1 AND node = ?2",
     )
     .bind(entry.key.miner.to_string())

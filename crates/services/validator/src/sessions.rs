@@ -182,3 +182,76 @@ fn verified(
         None => Ok(response.nodes),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use basilica_ports::{Entropy, EntropyRng};
+    use basilica_runtime_service::testing::SeededEntropy;
+    use basilica_types::NodeAddress;
+    use basilica_wire::Keypair;
+    use basilica_wire::discovery::NodeStatus;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+
+    fn keypair(seed: u8) -> Keypair {
+        Keypair::from_seed(&[seed; 32]).unwrap()
+    }
+
+    fn nonce(byte: u8) -> RequestNonce {
+        RequestNonce::from_random([byte; 16])
+    }
+
+    fn claim() -> DiscoverClaim {
+        DiscoverClaim {
+            validator: keypair(1).hotkey(),
+            target: keypair(2).hotkey(),
+            nonce: nonce(3),
+            timestamp_secs: NOW.as_secs(),
+            epoch: FencingToken(0),
+            session_token: SessionToken::from_random([4; 32]),
+            public_key: KEY.parse().unwrap(),
+        }
+    }
+
+    fn node() -> NodeReport {
+        let address: NodeAddress = "root@198.51.100.7:22".parse().unwrap();
+        NodeReport {
+            node_id: address.node_id(),
+            address,
+            status: NodeStatus::Available,
+            hourly_rate_per_gpu: None,
+            host_keys: vec![KEY.parse().unwrap()],
+        }
+    }
+
+    fn response(signer: u8, nodes: Vec<NodeReport>) -> DiscoverResponse {
+        let payload = DiscoverResponse::payload(&claim(), &nonce(5), NOW.as_secs(), &nodes);
+        let entropy: Arc<dyn Entropy> = SeededEntropy::new(1);
+        let signature = keypair(signer).sign(&payload, EntropyRng(entropy.as_ref()));
+        DiscoverResponse { nodes, response_nonce: nonce(5), timestamp_secs: NOW.as_secs(), signature }
+    }
+
+    #[test]
+    fn only_the_miners_own_fresh_answer_is_used() {
+        assert_eq!(verified(response(2, vec![node()]), &claim(), NOW).unwrap(), [node()]);
+        let forged = verified(response(9, vec![node()]), &claim(), NOW);
+        assert!(matches!(forged, Err(DiscoveryError::Response(Untrusted::Signature))));
+        let late = verified(response(2, vec![node()]), &claim(), NOW + Millis::from_secs(301));
+        assert!(matches!(late, Err(DiscoveryError::Response(Untrusted::Stale))));
+        let mut swapped = response(2, vec![node()]);
+        swapped.nodes[0].host_keys.clear();
+        let swapped = verified(swapped, &claim(), NOW);
+        assert!(matches!(swapped, Err(DiscoveryError::Response(Untrusted::Signature))));
+    }
+
+    #[test]
+    fn a_node_under_a_foreign_id_and_too_many_nodes_are_refused() {
+        let foreign = NodeReport { node_id: NodeId::from_bytes([1; 16]), ..node() };
+        let refused = verified(response(2, vec![foreign]), &claim(), NOW);
+        assert!(matches!(refused, Err(DiscoveryError::NodeId(_))));
+        let many = verified(response(2, vec![node(); MAX_NODES + 1]), &claim(), NOW);
+        assert!(matches!(many, Err(DiscoveryError::TooMany(_))));
+    }
+}

@@ -71,7 +71,8 @@ impl Allocation {
 pub fn allocate(scores: &[MinerPoints], allocation: &Allocation) -> Vec<(Uid, Weight)> {
     let total = u128::from(TOTAL);
     let burn_ppm = u128::from(allocation.burn.value());
-    let burn_share = burn_ppm.saturating_mul(total).checked_div(u128::from(Ppm::ONE.value())).unwrap_or(total);
+    let burn_share =
+        burn_ppm.saturating_mul(total).checked_div(u128::from(Ppm::ONE.value())).unwrap_or(total);
     let mut burnt = burn_share;
     let shares: Vec<u128> = allocation.shares.values().map(|s| u128::from(s.value())).collect();
     let per_category = largest_remainder(total.saturating_sub(burn_share), &shares);

@@ -16,8 +16,11 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// Largest answer.
 const MAX_BODY: usize = 8 << 20;
 
-/// The JSON at `path`, whatever the status.
-pub(crate) async fn get_json(address: SocketAddr, path: &str) -> anyhow::Result<serde_json::Value> {
+/// The JSON that the service at `address` answers for `path`, whatever the status.
+///
+/// # Errors
+/// If there is no answer of at most 8 MiB within 5 s, or it is not JSON.
+pub async fn get_json(address: SocketAddr, path: &str) -> anyhow::Result<serde_json::Value> {
     let (_, body) = get(address, path).await?;
     serde_json::from_slice(&body).with_context(|| format!("read the JSON of http://{address}{path}"))
 }

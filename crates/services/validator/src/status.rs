@@ -93,7 +93,7 @@ impl StatusPages {
         let opened = &window.opened;
         Ok(json!({
             "window": window.id, "state": state, "block": block, "error": error,
-            "extrinsic": opened.prepared.hash, "created": opened.created,
+            "extrinsic": opened.prepared.hash, "nonce": opened.prepared.nonce, "created": opened.created,
             "submitted": weight_rows(&opened.weights),
             "expected": weight_rows(&opened.expected),
             "on_chain": window.read_back.as_deref().map(weight_rows),

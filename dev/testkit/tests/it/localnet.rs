@@ -2,8 +2,9 @@
 
 use std::process::Command;
 
-use basilica_localnet::Report;
+use basilica_localnet::{Report, get_json};
 use basilica_testkit::{Localnet, built};
+use serde_json::Value;
 
 fn node<'a>(report: &'a Report, name: &str) -> &'a basilica_localnet::Node {
     report.nodes.iter().find(|node| node.name == name).unwrap_or_else(|| panic!("{name} in {report:?}"))
@@ -55,6 +56,49 @@ async fn any_process_can_be_killed_and_started_again() {
         let report = localnet.until_settled().await;
         assert_told_apart(&report);
     }
+    localnet.down();
+}
+
+/// The validator's answer for `path`.
+async fn validator(report: &Report, path: &str) -> Value {
+    let process = report.processes.iter().find(|p| p.name == "validator").expect("a validator");
+    let address = process.address.as_deref().and_then(|a| a.strip_prefix("http://")).expect("its API");
+    get_json(address.parse().expect("an address"), path).await.expect("the validator answers")
+}
+
+/// Digests of a node's verdicts, newest first; each must name the one before it.
+async fn verdict_chain(report: &Report, node: &Value) -> Vec<String> {
+    let path = format!("/nodes/{}/verdicts", node["node_id"].as_str().expect("an id"));
+    let page = validator(report, &path).await;
+    let verdicts = page["verdicts"].as_array().expect("a list");
+    for (newer, older) in verdicts.iter().zip(&verdicts[1..]) {
+        assert_eq!(newer["previous"], older["digest"], "a verdict is missing or was made twice");
+    }
+    verdicts.iter().map(|v| v["digest"].as_str().expect("a digest").to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_validator_killed_between_verdict_and_weights_loses_nothing_and_repeats_nothing() {
+    let localnet = Localnet::start();
+    let judged = |report: &Report| report.nodes.iter().any(|node| node.verdict == "passed");
+    let report = localnet.until("a verdict", judged).await;
+    let nodes = validator(&report, "/nodes").await;
+    let node = nodes["nodes"].as_array().expect("a list").iter().find(|n| !n["last_full"].is_null());
+    let node = node.expect("a judged node").clone();
+    let before = verdict_chain(&report, &node).await;
+    localnet.kill("validator");
+    let down = |report: &Report| report.processes.iter().any(|p| p.name == "validator" && p.pid.is_none());
+    localnet.until("the validator's death", down).await;
+    localnet.start_again("validator");
+
+    let settled = localnet.until_settled().await;
+    let after = verdict_chain(&settled, &node).await;
+    let oldest = before.last().expect("a verdict was there before");
+    assert!(after.contains(oldest), "the verdict before the kill is lost: {oldest} in {after:?}");
+    let window = validator(&settled, "/weights").await;
+    // One extrinsic for each window and no other: the account's nonce counts them.
+    let (id, nonce) = (window["window"].as_u64(), window["nonce"].as_u64());
+    assert_eq!(id, nonce.map(|nonce| nonce + 1), "{window}");
     localnet.down();
 }
 

@@ -6,7 +6,9 @@ mod build;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use basilica_runtime_service::{ConfigSource, Loaded, TracingOptions, init_tracing, load};
+use basilica_runtime_service::{
+    ConfigSource, Loaded, TracingOptions, init_tracing, load, process_environment,
+};
 use basilica_validator_service::{IGNORED, Settings, ValidatorConfig};
 use clap::{Parser, Subcommand};
 use tracing::warn;
@@ -76,9 +78,7 @@ fn configuration(args: &Args) -> anyhow::Result<(Loaded<ValidatorConfig>, Settin
         path: args.config.as_deref(),
         env_prefix: "BASILICA_",
         legacy_env_prefix: Some("BASILCA_"),
-        env: std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect(),
+        env: process_environment(),
         overrides: Vec::new(),
         ignored: IGNORED,
     };
@@ -101,7 +101,12 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Config(ConfigCommand::Show) => {
-            ask::print(&format!("{:#?}", loaded.value));
+            let shown = if args.json {
+                serde_json::to_string_pretty(&loaded.value)?
+            } else {
+                toml::to_string(&loaded.value)?
+            };
+            ask::print(&shown);
             Ok(ExitCode::SUCCESS)
         }
         Command::Status => runtime.block_on(ask::status(loaded.value.api_address(), args.json)),

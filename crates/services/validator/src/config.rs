@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use basilica_runtime_service::DurationSetting;
 use basilica_types::{Category, Millis};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Keys of the seeds that have no effect here, each with the reason.
 pub const IGNORED: &[(&str, &str)] = &[
@@ -92,7 +92,7 @@ pub const IGNORED: &[(&str, &str)] = &[
 ];
 
 /// `[bittensor]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BittensorConfig {
     /// Directory of the wallet below `wallet_path`.
@@ -126,7 +126,7 @@ impl Default for BittensorConfig {
 }
 
 /// `[database]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DatabaseConfig {
     /// `sqlite:` and a path; the directory must exist.
@@ -144,7 +144,7 @@ impl Default for DatabaseConfig {
 }
 
 /// `[api]`
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ApiConfig {
     /// Address and port of the read-only JSON API; 127.0.0.1:8080 if neither this nor `[server]` is set.
@@ -152,7 +152,7 @@ pub struct ApiConfig {
 }
 
 /// `[server]`: the seeds' second name for where the API listens.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ServerConfig {
     /// Address.
@@ -162,7 +162,7 @@ pub struct ServerConfig {
 }
 
 /// `[metrics]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MetricsConfig {
     /// Serve them at all.
@@ -172,7 +172,7 @@ pub struct MetricsConfig {
 }
 
 /// `[metrics.prometheus]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PrometheusConfig {
     /// Address.
@@ -194,7 +194,7 @@ impl Default for PrometheusConfig {
 }
 
 /// `[ssh_session]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SshConfig {
     /// For resolution, connection, key exchange and login together.
@@ -212,7 +212,7 @@ impl Default for SshConfig {
 }
 
 /// `[verification]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct VerificationConfig {
     /// Between light checks of a node.
@@ -282,7 +282,7 @@ impl Default for VerificationConfig {
 }
 
 /// `[verification.proof]`
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ProofConfig {
     /// Rows and columns of the product, a power of two.
@@ -303,7 +303,7 @@ impl Default for ProofConfig {
 }
 
 /// `[automatic_verification]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DiscoveryConfig {
     /// Between two discoveries of a miner.
@@ -319,7 +319,7 @@ impl Default for DiscoveryConfig {
 }
 
 /// `[scoring]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScoringConfig {
     /// Uninterrupted time to the full multiplier.
@@ -347,7 +347,7 @@ impl Default for ScoringConfig {
 }
 
 /// A category's part of the emission: a bare percentage, or with conditions.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(untagged)]
 pub enum GpuAllocation {
     /// Percent.
@@ -357,7 +357,7 @@ pub enum GpuAllocation {
 }
 
 /// A category's part with conditions.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct GpuAllocationTable {
     /// Percent.
@@ -372,7 +372,7 @@ const fn one() -> u32 {
 }
 
 /// `[emission]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EmissionConfig {
     /// Percent of all weight that goes to `burn_uid`.
@@ -405,7 +405,7 @@ impl Default for EmissionConfig {
 }
 
 /// `[retention]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RetentionConfig {
     /// History, verdicts and windows of weights are kept so long; never shorter than the ramp and two weeks.
@@ -423,7 +423,7 @@ impl Default for RetentionConfig {
 }
 
 /// The whole file.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ValidatorConfig {
     /// Chain and wallet.

@@ -5,7 +5,7 @@
 //! addresses of this machine only, everything ends with the process that started it, and no program knows that it is
 //! part of a localnet: waiting times are short by configuration alone. The nodes are also the testkit's fixture.
 //!
-//! **How processes end with us.** `setpriv --pdeathsig` ties each to the thread that started it, so [`up`] wants a
+//! **How processes end with us.** `setpriv --pdeathsig` ties each to the thread that started it, so [`up()`] wants a
 //! single-threaded runtime. Rejected: a supervisor that restarts what dies (a localnet is where one kills a process to
 //! see what happens; `localnet start NAME` brings it back), and pid files (they lie after a crash; a socket does not).
 

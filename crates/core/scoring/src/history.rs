@@ -62,13 +62,35 @@ pub struct Check {
     pub failure: Option<(Failure, Fault)>,
 }
 
+/// Why a node is not available, as its miner says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Absence {
+    /// The miner cannot reach it.
+    Unreachable,
+    /// The miner no longer lists it.
+    Unlisted,
+    /// Taken out by its operator.
+    Maintenance,
+    /// The validator's key is not confirmed on it.
+    KeyPending,
+}
+
+impl Absence {
+    /// Whether some of it is tolerated (R2): [`LEAVE`] in any [`LEAVE_WINDOW`]. The rest is downtime from its start; or
+    /// a miner could dodge every reset by not listing a node that is down.
+    const fn is_leave(self) -> bool {
+        matches!(self, Self::Maintenance | Self::KeyPending)
+    }
+}
+
 /// One thing that happened to a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
     /// A check.
     Check(Check),
-    /// Its miner reported it as not available (R6): no event, no weight, the ramp waits.
-    Unavailable(Timestamp),
+    /// Its miner reported it as not available (R6), or as not available for another reason than before: no event, no
+    /// weight, the ramp waits.
+    Unavailable(Timestamp, Absence),
     /// Its miner reports it as available again.
     Available(Timestamp),
 }
@@ -157,6 +179,13 @@ const BAN_ROWS: [BanRow; 4] = [
 /// R3 a: two validation failures.
 const VALIDATION_ROW: BanRow = BanRow { window: HOUR, ban: HOUR / 2 };
 
+/// Maintenance and pending keys that count as nothing (R2)…
+const LEAVE: u64 = 4 * HOUR;
+/// …in any window of this length.
+const LEAVE_WINDOW: u64 = 14 * DAY;
+/// Longest time that the validator's or the network's failures stop the age of the last full check (R1).
+const EXCUSED: u64 = DAY;
+
 /// The fold's state.
 struct Fold<'a> {
     policy: &'a Policy,
@@ -168,14 +197,21 @@ struct Fold<'a> {
     /// A full check failed by confirmed fault, and none has passed since.
     full_failed: bool,
     last_full_passed: Option<Timestamp>,
+    /// Since then, how long others were at fault, and since when they are now.
+    excused: u64,
+    excused_since: Option<Timestamp>,
     ramp: Ramp,
-    available: bool,
+    absent: Option<(Timestamp, Absence)>,
+    /// Ended spans of maintenance and pending keys.
+    leaves: Vec<(Timestamp, Timestamp)>,
     attempts: Vec<(Timestamp, bool)>,
 }
 
+/// An outage: its first failed attempt, and when it last was an event.
 #[derive(Clone, Copy)]
 struct Down {
     first: Timestamp,
+    event: Timestamp,
 }
 
 /// The ramp's clock: accrues while running and not banned.
@@ -212,48 +248,47 @@ pub fn standing(history: &[Entry], policy: &Policy, now: Timestamp) -> Standing 
         down: None,
         full_failed: false,
         last_full_passed: None,
+        excused: 0,
+        excused_since: None,
         ramp: Ramp { accrued: 0, counted_to: Timestamp(i64::MIN), started: false, running: false },
-        available: true,
+        absent: None,
+        leaves: Vec::new(),
         attempts: Vec::new(),
     };
     for entry in history {
         let at = match entry {
             Entry::Check(check) => check.finished,
-            Entry::Unavailable(at) | Entry::Available(at) => *at,
+            Entry::Unavailable(at, _) | Entry::Available(at) => *at,
         };
         if at > now {
             break;
         }
-        fold.pass_time(at);
         match entry {
             Entry::Check(check) => fold.check(check),
-            Entry::Unavailable(at) => fold.unavailable(*at),
-            Entry::Available(_) => fold.available = true,
+            Entry::Unavailable(at, absence) => fold.unavailable(*at, *absence),
+            Entry::Available(at) => fold.end_absence(*at),
         }
     }
-    fold.pass_time(now);
     fold.conclude(now)
 }
 
 impl Fold<'_> {
-    /// A node that still fails when its ban ends gets a new event then (R3).
-    fn pass_time(&mut self, to: Timestamp) {
-        while let Some(until) = self.banned_until.filter(|until| *until <= to) {
-            if self.down.is_none() && !self.full_failed {
-                break;
-            }
-            self.ramp.advance(until, self.banned_until);
-            self.event(until, true);
-            if self.banned_until == Some(until) {
-                break;
-            }
-        }
-    }
-
     fn check(&mut self, check: &Check) {
+        self.excuse(check);
         match check.failure {
             None => self.passed(check),
             Some((failure, fault)) => self.failed(check, failure, fault),
+        }
+    }
+
+    /// Keeps the time that the validator or the network took from the node (R1): from the first attempt that failed by
+    /// their fault to the next that did not.
+    fn excuse(&mut self, check: &Check) {
+        let others = matches!(check.failure, Some((_, Fault::Network | Fault::Validator)));
+        if others {
+            self.excused_since.get_or_insert(check.started);
+        } else if let Some(since) = self.excused_since.take() {
+            self.excused = self.excused.saturating_add(check.finished.since(since).0);
         }
     }
 
@@ -264,6 +299,7 @@ impl Fold<'_> {
         if check.kind == CheckKind::Full {
             self.full_failed = false;
             self.last_full_passed = Some(check.finished);
+            self.excused = 0;
             self.ramp.started = true;
         }
         self.ramp.running = true;
@@ -279,7 +315,7 @@ impl Fold<'_> {
         if fault != Fault::ConfirmedNode {
             return;
         }
-        if check.kind == CheckKind::Full && failure != Failure::Reachability {
+        if check.kind == CheckKind::Full {
             self.full_failed = true;
         }
         match failure {
@@ -293,26 +329,60 @@ impl Fold<'_> {
         }
     }
 
-    /// Reachability failures are one event until the next success; downtime runs from the first to the last.
+    /// Reachability failures are one event until the next success, and one more after each ban that ends meanwhile (R3);
+    /// downtime runs from the first to the last.
     fn unreachable(&mut self, check: &Check) {
-        let first = if let Some(down) = self.down {
-            down.first
-        } else {
-            self.down = Some(Down { first: check.started });
-            self.event(check.finished, true);
-            check.started
+        let at = check.finished;
+        let ban_ended =
+            |down: &Down| self.banned_until.is_some_and(|until| until <= at && down.event < until);
+        let (first, is_event) = match &self.down {
+            Some(down) => (down.first, ban_ended(down)),
+            None => (check.started, true),
         };
-        if check.finished.since(first) > self.policy.downtime_tolerance {
+        if is_event {
+            self.event(at, true);
+        }
+        let event = match self.down {
+            Some(down) if !is_event => down.event,
+            _ => at,
+        };
+        self.down = Some(Down { first, event });
+        if at.since(first) > self.policy.downtime_tolerance {
             self.ramp.reset();
         }
     }
 
-    fn unavailable(&mut self, at: Timestamp) {
+    fn unavailable(&mut self, at: Timestamp, absence: Absence) {
+        self.end_absence(at);
         self.ramp.advance(at, self.banned_until);
         self.ramp.running = false;
-        self.available = false;
+        self.absent = Some((at, absence));
         // Weight returns only after a passed full check (R2).
         self.last_full_passed = None;
+    }
+
+    fn end_absence(&mut self, at: Timestamp) {
+        self.judge_absence(at);
+        if let Some((since, absence)) = self.absent.take()
+            && absence.is_leave()
+        {
+            self.leaves.push((since, at));
+        }
+    }
+
+    /// Resets the ramp if the running absence has by now brought more downtime than is tolerated.
+    fn judge_absence(&mut self, at: Timestamp) {
+        let Some((since, absence)) = self.absent else { return };
+        let mut downtime = at.since(since).0;
+        if absence.is_leave() {
+            let window = Timestamp(at.0.saturating_sub_unsigned(LEAVE_WINDOW));
+            let inside = |(from, to): &(Timestamp, Timestamp)| to.since(window.max(*from)).0;
+            let taken = self.leaves.iter().map(inside).fold(downtime, u64::saturating_add);
+            downtime = taken.saturating_sub(LEAVE).min(downtime);
+        }
+        if Millis(downtime) > self.policy.downtime_tolerance {
+            self.ramp.reset();
+        }
     }
 
     fn event(&mut self, at: Timestamp, validation: bool) {
@@ -338,24 +408,32 @@ impl Fold<'_> {
     }
 
     fn conclude(mut self, now: Timestamp) -> Standing {
+        self.judge_absence(now);
         self.ramp.advance(now, self.banned_until);
         let banned_until = self.banned_until.filter(|until| *until > now);
         let gate = if banned_until.is_some() {
             Gate::Banned
-        } else if !self.available {
+        } else if self.absent.is_some() {
             Gate::Unavailable
         } else if self.full_failed {
             Gate::FullCheckFailed
         } else {
             match self.last_full_passed {
                 None => Gate::AwaitingFullCheck,
-                Some(at) if now.since(at) > self.policy.full_max_age => Gate::FullCheckStale,
+                Some(at) if self.age(at, now) > self.policy.full_max_age => Gate::FullCheckStale,
                 Some(_) => Gate::Open,
             }
         };
         let score = if gate == Gate::Open { self.score(now) } else { BasisPoints::ZERO };
         let multiplier = self.multiplier();
         Standing { gate, score, multiplier, banned_until }
+    }
+
+    /// Age of the last full check, less the time that others took (R1).
+    fn age(&self, passed: Timestamp, now: Timestamp) -> Millis {
+        let running = self.excused_since.map_or(0, |since| now.since(since).0);
+        let excused = self.excused.saturating_add(running).min(EXCUSED);
+        now.since(passed).saturating_sub(Millis(excused))
     }
 
     /// Half the SSH success rate, half the passed full check.

@@ -28,6 +28,10 @@ fn dead(ms: u64) -> Entry {
     check(ms, CheckKind::Light, Some((Failure::Reachability, Fault::ConfirmedNode)))
 }
 
+fn gone(ms: u64, absence: Absence) -> Entry {
+    Entry::Unavailable(at(ms), absence)
+}
+
 fn stand(history: &[Entry], now_ms: u64) -> Standing {
     standing(history, &Policy::default(), at(now_ms))
 }
@@ -106,8 +110,8 @@ fn the_gate_names_its_reason() {
     assert_eq!(stand(&[light(0)], 1).gate, Gate::AwaitingFullCheck);
     assert_eq!(stand(&[pass(0)], 12 * HOUR).gate, Gate::Open);
     assert_eq!(stand(&[pass(0)], 12 * HOUR + 1).gate, Gate::FullCheckStale);
-    assert_eq!(stand(&[pass(0), Entry::Unavailable(at(1))], 2).gate, Gate::Unavailable);
-    let back = [pass(0), Entry::Unavailable(at(1)), Entry::Available(at(2)), light(3)];
+    assert_eq!(stand(&[pass(0), gone(1, Absence::Maintenance)], 2).gate, Gate::Unavailable);
+    let back = [pass(0), gone(1, Absence::Maintenance), Entry::Available(at(2)), light(3)];
     assert_eq!(
         stand(&back, 4).gate,
         Gate::AwaitingFullCheck,
@@ -123,10 +127,70 @@ fn score_is_half_success_rate_half_full_result() {
 }
 
 #[test]
-fn a_node_still_failing_when_its_ban_ends_gets_a_new_event() {
+fn a_ban_ends_by_itself_if_the_next_check_passes() {
     let history = [rejected(0), rejected(30 * MINUTE)];
     assert_eq!(ban_end(&history, HOUR - 1), Some(HOUR));
-    assert_eq!(ban_end(&history, HOUR), Some(13 * HOUR), "third event at 1 h, inside 6 h of the first");
+    assert_eq!(stand(&history, HOUR).gate, Gate::FullCheckFailed, "no check, no event");
+    let repaired = [history[0], history[1], pass(HOUR + 5)];
+    assert_eq!(stand(&repaired, HOUR + 6).gate, Gate::Open);
+    let absent = [history[0], history[1], gone(31 * MINUTE, Absence::Maintenance)];
+    assert_eq!(ban_end(&absent, 5 * DAY), None, "bans do not breed while nobody looks");
+}
+
+#[test]
+fn a_node_still_failing_after_its_ban_gets_a_new_event_with_its_next_failed_check() {
+    let mut history = vec![rejected(0), rejected(20 * MINUTE), dead(25 * MINUTE)];
+    assert_eq!(ban_end(&history, 26 * MINUTE), Some(25 * MINUTE + 12 * HOUR), "third event within 6 h");
+    history.extend((1..=20).map(|i| dead(25 * MINUTE + i * 30 * MINUTE)));
+    assert_eq!(
+        ban_end(&history, 12 * HOUR),
+        Some(25 * MINUTE + 12 * HOUR),
+        "one event until the next success"
+    );
+    let after = 13 * HOUR;
+    history.push(dead(after));
+    assert_eq!(ban_end(&history, after), Some(after + 3 * DAY), "fourth event, 13 h after the first");
+    history.push(dead(after + HOUR));
+    assert_eq!(ban_end(&history, after + HOUR), Some(after + 3 * DAY));
+}
+
+#[test]
+fn time_that_others_took_does_not_age_the_last_full_check() {
+    let fault = |ms, fault| check(ms, CheckKind::Light, Some((Failure::Reachability, fault)));
+    let others =
+        [pass(0), fault(6 * HOUR, Fault::Validator), fault(9 * HOUR, Fault::Network), light(10 * HOUR)];
+    assert_eq!(stand(&others, 16 * HOUR).gate, Gate::Open, "16 h less 4 h are 12 h");
+    assert_eq!(stand(&others, 16 * HOUR + 1).gate, Gate::FullCheckStale);
+    assert_eq!(stand(&others[..2], 36 * HOUR).gate, Gate::Open, "still going on: at most 24 h");
+    assert_eq!(stand(&others[..2], 36 * HOUR + 1).gate, Gate::FullCheckStale);
+    let own = [pass(0), fault(6 * HOUR, Fault::SuspectedNode)];
+    assert_eq!(stand(&own, 12 * HOUR + 1).gate, Gate::FullCheckStale);
+}
+
+#[test]
+fn a_full_check_that_a_dead_node_failed_closes_the_gate() {
+    let dead = check(HOUR, CheckKind::Full, Some((Failure::Reachability, Fault::ConfirmedNode)));
+    assert_eq!(stand(&[pass(0), dead, light(2 * HOUR)], 3 * HOUR).gate, Gate::FullCheckFailed);
+}
+
+#[test]
+fn not_listing_a_node_that_is_down_saves_no_ramp() {
+    let ramp = |history: &[Entry], now| stand(history, now).multiplier;
+    for absence in [Absence::Unreachable, Absence::Unlisted] {
+        let history = [pass(0), gone(DAY, absence)];
+        assert!(ramp(&history, DAY + 30 * MINUTE) > Ppm::ZERO, "{absence:?}");
+        assert_eq!(ramp(&history, DAY + 30 * MINUTE + 1), Ppm::ZERO, "{absence:?}");
+    }
+    for absence in [Absence::Maintenance, Absence::KeyPending] {
+        let back = |ms| Entry::Available(at(ms));
+        let once = [pass(0), gone(DAY, absence), back(DAY + 4 * HOUR)];
+        assert!(ramp(&once, DAY + 5 * HOUR) > Ppm::ZERO, "{absence:?}: four hours are tolerated");
+        let again = [once.as_slice(), &[pass(DAY + 5 * HOUR), gone(2 * DAY, absence)]].concat();
+        assert!(ramp(&again, 2 * DAY + 30 * MINUTE) > Ppm::ZERO);
+        assert_eq!(ramp(&again, 2 * DAY + 31 * MINUTE), Ppm::ZERO, "{absence:?}: in any 14 days");
+        let later = [once.as_slice(), &[pass(DAY + 5 * HOUR), gone(16 * DAY, absence)]].concat();
+        assert!(ramp(&later, 16 * DAY + 4 * HOUR) > Ppm::ZERO, "{absence:?}: after 14 days it starts anew");
+    }
 }
 
 #[test]

@@ -31,7 +31,6 @@ pub(crate) struct Network {
     addresses: Addresses,
     layout: Layout,
     programs: Programs,
-    gpus: Gpus,
     nodes: Option<NodeHosts>,
     services: Vec<Service>,
     view: View,
@@ -39,14 +38,21 @@ pub(crate) struct Network {
 
 impl Network {
     /// A localnet of which nothing runs yet.
+    ///
+    /// # Errors
+    /// If real GPUs are asked for: the prover of this version has no CUDA backend.
     pub(crate) fn new(settings: &Settings, programs: &Programs, layout: &Layout) -> anyhow::Result<Self> {
+        if settings.gpus == Gpus::Real {
+            bail!(
+                "--real-gpu: the prover of this version has no CUDA backend; leave it out to run simulated GPUs"
+            );
+        }
         let addresses = Addresses::choose(settings.ports)?;
         let mut network = Self {
             view: View::new(addresses)?,
             addresses,
             layout: layout.clone(),
             programs: programs.clone(),
-            gpus: settings.gpus,
             nodes: None,
             services: Vec::new(),
         };
@@ -99,14 +105,14 @@ impl Network {
             let service = self.service(role.name())?;
             service.start()?;
             let ready = async || http::is_ok(addresses.health, "/ready").await.then_some(());
-            service.wait_for("readiness", START_LIMIT, ready).await?;
+            service.wait_for("its readiness", START_LIMIT, ready).await?;
             progress.line(format_args!("{} serves its axon on {}", role.name(), addresses.grpc));
         }
         let api = self.addresses.validator_api;
         let validator = self.service(Role::Validator.name())?;
         validator.start()?;
         let answers = async || http::get_json(api, "/health").await.ok();
-        validator.wait_for("answer on its API", START_LIMIT, answers).await?;
+        validator.wait_for("an answer on its API", START_LIMIT, answers).await?;
         progress.line(format_args!("validator runs, API on http://{api}"));
         Ok(())
     }
@@ -116,13 +122,13 @@ impl Network {
         let chain = self.service("chain")?;
         chain.start()?;
         let listens = async || line_after(&log, "listening ");
-        let url = chain.wait_for("listening chain", START_LIMIT, listens).await?;
+        let url = chain.wait_for("its address", START_LIMIT, listens).await?;
         progress.line(format_args!("chain listens on {url}, subnet {NETUID}"));
         Ok(())
     }
 
     async fn start_nodes(&mut self, operator: &Operator, progress: &Progress) -> anyhow::Result<()> {
-        let nodes = specs::nodes(&self.programs, operator, self.gpus)?;
+        let nodes = specs::nodes(&self.programs, operator)?;
         let hosts =
             NodeHosts::start(Isolation::Best, Reach::Machine, nodes).await.context("start the nodes")?;
         for node in hosts.nodes() {

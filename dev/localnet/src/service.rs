@@ -113,7 +113,7 @@ impl Service {
                     return Ok(value);
                 }
                 if let State::Ended(how) = self.state() {
-                    bail!("{} {how} before {what}\n{}", self.name, self.last_lines());
+                    bail!("{} {how} while {what} was awaited\n{}", self.name, self.last_lines());
                 }
                 tokio::time::sleep(LOOK_EVERY).await;
             }
@@ -121,7 +121,12 @@ impl Service {
         match tokio::time::timeout(limit, look).await {
             Ok(result) => result,
             Err(_) => {
-                bail!("{}: no {what} within {} s\n{}", self.name, limit.as_secs(), self.last_lines())
+                bail!(
+                    "{}: {what} did not come within {} s\n{}",
+                    self.name,
+                    limit.as_secs(),
+                    self.last_lines()
+                )
             }
         }
     }

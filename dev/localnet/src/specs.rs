@@ -11,7 +11,6 @@ use basilica_types::GpuUuid;
 use crate::nodes::{NodeFile, NodeHost, NodeSpec, Place};
 use crate::operator::Operator;
 use crate::programs::Programs;
-use crate::settings::Gpus;
 
 /// Names in order; two nodes for each miner.
 const NAMES: [&str; 4] = ["gpu-node-1", "gpu-node-2", "gpu-node-3", "gpu-node-4"];
@@ -23,15 +22,7 @@ const SIMULATED_GPUS: &str = ".config/basilica/simulated-gpus.json";
 const CHEAT: &str = "nvidia-persistence-helper";
 
 /// The specs of all nodes.
-///
-/// # Errors
-/// If real GPUs are asked for: the prover of this version has no CUDA backend.
-pub(crate) fn nodes(programs: &Programs, operator: &Operator, gpus: Gpus) -> anyhow::Result<Vec<NodeSpec>> {
-    if gpus == Gpus::Real {
-        bail!(
-            "--real-gpu: the prover of this version has no CUDA backend; leave it out to run simulated GPUs"
-        );
-    }
+pub(crate) fn nodes(programs: &Programs, operator: &Operator) -> anyhow::Result<Vec<NodeSpec>> {
     NAMES.iter().map(|name| node(name, programs, operator)).collect()
 }
 

@@ -13,7 +13,7 @@ use crate::network::Network;
 use crate::programs::Programs;
 use crate::progress::Progress;
 use crate::report::Report;
-use crate::settings::{Layout, Settings};
+use crate::settings::{Layout, Ports, Settings};
 
 /// Between two looks at the whole.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -47,7 +47,13 @@ pub async fn up(
 
     let mut network = Network::new(settings, programs, &layout)?;
     let work = async {
-        network.start(&progress).await?;
+        let started = network.start(&progress).await;
+        match settings.ports {
+            Ports::Standing => {
+                started.context("bring the localnet up (if a port is taken, --ports auto takes free ones)")
+            }
+            Ports::Auto => started.context("bring the localnet up"),
+        }?;
         watch(&mut network, settings, &progress, calls, &mut show).await
     };
     let ended = tokio::select! {

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use basilica_ports::{MinerApi, MinerCallError, RefusalCode};
 use basilica_types::Millis;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
@@ -24,6 +24,11 @@ const MAX_REQUEST: usize = 64 * 1024;
 const MAX_HEADERS: u32 = 16 * 1024;
 const KEEPALIVE: Millis = Millis::from_secs(30);
 const KEEPALIVE_ANSWER: Millis = Millis::from_secs(10);
+/// After the stop, how long calls in work may take to be answered: a discovery takes 20 s at most.
+const DRAIN: Millis = Millis::from_secs(20);
+/// After the last answer, how long it may take to reach its reader. Whoever stays connected beyond that (a silent
+/// peer, a watcher of the health service) is not waited for.
+const LINGER: Millis = Millis::from_secs(1);
 
 /// What strangers may use up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,14 +107,16 @@ impl MinerListener {
         self.0.local_addr()
     }
 
-    /// Serves `api` until `stop`, then lets running requests end.
+    /// Serves `api` until `stop`, then lets calls in work end: at most 20 s for them and 1 s for their answers. Peers that
+    /// stay connected after that are left behind.
     pub async fn serve(
         self,
         api: Arc<dyn MinerApi>,
         limits: ServerLimits,
         stop: impl Future<Output = ()> + Send,
     ) -> Result<(), ServeError> {
-        let face = Face { api, slots: Arc::new(Semaphore::new(limits.concurrent_requests)) };
+        let slots = Arc::new(Semaphore::new(limits.concurrent_requests));
+        let face = Face { api, slots: Arc::clone(&slots) };
         let discovery = MinerDiscoveryServer::new(face.clone()).max_decoding_message_size(MAX_REQUEST);
         let discovery_spelt = spelt::MinerDiscoveryServer::new(face).max_decoding_message_size(MAX_REQUEST);
         let (health_reporter, health) = tonic_health::server::health_reporter();
@@ -124,7 +131,8 @@ impl MinerListener {
         let (v1, v1alpha) =
             (reflection().build_v1().map_err(reflected)?, reflection().build_v1alpha().map_err(reflected)?);
         let census = Census::new(limits.connections, limits.connections_per_address);
-        Server::builder()
+        let (closing, closed) = oneshot::channel::<()>();
+        let serving = Server::builder()
             .timeout(limits.request_timeout.as_duration())
             .max_concurrent_streams(64)
             .http2_max_header_list_size(MAX_HEADERS)
@@ -137,10 +145,33 @@ impl MinerListener {
             .add_service(health)
             .add_service(v1)
             .add_service(v1alpha)
-            .serve_with_incoming_shutdown(Bounded { listener: self.0, census }, stop)
-            .await
-            .map_err(|e| ServeError::Serve(e.into()))
+            .serve_with_incoming_shutdown(Bounded { listener: self.0, census }, async {
+                // Sent or dropped, it means the same.
+                let _ = closed.await;
+            });
+        tokio::pin!(serving);
+        let failed = |e: tonic::transport::Error| ServeError::Serve(e.into());
+        tokio::select! {
+            ended = &mut serving => return ended.map_err(failed),
+            () = stop => {}
+        }
+        health_reporter.set_not_serving::<MinerDiscoveryServer<Face>>().await;
+        health_reporter.set_not_serving::<spelt::MinerDiscoveryServer<Face>>().await;
+        drop(closing);
+        tokio::select! {
+            ended = &mut serving => ended.map_err(failed),
+            () = drained(&slots, limits.concurrent_requests) => Ok(()),
+        }
     }
+}
+
+/// Returns once the calls in work are answered, or had their time.
+async fn drained(slots: &Semaphore, all: usize) {
+    let idle = slots.acquire_many(u32::try_from(all).unwrap_or(u32::MAX));
+    if tokio::time::timeout(DRAIN.as_duration(), idle).await.is_err() {
+        tracing::warn!(limit = %DRAIN, "calls were still in work when the time to stop was over");
+    }
+    tokio::time::sleep(LINGER.as_duration()).await;
 }
 
 /// One implementation behind both spellings.

@@ -392,3 +392,48 @@ async fn stopping_ends_the_server() {
     running.tasks.join_next().await.unwrap().unwrap().unwrap();
     assert!(MinerListener::bind(running.address).await.is_ok());
 }
+
+/// A stop must not wait for peers; the bound is far below a connection's maximal age and only ends a hung test.
+async fn stops(running: &mut Running) {
+    running.stop.take().unwrap().send(()).unwrap();
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(10), running.tasks.join_next());
+    ended.await.expect("the server stops").unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_silent_peer_does_not_hold_up_the_stop() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut running = Running::start(None, ServerLimits::default()).await;
+    let mut silent = tokio::net::TcpStream::connect(running.address).await.unwrap();
+    // The preface and an empty SETTINGS frame: a connection of HTTP/2 that never says anything again.
+    silent.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    silent.read_u8().await.unwrap();
+    stops(&mut running).await;
+}
+
+#[tokio::test]
+async fn watchers_of_the_health_learn_of_the_stop_and_do_not_hold_it_up() {
+    use tonic_health::pb::HealthCheckRequest;
+    use tonic_health::pb::health_check_response::ServingStatus;
+    use tonic_health::pb::health_client::HealthClient;
+    let mut running = Running::start(None, ServerLimits::default()).await;
+    let service = "basilca.miner.v1.MinerDiscovery".to_owned();
+    let watch = HealthClient::new(running.channel().await).watch(HealthCheckRequest { service }).await;
+    let mut states = watch.unwrap().into_inner();
+    assert_eq!(states.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+    stops(&mut running).await;
+    assert_eq!(states.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+}
+
+#[tokio::test]
+async fn a_call_in_work_is_answered_before_the_server_stops() {
+    let mut running = Running::start(Some(Millis(1500)), ServerLimits::default()).await;
+    let client = running.client().await;
+    let mut calls = JoinSet::new();
+    calls.spawn(async move { client.discover(discover_request()).await });
+    while running.api.calls.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    stops(&mut running).await;
+    assert_eq!(calls.join_next().await.unwrap().unwrap().unwrap(), discover_response());
+}

@@ -67,7 +67,7 @@ impl Fleet {
                 generation = *nudge;
             });
             let awaited = Awaited { view: member.view.clone(), generation };
-            let failed = member.view.borrow().outcome == Outcome::Unreachable;
+            let failed = matches!(member.view.borrow().outcome, Outcome::Unreachable | Outcome::Unconfirmed);
             if failed { doubtful.push(awaited) } else { healthy.push(awaited) }
         }
         let began = self.clock.monotonic();
@@ -128,5 +128,66 @@ fn report(member: &Member, session: &SessionRecord) -> NodeReport {
         status: status(&member.node, &view, session),
         hourly_rate_per_gpu: member.node.hourly_rate_per_gpu,
         host_keys: configured.unwrap_or_else(|| view.host_keys.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use basilica_runtime_service::testing::VirtualClock;
+    use basilica_types::{Hotkey, NodeAddress, SessionId};
+
+    use super::*;
+
+    fn member(outcome: Outcome) -> (Member, watch::Sender<NodeView>) {
+        let address: NodeAddress = "root@192.0.2.1:22".parse().unwrap();
+        let node = NodeConfig {
+            id: address.node_id(),
+            address,
+            hourly_rate_per_gpu: None,
+            host_key: None,
+            maintenance: false,
+        };
+        let (keeper, view) = watch::channel(NodeView { outcome, ..NodeView::new() });
+        (Member { node: Arc::new(node), nudge: watch::channel(0).0, view }, keeper)
+    }
+
+    /// For how long a discovery waits for a node that does not finish.
+    async fn wait_for(outcome: Outcome) -> (Millis, NodeStatus) {
+        let clock = VirtualClock::new();
+        let (member, _keeper) = member(outcome);
+        let fleet = Fleet { members: vec![member], clock: clock.clone(), interval: Millis::from_secs(60) };
+        let session = SessionRecord {
+            id: SessionId::from_random([1; 8]),
+            validator: Hotkey::from_bytes([1; 32]),
+            expires_at: clock.now() + Millis::from_secs(3600),
+            public_key: None,
+        };
+        let began = clock.monotonic();
+        let mut deploy = tokio::task::JoinSet::new();
+        deploy.spawn(async move { fleet.deploy(&session).await });
+        loop {
+            tokio::select! {
+                biased;
+                reports = deploy.join_next() => {
+                    let waited = Millis::from(clock.monotonic().saturating_sub(began));
+                    return (waited, reports.unwrap().unwrap()[0].status);
+                }
+                () = clock.sleepers(1) => {
+                    clock.advance_to_next();
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn only_a_node_that_was_well_is_waited_for_to_the_limit() {
+        assert_eq!(wait_for(Outcome::Unreachable).await, (GRACE, NodeStatus::Unreachable));
+        assert_eq!(
+            wait_for(Outcome::Unconfirmed).await,
+            (GRACE, NodeStatus::KeyPending),
+            "hung after its login"
+        );
+        assert_eq!(wait_for(Outcome::Confirmed).await, (DISCOVERY_LIMIT, NodeStatus::KeyPending));
+        assert_eq!(wait_for(Outcome::Unknown).await, (DISCOVERY_LIMIT, NodeStatus::Unreachable));
     }
 }

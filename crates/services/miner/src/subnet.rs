@@ -52,7 +52,12 @@ impl SubnetFollower {
     pub(crate) async fn run(&self, stop: Stop) {
         let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MOST);
         loop {
-            let pause = match self.chain.metagraph(self.netuid).await {
+            // A chain that hangs must not hold up the stop.
+            let answer = tokio::select! {
+                () = stop.requested() => return,
+                answer = self.chain.metagraph(self.netuid) => answer,
+            };
+            let pause = match answer {
                 Ok(metagraph) => {
                     backoff.reset();
                     self.publish(metagraph);

@@ -78,6 +78,8 @@ pub(crate) enum HostKeyCommand {
     Approve {
         /// The node's id, or its address as user@host:port.
         node: String,
+        /// The fingerprint (SHA256:...) that you found to be the node's own; only a key that has it is trusted.
+        fingerprint: String,
     },
     /// List the host keys of all nodes, and the ones offered since.
     List,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use basilica_miner_service::config::{IGNORED, MinerConfig, Settings, check};
-use basilica_ports::{Clock as _, HostKeyRecord, MinerStore as _};
+use basilica_ports::{Clock as _, HostKeyApproval, HostKeyRecord, MinerStore as _};
 use basilica_runtime_service::{ConfigSource, Loaded, Notice, load};
 use basilica_store::{Database, MINER_SCHEMA, MinerDatabase, OpenOptions};
 use basilica_system::SystemClock;
@@ -200,7 +200,7 @@ pub(crate) fn list_host_keys(cli: &Cli) -> anyhow::Result<()> {
     })
 }
 
-pub(crate) fn approve_host_key(cli: &Cli, node: &str) -> anyhow::Result<()> {
+pub(crate) fn approve_host_key(cli: &Cli, node: &str, fingerprint: &str) -> anyhow::Result<()> {
     let config = configured(cli, &cli.config)?.config;
     let id: NodeId = match node.parse::<NodeAddress>() {
         Ok(address) => address.node_id(),
@@ -214,14 +214,23 @@ pub(crate) fn approve_host_key(cli: &Cli, node: &str) -> anyhow::Result<()> {
             fixed.address
         );
     }
-    let before = block_on(async {
+    let approval = block_on(async {
         let store = MinerDatabase::new(open(&config, false).await?);
-        Ok(store.approve_host_key(id, SystemClock::new().now()).await?)
+        Ok(store.approve_host_key(id, fingerprint, SystemClock::new().now()).await?)
     })?;
-    let Some(before) = before else {
-        bail!(
+    let before = match approval {
+        HostKeyApproval::Approved(before) => before,
+        HostKeyApproval::OtherKey(record) => {
+            let shown =
+                record.offered.as_ref().map_or_else(String::new, basilica_types::HostKey::fingerprint);
+            bail!(
+                "node {node} shows host key {shown}, not {fingerprint}; nothing was approved. Find out on the node itself \
+                 which one is its own (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub)"
+            );
+        }
+        HostKeyApproval::NothingOffered => bail!(
             "node {node} shows no other host key than the one that is trusted; nothing to approve (see `host-key list`)"
-        );
+        ),
     };
     answer(cli, &host_key_json(&before), || {
         let now = before.offered.as_ref().map_or_else(String::new, basilica_types::HostKey::fingerprint);

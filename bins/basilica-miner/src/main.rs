@@ -42,8 +42,8 @@ fn dispatch(cli: &Cli) -> anyhow::Result<()> {
         }
         Some(Command::Status) => commands::status(cli),
         Some(Command::Migrate) => commands::migrate(cli),
-        Some(Command::HostKey { command: HostKeyCommand::Approve { node } }) => {
-            commands::approve_host_key(cli, node)
+        Some(Command::HostKey { command: HostKeyCommand::Approve { node, fingerprint } }) => {
+            commands::approve_host_key(cli, node, fingerprint)
         }
         Some(Command::HostKey { command: HostKeyCommand::List }) => commands::list_host_keys(cli),
     }

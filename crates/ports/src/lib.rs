@@ -24,8 +24,8 @@ pub use entropy::{Entropy, EntropyRng};
 pub use failure::{BoxError, FailureClass};
 pub use miner_api::{MinerApi, MinerCallError, MinerDialer, RefusalCode};
 pub use miner_store::{
-    DiscoveryProof, DiscoveryUse, HostKeyRecord, Inadmissible, MinerStore, NewSession, NonceUse,
-    SessionRecord,
+    DiscoveryProof, DiscoveryUse, HostKeyApproval, HostKeyRecord, Inadmissible, MinerStore, NewSession,
+    NonceUse, SessionRecord,
 };
 pub use shell::{
     AddressPolicy, Dial, ExitStatus, HostKeyPolicy, Identity, NodeShell, Output, OutputLimits, Process,
@@ -34,7 +34,7 @@ pub use shell::{
 pub use signer::HotkeySigner;
 pub use store::StoreError;
 pub use validator_store::{
-    CheckEntry, FleetStore, HistoryEntry, MinerRecord, NewWindow, NodeChange, NodeKey, NodeRecord, Opened,
+    Absence, CheckEntry, FleetStore, HistoryEntry, MinerRecord, NewWindow, NodeChange, NodeKey, NodeRecord, Opened,
     Pruned, Recorded, SeenMiner, StoredStanding, ValidatorStore, VerdictStore, VerdictSummary, WeightStore,
     WeightWindow, WindowState,
 };

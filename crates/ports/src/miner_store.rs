@@ -37,13 +37,26 @@ pub struct NewSession {
 /// How a discovery request proved itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DiscoveryProof {
-    /// A V2 signature, and the hash of the token that it covers.
+    /// A V2 signature, and what it covers beside key and time.
     V2 {
         /// SHA-256 of the token.
         token_hash: Digest,
+        /// The fencing token; above the last accepted one, or equal with a later time.
+        epoch: FencingToken,
     },
-    /// A V1 signature of a hotkey that the operator listed: the hotkey's newest session is meant.
+    /// A V1 signature of a hotkey that the operator listed: the hotkey's newest session is meant. It covers no fencing
+    /// token, so none is believed.
     V1,
+}
+
+impl DiscoveryProof {
+    /// The fencing token that is proven; 0 where none is.
+    pub const fn epoch(&self) -> FencingToken {
+        match self {
+            Self::V2 { epoch, .. } => *epoch,
+            Self::V1 => FencingToken(0),
+        }
+    }
 }
 
 /// A discovery request whose signature verified.
@@ -51,8 +64,6 @@ pub enum DiscoveryProof {
 pub struct DiscoveryUse {
     /// How it proved itself.
     pub proof: DiscoveryProof,
-    /// Its fencing token; above the last accepted one, or equal with a later time.
-    pub epoch: FencingToken,
     /// Its time in seconds.
     pub timestamp_secs: i64,
     /// The key to keep with the session; none where the validator is not the assigned one.
@@ -105,6 +116,17 @@ pub struct HostKeyRecord {
     pub pinned: HostKey,
     /// Another key that the node has shown since; not trusted.
     pub offered: Option<HostKey>,
+}
+
+/// What an approval of a host key did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostKeyApproval {
+    /// The offered key is the trusted one now; the record as it was before.
+    Approved(HostKeyRecord),
+    /// Another key is offered than the one named; nothing changed.
+    OtherKey(HostKeyRecord),
+    /// No other key than the trusted one is offered.
+    NothingOffered,
 }
 
 /// The miner's memory. Every method is one transaction, durable when it returns.
@@ -160,12 +182,17 @@ pub trait MinerStore: Send + Sync + 'static {
     /// Notes that a node shows another key than the pinned one; true if that is news.
     async fn offer_host_key(&self, node: NodeId, key: &HostKey, now: Timestamp) -> Result<bool, StoreError>;
 
-    /// Trusts the offered key in place of the pinned one; returns the record as it was before, none if nothing is offered.
+    /// Forgets the offered key of a node that shows its pinned one, `pinned`, again. Nothing changes where another key has
+    /// been pinned since.
+    async fn withdraw_host_key(&self, node: NodeId, pinned: &HostKey) -> Result<(), StoreError>;
+
+    /// Trusts the offered key in place of the pinned one if its fingerprint is `fingerprint` at that very moment.
     async fn approve_host_key(
         &self,
         node: NodeId,
+        fingerprint: &str,
         now: Timestamp,
-    ) -> Result<Option<HostKeyRecord>, StoreError>;
+    ) -> Result<HostKeyApproval, StoreError>;
 
     /// Forgets what can no longer matter at `now`: old nonces, and sessions whose keys are gone from every node.
     async fn prune(&self, now: Timestamp) -> Result<(), StoreError>;

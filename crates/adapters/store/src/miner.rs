@@ -13,7 +13,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use basilica_ports::{
-    DiscoveryUse, HostKeyRecord, Inadmissible, MinerStore, NewSession, NonceUse, SessionRecord, StoreError,
+    DiscoveryUse, HostKeyApproval, HostKeyRecord, Inadmissible, MinerStore, NewSession, NonceUse,
+    SessionRecord, StoreError,
 };
 use basilica_types::{HostKey, Hotkey, NodeAddress, NodeId, SessionId, Timestamp};
 
@@ -107,12 +108,17 @@ impl MinerStore for MinerDatabase {
         hosts::offer(&self.database, node, key, now).await
     }
 
+    async fn withdraw_host_key(&self, node: NodeId, pinned: &HostKey) -> Result<(), StoreError> {
+        hosts::withdraw(&self.database, node, pinned).await
+    }
+
     async fn approve_host_key(
         &self,
         node: NodeId,
+        fingerprint: &str,
         now: Timestamp,
-    ) -> Result<Option<HostKeyRecord>, StoreError> {
-        hosts::approve(&self.database, node, now).await
+    ) -> Result<HostKeyApproval, StoreError> {
+        hosts::approve(&self.database, node, fingerprint, now).await
     }
 
     async fn prune(&self, now: Timestamp) -> Result<(), StoreError> {

@@ -196,6 +196,11 @@ pub fn tags(file: &[u8]) -> Vec<KeyTag> {
     tags
 }
 
+/// The keys in `file` that read exactly as a miner wrote them, wherever they stand.
+pub fn keys(file: &[u8]) -> Vec<KeyLine> {
+    lines(file).into_iter().filter_map(|(line, _)| KeyLine::parse(text(line)?)).collect()
+}
+
 /// `file` with exactly the keys in `wanted`; see the module's promise.
 pub fn rewrite(file: &[u8], wanted: &[KeyLine]) -> Result<Vec<u8>, AuthorizedKeysError> {
     let mut before = Vec::with_capacity(file.len());

@@ -1,8 +1,9 @@
 //! The miner protocol's side that decides: who gets a session, and who gets onto the nodes.
 //!
-//! Checks go from cheap and harmless to dear and lasting: target, freshness, signature, permit, and only then the store,
-//! which records nonce and order in one transaction before anything happens. Strangers without a permit therefore leave
-//! nothing behind, and nobody's request causes a chain call. Refusals carry the first network's words where it has any.
+//! Checks go from cheap and harmless to dear and lasting: permit, target, freshness, signature, and only then the store,
+//! which records nonce and order in one transaction before anything happens. Strangers without a permit therefore cost no
+//! signature check and leave nothing behind, not even a line in the log at its usual level, and nobody's request causes a
+//! chain call. Refusals carry the first network's words where it has any.
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use basilica_ports::{
     MinerStore, NewSession, NonceUse, RefusalCode, SessionRecord, StoreError,
 };
 use basilica_runtime_service::ErrorChain;
-use basilica_types::{Digest, Hotkey, RequestNonce, SessionId, SessionToken, Timestamp};
+use basilica_types::{Digest, FencingToken, Hotkey, RequestNonce, SessionId, SessionToken, Timestamp};
 use basilica_wire::discovery::{
     AuthGrant, AuthRequest, DiscoverRequest, DiscoverResponse, NONCE_MEMORY_SECS, NodeReport, Untrusted,
     check_fresh,
@@ -22,6 +23,7 @@ use tracing::{debug, error, info};
 
 use crate::config::AdmissionConfig;
 use crate::fleet::Fleet;
+use crate::log_budget::LogBudget;
 use crate::metrics::MinerMetrics;
 use crate::subnet::{Snapshot, SubnetView};
 
@@ -38,6 +40,7 @@ pub(crate) struct Gate {
     pub(crate) subnet: SubnetView,
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) metrics: Arc<MinerMetrics>,
+    pub(crate) refusals: LogBudget,
 }
 
 /// A refusal in the words of the protocol.
@@ -85,6 +88,11 @@ impl From<Inadmissible> for Refusal {
     }
 }
 
+/// Its sender's fencing token is not covered by the signature: whoever is on the way could shut out the true leader.
+const UNSIGNED_EPOCH: Refusal = Refusal(
+    RefusalCode::Unauthenticated,
+    "A V1 discovery carries no epoch; it is not covered by its signature",
+);
 const NEEDS_V2: Refusal =
     Refusal(RefusalCode::Unauthenticated, "Discovery needs a V2 signature over key, target and session");
 
@@ -131,8 +139,8 @@ impl Gate {
 
     async fn open_session(&self, request: &AuthRequest) -> Result<AuthGrant, Refusal> {
         let (now, miner) = (self.clock.now(), self.signer.hotkey());
-        request.check(&miner, now)?;
         self.permitted(&request.validator, now)?;
+        request.check(&miner, now)?;
         let session_token = SessionToken::from_random(self.entropy.array());
         let expires_at_secs = (now + self.config.session_lifetime).as_secs();
         let session = NewSession {
@@ -167,13 +175,16 @@ impl Gate {
             let valid = signature.verifies(&claim.validator, &claim.payload_v2());
             let token_hash = token_hash(&claim.session_token);
             return if valid {
-                Ok(DiscoveryProof::V2 { token_hash })
+                Ok(DiscoveryProof::V2 { token_hash, epoch: claim.epoch })
             } else {
                 Err(Untrusted::Signature.into())
             };
         }
         if !self.config.accept_discover_v1.contains(&claim.validator) {
             return Err(NEEDS_V2);
+        }
+        if claim.epoch != FencingToken(0) {
+            return Err(UNSIGNED_EPOCH);
         }
         let signature = request.signature_v1.as_ref().ok_or(NEEDS_V2)?;
         let valid = signature.verifies(&claim.validator, &claim.payload_v1());
@@ -183,16 +194,15 @@ impl Gate {
     /// Admits a discovery; none in place of a session where the validator is not the assigned one.
     async fn admit(&self, request: &DiscoverRequest) -> Result<Option<SessionRecord>, Refusal> {
         let (claim, now) = (&request.claim, self.clock.now());
+        let snapshot = self.permitted(&claim.validator, now)?;
         if claim.target != self.signer.hotkey() {
             return Err(Untrusted::Target(claim.target).into());
         }
         check_fresh(claim.timestamp_secs, now)?;
         let proof = self.proof(request)?;
-        let snapshot = self.permitted(&claim.validator, now)?;
         let assigned = snapshot.assigned == Some(claim.validator);
         let discovery = DiscoveryUse {
             proof,
-            epoch: claim.epoch,
             timestamp_secs: claim.timestamp_secs,
             public_key: assigned.then(|| claim.public_key.clone()),
             keyed_sessions: KEYED_SESSIONS,
@@ -228,7 +238,16 @@ impl Gate {
 
     fn refused(&self, validator: &Hotkey, refusal: Refusal) -> MinerCallError {
         self.metrics.auth_failures.inc();
-        info!(validator.hotkey = %validator, reason = refusal.1, "Validator authentication failed");
+        let reason = refusal.1;
+        let stranger = self.subnet.borrow().as_ref().is_some_and(|snapshot| !snapshot.permits(validator));
+        // The reason stands in the message too: operators search their logs for the whole phrase.
+        let unsaid = if stranger { None } else { self.refusals.spend(self.clock.monotonic()) };
+        match unsaid {
+            Some(unsaid) => {
+                info!(validator.hotkey = %validator, unsaid, "Validator authentication failed: {reason}");
+            }
+            None => debug!(validator.hotkey = %validator, "Validator authentication failed: {reason}"),
+        }
         refusal.into()
     }
 }

@@ -6,6 +6,8 @@
 //! microseconds remain, which POSIX gives no means to close; reading back afterwards and the reconciler's next round
 //! repair our side of it. A write is finished only when a new reading shows exactly what was wanted.
 
+use std::collections::BTreeSet;
+
 use basilica_ports::{Clock, ExitStatus, Output, OutputLimits, Shell, ShellError};
 use basilica_types::{Argv, ArgvError, Millis, SshPublicKey, Timestamp};
 use sha2::{Digest as _, Sha256};
@@ -32,6 +34,8 @@ printf 'file\n'
 cat "$file"
 "#;
 
+/// Files that an interrupted write left behind go first, once no write can still be at work on them.
+///
 /// `$1`: SHA-256 of the file as it was read, or `absent`; `$2`: SHA-256 of the new content on standard input.
 const REPLACE: &str = r#"
 set -eu
@@ -40,6 +44,8 @@ LC_ALL=C; export LC_ALL
 mkdir -p "$HOME/.ssh"
 file=$HOME/.ssh/authorized_keys
 if [ -L "$file" ]; then file=$(readlink -f "$file"); fi
+find "$(dirname "$file")" -maxdepth 1 -type f -name '.authorized_keys.basilica.*' -user "$(id -u)" -mmin +10 \
+  -exec rm -f {} + 2>/dev/null || :
 new=$(mktemp "$(dirname "$file")/.authorized_keys.basilica.XXXXXXXX")
 trap 'rm -f "$new"' EXIT
 cat > "$new"
@@ -94,6 +100,9 @@ const MAX_SKEW_SECS: u64 = 60;
 const ATTEMPTS: usize = 5;
 /// Two readings of one local time, where clocks go back, are this far apart.
 const AMBIGUITY_SECS: u64 = 3600;
+/// A write may take so many times as long as a check: it flushes to a disk that can be busy, and cut off it leaves a
+/// file behind.
+const WRITE_FACTOR: u64 = 3;
 const HEADER_LIMIT: usize = 64 * 1024;
 
 /// A key that a node should carry.
@@ -107,10 +116,12 @@ pub(crate) struct WantedKey {
 /// What an edit found and did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Edited {
-    /// Keys of ours that were there and should not be.
+    /// Keys of ours that were there and should not be, and keys whose time was up.
     pub(crate) removed: Vec<KeyTag>,
     /// Keys that were written.
     pub(crate) added: Vec<KeyTag>,
+    /// Keys that another miner wrote and that have not ended; they were left alone.
+    pub(crate) others: Vec<KeyTag>,
 }
 
 /// Why a node does not carry exactly the keys wanted.
@@ -151,7 +162,7 @@ pub enum KeyEditError {
     #[error("~/.ssh/authorized_keys on the node kept changing during {ATTEMPTS} attempts")]
     Contended,
     /// Processes of removed keys do not end.
-    #[error("processes of a removed key are still running on the node")]
+    #[error("processes of a removed key do not end on the node, or are started again")]
     StillRunning,
     /// A script failed.
     #[error("{step} failed on the node ({status:?}): {stderr}")]
@@ -165,23 +176,30 @@ pub enum KeyEditError {
     },
 }
 
-/// Makes the node's file carry exactly `wanted` of our keys.
+/// Makes the node's file carry exactly `wanted` of our keys. Ours are those of `recorded` and `wanted`; a key of the same
+/// form that is neither is another miner's, which looks after it, and goes only when its time is up (RULES R9).
 pub(crate) async fn apply(
     shell: &dyn Shell,
     clock: &dyn Clock,
     deadline: Millis,
-    wanted: &[WantedKey],
+    (recorded, wanted): (&BTreeSet<KeyTag>, &[WantedKey]),
 ) -> Result<Edited, KeyEditError> {
-    let mut edited = Edited { removed: Vec::new(), added: Vec::new() };
+    let is_ours = |tag: &KeyTag| recorded.contains(tag) || wanted.iter().any(|key| key.tag == *tag);
+    let mut edited = Edited { removed: Vec::new(), added: Vec::new(), others: Vec::new() };
     for _ in 0..ATTEMPTS {
         let asked = clock.now();
         let found = inspect(shell, deadline, wanted).await?;
         let skew = found.skew(asked, clock.now());
         // A node with a wrong clock gets no key, and loses those it has: they would not end when they should.
-        let lines = if skew > MAX_SKEW_SECS { Vec::new() } else { found.lines(wanted) };
+        let mut lines = if skew > MAX_SKEW_SECS { Vec::new() } else { found.lines(wanted) };
         let current = found.file.as_deref().unwrap_or_default();
+        let others = authorized_keys::keys(current)
+            .into_iter()
+            .filter(|line| !is_ours(&line.tag) && line.expires_at.as_secs() > found.now_secs);
+        lines.extend(others);
         let content = authorized_keys::rewrite(current, &lines)?;
         if content == current {
+            edited.others = lines.iter().map(|line| line.tag).filter(|tag| !is_ours(tag)).collect();
             return if skew > MAX_SKEW_SECS { Err(KeyEditError::Skew { seconds: skew }) } else { Ok(edited) };
         }
         let before = authorized_keys::tags(current);
@@ -246,6 +264,7 @@ async fn replace(
     let hex = |bytes: &[u8]| hex::encode(Sha256::digest(bytes));
     let expected = read.map_or_else(|| "absent".to_owned(), hex);
     let command = Argv::script(REPLACE, [expected, hex(content)])?;
+    let deadline = Millis(deadline.0.saturating_mul(WRITE_FACTOR));
     let output = shell.run(&command, content, limits(deadline, 4096)).await?;
     match output.status {
         // Read again in either case: to confirm, or to start over on what another editor saved or the line damaged.

@@ -16,6 +16,7 @@ mod axon;
 mod fleet;
 mod gate;
 mod key_editor;
+mod log_budget;
 mod metrics;
 mod node;
 mod service;

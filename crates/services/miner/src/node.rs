@@ -3,7 +3,9 @@
 //! A keeper has no commands. It compares what should be on the node (the keys of the sessions that are open and belong
 //! to the assigned validator) with what is there, and makes the node so: at intervals, when nudged, and when a key's
 //! time is up. Deployment, repair of drift, removal at expiry and removal at re-assignment are therefore one path, and
-//! a restart of the miner or of the node needs no path of its own. What it found it publishes as a [`NodeView`].
+//! a restart of the miner or of the node needs no path of its own. What it found it publishes as a [`NodeView`], as soon
+//! as the keys are as they should be: ending what runs with removed keys comes after that and is tried again every round,
+//! because a process that does not end says nothing about the keys.
 //!
 //! It owns the connection, which is kept and reused. Host keys: the configured one, else the one of the first contact;
 //! any other makes the node unreachable until its operator approves the change.
@@ -22,7 +24,7 @@ use tracing::{error, info, warn};
 
 use crate::authorized_keys::KeyTag;
 use crate::config::NodeConfig;
-use crate::key_editor::{self, KeyEditError, WantedKey};
+use crate::key_editor::{self, Edited, KeyEditError, WantedKey};
 use crate::metrics::{MinerMetrics, NodeLabels};
 use crate::subnet::SubnetView;
 
@@ -80,6 +82,22 @@ enum RoundError {
     Store(#[from] StoreError),
 }
 
+/// What a round that ended as it should has seen on the node.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The keys of ours that it carries: those wanted, no others.
+    keys: Vec<WantedKey>,
+    /// Keys of another miner on the same node.
+    others: Vec<KeyTag>,
+}
+
+/// What was told already and is not told again every round.
+#[derive(Debug, Default)]
+struct Told {
+    others: Vec<KeyTag>,
+    still_running: bool,
+}
+
 /// Looks after one node. Clones share everything; only one runs at a time.
 #[derive(Clone)]
 pub(crate) struct NodeKeeper {
@@ -111,6 +129,7 @@ impl NodeKeeper {
     pub(crate) async fn run(mut self, stop: Stop) -> Result<(), BoxError> {
         let mut connection: Connection = None;
         let mut reachable_since: Option<Timestamp> = None;
+        let mut told = Told::default();
         loop {
             let generation = *self.nudges.borrow_and_update();
             let assigned = assignment(&self.subnet);
@@ -118,9 +137,19 @@ impl NodeKeeper {
                 () = stop.requested() => break,
                 ended = self.slotted_round(&mut connection) => ended,
             };
-            let next_expiry =
-                ended.as_ref().ok().and_then(|keys| keys.iter().map(|key| key.expires_at).min());
+            let seen = ended.as_ref().ok();
+            let next_expiry = seen.and_then(|seen| seen.keys.iter().map(|key| key.expires_at).min());
+            let confirmed = seen.map(|seen| seen.keys.iter().map(|key| key.tag).collect());
+            self.tell_of_others(seen, &mut told);
             self.publish(generation, ended, &mut reachable_since);
+            let mut nudges = self.nudges.clone();
+            tokio::select! {
+                () = stop.requested() => break,
+                // Whoever waits for a key does not wait for a process that takes its time to end; what was begun goes on
+                // on the node, and the next round looks again.
+                Ok(()) = nudges.changed() => {}
+                () = self.end_revoked(&mut connection, confirmed, &mut told) => {}
+            }
             let pause = self.pause(next_expiry);
             tokio::select! {
                 () = stop.requested() => break,
@@ -162,19 +191,23 @@ impl NodeKeeper {
             Some(shell) => shell,
             None => self.connect().await?,
         };
-        let removed = self.edit(shell.as_ref(), &[]).await;
+        let removed = match self.edit(shell.as_ref(), &[]).await {
+            Ok(_) => self.end_processes(shell.as_ref(), Some(BTreeSet::new())).await,
+            Err(error) => Err(error),
+        };
         shell.close().await;
         removed
     }
 
-    async fn slotted_round(&self, connection: &mut Connection) -> Result<Vec<WantedKey>, RoundError> {
+    async fn slotted_round(&self, connection: &mut Connection) -> Result<Seen, RoundError> {
         let _slot = self.slots.acquire().await.expect("the semaphore of the fleet is never closed");
         self.metrics.health_checks.inc();
         self.round(connection).await
     }
 
-    async fn round(&self, connection: &mut Connection) -> Result<Vec<WantedKey>, RoundError> {
+    async fn round(&self, connection: &mut Connection) -> Result<Seen, RoundError> {
         self.view.send_modify(|view| view.connected = false);
+        let wanted = self.wanted().await?;
         let oldest = self.clock.now() - Millis(self.interval.0.saturating_mul(INTERVALS_PER_LOGIN));
         let kept = connection.take();
         let reused = kept.filter(|(shell, made)| shell.is_open() && *made > oldest);
@@ -183,26 +216,24 @@ impl NodeKeeper {
             Some(reused) => reused,
             None => (self.connect().await?, self.clock.now()),
         };
-        self.view.send_modify(|view| view.connected = true);
-        let wanted = self.wanted().await?;
-        match self.edit(shell.as_ref(), &wanted).await {
-            // A connection can be dead without anybody having noticed: once more on a fresh one.
+        let (shell, made, edited) = match self.edit(shell.as_ref(), &wanted).await {
+            // A connection can be dead without anybody having noticed: once more on a fresh one. Until that stands the
+            // node counts as one without a login, which is what a node is that died in the meantime.
             Err(RoundError::Edit(KeyEditError::Shell(_))) if was_reused => {
+                self.view.send_modify(|view| view.connected = false);
                 shell.close().await;
-                let shell = self.connect().await?;
-                self.edit(shell.as_ref(), &wanted).await?;
-                *connection = Some((shell, self.clock.now()));
+                let (shell, made) = (self.connect().await?, self.clock.now());
+                let edited = self.edit(shell.as_ref(), &wanted).await;
+                (shell, made, edited)
             }
-            Err(error @ RoundError::Edit(KeyEditError::Shell(_))) => {
-                shell.close().await;
-                return Err(error);
-            }
-            ended => {
-                *connection = Some((shell, made));
-                ended?;
-            }
+            edited => (shell, made, edited),
+        };
+        if matches!(edited, Err(RoundError::Edit(KeyEditError::Shell(_)))) {
+            shell.close().await;
+        } else {
+            *connection = Some((shell, made));
         }
-        Ok(wanted)
+        Ok(Seen { others: edited?.others, keys: wanted })
     }
 
     /// The keys that should be on the node now.
@@ -223,43 +254,101 @@ impl NodeKeeper {
             .collect())
     }
 
-    async fn edit(&self, shell: &dyn Shell, wanted: &[WantedKey]) -> Result<(), RoundError> {
+    /// The keys that this miner may have put on the node.
+    async fn recorded(&self) -> Result<BTreeSet<KeyTag>, StoreError> {
         let recorded = self.store.deployments(self.node.id).await?;
-        let known: BTreeSet<SessionId> = recorded.iter().map(|(session, _)| *session).collect();
+        Ok(recorded.into_iter().map(|(session, validator)| KeyTag { validator, session }).collect())
+    }
+
+    async fn edit(&self, shell: &dyn Shell, wanted: &[WantedKey]) -> Result<Edited, RoundError> {
+        self.view.send_modify(|view| view.connected = true);
+        let recorded = self.recorded().await?;
         let new: Vec<_> = wanted
             .iter()
-            .map(|w| (self.node.id, w.tag.session))
-            .filter(|(_, s)| !known.contains(s))
+            .filter(|key| !recorded.contains(&key.tag))
+            .map(|key| (self.node.id, key.tag.session))
             .collect();
         if !new.is_empty() {
             self.store.record_deployments(&new).await?;
         }
-        let edited = key_editor::apply(shell, self.clock.as_ref(), self.timeout, wanted).await?;
+        let edited = key_editor::apply(shell, self.clock.as_ref(), self.timeout, (&recorded, wanted)).await?;
         for tag in &edited.added {
             self.metrics.deployments.inc();
             info!(node.id = %self.node.id, node.address = %self.node.address, validator.hotkey = %tag.validator,
                 session.id = %tag.session, "Deployed SSH key to node");
         }
-        let wanted: BTreeSet<KeyTag> = wanted.iter().map(|key| key.tag).collect();
-        let recorded = recorded.into_iter().map(|(session, validator)| KeyTag { validator, session });
-        let gone: BTreeSet<KeyTag> =
-            recorded.chain(edited.removed).filter(|tag| !wanted.contains(tag)).collect();
-        let gone: Vec<KeyTag> = gone.into_iter().collect();
+        for tag in &edited.removed {
+            info!(node.id = %self.node.id, validator.hotkey = %tag.validator, session.id = %tag.session,
+                "Removed SSH key from node");
+        }
+        Ok(edited)
+    }
+
+    /// Ends what still runs with keys that are no longer wanted. `confirmed`: the keys that were just seen on the node, if
+    /// they were. A revoked key's processes end even where its line could not be removed.
+    async fn end_revoked(
+        &self,
+        connection: &mut Connection,
+        confirmed: Option<BTreeSet<KeyTag>>,
+        told: &mut Told,
+    ) {
+        let Some((shell, _)) = connection else { return };
+        let Err(error) = self.end_processes(shell.as_ref(), confirmed).await else {
+            told.still_running = false;
+            return;
+        };
+        self.metrics.process_end_failures.inc();
+        if !std::mem::replace(&mut told.still_running, true) {
+            warn!(node.id = %self.node.id, node.address = %self.node.address, error = %ErrorChain(&error),
+                "Failed to end processes of removed keys; every round tries again");
+        }
+        if matches!(error, RoundError::Edit(KeyEditError::Shell(_)))
+            && let Some((shell, _)) = connection.take()
+        {
+            shell.close().await;
+        }
+    }
+
+    async fn end_processes(
+        &self,
+        shell: &dyn Shell,
+        confirmed: Option<BTreeSet<KeyTag>>,
+    ) -> Result<(), RoundError> {
+        let recorded = self.recorded().await?;
+        let is_confirmed = confirmed.is_some();
+        let kept = match confirmed {
+            Some(kept) => kept,
+            None => self.wanted().await?.into_iter().map(|key| key.tag).collect(),
+        };
+        let gone: Vec<KeyTag> = recorded.difference(&kept).copied().collect();
         if gone.is_empty() {
             return Ok(());
         }
         key_editor::end_processes(shell, self.timeout, &gone).await?;
-        let sessions: Vec<SessionId> = gone.iter().map(|tag| tag.session).collect();
-        self.store.forget_deployments(self.node.id, &sessions).await?;
-        for tag in &gone {
-            info!(node.id = %self.node.id, validator.hotkey = %tag.validator, session.id = %tag.session,
-                "Removed SSH key from node");
+        if is_confirmed {
+            let sessions: Vec<SessionId> = gone.iter().map(|tag| tag.session).collect();
+            self.store.forget_deployments(self.node.id, &sessions).await?;
         }
         Ok(())
     }
 
+    /// Another miner on the same node is told of once, and again when its keys change.
+    fn tell_of_others(&self, seen: Option<&Seen>, told: &mut Told) {
+        let Some(seen) = seen.filter(|seen| seen.others != told.others) else { return };
+        if let Some(tag) = seen.others.first() {
+            warn!(node.id = %self.node.id, node.address = %self.node.address, keys = seen.others.len(), first = %tag,
+                "Node carries keys of another miner, or of this one with another database; they stay until they expire");
+        }
+        told.others.clone_from(&seen.others);
+    }
+
     async fn connect(&self) -> Result<Arc<dyn Shell>, RoundError> {
-        let pinned = self.pinned().await?;
+        let remembered = match self.node.host_key {
+            Some(_) => None,
+            None => self.store.host_key(self.node.id).await?,
+        };
+        let pinned =
+            self.node.host_key.clone().or_else(|| remembered.as_ref().map(|record| record.pinned.clone()));
         let host_keys = pinned.clone().map_or(HostKeyPolicy::Learn, |key| HostKeyPolicy::Pinned(vec![key]));
         let dial = Dial {
             address: self.node.address.clone(),
@@ -283,16 +372,14 @@ impl NodeKeeper {
             info!(node.id = %self.node.id, node.address = %self.node.address, host_key.fingerprint = key.fingerprint(),
                 "Pinned the host key of the first contact");
         }
+        if let Some(record) = remembered.filter(|record| record.offered.is_some()) {
+            self.store.withdraw_host_key(self.node.id, &record.pinned).await?;
+            info!(node.id = %self.node.id, node.address = %self.node.address,
+                "Node shows its trusted host key again; the other one can no longer be approved");
+        }
         let known = pinned.unwrap_or_else(|| shell.host_key().clone());
         self.view.send_modify(|view| view.host_keys = vec![known]);
         Ok(shell)
-    }
-
-    async fn pinned(&self) -> Result<Option<HostKey>, StoreError> {
-        match &self.node.host_key {
-            Some(key) => Ok(Some(key.clone())),
-            None => Ok(self.store.host_key(self.node.id).await?.map(|record| record.pinned)),
-        }
     }
 
     async fn report_changed_host_key(
@@ -308,7 +395,7 @@ impl NodeKeeper {
         };
         if news {
             let how = if approvable {
-                format!("basilica-miner host-key approve {}", self.node.id)
+                format!("basilica-miner host-key approve {} {found}", self.node.id)
             } else {
                 "change host_key of the node in the configuration".to_owned()
             };
@@ -322,7 +409,7 @@ impl NodeKeeper {
     fn publish(
         &self,
         generation: u64,
-        ended: Result<Vec<WantedKey>, RoundError>,
+        ended: Result<Seen, RoundError>,
         reachable_since: &mut Option<Timestamp>,
     ) {
         let now = self.clock.now();
@@ -349,7 +436,8 @@ impl NodeKeeper {
             view.generation = generation;
             view.outcome = outcome;
             view.checked_at = now;
-            view.keys = ended.unwrap_or_default().into_iter().map(|key| (key.tag.session, key.key)).collect();
+            view.keys =
+                ended.unwrap_or_default().keys.into_iter().map(|key| (key.tag.session, key.key)).collect();
         });
     }
 

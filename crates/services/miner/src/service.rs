@@ -12,6 +12,7 @@ use crate::axon::AxonServer;
 use crate::config::{AdmissionConfig, FleetConfig, NodeConfig, SubnetConfig};
 use crate::fleet::{Fleet, Member};
 use crate::gate::Gate;
+use crate::log_budget::LogBudget;
 use crate::metrics::MinerMetrics;
 use crate::node::{NodeKeeper, NodeView};
 use crate::subnet::SubnetFollower;
@@ -133,6 +134,7 @@ impl Miner {
             subnet: subnet_view,
             fleet: Arc::clone(&all),
             metrics: Arc::clone(&metrics),
+            refusals: LogBudget::default(),
         });
         Self { ports, fleet_config: fleet, gate, fleet: all, keepers, follower, axon, metrics }
     }

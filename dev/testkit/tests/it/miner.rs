@@ -5,7 +5,7 @@ mod admission;
 mod keys;
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -48,6 +48,8 @@ fn nonce() -> RequestNonce {
 struct TestChain {
     metagraph: Mutex<Option<Metagraph>>,
     metagraph_calls: AtomicU64,
+    /// Whether it takes questions and never answers.
+    hangs: AtomicBool,
 }
 
 fn unreachable() -> ChainError {
@@ -64,6 +66,9 @@ impl Chain for TestChain {
     }
     async fn metagraph(&self, _: NetUid) -> Result<Metagraph, ChainError> {
         self.metagraph_calls.fetch_add(1, Ordering::SeqCst);
+        if self.hangs.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
         self.metagraph.lock().unwrap().clone().ok_or_else(unreachable)
     }
     async fn serve_axon(&self, _: NetUid, _: Axon) -> Result<AxonOutcome, ChainError> {
@@ -238,7 +243,11 @@ impl Site {
             first: Validator::new(1),
             second: Validator::new(2),
             unpermitted: Validator::new(3),
-            chain: Arc::new(TestChain { metagraph: Mutex::default(), metagraph_calls: AtomicU64::new(0) }),
+            chain: Arc::new(TestChain {
+                metagraph: Mutex::default(),
+                metagraph_calls: AtomicU64::new(0),
+                hangs: AtomicBool::new(false),
+            }),
             directory: tempfile::tempdir().unwrap(),
             node_configs: node_configs.collect(),
             operator,

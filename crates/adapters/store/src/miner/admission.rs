@@ -188,7 +188,9 @@ async fn discover(
         return Ok(Err(Inadmissible::NoSession));
     };
     // An epoch above i64::MAX cannot be a count of leaders; it is refused as one that can never be followed.
-    let Ok(epoch) = i64::try_from(discovery.epoch.0) else { return Ok(Err(Inadmissible::Superseded)) };
+    let Ok(epoch) = i64::try_from(discovery.proof.epoch().0) else {
+        return Ok(Err(Inadmissible::Superseded));
+    };
     if (epoch, discovery.timestamp_secs) <= (last.last_epoch, last.last_ts_secs) {
         return Ok(Err(Inadmissible::Superseded));
     }
@@ -217,7 +219,7 @@ async fn matching(
     now: Timestamp,
 ) -> Result<Option<Row>, StoreError> {
     let query = match proof {
-        DiscoveryProof::V2 { token_hash } => sqlx::query_as(
+        DiscoveryProof::V2 { token_hash, .. } => sqlx::query_as(
             "SELECT id, validator, expires_at, public_key FROM sessions \
              WHERE validator = ? AND expires_at > ? AND ended_at IS NULL AND token_hash = ?",
         )

@@ -1,6 +1,6 @@
 //! Host keys of the miner's nodes.
 
-use basilica_ports::{HostKeyRecord, StoreError};
+use basilica_ports::{HostKeyApproval, HostKeyRecord, StoreError};
 use basilica_types::{HostKey, NodeAddress, NodeId, Timestamp};
 use sqlx::sqlite::SqliteConnection;
 
@@ -91,26 +91,42 @@ pub(super) async fn offer(
     Ok(changed > 0)
 }
 
-pub(super) async fn approve(
-    database: &Database,
-    node: NodeId,
-    now: Timestamp,
-) -> Result<Option<HostKeyRecord>, StoreError> {
-    let failed = unavailable("approve host key");
-    let mut transaction = database.begin("approve host key").await?;
-    let before = offered(&mut transaction, node).await?;
-    if before.is_some() {
-        sqlx::query(
-            "UPDATE host_keys SET pinned = offered, pinned_at = ?, offered = NULL, offered_at = NULL WHERE node_id = ?",
-        )
-        .bind(now.0)
+pub(super) async fn withdraw(database: &Database, node: NodeId, pinned: &HostKey) -> Result<(), StoreError> {
+    let failed = unavailable("withdraw host key");
+    let mut transaction = database.begin("withdraw host key").await?;
+    sqlx::query("UPDATE host_keys SET offered = NULL, offered_at = NULL WHERE node_id = ? AND pinned = ?")
         .bind(node.to_string())
+        .bind(pinned.to_string())
         .execute(&mut *transaction)
         .await
         .map_err(&failed)?;
+    transaction.commit().await.map_err(&failed)
+}
+
+pub(super) async fn approve(
+    database: &Database,
+    node: NodeId,
+    fingerprint: &str,
+    now: Timestamp,
+) -> Result<HostKeyApproval, StoreError> {
+    let failed = unavailable("approve host key");
+    let mut transaction = database.begin("approve host key").await?;
+    let Some(before) = offered(&mut transaction, node).await? else {
+        return Ok(HostKeyApproval::NothingOffered);
+    };
+    if before.offered.as_ref().is_none_or(|key| key.fingerprint() != fingerprint) {
+        return Ok(HostKeyApproval::OtherKey(before));
     }
+    sqlx::query(
+        "UPDATE host_keys SET pinned = offered, pinned_at = ?, offered = NULL, offered_at = NULL WHERE node_id = ?",
+    )
+    .bind(now.0)
+    .bind(node.to_string())
+    .execute(&mut *transaction)
+    .await
+    .map_err(&failed)?;
     transaction.commit().await.map_err(&failed)?;
-    Ok(before)
+    Ok(HostKeyApproval::Approved(before))
 }
 
 async fn offered(

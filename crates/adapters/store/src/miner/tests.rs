@@ -55,8 +55,7 @@ fn session(seed: u8, now: Timestamp) -> NewSession {
 
 fn discovery(token: u8, epoch: u64, timestamp_secs: i64) -> DiscoveryUse {
     DiscoveryUse {
-        proof: DiscoveryProof::V2 { token_hash: Digest::from_bytes([token; 32]) },
-        epoch: FencingToken(epoch),
+        proof: DiscoveryProof::V2 { token_hash: Digest::from_bytes([token; 32]), epoch: FencingToken(epoch) },
         timestamp_secs,
         public_key: Some(key(1)),
         keyed_sessions: 2,
@@ -226,7 +225,9 @@ async fn a_host_key_stays_pinned_until_its_change_is_approved() {
     let address = node("gpu.example");
     let id = address.node_id();
     assert_eq!(f.store.host_key(id).await.unwrap(), None);
-    assert_eq!(f.store.approve_host_key(id, START).await.unwrap(), None);
+    let named = key(2).fingerprint();
+    let nothing = f.store.approve_host_key(id, &named, START).await.unwrap();
+    assert_eq!(nothing, HostKeyApproval::NothingOffered);
     f.store.pin_host_key(id, &address, &key(1), START).await.unwrap();
     f.store.pin_host_key(id, &address, &key(2), START).await.unwrap();
     assert!(!f.store.offer_host_key(id, &key(1), START).await.unwrap(), "the pinned key is no news");
@@ -234,7 +235,29 @@ async fn a_host_key_stays_pinned_until_its_change_is_approved() {
     assert!(!f.store.offer_host_key(id, &key(2), START).await.unwrap(), "the same key is no news twice");
     let record = f.store.host_key(id).await.unwrap().unwrap();
     assert_eq!((&record.pinned, &record.offered), (&key(1), &Some(key(2))));
-    assert_eq!(f.store.approve_host_key(id, START).await.unwrap(), Some(record));
+    let other = f.store.approve_host_key(id, &key(3).fingerprint(), START).await.unwrap();
+    assert_eq!(
+        other,
+        HostKeyApproval::OtherKey(record.clone()),
+        "only the key that was looked at is trusted"
+    );
+    let approved = f.store.approve_host_key(id, &named, START).await.unwrap();
+    assert_eq!(approved, HostKeyApproval::Approved(record));
     let record = f.store.host_keys().await.unwrap().remove(0);
     assert_eq!((record.pinned, record.offered, record.address), (key(2), None, address));
+}
+
+#[tokio::test]
+async fn an_offered_host_key_is_withdrawn_when_the_pinned_one_is_shown_again() {
+    let f = fixture().await;
+    let address = node("gpu.example");
+    let id = address.node_id();
+    f.store.pin_host_key(id, &address, &key(1), START).await.unwrap();
+    f.store.offer_host_key(id, &key(2), START).await.unwrap();
+    f.store.withdraw_host_key(id, &key(3)).await.unwrap();
+    assert_eq!(f.store.host_key(id).await.unwrap().unwrap().offered, Some(key(2)), "not its pinned key");
+    f.store.withdraw_host_key(id, &key(1)).await.unwrap();
+    let late = f.store.approve_host_key(id, &key(2).fingerprint(), START).await.unwrap();
+    assert_eq!(late, HostKeyApproval::NothingOffered);
+    assert!(f.store.offer_host_key(id, &key(2), START).await.unwrap(), "shown once more it is news again");
 }

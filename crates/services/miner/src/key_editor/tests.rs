@@ -109,7 +109,13 @@ fn wanted(seed: u8) -> WantedKey {
 }
 
 async fn edit(shell: &LocalShell, keys: &[WantedKey]) -> Result<Edited, KeyEditError> {
-    apply(shell, &ShiftedClock(0), DEADLINE, keys).await
+    edit_at(shell, 0, keys).await
+}
+
+/// All keys of these tests are ours, at a time that is moved by some seconds.
+async fn edit_at(shell: &LocalShell, shift: i64, keys: &[WantedKey]) -> Result<Edited, KeyEditError> {
+    let ours: BTreeSet<KeyTag> = (0..=9).map(|seed| wanted(seed).tag).collect();
+    apply(shell, &ShiftedClock(shift), DEADLINE, (&ours, keys)).await
 }
 
 #[tokio::test]
@@ -159,12 +165,62 @@ async fn a_node_with_a_wrong_clock_gets_no_key_and_loses_those_it_has() {
     let shell = LocalShell::with_file(b"# mine\n");
     edit(&shell, &[wanted(1)]).await.unwrap();
     for shift in [120, -120] {
-        let error = apply(&shell, &ShiftedClock(shift), DEADLINE, &[wanted(1)]).await.unwrap_err();
+        let error = edit_at(&shell, shift, &[wanted(1)]).await.unwrap_err();
         assert!(matches!(error, KeyEditError::Skew { seconds: 110..=130 }), "{error}");
         assert_eq!(shell.text(), "# mine\n");
     }
-    let edited = apply(&shell, &ShiftedClock(30), DEADLINE, &[wanted(1)]).await.unwrap();
+    let edited = edit_at(&shell, 30, &[wanted(1)]).await.unwrap();
     assert_eq!(edited.added, [wanted(1).tag]);
+}
+
+#[tokio::test]
+async fn two_miners_on_one_node_leave_each_others_keys_alone() {
+    let shell = LocalShell::with_file(b"# mine\n");
+    let none = BTreeSet::new();
+    let (one, two) = (wanted(1), wanted(2));
+    apply(&shell, &ShiftedClock(0), DEADLINE, (&none, std::slice::from_ref(&one))).await.unwrap();
+    let second =
+        apply(&shell, &ShiftedClock(0), DEADLINE, (&none, std::slice::from_ref(&two))).await.unwrap();
+    assert_eq!((second.added, second.removed), (vec![two.tag], vec![]));
+    assert_eq!(second.others, [one.tag]);
+    let both = shell.text();
+    for keys in [std::slice::from_ref(&one), std::slice::from_ref(&two)] {
+        let again = apply(&shell, &ShiftedClock(0), DEADLINE, (&none, keys)).await.unwrap();
+        assert_eq!((again.added, again.removed), (vec![], vec![]));
+        assert_eq!(shell.text(), both, "nothing is left to do for either");
+    }
+    let first = apply(&shell, &ShiftedClock(0), DEADLINE, (&BTreeSet::from([one.tag]), &[])).await.unwrap();
+    assert_eq!(first.removed, [one.tag]);
+    assert!(shell.text().contains(&two.tag.to_string()));
+}
+
+#[tokio::test]
+async fn another_miners_key_goes_once_its_time_is_up() {
+    let mut over = wanted(1);
+    over.expires_at = Timestamp::from_secs(ShiftedClock(0).now().as_secs() - 5);
+    let shell = LocalShell::with_file(b"");
+    edit(&shell, &[over.clone()]).await.unwrap();
+    let edited = apply(&shell, &ShiftedClock(0), DEADLINE, (&BTreeSet::new(), &[wanted(2)])).await.unwrap();
+    assert_eq!((edited.removed, edited.others), (vec![over.tag], vec![]));
+}
+
+#[tokio::test]
+async fn what_an_interrupted_write_left_behind_is_removed_but_no_write_at_work() {
+    let shell = LocalShell::with_file(b"# mine\n");
+    let beside = |name: &str| shell.file().with_file_name(name);
+    let (stale, fresh) =
+        (beside(".authorized_keys.basilica.AAAAAAAA"), beside(".authorized_keys.basilica.BBBBBBBB"));
+    let other = beside(".authorized_keys.of-mine");
+    for file in [&stale, &fresh, &other] {
+        std::fs::write(file, "half").unwrap();
+    }
+    for old in [&stale, &other] {
+        let touched =
+            std::process::Command::new("touch").args(["-d", "1 hour ago"]).arg(old).status().unwrap();
+        assert!(touched.success());
+    }
+    edit(&shell, &[wanted(1)]).await.unwrap();
+    assert_eq!([stale.exists(), fresh.exists(), other.exists()], [false, true, true]);
 }
 
 #[tokio::test]

@@ -26,6 +26,18 @@ async fn requests_cost_no_chain_call() {
 }
 
 #[tokio::test]
+async fn a_chain_that_hangs_does_not_hold_up_the_stop() {
+    let mut site = site().await;
+    site.chain.hangs.store(true, Ordering::SeqCst);
+    let before = site.chain.metagraph_calls.load(Ordering::SeqCst);
+    while site.chain.metagraph_calls.load(Ordering::SeqCst) == before {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    // Fails where a task had to be aborted.
+    site.stop_miner().await;
+}
+
+#[tokio::test]
 async fn an_authentication_that_is_not_the_validators_own_is_refused() {
     let site = site().await;
     let client = site.client().await;
@@ -79,6 +91,10 @@ async fn strangers_and_hotkeys_without_permit_are_refused_and_leave_nothing() {
     let client = site.client().await;
     for validator in [&site.unpermitted, &Validator::new(77)] {
         let (code, words) = refusal(client.authenticate(validator.auth_request(site.miner.hotkey())).await);
+        assert_eq!((code, words.as_str()), (RefusalCode::PermissionDenied, "Validator not authorized"));
+        let mut forged = validator.auth_request(site.miner.hotkey());
+        forged.signature = site.first.party.signature(b"x");
+        let (code, words) = refusal(client.authenticate(forged).await);
         assert_eq!((code, words.as_str()), (RefusalCode::PermissionDenied, "Validator not authorized"));
     }
 }
@@ -185,7 +201,7 @@ async fn replayed_stale_and_superseded_discoveries_are_refused() {
 }
 
 fn v1(validator: &Validator, grant: &AuthGrant) -> DiscoverRequest {
-    let claim = validator.claim(grant);
+    let claim = DiscoverClaim { epoch: FencingToken(0), ..validator.claim(grant) };
     let signature_v1 = Some(validator.party.signature(&claim.payload_v1()));
     DiscoverRequest { claim, signature_v1, signature_v2: None }
 }
@@ -215,4 +231,20 @@ async fn a_listed_hotkey_may_use_the_first_version_until_it_used_the_second() {
     let (code, words) = refusal(client.discover(v1(&site.first, &grant)).await);
     assert_eq!(code, RefusalCode::Unauthenticated);
     assert!(words.contains("no longer accepted"), "{words}");
+}
+
+#[tokio::test]
+async fn an_epoch_put_into_a_first_versions_discovery_shuts_nobody_out() {
+    let listed = vec![Party::new(1).hotkey()];
+    let site = Site::start(None, Settings { accept_discover_v1: listed, ..Settings::default() }).await;
+    let client = site.client().await;
+    let grant = site.first.authenticate(&site).await;
+    let mut meddled = v1(&site.first, &grant);
+    // The first version's signature does not cover the epoch: it stays valid.
+    meddled.claim.epoch = FencingToken(u64::MAX >> 1);
+    let (code, words) = refusal(client.discover(meddled).await);
+    assert_eq!(code, RefusalCode::Unauthenticated);
+    assert!(words.contains("no epoch"), "{words}");
+    assert!(client.discover(v1(&site.first, &grant)).await.is_ok());
+    site.first.discover(&site, &grant).await;
 }

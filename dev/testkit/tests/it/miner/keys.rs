@@ -1,7 +1,7 @@
 //! Keys of validators on real nodes: deployed, gated, repaired and gone in time, and no other line touched.
 
 use basilica_localnet::nodes::{Isolation, NodeSpec};
-use basilica_ports::{ExitStatus, MinerStore as _, Output, OutputLimits, Shell, ShellError};
+use basilica_ports::{ExitStatus, HostKeyApproval, MinerStore as _, Output, OutputLimits, Shell, ShellError};
 use basilica_testkit::eventually;
 use basilica_types::Argv;
 use basilica_wire::discovery::NodeStatus;
@@ -175,6 +175,50 @@ async fn a_hung_node_is_reported_and_the_others_are_not_held_up() {
 }
 
 #[tokio::test]
+async fn a_node_that_dies_behind_a_kept_connection_is_unreachable() {
+    let mut nodes = nodes(&["gpu-1"]).await;
+    let site = Site::start(Some(&nodes), Settings { timeout: Millis(1500), ..Settings::default() }).await;
+    let grant = site.first.authenticate(&site).await;
+    assert_eq!(site.first.discover(&site, &grant).await.nodes[0].status, NodeStatus::Available);
+    nodes.node_mut("gpu-1").hang().await.unwrap();
+    let status = async {
+        loop {
+            let status = site.first.discover(&site, &grant).await.nodes[0].status;
+            if status != NodeStatus::Available {
+                return status;
+            }
+            sleep(20).await;
+        }
+    };
+    let first =
+        tokio::time::timeout(std::time::Duration::from_secs(30), status).await.expect("it is noticed");
+    assert_eq!(first, NodeStatus::Unreachable);
+}
+
+#[tokio::test]
+async fn a_process_that_does_not_end_keeps_no_validator_out() {
+    let nodes = nodes(&["gpu-1"]).await;
+    let settings = Settings { session_lifetime: Millis::from_secs(4), ..Settings::default() };
+    let site = Site::start(Some(&nodes), settings).await;
+    let grant = site.first.authenticate(&site).await;
+    let node = site.first.discover(&site, &grant).await.nodes.remove(0);
+    let shell = login(&site.first, &node).await;
+    // Whatever is killed of the key's processes is started again by one that does not carry the key.
+    let script = "(env -u BASILICA_KEY TAG=\"$BASILICA_KEY\" setsid sh -c 'until [ -e ~/enough ]; do BASILICA_KEY=$TAG sleep 31.7; done' \
+                  >/dev/null 2>&1 </dev/null &)";
+    run(shell.as_ref(), script).await;
+    let runs = || nodes.node("gpu-1").processes().iter().any(|p| p.contains("31.7"));
+    eventually("it runs", runs).await;
+    until_past(grant.expires_at_secs).await;
+    eventually("the line is gone", || !authorized_keys(&nodes, "gpu-1").contains("restrict,")).await;
+    let grant = site.first.authenticate(&site).await;
+    until_status(&site, &site.first, &grant, NodeStatus::Available).await;
+    assert!(runs(), "it was running all the time");
+    nodes.node("gpu-1").write(&nodes.node("gpu-1").home().join("enough"), 0o600, b"").unwrap();
+    eventually("its processes are ended in a later round", || !runs()).await;
+}
+
+#[tokio::test]
 async fn a_changed_host_key_is_refused_until_it_is_approved() {
     let mut nodes = nodes(&["gpu-1"]).await;
     let site = Site::start(Some(&nodes), Settings::default()).await;
@@ -192,7 +236,9 @@ async fn a_changed_host_key_is_refused_until_it_is_approved() {
         }
     };
     tokio::time::timeout(std::time::Duration::from_secs(20), offered).await.expect("the new key is offered");
-    assert!(store.approve_host_key(old.node_id, SystemClock::new().now()).await.unwrap().is_some());
+    let now = SystemClock::new().now();
+    let approval = store.approve_host_key(old.node_id, &new.fingerprint(), now).await.unwrap();
+    assert!(matches!(approval, HostKeyApproval::Approved(_)), "{approval:?}");
     let approved = until_status(&site, &site.first, &grant, NodeStatus::Available).await;
     assert_eq!(approved.host_keys, [new]);
 }

@@ -249,7 +249,10 @@ fn without_a_chain_it_lives_but_is_not_ready_and_stops_in_order() {
 #[test]
 fn status_and_migrate_answer_in_words_and_in_json() {
     let home = Home::new();
-    home.run(&["status"]).fails(1, &["basilica-miner migrate"]);
+    for question in [&["status"][..], &["host-key", "list"]] {
+        home.run(question).fails(1, &["basilica-miner has not run yet", "basilica-miner migrate"]);
+        assert!(!home.path().join("data/miner.db").exists(), "a question leaves no file behind");
+    }
     assert!(home.run(&["migrate"]).out.contains("from schema 0 to 1"));
     assert!(home.run(&["migrate"]).out.contains("already"));
     let json: Value = serde_json::from_str(&home.run(&["--json", "status"]).out).unwrap();

@@ -121,6 +121,18 @@ pub enum OpenError {
         /// What is missing.
         directory: PathBuf,
     },
+    /// There is no file, and it is not ours to make one.
+    #[error(
+        "database file {} does not exist: {program} has not run yet with this configuration; start it, or run \
+         `{program} migrate`",
+        path.display()
+    )]
+    Absent {
+        /// The file.
+        path: PathBuf,
+        /// The program that makes it.
+        program: &'static str,
+    },
     /// The file cannot be made or written.
     #[error("unable to open database file {}", path.display())]
     File {
@@ -185,7 +197,7 @@ pub enum OpenError {
 pub struct OpenOptions {
     /// Most connections that read at the same time; one more writes.
     pub readers: u32,
-    /// Whether to bring an older file to the newest schema, or to refuse it.
+    /// Whether to bring an older file to the newest schema and to make a missing one, or to refuse either.
     pub migrate: bool,
 }
 
@@ -204,10 +216,14 @@ pub struct Database {
 }
 
 impl Database {
-    /// Opens the file of `url`, making it where its directory exists, and migrates it if `options` say so.
+    /// Opens the file of `url`; makes it where its directory exists, and migrates it, if `options` say so.
     pub async fn open(url: &str, schema: &Schema, options: OpenOptions) -> Result<Self, OpenError> {
         let path = url.parse::<DatabasePath>()?.0;
-        create_private(&path)?;
+        if options.migrate {
+            create_private(&path)?;
+        } else if !path.exists() {
+            return Err(OpenError::Absent { path, program: schema.program });
+        }
         let sqlite = |source: sqlx::Error| OpenError::Sqlite { path: path.clone(), source: source.into() };
         let connect = SqliteConnectOptions::new()
             .filename(&path)
@@ -403,9 +419,12 @@ mod tests {
         let file = file();
         let refused = OpenOptions { migrate: false, ..OpenOptions::default() };
         let error = Database::open(&file.url, &ONE, refused).await.unwrap_err();
-        assert!(error.to_string().contains("tester migrate"), "{error}");
+        assert!(matches!(error, OpenError::Absent { .. }) && !file.path.exists(), "{error}");
+        assert!(error.to_string().contains("tester has not run yet"), "{error}");
         open(&file, &ONE).await.unwrap().close().await;
         assert!(Database::open(&file.url, &ONE, refused).await.is_ok());
+        let error = Database::open(&file.url, &TWO, refused).await.unwrap_err();
+        assert!(error.to_string().contains("run `tester migrate`"), "{error}");
     }
 
     #[tokio::test]

@@ -26,7 +26,7 @@ CREATE TABLE sessions (
     opened_at  INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
     public_key TEXT,                                              -- once a discovery named one
-    ended_at   INTEGER                                            -- before its time: re-assignment, shutdown
+    ended_at   INTEGER                                            -- before its time: too many keyed ones, shutdown
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX sessions_by_validator ON sessions (validator, expires_at);
 

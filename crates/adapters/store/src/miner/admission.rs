@@ -1,13 +1,13 @@
 //! Requests of validators: nonce, order and session in one step, many requests per flush.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use basilica_ports::{
     DiscoveryProof, DiscoveryUse, Inadmissible, NewSession, NonceUse, SessionRecord, StoreError,
 };
 use basilica_types::Timestamp;
 use sqlx::sqlite::SqliteConnection;
-use tokio::sync::oneshot;
+use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use super::sessions::{self, Row};
 use crate::Database;
@@ -33,47 +33,66 @@ struct Waiting {
 pub(super) struct Admissions {
     database: Database,
     waiting: Mutex<Vec<Waiting>>,
-    /// Held by the one that writes; in order of arrival.
-    turn: tokio::sync::Mutex<()>,
+    /// Held by the group that is being written; in order of arrival.
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// The writer of a group vanished (its own request was cancelled) before the group was on disk.
+/// The group's transaction failed, or the process was ending.
 #[derive(Debug, thiserror::Error)]
 #[error("the group of requests was not written")]
 struct GroupLost;
 
 impl Admissions {
-    pub(super) const fn new(database: Database) -> Self {
-        Self { database, waiting: Mutex::new(Vec::new()), turn: tokio::sync::Mutex::const_new(()) }
+    pub(super) fn new(database: Database) -> Self {
+        Self { database, waiting: Mutex::new(Vec::new()), turn: Arc::default() }
     }
 
-    pub(super) async fn open(&self, nonce: NonceUse, session: NewSession) -> Outcome {
+    pub(super) async fn open(self: &Arc<Self>, nonce: NonceUse, session: NewSession) -> Outcome {
         self.submit(Wish::Open(nonce, session)).await
     }
 
-    pub(super) async fn discover(&self, nonce: NonceUse, discovery: DiscoveryUse) -> Outcome {
+    pub(super) async fn discover(self: &Arc<Self>, nonce: NonceUse, discovery: DiscoveryUse) -> Outcome {
         self.submit(Wish::Discover(nonce, Box::new(discovery))).await
     }
 
-    async fn submit(&self, wish: Wish) -> Outcome {
+    /// Whoever gets the turn has everything that waits written, in a task of its own: its request may be cancelled at any
+    /// moment (a peer that hangs up), and must not take those of others along. Nor could they simply be written again:
+    /// cancelled while the transaction commits, nobody knows whether their nonces are used. Rejected for that reason:
+    /// writing in the request itself and putting the wishes back when it is dropped.
+    async fn submit(self: &Arc<Self>, wish: Wish) -> Outcome {
         let (reply, mut answer) = oneshot::channel();
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(Waiting { wish, reply });
-        let _turn = self.turn.lock().await;
+        let turn = Arc::clone(&self.turn).lock_owned().await;
         // While this request waited for its turn, the one before may have taken it along.
-        if let Ok(outcome) = answer.try_recv() {
-            return outcome;
+        match answer.try_recv() {
+            Ok(outcome) => return outcome,
+            Err(TryRecvError::Closed) => return Err(not_written()),
+            Err(TryRecvError::Empty) => {}
         }
-        self.write_group().await?;
-        answer.await.unwrap_or_else(|_| lost())
+        let this = Arc::clone(self);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "bounded by one transaction and awaited here; see above"
+        )]
+        let written = tokio::spawn(async move {
+            let _turn = turn;
+            this.write_group().await
+        });
+        written.await.unwrap_or_else(|_| Err(not_written()))?;
+        answer.await.unwrap_or_else(|_| Err(not_written()))
     }
 
-    /// Writes everything that waits by now. Cancelled half-way, it leaves nothing, and all of the group learn it.
+    /// Writes everything that waits by now. If that fails nothing of it is kept, and all of the group learn it.
     async fn write_group(&self) -> Result<(), StoreError> {
         const OPERATION: &str = "admit requests";
         let mut transaction = self.database.begin(OPERATION).await?;
         let group = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         let mut decided = Vec::with_capacity(group.len());
         for Waiting { wish, reply } in group {
+            if reply.is_closed() {
+                // Nobody waits any more, so nothing may come of it.
+                continue;
+            }
             sqlx::query("SAVEPOINT wish").execute(&mut *transaction).await.map_err(unavailable(OPERATION))?;
             let outcome = admit(&mut transaction, &wish).await;
             let end = if matches!(outcome, Ok(Ok(_))) { "RELEASE wish" } else { "ROLLBACK TO wish" };
@@ -89,8 +108,8 @@ impl Admissions {
     }
 }
 
-fn lost() -> Outcome {
-    Err(StoreError::Unavailable { operation: "admit requests", source: GroupLost.into() })
+fn not_written() -> StoreError {
+    StoreError::Unavailable { operation: "admit requests", source: GroupLost.into() }
 }
 
 async fn admit(connection: &mut SqliteConnection, wish: &Wish) -> Outcome {

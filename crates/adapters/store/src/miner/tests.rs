@@ -117,6 +117,44 @@ async fn many_at_once_admit_each_nonce_exactly_once() {
     assert_eq!(f.store.open_sessions(START).await.unwrap(), 16);
 }
 
+/// Drops what it polls after some polls, as a server does with the request of a peer that hangs up.
+async fn cancelled_after<T>(polls: usize, request: impl Future<Output = T>) {
+    let mut request = Box::pin(request);
+    let mut left = polls;
+    std::future::poll_fn(|cx| {
+        if left == 0 {
+            return std::task::Poll::Ready(());
+        }
+        left -= 1;
+        request.as_mut().poll(cx).map(drop)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_request_that_is_cancelled_at_any_moment_takes_no_other_along() {
+    let f = fixture().await;
+    for polls in 1..=60u8 {
+        let opened = |who: u8| {
+            let mut nonce = nonce(who, &format!("p{polls}"), START);
+            nonce.limit = 1000;
+            let id = [who, polls, 0, 0, 0, 0, 0, 0];
+            let mut token_hash = [0; 32];
+            token_hash[..8].copy_from_slice(&id);
+            let session = NewSession {
+                id: SessionId::from_random(id),
+                token_hash: Digest::from_bytes(token_hash),
+                ..session(0, START)
+            };
+            let store = f.store.clone();
+            async move { store.open_session(&nonce, &session).await }
+        };
+        let (_, second, third) = tokio::join!(cancelled_after(polls.into(), opened(1)), opened(2), opened(3));
+        assert_eq!(second.unwrap(), Ok(()), "cancelled after {polls} polls");
+        assert_eq!(third.unwrap(), Ok(()), "cancelled after {polls} polls");
+    }
+}
+
 #[tokio::test]
 async fn a_session_opens_for_its_validator_with_its_token_until_it_expires() {
     let f = fixture().await;

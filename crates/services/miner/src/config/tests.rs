@@ -268,3 +268,31 @@ fn accepting_the_first_version_is_warned_of() {
     assert_eq!(config.admission.accept_discover_v1.len(), 1);
     assert!(notices[0].contains("neither the SSH key nor the target"), "{notices:?}");
 }
+
+/// A shipped example with the defaults that it shows made real; the validator's own tests hold them against its code.
+fn with_defaults(example: &str) -> toml::Table {
+    let line = |line: &str| match line.strip_prefix("# ") {
+        Some(rest) if rest.starts_with("bind =") || rest.starts_with("port =") => format!("{rest}\n"),
+        _ => format!("{line}\n"),
+    };
+    toml::from_str(&example.lines().map(line).collect::<String>()).unwrap()
+}
+
+#[test]
+fn the_shipped_examples_run_on_one_host() {
+    let home = Home::new();
+    let (miner, _) = home.check(include_str!("../../../../../config/miner.toml.example")).unwrap();
+    let validator = with_defaults(include_str!("../../../../../config/validator.toml.example"));
+    let api: std::net::SocketAddr = validator["api"]["bind"].as_str().unwrap().parse().unwrap();
+    let metrics = validator["metrics"]["prometheus"]["port"].as_integer().unwrap();
+    let listen = miner.listen;
+    let mut ports: Vec<i64> = [Some(listen.grpc), Some(listen.health), listen.metrics]
+        .into_iter()
+        .flatten()
+        .map(|a| a.port().into())
+        .collect();
+    assert_eq!(ports, [50051, 8091, 9090], "what the seeds promise of a miner");
+    ports.extend([i64::from(api.port()), metrics]);
+    let distinct: std::collections::BTreeSet<i64> = ports.iter().copied().collect();
+    assert_eq!(distinct.len(), ports.len(), "{ports:?}");
+}

@@ -56,6 +56,11 @@ fn what_the_example_calls_default_is_the_default() {
             ..BittensorConfig::default()
         },
         api: ApiConfig { bind: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))) },
+        // Set, not shown as a default: beside a miner's example the default would collide (RULES R22).
+        metrics: MetricsConfig {
+            prometheus: PrometheusConfig { port: 9091, ..PrometheusConfig::default() },
+            ..MetricsConfig::default()
+        },
         verification: VerificationConfig {
             prover_path: Some("/opt/basilica/bin/basilica-prover".into()),
             ..VerificationConfig::default()

@@ -95,8 +95,14 @@ pub struct PreparedWeights {
     pub hash: Digest,
     /// Account nonce inside.
     pub nonce: u64,
+    /// For which subnet.
+    pub netuid: NetUid,
+    /// Signed for the chain with this first block.
+    pub genesis: BlockHash,
     /// Built on this block.
     pub born: BlockNumber,
+    /// Its hash, which the signature covers: a chain with another one there can never include the extrinsic.
+    pub born_hash: BlockHash,
     /// After this block it can never be included.
     pub dies: BlockNumber,
 }
@@ -116,7 +122,8 @@ pub enum WeightsOutcome {
         /// The chain's name of the error, such as `SubtensorModule.SettingWeightsTooFast`.
         error: String,
     },
-    /// Its era ended without inclusion: it can never take effect; prepare a new one.
+    /// It was not included and never can be, because its era ended or the chain is not the one that it was signed for;
+    /// prepare a new one.
     Expired,
 }
 

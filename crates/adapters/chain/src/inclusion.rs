@@ -4,23 +4,32 @@
 //! fate is read from their events. Whether a submission was answered, and by whom, does not matter; so a crash, a lost
 //! connection or a second leader doing the same at once change nothing. Only when every block of its life is final and
 //! does not contain it is it [`WeightsOutcome::Expired`].
+//!
+//! A witness can be gone: nodes keep the states of some hundred blocks, and a validator may be down for longer. After
+//! its life an extrinsic has had all the effect that it ever will, so what it left behind then judges: the
+//! block of the own neuron's last weights. And a chain on which the birth block has another hash, as a wiped one, can
+//! never include it: the hash is in the signature.
 
 use std::sync::Arc;
 
 use basilica_ports::{ChainError, FailureClass, PreparedWeights, WeightsOutcome};
-use basilica_types::{BlockNumber, Millis};
+use basilica_types::{BlockNumber, Hotkey, Millis};
 use subxt::config::substrate::H256;
 use subxt::events::Phase;
 use subxt::rpcs::methods::legacy::NumberOrHex;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::connection::{Connection, Link};
 use crate::deadline::within;
 use crate::dispatch::{self, ExtrinsicFailed};
+use crate::item::View;
+use crate::metagraph;
 use crate::refusal::{self, Verdict};
 
 /// A pool may have dropped what it took: it gets the same bytes again after this many final blocks without them.
 const RESUBMIT_AFTER: u64 = 8;
+/// In place of the chain's name of an error that nobody has any more.
+const FORGOTTEN: &str = "unknown, the block's state is gone";
 const FIRST_PAUSE: Millis = Millis(100);
 
 /// Why a node's answers about blocks make no sense.
@@ -32,6 +41,19 @@ enum WitnessError {
     NoEvent(u64),
 }
 
+/// Why a block does not tell.
+struct Unseen {
+    /// It contains the extrinsic; only how that ended is not known.
+    included: bool,
+    error: ChainError,
+}
+
+impl From<ChainError> for Unseen {
+    fn from(error: ChainError) -> Self {
+        Self { included: false, error }
+    }
+}
+
 /// How far the search is.
 #[derive(Clone, Copy)]
 struct Progress {
@@ -39,23 +61,33 @@ struct Progress {
     next: u64,
     /// The link it was last submitted on, and the finalised head then.
     submitted: Option<(u64, u64)>,
+    /// The link that was found to serve the chain that it was signed for.
+    same_chain: Option<u64>,
 }
 
-/// Follows `prepared` to its end, submitting it as often as it takes.
+/// Follows `prepared` to its end, submitting it as often as it takes. If it sets the weights of `own`, these can tell
+/// its end where blocks no longer can.
 pub(crate) async fn conclude(
     connection: &Connection,
     prepared: &PreparedWeights,
+    own: Option<Hotkey>,
 ) -> Result<WeightsOutcome, ChainError> {
-    within(&*connection.clock, connection.options.conclude_deadline, follow(connection, prepared))
+    within(&*connection.clock, connection.options.conclude_deadline, follow(connection, prepared, own))
         .await
         .unwrap_or(Err(ChainError::Deadline { call: "conclude" }))
 }
 
-async fn follow(connection: &Connection, prepared: &PreparedWeights) -> Result<WeightsOutcome, ChainError> {
-    let mut progress = Progress { next: prepared.born.0.saturating_add(1), submitted: None };
+async fn follow(
+    connection: &Connection,
+    prepared: &PreparedWeights,
+    own: Option<Hotkey>,
+) -> Result<WeightsOutcome, ChainError> {
+    let next = prepared.born.0.saturating_add(1);
+    let mut progress = Progress { next, submitted: None, same_chain: None };
     let mut pause = FIRST_PAUSE;
     loop {
-        let (advanced, outcome) = connection.call("conclude", |link| look(link, prepared, progress)).await?;
+        let (advanced, outcome) =
+            connection.call("conclude", |link| look(link, prepared, own, progress)).await?;
         if let Some(outcome) = outcome {
             return Ok(outcome);
         }
@@ -69,12 +101,27 @@ async fn follow(connection: &Connection, prepared: &PreparedWeights) -> Result<W
 async fn look(
     link: Arc<Link>,
     prepared: &PreparedWeights,
+    own: Option<Hotkey>,
     mut progress: Progress,
 ) -> Result<(Progress, Option<WeightsOutcome>), ChainError> {
     let head = finalized_number(&link).await?;
+    if progress.same_chain != Some(link.id) {
+        if !is_of_chain(&link, prepared, head).await? {
+            warn!(chain.extrinsic = %prepared.hash, chain.block = head,
+                "chain is not the one that the extrinsic was signed for, and can never include it");
+            return Ok((progress, Some(WeightsOutcome::Expired)));
+        }
+        progress.same_chain = (head >= prepared.born.0).then_some(link.id);
+    }
     while progress.next <= head.min(prepared.dies.0) {
-        if let Some(outcome) = find(&link, prepared, progress.next).await? {
-            return Ok((progress, Some(outcome)));
+        let outcome = match find(&link, prepared, progress.next).await {
+            Err(unseen) if head > prepared.dies.0 && !link.is_lost() => {
+                Some(judge_by_effect(&link, prepared, own, progress.next, unseen).await?)
+            }
+            found => found.map_err(|unseen| unseen.error)?,
+        };
+        if outcome.is_some() {
+            return Ok((progress, outcome));
         }
         progress.next += 1;
     }
@@ -99,11 +146,65 @@ pub(crate) async fn finalized_number(link: &Link) -> Result<u64, ChainError> {
     Ok(header.ok_or_else(|| link.fault(call, WitnessError::NoBlock(0)))?.number)
 }
 
+/// Whether the chain behind `link` is the one that `prepared` was signed for, as far as it reaches.
+async fn is_of_chain(link: &Link, prepared: &PreparedWeights, head: u64) -> Result<bool, ChainError> {
+    if link.genesis().0 != *prepared.genesis.as_bytes() {
+        return Ok(false);
+    }
+    if head < prepared.born.0 {
+        // An endpoint that lags, or a chain that began anew and will show another block at this height.
+        return Ok(true);
+    }
+    let at = NumberOrHex::Number(prepared.born.0);
+    let hash = (link.rpc.chain_get_block_hash(Some(at)).await)
+        .map_err(|error| link.fault("chain_getBlockHash", error))?;
+    Ok(hash.is_none_or(|hash| hash.0 == *prepared.born_hash.as_bytes()))
+}
+
+/// The end of an extrinsic whose life is over, by what the finalised state says: weights that were set carry the block
+/// in which they were set.
+async fn judge_by_effect(
+    link: &Arc<Link>,
+    prepared: &PreparedWeights,
+    own: Option<Hotkey>,
+    number: u64,
+    unseen: Unseen,
+) -> Result<WeightsOutcome, ChainError> {
+    let Some(own) = own else { return Err(unseen.error) };
+    let view = View::finalized(Arc::clone(link)).await?;
+    if view.at.block_number() <= prepared.dies.0 {
+        return Err(unseen.error);
+    }
+    let metagraph = metagraph::read(&view, prepared.netuid).await?;
+    let last_update = metagraph.neuron(&own).map(|neuron| neuron.last_update);
+    warn!(chain.extrinsic = %prepared.hash, chain.block = number, chain.last_update = ?last_update,
+        error = &unseen.error as &dyn std::error::Error,
+        "block no longer tells the extrinsic's end; judged by the neuron's last weights");
+    let included = unseen.included.then_some(BlockNumber(number));
+    Ok(end_by_effect(prepared.born, included, last_update))
+}
+
+/// What `last_update`, the block of the last weights or registration of a neuron that still is one, says of an
+/// extrinsic whose life is over. Nothing else sets weights between windows, and what somebody did by hand shows when
+/// they are read back.
+fn end_by_effect(
+    born: BlockNumber,
+    included: Option<BlockNumber>,
+    last_update: Option<BlockNumber>,
+) -> WeightsOutcome {
+    match (included, last_update) {
+        (Some(block), Some(last)) if last >= block => WeightsOutcome::Set { block },
+        (Some(block), _) => WeightsOutcome::Failed { block, error: FORGOTTEN.to_owned() },
+        (None, Some(last)) if last > born => WeightsOutcome::Set { block: last },
+        (None, _) => WeightsOutcome::Expired,
+    }
+}
+
 async fn find(
     link: &Link,
     prepared: &PreparedWeights,
     number: u64,
-) -> Result<Option<WeightsOutcome>, ChainError> {
+) -> Result<Option<WeightsOutcome>, Unseen> {
     let call = "chain_getBlock";
     let missing = || link.fault(call, WitnessError::NoBlock(number));
     let at = NumberOrHex::Number(number);
@@ -114,7 +215,10 @@ async fn find(
         .map_err(|error| link.fault(call, error))?
         .ok_or_else(missing)?;
     match block.block.extrinsics.iter().position(|extrinsic| extrinsic.0 == prepared.extrinsic) {
-        Some(index) => outcome(link, hash, number, index).await.map(Some),
+        Some(index) => match outcome(link, hash, number, index).await {
+            Ok(outcome) => Ok(Some(outcome)),
+            Err(error) => Err(Unseen { included: true, error }),
+        },
         None => Ok(None),
     }
 }
@@ -181,5 +285,25 @@ async fn reason(link: &Link, prepared: &PreparedWeights) -> Result<(), ChainErro
             Ok(())
         }
         Verdict::Refused(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forgotten_extrinsic_is_judged_by_the_weights_it_left() {
+        let end = |included: Option<u64>, last: Option<u64>| {
+            end_by_effect(BlockNumber(100), included.map(BlockNumber), last.map(BlockNumber))
+        };
+        let set = |block| WeightsOutcome::Set { block: BlockNumber(block) };
+        let failed = || WeightsOutcome::Failed { block: BlockNumber(103), error: FORGOTTEN.to_owned() };
+        assert_eq!(end(Some(103), Some(103)), set(103));
+        assert_eq!(end(Some(103), Some(102)), failed());
+        assert_eq!(end(Some(103), None), failed(), "no longer registered");
+        assert_eq!(end(None, Some(103)), set(103), "not even the block is left");
+        assert_eq!(end(None, Some(100)), WeightsOutcome::Expired);
+        assert_eq!(end(None, None), WeightsOutcome::Expired);
     }
 }

@@ -4,7 +4,7 @@
 //! extensions are those of the block's metadata; the ones that we do not know must encode to nothing, or building fails.
 
 use basilica_ports::{ChainError, HotkeySigner, PreparedWeights};
-use basilica_types::{BlockNumber, Digest};
+use basilica_types::{BlockHash, BlockNumber, Digest, NetUid};
 use subxt::config::DefaultExtrinsicParamsBuilder;
 use subxt::config::substrate::{AccountId32, MultiSignature, SubstrateConfig};
 use subxt::dynamic::{self, Value};
@@ -15,6 +15,7 @@ use crate::item::{SUBTENSOR, View};
 
 /// A call of [`SUBTENSOR`] with its arguments by name.
 pub(crate) struct Call {
+    netuid: NetUid,
     name: &'static str,
     full: &'static str,
     arguments: Composite<()>,
@@ -22,17 +23,17 @@ pub(crate) struct Call {
 
 impl Call {
     pub(crate) fn set_weights(order: &basilica_ports::WeightsOrder) -> Self {
-        Self::new("set_weights", "SubtensorModule.set_weights", Self::weights_arguments(order))
+        Self::new(order.netuid, "set_weights", "SubtensorModule.set_weights", Self::weights_arguments(order))
     }
 
     /// The same for mechanism 0, on chains that have mechanisms.
     pub(crate) fn set_mechanism_weights(order: &basilica_ports::WeightsOrder) -> Self {
         let mut arguments = Self::weights_arguments(order);
         arguments.push(("mecid", Value::u128(0)));
-        Self::new(SET_MECHANISM_WEIGHTS, "SubtensorModule.set_mechanism_weights", arguments)
+        Self::new(order.netuid, SET_MECHANISM_WEIGHTS, "SubtensorModule.set_mechanism_weights", arguments)
     }
 
-    pub(crate) fn serve_axon(netuid: basilica_types::NetUid, axon: basilica_ports::Axon) -> Self {
+    pub(crate) fn serve_axon(netuid: NetUid, axon: basilica_ports::Axon) -> Self {
         let stored = crate::metagraph::AxonInfo::of(axon);
         let arguments = vec![
             ("netuid", Value::u128(netuid.0.into())),
@@ -44,7 +45,7 @@ impl Call {
             ("placeholder1", Value::u128(0)),
             ("placeholder2", Value::u128(0)),
         ];
-        Self::new("serve_axon", "SubtensorModule.serve_axon", arguments)
+        Self::new(netuid, "serve_axon", "SubtensorModule.serve_axon", arguments)
     }
 
     fn weights_arguments(order: &basilica_ports::WeightsOrder) -> Vec<(&'static str, Value)> {
@@ -59,8 +60,13 @@ impl Call {
         ]
     }
 
-    fn new(name: &'static str, full: &'static str, arguments: Vec<(&'static str, Value)>) -> Self {
-        Self { name, full, arguments: Composite::named(arguments) }
+    fn new(
+        netuid: NetUid,
+        name: &'static str,
+        full: &'static str,
+        arguments: Vec<(&'static str, Value)>,
+    ) -> Self {
+        Self { netuid, name, full, arguments: Composite::named(arguments) }
     }
 }
 
@@ -98,7 +104,10 @@ pub(crate) async fn sign(
         hash: Digest::from_bytes(signed.hash().0),
         extrinsic: signed.into_encoded(),
         nonce,
+        netuid: call.netuid,
+        genesis: BlockHash::from_bytes(view.link.genesis().0),
         born: BlockNumber(life.born),
+        born_hash: BlockHash::from_bytes(view.at.block_hash().0),
         dies: BlockNumber(life.dies),
     })
 }

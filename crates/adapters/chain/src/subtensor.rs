@@ -104,7 +104,7 @@ impl Chain for SubtensorChain {
         let Some(prepared) = self.connection.call("serve_axon", prepare).await? else {
             return Ok(AxonOutcome::Unchanged);
         };
-        match inclusion::conclude(&self.connection, &prepared).await? {
+        match inclusion::conclude(&self.connection, &prepared, None).await? {
             WeightsOutcome::Set { block } => Ok(AxonOutcome::Served(block)),
             WeightsOutcome::Failed { error, .. } => Err(ChainError::Dispatch { error }),
             WeightsOutcome::Expired => Err(ChainError::Pool {
@@ -119,7 +119,8 @@ impl Chain for SubtensorChain {
     }
 
     async fn conclude_weights(&self, prepared: &PreparedWeights) -> Result<WeightsOutcome, ChainError> {
-        inclusion::conclude(&self.connection, prepared).await
+        let own = self.signer()?.hotkey();
+        inclusion::conclude(&self.connection, prepared, Some(own)).await
     }
 
     async fn weights(&self, netuid: NetUid, uid: Uid) -> Result<Vec<(Uid, Weight)>, ChainError> {

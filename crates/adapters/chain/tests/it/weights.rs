@@ -143,6 +143,73 @@ async fn an_extrinsic_that_nobody_submitted_expires_and_sets_nothing() {
     assert_eq!(chain.weights(SUBNET, Uid(1)).await.unwrap(), []);
 }
 
+/// Blocks so quick that the chain soon forgets the states of old ones.
+fn forgetful() -> Devchain {
+    Devchain::with(json!({ "block_time_ms": 20 }))
+}
+
+/// Waits until the chain has no state of the blocks that may contain the extrinsic any more.
+async fn forgotten(devchain: &mut Devchain, chain: &SubtensorChain, prepared: &PreparedWeights) {
+    // It keeps 256 states, and in memory the few that were asked for last.
+    head_past(chain, BlockNumber(prepared.dies.0 + 300)).await;
+    devchain.kill();
+    devchain.revive();
+}
+
+#[tokio::test]
+async fn weights_that_were_set_in_a_block_that_the_chain_forgot_are_set() {
+    let mut devchain = forgetful();
+    let chain = devchain.client("//Validator1");
+    permitted(&chain).await;
+    let prepared = chain.prepare_weights(&order(&[(4, 1), (5, 2)])).await.unwrap();
+    let block = set_in(chain.conclude_weights(&prepared).await.unwrap());
+    forgotten(&mut devchain, &chain, &prepared).await;
+    // The validator was killed before it stored that, and is back only now.
+    let restarted = devchain.client("//Validator1");
+    assert_eq!(set_in(restarted.conclude_weights(&prepared).await.unwrap()), block);
+}
+
+#[tokio::test]
+async fn a_call_that_failed_in_a_block_that_the_chain_forgot_has_failed() {
+    let mut devchain = forgetful();
+    let chain = devchain.client("//Validator1");
+    permitted(&chain).await;
+    let prepared = chain.prepare_weights(&order(&[(4, 1), (5, 2)])).await.unwrap();
+    let block = set_in(chain.conclude_weights(&prepared).await.unwrap());
+    forgotten(&mut devchain, &chain, &prepared).await;
+    // As seen by a neuron whose weights were not set then: it sent the same bytes, and they did nothing for it.
+    let other = devchain.client("//Validator2");
+    match other.conclude_weights(&prepared).await.unwrap() {
+        WeightsOutcome::Failed { block: failed, error } => {
+            assert_eq!((failed, error.as_str()), (block, "unknown, the block's state is gone"));
+        }
+        outcome => panic!("expected a failure, got {outcome:?}"),
+    }
+}
+
+#[tokio::test]
+async fn an_extrinsic_of_a_chain_that_was_wiped_expires_at_once() {
+    let mut devchain = Devchain::start();
+    let chain = devchain.client("//Validator1");
+    permitted(&chain).await;
+    let prepared = chain.prepare_weights(&order(&[(4, 1), (5, 2)])).await.unwrap();
+    // Another genesis, and far from the height at which the extrinsic would have died.
+    devchain.replace(json!({ "tempo": 6 }));
+    let restarted = devchain.client("//Validator1");
+    assert_eq!(restarted.conclude_weights(&prepared).await.unwrap(), WeightsOutcome::Expired);
+}
+
+#[tokio::test]
+async fn an_extrinsic_signed_on_another_block_than_the_chain_has_at_that_height_expires() {
+    let devchain = Devchain::start();
+    let chain = devchain.client("//Validator1");
+    permitted(&chain).await;
+    let prepared = chain.prepare_weights(&order(&[(4, 1), (5, 2)])).await.unwrap();
+    let elsewhere = PreparedWeights { born_hash: basilica_types::BlockHash::from_bytes([7; 32]), ..prepared };
+    assert_eq!(chain.conclude_weights(&elsewhere).await.unwrap(), WeightsOutcome::Expired);
+    assert_eq!(chain.weights(SUBNET, Uid(1)).await.unwrap(), [], "nothing was submitted");
+}
+
 #[tokio::test]
 async fn a_second_extrinsic_with_the_same_nonce_never_takes_effect() {
     let devchain = Devchain::start();

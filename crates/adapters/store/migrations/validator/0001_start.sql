@@ -110,6 +110,8 @@ CREATE TABLE windows (
     state     TEXT    NOT NULL CHECK (state IN ('prepared', 'set', 'failed', 'expired')),
     block     INTEGER,
     error     TEXT,
+    genesis   TEXT    NOT NULL,
     read_back TEXT
+    born_hash TEXT    NOT NULL,
 ) STRICT;
 CREATE UNIQUE INDEX windows_one_under_way ON windows (state) WHERE state = 'prepared';

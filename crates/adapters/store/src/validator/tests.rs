@@ -298,3 +298,6 @@ async fn pruning_keeps_the_last_link_the_newest_transcripts_and_open_windows() {
     }
     assert_eq!((kept, store.windows(5).await.unwrap().len()), (2, 1));
 }
+            netuid: NetUid(39),
+            genesis: Digest::from_bytes([8; 32]),
+            born_hash: Digest::from_bytes([9; 32]),

@@ -22,7 +22,9 @@ struct WindowRow {
     extrinsic: Vec<u8>,
     hash: String,
     nonce: i64,
+    genesis: String,
     born: i64,
+    born_hash: String,
     dies: i64,
     state: String,
     block: Option<i64>,
@@ -54,10 +56,11 @@ impl TryFrom<WindowRow> for WeightWindow {
     fn try_from(row: WindowRow) -> Result<Self, StoreError> {
         let state = row.state()?;
         let read_back = row.read_back.as_deref().map(|text| columns::weights(text, "windows.read_back"));
+        let netuid = NetUid(unsigned(row.netuid, "windows.netuid")?);
         Ok(Self {
             id: row.id,
             opened: NewWindow {
-                netuid: NetUid(unsigned(row.netuid, "windows.netuid")?),
+                netuid,
                 fencing: FencingToken(unsigned(row.fencing, "windows.fencing")?),
                 created: Timestamp(row.created),
                 weights: columns::weights(&row.weights, "windows.weights")?,
@@ -66,7 +69,10 @@ impl TryFrom<WindowRow> for WeightWindow {
                     extrinsic: row.extrinsic,
                     hash: parse(&row.hash, "windows.hash")?,
                     nonce: unsigned(row.nonce, "windows.nonce")?,
+                    netuid,
+                    genesis: parse(&row.genesis, "windows.genesis")?,
                     born: BlockNumber(unsigned(row.born, "windows.born")?),
+                    born_hash: parse(&row.born_hash, "windows.born_hash")?,
                     dies: BlockNumber(unsigned(row.dies, "windows.dies")?),
                 },
             },
@@ -108,8 +114,9 @@ impl WeightStore for ValidatorDatabase {
         let prepared = &window.prepared;
         let id = sqlx::query(
             "INSERT INTO windows
-                 (netuid, fencing, created, weights, expected, extrinsic, hash, nonce, born, dies, state)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'prepared')",
+                 (netuid, fencing, created, weights, expected, extrinsic, hash, nonce, born, dies, genesis,
+                  born_hash, state)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 'prepared')",
         )
         .bind(i64::from(window.netuid.0))
         .bind(signed(window.fencing.0, "windows.fencing")?)
@@ -121,6 +128,8 @@ impl WeightStore for ValidatorDatabase {
         .bind(signed(prepared.nonce, "windows.nonce")?)
         .bind(signed(prepared.born.0, "windows.born")?)
         .bind(signed(prepared.dies.0, "windows.dies")?)
+        .bind(prepared.genesis.to_string())
+        .bind(prepared.born_hash.to_string())
         .execute(&mut *transaction)
         .await
         .map_err(&operation)?

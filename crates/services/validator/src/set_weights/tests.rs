@@ -126,7 +126,10 @@ impl Chain for Laptop {
             }
         });
         self.step().await;
+                netuid: order.netuid,
+                genesis: BlockHash::from_bytes([9; 32]),
         Ok(prepared)
+                born_hash: BlockHash::from_bytes([8; 32]),
     }
 
     async fn conclude_weights(&self, prepared: &PreparedWeights) -> Result<WeightsOutcome, ChainError> {

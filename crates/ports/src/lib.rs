@@ -34,7 +34,7 @@ pub use shell::{
 pub use signer::HotkeySigner;
 pub use store::StoreError;
 pub use validator_store::{
-    CheckEntry, FleetStore, HistoryEntry, MinerRecord, NewWindow, NodeChange, NodeKey, NodeRecord, Opened,
-    Pruned, Recorded, SeenMiner, StoredStanding, ValidatorStore, VerdictStore, VerdictSummary, WeightStore,
-    WeightWindow, WindowState,
+    Absence, CheckEntry, FleetStore, HistoryEntry, MinerRecord, NewWindow, NodeChange, NodeKey, NodeRecord,
+    Opened, Pruned, Recorded, SeenMiner, StoredStanding, ValidatorStore, VerdictStore, VerdictSummary,
+    WeightStore, WeightWindow, WindowState,
 };

@@ -139,6 +139,32 @@ pub enum NodeChange {
     },
 }
 
+/// Why a node is not available.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Absence {
+    /// Its miner no longer names it.
+    Unlisted,
+    /// Its miner cannot reach it.
+    Unreachable,
+    /// Its operator took it out.
+    Maintenance,
+    /// The validator's key is not confirmed on it, or its host key has just changed.
+    KeyPending,
+}
+
+impl Absence {
+    /// Why a node with this status is absent; none if it is not. `listed` as in [`NodeRecord::listed`].
+    pub const fn of(listed: Option<NodeStatus>) -> Option<Self> {
+        match listed {
+            None => Some(Self::Unlisted),
+            Some(NodeStatus::Unreachable) => Some(Self::Unreachable),
+            Some(NodeStatus::Maintenance) => Some(Self::Maintenance),
+            Some(NodeStatus::KeyPending) => Some(Self::KeyPending),
+            Some(NodeStatus::Available) => None,
+        }
+    }
+}
+
 /// One entry of a node's history, oldest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HistoryEntry {
@@ -153,8 +179,8 @@ pub enum HistoryEntry {
         /// Its conclusion.
         outcome: Outcome,
     },
-    /// No longer available as of this moment.
-    Unavailable(Timestamp),
+    /// Not available as of this moment, or for another reason than before.
+    Unavailable(Timestamp, Absence),
     /// Available as of this moment.
     Available(Timestamp),
 }
@@ -298,6 +324,14 @@ pub trait FleetStore: Send + Sync + 'static {
 }
 
 /// Checks, verdicts and what they rest on.
+    /// Which nodes of a miner are remembered, listed or not.
+    async fn nodes_of(&self, miner: Hotkey) -> Result<Vec<NodeId>, StoreError>;
+
+    /// Forgets nodes that their miners no longer name, with everything kept about them but verdicts, which go by their own
+    /// age: those that were never judged, and those that have no ban running at `now` and no history since
+    /// `before`. At most `limit` in one call; returns how many.
+    async fn prune_nodes(&self, before: Timestamp, now: Timestamp, limit: u32) -> Result<u64, StoreError>;
+
 #[async_trait]
 pub trait VerdictStore: Send + Sync + 'static {
     /// Keeps a failed try that decides nothing yet, and when the next one is due.

@@ -239,8 +239,11 @@ pub struct VerificationConfig {
     pub retry_span: DurationSetting,
     /// How long the metagraph is used before it is read again.
     pub cache_miner_info_ttl: DurationSetting,
-    /// How long a GPU stays its node's after that node proved it last.
+    /// How long a GPU stays its node's after that node proved it last; at least `scoring.full_max_age`, or two nodes would
+    /// be paid for one GPU in turns.
     pub gpu_assignment_cleanup_ttl: DurationSetting,
+    /// Most nodes remembered of one miner, listed or not; new ones beyond it are refused.
+    pub max_nodes_per_miner: usize,
     /// How long a due check waits for its miner's session before its absence becomes a verdict.
     pub session_grace: DurationSetting,
     /// Between looks at what is due.
@@ -270,7 +273,8 @@ impl Default for VerificationConfig {
             retry_interval: secs(40),
             retry_span: secs(120),
             cache_miner_info_ttl: secs(300),
-            gpu_assignment_cleanup_ttl: secs(7200),
+            gpu_assignment_cleanup_ttl: secs(12 * 3600),
+            max_nodes_per_miner: 1024,
             session_grace: secs(120),
             tick: DurationSetting(Millis(250)),
             allow_simulated_gpus: false,

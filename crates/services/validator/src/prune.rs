@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use basilica_ports::BoxError;
+use basilica_ports::{BoxError, Pruned, StoreError};
 use basilica_runtime_service::{ErrorChain, Stop};
 use basilica_types::Millis;
 use tracing::{info, warn};
@@ -17,20 +17,19 @@ const PAUSE: Millis = Millis(200);
 /// The loop: runs until the stop.
 pub(crate) async fn run(shared: Arc<Shared>, stop: Stop) -> Result<(), BoxError> {
     loop {
-        let before = shared.now() - shared.settings.retention;
-        let pause = match shared.ports.store.prune(before, shared.settings.transcripts_per_node, BATCH).await
-        {
-            Ok(pruned) => {
-                let removed = pruned.history + pruned.transcripts + pruned.windows;
+        let pause = match prune(&shared).await {
+            Ok((pruned, nodes)) => {
+                let removed = pruned.history + pruned.transcripts + pruned.windows + nodes;
                 if removed > 0 {
                     info!(
                         history = pruned.history,
                         transcripts = pruned.transcripts,
                         windows = pruned.windows,
+                        nodes,
                         "old records removed"
                     );
                 }
-                let full = [pruned.history, pruned.transcripts].contains(&u64::from(BATCH));
+                let full = [pruned.history, pruned.transcripts, nodes].contains(&u64::from(BATCH));
                 if full { PAUSE } else { shared.settings.prune_interval }
             }
             Err(error) => {
@@ -44,4 +43,13 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: Stop) -> Result<(), BoxError>
             () = shared.ports.clock.sleep(pause) => {}
         }
     }
+}
+
+/// One batch: old records, and then nodes that nobody lists any more and that have none left.
+async fn prune(shared: &Shared) -> Result<(Pruned, u64), StoreError> {
+    let store = &shared.ports.store;
+    let now = shared.now();
+    let before = now - shared.settings.retention;
+    let pruned = store.prune(before, shared.settings.transcripts_per_node, BATCH).await?;
+    Ok((pruned, store.prune_nodes(before, now, BATCH).await?))
 }

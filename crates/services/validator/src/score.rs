@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use basilica_ports::{BoxError, HistoryEntry, NodeRecord, StoreError, StoredStanding};
+use basilica_ports::{Absence, BoxError, HistoryEntry, NodeRecord, StoreError, StoredStanding};
 use basilica_runtime_service::{ErrorChain, Stop};
 use basilica_scoring::history::{self, Check, Entry, Failure};
 use basilica_scoring::weights::{MinerPoints, node_points};
@@ -47,15 +47,15 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: Stop) -> Result<(), BoxError>
     }
 }
 
-/// Scores every node by its history as of now.
+/// Scores every node whose score can matter by its history as of now.
 pub(crate) async fn reconcile(shared: &Shared) -> Result<Report, StoreError> {
     let now = shared.now();
     let policy = &shared.settings.scoring;
     let since = now - Millis(policy.ramp.0.saturating_add(BEYOND_RAMP.0));
     let nodes = shared.ports.store.nodes().await?;
-    let mut standings = Vec::with_capacity(nodes.len());
+    let mut standings = Vec::new();
     let mut report = Report { nodes: nodes.len(), ..Report::default() };
-    for node in &nodes {
+    for node in nodes.iter().filter(|node| matters(node, now)) {
         let entries: Vec<Entry> =
             shared.ports.store.history(node.key, since).await?.iter().map(history_entry).collect();
         let standing = history::standing(&entries, policy, now);
@@ -76,10 +76,29 @@ pub(crate) async fn reconcile(shared: &Shared) -> Result<Report, StoreError> {
     Ok(report)
 }
 
+/// Whether a node's score can change anything: a miner may list and drop nodes without end, and what it dropped is read
+/// again only to take its score away and while its ban runs.
+fn matters(node: &NodeRecord, now: Timestamp) -> bool {
+    let unsettled = |standing: &StoredStanding| {
+        standing.score.value() > 0 || standing.banned_until.is_some_and(|until| until > now)
+    };
+    node.listed.is_some() || node.standing.as_ref().is_some_and(unsettled)
+}
+
+/// Whether no pass of scoring succeeded for so long that the stored scores say nothing any more. Every pass renews
+/// those of all listed nodes at once.
+pub(crate) fn is_stuck(nodes: &[NodeRecord], settings: &Settings, now: Timestamp) -> bool {
+    let listed = || nodes.iter().filter(|node| node.listed.is_some());
+    let last_pass = listed().filter_map(|node| node.standing.as_ref()).map(|standing| standing.at).max();
+    // Without any pass yet, the node that has waited longest tells.
+    let since = last_pass.or_else(|| listed().map(|node| node.first_seen).min());
+    since.is_some_and(|since| now.since(since) > settings.score_max_age)
+}
+
 /// An entry in scoring's words.
 fn history_entry(entry: &HistoryEntry) -> Entry {
     match entry {
-        HistoryEntry::Unavailable(at) => Entry::Unavailable(*at),
+        HistoryEntry::Unavailable(at, absence) => Entry::Unavailable(*at, scoring_absence(*absence)),
         HistoryEntry::Available(at) => Entry::Available(*at),
         HistoryEntry::Check { started, finished, kind, outcome } => Entry::Check(Check {
             started: *started,
@@ -93,6 +112,15 @@ fn history_entry(entry: &HistoryEntry) -> Entry {
                 Outcome::Failed { reason, fault } => Some((failure(*reason), scoring_fault(*fault))),
             },
         }),
+    }
+}
+
+const fn scoring_absence(absence: Absence) -> history::Absence {
+    match absence {
+        Absence::Unlisted => history::Absence::Unlisted,
+        Absence::Unreachable => history::Absence::Unreachable,
+        Absence::Maintenance => history::Absence::Maintenance,
+        Absence::KeyPending => history::Absence::KeyPending,
     }
 }
 
@@ -147,3 +175,6 @@ pub(crate) fn points(
     }
     points.into_iter().map(|((uid, category), points)| MinerPoints { uid, category, points }).collect()
 }
+
+#[cfg(test)]
+mod tests;

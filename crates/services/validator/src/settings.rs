@@ -20,6 +20,7 @@ pub struct Settings {
     pub(crate) metagraph_ttl: Millis,
     pub(crate) discovery_interval: Millis,
     pub(crate) rediscovery_pause: Millis,
+    pub(crate) max_nodes_per_miner: usize,
     pub(crate) session_grace: Millis,
     pub(crate) tick: Millis,
     pub(crate) intervals: Intervals,
@@ -58,6 +59,7 @@ impl Settings {
             ("verification.max_concurrent_verifications", v.max_concurrent_verifications),
             ("verification.max_concurrent_full_validations", v.max_concurrent_full_validations),
             ("verification.max_concurrent_dials", v.max_concurrent_dials),
+            ("verification.max_nodes_per_miner", v.max_nodes_per_miner),
         ] {
             if !(1..=65_536).contains(&bound) {
                 return Err(loaded.reject(key, "must be from 1 to 65536", None));
@@ -79,6 +81,7 @@ impl Settings {
                 full: v.node_validation_interval.millis(),
                 full_after_fault: v.full_retry_after_fault.millis(),
                 while_failing: v.failing_interval.millis(),
+            max_nodes_per_miner: v.max_nodes_per_miner,
             },
             retries: RetryRules {
                 retries: v.retries,

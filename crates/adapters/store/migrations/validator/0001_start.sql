@@ -35,7 +35,9 @@ CREATE TABLE nodes (
     full_fault        TEXT,
     full_finished     INTEGER,
     proven_at         INTEGER,                 -- last passed full check
-    proven_gpus       TEXT,                    -- JSON: [[uuid, category], ...]
+    proven_gpus       TEXT,                    -- JSON: [[uuid, category], ...]; what it is paid for
+    proven_prover     TEXT,                    -- which prover passed
+    aborted_openings  TEXT,                    -- JSON: [time, ...], answers cut off after the nonce
     gate              TEXT,
     score             INTEGER,                 -- basis points
     multiplier        INTEGER,                 -- millionths
@@ -55,6 +57,8 @@ CREATE TABLE history (
     outcome  TEXT,
     fault    TEXT,
     FOREIGN KEY (miner, node) REFERENCES nodes (miner, node)
+    -- Of 'unavailable': why, or none if its miner no longer named it.
+    status   TEXT CHECK (status IN ('unreachable', 'maintenance', 'key_pending')),
 ) STRICT;
 CREATE INDEX history_node ON history (miner, node, at);
 CREATE INDEX history_at ON history (at);

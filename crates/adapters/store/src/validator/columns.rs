@@ -2,9 +2,10 @@
 
 use std::str::FromStr;
 
-use basilica_ports::{BoxError, StoreError};
-use basilica_types::{Category, GpuUuid, Uid, Weight};
+use basilica_ports::{Absence, BoxError, StoreError};
+use basilica_types::{Category, GpuUuid, Timestamp, Uid, Weight};
 use basilica_verification::{CheckKind, Fault, Outcome, ProvenGpu, Reason};
+use basilica_wire::discovery::NodeStatus;
 
 use crate::database::corrupt;
 
@@ -35,6 +36,21 @@ pub(super) fn outcome(code: &str, fault: Option<&str>, column: &'static str) -> 
         }),
         (_, None) => Err(corrupt(column)(Unexpected)),
     }
+}
+
+/// The status column of an absence.
+pub(super) const fn absence_status(absence: Absence) -> Option<NodeStatus> {
+    match absence {
+        Absence::Unlisted => None,
+        Absence::Unreachable => Some(NodeStatus::Unreachable),
+        Absence::Maintenance => Some(NodeStatus::Maintenance),
+        Absence::KeyPending => Some(NodeStatus::KeyPending),
+    }
+}
+
+pub(super) fn absence(status: Option<&str>, column: &'static str) -> Result<Absence, StoreError> {
+    let status = status.map(|word| NodeStatus::from_wire(word).ok_or(Unexpected)).transpose();
+    Absence::of(status.map_err(corrupt(column))?).ok_or(Unexpected).map_err(corrupt(column))
 }
 
 /// The fault column of an outcome.

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use basilica_ports::{
-    FleetStore, MinerRecord, NodeChange, NodeKey, NodeRecord, SeenMiner, StoreError, StoredStanding,
+    Absence, FleetStore, MinerRecord, NodeChange, NodeKey, NodeRecord, SeenMiner, StoreError, StoredStanding,
     VerdictSummary,
 };
-use basilica_types::{BasisPoints, HostKey, Hotkey, Ppm, Timestamp, Uid, UsdMicros};
+use basilica_types::{BasisPoints, HostKey, Hotkey, NodeId, Ppm, Timestamp, Uid, UsdMicros};
 use basilica_verification::{CheckKind, Due, Series};
 use basilica_wire::discovery::{NodeReport, NodeStatus};
 use sqlx::SqliteConnection;
@@ -247,11 +247,11 @@ impl FleetStore for ValidatorDatabase {
         }
         for gone in known.iter().filter(|node| !named.contains(&node.key) && node.listed.is_some()) {
             if gone.is_available() {
-                log(&mut transaction, gone.key, "unavailable", at).await?;
                 changes.push(NodeChange::Availability { node: gone.key, listed: None });
             }
             sqlx::query("UPDATE nodes SET listed = NULL WHERE miner = ?1 AND node = ?2")
                 .bind(gone.key.miner.to_string())
+            log(&mut transaction, gone.key, Moment::Absent(Absence::Unlisted), at).await?;
                 .bind(gone.key.node.to_string())
                 .execute(&mut *transaction)
                 .await
@@ -314,6 +314,46 @@ impl FleetStore for ValidatorDatabase {
         for (key, standing) in standings {
             sqlx::query(
                 "UPDATE nodes SET gate = ?3, score = ?4, multiplier = ?5, banned_until = ?6, scored_at = ?7
+    async fn nodes_of(&self, miner: Hotkey) -> Result<Vec<NodeId>, StoreError> {
+        let ids: Vec<String> = sqlx::query_scalar("SELECT node FROM nodes WHERE miner = ?1")
+            .bind(miner.to_string())
+            .fetch_all(self.0.readers())
+            .await
+            .map_err(unavailable("read nodes of miner"))?;
+        ids.iter().map(|id| parse(id, "nodes.node")).collect()
+    }
+
+    async fn prune_nodes(&self, before: Timestamp, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        let operation = unavailable("prune nodes");
+        let mut transaction = self.0.begin("prune nodes").await?;
+        let forgotten: Vec<(String, String)> = sqlx::query_as(
+            "SELECT miner, node FROM nodes n
+             WHERE listed IS NULL AND ((last_digest IS NULL AND aborted_openings IS NULL) OR (
+                 first_seen < ?1 AND coalesce(last_finished, first_seen) < ?1 AND coalesce(banned_until, ?2) <= ?2 AND NOT EXISTS
+                     (SELECT 1 FROM history h WHERE h.miner = n.miner AND h.node = n.node AND h.at >= ?1)))
+             LIMIT ?3",
+        )
+        .bind(before.0)
+        .bind(now.0)
+        .bind(i64::from(limit))
+        .fetch_all(&mut *transaction)
+        .await
+        .map_err(&operation)?;
+        for (miner, node) in &forgotten {
+            for delete in [
+                "DELETE FROM history WHERE miner = ?1 AND node = ?2",
+                "DELETE FROM transcripts WHERE miner = ?1 AND node = ?2",
+                "DELETE FROM gpus WHERE miner = ?1 AND node = ?2",
+                "DELETE FROM nodes WHERE miner = ?1 AND node = ?2",
+            ] {
+                let run = sqlx::query(delete).bind(miner).bind(node);
+                run.execute(&mut *transaction).await.map_err(&operation)?;
+            }
+        }
+        transaction.commit().await.map_err(operation)?;
+        Ok(u64::try_from(forgotten.len()).unwrap_or(u64::MAX))
+    }
+
                  WHERE miner = ?1 AND node = ?2",
             )
             .bind(key.miner.to_string())
@@ -351,10 +391,9 @@ async fn insert(
     .execute(&mut *connection)
     .await
     .map_err(unavailable("store node"))?;
-    if report.status == NodeStatus::Available {
-        Ok(())
-    } else {
-        log(connection, key, "unavailable", at).await
+    match Absence::of(Some(report.status)) {
+        Some(absence) => log(connection, key, Moment::Absent(absence), at).await,
+        None => Ok(()),
     }
 }
 
@@ -368,7 +407,8 @@ async fn update(
 ) -> Result<Vec<NodeChange>, StoreError> {
     let mut changes = Vec::new();
     let key = before.key;
-    let available = report.status == NodeStatus::Available;
+    let absence = Absence::of(Some(report.status));
+    let available = absence.is_none();
     let new_key = report.host_keys.iter().any(|k| !before.host_keys.contains(k));
     // Nodes without a confirmed key may come without host keys; the pins stay.
     let pins = if report.host_keys.is_empty() { &before.host_keys } else { &report.host_keys };
@@ -380,15 +420,19 @@ async fn update(
             after: prints(&report.host_keys),
         });
     }
-    if before.is_available() != available {
+    if before.listed != Some(report.status) {
         changes.push(NodeChange::Availability { node: key, listed: Some(report.status) });
     }
-    let interrupted = !changes.is_empty() && before.is_available();
-    if interrupted {
-        log(connection, key, "unavailable", at).await?;
-    }
-    if available && (interrupted || !before.is_available()) {
-        log(connection, key, "available", at).await?;
+    let moments: &[Moment] = match absence {
+        // An absence runs on from where it began, whatever else is reported.
+        Some(absence) if before.listed != Some(report.status) => &[Moment::Absent(absence)],
+        None if !before.is_available() => &[Moment::Available],
+        // With a new key it was absent for a moment, which costs it nothing but the full check.
+        None if !changes.is_empty() => &[Moment::Absent(Absence::KeyPending), Moment::Available],
+        Some(_) | None => &[],
+    };
+    for moment in moments {
+        log(connection, key, *moment, at).await?;
     }
     let due_full = if available && !changes.is_empty() { at.min(before.due.full) } else { before.due.full };
     sqlx::query(
@@ -409,11 +453,22 @@ async fn update(
 async fn log(
     connection: &mut SqliteConnection,
     key: NodeKey,
-    entry: &'static str,
+    moment: Moment,
     at: Timestamp,
 ) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO history (miner, node, at, entry) VALUES (?1, ?2, ?3, ?4)")
+    let (entry, status) = match moment {
+        Moment::Available => ("available", None),
+        Moment::Absent(absence) => ("unavailable", columns::absence_status(absence)),
+    };
+    sqlx::query("INSERT INTO history (miner, node, at, entry, status) VALUES (?1, ?2, ?3, ?4, ?5)")
         .bind(key.miner.to_string())
+/// What history says of a node's availability.
+#[derive(Clone, Copy)]
+enum Moment {
+    Available,
+    Absent(Absence),
+}
+
         .bind(key.node.to_string())
         .bind(at.0)
         .bind(entry)
@@ -422,3 +477,4 @@ async fn log(
         .map_err(unavailable("store history"))?;
     Ok(())
 }
+        .bind(status.map(NodeStatus::as_str))

@@ -1,8 +1,9 @@
 //! What the validator's store promises, on real files.
 
 use basilica_ports::{
-    CheckEntry, FleetStore, HistoryEntry, NewWindow, NodeChange, NodeKey, Opened, PreparedWeights, Recorded,
-    SeenMiner, StoredStanding, VerdictStore, VerdictSummary, WeightStore, WeightsOutcome, WindowState,
+    Absence, CheckEntry, FleetStore, HistoryEntry, NewWindow, NodeChange, NodeKey, Opened, PreparedWeights,
+    Recorded, SeenMiner, StoredStanding, VerdictStore, VerdictSummary, WeightStore, WeightsOutcome,
+    WindowState,
 };
 use basilica_types::{
     BasisPoints, BlockNumber, Category, Digest, FencingToken, GpuUuid, Hotkey, Millis, NetUid, NodeAddress,
@@ -120,7 +121,8 @@ async fn a_changed_host_key_is_an_event_and_wants_a_full_check() {
     let due = store.due_nodes(later, 10).await.unwrap();
     assert_eq!(due[0].due.kind(later), Some(CheckKind::Full));
     let history = store.history(key(1, 7), NOW).await.unwrap();
-    assert_eq!(history[1..], [HistoryEntry::Unavailable(later), HistoryEntry::Available(later)]);
+    let absent = HistoryEntry::Unavailable(later, Absence::KeyPending);
+    assert_eq!(history[1..], [absent, HistoryEntry::Available(later)]);
 }
 
 #[tokio::test]
@@ -140,6 +142,91 @@ async fn a_node_that_is_no_longer_named_or_available_is_not_checked() {
 #[tokio::test]
 async fn miners_take_turns_and_unknown_miners_wait() {
     let Fixture { store, directory: _keep } = Fixture::new().await;
+#[tokio::test]
+async fn history_keeps_why_a_node_was_absent_and_each_change_of_it_once() {
+    let Fixture { store, directory: _keep } = Fixture::new().await;
+    let with = |status| vec![NodeReport { status, ..report(7) }];
+    let reports = [
+        with(NodeStatus::Available),
+        with(NodeStatus::Unreachable),
+        with(NodeStatus::Unreachable),
+        with(NodeStatus::Maintenance),
+        // A new key during an absence does not begin it anew.
+        vec![NodeReport {
+            host_keys: vec![KEYS[1].parse().unwrap()],
+            ..with(NodeStatus::Maintenance).remove(0)
+        }],
+        with(NodeStatus::KeyPending),
+        vec![],
+        vec![],
+        with(NodeStatus::Available),
+    ];
+    let mut at = NOW;
+    for reports in reports {
+        store.record_discovery(miner(1), &reports, at).await.unwrap();
+        at = at + Millis(1);
+    }
+    let absent = |ms, absence| HistoryEntry::Unavailable(NOW + Millis(ms), absence);
+    let expected = [
+        absent(1, Absence::Unreachable),
+        absent(3, Absence::Maintenance),
+        absent(5, Absence::KeyPending),
+        absent(6, Absence::Unlisted),
+        HistoryEntry::Available(NOW + Millis(8)),
+    ];
+    assert_eq!(store.history(key(1, 7), NOW).await.unwrap(), expected);
+    let pending = NodeReport { status: NodeStatus::KeyPending, ..report(8) };
+    store.record_discovery(miner(1), &[pending], at).await.unwrap();
+    let first = HistoryEntry::Unavailable(at, Absence::KeyPending);
+    assert_eq!(store.history(key(1, 8), NOW).await.unwrap(), [first], "absent from the start");
+}
+
+#[tokio::test]
+async fn dropped_nodes_are_forgotten_when_nothing_about_them_matters() {
+    let Fixture { store, directory: _keep } = Fixture::new().await;
+    let (judged, banned, listed, unjudged) = (key(1, 7), key(1, 8), key(1, 9), key(1, 10));
+    let all = [7, 8, 9, 10].map(report);
+    store.record_discovery(miner(1), &all, NOW).await.unwrap();
+    for (digest, key) in [(1, judged), (2, banned), (3, listed)] {
+        store.record_check(&passed(key, digest, None, vec![gpu(digest)])).await.unwrap();
+    }
+    let ban = NOW + Millis(5_000);
+    let standing = StoredStanding {
+        gate: "executor_banned".into(),
+        score: BasisPoints::ZERO,
+        multiplier: Ppm::ZERO,
+        banned_until: Some(ban),
+        at: NOW,
+    };
+    store.record_standings(&[(banned, standing)]).await.unwrap();
+    assert_eq!(store.prune_nodes(ban, ban, 10).await.unwrap(), 0, "listed nodes stay, whatever their age");
+    let dropped = NOW + Millis(1_000);
+    store.record_discovery(miner(1), &[report(9)], dropped).await.unwrap();
+    assert_eq!(store.nodes_of(miner(1)).await.unwrap().len(), 4);
+    // Within retention only the node goes of which nobody ever knew anything.
+    assert_eq!(store.prune_nodes(dropped, dropped, 10).await.unwrap(), 1);
+    assert_eq!(store.node(unjudged).await.unwrap(), None);
+    let later = dropped + Millis(1);
+    assert_eq!(store.prune_nodes(later, later, 10).await.unwrap(), 1, "the banned node stays");
+    assert_eq!(store.node(judged).await.unwrap(), None);
+    assert!(store.history(judged, NOW).await.unwrap().is_empty());
+    assert!(store.transcript(Digest::from_bytes([1; 32])).await.unwrap().is_none());
+    let claim = passed(listed, 4, Some(3), vec![gpu(1)]);
+    assert_eq!(store.record_check(&claim).await.unwrap(), Recorded::Stored, "its gpu is free");
+    assert_eq!(store.prune_nodes(later, ban, 10).await.unwrap(), 1);
+    assert_eq!(store.nodes_of(miner(1)).await.unwrap(), [listed.node]);
+}
+
+#[tokio::test]
+async fn a_batch_of_forgotten_nodes_is_bounded() {
+    let Fixture { store, directory: _keep } = Fixture::new().await;
+    let many: Vec<_> = (10..20).map(report).collect();
+    store.record_discovery(miner(1), &many, NOW).await.unwrap();
+    store.record_discovery(miner(1), &[], NOW).await.unwrap();
+    assert_eq!(store.prune_nodes(NOW, NOW, 4).await.unwrap(), 4);
+    assert_eq!(store.nodes_of(miner(1)).await.unwrap().len(), 6);
+}
+
     let many: Vec<_> = (10..30).map(report).collect();
     store.record_discovery(miner(1), &many, NOW).await.unwrap();
     store.record_discovery(miner(2), &[report(7), report(8)], NOW).await.unwrap();

@@ -21,10 +21,14 @@ struct HistoryRow {
 
 impl TryFrom<HistoryRow> for HistoryEntry {
     type Error = StoreError;
+    status: Option<String>,
 
     fn try_from(row: HistoryRow) -> Result<Self, StoreError> {
         match (row.entry.as_str(), row.started, &row.outcome) {
-            ("unavailable", ..) => Ok(Self::Unavailable(Timestamp(row.at))),
+            ("unavailable", ..) => {
+                let absence = columns::absence(row.status.as_deref(), "history.status")?;
+                Ok(Self::Unavailable(Timestamp(row.at), absence))
+            }
             ("available", ..) => Ok(Self::Available(Timestamp(row.at))),
             (kind, Some(started), Some(outcome)) => Ok(Self::Check {
                 started: Timestamp(started),
@@ -85,7 +89,7 @@ impl VerdictStore for ValidatorDatabase {
 
     async fn history(&self, key: NodeKey, since: Timestamp) -> Result<Vec<HistoryEntry>, StoreError> {
         let rows: Vec<HistoryRow> = sqlx::query_as(
-            "SELECT at, entry, started, outcome, fault FROM history
+            "SELECT at, entry, started, outcome, fault, status FROM history
              WHERE miner = ?1 AND node = ?2 AND at >= ?3 ORDER BY at, id",
         )
         .bind(key.miner.to_string())

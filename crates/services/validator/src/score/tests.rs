@@ -1,0 +1,101 @@
+//! Scores from a real store: which nodes are read, and what an absence costs.
+
+use basilica_ports::NodeKey;
+use basilica_types::{BasisPoints, Ppm};
+use basilica_wire::discovery::{NodeReport, NodeStatus};
+
+use super::*;
+use crate::set_weights::tests::{MINER, World};
+
+async fn standing(shared: &Shared, key: NodeKey) -> StoredStanding {
+    shared.ports.store.node(key).await.unwrap().unwrap().standing.unwrap()
+}
+
+#[tokio::test]
+async fn a_dropped_node_loses_its_score_and_is_not_read_again() {
+    let world = World::new();
+    let key = world.judge_a_node().await;
+    let shared = world.boot().await;
+    assert_eq!(reconcile(&shared).await.unwrap().scored, 1);
+    shared.ports.store.record_discovery(MINER, &[], shared.now()).await.unwrap();
+    world.clock.advance(Millis(1));
+    assert_eq!(reconcile(&shared).await.unwrap().scored, 0);
+    let dropped = standing(&shared, key).await;
+    assert_eq!(
+        (dropped.gate.as_str(), dropped.score, dropped.at),
+        ("unavailable", BasisPoints::ZERO, shared.now())
+    );
+    world.clock.advance(Millis(1));
+    reconcile(&shared).await.unwrap();
+    assert_eq!(standing(&shared, key).await, dropped, "nothing changes it any more");
+}
+
+#[tokio::test]
+async fn a_dropped_node_is_read_while_its_ban_runs() {
+    let world = World::new();
+    let key = world.judge_a_node().await;
+    let shared = world.boot().await;
+    shared.ports.store.record_discovery(MINER, &[], shared.now()).await.unwrap();
+    let ban = StoredStanding {
+        gate: "executor_banned".into(),
+        score: BasisPoints::ZERO,
+        multiplier: Ppm::ZERO,
+        banned_until: Some(shared.now() + Millis(10)),
+        at: shared.now(),
+    };
+    shared.ports.store.record_standings(&[(key, ban)]).await.unwrap();
+    world.clock.advance(Millis(9));
+    reconcile(&shared).await.unwrap();
+    assert_eq!(standing(&shared, key).await.at, shared.now());
+}
+
+/// The multiplier of a node that is absent so for an hour, an hour after it passed.
+async fn multiplier_after_an_hour(status: Option<NodeStatus>) -> Ppm {
+    let hour = Millis::from_secs(3_600);
+    let world = World::new();
+    let key = world.judge_a_node().await;
+    let shared = world.boot().await;
+    let node = shared.ports.store.node(key).await.unwrap().unwrap();
+    world.clock.advance(hour);
+    let reports = status.map(|status| NodeReport {
+        node_id: key.node,
+        address: node.address,
+        status,
+        hourly_rate_per_gpu: None,
+        host_keys: node.host_keys,
+    });
+    let reports: Vec<NodeReport> = reports.into_iter().collect();
+    shared.ports.store.record_discovery(MINER, &reports, shared.now()).await.unwrap();
+    world.clock.advance(hour);
+    reconcile(&shared).await.unwrap();
+    standing(&shared, key).await.multiplier
+}
+
+#[tokio::test]
+async fn an_unreachable_node_loses_its_ramp_and_one_in_maintenance_keeps_it() {
+    for lost in [Some(NodeStatus::Unreachable), None] {
+        assert_eq!(multiplier_after_an_hour(lost).await, Ppm::ZERO, "{lost:?}");
+    }
+    for kept in [NodeStatus::Maintenance, NodeStatus::KeyPending] {
+        assert!(multiplier_after_an_hour(Some(kept)).await > Ppm::ZERO, "{kept:?}");
+    }
+}
+
+#[tokio::test]
+async fn scoring_is_stuck_when_no_pass_renews_what_is_listed() {
+    let world = World::new();
+    let key = world.judge_a_node().await;
+    let shared = world.boot().await;
+    let (now, settings) = (shared.now(), &shared.settings);
+    let node = shared.ports.store.node(key).await.unwrap().unwrap();
+    let late = now + Millis(settings.score_max_age.0 + 1);
+    assert!(!is_stuck(&[node.clone()], settings, now + settings.score_max_age));
+    assert!(is_stuck(&[node.clone()], settings, late));
+    let unscored = NodeRecord { standing: None, ..node.clone() };
+    assert!(is_stuck(&[unscored.clone()], settings, late));
+    let newcomer = NodeRecord { first_seen: late, ..unscored };
+    assert!(!is_stuck(&[newcomer.clone()], settings, late));
+    assert!(is_stuck(&[node.clone(), newcomer], settings, late), "newcomers do not hide it");
+    let dropped = NodeRecord { listed: None, ..node };
+    assert!(!is_stuck(&[dropped], settings, late), "nobody is listed, so nothing is to be scored");
+}

@@ -23,8 +23,10 @@ use crate::shared::Shared;
 /// What one pass did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Report {
-    /// Nobody has a score yet: weights wait (RULES R2).
+    /// Nobody has had a score yet: weights wait for the first (RULES R2).
     NoScore,
+    /// Nothing has been scored for too long: the chain keeps the weights that it has.
+    StaleScores,
     /// The next window begins at this block.
     Waiting(BlockNumber),
     /// A window ended so.
@@ -92,6 +94,9 @@ fn note(shared: &Shared, report: &Report) {
         Report::Fenced => shared.weights_ready.not_ready("another validator process leads"),
         Report::ReadBack(false) => {
             shared.weights_ready.not_ready("the chain holds other weights than those that were set");
+        }
+        Report::StaleScores => {
+            shared.weights_ready.not_ready("no node has been scored for too long, so the chain keeps the last weights; see the log for why scoring fails");
         }
         Report::NotYet => shared.weights_ready.not_ready("the chain has not been read yet"),
         Report::NoScore | Report::Waiting(_) | Report::Concluded(_) | Report::ReadBack(true) => {
@@ -172,8 +177,14 @@ async fn open_next(shared: &Shared, last: Option<WeightWindow>) -> Result<Report
     }
     let nodes = shared.ports.store.nodes().await?;
     let uids: BTreeMap<Hotkey, Uid> = view.metagraph.neurons.iter().map(|n| (n.hotkey, n.uid)).collect();
-    let points = score::points(&nodes, &uids, &shared.settings, shared.now());
-    if points.iter().all(|p| p.points == 0) {
+    let now = shared.now();
+    if score::is_stuck(&nodes, &shared.settings, now) {
+        return Ok(Report::StaleScores);
+    }
+    let points = score::points(&nodes, &uids, &shared.settings, now);
+    // Only the first score is waited for: a window was opened once one was there, and from then on what nobody earns is
+    // burnt, or those who lost their score would keep their weights for ever. The newest window is never pruned.
+    if last.is_none() && points.iter().all(|p| p.points == 0) {
         return Ok(Report::NoScore);
     }
     let weights = allocate(&points, &shared.settings.allocation);

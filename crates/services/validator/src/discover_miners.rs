@@ -4,15 +4,17 @@
 //! task with its own backoff, so one that hangs delays nobody. Failures are kept with the miner and shown; they
 //! say nothing about its nodes (RULES R6).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use basilica_ports::{BoxError, ChainError, NodeChange, SeenMiner, StoreError};
-use basilica_runtime_service::{Backoff, ErrorChain, Stop, TaskSet};
-use basilica_types::{Hotkey, Millis, Timestamp};
+use basilica_runtime_service::{Backoff, ErrorChain, Stop, TaskPanic, TaskSet};
+use basilica_types::{Hotkey, Millis, NodeId, Timestamp};
 use basilica_verification::GpuRules;
+use basilica_wire::discovery::NodeReport;
 use tracing::{debug, error, info, warn};
 
+use crate::isolate::isolated;
 use crate::sessions::{self, DiscoveryError, Session};
 use crate::shared::{ChainView, Shared};
 
@@ -26,12 +28,16 @@ struct Miner {
     session: Option<Session>,
     next: Timestamp,
     backoff: Backoff,
+    /// The last discovery failed, and `next` is the end of the pause after it.
+    backing_off: bool,
     busy: bool,
 }
 
+type Discovered = Result<(Session, Vec<NodeChange>), DiscoveryError>;
+
 struct Done {
     miner: SeenMiner,
-    result: Result<(Session, Vec<NodeChange>), DiscoveryError>,
+    result: Result<Discovered, TaskPanic>,
 }
 
 /// The loop: runs until the stop.
@@ -60,7 +66,8 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: Stop) -> Result<(), BoxError>
             () = stop.requested() => return Ok(()),
             Some(done) = state.tasks.next() => match done {
                 Ok(done) => state.finish(done).await,
-                Err(panic) => error!(target: "validator::discovery", { error = %panic }, "discovery panicked"),
+                // The runtime is going down: what a discovery does is isolated.
+                Err(panic) => return Err(panic.into()),
             },
             () = state.shared.discover_now.notified() => state.rediscover_lost(),
             () = state.shared.ports.clock.sleep(wake) => {}
@@ -148,6 +155,7 @@ impl Discovery {
                 session: None,
                 next: now,
                 backoff: Backoff::new(pause, longest),
+                backing_off: false,
                 busy: false,
             });
             if miner.busy || miner.next > now {
@@ -156,8 +164,8 @@ impl Discovery {
             miner.busy = true;
             let (shared, seen, session) = (Arc::clone(&self.shared), *seen, miner.session.take());
             self.tasks.spawn("discover-miner", async move {
-                let result = discover(&shared, &seen, session).await;
-                Done { miner: seen, result }
+                let work = async move { discover(&shared, &seen, session).await };
+                Done { miner: seen, result: isolated("discover-miner", work).await }
             });
         }
     }
@@ -168,8 +176,9 @@ impl Discovery {
         let now = shared.now();
         let Some(miner) = self.miners.get_mut(&seen.hotkey) else { return };
         miner.busy = false;
+        miner.backing_off = !matches!(result, Ok(Ok(_)));
         match result {
-            Ok((session, changes)) => {
+            Ok(Ok((session, changes))) => {
                 miner.backoff.reset();
                 miner.next = now + shared.settings.discovery_interval;
                 miner.session = Some(session);
@@ -183,7 +192,12 @@ impl Discovery {
                 }
                 debug!(target: "validator::discovery", { miner.hotkey = %seen.hotkey }, "miner discovered");
             }
-            Err(error) => {
+            Err(panic) => {
+                miner.next = now + miner.backoff.next(shared.ports.entropy.as_ref());
+                shared.metrics.discovery_failures.inc();
+                error!(target: "validator::discovery", { miner.hotkey = %seen.hotkey, error = %panic }, "discovery panicked; it will be repeated");
+            }
+            Ok(Err(error)) => {
                 miner.next = now + miner.backoff.next(shared.ports.entropy.as_ref());
                 shared.metrics.discovery_failures.inc();
                 let why = ErrorChain(&error).to_string();
@@ -200,8 +214,12 @@ impl Discovery {
         let now = self.shared.now();
         let soonest = now + self.shared.settings.rediscovery_pause;
         for (hotkey, miner) in &mut self.miners {
-            if self.shared.access(hotkey).is_none() {
+            let lost = self.shared.access(hotkey).is_none();
+            if lost {
                 miner.session = None;
+            }
+            // A node that denied the key needs it deployed again; the session goes on for the others.
+            if (lost || self.shared.take_refusal(hotkey)) && !miner.backing_off {
                 miner.next = miner.next.min(soonest);
             }
         }
@@ -236,12 +254,33 @@ async fn discover(
         }
         nodes => nodes?,
     };
+    let known = store.nodes_of(miner.hotkey).await.map_err(|error| DiscoveryError::Store(error.into()))?;
+    let (nodes, refused) = bounded(nodes, &known, shared.settings.max_nodes_per_miner);
+    if refused > 0 {
+        warn!(target: "validator::discovery", { miner.hotkey = %miner.hotkey, nodes.refused = refused,
+            nodes.known = known.len(), nodes.most = shared.settings.max_nodes_per_miner },
+            "miner lists more new nodes than verification.max_nodes_per_miner leaves room for; the rest is refused");
+    }
     let changes = store
         .record_discovery(miner.hotkey, &nodes, shared.now())
         .await
         .map_err(|error| DiscoveryError::Store(error.into()))?;
     shared.set_access(miner.hotkey, Arc::clone(&session.access));
     Ok((session, changes))
+}
+
+/// The reports that are taken over, and how many are not. Nodes that are remembered keep their place whatever else a
+/// miner lists; those that it dropped count until they are forgotten, or names without end would cost nothing.
+fn bounded(nodes: Vec<NodeReport>, known: &[NodeId], most: usize) -> (Vec<NodeReport>, usize) {
+    let mut taken: BTreeSet<NodeId> = known.iter().copied().collect();
+    let all = nodes.len();
+    let mut kept = nodes;
+    kept.retain(|report| {
+        let id = report.address.node_id();
+        taken.contains(&id) || (taken.len() < most && taken.insert(id))
+    });
+    let refused = all - kept.len();
+    (kept, refused)
 }
 
 fn log_change(change: &NodeChange) {
@@ -259,3 +298,6 @@ fn log_change(change: &NodeChange) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,7 @@ mod conclude_check;
 mod config;
 mod connections;
 mod discover_miners;
+mod isolate;
 mod metrics;
 mod prove_node;
 mod prover;

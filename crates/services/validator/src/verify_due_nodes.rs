@@ -9,21 +9,25 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use basilica_ports::{BoxError, NodeKey, NodeRecord, StoreError};
-use basilica_runtime_service::{ErrorChain, Stop, TaskSet};
-use basilica_types::{Millis, Timestamp};
+use basilica_runtime_service::{ErrorChain, Stop, TaskPanic, TaskSet};
+use basilica_types::{Hotkey, Millis, Timestamp};
 use basilica_verification::{CheckKind, Plan};
 use tokio::sync::Semaphore;
 use tracing::{error, warn};
 
 use crate::check_node::Trial;
 use crate::conclude_check;
+use crate::isolate::isolated;
 use crate::metrics::type_of;
 use crate::shared::Shared;
+
+/// A check that panicked will most likely do so again: its node waits so long, without a slot.
+const AFTER_PANIC: Millis = Millis::from_secs(60);
 
 /// The loop: runs until the stop; checks under way are then abandoned, and are due again after the restart.
 pub(crate) async fn run(shared: Arc<Shared>, stop: Stop) -> Result<(), BoxError> {
     let dials = Arc::new(Semaphore::new(shared.settings.concurrent_dials));
-    let mut checks = Checks { shared, dials, running: BTreeMap::new(), tasks: TaskSet::new() };
+    let mut checks = Checks::new(shared, dials);
     loop {
         if let Err(error) = checks.start_due().await {
             warn!(target: "validator::verification", { error = %ErrorChain(&error) }, "due nodes cannot be read");
@@ -33,8 +37,8 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: Stop) -> Result<(), BoxError>
             biased;
             () = stop.requested() => return Ok(()),
             Some(done) = checks.tasks.next() => match done {
-                Ok((key, kind)) => checks.ended(key, kind),
-                // Which node it was is not known. The supervisor starts this loop again; what was under way is due still.
+                Ok(ended) => checks.ended(ended),
+                // The runtime is going down: what a check does is isolated.
                 Err(panic) => return Err(panic.into()),
             },
             () = checks.shared.ports.clock.sleep(checks.shared.settings.tick) => {}
@@ -46,20 +50,39 @@ struct Checks {
     shared: Arc<Shared>,
     dials: Arc<Semaphore>,
     running: BTreeMap<NodeKey, CheckKind>,
-    tasks: TaskSet<(NodeKey, CheckKind)>,
+    /// Nodes whose check panicked, until they may be checked again.
+    resting: BTreeMap<NodeKey, Timestamp>,
+    /// Miners without a session, since this loop met them so.
+    absent: BTreeMap<Hotkey, Timestamp>,
+    tasks: TaskSet<Ended>,
+}
+
+/// A check that is no longer under way.
+struct Ended {
+    key: NodeKey,
+    kind: CheckKind,
+    result: Result<(), TaskPanic>,
 }
 
 impl Checks {
+    fn new(shared: Arc<Shared>, dials: Arc<Semaphore>) -> Self {
+        let (running, resting, absent) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { shared, dials, running, resting, absent, tasks: TaskSet::new() }
+    }
+
     async fn start_due(&mut self) -> Result<(), StoreError> {
         // Which GPUs count depends on the chain (RULES R18): nothing is judged before it answered.
         let Some(chain) = self.shared.chain_view() else { return Ok(()) };
         let now = self.shared.now();
+        self.resting.retain(|_, until| *until > now);
+        self.absent.retain(|miner, _| self.shared.access(miner).is_none());
         let settings = &self.shared.settings;
         let most = settings.concurrent_light + settings.concurrent_full + self.running.len();
         let limit = u32::try_from(most).unwrap_or(u32::MAX);
         for node in self.shared.ports.store.due_nodes(now, limit).await? {
             let Some(kind) = node.due.kind(now) else { continue };
-            if self.running.contains_key(&node.key) || self.is_full(kind) || !self.may_begin(&node, now) {
+            let held = self.running.contains_key(&node.key) || self.resting.contains_key(&node.key);
+            if held || self.is_full(kind) || !self.may_begin(&node.key.miner, now) {
                 continue;
             }
             let plan =
@@ -77,11 +100,15 @@ impl Checks {
         self.running.values().filter(|running| **running == kind).count() >= bound
     }
 
-    /// After a start, and after a session's end, discovery gets a while to open a session before its absence becomes a
-    /// verdict.
-    fn may_begin(&self, node: &NodeRecord, now: Timestamp) -> bool {
-        self.shared.access(&node.key.miner).is_some()
-            || now.since(node.due.next()) >= self.shared.settings.session_grace
+    /// Discovery gets a while to open a session before its absence becomes a verdict. The while begins when this loop first
+    /// meets a due node without one, which is not before the check was due, this process started, or the last
+    /// session was lost: how long a check has been due says nothing about a validator that was not there.
+    fn may_begin(&mut self, miner: &Hotkey, now: Timestamp) -> bool {
+        if self.shared.access(miner).is_some() {
+            return true;
+        }
+        let since = *self.absent.entry(*miner).or_insert(now);
+        now.since(since) >= self.shared.settings.session_grace
     }
 
     fn begin(&mut self, node: NodeRecord, plan: Plan) {
@@ -89,15 +116,20 @@ impl Checks {
         self.shared.metrics.in_flight.get_or_create(&type_of(plan.kind)).inc();
         let (shared, dials) = (Arc::clone(&self.shared), Arc::clone(&self.dials));
         self.tasks.spawn("check-node", async move {
-            let ended = (node.key, plan.kind);
-            check(&shared, &dials, node, plan).await;
-            ended
+            let (key, kind) = (node.key, plan.kind);
+            let work = async move { check(&shared, &dials, node, plan).await };
+            Ended { key, kind, result: isolated("check-node", work).await }
         });
     }
 
-    fn ended(&mut self, key: NodeKey, kind: CheckKind) {
+    fn ended(&mut self, Ended { key, kind, result }: Ended) {
         self.running.remove(&key);
         self.shared.metrics.in_flight.get_or_create(&type_of(kind)).dec();
+        if let Err(panic) = result {
+            error!(target: "validator::verification", { node.id = %key.node, miner.hotkey = %key.miner,
+                error = %panic }, "check panicked; it will be repeated");
+            self.resting.insert(key, self.shared.now() + AFTER_PANIC);
+        }
     }
 }
 
@@ -119,3 +151,6 @@ async fn check(shared: &Shared, dials: &Semaphore, node: NodeRecord, plan: Plan)
         shared.ports.clock.sleep(Millis::from_secs(1)).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+//! What a miner's list may cost, and what a failed or panicked discovery leaves behind.
+
+use basilica_types::{NodeAddress, Uid};
+use basilica_wire::discovery::NodeStatus;
+
+use super::*;
+use crate::set_weights::tests::{MINER, World};
+
+fn reports(hosts: impl IntoIterator<Item = u16>) -> Vec<NodeReport> {
+    let report = |host: u16| {
+        let address: NodeAddress = format!("root@n{host}.example:22").parse().unwrap();
+        NodeReport {
+            node_id: address.node_id(),
+            address,
+            status: NodeStatus::Available,
+            hourly_rate_per_gpu: None,
+            host_keys: Vec::new(),
+        }
+    };
+    hosts.into_iter().map(report).collect()
+}
+
+fn ids(reports: &[NodeReport]) -> Vec<NodeId> {
+    reports.iter().map(|report| report.node_id).collect()
+}
+
+#[test]
+fn new_nodes_beyond_the_bound_are_refused_and_known_ones_keep_their_place() {
+    let known = ids(&reports(0..3));
+    // The known ones come last, behind as many new ones as a response can hold.
+    let (kept, refused) = bounded(reports((10..4_000).chain(0..3)), &known, 5);
+    assert_eq!(ids(&kept), ids(&reports([10, 11, 0, 1, 2])));
+    assert_eq!(refused, 3_988);
+    let (kept, refused) = bounded(reports(0..3), &known, 1);
+    assert_eq!((kept.len(), refused), (3, 0), "a lower bound throws nobody out");
+    let (kept, refused) = bounded(reports([7, 7, 7]), &[], 1);
+    assert_eq!((kept.len(), refused), (3, 0), "one node named thrice is one node");
+}
+
+#[tokio::test]
+async fn names_without_end_do_not_fill_the_database() {
+    let world = World::new();
+    world.judge_a_node().await;
+    let shared = world.boot().await;
+    for round in 0..10u16 {
+        let known = shared.ports.store.nodes_of(MINER).await.unwrap();
+        let (kept, _) = bounded(reports(round * 100..round * 100 + 100), &known, 150);
+        shared.ports.store.record_discovery(MINER, &kept, shared.now()).await.unwrap();
+    }
+    assert_eq!(shared.ports.store.nodes_of(MINER).await.unwrap().len(), 150);
+}
+
+fn discovery(shared: Shared) -> Discovery {
+    // A public address, which nobody dials: making the session's key panics before.
+    let axon = "8.8.8.8:50051".parse().unwrap();
+    let seen = vec![SeenMiner { hotkey: MINER, uid: Uid(2), axon }];
+    Discovery { shared: Arc::new(shared), miners: BTreeMap::new(), tasks: TaskSet::new(), seen }
+}
+
+/// Discovers the one miner, for whom making a key panics in this world.
+async fn panic_once(discovery: &mut Discovery) {
+    discovery.start_due();
+    let done = discovery.tasks.next().await.unwrap().expect("the panic is not the loop's");
+    assert!(done.result.is_err());
+    discovery.finish(done).await;
+}
+
+#[tokio::test]
+async fn a_discovery_that_panicked_is_repeated_after_a_pause() {
+    let world = World::new();
+    let mut discovery = discovery(world.boot().await);
+    panic_once(&mut discovery).await;
+    let miner = &discovery.miners[&MINER];
+    assert!(!miner.busy && miner.next > discovery.shared.now());
+    discovery.start_due();
+    assert!(discovery.tasks.is_empty(), "not at once");
+    let pause = miner_next(&discovery);
+    world.clock.advance(pause);
+    panic_once(&mut discovery).await;
+}
+
+fn miner_next(discovery: &Discovery) -> Millis {
+    discovery.miners[&MINER].next.since(discovery.shared.now())
+}
+
+#[tokio::test]
+async fn a_lost_session_does_not_cut_the_pause_after_failures() {
+    let world = World::new();
+    let mut discovery = discovery(world.boot().await);
+    let mut longest = Millis(0);
+    for _ in 0..8 {
+        panic_once(&mut discovery).await;
+        let pause = miner_next(&discovery);
+        discovery.rediscover_lost();
+        assert_eq!(miner_next(&discovery), pause, "whatever nodes without a session ask for");
+        longest = longest.max(pause);
+        world.clock.advance(pause);
+    }
+    assert!(longest > discovery.shared.settings.rediscovery_pause);
+    // After a success the next one is far away, and a lost session brings it forward.
+    let miner = discovery.miners.get_mut(&MINER).unwrap();
+    miner.backing_off = false;
+    miner.next = discovery.shared.now() + discovery.shared.settings.discovery_interval;
+    discovery.rediscover_lost();
+    assert_eq!(miner_next(&discovery), discovery.shared.settings.rediscovery_pause);
+}

@@ -123,8 +123,11 @@ struct Running {
 
 impl Running {
     fn start(home: &Home) -> Self {
-        let mut child =
-            home.command().arg("--json").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::spawn(home.command())
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        let mut child = command.arg("--json").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
         // The log goes to one of the two; the first line of either that names the addresses is waited for.
         let (found, lines) = std::sync::mpsc::sync_channel(1);
@@ -285,4 +288,23 @@ fn a_wrong_command_line_is_usage() {
 fn help_documents_the_exit_codes() {
     let help = Home::new().run(&["--help"]).out;
     assert!(help.contains("78  wrong configuration"), "{help}");
+}
+
+#[test]
+fn it_may_open_as_many_files_as_the_system_lets_it() {
+    let home = Home::new();
+    let direct = home.command();
+    let mut limited = Command::new("/bin/sh");
+    limited
+        .args(["-c", "ulimit -Sn 200 && exec \"$0\" \"$@\""])
+        .arg(direct.get_program())
+        .args(direct.get_args())
+        .env_clear()
+        .envs(direct.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let running = Running::spawn(limited);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", running.child.id())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let numbers: Vec<&str> = line.split_whitespace().skip(3).take(2).collect();
+    assert_eq!(numbers[0], numbers[1], "{line}");
+    assert_ne!(numbers[0], "200", "the test's own limit is too low to show anything");
 }

@@ -1,15 +1,18 @@
 //! Bounds on connections: how many in all and from one address.
 //!
 //! A connection that comes on top is closed at once, so that one peer can neither exhaust the process's file
-//! descriptors nor push the others out. What an idle connection may cost is bounded by the server's maximal age.
+//! descriptors nor push the others out. What an idle connection may cost is bounded by the server's maximal age. An
+//! address is a whole /64 of IPv6, which is what one subscriber gets. Where the system itself is out of descriptors the
+//! next connection is asked for after a pause: it waits in the kernel, and asking at once would only burn a core.
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
+use basilica_types::Millis;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_stream::Stream;
@@ -29,6 +32,7 @@ impl Census {
     }
 
     fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+        let address = subscriber(address);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         // Summing is over distinct addresses, at most `total` of them.
         let total: usize = open.values().sum();
@@ -38,6 +42,14 @@ impl Census {
         }
         open.insert(address, here + 1);
         Some(Place { census: Arc::clone(self), address })
+    }
+}
+
+/// The address that stands for everything one subscriber can connect from.
+fn subscriber(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
+        address @ IpAddr::V4(_) => address,
     }
 }
 
@@ -60,25 +72,59 @@ impl Drop for Place {
     }
 }
 
-/// The connections of a listener, those above the bounds left out.
-#[derive(Debug)]
-pub(crate) struct Bounded {
-    pub(crate) listener: TcpListener,
-    pub(crate) census: Arc<Census>,
+/// Where connections come from.
+pub(crate) trait Accept {
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>>;
 }
 
-impl Stream for Bounded {
+impl Accept for TcpListener {
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
+        Self::poll_accept(self, cx)
+    }
+}
+
+/// After an error of the listener, until it is asked again.
+const PAUSE: Millis = Millis(100);
+
+/// The connections of a listener, those above the bounds left out.
+#[derive(Debug)]
+pub(crate) struct Bounded<L> {
+    listener: L,
+    census: Arc<Census>,
+    /// Under way since the last error.
+    pause: Option<Pin<Box<tokio::time::Sleep>>>,
+    /// Whether the last attempt failed; told once.
+    failing: bool,
+}
+
+impl<L> Bounded<L> {
+    pub(crate) const fn new(listener: L, census: Arc<Census>) -> Self {
+        Self { listener, census, pause: None, failing: false }
+    }
+}
+
+impl<L: Accept + Unpin> Stream for Bounded<L> {
     type Item = io::Result<Peer>;
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
-            let (stream, address) = match self.listener.poll_accept(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(accepted)) => accepted,
-                // Of one connection (aborted), or out of descriptors: tonic logs it and asks again.
-                Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error))),
+            if let Some(pause) = &mut self.pause {
+                std::task::ready!(pause.as_mut().poll(cx));
+                self.pause = None;
+            }
+            let (stream, address) = match std::task::ready!(self.listener.poll_accept(cx)) {
+                Ok(accepted) => accepted,
+                // Of one connection (aborted), or out of descriptors.
+                Err(error) => {
+                    if !std::mem::replace(&mut self.failing, true) {
+                        tracing::warn!(%error, "connections cannot be accepted; trying again until they can");
+                    }
+                    self.pause = Some(Box::pin(tokio::time::sleep(PAUSE.as_duration())));
+                    continue;
+                }
             };
-            let Some(place) = self.census.admit(address.ip().to_canonical()) else {
+            self.failing = false;
+            let Some(place) = self.census.admit(address.ip()) else {
                 tracing::debug!(peer.address = %address, "connection refused: too many");
                 continue;
             };
@@ -143,7 +189,45 @@ impl AsyncWrite for Peer {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio_stream::StreamExt as _;
+
     use super::*;
+
+    /// A listener of a process that has no file descriptor left.
+    #[derive(Default)]
+    struct Exhausted(AtomicUsize);
+
+    impl Accept for &Exhausted {
+        fn poll_accept(&self, _: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Poll::Ready(Err(io::Error::other("too many open files")))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_listener_that_fails_is_asked_again_after_a_pause() {
+        let listener = Exhausted::default();
+        let mut connections = Bounded::new(&listener, Census::new(1, 1));
+        let limit = std::time::Duration::from_millis(350);
+        assert!(tokio::time::timeout(limit, connections.next()).await.is_err(), "no error ends the server");
+        // At once and after each pause that passed; a slow machine asks less often, never more.
+        let asked = listener.0.load(Ordering::SeqCst);
+        assert!((2..=4).contains(&asked), "{asked}");
+    }
+
+    #[test]
+    fn a_subscribers_many_addresses_are_one() {
+        let census = Census::new(10, 1);
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let _first = census.admit(address("2001:db8:0:1::1")).unwrap();
+        assert!(census.admit(address("2001:db8:0:1:ffff::2")).is_none());
+        assert!(census.admit(address("2001:db8:0:2::1")).is_some());
+        let _mapped = census.admit(address("::ffff:192.0.2.1")).unwrap();
+        assert!(census.admit(address("192.0.2.1")).is_none());
+        assert!(census.admit(address("::ffff:192.0.2.2")).is_some(), "mapped addresses are those of IPv4");
+    }
 
     #[test]
     fn places_are_bounded_and_come_back() {

@@ -39,7 +39,7 @@ pub struct ServerLimits {
     pub concurrent_requests: usize,
     /// Connections at the same time; more are closed at once.
     pub connections: usize,
-    /// Of these, from one address.
+    /// Of these, from one address, or from one /64 of IPv6.
     pub connections_per_address: usize,
     /// After this time a connection is asked to end; idle strangers thereby leave.
     pub connection_age: Millis,
@@ -145,7 +145,7 @@ impl MinerListener {
             .add_service(health)
             .add_service(v1)
             .add_service(v1alpha)
-            .serve_with_incoming_shutdown(Bounded { listener: self.0, census }, async {
+            .serve_with_incoming_shutdown(Bounded::new(self.0, census), async {
                 // Sent or dropped, it means the same.
                 let _ = closed.await;
             });

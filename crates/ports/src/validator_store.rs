@@ -319,11 +319,6 @@ pub trait FleetStore: Send + Sync + 'static {
     /// that a miner with a thousand nodes cannot starve one with two.
     async fn due_nodes(&self, now: Timestamp, limit: u32) -> Result<Vec<NodeRecord>, StoreError>;
 
-    /// Keeps the scores.
-    async fn record_standings(&self, standings: &[(NodeKey, StoredStanding)]) -> Result<(), StoreError>;
-}
-
-/// Checks, verdicts and what they rest on.
     /// Which nodes of a miner are remembered, listed or not.
     async fn nodes_of(&self, miner: Hotkey) -> Result<Vec<NodeId>, StoreError>;
 
@@ -332,6 +327,11 @@ pub trait FleetStore: Send + Sync + 'static {
     /// `before`. At most `limit` in one call; returns how many.
     async fn prune_nodes(&self, before: Timestamp, now: Timestamp, limit: u32) -> Result<u64, StoreError>;
 
+    /// Keeps the scores.
+    async fn record_standings(&self, standings: &[(NodeKey, StoredStanding)]) -> Result<(), StoreError>;
+}
+
+/// Checks, verdicts and what they rest on.
 #[async_trait]
 pub trait VerdictStore: Send + Sync + 'static {
     /// Keeps a failed try that decides nothing yet, and when the next one is due.

@@ -74,6 +74,7 @@ impl Settings {
             metagraph_ttl: v.cache_miner_info_ttl.millis(),
             discovery_interval: c.automatic_verification.discovery_interval.millis(),
             rediscovery_pause: c.automatic_verification.rediscovery_pause.millis(),
+            max_nodes_per_miner: v.max_nodes_per_miner,
             session_grace: v.session_grace.millis(),
             tick: v.tick.millis(),
             intervals: Intervals {
@@ -81,7 +82,6 @@ impl Settings {
                 full: v.node_validation_interval.millis(),
                 full_after_fault: v.full_retry_after_fault.millis(),
                 while_failing: v.failing_interval.millis(),
-            max_nodes_per_miner: v.max_nodes_per_miner,
             },
             retries: RetryRules {
                 retries: v.retries,

@@ -56,9 +56,9 @@ CREATE TABLE history (
     started  INTEGER,
     outcome  TEXT,
     fault    TEXT,
-    FOREIGN KEY (miner, node) REFERENCES nodes (miner, node)
     -- Of 'unavailable': why, or none if its miner no longer named it.
     status   TEXT CHECK (status IN ('unreachable', 'maintenance', 'key_pending')),
+    FOREIGN KEY (miner, node) REFERENCES nodes (miner, node)
 ) STRICT;
 CREATE INDEX history_node ON history (miner, node, at);
 CREATE INDEX history_at ON history (at);
@@ -109,13 +109,13 @@ CREATE TABLE windows (
     extrinsic BLOB    NOT NULL,
     hash      TEXT    NOT NULL,
     nonce     INTEGER NOT NULL,
+    genesis   TEXT    NOT NULL,
     born      INTEGER NOT NULL,
+    born_hash TEXT    NOT NULL,
     dies      INTEGER NOT NULL,
     state     TEXT    NOT NULL CHECK (state IN ('prepared', 'set', 'failed', 'expired')),
     block     INTEGER,
     error     TEXT,
-    genesis   TEXT    NOT NULL,
     read_back TEXT
-    born_hash TEXT    NOT NULL,
 ) STRICT;
 CREATE UNIQUE INDEX windows_one_under_way ON windows (state) WHERE state = 'prepared';

@@ -246,12 +246,12 @@ impl FleetStore for ValidatorDatabase {
             }
         }
         for gone in known.iter().filter(|node| !named.contains(&node.key) && node.listed.is_some()) {
+            log(&mut transaction, gone.key, Moment::Absent(Absence::Unlisted), at).await?;
             if gone.is_available() {
                 changes.push(NodeChange::Availability { node: gone.key, listed: None });
             }
             sqlx::query("UPDATE nodes SET listed = NULL WHERE miner = ?1 AND node = ?2")
                 .bind(gone.key.miner.to_string())
-            log(&mut transaction, gone.key, Moment::Absent(Absence::Unlisted), at).await?;
                 .bind(gone.key.node.to_string())
                 .execute(&mut *transaction)
                 .await
@@ -308,12 +308,6 @@ impl FleetStore for ValidatorDatabase {
         collect(rows)
     }
 
-    async fn record_standings(&self, standings: &[(NodeKey, StoredStanding)]) -> Result<(), StoreError> {
-        let operation = unavailable("store standings");
-        let mut transaction = self.0.begin("store standings").await?;
-        for (key, standing) in standings {
-            sqlx::query(
-                "UPDATE nodes SET gate = ?3, score = ?4, multiplier = ?5, banned_until = ?6, scored_at = ?7
     async fn nodes_of(&self, miner: Hotkey) -> Result<Vec<NodeId>, StoreError> {
         let ids: Vec<String> = sqlx::query_scalar("SELECT node FROM nodes WHERE miner = ?1")
             .bind(miner.to_string())
@@ -354,6 +348,12 @@ impl FleetStore for ValidatorDatabase {
         Ok(u64::try_from(forgotten.len()).unwrap_or(u64::MAX))
     }
 
+    async fn record_standings(&self, standings: &[(NodeKey, StoredStanding)]) -> Result<(), StoreError> {
+        let operation = unavailable("store standings");
+        let mut transaction = self.0.begin("store standings").await?;
+        for (key, standing) in standings {
+            sqlx::query(
+                "UPDATE nodes SET gate = ?3, score = ?4, multiplier = ?5, banned_until = ?6, scored_at = ?7
                  WHERE miner = ?1 AND node = ?2",
             )
             .bind(key.miner.to_string())
@@ -450,6 +450,13 @@ async fn update(
     Ok(changes)
 }
 
+/// What history says of a node's availability.
+#[derive(Clone, Copy)]
+enum Moment {
+    Available,
+    Absent(Absence),
+}
+
 async fn log(
     connection: &mut SqliteConnection,
     key: NodeKey,
@@ -462,19 +469,12 @@ async fn log(
     };
     sqlx::query("INSERT INTO history (miner, node, at, entry, status) VALUES (?1, ?2, ?3, ?4, ?5)")
         .bind(key.miner.to_string())
-/// What history says of a node's availability.
-#[derive(Clone, Copy)]
-enum Moment {
-    Available,
-    Absent(Absence),
-}
-
         .bind(key.node.to_string())
         .bind(at.0)
         .bind(entry)
+        .bind(status.map(NodeStatus::as_str))
         .execute(connection)
         .await
         .map_err(unavailable("store history"))?;
     Ok(())
 }
-        .bind(status.map(NodeStatus::as_str))

@@ -140,9 +140,6 @@ async fn a_node_that_is_no_longer_named_or_available_is_not_checked() {
 }
 
 #[tokio::test]
-async fn miners_take_turns_and_unknown_miners_wait() {
-    let Fixture { store, directory: _keep } = Fixture::new().await;
-#[tokio::test]
 async fn history_keeps_why_a_node_was_absent_and_each_change_of_it_once() {
     let Fixture { store, directory: _keep } = Fixture::new().await;
     let with = |status| vec![NodeReport { status, ..report(7) }];
@@ -227,6 +224,9 @@ async fn a_batch_of_forgotten_nodes_is_bounded() {
     assert_eq!(store.nodes_of(miner(1)).await.unwrap().len(), 6);
 }
 
+#[tokio::test]
+async fn miners_take_turns_and_unknown_miners_wait() {
+    let Fixture { store, directory: _keep } = Fixture::new().await;
     let many: Vec<_> = (10..30).map(report).collect();
     store.record_discovery(miner(1), &many, NOW).await.unwrap();
     store.record_discovery(miner(2), &[report(7), report(8)], NOW).await.unwrap();
@@ -327,7 +327,10 @@ fn window(fencing: u64) -> NewWindow {
             extrinsic: vec![1, 2, 3],
             hash: Digest::from_bytes([7; 32]),
             nonce: 3,
+            netuid: NetUid(39),
+            genesis: Digest::from_bytes([8; 32]),
             born: BlockNumber(100),
+            born_hash: Digest::from_bytes([9; 32]),
             dies: BlockNumber(108),
         },
     }
@@ -385,6 +388,3 @@ async fn pruning_keeps_the_last_link_the_newest_transcripts_and_open_windows() {
     }
     assert_eq!((kept, store.windows(5).await.unwrap().len()), (2, 1));
 }
-            netuid: NetUid(39),
-            genesis: Digest::from_bytes([8; 32]),
-            born_hash: Digest::from_bytes([9; 32]),

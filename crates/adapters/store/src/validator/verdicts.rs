@@ -17,11 +17,11 @@ struct HistoryRow {
     started: Option<i64>,
     outcome: Option<String>,
     fault: Option<String>,
+    status: Option<String>,
 }
 
 impl TryFrom<HistoryRow> for HistoryEntry {
     type Error = StoreError;
-    status: Option<String>,
 
     fn try_from(row: HistoryRow) -> Result<Self, StoreError> {
         match (row.entry.as_str(), row.started, &row.outcome) {

@@ -31,7 +31,7 @@ use crate::settings::Settings;
 use crate::shared::{ChainView, Ports};
 
 const OWN: Uid = Uid(1);
-const MINER: Hotkey = Hotkey::from_bytes([7; 32]);
+pub(crate) const MINER: Hotkey = Hotkey::from_bytes([7; 32]);
 /// What the judged node proved to have.
 pub(crate) const GPU: GpuUuid = GpuUuid::from_bytes([1; 16]);
 const HOST_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
@@ -121,15 +121,15 @@ impl Chain for Laptop {
                 hash: Digest::from_bytes([count; 32]),
                 extrinsic,
                 nonce: state.nonce,
+                netuid: order.netuid,
+                genesis: BlockHash::from_bytes([9; 32]),
                 born: BlockNumber(state.head),
+                born_hash: BlockHash::from_bytes([8; 32]),
                 dies: BlockNumber(state.head + 8),
             }
         });
         self.step().await;
-                netuid: order.netuid,
-                genesis: BlockHash::from_bytes([9; 32]),
         Ok(prepared)
-                born_hash: BlockHash::from_bytes([8; 32]),
     }
 
     async fn conclude_weights(&self, prepared: &PreparedWeights) -> Result<WeightsOutcome, ChainError> {
@@ -234,6 +234,7 @@ fn neuron(uid: Uid, hotkey: Hotkey) -> Neuron {
 pub(crate) struct World {
     pub(crate) chain: Arc<Laptop>,
     pub(crate) clock: Arc<VirtualClock>,
+    readiness: Readiness,
     directory: tempfile::TempDir,
 }
 
@@ -241,7 +242,8 @@ impl World {
     pub(crate) fn new() -> Self {
         let chain = Arc::new(Laptop::default());
         chain.with(|state| state.head = 100);
-        Self { chain, clock: VirtualClock::new(), directory: tempfile::tempdir().unwrap() }
+        let (clock, readiness) = (VirtualClock::new(), Readiness::new());
+        Self { chain, clock, readiness, directory: tempfile::tempdir().unwrap() }
     }
 
     pub(crate) async fn store(&self) -> ValidatorDatabase {
@@ -261,7 +263,7 @@ impl World {
             entropy: SeededEntropy::new(1),
         };
         let metrics = ValidatorMetrics::register(&Metrics::new());
-        let shared = Shared::new(ports, settings(), ProverFile::new(vec![1]), metrics, &Readiness::new());
+        let shared = Shared::new(ports, settings(), ProverFile::new(vec![1]), metrics, &self.readiness);
         let metagraph = Metagraph {
             netuid: NetUid(39),
             block: BlockNumber(1),
@@ -442,4 +444,62 @@ async fn weights_wait_for_the_first_score_and_for_the_next_window() {
     world.chain.with(|state| state.head = 111);
     assert!(world.live(&shared).await);
     assert_eq!(world.chain.with(|state| state.included.len()), 2);
+}
+
+/// The weights that the chain holds when everything is burnt.
+fn all_burnt() -> Vec<(Uid, Weight)> {
+    vec![(Uid(0), Weight(65_535))]
+}
+
+#[tokio::test]
+async fn once_weights_were_set_the_loss_of_all_scores_burns_everything() {
+    let world = World::new();
+    let key = world.judge_a_node().await;
+    let first = world.boot().await;
+    assert!(world.live(&first).await);
+    assert_ne!(world.chain.with(|state| state.weights.clone()), all_burnt());
+    drop(first);
+    let second = world.boot().await;
+    let banned = StoredStanding {
+        gate: "executor_banned".into(),
+        score: BasisPoints::ZERO,
+        multiplier: Ppm::ONE,
+        banned_until: Some(second.now() + Millis::from_secs(3_600)),
+        at: second.now(),
+    };
+    second.ports.store.record_standings(&[(key, banned)]).await.unwrap();
+    world.chain.with(|state| state.head = 111);
+    assert!(world.live(&second).await);
+    assert_eq!(world.chain.with(|state| state.weights.clone()), all_burnt());
+    // Nobody is listed any more: the same.
+    second.ports.store.record_discovery(MINER, &[], second.now()).await.unwrap();
+    world.clock.advance(second.settings.score_max_age);
+    world.clock.advance(Millis(1));
+    world.chain.with(|state| state.head = 222);
+    assert!(world.live(&second).await);
+    assert_eq!(world.chain.with(|state| state.included.len()), 3);
+}
+
+#[tokio::test]
+async fn while_scoring_is_stuck_the_weights_stay_and_readiness_says_why() {
+    let world = World::new();
+    let key = world.judge_a_node().await;
+    let shared = world.boot().await;
+    assert!(world.live(&shared).await);
+    let before = world.chain.with(|state| state.weights.clone());
+    world.clock.advance(shared.settings.score_max_age);
+    world.clock.advance(Millis(1));
+    world.chain.with(|state| state.head = 111);
+    let report = reconcile(&shared).await.unwrap();
+    assert_eq!(report, Report::StaleScores);
+    note(&shared, &report);
+    let why =
+        world.readiness.report().into_iter().find(|(name, _)| *name == "weights").unwrap().1.unwrap_err();
+    assert!(why.contains("no node has been scored"), "{why}");
+    assert_eq!(world.chain.with(|state| state.weights.clone()), before);
+    // A pass of scoring, and it goes on.
+    let mut standing = shared.ports.store.node(key).await.unwrap().unwrap().standing.unwrap();
+    standing.at = shared.now();
+    shared.ports.store.record_standings(&[(key, standing)]).await.unwrap();
+    assert!(world.live(&shared).await);
 }

@@ -377,6 +377,15 @@ mod tests {
     }
 
     #[test]
+    fn a_card_by_name_is_not_challenged_with_the_work_of_a_cpu() {
+        let claims =
+            String::from_utf8(CLAIMS.to_vec()).unwrap().replace("simulated-H100", "NVIDIA H100 80GB HBM3");
+        let events = [connected(), Event::ClaimsPrinted(claims.into_bytes())];
+        let end = run(plan(CheckKind::Full, true), &events).unwrap();
+        assert_eq!((end.finding, end.gpus), (Finding::Failed(Reason::GpuClassUncalibrated), vec![]));
+    }
+
+    #[test]
     fn claims_that_are_none_are_told_apart() {
         let claims = |json: &[u8]| {
             let events = [connected(), Event::ClaimsPrinted(json.to_vec())];

@@ -1,4 +1,10 @@
 //! Which claimed GPUs count, and as what.
+//!
+//! A class counts only with work whose size and deadline were measured for it (RULES R14): a proof sized for a CPU says
+//! nothing about a card, and the class is a text that anybody can type. In this version only the simulated class has
+//! such a calibration, so every other one is turned away without a fault of its node, until calibration exists. The
+//! shipped prover claims nothing but simulated GPUs; to refuse those on a real chain is likewise our limit, not
+//! the node's fault.
 
 use std::str::FromStr;
 
@@ -52,12 +58,14 @@ impl GpuRules {
         self.simulated
     }
 
-    /// The category that a class belongs to.
+    /// The category that a class belongs to, if proofs of that class count here.
     pub fn category(self, class: &ClassName) -> Result<Category, UnacceptableGpu> {
-        if class.is_simulated() && !self.simulated {
-            return Err(UnacceptableGpu { class: class.clone(), reason: Reason::SimulatedGpuRefused });
+        let refused = |reason| Err(UnacceptableGpu { class: class.clone(), reason });
+        match (class.is_simulated(), self.simulated) {
+            (true, true) => Ok(category_of(class.as_str())),
+            (true, false) => refused(Reason::SimulatedGpuRefused),
+            (false, _) => refused(Reason::GpuClassUncalibrated),
         }
-        Ok(category_of(class.as_str()))
     }
 
     /// All claims of a report with their categories, or the first that does not count.
@@ -102,6 +110,7 @@ pub(crate) fn class_by_name(name: &str) -> Option<ClassName> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Blame, Fault};
 
     const LAPTOP: BlockHash = BlockHash::from_bytes([9; 32]);
 
@@ -111,7 +120,6 @@ mod tests {
 
     #[test]
     fn names_of_cards_find_their_category() {
-        let rules = GpuRules::new(false, false, &LAPTOP);
         for (name, category) in [
             ("NVIDIA H100 80GB HBM3", Category::H100),
             ("NVIDIA H100 PCIe", Category::H100),
@@ -121,7 +129,20 @@ mod tests {
             ("NVIDIA A1000", Category::Other),
             ("NVIDIA GeForce RTX 4090", Category::Other),
         ] {
-            assert_eq!(rules.category(&class(name)), Ok(category), "{name}");
+            assert_eq!(category_of(name), category, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_typed_class_name_without_calibration_counts_nowhere_and_is_no_fault() {
+        for allowed in [false, true] {
+            let rules = GpuRules::new(allowed, allowed, &LAPTOP);
+            for name in ["NVIDIA H100 80GB HBM3", "NVIDIA A100-SXM4-80GB", "NVIDIA GeForce RTX 4090"] {
+                assert_eq!(rules.category(&class(name)).unwrap_err().reason, Reason::GpuClassUncalibrated);
+            }
+        }
+        for reason in [Reason::GpuClassUncalibrated, Reason::SimulatedGpuRefused] {
+            assert_eq!(reason.blame(), Blame::Elsewhere(Fault::Validator));
         }
     }
 

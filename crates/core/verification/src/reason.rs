@@ -146,7 +146,7 @@ reasons! {
     16 ProverFailed "prover_failed" Blame::Suspected, "the prover ended with an error before its answer was complete";
     17 ClaimsInvalid "claims_invalid" Blame::Suspected, "the prover's list of gpus is not one";
     18 NoGpu "no_gpu_claimed" Blame::Proven, "the node claims no gpu: is its driver loaded";
-    19 SimulatedGpuRefused "simulated_gpu_refused" Blame::Proven,
+    19 SimulatedGpuRefused "simulated_gpu_refused" Blame::Elsewhere(Fault::Validator),
         "the node claims simulated gpus, which count only on a development chain with verification.allow_simulated_gpus";
     20 ProofWrongVersion "proof_wrong_version" Blame::Suspected, "the prover speaks another version of the protocol";
     21 ProofChallengeMismatch "proof_challenge_mismatch" Blame::Proven,
@@ -171,6 +171,8 @@ reasons! {
         "another node proved one of these gpus before; on hold until both are challenged at once";
     37 KeyUnusable "validator_key_unusable" Blame::Elsewhere(Fault::Validator), "the validator's own ssh key cannot be used";
     38 Internal "validator_internal" Blame::Elsewhere(Fault::Validator), "the validator could not finish the check";
+    39 GpuClassUncalibrated "gpu_class_uncalibrated" Blame::Elsewhere(Fault::Validator),
+        "this version has no measured work size and deadline for the claimed gpu class; it cannot pass until it has";
 }
 
 impl Reason {

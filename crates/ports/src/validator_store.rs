@@ -198,6 +198,10 @@ pub struct CheckEntry {
     pub previous: Option<Digest>,
     /// When its first try began.
     pub started: Timestamp,
+    /// The host keys that were pinned when the check began.
+    pub host_keys: Vec<HostKey>,
+    /// BLAKE3 of the prover that the check was made with.
+    pub prover: Digest,
     /// The conclusion, in short; `digest` repeats the above.
     pub summary: VerdictSummary,
     /// GPUs proven by a passed full check.
@@ -220,7 +224,8 @@ pub enum Recorded {
         /// The owner.
         owner: NodeKey,
     },
-    /// Nothing was kept: the node's last verdict is another than the one that this one follows.
+    /// Nothing was kept: the node's last verdict is another than the one that this one follows, or its pinned host keys
+    /// are no longer those that it was checked with.
     NotNext,
 }
 
@@ -334,7 +339,8 @@ pub trait FleetStore: Send + Sync + 'static {
 /// Checks, verdicts and what they rest on.
 #[async_trait]
 pub trait VerdictStore: Send + Sync + 'static {
-    /// Keeps a failed try that decides nothing yet, and when the next one is due.
+    /// Keeps a failed try that decides nothing yet, and when the next one is due. Of a node that is no longer available
+    /// nothing is kept: its series ended with that.
     async fn record_try(
         &self,
         key: NodeKey,
@@ -344,6 +350,10 @@ pub trait VerdictStore: Send + Sync + 'static {
     ) -> Result<(), StoreError>;
 
     /// Keeps a concluded check: verdict, history, transcript, proven GPUs and the next due times, or nothing.
+    ///
+    /// A GPU counts for one node at most: whoever takes over one that its owner gave up takes it from the owner's proven
+    /// ones, and a reason that [`voids`](basilica_verification::Reason::voids_proof) what was proved before empties the
+    /// node's own. A light check never moves the full one further away: discovery may have asked for it meanwhile.
     async fn record_check(&self, entry: &CheckEntry) -> Result<Recorded, StoreError>;
 
     /// What happened to a node since then, oldest first.
@@ -354,6 +364,18 @@ pub trait VerdictStore: Send + Sync + 'static {
 
     /// A transcript by its hash, while it is kept.
     async fn transcript(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Keeps that a node cut an opening off, and forgets those before `since`. Returns the ones kept, oldest first; no
+    /// passed check removes any (RULES R4).
+    async fn record_aborted_opening(
+        &self,
+        key: NodeKey,
+        at: Timestamp,
+        since: Timestamp,
+    ) -> Result<Vec<Timestamp>, StoreError>;
+
+    /// Whether any node other than `node` passed its last full check with this prover.
+    async fn prover_passed_elsewhere(&self, prover: Digest, node: NodeKey) -> Result<bool, StoreError>;
 
     /// When any node passed a check last, other than the nodes of `miner`.
     async fn last_pass_elsewhere(&self, miner: Hotkey) -> Result<Option<Timestamp>, StoreError>;

@@ -73,6 +73,8 @@ pub enum ProofEnd {
         reason: Reason,
         /// Hash of all bytes exchanged up to the rejection.
         transcript: Digest,
+        /// The prover knew already which cells it had to open, see [`crate::aborted`].
+        after_nonce: bool,
     },
     /// The prover ended with an error and an incomplete answer.
     Stopped,

@@ -106,6 +106,8 @@ pub struct Conclusion {
     pub gpus: Vec<ProvenGpu>,
     /// Hash of the proof's transcript, if there is one.
     pub transcript: Option<Digest>,
+    /// The answer failed after the prover knew which cells it had to open, see [`crate::aborted`].
+    pub after_nonce: bool,
 }
 
 impl Conclusion {
@@ -159,6 +161,7 @@ impl Check {
             claims: Vec::new(),
             gpus: Vec::new(),
             transcript: None,
+            after_nonce: false,
         };
         (Self { facts, phase: Phase::Connecting }, vec![Effect::Connect])
     }
@@ -257,8 +260,9 @@ impl Conclusion {
                 self.gpus = gpus;
                 self.ends(Finding::Passed, now)
             }
-            ProofEnd::Rejected { reason, transcript } => {
+            ProofEnd::Rejected { reason, transcript, after_nonce } => {
                 self.transcript = Some(*transcript);
+                self.after_nonce = *after_nonce;
                 self.failed(*reason, now)
             }
             ProofEnd::Stopped => self.failed(Reason::ProverFailed, now),
@@ -361,12 +365,16 @@ mod tests {
 
     #[test]
     fn a_rejected_proof_keeps_its_transcript_and_proves_no_gpu() {
-        let rejected =
-            Event::Proof(ProofEnd::Rejected { reason: Reason::ProofOpeningMismatch, transcript: digest(3) });
+        let rejected = Event::Proof(ProofEnd::Rejected {
+            reason: Reason::ProofOpeningMismatch,
+            transcript: digest(3),
+            after_nonce: true,
+        });
         let events = [connected(), Event::ClaimsPrinted(CLAIMS.to_vec()), rejected];
         let end = run(plan(CheckKind::Full, true), &events).unwrap();
         assert_eq!(end.finding, Finding::Failed(Reason::ProofOpeningMismatch));
         assert_eq!((end.transcript, end.gpus, end.claims.len()), (Some(digest(3)), vec![], 1));
+        assert!(end.after_nonce, "an end after the nonce is never forgotten");
     }
 
     #[test]

@@ -10,8 +10,10 @@
 //! Rejected: errors of the SSH client deciding blame where they occur. A timeout says that something was slow, not
 //! who; the original banned honest nodes for its own bad network that way.
 
+pub mod aborted;
 mod cause;
 mod check;
+mod control;
 mod gpus;
 mod policy;
 pub mod reason;
@@ -21,9 +23,10 @@ mod verdict;
 
 pub use cause::{Break, ProofEnd};
 pub use check::{Check, CheckKind, Conclusion, Effect, Event, Finding, Plan, Rejected};
+pub use control::{Control, HeadSeen, Surroundings, Witness};
 pub use gpus::{ClaimedGpu, GpuRules, ProvenGpu, UnacceptableGpu};
 pub use policy::Policy;
 pub use reason::{Blame, Fault, Reason};
 pub use schedule::{Due, Intervals};
-pub use series::{Control, RetryRules, Series};
+pub use series::{RetryRules, Series};
 pub use verdict::{Evidence, Outcome, Verdict, host_key_digest};

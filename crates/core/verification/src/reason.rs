@@ -11,6 +11,8 @@ use std::str::FromStr;
 use basilica_proof::Rejection;
 use codec::{Decode, Encode};
 
+use crate::Witness;
+
 /// Where the blame for a failed try can lie, judged by that try alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Blame {
@@ -173,6 +175,8 @@ reasons! {
     38 Internal "validator_internal" Blame::Elsewhere(Fault::Validator), "the validator could not finish the check";
     39 GpuClassUncalibrated "gpu_class_uncalibrated" Blame::Elsewhere(Fault::Validator),
         "this version has no measured work size and deadline for the claimed gpu class; it cannot pass until it has";
+    40 ProofIncompleteAfterNonce "proof_incomplete_after_nonce" Blame::Suspected,
+        "asked to open what it had committed to, the prover several times did not answer completely";
 }
 
 impl Reason {
@@ -200,6 +204,24 @@ impl Reason {
     /// (RULES R2).
     pub fn is_proof(self) -> bool {
         self == Self::ProverAltered || self.code().starts_with("proof_")
+    }
+
+    /// Whether the answer to a full check tells that what the node proved before is not what it shows now: it is not
+    /// paid for that any longer (RULES R10).
+    pub const fn voids_proof(self) -> bool {
+        matches!(self, Self::GpuClaimedElsewhere | Self::GpuClassUncalibrated | Self::SimulatedGpuRefused)
+    }
+
+    /// What else must have worked for a failed try to speak against the node.
+    pub fn witness(self) -> Witness {
+        match self {
+            Self::AddressUnresolved => Witness::Resolving,
+            Self::ProverUploadFailed | Self::ProverAltered | Self::ProverFailed | Self::ClaimsInvalid => {
+                Witness::Prover
+            }
+            reason if reason.is_proof() => Witness::Prover,
+            _ => Witness::Network,
+        }
     }
 
     /// Whether knocking again soon makes things worse: sshd counts failed logins against our address (RULES R10, R25).

@@ -4,25 +4,15 @@
 //! least [`RetryRules::retries`] times over at least [`RetryRules::span`], and beside each try the service asks whether a
 //! control target answers. All failed while the control target answered each time: the node is at fault, confirmed. The
 //! control target was silent even once: we cannot tell our own uplink from the node. A success at any point ends the
-//! series without a trace.
+//! series without a trace. A series whose last try lies far back ends too: the failures of last week and one glitch of
+//! today are not one outage.
 //!
 //! Missing, and said so in every verdict by what its evidence holds: confirmation by a second validator, which under the
 //! miner's `highest_stake` assignment has no access.
 
 use basilica_types::{Millis, Timestamp};
 
-use crate::{Blame, Fault, Reason};
-
-/// Whether something that is not the node answered at the time of a failed try.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Control {
-    /// It did: our side of the network works.
-    Reachable,
-    /// It did not.
-    Silent,
-    /// There was nothing to ask.
-    Absent,
-}
+use crate::{Blame, Control, Fault, Reason};
 
 /// When a failure is confirmed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,12 +37,27 @@ impl Default for RetryRules {
 pub struct Series {
     /// When the first try failed.
     pub since: Timestamp,
+    /// When the last try failed.
+    pub last: Timestamp,
     /// Failed tries, at least 1.
     pub failed: u8,
     /// The control target answered beside every failed try.
     pub controlled: bool,
     /// The control target was silent beside at least one.
     pub silent: bool,
+}
+
+/// A series that was not continued for so many retry intervals is over.
+const STALE_INTERVALS: u64 = 5;
+/// And never before this: a session that must be opened again takes a while, however short the configured interval.
+const STALE_LEAST: Millis = Millis::from_secs(180);
+
+impl Series {
+    /// Whether a try that begins now is one of this series, or the first of a new one.
+    pub fn is_continued(&self, now: Timestamp, rules: &RetryRules) -> bool {
+        let stale = Millis(rules.interval.0.saturating_mul(STALE_INTERVALS)).max(STALE_LEAST);
+        now.since(self.last) <= stale
+    }
 }
 
 /// What follows from a failed try.
@@ -88,8 +93,10 @@ pub fn after_failure(
         Blame::Elsewhere(fault) => return Next::Conclude { fault, tries },
         Blame::Suspected => {}
     }
-    let before = series.unwrap_or(Series { since: now, failed: 0, controlled: true, silent: false });
+    let before =
+        series.unwrap_or(Series { since: now, failed: 0, controlled: true, silent: false, last: now });
     let series = Series {
+        last: now,
         failed: tries,
         controlled: before.controlled && control == Control::Reachable,
         silent: before.silent || control == Control::Silent,
@@ -143,6 +150,25 @@ mod tests {
             assert_eq!(run(Reason::ConnectionTimeout, &controls).1, Fault::Validator);
         }
         assert_eq!(run(Reason::ConnectionTimeout, &[]).1, Fault::Unknown);
+    }
+
+    #[test]
+    fn an_old_series_and_one_new_glitch_are_not_one_outage() {
+        let rules = RetryRules::default();
+        let series = Series {
+            since: START,
+            last: START + Millis::from_secs(80),
+            failed: 3,
+            controlled: true,
+            silent: false,
+        };
+        assert!(series.is_continued(series.last + rules.interval, &rules));
+        assert!(!series.is_continued(series.last + Millis::from_secs(3600), &rules));
+        let short = RetryRules { interval: Millis::from_secs(1), ..rules };
+        assert!(
+            series.is_continued(series.last + Millis::from_secs(120), &short),
+            "a session is opened again"
+        );
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub(crate) struct Tried {
     pub(crate) conclusion: Conclusion,
     /// The proof's transcript, with its hash.
     pub(crate) transcript: Option<(Digest, Vec<u8>)>,
+    /// What it logged in with.
+    pub(crate) access: Option<Arc<Access>>,
 }
 
 /// What a try works with.
@@ -49,7 +51,8 @@ impl<'a> Trial<'a> {
         let (mut check, mut effects) = Check::begin(plan);
         loop {
             if let Some(conclusion) = check.conclusion() {
-                return Ok(Tried { conclusion: conclusion.clone(), transcript: self.transcript });
+                let conclusion = conclusion.clone();
+                return Ok(Tried { conclusion, transcript: self.transcript, access: self.access });
             }
             let mut events = Vec::with_capacity(effects.len());
             for effect in effects {
@@ -110,9 +113,13 @@ impl<'a> Trial<'a> {
             connections::command_break(&error)
         })?;
         match output.status {
-            ExitStatus::Code(GATE_CLOSED) => Err(Break::SessionOver),
+            ExitStatus::Code(GATE_CLOSED) if self.may_be_over() => Err(Break::SessionOver),
             _ => Ok(output),
         }
+    }
+
+    fn may_be_over(&self) -> bool {
+        self.access.as_ref().is_none_or(|access| self.shared.may_be_over(&self.node.key.miner, access))
     }
 
     fn limits(&self) -> OutputLimits {
@@ -150,7 +157,8 @@ impl<'a> Trial<'a> {
 
     async fn prove(&mut self, claims: &ClaimReport) -> Result<Event, Break> {
         let shell = Arc::clone(&self.connection.as_ref().ok_or(Break::Internal)?.shell);
-        let proof = prove_node::prove(self.shared, self.node.key.node, shell.as_ref(), claims).await?;
+        let access = self.access.as_ref().ok_or(Break::NoSession)?;
+        let proof = prove_node::prove(self.shared, self.node.key, access, shell.as_ref(), claims).await?;
         self.transcript = proof.transcript;
         Ok(proof.event)
     }

@@ -1,16 +1,21 @@
 //! From a finished try to a signed, stored verdict, or to another try.
 
+use std::sync::Arc;
+
 use basilica_ports::{CheckEntry, HotkeySigner, NodeKey, NodeRecord, Recorded, StoreError, VerdictSummary};
 use basilica_runtime_service::within;
 use basilica_types::{Digest, Millis, Timestamp};
 use basilica_verification::series::{self, Next};
-use basilica_verification::{Conclusion, Control, Evidence, Finding, Outcome, Reason, Verdict};
+use basilica_verification::{
+    Blame, Conclusion, Control, Evidence, Fault, Finding, Outcome, Reason, Surroundings, Verdict, aborted,
+};
 use basilica_wire::{EnvelopeError, Signed};
 use codec::Encode as _;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
 use crate::check_node::Tried;
 use crate::metrics::{ReasonLabel, type_of};
+use crate::sessions::Access;
 use crate::shared::Shared;
 
 /// How long the control target may take.
@@ -35,14 +40,21 @@ pub(crate) enum ConcludeError {
 
 /// Decides what a try means and keeps it.
 pub(crate) async fn conclude(shared: &Shared, node: &NodeRecord, tried: Tried) -> Result<(), ConcludeError> {
-    let before =
-        node.series.filter(|(kind, _)| *kind == tried.conclusion.plan.kind).map(|(_, series)| series);
-    let started = before.map_or(tried.conclusion.plan.started, |series| series.since);
+    let plan = tried.conclusion.plan;
+    let before = node.series.filter(|(kind, _)| *kind == plan.kind).map(|(_, series)| series);
+    let before = before.filter(|series| series.is_continued(plan.started, &shared.settings.retries));
+    let started = before.map_or(plan.started, |series| series.since);
     let (outcome, tries) = match tried.conclusion.finding {
         Finding::Passed => (Outcome::Passed, before.map_or(1, |s| s.failed.saturating_add(1))),
         Finding::Failed(reason) => {
-            ask_for_session(shared, node.key, reason);
-            let control = control(shared, node.key).await;
+            ask_for_session(shared, node.key, reason, tried.access.as_ref());
+            let control = surroundings(shared, node.key).await?.beside(reason);
+            if aborts_confirm(shared, node.key, &tried.conclusion, reason, control).await? {
+                let reason = Reason::ProofIncompleteAfterNonce;
+                let outcome = Outcome::Failed { reason, fault: Fault::Node { confirmed: true } };
+                let tries = before.map_or(1, |s| s.failed.saturating_add(1));
+                return keep(shared, node, tried, Judged { outcome, tries, started }).await;
+            }
             let next = series::after_failure(
                 before,
                 reason,
@@ -67,29 +79,52 @@ pub(crate) async fn conclude(shared: &Shared, node: &NodeRecord, tried: Tried) -
 }
 
 /// A node that denies its key, or has let it run out, needs its miner to deploy it again.
-fn ask_for_session(shared: &Shared, node: NodeKey, reason: Reason) {
-    if matches!(reason, Reason::LoginDenied | Reason::SessionExpired) {
-        shared.drop_access(&node.miner);
+fn ask_for_session(shared: &Shared, node: NodeKey, reason: Reason, access: Option<&Arc<Access>>) {
+    if let (Reason::LoginDenied | Reason::SessionExpired, Some(access)) = (reason, access) {
+        shared.refuse_access(node, access);
     }
     if matches!(reason, Reason::LoginDenied | Reason::SessionExpired | Reason::NoSession) {
         shared.discover_now.notify_one();
     }
 }
 
-/// Whether something beside this node answers now: another miner's node passed a check a moment ago, or the chain does.
-///
-/// The chain alone says little where its endpoint is on this host; a second validator that confirms is missing.
-async fn control(shared: &Shared, node: NodeKey) -> Control {
+/// What works beside this node now. A second validator that confirms is missing.
+async fn surroundings(shared: &Shared, node: NodeKey) -> Result<Surroundings, ConcludeError> {
+    let failed = |source| ConcludeError::Store { node, source };
     let recent = shared.now() - shared.settings.retries.interval;
-    if let Ok(Some(at)) = shared.ports.store.last_pass_elsewhere(node.miner).await
-        && at >= recent
-    {
-        return Control::Reachable;
+    let store = &shared.ports.store;
+    let passed = store.last_pass_elsewhere(node.miner).await.map_err(failed)?;
+    let prover_works = store.prover_passed_elsewhere(shared.prover.name(), node).await.map_err(failed)?;
+    let head = within(shared.ports.clock.as_ref(), CONTROL_DEADLINE, shared.ports.chain.head()).await;
+    Ok(Surroundings {
+        passed_elsewhere: passed.is_some_and(|at| at >= recent),
+        chain: match head {
+            Ok(Ok(head)) => Some(shared.look_at_head(head)),
+            Ok(Err(_)) | Err(_) => None,
+        },
+        resolved_elsewhere: shared.resolved_elsewhere(&node.miner, recent),
+        prover_works,
+    })
+}
+
+/// Keeps an opening that was cut off after its nonce, and whether this one makes them a confirmed fault (see
+/// [`aborted`]). One beside which nothing else is seen to work may be ours, and does not count.
+async fn aborts_confirm(
+    shared: &Shared,
+    node: NodeKey,
+    conclusion: &Conclusion,
+    reason: Reason,
+    control: Control,
+) -> Result<bool, ConcludeError> {
+    if !conclusion.after_nonce || reason.blame() != Blame::Suspected || control != Control::Reachable {
+        return Ok(false);
     }
-    match within(shared.ports.clock.as_ref(), CONTROL_DEADLINE, shared.ports.chain.head()).await {
-        Ok(Ok(_)) => Control::Reachable,
-        Ok(Err(_)) | Err(_) => Control::Silent,
-    }
+    let at = conclusion.finished;
+    let kept = shared.ports.store.record_aborted_opening(node, at, at - aborted::WINDOW).await;
+    let kept = kept.map_err(|source| ConcludeError::Store { node, source })?;
+    warn!(target: "validator::verification", { node.id = %node.node, reason = reason.code(),
+        openings.aborted = kept.len() }, "node cut its answer off after it knew what to open");
+    Ok(aborted::is_confirmed(&kept, &shared.settings.retries, at))
 }
 
 #[derive(Clone, Copy)]
@@ -100,7 +135,7 @@ struct Judged {
 }
 
 async fn keep(shared: &Shared, node: &NodeRecord, tried: Tried, judged: Judged) -> Result<(), ConcludeError> {
-    let Tried { conclusion, transcript } = tried;
+    let Tried { conclusion, transcript, .. } = tried;
     let entry = entry(shared, node, &conclusion, judged)?;
     let entry = CheckEntry { transcript, ..entry };
     match store(shared, &entry).await? {
@@ -124,7 +159,7 @@ async fn keep(shared: &Shared, node: &NodeRecord, tried: Tried, judged: Judged) 
 
 fn held() -> Outcome {
     let reason = Reason::GpuClaimedElsewhere;
-    Outcome::Failed { reason, fault: basilica_verification::Fault::Unknown }
+    Outcome::Failed { reason, fault: Fault::Unknown }
 }
 
 async fn store(shared: &Shared, entry: &CheckEntry) -> Result<Recorded, ConcludeError> {
@@ -134,9 +169,10 @@ async fn store(shared: &Shared, entry: &CheckEntry) -> Result<Recorded, Conclude
     Ok(recorded)
 }
 
-/// Someone else wrote a verdict on this node since it was read: this one would break the chain and is dropped.
+/// Since the node was read, someone else wrote a verdict on it, or discovery pinned another host key: this verdict would
+/// break the chain or speak of a host that is gone. It is dropped, and the check is still due.
 fn not_next(node: NodeKey) {
-    error!(target: "validator::verification", { node.id = %node.node }, "another verdict came first; this one is dropped");
+    warn!(target: "validator::verification", { node.id = %node.node }, "node changed during its check; the verdict is dropped");
 }
 
 fn entry(
@@ -176,6 +212,8 @@ fn entry(
         digest,
         previous,
         started: judged.started,
+        host_keys: node.host_keys.clone(),
+        prover: shared.prover.name(),
         summary: VerdictSummary { digest, kind, outcome: judged.outcome, finished },
         gpus: conclusion.gpus.clone(),
         gpus_stale_before: finished - shared.settings.gpu_ownership_ttl,

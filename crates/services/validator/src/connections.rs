@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use basilica_ports::{AddressPolicy, Dial, HostKeyPolicy, NodeKey, NodeRecord, Shell, ShellError};
-use basilica_types::SshPublicKey;
+use basilica_types::{Host, SshPublicKey};
 use basilica_verification::Break;
 use tokio::sync::Semaphore;
 
@@ -82,6 +82,9 @@ pub(crate) async fn connect(
     let shell = shared.ports.nodes.connect(&dial).await.inspect_err(|_| {
         shared.metrics.ssh_failures.inc();
     })?;
+    if matches!(node.address.host, Host::Name(_)) {
+        shared.note_resolved(node.key.miner);
+    }
     shared.connections.keep(node.key, Arc::clone(&shell), access);
     shared.metrics.ssh_active.set(i64::try_from(shared.connections.len()).unwrap_or(i64::MAX));
     Ok(Connection { shell, reused: false })

@@ -1,18 +1,24 @@
 //! The talk with the prover: moves bytes between the pure verifier and the node, under the verifier's deadlines.
+//!
+//! From the moment when the prover can know which cells it must open, nothing that it does ends the talk without a
+//! trace: no exit code and no broken connection throws the transcript away, and the end says that it came after the
+//! nonce (see `basilica_verification::aborted`).
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use basilica_ports::{ExitStatus, Process, Shell, ShellError};
+use basilica_ports::{ExitStatus, NodeKey, Process, Shell, ShellError};
 use basilica_proof::{
     Binding, Challenge, ClaimReport, Deadlines, DeviceChallenge, Rejection, Step, Verifier,
 };
 use basilica_runtime_service::{ErrorChain, within};
-use basilica_types::{Digest, Millis, NodeId};
+use basilica_types::{Digest, Millis};
 use basilica_verification::{Break, Event, ProofEnd, Reason};
 use tracing::{debug, info};
 
 use crate::commands::{self, GATE_CLOSED, PROVER_MISSING};
 use crate::connections::command_break;
+use crate::sessions::Access;
 use crate::shared::Shared;
 
 /// Between the end of the prover's output and its exit code.
@@ -30,32 +36,37 @@ enum End {
     Rejected(Rejection),
     /// The prover's output ended before its answer was complete.
     Silent,
+    /// The connection failed after the nonce had been sent.
+    Lost(ShellError),
 }
 
 /// Challenges all claimed devices at once and verifies the answer as it arrives.
 pub(crate) async fn prove(
     shared: &Shared,
-    node: NodeId,
+    node: NodeKey,
+    access: &Arc<Access>,
     shell: &dyn Shell,
     claims: &ClaimReport,
 ) -> Result<Proof, Break> {
     let binding = Binding {
         beacon: [0; 32],
         validator_nonce: shared.ports.entropy.array(),
-        node,
+        node: node.node,
         host_key: shell.host_key().blob().to_vec(),
     };
     let work = shared.settings.work;
     let devices = claims.devices.iter().map(|claim| DeviceChallenge { claim: claim.clone(), params: work });
     let challenge = Challenge::new(binding, devices.collect()).map_err(|error| {
-        debug!(target: "validator::verification", { node.id = %node, error = %ErrorChain(&error) }, "challenge cannot be made");
+        debug!(target: "validator::verification", { node.id = %node.node, error = %ErrorChain(&error) }, "challenge cannot be made");
         Break::Internal
     })?;
+    let _held = shared.reserve_proof_memory(challenge.answer_bytes()).await;
     let limit = shared.settings.proof_deadline.as_duration();
     let verifier = Verifier::new(challenge, Deadlines { roots: limit, openings: limit });
     let process = shell.start(&commands::prove(&shared.prover)).await.map_err(|e| command_break(&e))?;
-    let talk = Talk { shared, process, verifier, started: shared.ports.clock.monotonic() };
-    talk.run(node).await
+    let started = shared.ports.clock.monotonic();
+    let talk = Talk { shared, process, verifier, started, after_nonce: false };
+    talk.run(node, access).await
 }
 
 struct Talk<'a> {
@@ -63,33 +74,47 @@ struct Talk<'a> {
     process: Box<dyn Process>,
     verifier: Verifier,
     started: Duration,
+    /// The prover may know what it has to open.
+    after_nonce: bool,
 }
 
 impl Talk<'_> {
-    async fn run(mut self, node: NodeId) -> Result<Proof, Break> {
-        let end = self.converse().await.map_err(|error| command_break(&error))?;
+    async fn run(mut self, node: NodeKey, access: &Arc<Access>) -> Result<Proof, Break> {
+        let end = match self.converse().await {
+            Err(error) if self.after_nonce => End::Lost(error),
+            end => end.map_err(|error| command_break(&error))?,
+        };
         let ran_ms = Millis::from(self.elapsed()).0;
-        let Self { shared, process, mut verifier, .. } = self;
+        let Self { shared, process, mut verifier, after_nonce, .. } = self;
         let rejection = match end {
             End::Verified => None,
-            End::Rejected(rejection) => Some(rejection),
-            End::Silent => match exit_code(shared, process).await {
-                Some(GATE_CLOSED) => return Err(Break::SessionOver),
-                Some(PROVER_MISSING) => return Ok(Proof { event: Event::ProverMissing, transcript: None }),
-                _ => Some(verifier.on_end()),
-            },
+            End::Rejected(rejection) => Some((Reason::of_rejection(&rejection), rejection.to_string())),
+            End::Lost(error) => Some((command_break(&error).reason(), ErrorChain(&error).to_string())),
+            End::Silent => {
+                match exit_code(shared, process).await {
+                    Some(GATE_CLOSED) if shared.may_be_over(&node.miner, access) => {
+                        return Err(Break::SessionOver);
+                    }
+                    Some(PROVER_MISSING) if !after_nonce => {
+                        return Ok(Proof { event: Event::ProverMissing, transcript: None });
+                    }
+                    _ => {}
+                }
+                let rejection = verifier.on_end();
+                Some((Reason::of_rejection(&rejection), rejection.to_string()))
+            }
         };
         let transcript = verifier.into_transcript();
         let (digest, bytes) = (transcript.hash(), transcript.encode());
         let end = match rejection {
             None => {
-                debug!(target: "validator::verification", { node.id = %node, proof_ms = ran_ms }, "proof verified");
+                debug!(target: "validator::verification", { node.id = %node.node, proof_ms = ran_ms }, "proof verified");
                 ProofEnd::Verified { transcript: digest }
             }
-            Some(rejection) => {
-                info!(target: "validator::verification", { node.id = %node, proof_ms = ran_ms,
-                    reason = rejection.code(), error = %rejection }, "proof rejected");
-                ProofEnd::Rejected { reason: Reason::of_rejection(&rejection), transcript: digest }
+            Some((reason, error)) => {
+                info!(target: "validator::verification", { node.id = %node.node, proof_ms = ran_ms,
+                    reason = reason.code(), after_nonce, error }, "proof rejected");
+                ProofEnd::Rejected { reason, transcript: digest, after_nonce }
             }
         };
         Ok(Proof { event: Event::Proof(end), transcript: Some((digest, bytes)) })
@@ -126,6 +151,7 @@ impl Talk<'_> {
                     let nonce = self.shared.ports.entropy.array();
                     let opening =
                         self.verifier.open(nonce, elapsed).expect("the verifier has just asked for it");
+                    self.after_nonce = true;
                     if let Some(late) = self.send(&opening).await? {
                         return Ok(late);
                     }
@@ -156,3 +182,6 @@ async fn exit_code(shared: &Shared, process: Box<dyn Process>) -> Option<u32> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,9 @@ use zeroize::Zeroizing;
 
 use crate::shared::Shared;
 
+/// How far a node's clock may be ahead when it says that a key has run out.
+const CLOCK_SKEW: Millis = Millis::from_secs(30);
+
 /// What logs into a miner's nodes.
 #[derive(Debug)]
 pub(crate) struct Access {
@@ -31,6 +34,26 @@ pub(crate) struct Access {
 impl Access {
     pub(crate) fn is_valid(&self, now: Timestamp) -> bool {
         now < self.expires
+    }
+
+    /// Whether a node may already see the key as run out: its clock may be ahead of ours by [`CLOCK_SKEW`].
+    pub(crate) fn may_be_over(&self, now: Timestamp) -> bool {
+        !self.is_valid(now + CLOCK_SKEW)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of_test(public_key: SshPublicKey, expires: Timestamp) -> Self {
+        Self { identity: Identity::Ephemeral(Zeroizing::new([1; 32])), public_key, expires }
+    }
+}
+
+#[cfg(test)]
+impl Access {
+    /// A key that logs in nowhere, for a session with this end.
+    pub(crate) fn until(expires: Timestamp) -> Self {
+        let public_key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+        let identity = Identity::Ephemeral(Zeroizing::new([7; 32]));
+        Self { identity, public_key: public_key.parse().expect("a well-formed key"), expires }
     }
 }
 

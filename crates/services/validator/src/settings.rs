@@ -66,6 +66,13 @@ impl Settings {
             }
         }
         positive(loaded)?;
+        // A shorter claim than the proof it stands for would let two nodes be paid for one GPU in turns.
+        if v.gpu_assignment_cleanup_ttl.millis() < c.scoring.full_max_age.millis() {
+            let help =
+                "set it to at least scoring.full_max_age, which is how long a proof is paid for".to_owned();
+            let key = "verification.gpu_assignment_cleanup_ttl";
+            return Err(loaded.reject(key, "is shorter than scoring.full_max_age", Some(help)));
+        }
         let longest = c.scoring.ramp_duration.millis().0.saturating_add(14 * 86_400_000);
         Ok(Self {
             netuid: NetUid(c.bittensor.netuid),

@@ -1,22 +1,27 @@
-//! What all reconcilers share: the ports, the settings, and three small pieces of memory.
+//! What all reconcilers share: the ports, the settings, and a few small pieces of memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use basilica_ports::{
-    Chain, Clock, Entropy, HotkeySigner, Metagraph, MinerDialer, NodeShell, ValidatorStore,
+    Chain, Clock, Entropy, HotkeySigner, Metagraph, MinerDialer, NodeKey, NodeShell, ValidatorStore,
 };
 use basilica_runtime_service::{Condition, Readiness};
-use basilica_types::{Hotkey, Timestamp};
-use basilica_verification::{GpuRules, Policy};
-use tokio::sync::Notify;
+use basilica_types::{BlockNumber, Hotkey, NodeId, Timestamp};
+use basilica_verification::{GpuRules, HeadSeen, Policy};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use crate::connections::Connections;
 use crate::metrics::ValidatorMetrics;
 use crate::prover::ProverFile;
 use crate::sessions::Access;
 use crate::settings::Settings;
+
+/// Bytes of proof answers that are held at a time, in KiB: each proof under way may hold as many as its whole answer has.
+const PROOF_MEMORY_KIB: u32 = 1024 * 1024;
+/// So many distinct nodes of a miner must refuse a session's key before the session is given up for all of them.
+const REFUSED_BY: usize = 3;
 
 /// The validator's world.
 #[derive(Clone)]
@@ -50,6 +55,15 @@ pub(crate) struct ChainView {
     pub(crate) metagraph: Arc<Metagraph>,
 }
 
+/// A session's key with what its nodes said of it.
+struct Granted {
+    access: Arc<Access>,
+    /// The nodes that denied it.
+    refused: BTreeSet<NodeId>,
+    /// One of them did since the miner last deployed it.
+    deploy_again: bool,
+}
+
 /// Shared by the reconcilers; owns no task.
 pub(crate) struct Shared {
     pub(crate) ports: Ports,
@@ -62,9 +76,13 @@ pub(crate) struct Shared {
     pub(crate) weights_ready: Condition,
     /// Wakes discovery: a node denied a key that its miner reported, or a session ran out.
     pub(crate) discover_now: Notify,
-    // Leaf caches: written by one reconciler each, never held across an await.
+    proof_memory: Semaphore,
+    // Leaf caches, never held across an await.
     chain_view: Mutex<Option<ChainView>>,
-    access: Mutex<BTreeMap<Hotkey, Arc<Access>>>,
+    access: Mutex<BTreeMap<Hotkey, Granted>>,
+    head: Mutex<Option<HeadSeen>>,
+    /// When a node of each miner was last reached by name.
+    named: Mutex<BTreeMap<Hotkey, Timestamp>>,
 }
 
 impl Shared {
@@ -83,6 +101,9 @@ impl Shared {
             discover_now: Notify::new(),
             chain_view: Mutex::default(),
             access: Mutex::default(),
+            head: Mutex::default(),
+            named: Mutex::default(),
+            proof_memory: Semaphore::new(PROOF_MEMORY_KIB as usize),
             ports,
             settings,
             prover,
@@ -99,21 +120,77 @@ impl Shared {
     }
 
     pub(crate) fn set_chain_view(&self, view: ChainView) {
+        self.look_at_head(view.metagraph.block);
         *self.chain_view.lock().unwrap_or_else(PoisonError::into_inner) = Some(view);
     }
 
     /// The key that logs into a miner's nodes, while its session lasts.
     pub(crate) fn access(&self, miner: &Hotkey) -> Option<Arc<Access>> {
-        let access = self.access.lock().unwrap_or_else(PoisonError::into_inner).get(miner).cloned();
+        let all = self.access.lock().unwrap_or_else(PoisonError::into_inner);
+        let access = all.get(miner).map(|granted| Arc::clone(&granted.access));
         access.filter(|access| access.is_valid(self.now()))
     }
 
+    /// The miner has just deployed this key on its nodes.
     pub(crate) fn set_access(&self, miner: Hotkey, access: Arc<Access>) {
-        self.access.lock().unwrap_or_else(PoisonError::into_inner).insert(miner, access);
+        let granted = Granted { access, refused: BTreeSet::new(), deploy_again: false };
+        self.access.lock().unwrap_or_else(PoisonError::into_inner).insert(miner, granted);
     }
 
-    pub(crate) fn drop_access(&self, miner: &Hotkey) {
-        self.access.lock().unwrap_or_else(PoisonError::into_inner).remove(miner);
+    /// A node denied its miner's key. The miner is asked to deploy it again; its other nodes keep their connections, unless
+    /// so many denied this very key that the session itself must be void. What is said of an earlier session's key
+    /// changes nothing.
+    pub(crate) fn refuse_access(&self, node: NodeKey, access: &Arc<Access>) {
+        let mut all = self.access.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(granted) = all.get_mut(&node.miner) else { return };
+        if !Arc::ptr_eq(&granted.access, access) {
+            return;
+        }
+        granted.refused.insert(node.node);
+        granted.deploy_again = true;
+        if granted.refused.len() >= REFUSED_BY {
+            all.remove(&node.miner);
+        }
+    }
+
+    /// Whether a node of the miner denied the key since this was last asked, or since the miner deployed it.
+    pub(crate) fn take_refusal(&self, miner: &Hotkey) -> bool {
+        let mut all = self.access.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get_mut(miner).is_some_and(|granted| std::mem::take(&mut granted.deploy_again))
+    }
+
+    /// Whether a node can be right that this key is no longer good. Only then its word is taken: anything that runs on the
+    /// node can end with the gate's exit code.
+    pub(crate) fn may_be_over(&self, miner: &Hotkey, access: &Arc<Access>) -> bool {
+        access.may_be_over(self.now())
+            || self.access(miner).is_none_or(|current| !Arc::ptr_eq(&current, access))
+    }
+
+    /// Takes note of the finalised head; whether it is advancing, seen over the retry interval.
+    pub(crate) fn look_at_head(&self, head: BlockNumber) -> bool {
+        let now = self.now();
+        let mut seen = self.head.lock().unwrap_or_else(PoisonError::into_inner);
+        let looked = HeadSeen::look(*seen, head, now);
+        *seen = Some(looked);
+        looked.is_advancing(self.settings.retries.interval, now)
+    }
+
+    /// A node of this miner was reached by name.
+    pub(crate) fn note_resolved(&self, miner: Hotkey) {
+        self.named.lock().unwrap_or_else(PoisonError::into_inner).insert(miner, self.now());
+    }
+
+    /// Whether a node of another miner was reached by name since then.
+    pub(crate) fn resolved_elsewhere(&self, miner: &Hotkey, since: Timestamp) -> bool {
+        let named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        named.iter().any(|(other, at)| other != miner && *at >= since)
+    }
+
+    /// Waits until so many bytes of an answer may be held. An answer larger than the whole bound gets all of it.
+    pub(crate) async fn reserve_proof_memory(&self, bytes: u64) -> Option<SemaphorePermit<'_>> {
+        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).min(PROOF_MEMORY_KIB);
+        // Closed never; without a permit a proof would still be right.
+        self.proof_memory.acquire_many(kib).await.ok()
     }
 
     /// The rules of verdicts reached now.
@@ -128,3 +205,6 @@ impl Shared {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

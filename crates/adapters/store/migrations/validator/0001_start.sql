@@ -22,6 +22,7 @@ CREATE TABLE nodes (
     next_due          INTEGER NOT NULL GENERATED ALWAYS AS (min(due_light, due_full)) STORED,
     series_kind       TEXT CHECK (series_kind IN ('light', 'full')),
     series_since      INTEGER,
+    series_last       INTEGER,
     series_failed     INTEGER,
     series_controlled INTEGER,
     series_silent     INTEGER,

@@ -83,6 +83,16 @@ pub(super) fn gpus(text: &str, column: &'static str) -> Result<Vec<ProvenGpu>, S
     Ok(pairs.into_iter().map(|(uuid, category)| ProvenGpu { uuid, category }).collect())
 }
 
+pub(super) fn times_to_text(times: &[Timestamp]) -> String {
+    let times: Vec<i64> = times.iter().map(|at| at.0).collect();
+    serde_json::to_string(&times).expect("numbers always serialise")
+}
+
+pub(super) fn times(text: &str, column: &'static str) -> Result<Vec<Timestamp>, StoreError> {
+    let times: Vec<i64> = serde_json::from_str(text).map_err(corrupt(column))?;
+    Ok(times.into_iter().map(Timestamp).collect())
+}
+
 pub(super) fn weights_to_text(weights: &[(Uid, Weight)]) -> String {
     serde_json::to_string(weights).expect("pairs of numbers always serialise")
 }

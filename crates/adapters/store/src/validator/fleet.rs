@@ -54,6 +54,7 @@ pub(super) struct NodeRow {
     due_full: i64,
     series_kind: Option<String>,
     series_since: Option<i64>,
+    series_last: Option<i64>,
     series_failed: Option<i64>,
     series_controlled: Option<bool>,
     series_silent: Option<bool>,
@@ -78,13 +79,18 @@ pub(super) struct NodeRow {
 impl NodeRow {
     fn series(&self) -> Result<Option<(CheckKind, Series)>, StoreError> {
         let Some(kind) = &self.series_kind else { return Ok(None) };
-        let (Some(since), Some(failed), Some(controlled), Some(silent)) =
-            (self.series_since, self.series_failed, self.series_controlled, self.series_silent)
-        else {
+        let (Some(since), Some(last), Some(failed), Some(controlled), Some(silent)) = (
+            self.series_since,
+            self.series_last,
+            self.series_failed,
+            self.series_controlled,
+            self.series_silent,
+        ) else {
             return Err(corrupt("nodes.series")(Unexpected));
         };
         let failed = unsigned(failed, "nodes.series_failed")?;
-        let series = Series { since: Timestamp(since), failed, controlled, silent };
+        let (since, last) = (Timestamp(since), Timestamp(last));
+        let series = Series { since, last, failed, controlled, silent };
         Ok(Some((columns::kind(kind, "nodes.series_kind")?, series)))
     }
 
@@ -168,7 +174,7 @@ fn host_keys(lines: &str) -> Result<Vec<HostKey>, StoreError> {
     lines.lines().map(|line| parse(line, "nodes.host_keys")).collect()
 }
 
-fn host_keys_to_text(keys: &[HostKey]) -> String {
+pub(super) fn host_keys_to_text(keys: &[HostKey]) -> String {
     let lines: Vec<String> = keys.iter().map(ToString::to_string).collect();
     lines.join("\n")
 }
@@ -250,7 +256,7 @@ impl FleetStore for ValidatorDatabase {
             if gone.is_available() {
                 changes.push(NodeChange::Availability { node: gone.key, listed: None });
             }
-            sqlx::query("UPDATE nodes SET listed = NULL WHERE miner = ?1 AND node = ?2")
+            sqlx::query("UPDATE nodes SET listed = NULL, series_kind = NULL WHERE miner = ?1 AND node = ?2")
                 .bind(gone.key.miner.to_string())
                 .bind(gone.key.node.to_string())
                 .execute(&mut *transaction)
@@ -436,7 +442,9 @@ async fn update(
     }
     let due_full = if available && !changes.is_empty() { at.min(before.due.full) } else { before.due.full };
     sqlx::query(
-        "UPDATE nodes SET listed = ?3, rate = ?4, host_keys = ?5, due_full = ?6 WHERE miner = ?1 AND node = ?2",
+        "UPDATE nodes SET listed = ?3, rate = ?4, host_keys = ?5, due_full = ?6,
+             series_kind = iif(?3 = 'available', series_kind, NULL)
+         WHERE miner = ?1 AND node = ?2",
     )
     .bind(key.miner.to_string())
     .bind(key.node.to_string())

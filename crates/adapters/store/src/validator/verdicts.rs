@@ -2,13 +2,17 @@
 
 use async_trait::async_trait;
 use basilica_ports::{CheckEntry, HistoryEntry, NodeKey, Pruned, Recorded, StoreError, VerdictStore};
-use basilica_types::{Digest, Hotkey, Timestamp};
+use basilica_types::{Digest, GpuUuid, Hotkey, Timestamp};
 use basilica_verification::{CheckKind, Outcome, Series};
 use sqlx::SqliteConnection;
 
 use super::ValidatorDatabase;
 use super::columns::{self, Unexpected, parse};
+use super::fleet::host_keys_to_text;
 use crate::database::{corrupt, unavailable};
+
+/// Cut-off openings kept of one node: more than any rule counts.
+const ABORTED_KEPT: usize = 16;
 
 #[derive(sqlx::FromRow)]
 struct HistoryRow {
@@ -55,8 +59,8 @@ impl VerdictStore for ValidatorDatabase {
         // While a full check is being retried no light check runs: its success would not answer the question.
         sqlx::query(
             "UPDATE nodes SET series_kind = ?3, series_since = ?4, series_failed = ?5, series_controlled = ?6,
-                 series_silent = ?7, due_light = ?8, due_full = CASE ?3 WHEN 'full' THEN ?8 ELSE due_full END
-             WHERE miner = ?1 AND node = ?2",
+                 series_silent = ?7, series_last = ?9, due_light = ?8, due_full = CASE ?3 WHEN 'full' THEN ?8 ELSE due_full END
+             WHERE miner = ?1 AND node = ?2 AND listed = 'available'",
         )
         .bind(key.miner.to_string())
         .bind(key.node.to_string())
@@ -66,6 +70,7 @@ impl VerdictStore for ValidatorDatabase {
         .bind(series.controlled)
         .bind(series.silent)
         .bind(retry_at.0)
+        .bind(series.last.0)
         .execute(&mut *transaction)
         .await
         .map_err(&operation)?;
@@ -75,7 +80,7 @@ impl VerdictStore for ValidatorDatabase {
     async fn record_check(&self, entry: &CheckEntry) -> Result<Recorded, StoreError> {
         let operation = unavailable("store verdict");
         let mut transaction = self.0.begin("store verdict").await?;
-        if last_digest(&mut transaction, entry.key).await? != entry.previous {
+        if !is_next(&mut transaction, entry).await? {
             return Ok(Recorded::NotNext);
         }
         if let Some(owner) = claim_gpus(&mut transaction, entry).await? {
@@ -119,6 +124,53 @@ impl VerdictStore for ValidatorDatabase {
             .fetch_optional(self.0.readers())
             .await
             .map_err(unavailable("read transcript"))
+    }
+
+    async fn record_aborted_opening(
+        &self,
+        key: NodeKey,
+        at: Timestamp,
+        since: Timestamp,
+    ) -> Result<Vec<Timestamp>, StoreError> {
+        let operation = unavailable("store aborted opening");
+        let mut transaction = self.0.begin("store aborted opening").await?;
+        let (miner, node) = (key.miner.to_string(), key.node.to_string());
+        let before: Option<Option<String>> =
+            sqlx::query_scalar("SELECT aborted_openings FROM nodes WHERE miner = ?1 AND node = ?2")
+                .bind(&miner)
+                .bind(&node)
+                .fetch_optional(&mut *transaction)
+                .await
+                .map_err(&operation)?;
+        let mut openings = match before.flatten() {
+            Some(text) => columns::times(&text, "nodes.aborted_openings")?,
+            None => Vec::new(),
+        };
+        openings.retain(|kept| *kept >= since && *kept != at);
+        openings.push(at);
+        openings.sort_unstable();
+        let openings = openings.split_off(openings.len().saturating_sub(ABORTED_KEPT));
+        sqlx::query("UPDATE nodes SET aborted_openings = ?3 WHERE miner = ?1 AND node = ?2")
+            .bind(miner)
+            .bind(node)
+            .bind(columns::times_to_text(&openings))
+            .execute(&mut *transaction)
+            .await
+            .map_err(&operation)?;
+        transaction.commit().await.map_err(operation)?;
+        Ok(openings)
+    }
+
+    async fn prover_passed_elsewhere(&self, prover: Digest, node: NodeKey) -> Result<bool, StoreError> {
+        sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM nodes WHERE proven_prover = ?1 AND NOT (miner = ?2 AND node = ?3))",
+        )
+        .bind(prover.to_string())
+        .bind(node.miner.to_string())
+        .bind(node.node.to_string())
+        .fetch_one(self.0.readers())
+        .await
+        .map_err(unavailable("read provers"))
     }
 
     async fn last_pass_elsewhere(&self, miner: Hotkey) -> Result<Option<Timestamp>, StoreError> {
@@ -176,15 +228,19 @@ impl VerdictStore for ValidatorDatabase {
     }
 }
 
-async fn last_digest(connection: &mut SqliteConnection, key: NodeKey) -> Result<Option<Digest>, StoreError> {
-    let text: Option<Option<String>> =
-        sqlx::query_scalar("SELECT last_digest FROM nodes WHERE miner = ?1 AND node = ?2")
-            .bind(key.miner.to_string())
-            .bind(key.node.to_string())
+/// Whether the node is still as the check found it: the same last verdict and the same pins. Discovery may have pinned
+/// another key while the check ran; what was seen under the old one says nothing about the new.
+async fn is_next(connection: &mut SqliteConnection, entry: &CheckEntry) -> Result<bool, StoreError> {
+    let row: Option<(Option<String>, String)> =
+        sqlx::query_as("SELECT last_digest, host_keys FROM nodes WHERE miner = ?1 AND node = ?2")
+            .bind(entry.key.miner.to_string())
+            .bind(entry.key.node.to_string())
             .fetch_optional(connection)
             .await
             .map_err(unavailable("read last verdict"))?;
-    text.flatten().map(|digest| parse(&digest, "nodes.last_digest")).transpose()
+    let Some((last, pins)) = row else { return Ok(false) };
+    let last: Option<Digest> = last.map(|digest| parse(&digest, "nodes.last_digest")).transpose()?;
+    Ok(last == entry.previous && pins == host_keys_to_text(&entry.host_keys))
 }
 
 /// Makes the node owner of every GPU that it proved; or names the node that owns one and still proves it.
@@ -204,6 +260,9 @@ async fn claim_gpus(
             if owner != entry.key && Timestamp(proven_at) >= entry.gpus_stale_before {
                 return Ok(Some(owner));
             }
+            if owner != entry.key {
+                take_from(connection, owner, gpu.uuid).await?;
+            }
         }
         sqlx::query(
             "INSERT INTO gpus (uuid, miner, node, proven_at) VALUES (?1, ?2, ?3, ?4)
@@ -218,6 +277,34 @@ async fn claim_gpus(
         .map_err(unavailable("store gpu owner"))?;
     }
     Ok(None)
+}
+
+/// The owner is no longer paid for a GPU that another node proved, however long its own proof counts.
+async fn take_from(
+    connection: &mut SqliteConnection,
+    owner: NodeKey,
+    uuid: GpuUuid,
+) -> Result<(), StoreError> {
+    let operation = unavailable("take gpu from its owner");
+    let (miner, node) = (owner.miner.to_string(), owner.node.to_string());
+    let proven: Option<Option<String>> =
+        sqlx::query_scalar("SELECT proven_gpus FROM nodes WHERE miner = ?1 AND node = ?2")
+            .bind(&miner)
+            .bind(&node)
+            .fetch_optional(&mut *connection)
+            .await
+            .map_err(&operation)?;
+    let Some(text) = proven.flatten() else { return Ok(()) };
+    let mut gpus = columns::gpus(&text, "nodes.proven_gpus")?;
+    gpus.retain(|gpu| gpu.uuid != uuid);
+    sqlx::query("UPDATE nodes SET proven_gpus = ?3 WHERE miner = ?1 AND node = ?2")
+        .bind(miner)
+        .bind(node)
+        .bind(columns::gpus_to_text(&gpus))
+        .execute(connection)
+        .await
+        .map_err(operation)?;
+    Ok(())
 }
 
 async fn insert_verdict(connection: &mut SqliteConnection, entry: &CheckEntry) -> Result<(), StoreError> {
@@ -269,10 +356,15 @@ async fn insert_verdict(connection: &mut SqliteConnection, entry: &CheckEntry) -
 async fn update_node(connection: &mut SqliteConnection, entry: &CheckEntry) -> Result<(), StoreError> {
     let summary = &entry.summary;
     let proven = summary.kind == CheckKind::Full && summary.outcome == Outcome::Passed;
+    let paid = match summary.outcome {
+        Outcome::Passed => proven.then(|| columns::gpus_to_text(&entry.gpus)),
+        Outcome::Failed { reason, .. } => reason.voids_proof().then(|| columns::gpus_to_text(&[])),
+    };
     sqlx::query(
         "UPDATE nodes SET last_digest = ?3, last_kind = ?4, last_outcome = ?5, last_fault = ?6, last_finished = ?7,
-             due_light = ?8, due_full = ?9, series_kind = NULL, series_since = NULL, series_failed = NULL,
-             series_controlled = NULL, series_silent = NULL,
+             due_light = ?8, due_full = iif(?4 = 'full', ?9, min(?9, due_full)),
+             series_kind = NULL, series_since = NULL, series_last = NULL, series_failed = NULL,
+             series_controlled = NULL, series_silent = NULL, proven_prover = coalesce(?12, proven_prover),
              proven_at = coalesce(?10, proven_at), proven_gpus = coalesce(?11, proven_gpus),
              full_digest = iif(?4 = 'full', ?3, full_digest), full_outcome = iif(?4 = 'full', ?5, full_outcome),
              full_fault = iif(?4 = 'full', ?6, full_fault), full_finished = iif(?4 = 'full', ?7, full_finished)
@@ -288,7 +380,8 @@ async fn update_node(connection: &mut SqliteConnection, entry: &CheckEntry) -> R
     .bind(entry.due.light.0)
     .bind(entry.due.full.0)
     .bind(proven.then_some(summary.finished.0))
-    .bind(proven.then(|| columns::gpus_to_text(&entry.gpus)))
+    .bind(paid)
+    .bind(proven.then(|| entry.prover.to_string()))
     .execute(connection)
     .await
     .map_err(unavailable("store verdict"))?;

@@ -20,8 +20,9 @@ fn tried(shared: &Shared, kind: CheckKind, finding: Finding) -> Tried {
         claims: Vec::new(),
         gpus: Vec::new(),
         transcript: None,
+        after_nonce: false,
     };
-    Tried { conclusion, transcript: None }
+    Tried { conclusion, transcript: None, access: None }
 }
 
 /// Fails light checks of a node as they come due until there is a verdict.
@@ -33,6 +34,7 @@ async fn fail_until_judged(world: &World, shared: &Shared, key: NodeKey, reason:
             return now;
         }
         world.clock.advance(now.due.light.since(shared.now()));
+        world.chain.advance();
         let tried = tried(shared, CheckKind::Light, Finding::Failed(reason));
         conclude(shared, &now, tried).await.unwrap();
     }
@@ -71,6 +73,115 @@ async fn while_nothing_else_answers_the_validator_blames_itself() {
     let judged = fail_until_judged(&world, &shared, key, Reason::ConnectionTimeout).await;
     let outcome = judged.last_verdict.unwrap().outcome;
     assert_eq!(outcome, Outcome::Failed { reason: Reason::ConnectionTimeout, fault: Fault::Validator });
+}
+
+#[tokio::test]
+async fn a_chain_whose_head_stands_still_clears_the_node() {
+    let world = World::new();
+    let key = world.judge_a_node().await;
+    let shared = world.boot().await;
+    let mut next = node(&shared, key).await;
+    for _ in 0..4 {
+        world.clock.advance(next.due.light.since(shared.now()));
+        let failed = tried(&shared, CheckKind::Light, Finding::Failed(Reason::ConnectionTimeout));
+        conclude(&shared, &next, failed).await.unwrap();
+        next = node(&shared, key).await;
+    }
+    let outcome = Outcome::Failed { reason: Reason::ConnectionTimeout, fault: Fault::Unknown };
+    assert_eq!(next.last_verdict.unwrap().outcome, outcome);
+}
+
+#[tokio::test]
+async fn names_and_provers_need_witnesses_of_their_own() {
+    for reason in [Reason::AddressUnresolved, Reason::ProverFailed] {
+        let world = World::new();
+        let key = world.judge_a_node().await;
+        let shared = world.boot().await;
+        let judged = fail_until_judged(&world, &shared, key, reason).await;
+        assert_eq!(judged.last_verdict.unwrap().outcome, Outcome::Failed { reason, fault: Fault::Unknown });
+    }
+}
+
+#[tokio::test]
+async fn old_failures_and_one_new_glitch_are_not_one_outage() {
+    let world = World::new();
+    let key = world.judge_a_node().await;
+    let shared = world.boot().await;
+    for _ in 0..3 {
+        let now = node(&shared, key).await;
+        world.clock.advance(now.due.light.since(shared.now()));
+        world.chain.advance();
+        let failed = tried(&shared, CheckKind::Light, Finding::Failed(Reason::ConnectionLost));
+        conclude(&shared, &now, failed).await.unwrap();
+    }
+    let before = node(&shared, key).await;
+    assert_eq!(before.series.unwrap().1.failed, 3);
+    world.clock.advance(Millis::from_secs(6 * 3600));
+    world.chain.advance();
+    let glitch = tried(&shared, CheckKind::Light, Finding::Failed(Reason::ConnectionLost));
+    conclude(&shared, &before, glitch).await.unwrap();
+    let after = node(&shared, key).await;
+    assert_eq!((after.last_verdict, after.series.unwrap().1.failed), (before.last_verdict, 1));
+}
+
+/// A second node of the same miner; it has passed nothing yet.
+async fn add_node(shared: &Shared, owner: NodeKey) -> NodeKey {
+    let address: NodeAddress = "root@198.51.100.8:22".parse().unwrap();
+    let key = NodeKey { miner: owner.miner, node: address.node_id() };
+    let other: NodeAddress = "root@198.51.100.7:22".parse().unwrap();
+    let keys = node(shared, owner).await.host_keys;
+    let reports = [other, address].map(|address| NodeReport {
+        node_id: address.node_id(),
+        address,
+        status: NodeStatus::Available,
+        hourly_rate_per_gpu: None,
+        host_keys: keys.clone(),
+    });
+    shared.ports.store.record_discovery(owner.miner, &reports, shared.now()).await.unwrap();
+    key
+}
+
+/// The opening of this node's proof is cut off, and then it passes.
+async fn cut_off_and_pass(world: &World, shared: &Shared, key: NodeKey) -> Option<Outcome> {
+    world.chain.advance();
+    let mut cut = tried(shared, CheckKind::Full, Finding::Failed(Reason::ProofIncomplete));
+    cut.conclusion.after_nonce = true;
+    let before = node(shared, key).await;
+    conclude(shared, &before, cut).await.unwrap();
+    let judged = node(shared, key).await;
+    if judged.last_verdict != before.last_verdict {
+        return judged.last_verdict.map(|verdict| verdict.outcome);
+    }
+    world.clock.advance(shared.settings.retries.interval);
+    let passed = tried(shared, CheckKind::Full, Finding::Passed);
+    conclude(shared, &judged, passed).await.unwrap();
+    world.clock.advance(Millis::from_secs(6 * 3600));
+    None
+}
+
+#[tokio::test]
+async fn a_prover_that_stops_whenever_it_would_be_caught_is_caught_the_third_time() {
+    let world = World::new();
+    let owner = world.judge_a_node().await;
+    let shared = world.boot().await;
+    let key = add_node(&shared, owner).await;
+    assert_eq!(cut_off_and_pass(&world, &shared, key).await, None);
+    assert_eq!(cut_off_and_pass(&world, &shared, key).await, None);
+    let outcome = cut_off_and_pass(&world, &shared, key).await;
+    let fault = Fault::Node { confirmed: true };
+    assert_eq!(outcome, Some(Outcome::Failed { reason: Reason::ProofIncompleteAfterNonce, fault }));
+}
+
+#[tokio::test]
+async fn openings_cut_off_while_nothing_else_answers_do_not_count() {
+    let world = World::new();
+    let owner = world.judge_a_node().await;
+    let shared = world.boot().await;
+    let key = add_node(&shared, owner).await;
+    world.chain.fall_silent();
+    for _ in 0..4 {
+        assert_eq!(cut_off_and_pass(&world, &shared, key).await, None);
+    }
 }
 
 #[tokio::test]
@@ -117,18 +228,7 @@ async fn a_gpu_that_another_node_proved_puts_the_later_claimant_on_hold() {
     let world = World::new();
     let owner = world.judge_a_node().await;
     let shared = world.boot().await;
-    let address: NodeAddress = "root@198.51.100.8:22".parse().unwrap();
-    let key = NodeKey { miner: owner.miner, node: address.node_id() };
-    let other: NodeAddress = "root@198.51.100.7:22".parse().unwrap();
-    let keys = node(&shared, owner).await.host_keys;
-    let reports = [other, address].map(|address| NodeReport {
-        node_id: address.node_id(),
-        address,
-        status: NodeStatus::Available,
-        hourly_rate_per_gpu: None,
-        host_keys: keys.clone(),
-    });
-    shared.ports.store.record_discovery(owner.miner, &reports, shared.now()).await.unwrap();
+    let key = add_node(&shared, owner).await;
     let mut claim = tried(&shared, CheckKind::Full, Finding::Passed);
     claim.conclusion.gpus = vec![ProvenGpu { uuid: GPU, category: Category::H100 }];
     conclude(&shared, &node(&shared, key).await, claim).await.unwrap();

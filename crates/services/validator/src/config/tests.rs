@@ -124,6 +124,7 @@ fn wrong_settings_are_refused_where_they_stand() {
         ("[emission]\ngpu_allocations = { H100 = 60, H200 = 30 }", "sum to 9000"),
         ("[emission]\ngpu_allocations = { V100 = 100 }", "V100"),
         ("[verification]\nmax_concurrent_verifications = 0", "from 1 to"),
+        ("[verification]\ngpu_assignment_cleanup_ttl = \"2h\"", "full_max_age"),
     ] {
         let error = read(text).unwrap_err();
         assert!(error.contains(expected), "{text}: {error}");

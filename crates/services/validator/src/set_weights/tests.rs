@@ -81,6 +81,11 @@ impl Laptop {
         self.with(|state| state.silent = true);
     }
 
+    /// One more finalised block.
+    pub(crate) fn advance(&self) {
+        self.with(|state| state.head += 1);
+    }
+
     fn with<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
         look(&mut self.state.lock().unwrap())
     }
@@ -333,6 +338,8 @@ fn passed(key: NodeKey, now: Timestamp) -> CheckEntry {
         digest,
         previous: None,
         started: now,
+        host_keys: vec![HOST_KEY.parse().unwrap()],
+        prover: ProverFile::new(vec![1]).name(),
         summary: VerdictSummary { digest, kind: CheckKind::Full, outcome: Outcome::Passed, finished: now },
         gpus: vec![ProvenGpu { uuid: GPU, category: Category::H100 }],
         gpus_stale_before: now,

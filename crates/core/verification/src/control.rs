@@ -1,0 +1,140 @@
+//! What beside a failed try shows that our side works (RULES R4), and for which failures that is enough.
+//!
+//! A control must share with the failed try whatever else could have broken it. The chain's endpoint may run on this
+//! host and answer through a dead uplink: only a finalised head that moved shows that blocks still arrive. That
+//! packets arrive says nothing about name resolution, and neither says that our own prover file works.
+
+use basilica_types::{BlockNumber, Millis, Timestamp};
+
+use crate::Reason;
+
+/// Whether something that is not the node answered at the time of a failed try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Control {
+    /// It did: our side of the network works.
+    Reachable,
+    /// It did not.
+    Silent,
+    /// There was nothing to ask that could tell.
+    Absent,
+}
+
+/// What must have worked elsewhere for a failure to speak against the node, see [`Reason::witness`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Witness {
+    /// The network.
+    Network,
+    /// The network, and the resolution of another node's name.
+    Resolving,
+    /// The network, and a passed full check of another node with this very prover.
+    Prover,
+}
+
+/// The finalised head as last looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeadSeen {
+    head: BlockNumber,
+    /// When a look last found it higher than the look before.
+    advanced: Option<Timestamp>,
+}
+
+impl HeadSeen {
+    /// Takes one more look. An endpoint that lags behind an earlier one moves nothing.
+    #[must_use]
+    pub fn look(before: Option<Self>, head: BlockNumber, now: Timestamp) -> Self {
+        match before {
+            None => Self { head, advanced: None },
+            Some(seen) if head <= seen.head => seen,
+            Some(_) => Self { head, advanced: Some(now) },
+        }
+    }
+
+    /// Whether the head advanced less than `window` ago. With the retry interval as window each try of a series needs an
+    /// advance of its own.
+    pub fn is_advancing(&self, window: Millis, now: Timestamp) -> bool {
+        self.advanced.is_some_and(|at| now.since(at) < window)
+    }
+}
+
+/// What was seen to work around the time of a failed try.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// Another miner's node passed a check a moment ago.
+    pub passed_elsewhere: bool,
+    /// Whether the finalised head is advancing; none if no endpoint answered.
+    pub chain: Option<bool>,
+    /// Another miner's node was reached by name a moment ago.
+    pub resolved_elsewhere: bool,
+    /// Another node passed a full check with the prover of today.
+    pub prover_works: bool,
+}
+
+impl Surroundings {
+    /// What they say beside a try that failed so.
+    pub fn beside(&self, reason: Reason) -> Control {
+        let network = match (self.passed_elsewhere, self.chain) {
+            (true, _) | (_, Some(true)) => Control::Reachable,
+            (false, Some(false)) => Control::Absent,
+            (false, None) => Control::Silent,
+        };
+        let told = match reason.witness() {
+            Witness::Network => true,
+            Witness::Resolving => self.resolved_elsewhere,
+            Witness::Prover => self.prover_works,
+        };
+        match network {
+            Control::Reachable if !told => Control::Absent,
+            network => network,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+    const WINDOW: Millis = Millis::from_secs(40);
+
+    fn look(before: Option<HeadSeen>, head: u64, now: Timestamp) -> HeadSeen {
+        HeadSeen::look(before, BlockNumber(head), now)
+    }
+
+    #[test]
+    fn a_head_that_stands_still_is_no_control() {
+        let first = look(None, 7, NOW);
+        assert!(!first.is_advancing(WINDOW, NOW), "one look says nothing");
+        let moved = look(Some(first), 8, NOW + WINDOW);
+        assert!(moved.is_advancing(WINDOW, NOW + WINDOW));
+        let stuck = look(Some(moved), 8, NOW + WINDOW + WINDOW);
+        assert!(!stuck.is_advancing(WINDOW, NOW + WINDOW + WINDOW));
+        let lagging = look(Some(moved), 5, NOW + WINDOW + WINDOW);
+        assert_eq!(lagging, moved);
+    }
+
+    #[test]
+    fn each_failure_wants_a_control_that_shares_what_could_have_broken_it() {
+        let network = Surroundings { chain: Some(true), ..Surroundings::default() };
+        assert_eq!(network.beside(Reason::ConnectionFailed), Control::Reachable);
+        assert_eq!(network.beside(Reason::AddressUnresolved), Control::Absent);
+        let named = Surroundings { resolved_elsewhere: true, ..network };
+        assert_eq!(named.beside(Reason::AddressUnresolved), Control::Reachable);
+        let proven = Surroundings { prover_works: true, ..network };
+        for reason in
+            [Reason::ProverFailed, Reason::ClaimsInvalid, Reason::ProofIncomplete, Reason::ProofRefused]
+        {
+            assert_eq!(network.beside(reason), Control::Absent, "{reason}");
+            assert_eq!(proven.beside(reason), Control::Reachable, "{reason}");
+        }
+    }
+
+    #[test]
+    fn silence_stays_silence_and_a_standing_chain_tells_nothing() {
+        let all = Surroundings { resolved_elsewhere: true, prover_works: true, ..Surroundings::default() };
+        for reason in Reason::ALL {
+            assert_eq!(all.beside(*reason), Control::Silent);
+            assert_eq!(Surroundings { chain: Some(false), ..all }.beside(*reason), Control::Absent);
+            assert_eq!(Surroundings { passed_elsewhere: true, ..all }.beside(*reason), Control::Reachable);
+        }
+    }
+}

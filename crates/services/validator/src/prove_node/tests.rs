@@ -1,0 +1,155 @@
+//! How a talk ends when the prover does not want to go on, over a scripted process.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use basilica_ports::{Output, OutputLimits};
+use basilica_proof::wire::{Accept, FRAME_HEADER_BYTES, Message, Root, frame};
+use basilica_types::{Argv, HostKey, Hotkey, NodeAddress, SshPublicKey};
+
+use super::*;
+use crate::set_weights::tests::World;
+
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+const CLAIMS: &[u8] = br#"{"version":1,"devices":[
+    {"index":0,"uuid":"GPU-5d2e8a3c-9b41-4f07-8a6e-0c1d2e3f4a5b","class":"simulated-H100"}]}"#;
+
+/// What a prover does instead of an honest answer.
+#[derive(Clone, Copy)]
+enum Turn {
+    Ends,
+    Drops,
+    TalksRubbish,
+}
+
+/// A prover that commits to made-up roots if `commits`, and then takes its turn.
+#[derive(Clone, Copy)]
+struct Script {
+    commits: bool,
+    turn: Turn,
+    exit: u32,
+}
+
+struct Node {
+    host_key: HostKey,
+    script: Script,
+}
+
+struct Running {
+    script: Script,
+    queue: VecDeque<Vec<u8>>,
+    sent: Mutex<u32>,
+}
+
+fn lost() -> ShellError {
+    ShellError::Lost { step: "read", source: "reset by peer".into() }
+}
+
+#[async_trait]
+impl Shell for Node {
+    fn host_key(&self) -> &HostKey {
+        &self.host_key
+    }
+
+    fn is_open(&self) -> bool {
+        true
+    }
+
+    async fn run(&self, _: &Argv, _: &[u8], _: OutputLimits) -> Result<Output, ShellError> {
+        unreachable!("a proof only starts a process")
+    }
+
+    async fn start(&self, _: &Argv) -> Result<Box<dyn Process>, ShellError> {
+        Ok(Box::new(Running { script: self.script, queue: VecDeque::new(), sent: Mutex::new(0) }))
+    }
+
+    async fn close(&self) {}
+}
+
+#[async_trait]
+impl Process for Running {
+    async fn send(&mut self, bytes: &[u8]) -> Result<(), ShellError> {
+        *self.sent.lock().unwrap() += 1;
+        if let Ok(Message::Challenge(challenge)) = Message::decode(&bytes[FRAME_HEADER_BYTES..])
+            && self.script.commits
+        {
+            let accept = Accept { version: basilica_proof::PROTOCOL_VERSION, challenge: challenge.digest() };
+            self.queue.push_back(frame(&Message::Accept(accept).encode()));
+            for round in 0..challenge.devices()[0].params.rounds() {
+                let root = Root { device: 0, round, root: Digest::from_bytes([7; 32]) };
+                self.queue.push_back(frame(&Message::Root(root).encode()));
+            }
+        }
+        Ok(())
+    }
+
+    async fn receive(&mut self) -> Result<Option<Vec<u8>>, ShellError> {
+        match (self.queue.pop_front(), self.script.turn) {
+            (Some(bytes), _) => Ok(Some(bytes)),
+            (None, Turn::Ends) => Ok(None),
+            (None, Turn::Drops) => Err(lost()),
+            (None, Turn::TalksRubbish) => Ok(Some(frame(b"\xff\xffrubbish"))),
+        }
+    }
+
+    fn stderr(&self) -> &[u8] {
+        b""
+    }
+
+    async fn finish(self: Box<Self>) -> Result<ExitStatus, ShellError> {
+        Ok(ExitStatus::Code(self.script.exit))
+    }
+}
+
+/// Challenges a node with this prover under a session that lasts so long yet.
+async fn challenge(script: Script, lasts: Millis) -> Result<Proof, Break> {
+    let world = World::new();
+    let shared = world.boot().await;
+    let miner = Hotkey::from_bytes([7; 32]);
+    let address: NodeAddress = "root@198.51.100.7:22".parse().unwrap();
+    let public_key: SshPublicKey = KEY.parse().unwrap();
+    let access = Arc::new(Access::of_test(public_key, shared.now() + lasts));
+    shared.set_access(miner, Arc::clone(&access));
+    let node = Node { host_key: KEY.parse().unwrap(), script };
+    let key = NodeKey { miner, node: address.node_id() };
+    prove(&shared, key, &access, &node, &ClaimReport::parse(CLAIMS).unwrap()).await
+}
+
+const HOUR: Millis = Millis::from_secs(3600);
+
+#[tokio::test]
+async fn no_exit_code_and_no_broken_connection_hides_that_the_answer_ended_after_the_nonce() {
+    for (turn, expected) in [
+        (Turn::Ends, Reason::ProofIncomplete),
+        (Turn::Drops, Reason::ConnectionLost),
+        (Turn::TalksRubbish, Reason::ProofMalformed),
+    ] {
+        for exit in [0, 1, PROVER_MISSING, GATE_CLOSED] {
+            let proof = challenge(Script { commits: true, turn, exit }, HOUR).await.unwrap();
+            let Event::Proof(ProofEnd::Rejected { reason, after_nonce, transcript }) = proof.event else {
+                panic!("a cut-off answer is a rejected proof: {:?}", proof.event);
+            };
+            assert_eq!((reason, after_nonce), (expected, true));
+            assert_eq!(proof.transcript.map(|(digest, _)| digest), Some(transcript));
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_gates_exit_code_is_believed_only_when_the_session_can_be_over() {
+    let script = Script { commits: false, turn: Turn::Ends, exit: GATE_CLOSED };
+    let proof = challenge(script, HOUR).await.unwrap();
+    assert!(matches!(
+        proof.event,
+        Event::Proof(ProofEnd::Rejected { reason: Reason::ProofIncomplete, after_nonce: false, .. })
+    ));
+    let over = challenge(script, Millis::from_secs(10)).await;
+    assert!(matches!(over, Err(Break::SessionOver)));
+}
+
+#[tokio::test]
+async fn a_prover_that_is_gone_is_uploaded_again_only_before_it_knew_the_nonce() {
+    let script = Script { commits: false, turn: Turn::Ends, exit: PROVER_MISSING };
+    assert_eq!(challenge(script, HOUR).await.unwrap().event, Event::ProverMissing);
+}

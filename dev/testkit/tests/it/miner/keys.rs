@@ -219,6 +219,26 @@ async fn a_process_that_does_not_end_keeps_no_validator_out() {
 }
 
 #[tokio::test]
+async fn processes_of_an_ended_key_end_even_where_its_line_cannot_be_removed() {
+    let nodes = nodes(&["gpu-1"]).await;
+    let settings = Settings { session_lifetime: Millis::from_secs(4), ..Settings::default() };
+    let site = Site::start(Some(&nodes), settings).await;
+    let grant = site.first.authenticate(&site).await;
+    let node = site.first.discover(&site, &grant).await.nodes.remove(0);
+    let shell = login(&site.first, &node).await;
+    run(shell.as_ref(), "setsid sleep 41.3 >/dev/null 2>&1 </dev/null & echo $!").await;
+    let runs = || nodes.node("gpu-1").processes().iter().any(|p| p.contains("41.3"));
+    assert!(runs());
+    // Longer than any file that a miner touches.
+    let giant = format!("{}{}\n", authorized_keys(&nodes, "gpu-1"), "#".repeat(300 * 1024));
+    let path = nodes.node("gpu-1").home().join(".ssh/authorized_keys");
+    nodes.node("gpu-1").write(&path, 0o600, giant.as_bytes()).unwrap();
+    eventually("its process is gone", || !runs()).await;
+    assert!(now_secs() >= grant.expires_at_secs);
+    assert_eq!(authorized_keys(&nodes, "gpu-1"), giant);
+}
+
+#[tokio::test]
 async fn a_changed_host_key_is_refused_until_it_is_approved() {
     let mut nodes = nodes(&["gpu-1"]).await;
     let site = Site::start(Some(&nodes), Settings::default()).await;

@@ -3,6 +3,7 @@
 
 mod admission;
 mod keys;
+mod log;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

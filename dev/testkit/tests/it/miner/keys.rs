@@ -239,6 +239,29 @@ async fn processes_of_an_ended_key_end_even_where_its_line_cannot_be_removed() {
 }
 
 #[tokio::test]
+async fn a_host_key_that_was_shown_in_between_cannot_be_approved_any_more() {
+    let nodes = nodes(&["gpu-1"]).await;
+    let site = Site::start(Some(&nodes), Settings::default()).await;
+    let grant = site.first.authenticate(&site).await;
+    let node = site.first.discover(&site, &grant).await.nodes.remove(0);
+    let store = &site.running().store;
+    // Somebody was in the way for a while.
+    let other = site.second.key();
+    assert!(store.offer_host_key(node.node_id, &other, SystemClock::new().now()).await.unwrap());
+    let withdrawn = async {
+        while store.host_key(node.node_id).await.unwrap().unwrap().offered.is_some() {
+            sleep(50).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), withdrawn)
+        .await
+        .expect("the offer is withdrawn");
+    let now = SystemClock::new().now();
+    let late = store.approve_host_key(node.node_id, &other.fingerprint(), now).await.unwrap();
+    assert_eq!(late, HostKeyApproval::NothingOffered);
+}
+
+#[tokio::test]
 async fn a_changed_host_key_is_refused_until_it_is_approved() {
     let mut nodes = nodes(&["gpu-1"]).await;
     let site = Site::start(Some(&nodes), Settings::default()).await;

@@ -86,16 +86,21 @@ async fn scoring_is_stuck_when_no_pass_renews_what_is_listed() {
     let world = World::new();
     let key = world.judge_a_node().await;
     let shared = world.boot().await;
-    let (now, settings) = (shared.now(), &shared.settings);
+    let now = shared.now();
+    let most = shared.settings.score_max_age;
     let node = shared.ports.store.node(key).await.unwrap().unwrap();
-    let late = now + Millis(settings.score_max_age.0 + 1);
-    assert!(!is_stuck(&[node.clone()], settings, now + settings.score_max_age));
-    assert!(is_stuck(&[node.clone()], settings, late));
+    let late = now + Millis(most.0 + 1);
     let unscored = NodeRecord { standing: None, ..node.clone() };
-    assert!(is_stuck(&[unscored.clone()], settings, late));
-    let newcomer = NodeRecord { first_seen: late, ..unscored };
-    assert!(!is_stuck(&[newcomer.clone()], settings, late));
-    assert!(is_stuck(&[node.clone(), newcomer], settings, late), "newcomers do not hide it");
-    let dropped = NodeRecord { listed: None, ..node };
-    assert!(!is_stuck(&[dropped], settings, late), "nobody is listed, so nothing is to be scored");
+    let newcomer = NodeRecord { first_seen: late, ..unscored.clone() };
+    let dropped = NodeRecord { listed: None, ..node.clone() };
+    let stuck = |nodes: &[&NodeRecord], at| {
+        let nodes: Vec<NodeRecord> = nodes.iter().map(|node| (*node).clone()).collect();
+        is_stuck(&nodes, &shared.settings, at)
+    };
+    assert!(!stuck(&[&node], now + most));
+    assert!(stuck(&[&node], late));
+    assert!(stuck(&[&unscored], late));
+    assert!(!stuck(&[&newcomer], late));
+    assert!(stuck(&[&node, &newcomer], late), "newcomers do not hide it");
+    assert!(!stuck(&[&dropped], late), "nobody is listed, so nothing is to be scored");
 }

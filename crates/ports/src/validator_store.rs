@@ -374,7 +374,7 @@ pub trait VerdictStore: Send + Sync + 'static {
         since: Timestamp,
     ) -> Result<Vec<Timestamp>, StoreError>;
 
-    /// Whether any node other than `node` passed its last full check with this prover.
+    /// Whether a full check of any node other than `node` passed with this prover, and none with another one since.
     async fn prover_passed_elsewhere(&self, prover: Digest, node: NodeKey) -> Result<bool, StoreError>;
 
     /// When any node passed a check last, other than the nodes of `miner`.

@@ -170,3 +170,6 @@ impl<'a> Trial<'a> {
         Event::CommandFailed
     }
 }
+
+#[cfg(test)]
+mod tests;

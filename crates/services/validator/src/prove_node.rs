@@ -184,4 +184,4 @@ async fn exit_code(shared: &Shared, process: Box<dyn Process>) -> Option<u32> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,0 +1,31 @@
+//! What a command's exit code can and cannot say.
+
+use basilica_types::Millis;
+
+use super::*;
+use crate::prove_node::tests::{Node, Script, Turn};
+use crate::set_weights::tests::World;
+
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+
+/// What an echo comes to on a node that ends it like the gate, under a session that lasts so long yet.
+async fn echo(lasts: Millis) -> Result<Event, Break> {
+    let world = World::new();
+    let key = world.judge_a_node().await;
+    let shared = world.boot().await;
+    let access = Arc::new(Access::of_test(KEY.parse().unwrap(), shared.now() + lasts));
+    shared.set_access(key.miner, access);
+    let node = shared.ports.store.node(key).await.unwrap().unwrap();
+    let dials = Semaphore::new(1);
+    let script = Script { commits: false, turn: Turn::Ends, exit: GATE_CLOSED };
+    let shell = Arc::new(Node { host_key: KEY.parse().unwrap(), script });
+    let mut trial = Trial::new(&shared, &dials, &node);
+    trial.connection = Some(Connection { shell, reused: false });
+    trial.echo(&[0; 32]).await
+}
+
+#[tokio::test]
+async fn a_command_that_ends_like_the_gate_failed_unless_the_session_can_be_over() {
+    assert_eq!(echo(Millis::from_secs(3600)).await, Ok(Event::CommandFailed));
+    assert_eq!(echo(Millis::from_secs(10)).await, Err(Break::SessionOver));
+}

@@ -202,6 +202,8 @@ struct Fold<'a> {
     excused_since: Option<Timestamp>,
     ramp: Ramp,
     absent: Option<(Timestamp, Absence)>,
+    /// Ended absences without leave since the last passed check: changing the reason saves nothing.
+    missed: u64,
     /// Ended spans of maintenance and pending keys.
     leaves: Vec<(Timestamp, Timestamp)>,
     attempts: Vec<(Timestamp, bool)>,
@@ -252,6 +254,7 @@ pub fn standing(history: &[Entry], policy: &Policy, now: Timestamp) -> Standing 
         excused_since: None,
         ramp: Ramp { accrued: 0, counted_to: Timestamp(i64::MIN), started: false, running: false },
         absent: None,
+        missed: 0,
         leaves: Vec::new(),
         attempts: Vec::new(),
     };
@@ -295,6 +298,7 @@ impl Fold<'_> {
     fn passed(&mut self, check: &Check) {
         self.ramp.advance(check.finished, self.banned_until);
         self.down = None;
+        self.missed = 0;
         self.attempts.push((check.finished, true));
         if check.kind == CheckKind::Full {
             self.full_failed = false;
@@ -363,10 +367,10 @@ impl Fold<'_> {
 
     fn end_absence(&mut self, at: Timestamp) {
         self.judge_absence(at);
-        if let Some((since, absence)) = self.absent.take()
-            && absence.is_leave()
-        {
-            self.leaves.push((since, at));
+        match self.absent.take() {
+            Some((since, absence)) if absence.is_leave() => self.leaves.push((since, at)),
+            Some((since, _)) => self.missed = self.missed.saturating_add(at.since(since).0),
+            None => {}
         }
     }
 
@@ -380,7 +384,7 @@ impl Fold<'_> {
             let taken = self.leaves.iter().map(inside).fold(downtime, u64::saturating_add);
             downtime = taken.saturating_sub(LEAVE).min(downtime);
         }
-        if Millis(downtime) > self.policy.downtime_tolerance {
+        if Millis(downtime.saturating_add(self.missed)) > self.policy.downtime_tolerance {
             self.ramp.reset();
         }
     }

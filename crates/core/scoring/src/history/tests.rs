@@ -181,6 +181,12 @@ fn not_listing_a_node_that_is_down_saves_no_ramp() {
         assert!(ramp(&history, DAY + 30 * MINUTE) > Ppm::ZERO, "{absence:?}");
         assert_eq!(ramp(&history, DAY + 30 * MINUTE + 1), Ppm::ZERO, "{absence:?}");
     }
+    let alternating = (0..4).flat_map(|i| {
+        let start = DAY + i * 20 * MINUTE;
+        [gone(start, Absence::Unreachable), gone(start + 19 * MINUTE, Absence::Maintenance)]
+    });
+    let history: Vec<Entry> = std::iter::once(pass(0)).chain(alternating).collect();
+    assert_eq!(ramp(&history, DAY + 80 * MINUTE), Ppm::ZERO, "a change of reason starts no new tolerance");
     for absence in [Absence::Maintenance, Absence::KeyPending] {
         let back = |ms| Entry::Available(at(ms));
         let once = [pass(0), gone(DAY, absence), back(DAY + 4 * HOUR)];

@@ -190,6 +190,8 @@ struct Settings {
     session_lifetime: Millis,
     accept_discover_v1: Vec<Hotkey>,
     nonces_per_validator: u32,
+    /// Between two rounds on a node.
+    interval: Millis,
     timeout: Millis,
     remove_keys_on_shutdown: bool,
 }
@@ -200,6 +202,7 @@ impl Default for Settings {
             session_lifetime: Millis::from_secs(3600),
             accept_discover_v1: Vec::new(),
             nonces_per_validator: 1000,
+            interval: Millis(300),
             timeout: Millis::from_secs(5),
             remove_keys_on_shutdown: false,
         }
@@ -299,7 +302,7 @@ impl Site {
         let fleet = FleetConfig {
             nodes: self.node_configs.clone(),
             ssh_key: "unused".into(),
-            interval: Millis(300),
+            interval: self.settings.interval,
             timeout: self.settings.timeout,
             remove_keys_on_shutdown: self.settings.remove_keys_on_shutdown,
         };

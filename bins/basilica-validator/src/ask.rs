@@ -1,5 +1,6 @@
 //! Questions to a running validator, over its own API.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -14,9 +15,9 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// Largest answer that is read, in bytes: 10,000 nodes take about 10 MB.
 const ANSWER_BYTES: u64 = 64 * 1024 * 1024;
 
-#[expect(clippy::print_stdout, reason = "the answer of a command line program")]
+/// Prints a line of an answer. Whoever stops reading, as `head` does, has what it wanted.
 pub(crate) fn print(text: &str) {
-    println!("{text}");
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
 }
 
 /// The JSON at a path; any status, because an unhealthy validator answers 503 with its reasons.
@@ -68,15 +69,19 @@ pub(crate) async fn status(address: SocketAddr, json: bool) -> anyhow::Result<Ex
 }
 
 fn line(node: &Value) -> String {
-    let verdict = &node["last_verdict"];
+    // A light check that passes does not make a failed full one good.
+    let (last, full) = (&node["last_verdict"], &node["last_full"]);
+    let verdict = if text(last, "outcome") == "failed" || full.is_null() { last } else { full };
     let reason = if verdict.is_null() { "no verdict yet" } else { text(verdict, "reason") };
-    let score = node["score"].as_u64().map_or("-".to_owned(), |score| score.to_string());
+    let score =
+        node["score"].as_u64().map_or("-".to_owned(), |score| format!("{}.{:02}", score / 100, score % 100));
     format!(
-        "{}  {}  {}  {}  score {score}",
+        "{}  {}  {}  {}  gate {}  score {score}",
         text(node, "node_id"),
         text(node, "address"),
         text(node, "state"),
-        reason
+        reason,
+        text(node, "gate")
     )
 }
 
@@ -95,7 +100,7 @@ pub(crate) async fn why(address: SocketAddr, wanted: &str, json: bool) -> anyhow
         return Ok(ExitCode::SUCCESS);
     }
     print(&line(node));
-    print(&format!("  gate {}  multiplier {} ppm", text(node, "gate"), node["multiplier"]));
+    print(&format!("  multiplier {} ppm", node["multiplier"]));
     print(&format!("  banned until {}  next check {}", node["banned_until"], node["next_check"]));
     for verdict in verdicts["verdicts"].as_array().into_iter().flatten() {
         let (kind, outcome) = (text(verdict, "kind"), text(verdict, "outcome"));

@@ -57,7 +57,8 @@ struct Up {
     /// `standing`: chain on 9944, validator API on 8080 and so on; `auto`: any free ports.
     #[arg(long, value_enum, default_value_t = PortChoice::Standing)]
     ports: PortChoice,
-    /// Use the NVIDIA GPUs of this machine in place of simulated ones.
+    /// Use the NVIDIA GPUs of this machine in place of simulated ones. Refused by this version, whose prover has no
+    /// CUDA backend.
     #[arg(long)]
     real_gpu: bool,
     /// Print the report as JSON (with --once).
@@ -85,7 +86,7 @@ impl Localnet {
                 Command::Up(arguments) => bring_up(directory, &arguments).await,
                 Command::Status { json } => status(&Layout::at(&directory), json).await,
                 Command::Start { name } => tell(&Layout::at(&directory), &Ask::Start(name)).await,
-                Command::Down => tell(&Layout::at(&directory), &Ask::Down).await,
+                Command::Down => down(&Layout::at(&directory)).await,
                 Command::Logs { name } => logs(&Layout::at(&directory), &name),
             }
         })
@@ -156,6 +157,12 @@ async fn status(layout: &Layout, json: bool) -> anyhow::Result<()> {
         Answer::Done(text) => print(&format!("{text}\n")),
         Answer::Refused(reason) => bail!(reason),
     }
+}
+
+async fn down(layout: &Layout) -> anyhow::Result<()> {
+    tell(layout, &Ask::Down).await?;
+    control::until_down(layout).await?;
+    print("down\n")
 }
 
 async fn tell(layout: &Layout, ask: &Ask) -> anyhow::Result<()> {

@@ -6,7 +6,6 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-#[cfg(feature = "localnet")]
 mod localnet;
 
 /// Basilica: a GPU compute network that anyone can check.
@@ -20,7 +19,6 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// The whole network on this machine: chain, nodes, miners, validator.
-    #[cfg(feature = "localnet")]
     Localnet(localnet::Localnet),
 }
 
@@ -42,7 +40,6 @@ fn complain(error: &anyhow::Error) {
 
 fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
-        #[cfg(feature = "localnet")]
         Command::Localnet(command) => command.run(),
     }
 }

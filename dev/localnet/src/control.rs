@@ -12,6 +12,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::report::Report;
+use crate::settings::Layout;
 
 /// Longest request or answer.
 const MAX_LINE: u64 = 1 << 20;
@@ -104,4 +105,17 @@ pub async fn ask(socket: &Path, ask: &Ask) -> anyhow::Result<Answer> {
         serde_json::from_str(&line).context("the running localnet gave no answer; it may be going down")
     };
     tokio::time::timeout(LIMIT, exchange).await.context("the running localnet did not answer in time")?
+}
+
+/// Waits until no localnet runs in this directory.
+///
+/// # Errors
+/// If one still runs after a minute.
+pub async fn until_down(layout: &Layout) -> anyhow::Result<()> {
+    let gone = async {
+        while layout.try_lock().is_none() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, gone).await.context("the localnet is still going down after a minute")
 }

@@ -1,9 +1,11 @@
 //! What a localnet is made of and where it keeps its files.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use rustix::fs::{FlockOperation, flock};
 
 /// The subnet of the main network, so that configs look like real ones.
 pub const NETUID: u16 = 39;
@@ -137,9 +139,13 @@ impl Layout {
         self.root.join("control.sock")
     }
 
-    /// Held while a localnet runs here.
-    pub fn lock(&self) -> PathBuf {
-        self.root.join("lock")
+    /// The exclusive use of this directory, for as long as the file is open; none if somebody else has it, or if it
+    /// cannot be opened.
+    pub(crate) fn try_lock(&self) -> Option<File> {
+        let file =
+            File::options().create(true).truncate(false).write(true).open(self.root.join("lock")).ok()?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
+        Some(file)
     }
 }
 

@@ -70,17 +70,22 @@ fn node_row(node: &Node, colour: Colour) -> Vec<Cell> {
 
 fn weight_row(row: &WeightRow, colour: Colour) -> Vec<Cell> {
     let on_chain = match row.on_chain {
-        Some(weight) if weight == row.expected => Cell::painted(&weight.to_string(), colour, "32"),
+        Some(weight) if row.expected == Some(weight) => Cell::painted(&weight.to_string(), colour, "32"),
+        Some(weight) if row.expected.is_none() => Cell::plain(&weight.to_string()),
         Some(weight) => Cell::painted(&format!("{weight} (differs)"), colour, "31"),
         None => Cell::plain("-"),
     };
     vec![
         Cell::plain(&row.uid.to_string()),
         Cell::plain(&row.who),
-        Cell::plain(&row.submitted.to_string()),
-        Cell::plain(&row.expected.to_string()),
+        Cell::plain(&or_dash(row.submitted)),
+        Cell::plain(&or_dash(row.expected)),
         on_chain,
     ]
+}
+
+fn or_dash(value: Option<u16>) -> String {
+    value.map_or("-".to_owned(), |value| value.to_string())
 }
 
 /// A number of hundredths with its decimal point.
@@ -143,8 +148,8 @@ mod tests {
         let weight = |uid, who: &str, submitted, expected, on_chain| WeightRow {
             uid,
             who: who.to_owned(),
-            submitted,
-            expected,
+            submitted: Some(submitted),
+            expected: Some(expected),
             on_chain,
         };
         let process = |name: &str, pid, state: &str| Process {

@@ -1,10 +1,8 @@
 //! `localnet up`: everything in order, a look twice a second, everything down again.
 
-use std::fs::File;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use rustix::fs::{FlockOperation, flock};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -38,7 +36,9 @@ pub async fn up(
 ) -> anyhow::Result<()> {
     let layout = Layout::at(&settings.directory);
     layout.claim()?;
-    let _lock = lock(&layout)?;
+    let Some(_lock) = layout.try_lock() else {
+        bail!("a localnet is running already; `basilica localnet down` ends it, --dir makes another");
+    };
     layout.prepare()?;
     let progress = Progress::default();
     let mut signals = Signals::new()?;
@@ -69,21 +69,6 @@ pub async fn up(
         End::Asked if settings.once => bail!("interrupted before the first weights were on chain"),
         End::Asked | End::Settled => Ok(()),
     }
-}
-
-/// Exclusive use of the directory, for as long as the file is open.
-fn lock(layout: &Layout) -> anyhow::Result<File> {
-    let path = layout.lock();
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .with_context(|| format!("open {}", path.display()))?;
-    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        bail!("a localnet is running already; `basilica localnet down` ends it, --dir makes another");
-    }
-    Ok(file)
 }
 
 async fn watch(

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use basilica_chain::{ChainOptions, SubtensorChain};
-use basilica_ports::{Chain as _, Metagraph};
+use basilica_ports::Chain as _;
 use basilica_scoring::weights::upscale;
 use basilica_system::{OsEntropy, SystemClock};
 use basilica_types::{Hotkey, Millis, NetUid, Uid, Weight};
@@ -33,6 +33,10 @@ pub(crate) struct View {
     chain: SubtensorChain,
     validator: Hotkey,
     nodes: Vec<KnownNode>,
+    /// Of the last window that was set, while the next one is open.
+    submitted: Option<SubmittedWeights>,
+    /// Once they have been read.
+    names: BTreeMap<Uid, &'static str>,
 }
 
 impl View {
@@ -47,6 +51,8 @@ impl View {
             chain: SubtensorChain::new(options, None, clock, entropy)?,
             validator: Role::Validator.hotkey()?,
             nodes: Vec::new(),
+            submitted: None,
+            names: BTreeMap::from([(Uid(BURN_UID), "burn")]),
         })
     }
 
@@ -65,25 +71,19 @@ impl View {
         self.nodes = nodes;
     }
 
-    /// How everything stands. What does not answer is missing from the report, which then says what it waits for.
-    pub(crate) async fn report(&self, processes: Vec<Process>) -> Report {
-        let block = self.chain.head().await.ok().map(|block| block.0);
-        let judged = validator::nodes(self.addresses.validator_api).await.unwrap_or_else(|error| {
-            tracing::debug!(error = %error, "the validator does not tell its nodes");
-            Vec::new()
-        });
-        let submitted = validator::weights(self.addresses.validator_api).await.unwrap_or_else(|error| {
-            tracing::debug!(error = %error, "the validator does not tell its weights");
-            None
-        });
-        let subnet = self.chain.metagraph(NetUid(NETUID)).await.ok();
-        let on_chain = self.weights_on_chain(subnet.as_ref()).await;
-        let nodes: Vec<Node> = self.nodes.iter().map(|node| node_row(node, &judged)).collect();
+    /// How everything stands. What does not answer is missing from the report, which then says what it waits for;
+    /// whoever does not run is not asked.
+    pub(crate) async fn report(&mut self, processes: Vec<Process>) -> Report {
+        let runs = |name: &str| processes.iter().any(|process| process.name == name && process.pid.is_some());
+        let judged = if runs(Role::Validator.name()) { self.ask_validator().await } else { None };
+        let (block, on_chain) = if runs("chain") { self.ask_chain().await } else { (None, None) };
+        let nodes: Vec<Node> = self.nodes.iter().map(|node| node_row(node, judged.as_deref())).collect();
+        let submitted = judged.is_some().then_some(self.submitted.as_ref()).flatten();
         let mut report = Report {
             chain_url: format!("ws://{}", self.addresses.chain),
             block,
             processes,
-            weights: weight_rows(submitted.as_ref(), on_chain.as_deref(), &names(subnet.as_ref())),
+            weights: weight_rows(submitted, on_chain.as_deref(), &self.names),
             nodes,
             waiting_for: None,
         };
@@ -91,9 +91,29 @@ impl View {
         report
     }
 
-    async fn weights_on_chain(&self, subnet: Option<&Metagraph>) -> Option<Vec<(Uid, Weight)>> {
-        let own = subnet?.neuron(&self.validator)?.uid;
-        self.chain.weights(NetUid(NETUID), own).await.ok()
+    /// What the validator says of its nodes; learns what it submitted last.
+    async fn ask_validator(&mut self) -> Option<Vec<JudgedNode>> {
+        let api = self.addresses.validator_api;
+        let unanswered = |error: anyhow::Error| tracing::debug!(%error, "the validator does not answer");
+        let nodes = validator::nodes(api).await.map_err(unanswered).ok()?;
+        if let Some(submitted) = validator::weights(api).await.map_err(unanswered).ok()? {
+            self.submitted = Some(submitted);
+        }
+        Some(nodes)
+    }
+
+    /// The chain's height and the weights that it stores; learns the names of the uids.
+    async fn ask_chain(&mut self) -> (Option<u64>, Option<Vec<(Uid, Weight)>>) {
+        let Ok(subnet) = self.chain.metagraph(NetUid(NETUID)).await else { return (None, None) };
+        for role in [Role::Miner1, Role::Miner2, Role::Validator] {
+            let uid = role.hotkey().ok().and_then(|hotkey| Some(subnet.neuron(&hotkey)?.uid));
+            self.names.extend(uid.map(|uid| (uid, role.name())));
+        }
+        let weights = match subnet.neuron(&self.validator) {
+            Some(own) => self.chain.weights(NetUid(NETUID), own.uid).await.ok(),
+            None => None,
+        };
+        (Some(subnet.block.0), weights)
     }
 }
 
@@ -105,15 +125,15 @@ fn weight_rows(
     let mut rows: BTreeMap<Uid, WeightRow> = BTreeMap::new();
     let mut row = |uid: Uid, change: &dyn Fn(&mut WeightRow)| {
         let who = (*names.get(&uid).unwrap_or(&"?")).to_owned();
-        let empty = WeightRow { uid: uid.0, who, submitted: 0, expected: 0, on_chain: None };
+        let empty = WeightRow { uid: uid.0, who, submitted: None, expected: None, on_chain: None };
         change(rows.entry(uid).or_insert(empty));
     };
     if let Some(submitted) = submitted {
         for (uid, weight) in submitted {
-            row(*uid, &|row| row.submitted = weight.0);
+            row(*uid, &|row| row.submitted = Some(weight.0));
         }
         for (uid, weight) in upscale(submitted) {
-            row(uid, &|row| row.expected = weight.0);
+            row(uid, &|row| row.expected = Some(weight.0));
         }
     }
     for (uid, weight) in on_chain.into_iter().flatten() {
@@ -122,24 +142,19 @@ fn weight_rows(
     rows.into_values().collect()
 }
 
-/// What the uids are called here.
-fn names(subnet: Option<&Metagraph>) -> BTreeMap<Uid, &'static str> {
-    let mut names = BTreeMap::from([(Uid(BURN_UID), "burn")]);
-    for role in [Role::Miner1, Role::Miner2, Role::Validator] {
-        let uid = role.hotkey().ok().and_then(|hotkey| Some(subnet?.neuron(&hotkey)?.uid));
-        names.extend(uid.map(|uid| (uid, role.name())));
-    }
-    names
-}
-
-fn node_row(node: &KnownNode, judged: &[JudgedNode]) -> Node {
-    let verdict = judged.iter().find(|judged| judged.address == node.address);
+fn node_row(node: &KnownNode, judged: Option<&[JudgedNode]>) -> Node {
+    let verdict = judged.and_then(|all| all.iter().find(|judged| judged.address == node.address));
+    let (state, reason) = match (judged, verdict) {
+        (None, _) => ("unknown", "validator_does_not_answer"),
+        (Some(_), None) => ("waiting", "not_discovered_yet"),
+        (Some(_), Some(verdict)) => (verdict.verdict(), verdict.reason()),
+    };
     Node {
         name: node.name.clone(),
         miner: node.miner.to_owned(),
         address: node.address.clone(),
-        verdict: verdict.map_or("waiting", |v| v.verdict()).to_owned(),
-        reason: verdict.map_or("not_discovered_yet", |v| v.reason()).to_owned(),
+        verdict: state.to_owned(),
+        reason: reason.to_owned(),
         score: verdict.and_then(|v| v.score),
         multiplier: verdict.and_then(|v| v.multiplier),
     }
@@ -147,8 +162,12 @@ fn node_row(node: &KnownNode, judged: &[JudgedNode]) -> Node {
 
 /// What is missing until every node is judged, every good one scores, and the chain stores what was computed from that.
 fn missing(report: &Report) -> Option<String> {
-    let unjudged: Vec<&str> =
-        report.nodes.iter().filter(|n| n.verdict == "waiting").map(|n| n.name.as_str()).collect();
+    let unjudged: Vec<&str> = report
+        .nodes
+        .iter()
+        .filter(|n| matches!(n.verdict.as_str(), "waiting" | "unknown"))
+        .map(|n| n.name.as_str())
+        .collect();
     if !unjudged.is_empty() {
         return Some(format!("a verdict on {}", unjudged.join(", ")));
     }

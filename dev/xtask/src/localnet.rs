@@ -21,12 +21,12 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> Result<(), Fai
         }
     } else {
         setup::run_quietly()?;
-        println!("building into {}", workspace.target.display());
+        eprintln!("building into {}", workspace.target.display());
         workspace.build(&[])?;
     }
     let mut command = Command::new(&program);
     command.arg("localnet").args(&arguments).env("BASILICA_BIN_DIR", workspace.binaries());
-    println!("starting {}", spelled(&command));
+    eprintln!("starting {}", spelled(&command));
     let source = command.exec();
     Err(Failure::Start { program: program.display().to_string(), source })
 }

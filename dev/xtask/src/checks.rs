@@ -68,7 +68,7 @@ pub(crate) fn test(workspace: &Workspace) -> Result<(), Failure> {
     let mut steps = Steps::of(10);
     steps.run("system tools", setup::run)?;
     quick_checks(workspace, &mut steps)?;
-    let python = steps.run("Python SDK", || sdk::python(workspace))?;
+    let clients = steps.run("Python clients", || sdk::variables(workspace))?;
     compiler_checks(workspace, &mut steps)?;
     // Everything at once, binaries too: integration tests start them.
     steps.run("build", || workspace.build(&["--lib", "--tests", "--examples"]))?;
@@ -76,7 +76,7 @@ pub(crate) fn test(workspace: &Workspace) -> Result<(), Failure> {
     let cargo = |arguments: &[&str]| {
         let mut command = workspace.cargo(arguments);
         command.arg(&features);
-        command.env("BASILICA_BIN_DIR", workspace.binaries()).env("BASILICA_SDK_PYTHON", &python);
+        command.env("BASILICA_BIN_DIR", workspace.binaries()).envs(clients.iter().cloned());
         command
     };
     let examples = ["test", "--workspace", "--doc", "--quiet"];

@@ -10,6 +10,7 @@ use sp_core::sr25519;
 use sp_runtime::BuildStorage as _;
 
 use crate::executor::{self, State};
+use crate::runtime::newtypes::{AlphaBalance, NetUid, TaoBalance};
 use crate::runtime::subtensor::genesis::{GenesisNeuron, GenesisSubnet};
 use crate::runtime::{AccountId, Runtime, RuntimeGenesisConfig, SubtensorModule, marker};
 
@@ -283,7 +284,7 @@ impl Settings {
             neurons.push(GenesisNeuron {
                 hotkey: hotkey.account.clone(),
                 coldkey: coldkey.account.clone(),
-                stake: settings.stake_rao,
+                stake: AlphaBalance(settings.stake_rao),
             });
             balances.push((coldkey.account.clone(), DEV_BALANCE));
             accounts.extend([hotkey, coldkey]);
@@ -309,7 +310,7 @@ impl Settings {
 
     fn subnet(&self, neurons: Vec<GenesisNeuron<AccountId>>) -> GenesisSubnet<AccountId> {
         GenesisSubnet {
-            netuid: self.netuid,
+            netuid: NetUid(self.netuid),
             tempo: self.tempo,
             neurons,
             weights_rate_limit: self.weights_rate_limit,
@@ -319,8 +320,8 @@ impl Settings {
             min_allowed_weights: self.min_allowed_weights,
             immunity_period: self.immunity_period,
             stake_threshold: self.stake_threshold_rao,
-            burn: self.burn_rao,
-            emission_per_block: self.emission_rao_per_block,
+            burn: TaoBalance(self.burn_rao),
+            emission_per_block: AlphaBalance(self.emission_rao_per_block),
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod pallet {
     use frame_support::pallet_prelude::*;
     use frame_system::pallet_prelude::*;
 
+    use crate::runtime::newtypes::NetUid;
     use crate::runtime::subtensor;
 
     #[pallet::pallet]
@@ -28,7 +29,7 @@ pub mod pallet {
     const FREE: (Weight, DispatchClass, Pays) =
         (Weight::from_parts(5_000_000, 0), DispatchClass::Operational, Pays::No);
 
-    fn ensure_root_for<T: Config>(origin: OriginFor<T>, netuid: u16) -> DispatchResult {
+    fn ensure_root_for<T: Config>(origin: OriginFor<T>, netuid: NetUid) -> DispatchResult {
         ensure_root(origin)?;
         ensure!(subtensor::NetworksAdded::<T>::get(netuid), Error::<T>::SubnetDoesNotExist);
         Ok(())
@@ -41,7 +42,7 @@ pub mod pallet {
         #[pallet::weight(FREE)]
         pub fn sudo_set_serving_rate_limit(
             origin: OriginFor<T>,
-            netuid: u16,
+            netuid: NetUid,
             serving_rate_limit: u64,
         ) -> DispatchResult {
             ensure_root_for::<T>(origin, netuid)?;
@@ -54,7 +55,7 @@ pub mod pallet {
         #[pallet::weight(FREE)]
         pub fn sudo_set_weights_version_key(
             origin: OriginFor<T>,
-            netuid: u16,
+            netuid: NetUid,
             weights_version_key: u64,
         ) -> DispatchResult {
             ensure_root_for::<T>(origin, netuid)?;
@@ -67,7 +68,7 @@ pub mod pallet {
         #[pallet::weight(FREE)]
         pub fn sudo_set_weights_set_rate_limit(
             origin: OriginFor<T>,
-            netuid: u16,
+            netuid: NetUid,
             weights_set_rate_limit: u64,
         ) -> DispatchResult {
             ensure_root_for::<T>(origin, netuid)?;
@@ -80,7 +81,7 @@ pub mod pallet {
         #[pallet::weight(FREE)]
         pub fn sudo_set_immunity_period(
             origin: OriginFor<T>,
-            netuid: u16,
+            netuid: NetUid,
             immunity_period: u16,
         ) -> DispatchResult {
             ensure_root_for::<T>(origin, netuid)?;
@@ -93,7 +94,7 @@ pub mod pallet {
         #[pallet::weight(FREE)]
         pub fn sudo_set_min_allowed_weights(
             origin: OriginFor<T>,
-            netuid: u16,
+            netuid: NetUid,
             min_allowed_weights: u16,
         ) -> DispatchResult {
             ensure_root_for::<T>(origin, netuid)?;
@@ -106,7 +107,7 @@ pub mod pallet {
         #[pallet::weight(FREE)]
         pub fn sudo_set_max_allowed_uids(
             origin: OriginFor<T>,
-            netuid: u16,
+            netuid: NetUid,
             max_allowed_uids: u16,
         ) -> DispatchResult {
             ensure_root_for::<T>(origin, netuid)?;
@@ -119,7 +120,7 @@ pub mod pallet {
         #[pallet::weight(FREE)]
         pub fn sudo_set_activity_cutoff(
             origin: OriginFor<T>,
-            netuid: u16,
+            netuid: NetUid,
             activity_cutoff: u16,
         ) -> DispatchResult {
             ensure_root_for::<T>(origin, netuid)?;
@@ -132,7 +133,7 @@ pub mod pallet {
         #[pallet::weight(FREE)]
         pub fn sudo_set_network_registration_allowed(
             origin: OriginFor<T>,
-            netuid: u16,
+            netuid: NetUid,
             registration_allowed: bool,
         ) -> DispatchResult {
             ensure_root_for::<T>(origin, netuid)?;
@@ -145,7 +146,7 @@ pub mod pallet {
         #[pallet::weight(FREE)]
         pub fn sudo_set_max_allowed_validators(
             origin: OriginFor<T>,
-            netuid: u16,
+            netuid: NetUid,
             max_allowed_validators: u16,
         ) -> DispatchResult {
             ensure_root_for::<T>(origin, netuid)?;
@@ -156,7 +157,7 @@ pub mod pallet {
         /// Blocks between epochs.
         #[pallet::call_index(30)]
         #[pallet::weight(FREE)]
-        pub fn sudo_set_tempo(origin: OriginFor<T>, netuid: u16, tempo: u16) -> DispatchResult {
+        pub fn sudo_set_tempo(origin: OriginFor<T>, netuid: NetUid, tempo: u16) -> DispatchResult {
             ensure_root_for::<T>(origin, netuid)?;
             ensure!(tempo != 0, Error::<T>::InvalidValue);
             subtensor::Tempo::<T>::insert(netuid, tempo);
@@ -177,7 +178,7 @@ pub mod pallet {
         #[pallet::weight(FREE)]
         pub fn sudo_set_commit_reveal_weights_enabled(
             origin: OriginFor<T>,
-            netuid: u16,
+            netuid: NetUid,
             enabled: bool,
         ) -> DispatchResult {
             ensure_root_for::<T>(origin, netuid)?;
@@ -190,7 +191,7 @@ pub mod pallet {
         #[pallet::weight(FREE)]
         pub fn sudo_set_subtoken_enabled(
             origin: OriginFor<T>,
-            netuid: u16,
+            netuid: NetUid,
             subtoken_enabled: bool,
         ) -> DispatchResult {
             ensure_root_for::<T>(origin, netuid)?;

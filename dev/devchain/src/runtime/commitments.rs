@@ -14,6 +14,7 @@ pub mod pallet {
     use frame_support::pallet_prelude::*;
     use frame_system::pallet_prelude::*;
 
+    use crate::runtime::newtypes::NetUid;
     use crate::runtime::subtensor;
 
     /// One piece of data. The public chain's enum also has a variant for every length up to 128 and for hashes.
@@ -50,7 +51,7 @@ pub mod pallet {
     pub type CommitmentOf<T: Config> = StorageDoubleMap<
         _,
         Identity,
-        u16,
+        NetUid,
         Twox64Concat,
         T::AccountId,
         Registration<u64, BlockNumberFor<T>>,
@@ -58,13 +59,13 @@ pub mod pallet {
     >;
     #[pallet::storage]
     pub type RevealedCommitments<T: Config> =
-        StorageDoubleMap<_, Identity, u16, Twox64Concat, T::AccountId, Vec<(Vec<u8>, u64)>, OptionQuery>;
+        StorageDoubleMap<_, Identity, NetUid, Twox64Concat, T::AccountId, Vec<(Vec<u8>, u64)>, OptionQuery>;
 
     #[pallet::event]
     #[pallet::generate_deposit(fn deposit_event)]
     pub enum Event<T: Config> {
         /// The hotkey committed data on the subnet.
-        Commitment { netuid: u16, who: T::AccountId },
+        Commitment { netuid: NetUid, who: T::AccountId },
     }
 
     #[pallet::error]
@@ -78,7 +79,7 @@ pub mod pallet {
         /// Replaces the caller's commitment on a subnet.
         #[pallet::call_index(0)]
         #[pallet::weight((Weight::from_parts(10_000_000, 0), DispatchClass::Normal, Pays::No))]
-        pub fn set_commitment(origin: OriginFor<T>, netuid: u16, info: CommitmentInfo) -> DispatchResult {
+        pub fn set_commitment(origin: OriginFor<T>, netuid: NetUid, info: CommitmentInfo) -> DispatchResult {
             let who = ensure_signed(origin)?;
             ensure!(subtensor::Uids::<T>::contains_key(netuid, &who), Error::<T>::AccountNotAllowedCommit);
             let block = frame_system::Pallet::<T>::block_number();

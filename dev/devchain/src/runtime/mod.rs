@@ -19,6 +19,7 @@ pub mod commitments;
 pub mod drand;
 pub mod extensions;
 pub mod marker;
+pub mod newtypes;
 pub mod subtensor;
 
 use alloc::borrow::Cow;
@@ -26,6 +27,7 @@ use alloc::borrow::Cow;
 use frame_support::traits::{ConstU8, ConstU16, ConstU32, ConstU64, Get};
 use frame_support::weights::{ConstantMultiplier, Weight, WeightToFee};
 use frame_support::{derive_impl, parameter_types};
+use newtypes::{MechId, NetUid};
 use pallet_transaction_payment_rpc_runtime_api::RuntimeDispatchInfo;
 use sp_core::OpaqueMetadata;
 use sp_runtime::traits::{AccountIdLookup, BlakeTwo256, Block as BlockT, IdentifyAccount, Verify};
@@ -76,7 +78,7 @@ pub const VERSION: sp_version::RuntimeVersion = sp_version::RuntimeVersion {
     spec_name: Cow::Borrowed("node-subtensor"),
     impl_name: Cow::Borrowed("basilica-devchain"),
     authoring_version: 1,
-    spec_version: 9_002,
+    spec_version: 9_003,
     impl_version: 1,
     apis: RUNTIME_API_VERSIONS,
     transaction_version: 1,
@@ -189,31 +191,31 @@ impl marker::Config for Runtime {
 
 sp_api::decl_runtime_apis! {
     pub trait NeuronInfoRuntimeApi {
-        fn get_neurons(netuid: u16) -> Vec<info::NeuronInfo<sp_runtime::AccountId32>>;
-        fn get_neuron(netuid: u16, uid: u16) -> Option<info::NeuronInfo<sp_runtime::AccountId32>>;
-        fn get_neurons_lite(netuid: u16) -> Vec<info::NeuronInfoLite<sp_runtime::AccountId32>>;
-        fn get_neuron_lite(netuid: u16, uid: u16) -> Option<info::NeuronInfoLite<sp_runtime::AccountId32>>;
+        fn get_neurons(netuid: NetUid) -> Vec<info::NeuronInfo<sp_runtime::AccountId32>>;
+        fn get_neuron(netuid: NetUid, uid: u16) -> Option<info::NeuronInfo<sp_runtime::AccountId32>>;
+        fn get_neurons_lite(netuid: NetUid) -> Vec<info::NeuronInfoLite<sp_runtime::AccountId32>>;
+        fn get_neuron_lite(netuid: NetUid, uid: u16) -> Option<info::NeuronInfoLite<sp_runtime::AccountId32>>;
     }
     pub trait SubnetInfoRuntimeApi {
-        fn get_metagraph(netuid: u16) -> Option<info::Metagraph<sp_runtime::AccountId32>>;
+        fn get_metagraph(netuid: NetUid) -> Option<info::Metagraph<sp_runtime::AccountId32>>;
         fn get_all_metagraphs() -> Vec<Option<info::Metagraph<sp_runtime::AccountId32>>>;
-        fn get_mechagraph(netuid: u16, mecid: u8) -> Option<info::Metagraph<sp_runtime::AccountId32>>;
+        fn get_mechagraph(netuid: NetUid, mecid: MechId) -> Option<info::Metagraph<sp_runtime::AccountId32>>;
         fn get_selective_metagraph(
-            netuid: u16,
+            netuid: NetUid,
             metagraph_indexes: Vec<u16>,
         ) -> Option<info::SelectiveMetagraph<sp_runtime::AccountId32>>;
         fn get_selective_mechagraph(
-            netuid: u16,
-            subid: u8,
+            netuid: NetUid,
+            subid: MechId,
             metagraph_indexes: Vec<u16>,
         ) -> Option<info::SelectiveMetagraph<sp_runtime::AccountId32>>;
-        fn get_dynamic_info(netuid: u16) -> Option<info::DynamicInfo<sp_runtime::AccountId32>>;
+        fn get_dynamic_info(netuid: NetUid) -> Option<info::DynamicInfo<sp_runtime::AccountId32>>;
         fn get_all_dynamic_info() -> Vec<Option<info::DynamicInfo<sp_runtime::AccountId32>>>;
-        fn get_subnet_state(netuid: u16) -> Option<info::SubnetState<sp_runtime::AccountId32>>;
-        fn get_subnet_hyperparams(netuid: u16) -> Option<info::SubnetHyperparams>;
-        fn get_subnet_hyperparams_v2(netuid: u16) -> Option<info::SubnetHyperparamsV2>;
-        fn get_subnet_hyperparams_v3(netuid: u16) -> Option<Vec<info::HyperparamEntry>>;
-        fn get_next_epoch_start_block(netuid: u16) -> Option<u64>;
+        fn get_subnet_state(netuid: NetUid) -> Option<info::SubnetState<sp_runtime::AccountId32>>;
+        fn get_subnet_hyperparams(netuid: NetUid) -> Option<info::SubnetHyperparams>;
+        fn get_subnet_hyperparams_v2(netuid: NetUid) -> Option<info::SubnetHyperparamsV2>;
+        fn get_subnet_hyperparams_v3(netuid: NetUid) -> Option<Vec<info::HyperparamEntry>>;
+        fn get_next_epoch_start_block(netuid: NetUid) -> Option<u64>;
     }
     pub trait StakeInfoRuntimeApi {
         fn get_stake_info_for_coldkey(
@@ -222,17 +224,17 @@ sp_api::decl_runtime_apis! {
         fn get_stake_info_for_hotkey_coldkey_netuid(
             hotkey_account: sp_runtime::AccountId32,
             coldkey_account: sp_runtime::AccountId32,
-            netuid: u16,
+            netuid: NetUid,
         ) -> Option<info::StakeInfo<sp_runtime::AccountId32>>;
     }
     pub trait SwapRuntimeApi {
-        fn current_alpha_price(netuid: u16) -> u64;
+        fn current_alpha_price(netuid: NetUid) -> newtypes::TaoBalance;
         fn current_alpha_price_all() -> Vec<info::SubnetPrice>;
     }
 }
 
 /// A selective metagraph with the other pallet's commitments, if they are wanted.
-fn selective(netuid: u16, mecid: u8, wanted: &[u16]) -> Option<info::SelectiveMetagraph<AccountId>> {
+fn selective(netuid: NetUid, mecid: MechId, wanted: &[u16]) -> Option<info::SelectiveMetagraph<AccountId>> {
     let mut chosen = SubtensorModule::metagraph(netuid, mecid)?.select(wanted);
     if wanted.contains(&info::COMMITMENTS_INDEX) {
         let encoded = |registration: commitments::Registration<u64, BlockNumber>| {
@@ -316,61 +318,61 @@ sp_api::impl_runtime_apis! {
         }
     }
     impl self::NeuronInfoRuntimeApi<Block> for Runtime {
-        fn get_neurons(netuid: u16) -> Vec<info::NeuronInfo<AccountId>> {
+        fn get_neurons(netuid: NetUid) -> Vec<info::NeuronInfo<AccountId>> {
             SubtensorModule::neurons(netuid)
         }
-        fn get_neuron(netuid: u16, uid: u16) -> Option<info::NeuronInfo<AccountId>> {
+        fn get_neuron(netuid: NetUid, uid: u16) -> Option<info::NeuronInfo<AccountId>> {
             SubtensorModule::neuron(netuid, uid)
         }
-        fn get_neurons_lite(netuid: u16) -> Vec<info::NeuronInfoLite<AccountId>> {
+        fn get_neurons_lite(netuid: NetUid) -> Vec<info::NeuronInfoLite<AccountId>> {
             SubtensorModule::neurons_lite(netuid)
         }
-        fn get_neuron_lite(netuid: u16, uid: u16) -> Option<info::NeuronInfoLite<AccountId>> {
+        fn get_neuron_lite(netuid: NetUid, uid: u16) -> Option<info::NeuronInfoLite<AccountId>> {
             SubtensorModule::neuron_lite(netuid, uid)
         }
     }
     impl self::SubnetInfoRuntimeApi<Block> for Runtime {
-        fn get_metagraph(netuid: u16) -> Option<info::Metagraph<AccountId>> {
-            SubtensorModule::metagraph(netuid, 0)
+        fn get_metagraph(netuid: NetUid) -> Option<info::Metagraph<AccountId>> {
+            SubtensorModule::metagraph(netuid, MechId::MAIN)
         }
         fn get_all_metagraphs() -> Vec<Option<info::Metagraph<AccountId>>> {
-            SubtensorModule::netuids().into_iter().map(|netuid| SubtensorModule::metagraph(netuid, 0)).collect()
+            SubtensorModule::netuids().into_iter().map(|netuid| SubtensorModule::metagraph(netuid, MechId::MAIN)).collect()
         }
-        fn get_mechagraph(netuid: u16, mecid: u8) -> Option<info::Metagraph<AccountId>> {
+        fn get_mechagraph(netuid: NetUid, mecid: MechId) -> Option<info::Metagraph<AccountId>> {
             SubtensorModule::metagraph(netuid, mecid)
         }
         fn get_selective_metagraph(
-            netuid: u16,
+            netuid: NetUid,
             metagraph_indexes: Vec<u16>,
         ) -> Option<info::SelectiveMetagraph<AccountId>> {
-            selective(netuid, 0, &metagraph_indexes)
+            selective(netuid, MechId::MAIN, &metagraph_indexes)
         }
         fn get_selective_mechagraph(
-            netuid: u16,
-            subid: u8,
+            netuid: NetUid,
+            subid: MechId,
             metagraph_indexes: Vec<u16>,
         ) -> Option<info::SelectiveMetagraph<AccountId>> {
             selective(netuid, subid, &metagraph_indexes)
         }
-        fn get_dynamic_info(netuid: u16) -> Option<info::DynamicInfo<AccountId>> {
+        fn get_dynamic_info(netuid: NetUid) -> Option<info::DynamicInfo<AccountId>> {
             SubtensorModule::dynamic_info(netuid)
         }
         fn get_all_dynamic_info() -> Vec<Option<info::DynamicInfo<AccountId>>> {
             SubtensorModule::all_dynamic_info()
         }
-        fn get_subnet_state(netuid: u16) -> Option<info::SubnetState<AccountId>> {
+        fn get_subnet_state(netuid: NetUid) -> Option<info::SubnetState<AccountId>> {
             SubtensorModule::subnet_state(netuid)
         }
-        fn get_subnet_hyperparams(netuid: u16) -> Option<info::SubnetHyperparams> {
+        fn get_subnet_hyperparams(netuid: NetUid) -> Option<info::SubnetHyperparams> {
             SubtensorModule::hyperparams(netuid)
         }
-        fn get_subnet_hyperparams_v2(netuid: u16) -> Option<info::SubnetHyperparamsV2> {
+        fn get_subnet_hyperparams_v2(netuid: NetUid) -> Option<info::SubnetHyperparamsV2> {
             SubtensorModule::hyperparams_v2(netuid)
         }
-        fn get_subnet_hyperparams_v3(netuid: u16) -> Option<Vec<info::HyperparamEntry>> {
+        fn get_subnet_hyperparams_v3(netuid: NetUid) -> Option<Vec<info::HyperparamEntry>> {
             SubtensorModule::hyperparams_v3(netuid)
         }
-        fn get_next_epoch_start_block(netuid: u16) -> Option<u64> {
+        fn get_next_epoch_start_block(netuid: NetUid) -> Option<u64> {
             SubtensorModule::next_epoch_start(netuid)
         }
     }
@@ -381,13 +383,13 @@ sp_api::impl_runtime_apis! {
         fn get_stake_info_for_hotkey_coldkey_netuid(
             hotkey_account: AccountId,
             coldkey_account: AccountId,
-            netuid: u16,
+            netuid: NetUid,
         ) -> Option<info::StakeInfo<AccountId>> {
             SubtensorModule::stake_info(&hotkey_account, &coldkey_account, netuid)
         }
     }
     impl self::SwapRuntimeApi<Block> for Runtime {
-        fn current_alpha_price(netuid: u16) -> u64 {
+        fn current_alpha_price(netuid: NetUid) -> newtypes::TaoBalance {
             SubtensorModule::alpha_price(netuid)
         }
         fn current_alpha_price_all() -> Vec<info::SubnetPrice> {

@@ -1,6 +1,7 @@
 //! Signed extrinsics from the pool to finality, and everything that refuses them.
 
-use basilica_devchain::runtime::subtensor::weights::max_upscale;
+use basilica_devchain::runtime::newtypes::{MechId, NetUid};
+use basilica_devchain::runtime::subtensor::weights::{max_upscale, storage_index};
 use basilica_devchain::runtime::subtensor::{self, AxonInfo};
 use basilica_devchain::runtime::{Runtime, RuntimeCall, RuntimeEvent};
 use codec::Encode as _;
@@ -9,7 +10,7 @@ use sp_runtime::generic::Era;
 
 use crate::support::{Client, Devchain, account_of, hash_of, number_of, sign, statuses};
 
-const NETUID: u16 = 39;
+const NETUID: NetUid = NetUid(39);
 
 fn serve(ip: [u8; 4], port: u16) -> RuntimeCall {
     RuntimeCall::SubtensorModule(subtensor::Call::serve_axon {
@@ -27,7 +28,7 @@ fn serve(ip: [u8; 4], port: u16) -> RuntimeCall {
 fn weights(uids: &[u16], values: &[u16]) -> RuntimeCall {
     RuntimeCall::SubtensorModule(subtensor::Call::set_mechanism_weights {
         netuid: NETUID,
-        mecid: 0,
+        mecid: MechId::MAIN,
         dests: uids.to_vec(),
         weights: values.to_vec(),
         version_key: 0,
@@ -196,7 +197,7 @@ async fn weights_need_a_permit_read_back_upscaled_and_are_rate_limited() {
     let good = client.signed("//Validator1", weights(&[0, 4, 5], &sent)).await;
     let updates = client.watch(&good).await;
     assert_eq!(failures(&client, &updates.last().unwrap()["finalized"]).await, []);
-    let key = subtensor::Weights::<Runtime>::hashed_key_for(NETUID, 1);
+    let key = subtensor::Weights::<Runtime>::hashed_key_for(storage_index(NETUID, MechId::MAIN), 1);
     let row: Vec<(u16, u16)> = client.storage(&key).await.expect("a row");
     let expected: Vec<(u16, u16)> = [0, 4, 5].into_iter().zip(max_upscale(&sent)).collect();
     assert_eq!(row, expected);

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 
 use basilica_devchain::runtime::RuntimeCall;
+use basilica_devchain::runtime::newtypes::NetUid;
 use basilica_devchain::runtime::subtensor;
 use serde_json::{Value, json};
 
@@ -19,7 +20,7 @@ async fn a_killed_chain_continues_with_everything_it_had_told() {
     let directory = tempfile::tempdir().expect("a directory");
     let mut chain = Devchain::with_state(directory.path());
     let call = RuntimeCall::SubtensorModule(subtensor::Call::burned_register {
-        netuid: 39,
+        netuid: NetUid(39),
         hotkey: crate::support::account_of("//New"),
     });
     let client = chain.client().await;

@@ -10,6 +10,7 @@ use frame_support::pallet_prelude::DispatchResult;
 
 use super::info_types::AxonInfo;
 use super::pallet::*;
+use crate::runtime::newtypes::NetUid;
 
 /// Whether others could reach the address: exactly loopback `127.0.0.1`, broadcast and `::1` are refused. Any other
 /// loopback address, private networks and 0.0.0.0 pass, as on the public chain.
@@ -26,7 +27,7 @@ impl<T: Config> Pallet<T> {
     ///
     /// # Errors
     /// The dispatch error of that rule.
-    pub fn check_serve_axon(hotkey: &T::AccountId, netuid: u16, axon: &AxonInfo) -> Result<(), Error<T>> {
+    pub fn check_serve_axon(hotkey: &T::AccountId, netuid: NetUid, axon: &AxonInfo) -> Result<(), Error<T>> {
         ensure!(Uids::<T>::contains_key(netuid, hotkey), Error::<T>::HotKeyNotRegisteredInNetwork);
         ensure!(matches!(axon.ip_type, 4 | 6), Error::<T>::InvalidIpType);
         ensure!(is_servable(axon.ip_type, axon.ip), Error::<T>::InvalidIpAddress);
@@ -38,7 +39,7 @@ impl<T: Config> Pallet<T> {
         Ok(())
     }
 
-    pub(super) fn do_serve_axon(hotkey: &T::AccountId, netuid: u16, axon: AxonInfo) -> DispatchResult {
+    pub(super) fn do_serve_axon(hotkey: &T::AccountId, netuid: NetUid, axon: AxonInfo) -> DispatchResult {
         Self::check_serve_axon(hotkey, netuid, &axon)?;
         Axons::<T>::insert(netuid, hotkey, AxonInfo { block: Self::block_now(), ..axon });
         Self::deposit_event(Event::AxonServed(netuid, hotkey.clone()));

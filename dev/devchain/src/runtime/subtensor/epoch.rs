@@ -5,9 +5,10 @@
 //! consensus (clipping, bonds, liquid alpha) is not here; nothing of ours reads its finer results yet.
 //! All arithmetic is on integers with 32 fractional bits.
 
+use super::MAX_TEMPO;
 use super::pallet::*;
 use super::weights::storage_index;
-use super::{MAX_TEMPO, ROOT_NETUID};
+use crate::runtime::newtypes::{AlphaBalance, MechId, NetUid, PerU16};
 
 const ONE: u128 = 1 << 32;
 /// Shares of an epoch's emission, in percent: incentives, dividends, the subnet owner.
@@ -102,19 +103,21 @@ pub fn run(neurons: &[EpochNeuron], threshold: u64, max_validators: u16) -> Epoc
     EpochOutcome { permits, consensus, incentive, dividends: normalised(&earned), validator_trust }
 }
 
-fn to_u16(shares: &[u128]) -> Vec<u16> {
-    shares.iter().map(|share| u16::try_from(share * u128::from(u16::MAX) / ONE).unwrap_or(u16::MAX)).collect()
+fn to_parts(shares: &[u128]) -> Vec<PerU16> {
+    let part = |share: &u128| u16::try_from(share * u128::from(u16::MAX) / ONE).unwrap_or(u16::MAX);
+    shares.iter().map(|share| PerU16::from_parts(part(share))).collect()
 }
 
-fn part_of(emission: u64, percent: u128, share: u128) -> u64 {
-    u64::try_from(u128::from(emission) * percent / 100 * share / ONE).unwrap_or(u64::MAX)
+fn part_of(emission: u64, percent: u128, share: u128) -> AlphaBalance {
+    let part = u128::from(emission) * percent / 100 * share / ONE;
+    AlphaBalance(u64::try_from(part).unwrap_or(u64::MAX))
 }
 
 impl<T: Config> Pallet<T> {
     /// Counts the block for every subnet and runs the epochs that are due.
     pub(super) fn run_due_epochs() {
-        let subnets: Vec<u16> = NetworksAdded::<T>::iter()
-            .filter(|(netuid, added)| *added && *netuid != ROOT_NETUID)
+        let subnets: Vec<NetUid> = NetworksAdded::<T>::iter()
+            .filter(|(netuid, added)| *added && !netuid.is_root())
             .map(|(netuid, _)| netuid)
             .collect();
         for netuid in subnets {
@@ -126,7 +129,7 @@ impl<T: Config> Pallet<T> {
         }
     }
 
-    fn is_epoch_due(netuid: u16) -> bool {
+    fn is_epoch_due(netuid: NetUid) -> bool {
         let tempo = u64::from(Tempo::<T>::get(netuid));
         let pending = PendingEpochAt::<T>::get(netuid);
         let now = Self::block_now();
@@ -138,7 +141,7 @@ impl<T: Config> Pallet<T> {
 
     /// The first block of the next epoch, if the subnet has epochs.
     #[must_use]
-    pub fn next_epoch_start(netuid: u16) -> Option<u64> {
+    pub fn next_epoch_start(netuid: NetUid) -> Option<u64> {
         let tempo = u64::from(Tempo::<T>::get(netuid));
         if !NetworksAdded::<T>::get(netuid) || tempo == 0 {
             return None;
@@ -148,7 +151,7 @@ impl<T: Config> Pallet<T> {
         Some(if pending > 0 { pending.min(scheduled) } else { scheduled })
     }
 
-    fn run_epoch(netuid: u16) {
+    fn run_epoch(netuid: NetUid) {
         let now = Self::block_now();
         let blocks = now.saturating_sub(LastEpochBlock::<T>::get(netuid)).max(1);
         LastEpochBlock::<T>::insert(netuid, now);
@@ -161,8 +164,8 @@ impl<T: Config> Pallet<T> {
             (0..SubnetworkN::<T>::get(netuid)).map(|uid| Keys::<T>::get(netuid, uid)).collect();
         let neurons = Self::epoch_neurons(netuid, &hotkeys, now);
         let outcome = run(&neurons, StakeThreshold::<T>::get(), MaxAllowedValidators::<T>::get(netuid));
-        let total = SubnetAlphaOutEmission::<T>::get(netuid).saturating_mul(blocks);
-        let emission: Vec<u64> = outcome
+        let total = SubnetAlphaOutEmission::<T>::get(netuid).0.saturating_mul(blocks);
+        let emission: Vec<AlphaBalance> = outcome
             .incentive
             .iter()
             .zip(&outcome.dividends)
@@ -180,17 +183,18 @@ impl<T: Config> Pallet<T> {
         let owner_cut = part_of(total, OWNER_PERCENT, ONE);
         Self::credit_alpha(netuid, &SubnetOwnerHotkey::<T>::get(netuid), owner_cut);
 
+        let index = storage_index(netuid, MechId::MAIN);
         Active::<T>::insert(netuid, neurons.iter().map(|neuron| neuron.active).collect::<Vec<_>>());
         ValidatorPermit::<T>::insert(netuid, outcome.permits);
-        Consensus::<T>::insert(netuid, to_u16(&outcome.consensus));
-        Incentive::<T>::insert(netuid, to_u16(&outcome.incentive));
-        Dividends::<T>::insert(netuid, to_u16(&outcome.dividends));
-        ValidatorTrust::<T>::insert(netuid, to_u16(&outcome.validator_trust));
+        Consensus::<T>::insert(netuid, to_parts(&outcome.consensus));
+        Incentive::<T>::insert(index, to_parts(&outcome.incentive));
+        Dividends::<T>::insert(netuid, to_parts(&outcome.dividends));
+        ValidatorTrust::<T>::insert(netuid, to_parts(&outcome.validator_trust));
         Emission::<T>::insert(netuid, emission);
     }
 
-    fn epoch_neurons(netuid: u16, hotkeys: &[T::AccountId], now: u64) -> Vec<EpochNeuron> {
-        let updates = LastUpdate::<T>::get(netuid);
+    fn epoch_neurons(netuid: NetUid, hotkeys: &[T::AccountId], now: u64) -> Vec<EpochNeuron> {
+        let updates = LastUpdate::<T>::get(storage_index(netuid, MechId::MAIN));
         let cutoff = u64::from(ActivityCutoff::<T>::get(netuid));
         (0u16..)
             .zip(hotkeys)
@@ -199,14 +203,14 @@ impl<T: Config> Pallet<T> {
                 EpochNeuron {
                     stake: Self::stake_weight(hotkey, netuid),
                     active: updated.saturating_add(cutoff) >= now,
-                    weights: Weights::<T>::get(storage_index(netuid, 0), uid),
+                    weights: Weights::<T>::get(storage_index(netuid, MechId::MAIN), uid),
                 }
             })
             .collect()
     }
 
-    pub(super) fn credit_alpha(netuid: u16, hotkey: &T::AccountId, amount: u64) {
-        if amount > 0 {
+    pub(super) fn credit_alpha(netuid: NetUid, hotkey: &T::AccountId, amount: AlphaBalance) {
+        if amount > AlphaBalance::ZERO {
             TotalHotkeyAlpha::<T>::mutate(hotkey, netuid, |alpha| *alpha = alpha.saturating_add(amount));
             SubnetAlphaOut::<T>::mutate(netuid, |out| *out = out.saturating_add(amount));
         }

@@ -3,6 +3,7 @@
 use super::info_types::SubnetIdentityV3;
 use super::pallet::*;
 use super::weights::storage_index;
+use crate::runtime::newtypes::{AlphaBalance, MechId, NetUid, TaoBalance};
 
 /// One neuron that exists from block 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,14 +13,14 @@ pub struct GenesisNeuron<AccountId> {
     /// The key that owns it.
     pub coldkey: AccountId,
     /// Alpha staked on it, in rao.
-    pub stake: u64,
+    pub stake: AlphaBalance,
 }
 
 /// A subnet that exists from block 0. Uids follow the order of `neurons`; the first is the owner's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GenesisSubnet<AccountId> {
     /// The subnet's number, not 0.
-    pub netuid: u16,
+    pub netuid: NetUid,
     /// Blocks between epochs.
     pub tempo: u16,
     /// The owner (uid 0), then validators, then miners.
@@ -39,19 +40,19 @@ pub struct GenesisSubnet<AccountId> {
     /// Least stake for a permit and for setting weights, in rao; it holds for the whole chain.
     pub stake_threshold: u64,
     /// Price of registration, in rao.
-    pub burn: u64,
+    pub burn: TaoBalance,
     /// Alpha created per block, in rao.
-    pub emission_per_block: u64,
+    pub emission_per_block: AlphaBalance,
 }
 
 impl<T: Config> Pallet<T> {
     /// Writes the root network and one subnet into an empty state.
     pub fn install_genesis(subnet: &GenesisSubnet<T::AccountId>) {
         let netuid = subnet.netuid;
-        NetworksAdded::<T>::insert(super::ROOT_NETUID, true);
-        SubnetworkN::<T>::insert(super::ROOT_NETUID, 0);
-        Tempo::<T>::insert(super::ROOT_NETUID, 100);
-        TokenSymbol::<T>::insert(super::ROOT_NETUID, "Τ".as_bytes().to_vec());
+        NetworksAdded::<T>::insert(NetUid::ROOT, true);
+        SubnetworkN::<T>::insert(NetUid::ROOT, 0);
+        Tempo::<T>::insert(NetUid::ROOT, 100);
+        TokenSymbol::<T>::insert(NetUid::ROOT, "Τ".as_bytes().to_vec());
         NetworksAdded::<T>::insert(netuid, true);
         TotalNetworks::<T>::put(2);
         TokenSymbol::<T>::insert(netuid, "β".as_bytes().to_vec());
@@ -79,6 +80,6 @@ impl<T: Config> Pallet<T> {
             SubnetOwner::<T>::insert(netuid, &owner.coldkey);
             SubnetOwnerHotkey::<T>::insert(netuid, &owner.hotkey);
         }
-        LastUpdate::<T>::insert(storage_index(netuid, 0), vec![0u64; subnet.neurons.len()]);
+        LastUpdate::<T>::insert(storage_index(netuid, MechId::MAIN), vec![0u64; subnet.neurons.len()]);
     }
 }

@@ -9,8 +9,9 @@ use codec::Compact;
 use super::info_types::*;
 use super::pallet::*;
 use super::weights::storage_index;
+use crate::runtime::newtypes::{AlphaBalance, MechId, NetUid, PerU16, TaoBalance};
 
-const PRICE_ONE: u64 = 1_000_000_000;
+const PRICE_ONE: TaoBalance = TaoBalance(1_000_000_000);
 /// Hyperparameters of mechanisms that this chain does not run, at the public chain's defaults.
 const DIFFICULTY: u64 = 10_000_000;
 const MAX_DIFFICULTY: u64 = u64::MAX / 4;
@@ -36,27 +37,28 @@ fn price_one() -> FixedI128 {
 }
 
 impl<T: Config> Pallet<T> {
-    fn subnet_exists(netuid: u16) -> bool {
+    fn subnet_exists(netuid: NetUid) -> bool {
         NetworksAdded::<T>::get(netuid)
     }
 
-    fn hotkeys_of(netuid: u16) -> Vec<T::AccountId> {
+    fn hotkeys_of(netuid: NetUid) -> Vec<T::AccountId> {
         (0..SubnetworkN::<T>::get(netuid)).map(|uid| Keys::<T>::get(netuid, uid)).collect()
     }
 
-    fn subnet_name(netuid: u16) -> Vec<u8> {
+    fn subnet_name(netuid: NetUid) -> Vec<u8> {
         SubnetIdentitiesV3::<T>::get(netuid).map_or_else(Vec::new, |identity| identity.subnet_name)
     }
 
     /// A neuron without its weights.
     #[must_use]
-    pub fn neuron_lite(netuid: u16, uid: u16) -> Option<NeuronInfoLite<T::AccountId>> {
+    pub fn neuron_lite(netuid: NetUid, uid: u16) -> Option<NeuronInfoLite<T::AccountId>> {
         if uid >= SubnetworkN::<T>::get(netuid) {
             return None;
         }
         let hotkey = Keys::<T>::get(netuid, uid);
         let coldkey = Owner::<T>::get(&hotkey);
-        let incentive = at(&Incentive::<T>::get(netuid), uid);
+        let index = storage_index(netuid, MechId::MAIN);
+        let incentive = at(&Incentive::<T>::get(index), uid);
         Some(NeuronInfoLite {
             uid: Compact(uid),
             netuid: Compact(netuid),
@@ -68,12 +70,12 @@ impl<T: Config> Pallet<T> {
             emission: Compact(at(&Emission::<T>::get(netuid), uid)),
             incentive: Compact(incentive),
             consensus: Compact(at(&Consensus::<T>::get(netuid), uid)),
-            trust: Compact(0),
+            trust: Compact(PerU16::zero()),
             validator_trust: Compact(at(&ValidatorTrust::<T>::get(netuid), uid)),
             dividends: Compact(at(&Dividends::<T>::get(netuid), uid)),
-            last_update: Compact(at(&LastUpdate::<T>::get(netuid), uid)),
+            last_update: Compact(at(&LastUpdate::<T>::get(index), uid)),
             validator_permit: at(&ValidatorPermit::<T>::get(netuid), uid),
-            pruning_score: Compact(0),
+            pruning_score: Compact(PerU16::zero()),
             hotkey,
             coldkey,
         })
@@ -81,8 +83,9 @@ impl<T: Config> Pallet<T> {
 
     /// A neuron with its weights.
     #[must_use]
-    pub fn neuron(netuid: u16, uid: u16) -> Option<NeuronInfo<T::AccountId>> {
+    pub fn neuron(netuid: NetUid, uid: u16) -> Option<NeuronInfo<T::AccountId>> {
         let lite = Self::neuron_lite(netuid, uid)?;
+        let index = storage_index(netuid, MechId::MAIN);
         let pairs = |row: Vec<(u16, u16)>| row.into_iter().map(|(a, b)| (Compact(a), Compact(b))).collect();
         Some(NeuronInfo {
             hotkey: lite.hotkey,
@@ -102,27 +105,27 @@ impl<T: Config> Pallet<T> {
             dividends: lite.dividends,
             last_update: lite.last_update,
             validator_permit: lite.validator_permit,
-            weights: pairs(Weights::<T>::get(netuid, uid)),
-            bonds: pairs(Bonds::<T>::get(netuid, uid)),
+            weights: pairs(Weights::<T>::get(index, uid)),
+            bonds: pairs(Bonds::<T>::get(index, uid)),
             pruning_score: lite.pruning_score,
         })
     }
 
     /// Every neuron without weights, by uid.
     #[must_use]
-    pub fn neurons_lite(netuid: u16) -> Vec<NeuronInfoLite<T::AccountId>> {
+    pub fn neurons_lite(netuid: NetUid) -> Vec<NeuronInfoLite<T::AccountId>> {
         (0..SubnetworkN::<T>::get(netuid)).filter_map(|uid| Self::neuron_lite(netuid, uid)).collect()
     }
 
     /// Every neuron with weights, by uid.
     #[must_use]
-    pub fn neurons(netuid: u16) -> Vec<NeuronInfo<T::AccountId>> {
+    pub fn neurons(netuid: NetUid) -> Vec<NeuronInfo<T::AccountId>> {
         (0..SubnetworkN::<T>::get(netuid)).filter_map(|uid| Self::neuron(netuid, uid)).collect()
     }
 
     /// The subnet's market figures.
     #[must_use]
-    pub fn dynamic_info(netuid: u16) -> Option<DynamicInfo<T::AccountId>> {
+    pub fn dynamic_info(netuid: NetUid) -> Option<DynamicInfo<T::AccountId>> {
         Self::subnet_exists(netuid).then(|| DynamicInfo {
             netuid: Compact(netuid),
             owner_hotkey: SubnetOwnerHotkey::<T>::get(netuid),
@@ -132,15 +135,15 @@ impl<T: Config> Pallet<T> {
             tempo: Compact(Tempo::<T>::get(netuid)),
             last_step: Compact(LastMechansimStepBlock::<T>::get(netuid)),
             blocks_since_last_step: Compact(BlocksSinceLastStep::<T>::get(netuid)),
-            emission: Compact(0),
-            alpha_in: Compact(0),
+            emission: Compact(AlphaBalance::ZERO),
+            alpha_in: Compact(AlphaBalance::ZERO),
             alpha_out: Compact(SubnetAlphaOut::<T>::get(netuid)),
-            tao_in: Compact(0),
+            tao_in: Compact(TaoBalance::ZERO),
             alpha_out_emission: Compact(SubnetAlphaOutEmission::<T>::get(netuid)),
-            alpha_in_emission: Compact(0),
-            tao_in_emission: Compact(0),
-            pending_alpha_emission: Compact(0),
-            pending_root_emission: Compact(0),
+            alpha_in_emission: Compact(AlphaBalance::ZERO),
+            tao_in_emission: Compact(TaoBalance::ZERO),
+            pending_alpha_emission: Compact(AlphaBalance::ZERO),
+            pending_root_emission: Compact(TaoBalance::ZERO),
             subnet_volume: Compact(0),
             network_registered_at: Compact(NetworkRegisteredAt::<T>::get(netuid)),
             subnet_identity: SubnetIdentitiesV3::<T>::get(netuid),
@@ -156,8 +159,8 @@ impl<T: Config> Pallet<T> {
 
     /// The existing subnets in order.
     #[must_use]
-    pub fn netuids() -> Vec<u16> {
-        let mut netuids: Vec<u16> =
+    pub fn netuids() -> Vec<NetUid> {
+        let mut netuids: Vec<NetUid> =
             NetworksAdded::<T>::iter().filter(|(_, added)| *added).map(|(netuid, _)| netuid).collect();
         netuids.sort_unstable();
         netuids
@@ -165,14 +168,14 @@ impl<T: Config> Pallet<T> {
 
     /// The price of one alpha in rao.
     #[must_use]
-    pub fn alpha_price(netuid: u16) -> u64 {
-        if Self::subnet_exists(netuid) { PRICE_ONE } else { 0 }
+    pub fn alpha_price(netuid: NetUid) -> TaoBalance {
+        if Self::subnet_exists(netuid) { PRICE_ONE } else { TaoBalance::ZERO }
     }
 
     /// The whole metagraph of one mechanism.
     #[must_use]
     #[expect(clippy::too_many_lines, reason = "one line for each field of the chain's record")]
-    pub fn metagraph(netuid: u16, mecid: u8) -> Option<Metagraph<T::AccountId>> {
+    pub fn metagraph(netuid: NetUid, mecid: MechId) -> Option<Metagraph<T::AccountId>> {
         let state = Self::subnet_state(netuid)?;
         if mecid >= MechanismCountCurrent::<T>::get(netuid) {
             return None;
@@ -183,11 +186,15 @@ impl<T: Config> Pallet<T> {
         let hotkeys = state.hotkeys;
         let emission = Emission::<T>::get(netuid);
         let dividends_of = |uid: u16, hotkey: &T::AccountId| {
-            let earned = if at(&Dividends::<T>::get(netuid), uid) > 0 { at(&emission, uid) } else { 0 };
+            let earned = if at(&Dividends::<T>::get(netuid), uid).is_zero() {
+                AlphaBalance::ZERO
+            } else {
+                at(&emission, uid)
+            };
             (hotkey.clone(), Compact(earned))
         };
         Some(Metagraph {
-            netuid: Compact(index),
+            netuid: Compact(NetUid(index.0)),
             name: info.subnet_name,
             symbol: info.token_symbol,
             identity: info.subnet_identity,
@@ -255,7 +262,10 @@ impl<T: Config> Pallet<T> {
             alpha_stake: state.alpha_stake,
             tao_stake: state.tao_stake,
             total_stake: state.total_stake,
-            tao_dividends_per_hotkey: hotkeys.iter().map(|hotkey| (hotkey.clone(), Compact(0))).collect(),
+            tao_dividends_per_hotkey: hotkeys
+                .iter()
+                .map(|hotkey| (hotkey.clone(), Compact(TaoBalance::ZERO)))
+                .collect(),
             alpha_dividends_per_hotkey: (0u16..)
                 .zip(&hotkeys)
                 .map(|(uid, hotkey)| dividends_of(uid, hotkey))
@@ -267,21 +277,22 @@ impl<T: Config> Pallet<T> {
 
     /// The subnet's neurons as columns.
     #[must_use]
-    pub fn subnet_state(netuid: u16) -> Option<SubnetState<T::AccountId>> {
+    pub fn subnet_state(netuid: NetUid) -> Option<SubnetState<T::AccountId>> {
         if !Self::subnet_exists(netuid) {
             return None;
         }
         let hotkeys = Self::hotkeys_of(netuid);
+        let index = storage_index(netuid, MechId::MAIN);
         let uids = 0..SubnetworkN::<T>::get(netuid);
-        let incentives = compacts(Incentive::<T>::get(netuid));
-        let zeroes = vec![Compact(0u16); hotkeys.len()];
+        let incentives = compacts(Incentive::<T>::get(index));
+        let zeroes = vec![Compact(PerU16::zero()); hotkeys.len()];
         Some(SubnetState {
             netuid: Compact(netuid),
             coldkeys: hotkeys.iter().map(Owner::<T>::get).collect(),
             active: Active::<T>::get(netuid),
             validator_permit: ValidatorPermit::<T>::get(netuid),
             pruning_score: zeroes.clone(),
-            last_update: compacts(LastUpdate::<T>::get(netuid)),
+            last_update: compacts(LastUpdate::<T>::get(index)),
             emission: compacts(Emission::<T>::get(netuid)),
             dividends: compacts(Dividends::<T>::get(netuid)),
             rank: incentives.clone(),
@@ -295,8 +306,14 @@ impl<T: Config> Pallet<T> {
                 .iter()
                 .map(|hotkey| Compact(TotalHotkeyAlpha::<T>::get(hotkey, netuid)))
                 .collect(),
-            tao_stake: hotkeys.iter().map(|hotkey| Compact(Self::weighted_root_stake(hotkey))).collect(),
-            total_stake: hotkeys.iter().map(|hotkey| Compact(Self::stake_weight(hotkey, netuid))).collect(),
+            tao_stake: hotkeys
+                .iter()
+                .map(|hotkey| Compact(TaoBalance(Self::weighted_root_stake(hotkey))))
+                .collect(),
+            total_stake: hotkeys
+                .iter()
+                .map(|hotkey| Compact(TaoBalance(Self::stake_weight(hotkey, netuid))))
+                .collect(),
             emission_history: Vec::new(),
             hotkeys,
         })
@@ -304,7 +321,7 @@ impl<T: Config> Pallet<T> {
 
     /// The subnet's hyperparameters.
     #[must_use]
-    pub fn hyperparams(netuid: u16) -> Option<SubnetHyperparams> {
+    pub fn hyperparams(netuid: NetUid) -> Option<SubnetHyperparams> {
         Self::subnet_exists(netuid).then(|| SubnetHyperparams {
             rho: Compact(Rho::<T>::get(netuid)),
             kappa: Compact(Kappa::<T>::get(netuid)),
@@ -338,7 +355,7 @@ impl<T: Config> Pallet<T> {
 
     /// The subnet's hyperparameters, second version.
     #[must_use]
-    pub fn hyperparams_v2(netuid: u16) -> Option<SubnetHyperparamsV2> {
+    pub fn hyperparams_v2(netuid: NetUid) -> Option<SubnetHyperparamsV2> {
         let first = Self::hyperparams(netuid)?;
         Some(SubnetHyperparamsV2 {
             rho: first.rho,
@@ -379,8 +396,8 @@ impl<T: Config> Pallet<T> {
 
     /// The subnet's hyperparameters as named values; only those this chain keeps.
     #[must_use]
-    pub fn hyperparams_v3(netuid: u16) -> Option<Vec<HyperparamEntry>> {
-        use HyperparamValue::{Bool, U16, U64};
+    pub fn hyperparams_v3(netuid: NetUid) -> Option<Vec<HyperparamEntry>> {
+        use HyperparamValue::{Bool, TaoBalance, U16, U64};
         Self::subnet_exists(netuid).then(|| {
             [
                 ("rho", U16(Rho::<T>::get(netuid))),
@@ -393,8 +410,8 @@ impl<T: Config> Pallet<T> {
                 ("weights_rate_limit", U64(WeightsSetRateLimit::<T>::get(netuid))),
                 ("activity_cutoff", U16(ActivityCutoff::<T>::get(netuid))),
                 ("registration_allowed", Bool(NetworkRegistrationAllowed::<T>::get(netuid))),
-                ("min_burn", U64(MinBurn::<T>::get(netuid))),
-                ("max_burn", U64(MaxBurn::<T>::get(netuid))),
+                ("min_burn", TaoBalance(MinBurn::<T>::get(netuid))),
+                ("max_burn", TaoBalance(MaxBurn::<T>::get(netuid))),
                 ("serving_rate_limit", U64(ServingRateLimit::<T>::get(netuid))),
                 ("max_validators", U16(MaxAllowedValidators::<T>::get(netuid))),
                 ("commit_reveal_period", U64(RevealPeriodEpochs::<T>::get(netuid))),
@@ -411,7 +428,7 @@ impl<T: Config> Pallet<T> {
     pub fn stake_info(
         hotkey: &T::AccountId,
         coldkey: &T::AccountId,
-        netuid: u16,
+        netuid: NetUid,
     ) -> Option<StakeInfo<T::AccountId>> {
         let owned = Owner::<T>::contains_key(hotkey) && Owner::<T>::get(hotkey) == *coldkey;
         let uid = Uids::<T>::get(netuid, hotkey);
@@ -421,8 +438,8 @@ impl<T: Config> Pallet<T> {
             netuid: Compact(netuid),
             stake: Compact(TotalHotkeyAlpha::<T>::get(hotkey, netuid)),
             locked: Compact(0),
-            emission: Compact(uid.map_or(0, |uid| at(&Emission::<T>::get(netuid), uid))),
-            tao_emission: Compact(0),
+            emission: Compact(uid.map_or(AlphaBalance::ZERO, |uid| at(&Emission::<T>::get(netuid), uid))),
+            tao_emission: Compact(TaoBalance::ZERO),
             drain: Compact(0),
             is_registered: uid.is_some(),
         })
@@ -437,7 +454,7 @@ impl<T: Config> Pallet<T> {
             .flat_map(|hotkey| {
                 netuids.iter().filter_map(move |netuid| Self::stake_info(hotkey, coldkey, *netuid))
             })
-            .filter(|info| info.stake.0 > 0)
+            .filter(|info| info.stake.0 > AlphaBalance::ZERO)
             .collect()
     }
 }

@@ -12,6 +12,8 @@ use frame_support::BoundedVec;
 use frame_support::traits::ConstU32;
 use scale_info::TypeInfo;
 
+use crate::runtime::newtypes::{AlphaBalance, NetUid, PerU16, TaoBalance};
+
 /// A published endpoint.
 #[derive(Encode, Decode, DecodeWithMemTracking, TypeInfo, Clone, PartialEq, Eq, Debug, Default)]
 pub struct AxonInfo {
@@ -95,23 +97,23 @@ pub struct NeuronInfo<AccountId> {
     pub hotkey: AccountId,
     pub coldkey: AccountId,
     pub uid: Compact<u16>,
-    pub netuid: Compact<u16>,
+    pub netuid: Compact<NetUid>,
     pub active: bool,
     pub axon_info: AxonInfo,
     pub prometheus_info: PrometheusInfo,
-    pub stake: Vec<(AccountId, Compact<u64>)>,
-    pub rank: Compact<u16>,
-    pub emission: Compact<u64>,
-    pub incentive: Compact<u16>,
-    pub consensus: Compact<u16>,
-    pub trust: Compact<u16>,
-    pub validator_trust: Compact<u16>,
-    pub dividends: Compact<u16>,
+    pub stake: Vec<(AccountId, Compact<AlphaBalance>)>,
+    pub rank: Compact<PerU16>,
+    pub emission: Compact<AlphaBalance>,
+    pub incentive: Compact<PerU16>,
+    pub consensus: Compact<PerU16>,
+    pub trust: Compact<PerU16>,
+    pub validator_trust: Compact<PerU16>,
+    pub dividends: Compact<PerU16>,
     pub last_update: Compact<u64>,
     pub validator_permit: bool,
     pub weights: Vec<(Compact<u16>, Compact<u16>)>,
     pub bonds: Vec<(Compact<u16>, Compact<u16>)>,
-    pub pruning_score: Compact<u16>,
+    pub pruning_score: Compact<PerU16>,
 }
 
 /// One neuron without its weights.
@@ -120,27 +122,27 @@ pub struct NeuronInfoLite<AccountId> {
     pub hotkey: AccountId,
     pub coldkey: AccountId,
     pub uid: Compact<u16>,
-    pub netuid: Compact<u16>,
+    pub netuid: Compact<NetUid>,
     pub active: bool,
     pub axon_info: AxonInfo,
     pub prometheus_info: PrometheusInfo,
-    pub stake: Vec<(AccountId, Compact<u64>)>,
-    pub rank: Compact<u16>,
-    pub emission: Compact<u64>,
-    pub incentive: Compact<u16>,
-    pub consensus: Compact<u16>,
-    pub trust: Compact<u16>,
-    pub validator_trust: Compact<u16>,
-    pub dividends: Compact<u16>,
+    pub stake: Vec<(AccountId, Compact<AlphaBalance>)>,
+    pub rank: Compact<PerU16>,
+    pub emission: Compact<AlphaBalance>,
+    pub incentive: Compact<PerU16>,
+    pub consensus: Compact<PerU16>,
+    pub trust: Compact<PerU16>,
+    pub validator_trust: Compact<PerU16>,
+    pub dividends: Compact<PerU16>,
     pub last_update: Compact<u64>,
     pub validator_permit: bool,
-    pub pruning_score: Compact<u16>,
+    pub pruning_score: Compact<PerU16>,
 }
 
 /// A subnet's market figures.
 #[derive(Encode, Decode, TypeInfo, Clone, PartialEq, Eq, Debug)]
 pub struct DynamicInfo<AccountId> {
-    pub netuid: Compact<u16>,
+    pub netuid: Compact<NetUid>,
     pub owner_hotkey: AccountId,
     pub owner_coldkey: AccountId,
     pub subnet_name: Vec<Compact<u8>>,
@@ -148,15 +150,15 @@ pub struct DynamicInfo<AccountId> {
     pub tempo: Compact<u16>,
     pub last_step: Compact<u64>,
     pub blocks_since_last_step: Compact<u64>,
-    pub emission: Compact<u64>,
-    pub alpha_in: Compact<u64>,
-    pub alpha_out: Compact<u64>,
-    pub tao_in: Compact<u64>,
-    pub alpha_out_emission: Compact<u64>,
-    pub alpha_in_emission: Compact<u64>,
-    pub tao_in_emission: Compact<u64>,
-    pub pending_alpha_emission: Compact<u64>,
-    pub pending_root_emission: Compact<u64>,
+    pub emission: Compact<AlphaBalance>,
+    pub alpha_in: Compact<AlphaBalance>,
+    pub alpha_out: Compact<AlphaBalance>,
+    pub tao_in: Compact<TaoBalance>,
+    pub alpha_out_emission: Compact<AlphaBalance>,
+    pub alpha_in_emission: Compact<AlphaBalance>,
+    pub tao_in_emission: Compact<TaoBalance>,
+    pub pending_alpha_emission: Compact<AlphaBalance>,
+    pub pending_root_emission: Compact<TaoBalance>,
     pub subnet_volume: Compact<u128>,
     pub network_registered_at: Compact<u64>,
     pub subnet_identity: Option<SubnetIdentityV3>,
@@ -166,24 +168,24 @@ pub struct DynamicInfo<AccountId> {
 /// A subnet's neurons as columns.
 #[derive(Encode, Decode, TypeInfo, Clone, PartialEq, Eq, Debug)]
 pub struct SubnetState<AccountId> {
-    pub netuid: Compact<u16>,
+    pub netuid: Compact<NetUid>,
     pub hotkeys: Vec<AccountId>,
     pub coldkeys: Vec<AccountId>,
     pub active: Vec<bool>,
     pub validator_permit: Vec<bool>,
-    pub pruning_score: Vec<Compact<u16>>,
+    pub pruning_score: Vec<Compact<PerU16>>,
     pub last_update: Vec<Compact<u64>>,
-    pub emission: Vec<Compact<u64>>,
-    pub dividends: Vec<Compact<u16>>,
-    pub incentives: Vec<Compact<u16>>,
-    pub consensus: Vec<Compact<u16>>,
-    pub trust: Vec<Compact<u16>>,
-    pub rank: Vec<Compact<u16>>,
+    pub emission: Vec<Compact<AlphaBalance>>,
+    pub dividends: Vec<Compact<PerU16>>,
+    pub incentives: Vec<Compact<PerU16>>,
+    pub consensus: Vec<Compact<PerU16>>,
+    pub trust: Vec<Compact<PerU16>>,
+    pub rank: Vec<Compact<PerU16>>,
     pub block_at_registration: Vec<Compact<u64>>,
-    pub alpha_stake: Vec<Compact<u64>>,
-    pub tao_stake: Vec<Compact<u64>>,
-    pub total_stake: Vec<Compact<u64>>,
-    pub emission_history: Vec<Vec<Compact<u64>>>,
+    pub alpha_stake: Vec<Compact<AlphaBalance>>,
+    pub tao_stake: Vec<Compact<TaoBalance>>,
+    pub total_stake: Vec<Compact<TaoBalance>>,
+    pub emission_history: Vec<Vec<Compact<AlphaBalance>>>,
 }
 
 /// The hyperparameters of a subnet, first version.
@@ -203,8 +205,8 @@ pub struct SubnetHyperparams {
     pub activity_cutoff: Compact<u16>,
     pub registration_allowed: bool,
     pub target_regs_per_interval: Compact<u16>,
-    pub min_burn: Compact<u64>,
-    pub max_burn: Compact<u64>,
+    pub min_burn: Compact<TaoBalance>,
+    pub max_burn: Compact<TaoBalance>,
     pub bonds_moving_avg: Compact<u64>,
     pub max_regs_per_block: Compact<u16>,
     pub serving_rate_limit: Compact<u64>,
@@ -235,8 +237,8 @@ pub struct SubnetHyperparamsV2 {
     pub activity_cutoff: Compact<u16>,
     pub registration_allowed: bool,
     pub target_regs_per_interval: Compact<u16>,
-    pub min_burn: Compact<u64>,
-    pub max_burn: Compact<u64>,
+    pub min_burn: Compact<TaoBalance>,
+    pub max_burn: Compact<TaoBalance>,
     pub bonds_moving_avg: Compact<u64>,
     pub max_regs_per_block: Compact<u16>,
     pub serving_rate_limit: Compact<u64>,
@@ -269,6 +271,7 @@ pub enum HyperparamValue {
     Bool(bool),
     U16(u16),
     U64(u64),
+    TaoBalance(TaoBalance),
 }
 
 /// Stake of one coldkey on one hotkey.
@@ -276,11 +279,11 @@ pub enum HyperparamValue {
 pub struct StakeInfo<AccountId> {
     pub hotkey: AccountId,
     pub coldkey: AccountId,
-    pub netuid: Compact<u16>,
-    pub stake: Compact<u64>,
+    pub netuid: Compact<NetUid>,
+    pub stake: Compact<AlphaBalance>,
     pub locked: Compact<u64>,
-    pub emission: Compact<u64>,
-    pub tao_emission: Compact<u64>,
+    pub emission: Compact<AlphaBalance>,
+    pub tao_emission: Compact<TaoBalance>,
     pub drain: Compact<u64>,
     pub is_registered: bool,
 }
@@ -288,8 +291,8 @@ pub struct StakeInfo<AccountId> {
 /// The price of one subnet's alpha in rao.
 #[derive(Encode, Decode, TypeInfo, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SubnetPrice {
-    pub netuid: u16,
-    pub price: u64,
+    pub netuid: NetUid,
+    pub price: TaoBalance,
 }
 
 /// Makes the whole metagraph and its selective form from one list of fields, so that the two cannot drift apart.
@@ -298,14 +301,14 @@ macro_rules! metagraph {
         /// A subnet with all its neurons, as columns.
         #[derive(Encode, Decode, TypeInfo, Clone, PartialEq, Eq, Debug)]
         pub struct Metagraph<AccountId> {
-            pub netuid: Compact<u16>,
+            pub netuid: Compact<NetUid>,
             $(pub $field: $type,)*
         }
 
         /// The fields of a metagraph that were asked for.
         #[derive(Encode, Decode, TypeInfo, Clone, PartialEq, Eq, Debug)]
         pub struct SelectiveMetagraph<AccountId> {
-            pub netuid: Compact<u16>,
+            pub netuid: Compact<NetUid>,
             $(pub $field: Option<$type>,)*
             pub validators: Option<Vec<Compact<u16>>>,
             pub commitments: Option<Vec<(AccountId, Vec<Compact<u8>>)>>,
@@ -354,15 +357,15 @@ metagraph! {
     tempo: Compact<u16>,
     last_step: Compact<u64>,
     blocks_since_last_step: Compact<u64>,
-    subnet_emission: Compact<u64>,
-    alpha_in: Compact<u64>,
-    alpha_out: Compact<u64>,
-    tao_in: Compact<u64>,
-    alpha_out_emission: Compact<u64>,
-    alpha_in_emission: Compact<u64>,
-    tao_in_emission: Compact<u64>,
-    pending_alpha_emission: Compact<u64>,
-    pending_root_emission: Compact<u64>,
+    subnet_emission: Compact<AlphaBalance>,
+    alpha_in: Compact<AlphaBalance>,
+    alpha_out: Compact<AlphaBalance>,
+    tao_in: Compact<TaoBalance>,
+    alpha_out_emission: Compact<AlphaBalance>,
+    alpha_in_emission: Compact<AlphaBalance>,
+    tao_in_emission: Compact<TaoBalance>,
+    pending_alpha_emission: Compact<AlphaBalance>,
+    pending_root_emission: Compact<TaoBalance>,
     subnet_volume: Compact<u128>,
     moving_price: FixedI128,
     rho: Compact<u16>,
@@ -375,15 +378,15 @@ metagraph! {
     max_validators: Compact<u16>,
     num_uids: Compact<u16>,
     max_uids: Compact<u16>,
-    burn: Compact<u64>,
+    burn: Compact<TaoBalance>,
     difficulty: Compact<u64>,
     registration_allowed: bool,
     pow_registration_allowed: bool,
     immunity_period: Compact<u16>,
     min_difficulty: Compact<u64>,
     max_difficulty: Compact<u64>,
-    min_burn: Compact<u64>,
-    max_burn: Compact<u64>,
+    min_burn: Compact<TaoBalance>,
+    max_burn: Compact<TaoBalance>,
     adjustment_alpha: Compact<u64>,
     adjustment_interval: Compact<u16>,
     target_regs_per_interval: Compact<u16>,
@@ -401,18 +404,18 @@ metagraph! {
     axons: Vec<AxonInfo>,
     active: Vec<bool>,
     validator_permit: Vec<bool>,
-    pruning_score: Vec<Compact<u16>>,
+    pruning_score: Vec<Compact<PerU16>>,
     last_update: Vec<Compact<u64>>,
-    emission: Vec<Compact<u64>>,
-    dividends: Vec<Compact<u16>>,
-    incentives: Vec<Compact<u16>>,
-    consensus: Vec<Compact<u16>>,
-    trust: Vec<Compact<u16>>,
-    rank: Vec<Compact<u16>>,
+    emission: Vec<Compact<AlphaBalance>>,
+    dividends: Vec<Compact<PerU16>>,
+    incentives: Vec<Compact<PerU16>>,
+    consensus: Vec<Compact<PerU16>>,
+    trust: Vec<Compact<PerU16>>,
+    rank: Vec<Compact<PerU16>>,
     block_at_registration: Vec<Compact<u64>>,
-    alpha_stake: Vec<Compact<u64>>,
-    tao_stake: Vec<Compact<u64>>,
-    total_stake: Vec<Compact<u64>>,
-    tao_dividends_per_hotkey: Vec<(AccountId, Compact<u64>)>,
-    alpha_dividends_per_hotkey: Vec<(AccountId, Compact<u64>)>,
+    alpha_stake: Vec<Compact<AlphaBalance>>,
+    tao_stake: Vec<Compact<TaoBalance>>,
+    total_stake: Vec<Compact<TaoBalance>>,
+    tao_dividends_per_hotkey: Vec<(AccountId, Compact<TaoBalance>)>,
+    alpha_dividends_per_hotkey: Vec<(AccountId, Compact<AlphaBalance>)>,
 }

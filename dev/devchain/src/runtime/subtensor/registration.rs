@@ -8,9 +8,9 @@ use frame_support::pallet_prelude::DispatchResult;
 use frame_support::traits::fungible::{Inspect as _, Mutate as _};
 use frame_support::traits::tokens::{Fortitude, Precision, Preservation};
 
-use super::ROOT_NETUID;
 use super::pallet::*;
 use super::weights::storage_index;
+use crate::runtime::newtypes::{AlphaBalance, MechId, NetUid, PerU16};
 
 fn set_at<V: Clone>(values: &mut Vec<V>, uid: u16, value: V, filler: V) {
     let position = usize::from(uid);
@@ -25,16 +25,16 @@ fn set_at<V: Clone>(values: &mut Vec<V>, uid: u16, value: V, filler: V) {
 impl<T: Config> Pallet<T> {
     pub(super) fn do_burned_register(
         coldkey: &T::AccountId,
-        netuid: u16,
+        netuid: NetUid,
         hotkey: &T::AccountId,
     ) -> DispatchResult {
-        ensure!(netuid != ROOT_NETUID, Error::<T>::RegistrationNotPermittedOnRootSubnet);
+        ensure!(!netuid.is_root(), Error::<T>::RegistrationNotPermittedOnRootSubnet);
         ensure!(NetworksAdded::<T>::get(netuid), Error::<T>::SubnetNotExists);
         ensure!(NetworkRegistrationAllowed::<T>::get(netuid), Error::<T>::SubNetRegistrationDisabled);
         ensure!(!Uids::<T>::contains_key(netuid, hotkey), Error::<T>::HotKeyAlreadyRegisteredInSubNet);
         let free_to_take = !Owner::<T>::contains_key(hotkey) || Owner::<T>::get(hotkey) == *coldkey;
         ensure!(free_to_take, Error::<T>::NonAssociatedColdKey);
-        let burn = Burn::<T>::get(netuid);
+        let burn = Burn::<T>::get(netuid).0;
         let spendable = T::Currency::reducible_balance(coldkey, Preservation::Preserve, Fortitude::Polite);
         ensure!(spendable >= burn, Error::<T>::NotEnoughBalanceToStake);
         let uid = Self::free_uid(netuid)?;
@@ -45,7 +45,7 @@ impl<T: Config> Pallet<T> {
     }
 
     /// The next uid, or that of the neuron with the lowest emission that is neither immune nor the owner's.
-    fn free_uid(netuid: u16) -> Result<u16, Error<T>> {
+    fn free_uid(netuid: NetUid) -> Result<u16, Error<T>> {
         let neurons = SubnetworkN::<T>::get(netuid);
         if neurons < MaxAllowedUids::<T>::get(netuid) {
             return Ok(neurons);
@@ -57,7 +57,7 @@ impl<T: Config> Pallet<T> {
         (0..neurons)
             .filter(|uid| Keys::<T>::get(netuid, uid) != owner)
             .map(|uid| {
-                let earned = emission.get(usize::from(uid)).copied().unwrap_or(0);
+                let earned = emission.get(usize::from(uid)).copied().unwrap_or_default();
                 (earned, BlockAtRegistration::<T>::get(netuid, uid), uid)
             })
             .filter(|(_, registered, _)| now.saturating_sub(*registered) >= immunity)
@@ -67,7 +67,7 @@ impl<T: Config> Pallet<T> {
     }
 
     /// Gives the uid to the hotkey, removing whoever held it. Registration counts as the uid's last update.
-    pub(super) fn install_neuron(netuid: u16, uid: u16, hotkey: &T::AccountId, coldkey: &T::AccountId) {
+    pub(super) fn install_neuron(netuid: NetUid, uid: u16, hotkey: &T::AccountId, coldkey: &T::AccountId) {
         let now = Self::block_now();
         if uid < SubnetworkN::<T>::get(netuid) {
             Self::evict(netuid, uid);
@@ -86,12 +86,14 @@ impl<T: Config> Pallet<T> {
         }
         Active::<T>::mutate(netuid, |values| set_at(values, uid, true, false));
         ValidatorPermit::<T>::mutate(netuid, |values| set_at(values, uid, false, false));
-        Consensus::<T>::mutate(netuid, |values| set_at(values, uid, 0, 0));
-        Incentive::<T>::mutate(netuid, |values| set_at(values, uid, 0, 0));
-        Dividends::<T>::mutate(netuid, |values| set_at(values, uid, 0, 0));
-        ValidatorTrust::<T>::mutate(netuid, |values| set_at(values, uid, 0, 0));
-        Emission::<T>::mutate(netuid, |values| set_at(values, uid, 0, 0));
-        for mecid in 0..MechanismCountCurrent::<T>::get(netuid) {
+        Consensus::<T>::mutate(netuid, |values| set_at(values, uid, PerU16::zero(), PerU16::zero()));
+        Incentive::<T>::mutate(storage_index(netuid, MechId::MAIN), |values| {
+            set_at(values, uid, PerU16::zero(), PerU16::zero())
+        });
+        Dividends::<T>::mutate(netuid, |values| set_at(values, uid, PerU16::zero(), PerU16::zero()));
+        ValidatorTrust::<T>::mutate(netuid, |values| set_at(values, uid, PerU16::zero(), PerU16::zero()));
+        Emission::<T>::mutate(netuid, |values| set_at(values, uid, AlphaBalance::ZERO, AlphaBalance::ZERO));
+        for mecid in (0..MechanismCountCurrent::<T>::get(netuid).0).map(MechId) {
             let index = storage_index(netuid, mecid);
             Self::touch_last_update(index, uid);
             Weights::<T>::remove(index, uid);
@@ -99,7 +101,7 @@ impl<T: Config> Pallet<T> {
         }
     }
 
-    fn evict(netuid: u16, uid: u16) {
+    fn evict(netuid: NetUid, uid: u16) {
         let hotkey = Keys::<T>::get(netuid, uid);
         Uids::<T>::remove(netuid, &hotkey);
         IsNetworkMember::<T>::remove(&hotkey, netuid);

@@ -10,9 +10,11 @@ use super::weights::{max_upscale, within_max_share};
 use super::{AxonInfo, axons::is_servable};
 use crate::executor;
 use crate::genesis::{Settings, dev_pair};
+use crate::runtime::newtypes::{AlphaBalance, MechId, NetUid, NetUidStorageIndex, TaoBalance};
 use crate::runtime::{AccountId, Balances, Runtime, RuntimeOrigin, SubtensorModule, System};
 
-const NETUID: u16 = 39;
+const NETUID: NetUid = NetUid(39);
+const INDEX: NetUidStorageIndex = NetUidStorageIndex(39);
 
 fn key(uri: &str) -> AccountId {
     use sp_core::Pair as _;
@@ -38,12 +40,12 @@ fn error(error: Error<Runtime>) -> Result<(), DispatchError> {
 fn weight_checks_fail_in_the_chains_order() {
     on_chain(|| {
         let miner = key("//Miner1");
-        let set = |who: &str, netuid: u16, mecid: u8, uids: &[u16], values: &[u16], version: u64| {
+        let set = |who: &str, netuid: NetUid, mecid: u8, uids: &[u16], values: &[u16], version: u64| {
             let origin = RuntimeOrigin::signed(key(who));
             SubtensorModule::set_mechanism_weights(
                 origin,
                 netuid,
-                mecid,
+                MechId(mecid),
                 uids.to_vec(),
                 values.to_vec(),
                 version,
@@ -52,17 +54,20 @@ fn weight_checks_fail_in_the_chains_order() {
         MinAllowedWeights::<Runtime>::insert(NETUID, 2);
         MaxWeightsLimit::<Runtime>::insert(NETUID, 40_000);
         WeightsVersionKey::<Runtime>::insert(NETUID, 5);
-        LastUpdate::<Runtime>::mutate(NETUID, |updates| updates[4] = 45);
+        LastUpdate::<Runtime>::mutate(INDEX, |updates| updates[4] = 45);
 
         // Each call breaks the rule it must be refused for and every rule after it.
-        assert_eq!(set("//Nobody", 0, 9, &[7, 7], &[1], 0), error(Error::CommitRevealEnabled));
-        CommitRevealWeightsEnabled::<Runtime>::insert(0, false);
-        assert_eq!(set("//Nobody", 0, 9, &[7, 7], &[1], 0), error(Error::CanNotSetRootNetworkWeights));
+        assert_eq!(set("//Nobody", NetUid::ROOT, 9, &[7, 7], &[1], 0), error(Error::CommitRevealEnabled));
+        CommitRevealWeightsEnabled::<Runtime>::insert(NetUid::ROOT, false);
+        assert_eq!(
+            set("//Nobody", NetUid::ROOT, 9, &[7, 7], &[1], 0),
+            error(Error::CanNotSetRootNetworkWeights)
+        );
         assert_eq!(set("//Nobody", NETUID, 9, &[7, 7], &[1], 0), error(Error::WeightVecNotEqualSize));
         assert_eq!(set("//Nobody", NETUID, 9, &[7; 9], &[1; 9], 0), error(Error::MechanismDoesNotExist));
-        CommitRevealWeightsEnabled::<Runtime>::insert(40, false);
+        CommitRevealWeightsEnabled::<Runtime>::insert(NetUid(40), false);
         assert_eq!(
-            set("//Nobody", 40, 0, &[7; 9], &[1; 9], 0),
+            set("//Nobody", NetUid(40), 0, &[7; 9], &[1; 9], 0),
             error(Error::MechanismDoesNotExist),
             "no subnet"
         );
@@ -75,7 +80,7 @@ fn weight_checks_fail_in_the_chains_order() {
             error(Error::HotKeyNotRegisteredInSubNet)
         );
         assert_eq!(set("//Miner1", NETUID, 0, &[7; 2], &[1; 2], 0), error(Error::NotEnoughStakeToSetWeights));
-        TotalHotkeyAlpha::<Runtime>::insert(&miner, NETUID, 2_000_000_000_000);
+        TotalHotkeyAlpha::<Runtime>::insert(&miner, NETUID, AlphaBalance(2_000_000_000_000));
         assert_eq!(set("//Miner1", NETUID, 0, &[7; 2], &[1; 2], 4), error(Error::IncorrectWeightVersionKey));
         assert_eq!(set("//Miner1", NETUID, 0, &[7; 2], &[1; 2], 5), error(Error::SettingWeightsTooFast));
         System::set_block_number(55);
@@ -88,8 +93,8 @@ fn weight_checks_fail_in_the_chains_order() {
         assert_eq!(set("//Miner1", NETUID, 0, &[5, 1], &[1, 2], 6), error(Error::MaxWeightExceeded));
         MaxWeightsLimit::<Runtime>::insert(NETUID, u16::MAX);
         assert_eq!(set("//Miner1", NETUID, 0, &[5, 1], &[1, 2], 6), Ok(()));
-        assert_eq!(Weights::<Runtime>::get(NETUID, 4), vec![(5, 32_768), (1, 65_535)]);
-        assert_eq!(LastUpdate::<Runtime>::get(NETUID)[4], 55);
+        assert_eq!(Weights::<Runtime>::get(INDEX, 4), vec![(5, 32_768), (1, 65_535)]);
+        assert_eq!(LastUpdate::<Runtime>::get(INDEX)[4], 55);
         assert_eq!(set("//Miner1", NETUID, 0, &[5, 1], &[1, 2], 6), error(Error::SettingWeightsTooFast));
     });
 }
@@ -228,21 +233,21 @@ fn axon_rules_hold_in_order_and_the_limit_counts_from_the_last_change() {
 #[test]
 fn registration_burns_and_counts_as_the_last_update() {
     on_chain(|| {
-        let register = |netuid: u16, hotkey: &str| {
+        let register = |netuid: NetUid, hotkey: &str| {
             SubtensorModule::burned_register(RuntimeOrigin::signed(key("//Bob")), netuid, key(hotkey))
         };
-        assert_eq!(register(0, "//New"), error(Error::RegistrationNotPermittedOnRootSubnet));
-        assert_eq!(register(40, "//New"), error(Error::SubnetNotExists));
+        assert_eq!(register(NetUid::ROOT, "//New"), error(Error::RegistrationNotPermittedOnRootSubnet));
+        assert_eq!(register(NetUid(40), "//New"), error(Error::SubnetNotExists));
         assert_eq!(register(NETUID, "//Miner1"), error(Error::HotKeyAlreadyRegisteredInSubNet));
         let before = Balances::balance(&key("//Bob"));
         assert_eq!(register(NETUID, "//New"), Ok(()));
-        assert_eq!(before - Balances::balance(&key("//Bob")), Burn::<Runtime>::get(NETUID));
+        assert_eq!(before - Balances::balance(&key("//Bob")), Burn::<Runtime>::get(NETUID).0);
         assert_eq!(Uids::<Runtime>::get(NETUID, key("//New")), Some(6));
         assert_eq!(SubnetworkN::<Runtime>::get(NETUID), 7);
         assert_eq!(Owner::<Runtime>::get(key("//New")), key("//Bob"));
-        assert_eq!(LastUpdate::<Runtime>::get(NETUID), [0, 0, 0, 0, 0, 0, 50]);
+        assert_eq!(LastUpdate::<Runtime>::get(INDEX), [0, 0, 0, 0, 0, 0, 50]);
         assert_eq!(BlockAtRegistration::<Runtime>::get(NETUID, 6), 50);
-        Burn::<Runtime>::insert(NETUID, u64::MAX);
+        Burn::<Runtime>::insert(NETUID, TaoBalance(u64::MAX));
         assert_eq!(register(NETUID, "//Newer"), error(Error::NotEnoughBalanceToStake));
         NetworkRegistrationAllowed::<Runtime>::insert(NETUID, false);
         assert_eq!(register(NETUID, "//Newer"), error(Error::SubNetRegistrationDisabled));
@@ -258,7 +263,7 @@ fn a_full_subnet_replaces_the_least_earning_neuron_that_is_not_immune_nor_the_ow
         MaxAllowedUids::<Runtime>::insert(NETUID, 6);
         assert_eq!(register("//New"), error(Error::NoNeuronIdAvailable), "all are immune");
         ImmunityPeriod::<Runtime>::insert(NETUID, 10);
-        Emission::<Runtime>::insert(NETUID, vec![0, 9, 9, 9, 5, 4]);
+        Emission::<Runtime>::insert(NETUID, [0, 9, 9, 9, 5, 4].map(AlphaBalance).to_vec());
         assert_eq!(register("//New"), Ok(()));
         assert_eq!(Keys::<Runtime>::get(NETUID, 5), key("//New"));
         assert_eq!(Uids::<Runtime>::get(NETUID, key("//Miner2")), None);
@@ -319,16 +324,16 @@ fn an_epoch_gives_permits_and_pays_what_it_reports() {
 #[test]
 fn a_selective_metagraph_has_the_chains_indices() {
     on_chain(|| {
-        let whole = SubtensorModule::metagraph(NETUID, 0).expect("the subnet exists");
+        let whole = SubtensorModule::metagraph(NETUID, MechId::MAIN).expect("the subnet exists");
         assert_eq!(super::info_types::COMMITMENTS_INDEX, 73);
         ValidatorPermit::<Runtime>::mutate(NETUID, |permits| permits[2] = true);
-        let permitted = SubtensorModule::metagraph(NETUID, 0).expect("the subnet exists");
+        let permitted = SubtensorModule::metagraph(NETUID, MechId::MAIN).expect("the subnet exists");
         let chosen = permitted.select(&[8, 52, 72]);
         assert_eq!(chosen.tempo, Some(whole.tempo));
         assert_eq!(chosen.hotkeys, Some(whole.hotkeys));
         assert_eq!(chosen.validators, Some(vec![codec::Compact(2)]));
         assert_eq!((chosen.name, chosen.coldkeys, chosen.axons), (None, None, None));
-        assert!(SubtensorModule::metagraph(NETUID, 1).is_none(), "there is one mechanism");
-        assert!(SubtensorModule::metagraph(40, 0).is_none());
+        assert!(SubtensorModule::metagraph(NETUID, MechId(1)).is_none(), "there is one mechanism");
+        assert!(SubtensorModule::metagraph(NetUid(40), MechId::MAIN).is_none());
     });
 }

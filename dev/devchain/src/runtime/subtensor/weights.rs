@@ -8,8 +8,9 @@ use frame_support::ensure;
 use frame_support::pallet_prelude::DispatchResult;
 use sp_runtime::DispatchError;
 
+use super::GLOBAL_MAX_SUBNET_COUNT;
 use super::pallet::*;
-use super::{GLOBAL_MAX_SUBNET_COUNT, ROOT_NETUID};
+use crate::runtime::newtypes::{MechId, NetUid, NetUidStorageIndex};
 
 /// Scales weights so that the largest becomes 65,535, in the chain's truncated 32.32 fixed point.
 ///
@@ -41,8 +42,9 @@ pub fn within_max_share(values: &[u16], limit: u16) -> bool {
 
 /// The storage index of a mechanism of a subnet; for mechanism 0 it equals the netuid.
 #[must_use]
-pub fn storage_index(netuid: u16, mecid: u8) -> u16 {
-    u16::from(mecid).saturating_mul(GLOBAL_MAX_SUBNET_COUNT).saturating_add(netuid)
+pub fn storage_index(netuid: NetUid, mecid: MechId) -> NetUidStorageIndex {
+    let first = u16::from(mecid.0).saturating_mul(GLOBAL_MAX_SUBNET_COUNT);
+    NetUidStorageIndex(first.saturating_add(netuid.0))
 }
 
 fn has_duplicates(uids: &[u16]) -> bool {
@@ -59,36 +61,35 @@ impl<T: Config> Pallet<T> {
 
     /// Alpha on the subnet plus the weighted root stake of a hotkey, in rao.
     #[must_use]
-    pub fn stake_weight(hotkey: &T::AccountId, netuid: u16) -> u64 {
-        let alpha = TotalHotkeyAlpha::<T>::get(hotkey, netuid);
-        alpha.saturating_add(Self::weighted_root_stake(hotkey))
+    pub fn stake_weight(hotkey: &T::AccountId, netuid: NetUid) -> u64 {
+        TotalHotkeyAlpha::<T>::get(hotkey, netuid).0.saturating_add(Self::weighted_root_stake(hotkey))
     }
 
     /// Root stake × TaoWeight, in rao.
     #[must_use]
     pub fn weighted_root_stake(hotkey: &T::AccountId) -> u64 {
-        let root = u128::from(TotalHotkeyAlpha::<T>::get(hotkey, ROOT_NETUID));
+        let root = u128::from(TotalHotkeyAlpha::<T>::get(hotkey, NetUid::ROOT).0);
         let weighted = root * u128::from(TaoWeight::<T>::get()) / u128::from(u64::MAX);
         u64::try_from(weighted).unwrap_or(u64::MAX)
     }
 
     /// Whether the hotkey has the stake that setting weights needs; the subnet owner's hotkey always has.
     #[must_use]
-    pub fn has_stake_for_weights(hotkey: &T::AccountId, netuid: u16) -> bool {
+    pub fn has_stake_for_weights(hotkey: &T::AccountId, netuid: NetUid) -> bool {
         SubnetOwnerHotkey::<T>::get(netuid) == *hotkey
             || Self::stake_weight(hotkey, netuid) >= StakeThreshold::<T>::get()
     }
 
     pub(super) fn do_set_weights(
         hotkey: &T::AccountId,
-        netuid: u16,
-        mecid: u8,
+        netuid: NetUid,
+        mecid: MechId,
         uids: Vec<u16>,
         values: Vec<u16>,
         version_key: u64,
     ) -> DispatchResult {
         ensure!(!CommitRevealWeightsEnabled::<T>::get(netuid), Error::<T>::CommitRevealEnabled);
-        ensure!(netuid != ROOT_NETUID, Error::<T>::CanNotSetRootNetworkWeights);
+        ensure!(!netuid.is_root(), Error::<T>::CanNotSetRootNetworkWeights);
         ensure!(uids.len() == values.len(), Error::<T>::WeightVecNotEqualSize);
         let mechanism_exists =
             NetworksAdded::<T>::get(netuid) && mecid < MechanismCountCurrent::<T>::get(netuid);
@@ -121,7 +122,7 @@ impl<T: Config> Pallet<T> {
     }
 
     /// Whether the rate limit has passed since the uid's last update; registration counts as one, 0 is "never".
-    fn weights_rate_limit_passed(netuid: u16, index: u16, uid: u16) -> bool {
+    fn weights_rate_limit_passed(netuid: NetUid, index: NetUidStorageIndex, uid: u16) -> bool {
         match LastUpdate::<T>::get(index).get(usize::from(uid)) {
             None | Some(0) => true,
             Some(last) => Self::block_now().saturating_sub(*last) >= WeightsSetRateLimit::<T>::get(netuid),
@@ -130,7 +131,7 @@ impl<T: Config> Pallet<T> {
 
     fn ensure_may_weigh(
         hotkey: &T::AccountId,
-        netuid: u16,
+        netuid: NetUid,
         uid: u16,
         is_self_weight: bool,
     ) -> Result<(), DispatchError> {
@@ -143,7 +144,7 @@ impl<T: Config> Pallet<T> {
     }
 
     /// Records the current block as the uid's last update, growing the vector if the mechanism's is shorter.
-    pub(super) fn touch_last_update(index: u16, uid: u16) {
+    pub(super) fn touch_last_update(index: NetUidStorageIndex, uid: u16) {
         let now = Self::block_now();
         LastUpdate::<T>::mutate(index, |updates| {
             let position = usize::from(uid);

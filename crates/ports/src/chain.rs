@@ -1,7 +1,10 @@
 use std::net::SocketAddr;
 
 use async_trait::async_trait;
-use basilica_types::{BlockHash, BlockNumber, Coldkey, Digest, Hotkey, NetUid, Rao, Uid, Weight};
+use basilica_schedule::{WeightRules, WeightsOrder};
+use basilica_types::{
+    BlockHash, BlockNumber, Coldkey, Digest, Hotkey, MechanismId, NetUid, Rao, Uid, Weight,
+};
 
 use crate::{BoxError, FailureClass};
 
@@ -75,18 +78,7 @@ pub enum AxonOutcome {
     Served(BlockNumber),
 }
 
-/// Weights to set.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WeightsOrder {
-    /// On which subnet.
-    pub netuid: NetUid,
-    /// In order of uid, no uid twice.
-    pub weights: Vec<(Uid, Weight)>,
-    /// At least the subnet's `WeightsVersionKey`.
-    pub version_key: u64,
-}
-
-/// A signed extrinsic that sets weights, built once and submitted as often as it takes (RULES R28).
+/// A signed weight call, built once and submitted as often as it takes (RULES R28).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PreparedWeights {
     /// The extrinsic's bytes.
@@ -213,13 +205,21 @@ pub trait Chain: Send + Sync + 'static {
     /// Publishes where the own hotkey listens, unless the chain already says so.
     async fn serve_axon(&self, netuid: NetUid, axon: Axon) -> Result<AxonOutcome, ChainError>;
 
-    /// Checks the chain's rules and builds the extrinsic that sets `order`; sends nothing.
+    /// Everything that the chain says about setting weights for the own hotkey, at the newest finalised block.
+    async fn weight_rules(&self, netuid: NetUid, mechanism: MechanismId) -> Result<WeightRules, ChainError>;
+
+    /// Checks the chain's rules and builds the extrinsic that does `order`; sends nothing.
     async fn prepare_weights(&self, order: &WeightsOrder) -> Result<PreparedWeights, ChainError>;
 
     /// Sees a prepared extrinsic to its end: submits it if it is not yet included, follows it to finality.
     /// Safe to call again after any interruption; never sends other bytes.
     async fn conclude_weights(&self, prepared: &PreparedWeights) -> Result<WeightsOutcome, ChainError>;
 
-    /// The weights that `uid` has set, as the chain stores them.
-    async fn weights(&self, netuid: NetUid, uid: Uid) -> Result<Vec<(Uid, Weight)>, ChainError>;
+    /// The weights that `uid` has set for a mechanism, as the chain stores them at the newest finalised block.
+    async fn weights(
+        &self,
+        netuid: NetUid,
+        mechanism: MechanismId,
+        uid: Uid,
+    ) -> Result<Vec<(Uid, Weight)>, ChainError>;
 }

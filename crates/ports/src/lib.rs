@@ -15,9 +15,12 @@ mod signer;
 mod store;
 mod validator_store;
 
+pub use basilica_schedule::{
+    Beacon, CommitReveal, Consensus, EpochClock, OpenCommit, OpenCommitForm, OwnNeuron, Salt, WeightRules,
+    WeightsCall, WeightsOrder,
+};
 pub use chain::{
-    Axon, AxonOutcome, Chain, ChainError, ChainIdentity, Metagraph, Neuron, PreparedWeights, WeightsOrder,
-    WeightsOutcome,
+    Axon, AxonOutcome, Chain, ChainError, ChainIdentity, Metagraph, Neuron, PreparedWeights, WeightsOutcome,
 };
 pub use clock::Clock;
 pub use entropy::{Entropy, EntropyRng};

@@ -7,7 +7,7 @@ use basilica_chain::{ChainOptions, SubtensorChain};
 use basilica_ports::Chain as _;
 use basilica_scoring::weights::upscale;
 use basilica_system::{OsEntropy, SystemClock};
-use basilica_types::{Hotkey, Millis, NetUid, Uid, Weight};
+use basilica_types::{Hotkey, MechanismId, Millis, NetUid, Uid, Weight};
 
 use crate::accounts::Role;
 use crate::addresses::Addresses;
@@ -110,7 +110,7 @@ impl View {
             self.names.extend(uid.map(|uid| (uid, role.name())));
         }
         let weights = match subnet.neuron(&self.validator) {
-            Some(own) => self.chain.weights(NetUid(NETUID), own.uid).await.ok(),
+            Some(own) => self.chain.weights(NetUid(NETUID), MechanismId(0), own.uid).await.ok(),
             None => None,
         };
         (Some(subnet.block.0), weights)

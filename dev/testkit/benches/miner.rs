@@ -24,8 +24,8 @@ use basilica_miner_service::config::{AdmissionConfig, FleetConfig, NodeConfig, S
 use basilica_miner_service::{AssignmentStrategy, Miner, MinerPorts};
 use basilica_ports::{
     Axon, AxonOutcome, Chain, ChainError, ChainIdentity, Clock, Entropy, EntropyRng, HotkeySigner, Identity,
-    Metagraph, MinerApi, MinerDialer as _, Neuron, NodeShell as _, PreparedWeights, WeightsOrder,
-    WeightsOutcome,
+    Metagraph, MinerApi, MinerDialer as _, Neuron, NodeShell as _, PreparedWeights, WeightRules,
+    WeightsOrder, WeightsOutcome,
 };
 use basilica_rpc::{GrpcMinerDialer, MinerListener, ServerLimits};
 use basilica_runtime_service::{Metrics, Readiness, Supervisor};
@@ -33,7 +33,7 @@ use basilica_ssh::RusshShell;
 use basilica_store::{Database, MINER_SCHEMA, MinerDatabase, OpenOptions};
 use basilica_system::{OsEntropy, SystemClock};
 use basilica_types::{
-    BlockNumber, Coldkey, FencingToken, Hotkey, Millis, NetUid, Rao, RequestNonce, SessionToken,
+    BlockNumber, Coldkey, FencingToken, Hotkey, MechanismId, Millis, NetUid, Rao, RequestNonce, SessionToken,
     SshPublicKey, Uid, Weight,
 };
 use basilica_wallet::WalletSigner;
@@ -82,13 +82,16 @@ impl Chain for Validators {
     async fn serve_axon(&self, _: NetUid, _: Axon) -> Result<AxonOutcome, ChainError> {
         Err(down())
     }
+    async fn weight_rules(&self, _: NetUid, _: MechanismId) -> Result<WeightRules, ChainError> {
+        Err(down())
+    }
     async fn prepare_weights(&self, _: &WeightsOrder) -> Result<PreparedWeights, ChainError> {
         Err(down())
     }
     async fn conclude_weights(&self, _: &PreparedWeights) -> Result<WeightsOutcome, ChainError> {
         Err(down())
     }
-    async fn weights(&self, _: NetUid, _: Uid) -> Result<Vec<(Uid, Weight)>, ChainError> {
+    async fn weights(&self, _: NetUid, _: MechanismId, _: Uid) -> Result<Vec<(Uid, Weight)>, ChainError> {
         Err(down())
     }
 }

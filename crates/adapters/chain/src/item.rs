@@ -33,14 +33,20 @@ macro_rules! entries {
 
 entries! {
     AXONS = "Axons";
+    BLOCKS_SINCE_LAST_STEP = "BlocksSinceLastStep";
     COMMIT_REVEAL = "CommitRevealWeightsEnabled";
+    LAST_EPOCH_BLOCK = "LastEpochBlock";
+    LAST_UPDATE = "LastUpdate";
     MAX_WEIGHTS_LIMIT = "MaxWeightsLimit";
     MECHANISM_COUNT = "MechanismCountCurrent";
     MIN_ALLOWED_WEIGHTS = "MinAllowedWeights";
     NETWORKS_ADDED = "NetworksAdded";
+    PENDING_EPOCH_AT = "PendingEpochAt";
+    REVEAL_PERIOD = "RevealPeriodEpochs";
     STAKE_THRESHOLD = "StakeThreshold";
     SUBNET_OWNER_HOTKEY = "SubnetOwnerHotkey";
     SUBNET_EPOCH_CONSENSUS = "SubnetEpochConsensus";
+    SUBNET_EPOCH_INDEX = "SubnetEpochIndex";
     TEMPO = "Tempo";
     WEIGHTS = "Weights";
     WEIGHTS_RATE_LIMIT = "WeightsSetRateLimit";

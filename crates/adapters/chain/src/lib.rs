@@ -23,10 +23,10 @@ mod inclusion;
 mod item;
 mod metagraph;
 mod options;
-mod preflight;
 mod refusal;
 mod signing;
 mod subtensor;
+mod weight_rules;
 
 pub use options::{ChainOptions, OptionsError};
 pub use subtensor::SubtensorChain;

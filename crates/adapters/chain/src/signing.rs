@@ -3,8 +3,8 @@
 //! Everything that goes into the signature is explicit: account nonce, birth block, genesis, runtime version. The
 //! extensions are those of the block's metadata; the ones that we do not know must encode to nothing, or building fails.
 
-use basilica_ports::{ChainError, HotkeySigner, PreparedWeights};
-use basilica_types::{BlockHash, BlockNumber, Digest, NetUid};
+use basilica_ports::{ChainError, HotkeySigner, PreparedWeights, WeightsCall, WeightsOrder};
+use basilica_types::{BlockHash, BlockNumber, Digest, MechanismId, NetUid, Uid, Weight};
 use subxt::config::DefaultExtrinsicParamsBuilder;
 use subxt::config::substrate::{AccountId32, MultiSignature, SubstrateConfig};
 use subxt::dynamic::{self, Value};
@@ -22,15 +22,45 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub(crate) fn set_weights(order: &basilica_ports::WeightsOrder) -> Self {
-        Self::new(order.netuid, "set_weights", "SubtensorModule.set_weights", Self::weights_arguments(order))
+    /// The call that does `order`, with mechanisms where the chain has them.
+    ///
+    /// # Errors
+    /// The chain has no call for it.
+    pub(crate) fn weights(view: &View, order: &WeightsOrder) -> Result<Self, ChainError> {
+        match &order.call {
+            WeightsCall::Set { weights, version_key } => Self::set(view, order, weights, *version_key),
+            WeightsCall::CommitHash { .. } => Err(absent(view, "SubtensorModule.commit_mechanism_weights")),
+            WeightsCall::Reveal { .. } => Err(absent(view, "SubtensorModule.reveal_mechanism_weights")),
+            WeightsCall::CommitTimelocked { .. } => {
+                Err(absent(view, "SubtensorModule.commit_timelocked_mechanism_weights"))
+            }
+        }
     }
 
-    /// The same for mechanism 0, on chains that have mechanisms.
-    pub(crate) fn set_mechanism_weights(order: &basilica_ports::WeightsOrder) -> Self {
-        let mut arguments = Self::weights_arguments(order);
-        arguments.push(("mecid", Value::u128(0)));
-        Self::new(order.netuid, SET_MECHANISM_WEIGHTS, "SubtensorModule.set_mechanism_weights", arguments)
+    fn set(
+        view: &View,
+        order: &WeightsOrder,
+        weights: &[(Uid, Weight)],
+        version_key: u64,
+    ) -> Result<Self, ChainError> {
+        let numbers =
+            |numbers: Vec<u16>| Value::unnamed_composite(numbers.into_iter().map(|n| Value::u128(n.into())));
+        let (uids, values) = weights.iter().map(|(uid, weight)| (uid.0, weight.0)).unzip();
+        let mut arguments = vec![
+            ("netuid", Value::u128(order.netuid.0.into())),
+            ("dests", numbers(uids)),
+            ("weights", numbers(values)),
+            ("version_key", Value::u128(version_key.into())),
+        ];
+        if view.has_call(SET_MECHANISM_WEIGHTS) {
+            arguments.push(("mecid", Value::u128(order.mechanism.0.into())));
+            let full = "SubtensorModule.set_mechanism_weights";
+            return Ok(Self::new(order.netuid, SET_MECHANISM_WEIGHTS, full, arguments));
+        }
+        if order.mechanism != MechanismId(0) {
+            return Err(absent(view, "SubtensorModule.set_mechanism_weights"));
+        }
+        Ok(Self::new(order.netuid, "set_weights", "SubtensorModule.set_weights", arguments))
     }
 
     pub(crate) fn serve_axon(netuid: NetUid, axon: basilica_ports::Axon) -> Self {
@@ -48,18 +78,6 @@ impl Call {
         Self::new(netuid, "serve_axon", "SubtensorModule.serve_axon", arguments)
     }
 
-    fn weights_arguments(order: &basilica_ports::WeightsOrder) -> Vec<(&'static str, Value)> {
-        let numbers =
-            |numbers: Vec<u16>| Value::unnamed_composite(numbers.into_iter().map(|n| Value::u128(n.into())));
-        let (uids, weights) = order.weights.iter().map(|(uid, weight)| (uid.0, weight.0)).unzip();
-        vec![
-            ("netuid", Value::u128(order.netuid.0.into())),
-            ("dests", numbers(uids)),
-            ("weights", numbers(weights)),
-            ("version_key", Value::u128(order.version_key.into())),
-        ]
-    }
-
     fn new(
         netuid: NetUid,
         name: &'static str,
@@ -70,8 +88,12 @@ impl Call {
     }
 }
 
+fn absent(view: &View, item: &'static str) -> ChainError {
+    ChainError::Unsupported { item, spec_version: view.at.spec_version() }
+}
+
 /// The call that chains with mechanisms prefer.
-pub(crate) const SET_MECHANISM_WEIGHTS: &str = "set_mechanism_weights";
+const SET_MECHANISM_WEIGHTS: &str = "set_mechanism_weights";
 
 /// The chain stores both and interprets neither; 4 is what the Python SDK says for its protocol.
 const AXON_VERSION: u128 = 1;

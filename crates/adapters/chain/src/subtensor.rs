@@ -4,21 +4,16 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use basilica_ports::{
     Axon, AxonOutcome, Chain, ChainError, ChainIdentity, Clock, Entropy, FailureClass, HotkeySigner,
-    Metagraph, PreparedWeights, WeightsOrder, WeightsOutcome,
+    Metagraph, PreparedWeights, WeightRules, WeightsOrder, WeightsOutcome,
 };
-use basilica_types::{BlockNumber, Hotkey, NetUid, Rao, Uid, Weight};
-use subxt::ext::scale_value::{Value, ValueDef};
+use basilica_types::{BlockNumber, MechanismId, NetUid, Uid, Weight};
 use tokio::sync::Mutex;
 
 use crate::connection::{Connection, Link};
-use crate::item::{
-    AXONS, COMMIT_REVEAL, MAX_WEIGHTS_LIMIT, MECHANISM_COUNT, MIN_ALLOWED_WEIGHTS, NETWORKS_ADDED,
-    STAKE_THRESHOLD, SUBNET_EPOCH_CONSENSUS, View, WEIGHTS, WEIGHTS_RATE_LIMIT, WEIGHTS_VERSION_KEY,
-};
+use crate::item::{AXONS, View, WEIGHTS};
 use crate::metagraph::{self, AxonInfo};
-use crate::preflight::{self, Facts, OwnNeuron};
-use crate::signing::{self, Call, SET_MECHANISM_WEIGHTS};
-use crate::{ChainOptions, OptionsError, identity, inclusion};
+use crate::signing::{self, Call};
+use crate::{ChainOptions, OptionsError, identity, inclusion, weight_rules};
 
 /// A subtensor chain behind its RPC endpoints.
 pub struct SubtensorChain {
@@ -53,12 +48,9 @@ impl SubtensorChain {
     async fn prepare(&self, link: Arc<Link>, order: &WeightsOrder) -> Result<PreparedWeights, ChainError> {
         let signer = self.signer()?;
         let view = View::finalized(link).await?;
-        preflight::check(&facts(&view, order.netuid, &signer.hotkey()).await?, order)?;
-        let call = if view.has_call(SET_MECHANISM_WEIGHTS) {
-            Call::set_mechanism_weights(order)
-        } else {
-            Call::set_weights(order)
-        };
+        let rules = weight_rules::read(&view, order.netuid, order.mechanism, &signer.hotkey()).await?;
+        rules.check(order).map_err(weight_rules::refusal)?;
+        let call = Call::weights(&view, order)?;
         signing::sign(&view, signer, call, self.connection.options.era_blocks).await
     }
 
@@ -114,6 +106,14 @@ impl Chain for SubtensorChain {
         }
     }
 
+    async fn weight_rules(&self, netuid: NetUid, mechanism: MechanismId) -> Result<WeightRules, ChainError> {
+        let own = self.signer()?.hotkey();
+        let read = |link| async move {
+            weight_rules::read(&View::finalized(link).await?, netuid, mechanism, &own).await
+        };
+        self.connection.call("weight_rules", read).await
+    }
+
     async fn prepare_weights(&self, order: &WeightsOrder) -> Result<PreparedWeights, ChainError> {
         self.connection.call("prepare_weights", |link| self.prepare(link, order)).await
     }
@@ -123,58 +123,20 @@ impl Chain for SubtensorChain {
         inclusion::conclude(&self.connection, prepared, Some(own)).await
     }
 
-    async fn weights(&self, netuid: NetUid, uid: Uid) -> Result<Vec<(Uid, Weight)>, ChainError> {
+    async fn weights(
+        &self,
+        netuid: NetUid,
+        mechanism: MechanismId,
+        uid: Uid,
+    ) -> Result<Vec<(Uid, Weight)>, ChainError> {
         let read = |link| async move {
             let view = View::finalized(link).await?;
-            let pairs: Vec<(u16, u16)> = view.value(WEIGHTS, (netuid.0, uid.0)).await?;
+            let pairs: Vec<(u16, u16)> =
+                view.value(WEIGHTS, (weight_rules::index(netuid, mechanism), uid.0)).await?;
             Ok(pairs.into_iter().map(|(uid, weight)| (Uid(uid), Weight(weight))).collect())
         };
         self.connection.call("weights", read).await
     }
-}
-
-/// What bears on setting weights, at the block of `view`.
-async fn facts(view: &View, netuid: NetUid, hotkey: &Hotkey) -> Result<Facts, ChainError> {
-    let subnet = (netuid.0,);
-    let block = BlockNumber(view.at.block_number().saturating_add(1));
-    let commit_reveal = view.value(COMMIT_REVEAL, subnet).await?;
-    let added: bool = view.value(NETWORKS_ADDED, subnet).await?;
-    let mechanisms: u8 =
-        if view.has_entry(MECHANISM_COUNT) { view.value(MECHANISM_COUNT, subnet).await? } else { 1 };
-    let mechanism_exists = added && mechanisms > 0;
-    let neurons = if mechanism_exists { Some(metagraph::read(view, netuid).await?) } else { None };
-    let own = neurons.as_ref().and_then(|metagraph| {
-        metagraph.neuron(hotkey).map(|neuron| OwnNeuron {
-            uid: neuron.uid,
-            stake: neuron.stake,
-            is_owner: metagraph.owner_hotkey == Some(*hotkey),
-            permit: neuron.validator_permit,
-            last_update: neuron.last_update,
-        })
-    });
-    let count = neurons.map_or(0, |metagraph| metagraph.neurons.len());
-    Ok(Facts {
-        block,
-        commit_reveal,
-        mechanism_exists,
-        neurons: u16::try_from(count).unwrap_or(u16::MAX),
-        own,
-        stake_threshold: Rao(view.value(STAKE_THRESHOLD, ()).await?),
-        version_key: view.value(WEIGHTS_VERSION_KEY, subnet).await?,
-        rate_limit: view.value(WEIGHTS_RATE_LIMIT, subnet).await?,
-        permit_always_needed: is_null_consensus(view, netuid).await?,
-        min_weights: view.value(MIN_ALLOWED_WEIGHTS, subnet).await?,
-        max_weight: view.value(MAX_WEIGHTS_LIMIT, subnet).await?,
-    })
-}
-
-/// Whether the subnet runs without consensus, where only a permit counts; chains without that choice never do.
-async fn is_null_consensus(view: &View, netuid: NetUid) -> Result<bool, ChainError> {
-    if !view.has_entry(SUBNET_EPOCH_CONSENSUS) {
-        return Ok(false);
-    }
-    let consensus: Value = view.value(SUBNET_EPOCH_CONSENSUS, (netuid.0,)).await?;
-    Ok(matches!(consensus.value, ValueDef::Variant(variant) if variant.name == "Null"))
 }
 
 impl fmt::Debug for SubtensorChain {

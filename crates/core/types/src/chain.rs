@@ -8,6 +8,10 @@ number_id! {
     NetUid(u16)
 }
 number_id! {
+    /// One of a subnet's mechanisms, each with weights of its own; 0 is the one that every subnet has.
+    MechanismId(u8)
+}
+number_id! {
     /// A neuron's slot within one subnet; reused after deregistration, so never an identity on its own.
     Uid(u16)
 }

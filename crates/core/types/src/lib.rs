@@ -19,7 +19,7 @@ mod units;
 
 pub use account::{Coldkey, Hotkey, Ss58Error};
 pub use argv::{Argv, ArgvError};
-pub use chain::{BlockHash, BlockNumber, NetUid, Rao, Uid, Weight};
+pub use chain::{BlockHash, BlockNumber, MechanismId, NetUid, Rao, Uid, Weight};
 pub use digest::{Digest, DigestError};
 pub use gpu::{Category, GpuUuid, GpuUuidError};
 pub use node::{Host, NodeAddress, NodeAddressError, NodeId, NodeIdError, Username};

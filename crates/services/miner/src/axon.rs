@@ -78,10 +78,12 @@ mod tests {
     use std::sync::Mutex;
 
     use async_trait::async_trait;
-    use basilica_ports::{ChainIdentity, Metagraph, PreparedWeights, WeightsOrder, WeightsOutcome};
+    use basilica_ports::{
+        ChainIdentity, Metagraph, PreparedWeights, WeightRules, WeightsOrder, WeightsOutcome,
+    };
     use basilica_runtime_service::testing::{SeededEntropy, VirtualClock};
     use basilica_runtime_service::{Metrics, Readiness};
-    use basilica_types::{BlockNumber, Uid, Weight};
+    use basilica_types::{BlockNumber, MechanismId, Uid, Weight};
 
     use super::*;
 
@@ -106,13 +108,16 @@ mod tests {
         async fn serve_axon(&self, _: NetUid, _: Axon) -> Result<AxonOutcome, ChainError> {
             self.0.lock().unwrap().pop().expect("no call after the axon is served")
         }
+        async fn weight_rules(&self, _: NetUid, _: MechanismId) -> Result<WeightRules, ChainError> {
+            Err(unreachable())
+        }
         async fn prepare_weights(&self, _: &WeightsOrder) -> Result<PreparedWeights, ChainError> {
             Err(unreachable())
         }
         async fn conclude_weights(&self, _: &PreparedWeights) -> Result<WeightsOutcome, ChainError> {
             Err(unreachable())
         }
-        async fn weights(&self, _: NetUid, _: Uid) -> Result<Vec<(Uid, Weight)>, ChainError> {
+        async fn weights(&self, _: NetUid, _: MechanismId, _: Uid) -> Result<Vec<(Uid, Weight)>, ChainError> {
             Err(unreachable())
         }
     }

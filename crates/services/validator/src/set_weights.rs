@@ -9,12 +9,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use basilica_ports::{
-    BoxError, ChainError, FailureClass, NewWindow, Opened, StoreError, WeightWindow, WeightsOrder,
-    WeightsOutcome, WindowState,
+    BoxError, ChainError, FailureClass, NewWindow, Opened, StoreError, WeightWindow, WeightsCall,
+    WeightsOrder, WeightsOutcome, WindowState,
 };
 use basilica_runtime_service::{Backoff, ErrorChain, Stop};
 use basilica_scoring::weights::{allocate, upscale};
-use basilica_types::{BlockNumber, Hotkey, Millis, Uid, Weight};
+use basilica_types::{BlockNumber, Hotkey, MechanismId, Millis, Uid, Weight};
 use tracing::{debug, error, info, warn};
 
 use crate::score;
@@ -143,7 +143,7 @@ async fn conclude(shared: &Shared, window: &WeightWindow) -> Result<Report, Weig
 
 async fn read_back(shared: &Shared, id: i64, opened: &NewWindow) -> Result<Report, WeightsError> {
     let Some(uid) = own_uid(shared) else { return Ok(Report::NotYet) };
-    let stored = shared.ports.chain.weights(opened.netuid, uid).await?;
+    let stored = shared.ports.chain.weights(opened.netuid, MechanismId(0), uid).await?;
     shared.ports.store.record_read_back(id, &stored).await?;
     let as_expected = same_weights(&stored, &opened.expected);
     if as_expected {
@@ -188,10 +188,11 @@ async fn open_next(shared: &Shared, last: Option<WeightWindow>) -> Result<Report
         return Ok(Report::NoScore);
     }
     let weights = allocate(&points, &shared.settings.allocation);
+    let version_key = shared.settings.weight_version_key;
     let order = WeightsOrder {
         netuid: shared.settings.netuid,
-        weights: weights.clone(),
-        version_key: shared.settings.weight_version_key,
+        mechanism: MechanismId(0),
+        call: WeightsCall::Set { weights: weights.clone(), version_key },
     };
     let prepared = shared.ports.chain.prepare_weights(&order).await?;
     let window = NewWindow {

@@ -15,7 +15,7 @@ use basilica_miner_service::{AssignmentStrategy, Miner, MinerPorts};
 use basilica_ports::{
     Axon, AxonOutcome, Chain, ChainError, ChainIdentity, Clock, Dial, Entropy, EntropyRng, HotkeySigner,
     Identity, Metagraph, MinerApi, MinerCallError, MinerDialer as _, Neuron, NodeShell as _, PreparedWeights,
-    RefusalCode, WeightsOrder, WeightsOutcome,
+    RefusalCode, WeightRules, WeightsOrder, WeightsOutcome,
 };
 use basilica_rpc::{GrpcMinerDialer, MinerListener, ServerLimits};
 use basilica_runtime_service::{Metrics, Readiness, Supervisor};
@@ -24,8 +24,8 @@ use basilica_store::{Database, MINER_SCHEMA, MinerDatabase, OpenOptions};
 use basilica_system::{OsEntropy, SystemClock};
 use basilica_testkit::Nodes;
 use basilica_types::{
-    BlockNumber, Coldkey, FencingToken, Hotkey, Millis, NetUid, Rao, RequestNonce, SshPublicKey, Uid,
-    UsdMicros, Weight,
+    BlockNumber, Coldkey, FencingToken, Hotkey, MechanismId, Millis, NetUid, Rao, RequestNonce, SshPublicKey,
+    Uid, UsdMicros, Weight,
 };
 use basilica_wire::discovery::{
     AuthGrant, AuthRequest, DiscoverClaim, DiscoverRequest, DiscoverResponse, NodeReport,
@@ -75,13 +75,16 @@ impl Chain for TestChain {
     async fn serve_axon(&self, _: NetUid, _: Axon) -> Result<AxonOutcome, ChainError> {
         Err(unreachable())
     }
+    async fn weight_rules(&self, _: NetUid, _: MechanismId) -> Result<WeightRules, ChainError> {
+        Err(unreachable())
+    }
     async fn prepare_weights(&self, _: &WeightsOrder) -> Result<PreparedWeights, ChainError> {
         Err(unreachable())
     }
     async fn conclude_weights(&self, _: &PreparedWeights) -> Result<WeightsOutcome, ChainError> {
         Err(unreachable())
     }
-    async fn weights(&self, _: NetUid, _: Uid) -> Result<Vec<(Uid, Weight)>, ChainError> {
+    async fn weights(&self, _: NetUid, _: MechanismId, _: Uid) -> Result<Vec<(Uid, Weight)>, ChainError> {
         Err(unreachable())
     }
 }

@@ -1,5 +1,5 @@
 use basilica_ports::{Chain as _, ChainError, FailureClass};
-use basilica_types::{NetUid, Rao, Uid};
+use basilica_types::{MechanismId, NetUid, Rao, Uid};
 
 use crate::devchain::{Devchain, SUBNET, hotkey, metagraph_when};
 
@@ -47,5 +47,5 @@ async fn a_subnet_that_does_not_exist_is_an_error_and_not_an_empty_one() {
     let error = chain.metagraph(NetUid(7)).await.unwrap_err();
     assert!(matches!(error, ChainError::Call { .. }), "{error:?}");
     assert_eq!(error.class(), FailureClass::Transient);
-    assert_eq!(chain.weights(SUBNET, Uid(1)).await.unwrap(), [], "nothing set yet");
+    assert_eq!(chain.weights(SUBNET, MechanismId(0), Uid(1)).await.unwrap(), [], "nothing set yet");
 }

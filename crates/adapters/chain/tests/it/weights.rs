@@ -2,17 +2,22 @@ use std::sync::Arc;
 
 use basilica_chain::{ChainOptions, SubtensorChain};
 use basilica_ports::{
-    Chain as _, ChainError, Clock as _, FailureClass, PreparedWeights, WeightsOrder, WeightsOutcome,
+    Chain as _, ChainError, Clock as _, FailureClass, PreparedWeights, WeightsCall, WeightsOrder,
+    WeightsOutcome,
 };
 use basilica_system::{OsEntropy, SystemClock};
-use basilica_types::{BlockNumber, Millis, NetUid, Uid, Weight};
+use basilica_types::{BlockNumber, MechanismId, Millis, NetUid, Uid, Weight};
 use serde_json::json;
 
 use crate::devchain::{Devchain, SUBNET, client_with, hotkey, options, permitted, soon};
 
 fn order(pairs: &[(u16, u16)]) -> WeightsOrder {
     let weights = pairs.iter().map(|(uid, weight)| (Uid(*uid), Weight(*weight))).collect();
-    WeightsOrder { netuid: SUBNET, weights, version_key: 0 }
+    WeightsOrder {
+        netuid: SUBNET,
+        mechanism: MechanismId(0),
+        call: WeightsCall::Set { weights, version_key: 0 },
+    }
 }
 
 /// RULES R5: what the chain stores for these weights.
@@ -63,7 +68,7 @@ async fn weights_read_back_as_the_chain_upscales_them() {
         assert_eq!(prepared.dies.0, prepared.born.0 + 63);
         let block = set_in(chain.conclude_weights(&prepared).await.unwrap());
         assert!(block > prepared.born && block <= prepared.dies);
-        assert_eq!(chain.weights(SUBNET, Uid(1)).await.unwrap(), upscaled(pairs));
+        assert_eq!(chain.weights(SUBNET, MechanismId(0), Uid(1)).await.unwrap(), upscaled(pairs));
         let metagraph = chain.metagraph(SUBNET).await.unwrap();
         assert_eq!(metagraph.neuron(&hotkey("//Validator1")).unwrap().last_update, block);
     }
@@ -128,7 +133,7 @@ async fn the_chain_may_die_between_preparing_and_concluding() {
     })
     .await;
     assert!(block <= prepared.dies);
-    assert_eq!(chain.weights(SUBNET, Uid(1)).await.unwrap(), upscaled(&[(4, 1), (5, 2)]));
+    assert_eq!(chain.weights(SUBNET, MechanismId(0), Uid(1)).await.unwrap(), upscaled(&[(4, 1), (5, 2)]));
 }
 
 #[tokio::test]
@@ -140,7 +145,7 @@ async fn an_extrinsic_that_nobody_submitted_expires_and_sets_nothing() {
     let prepared = chain.prepare_weights(&order(&[(4, 1), (5, 2)])).await.unwrap();
     head_past(&chain, prepared.dies).await;
     assert_eq!(chain.conclude_weights(&prepared).await.unwrap(), WeightsOutcome::Expired);
-    assert_eq!(chain.weights(SUBNET, Uid(1)).await.unwrap(), []);
+    assert_eq!(chain.weights(SUBNET, MechanismId(0), Uid(1)).await.unwrap(), []);
 }
 
 /// Blocks so quick that the chain soon forgets the states of old ones.
@@ -207,7 +212,7 @@ async fn an_extrinsic_signed_on_another_block_than_the_chain_has_at_that_height_
     let prepared = chain.prepare_weights(&order(&[(4, 1), (5, 2)])).await.unwrap();
     let elsewhere = PreparedWeights { born_hash: basilica_types::BlockHash::from_bytes([7; 32]), ..prepared };
     assert_eq!(chain.conclude_weights(&elsewhere).await.unwrap(), WeightsOutcome::Expired);
-    assert_eq!(chain.weights(SUBNET, Uid(1)).await.unwrap(), [], "nothing was submitted");
+    assert_eq!(chain.weights(SUBNET, MechanismId(0), Uid(1)).await.unwrap(), [], "nothing was submitted");
 }
 
 #[tokio::test]
@@ -222,7 +227,7 @@ async fn a_second_extrinsic_with_the_same_nonce_never_takes_effect() {
     set_in(chain.conclude_weights(&winner).await.unwrap());
     let outcome = soon("the end of its life", chain.conclude_weights(&loser)).await;
     assert_eq!(outcome.unwrap(), WeightsOutcome::Expired);
-    assert_eq!(chain.weights(SUBNET, Uid(1)).await.unwrap(), upscaled(&[(4, 1), (5, 2)]));
+    assert_eq!(chain.weights(SUBNET, MechanismId(0), Uid(1)).await.unwrap(), upscaled(&[(4, 1), (5, 2)]));
 }
 
 #[tokio::test]
@@ -252,7 +257,7 @@ async fn a_call_that_fails_in_its_block_is_told_by_the_chains_name_of_the_error(
         WeightsOutcome::Failed { error, .. } => assert_eq!(error, "SubtensorModule.SettingWeightsTooFast"),
         other => panic!("expected a dispatch error, got {other:?}"),
     }
-    assert_eq!(one.weights(SUBNET, Uid(1)).await.unwrap(), upscaled(&[(4, 1), (5, 2)]));
+    assert_eq!(one.weights(SUBNET, MechanismId(0), Uid(1)).await.unwrap(), upscaled(&[(4, 1), (5, 2)]));
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use basilica_ports::{
     Axon, AxonOutcome, Chain, ChainIdentity, CheckEntry, Dial, Entropy, EntropyRng, FleetStore as _,
     HotkeySigner, Identity, Metagraph, MinerApi, MinerCallError, MinerDialer, Neuron, NodeKey, NodeShell,
     PreparedWeights, SeenMiner, Shell, ShellError, StoredStanding, VerdictStore as _, VerdictSummary,
+    WeightRules,
 };
 use basilica_runtime_service::testing::{SeededEntropy, VirtualClock};
 use basilica_runtime_service::{ConfigSource, Metrics, Readiness, load};
@@ -115,6 +116,10 @@ impl Chain for Laptop {
         unreachable!("a validator serves no axon")
     }
 
+    async fn weight_rules(&self, _: NetUid, _: MechanismId) -> Result<WeightRules, ChainError> {
+        unreachable!("weights are prepared without asking for the rules")
+    }
+
     async fn prepare_weights(&self, order: &WeightsOrder) -> Result<PreparedWeights, ChainError> {
         self.step().await;
         let prepared = self.with(|state| {
@@ -151,7 +156,10 @@ impl Chain for Laptop {
             let block = BlockNumber(state.head);
             let order =
                 state.orders.iter().find(|(bytes, _)| *bytes == prepared.extrinsic).unwrap().1.clone();
-            state.weights = upscale(&order.weights);
+            let WeightsCall::Set { weights, .. } = order.call else {
+                unreachable!("weights are set in the open")
+            };
+            state.weights = upscale(&weights);
             state.included.push((prepared.extrinsic.clone(), block));
             WeightsOutcome::Set { block }
         });
@@ -159,7 +167,7 @@ impl Chain for Laptop {
         Ok(outcome)
     }
 
-    async fn weights(&self, _: NetUid, uid: Uid) -> Result<Vec<(Uid, Weight)>, ChainError> {
+    async fn weights(&self, _: NetUid, _: MechanismId, uid: Uid) -> Result<Vec<(Uid, Weight)>, ChainError> {
         self.step().await;
         assert_eq!(uid, OWN);
         let weights = self.with(|state| state.weights.clone());

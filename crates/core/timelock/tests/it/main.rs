@@ -1,0 +1,5 @@
+//! Timelock encryption and the commit-reveal schedule, seen from outside.
+
+mod cipher;
+mod payload;
+mod schedule;

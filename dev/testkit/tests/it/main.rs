@@ -6,3 +6,4 @@ mod nodes;
 mod sdk;
 mod ssh;
 mod ssh_faults;
+mod timelock;

@@ -1,0 +1,150 @@
+//! Timelock encryption and reveal rounds, judged by the public SDK's own binary.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use basilica_timelock::schedule::{BeaconClock, EpochClock};
+use basilica_timelock::{
+    BeaconKey, CIPHERTEXT_OVERHEAD, Envelope, Round, RoundSignature, WeightsPayload, decrypt, encrypt,
+};
+use basilica_types::{Hotkey, Millis, Timestamp};
+use codec::{Decode, Encode};
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+use serde_json::{Value, json};
+
+/// quicknet's signature of its round 1000: the one round that can be opened without the network.
+const ROUND_1000: &str =
+    "b44679b9a59af2ec876b1a6b1ad52ea9b1615fc3982b19576350f93447cb1125e342b73a8dd2bacbe47e4b6b63ed5e39";
+
+fn ask_the_sdk(question: &Value) -> Value {
+    let python = std::env::var_os("BASILICA_SDK_PYTHON")
+        .expect("BASILICA_SDK_PYTHON names a Python with bittensor==11.3.0; `cargo xtask test` makes one");
+    let mut peer = Command::new(python)
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/python/timelock_peer.py"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the Python of BASILICA_SDK_PYTHON runs");
+    peer.stdin.take().unwrap().write_all(question.to_string().as_bytes()).unwrap();
+    let output = peer.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("the peer prints JSON")
+}
+
+fn hex_of(value: &Value) -> Vec<u8> {
+    hex::decode(value.as_str().unwrap()).unwrap()
+}
+
+#[test]
+fn the_sdk_opens_our_ciphertexts_and_we_open_the_sdks() {
+    let mut rng = ChaCha20Rng::seed_from_u64(39);
+    let signature = RoundSignature::from_bytes(&hex::decode(ROUND_1000).unwrap()).unwrap();
+    let hotkey = Hotkey::from_bytes([3; 32]);
+    let weights = WeightsPayload::new(&hotkey, (0..256).collect(), vec![257; 256], 1).to_bytes();
+    let plaintexts = [Vec::new(), b"x".to_vec(), weights, vec![0xa5; 4_000]];
+    let envelopes: Vec<String> = plaintexts
+        .iter()
+        .map(|plaintext| {
+            let round = Round(1_000);
+            let ciphertext = encrypt(&BeaconKey::quicknet(), round, plaintext, &mut rng).unwrap();
+            hex::encode(Envelope { ciphertext, round }.encode())
+        })
+        .collect();
+    let answer = ask_the_sdk(&json!({
+        "signature": ROUND_1000,
+        "round": 1_000,
+        "open": envelopes,
+        "seal": plaintexts.iter().map(hex::encode).collect::<Vec<_>>(),
+        "clocks": [],
+    }));
+    for (index, plaintext) in plaintexts.iter().enumerate() {
+        assert_eq!(hex_of(&answer["opened"][index]), *plaintext, "ours, opened by the SDK");
+        let sealed = Envelope::decode(&mut &hex_of(&answer["sealed"][index])[..]).unwrap();
+        assert_eq!(sealed.round, Round(1_000));
+        assert_eq!(decrypt(&sealed.ciphertext, &signature).unwrap(), *plaintext, "the SDK's, opened by us");
+    }
+}
+
+/// One subnet's clock, head, reveal period and block time.
+struct Moment {
+    clock: EpochClock,
+    head: u64,
+    period: u64,
+    block_time: Millis,
+}
+
+fn one_of<'a>(below: &mut impl FnMut(u64) -> u64, choices: &'a [u64]) -> &'a u64 {
+    &choices[usize::try_from(below(choices.len() as u64)).unwrap()]
+}
+
+fn moments(count: usize) -> Vec<Moment> {
+    let mut rng = ChaCha20Rng::seed_from_u64(40);
+    let mut below = |bound: u64| rng.next_u64() % bound;
+    (0..count)
+        .map(|_| {
+            let longest_tempo = *one_of(&mut below, &[5, 400, 65_535]);
+            let tempo = u16::try_from(1 + below(longest_tempo)).unwrap();
+            let last_epoch_block = below(8_000_000);
+            let head = last_epoch_block + below(u64::from(tempo) + 20);
+            let pending = if below(3) == 0 { (head + below(500)).saturating_sub(20) } else { 0 };
+            let most_blocks = *one_of(&mut below, &[20, 51_000]);
+            let clock = EpochClock {
+                last_epoch_block,
+                pending_epoch_at: pending,
+                epoch_index: below(50_000),
+                blocks_since_last_step: below(most_blocks),
+                tempo,
+            };
+            let block_time = Millis(*one_of(&mut below, &[250, 1_000, 12_000]));
+            Moment { clock, head, period: 1 + below(4), block_time }
+        })
+        .collect()
+}
+
+#[test]
+fn our_reveal_rounds_are_the_sdks() {
+    let moments = moments(600);
+    let hotkey = Hotkey::from_bytes([3; 32]);
+    let clocks: Vec<Value> = moments
+        .iter()
+        .map(|moment| {
+            json!({
+                "uids": [1, 2], "values": [3, 4], "version_key": 5, "hotkey": hex::encode(hotkey.as_bytes()),
+                "last_epoch_block": moment.clock.last_epoch_block,
+                "pending_epoch_at": moment.clock.pending_epoch_at,
+                "epoch_index": moment.clock.epoch_index,
+                "blocks_since_last_step": moment.clock.blocks_since_last_step,
+                "tempo": moment.clock.tempo,
+                "head": moment.head,
+                "reveal_period": moment.period,
+                "block_time_ms": moment.block_time.0,
+            })
+        })
+        .collect();
+    let answer = ask_the_sdk(&json!({
+        "signature": ROUND_1000, "round": 1_000, "open": [], "seal": [], "clocks": clocks,
+    }));
+    let length =
+        WeightsPayload::new(&hotkey, vec![1, 2], vec![3, 4], 5).to_bytes().len() + CIPHERTEXT_OVERHEAD;
+    let chosen = answer["chosen"].as_array().unwrap();
+    assert_eq!(chosen.len(), moments.len());
+    for (moment, chosen) in moments.iter().zip(chosen) {
+        let first = moment.clock.first_reveal_block(moment.head, moment.period).unwrap();
+        let at = |when: &str| {
+            let now = Timestamp(chosen[when].as_i64().unwrap());
+            BeaconClock::QUICKNET.reveal_round(now, moment.head, first, moment.block_time)
+        };
+        // A round may begin between the two looks at the wall clock.
+        let theirs = Round(chosen["round"].as_u64().unwrap());
+        let ours = at("before_ms")..=at("after_ms");
+        assert!(
+            ours.contains(&theirs),
+            "{:?} at {}: ours {ours:?}, theirs {theirs}",
+            moment.clock,
+            moment.head
+        );
+        assert_eq!(chosen["length"].as_u64().unwrap(), length as u64, "the payload has the same fields");
+    }
+}

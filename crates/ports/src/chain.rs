@@ -1,9 +1,10 @@
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use basilica_schedule::{WeightRules, WeightsOrder};
 use basilica_types::{
-    BlockHash, BlockNumber, Coldkey, Digest, Hotkey, MechanismId, NetUid, Rao, Uid, Weight,
+    BlockHash, BlockNumber, Coldkey, Digest, Hotkey, MechanismId, Millis, NetUid, Rao, Uid, Weight,
 };
 
 use crate::{BoxError, FailureClass};
@@ -67,6 +68,15 @@ impl Metagraph {
     pub fn neuron(&self, hotkey: &Hotkey) -> Option<&Neuron> {
         self.neurons.iter().find(|n| n.hotkey == *hotkey)
     }
+}
+
+/// A value with its age.
+#[derive(Debug)]
+pub struct Aged<T> {
+    /// Shared with other callers.
+    pub value: Arc<T>,
+    /// Since the answer came.
+    pub age: Millis,
 }
 
 /// What `serve_axon` did.
@@ -201,6 +211,12 @@ pub trait Chain: Send + Sync + 'static {
 
     /// The subnet at the newest finalised block.
     async fn metagraph(&self, netuid: NetUid) -> Result<Metagraph, ChainError>;
+
+    /// The subnet as it was at most `max_age` ago: from memory if it was read since, else as [`Self::metagraph`].
+    async fn metagraph_within(&self, netuid: NetUid, max_age: Millis) -> Result<Aged<Metagraph>, ChainError> {
+        let _ = max_age;
+        Ok(Aged { value: Arc::new(self.metagraph(netuid).await?), age: Millis(0) })
+    }
 
     /// Publishes where the own hotkey listens, unless the chain already says so.
     async fn serve_axon(&self, netuid: NetUid, axon: Axon) -> Result<AxonOutcome, ChainError>;

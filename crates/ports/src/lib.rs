@@ -20,7 +20,8 @@ pub use basilica_schedule::{
     WeightsCall, WeightsOrder,
 };
 pub use chain::{
-    Axon, AxonOutcome, Chain, ChainError, ChainIdentity, Metagraph, Neuron, PreparedWeights, WeightsOutcome,
+    Aged, Axon, AxonOutcome, Chain, ChainError, ChainIdentity, Metagraph, Neuron, PreparedWeights,
+    WeightsOutcome,
 };
 pub use clock::Clock;
 pub use entropy::{Entropy, EntropyRng};

@@ -1,140 +1,49 @@
 //! One connection at a time to one of several endpoints.
 //!
-//! A [`Link`] is a connection with what was learnt on it (metadata by spec version, genesis). It is *lost* when its
-//! transport failed or when a request missed its deadline; a lost link is never used again: the next call opens a new
-//! one, to the next endpoint. There is no task of ours behind it: reconnecting happens when somebody calls. An answer
-//! that is an error (a JSON-RPC error object) loses nothing.
+//! Reconnecting happens when somebody calls: the next call opens a new link, to the endpoint that is worth it most
+//! ([`pool`]), while the others rest behind their breakers ([`crate::breaker`]). [`Connection::watch`] adds what only
+//! time can do: it looks at the endpoints that are not in use, goes back to a preferred one that recovered, and leaves
+//! one whose head stands still while another's moves.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex as SyncMutex, MutexGuard, OnceLock, PoisonError};
 
 use basilica_ports::{BoxError, ChainError, Clock, Entropy};
-use basilica_types::Millis;
-use subxt::OnlineClient;
-use subxt::backend::LegacyBackend;
-use subxt::client::OnlineClientAtBlock;
-use subxt::config::RpcConfigFor;
-use subxt::config::substrate::{H256, SubstrateConfig};
-use subxt::rpcs::client::{RawRpcFuture, RawRpcSubscription, RawValue, RpcClient, RpcClientT};
-use subxt::rpcs::methods::legacy::LegacyRpcMethods;
+use basilica_types::{BlockHash, BlockNumber, Millis};
 use tokio::sync::Mutex;
 use tracing::{info, warn};
 
 use crate::ChainOptions;
+use crate::breaker::{Event, Policy};
 use crate::deadline::within;
+use crate::dial;
+use crate::link::{Link, Opening};
 use crate::options::shown;
-
-pub(crate) type Rpc = LegacyRpcMethods<RpcConfigFor<SubstrateConfig>>;
-pub(crate) type AtBlock = OnlineClientAtBlock<SubstrateConfig>;
+use crate::pool::{self, Endpoint, EndpointReport, Move};
 
 /// The endpoint serves another chain than the one that this process began with.
 #[derive(Debug, thiserror::Error)]
-#[error("endpoint serves the chain with genesis {found:?}, not {expected:?}")]
+#[error(
+    "endpoint serves the chain with genesis 0x{found}, not 0x{expected}; it is skipped until it serves that chain again"
+)]
 struct OtherChain {
-    expected: H256,
-    found: H256,
+    expected: BlockHash,
+    found: BlockHash,
 }
 
-/// A transport that remembers whether it failed.
-struct Watched {
-    inner: RpcClient,
-    clock: Arc<dyn Clock>,
-    deadline: Millis,
-    lost: Arc<AtomicBool>,
+/// All endpoints asked to be left alone, or failed so often that they are.
+#[derive(Debug, thiserror::Error)]
+#[error("every endpoint rests for {} ms more after failures; last: {last}", .wait.0)]
+struct AllRest {
+    wait: Millis,
+    last: String,
 }
 
-impl Watched {
-    fn note<T>(&self, result: Result<T, subxt::rpcs::Error>) -> Result<T, subxt::rpcs::Error> {
-        // Everything but an answer: the connection broke, or it can no longer be understood.
-        if !matches!(result, Ok(_) | Err(subxt::rpcs::Error::User(_))) {
-            self.lost.store(true, Ordering::Release);
-        }
-        result
-    }
-}
-
-impl RpcClientT for Watched {
-    fn request_raw<'a>(
-        &'a self,
-        method: &'a str,
-        params: Option<Box<RawValue>>,
-    ) -> RawRpcFuture<'a, Box<RawValue>> {
-        Box::pin(async move {
-            let answer = within(&*self.clock, self.deadline, self.inner.request_raw(method, params)).await;
-            self.note(answer.unwrap_or_else(|late| Err(subxt::rpcs::Error::Client(Box::new(late)))))
-        })
-    }
-
-    fn subscribe_raw<'a>(
-        &'a self,
-        sub: &'a str,
-        params: Option<Box<RawValue>>,
-        unsub: &'a str,
-    ) -> RawRpcFuture<'a, RawRpcSubscription> {
-        Box::pin(async move { self.note(self.inner.subscribe_raw(sub, params, unsub).await) })
-    }
-}
-
-/// An open connection.
-pub(crate) struct Link {
-    /// Differs between the links of a [`Connection`].
-    pub(crate) id: u64,
-    /// As shown to people.
-    endpoint: String,
-    client: OnlineClient<SubstrateConfig>,
-    pub(crate) rpc: Rpc,
-    lost: Arc<AtomicBool>,
-    /// The runtime version at the first look.
-    spec_version: OnceLock<u32>,
-    /// The runtime was upgraded: still good, but the next call takes a new link, which lets go of the old metadata.
-    outdated: AtomicBool,
-}
-
-impl Link {
-    pub(crate) fn is_lost(&self) -> bool {
-        self.lost.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn genesis(&self) -> H256 {
-        self.client.genesis_hash()
-    }
-
-    /// The newest finalised block, with the metadata that holds there.
-    pub(crate) async fn finalized(&self) -> Result<AtBlock, ChainError> {
-        let at =
-            Box::pin(self.client.at_current_block()).await.map_err(|e| self.fault("finalised block", e))?;
-        let first = *self.spec_version.get_or_init(|| at.spec_version());
-        if at.spec_version() != first && !self.outdated.swap(true, Ordering::AcqRel) {
-            info!(chain.spec_version = at.spec_version(), "chain runtime upgraded");
-        }
-        Ok(at)
-    }
-
-    /// The block with this hash, with the metadata that holds there.
-    pub(crate) async fn at(&self, block: H256) -> Result<AtBlock, ChainError> {
-        Box::pin(self.client.at_block(block)).await.map_err(|e| self.fault("block", e))
-    }
-
-    /// What a failed call means: with a lost link the endpoint is at fault, else its answer.
-    pub(crate) fn fault(&self, call: &'static str, source: impl Into<BoxError>) -> ChainError {
-        if self.is_lost() {
-            ChainError::Unreachable { endpoint: self.endpoint.clone(), source: source.into() }
-        } else {
-            ChainError::Call { call, source: source.into() }
-        }
-    }
-}
-
-#[derive(Default)]
-struct State {
-    link: Option<Arc<Link>>,
-    /// Index of the endpoint to try first.
-    next: usize,
-    /// Rounds over all endpoints that failed, without a success in between.
-    failed_rounds: u32,
-    /// On the monotonic clock.
-    not_before: Duration,
+#[derive(Debug, thiserror::Error)]
+#[error("its finalised head {height} is more than {max_lag} blocks behind another endpoint's")]
+struct Lags {
+    height: u64,
+    max_lag: u64,
 }
 
 /// The endpoints and the one connection.
@@ -142,20 +51,33 @@ pub(crate) struct Connection {
     pub(crate) options: ChainOptions,
     pub(crate) clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
-    state: Mutex<State>,
-    genesis: OnceLock<H256>,
+    policy: Policy,
+    /// Held while a link is opened, so that waiting callers share it.
+    link: Mutex<Option<Arc<Link>>>,
+    endpoints: SyncMutex<Vec<Endpoint>>,
+    genesis: OnceLock<BlockHash>,
     opened: AtomicU64,
 }
 
 impl Connection {
     pub(crate) fn new(options: ChainOptions, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+        let policy = Policy {
+            tolerated: 1,
+            rest: options.backoff,
+            longest: options.rest_max,
+            trial: Millis(
+                options.connect_deadline.0.saturating_add(options.request_deadline.0.saturating_mul(2)),
+            ),
+        };
         Self {
-            options,
             clock,
             entropy,
-            state: Mutex::default(),
-            genesis: OnceLock::new(),
+            policy,
+            link: Mutex::default(),
+            endpoints: SyncMutex::new(options.endpoints.iter().cloned().map(Endpoint::new).collect()),
+            genesis: options.genesis.map_or_else(OnceLock::new, OnceLock::from),
             opened: AtomicU64::new(0),
+            options,
         }
     }
 
@@ -180,132 +102,241 @@ impl Connection {
         loop {
             let link = self.link().await?;
             match work(Arc::clone(&link)).await {
-                Err(error) if link.is_lost() && left > 0 => {
+                Err(error) if link.is_lost() => {
+                    self.settle_lost(&link, &error);
+                    if left == 0 {
+                        return Err(error);
+                    }
                     left -= 1;
-                    warn!(
-                        chain.endpoint = link.endpoint,
-                        error = &error as &dyn std::error::Error,
-                        "chain connection lost"
-                    );
                 }
-                done => return done,
+                done => {
+                    self.note(link.index, Event::Worked);
+                    self.seen(&link);
+                    return done;
+                }
             }
         }
     }
 
     async fn link(&self) -> Result<Arc<Link>, ChainError> {
-        let mut state = self.state.lock().await;
-        let endpoints = &self.options.endpoints;
-        if let Some(link) = state.link.take() {
-            if link.is_lost() {
-                state.next = (state.next + 1) % endpoints.len();
-            } else if !link.outdated.load(Ordering::Acquire) {
-                state.link = Some(Arc::clone(&link));
-                return Ok(link);
+        let mut slot = self.link.lock().await;
+        let last = match &*slot {
+            Some(link) if link.is_fresh() => return Ok(Arc::clone(link)),
+            Some(link) if link.is_lost() => {
+                // Its caller may have been dropped before it could tell.
+                self.settle_lost(link, &ChainError::Deadline { call: "request" });
+                None
             }
-        }
-        let wait = state.not_before.saturating_sub(self.clock.monotonic());
-        if !wait.is_zero() {
-            self.clock.sleep(wait.into()).await;
-        }
-        let mut last = None;
-        for offset in 0..endpoints.len() {
-            let index = (state.next + offset) % endpoints.len();
-            match Box::pin(self.open(&endpoints[index])).await {
-                Ok(link) => {
-                    info!(chain.endpoint = link.endpoint, "chain connected");
-                    let link = Arc::new(link);
-                    *state = State { link: Some(Arc::clone(&link)), next: index, ..State::default() };
-                    return Ok(link);
-                }
-                Err(error) => {
-                    warn!(
-                        chain.endpoint = shown(&endpoints[index]),
-                        error = &error as &dyn std::error::Error,
-                        "chain endpoint failed"
-                    );
-                    last = Some(error);
-                }
-            }
-        }
-        state.failed_rounds = state.failed_rounds.saturating_add(1);
-        let entropy = u64::from_le_bytes(self.entropy.array());
-        let pause = backoff(self.options.backoff, state.failed_rounds, entropy);
-        state.not_before = self.clock.monotonic() + pause.as_duration();
-        Err(last.expect("options are checked to have an endpoint, so the loop ran"))
+            outdated => outdated.as_ref().map(|link| link.index),
+        };
+        let link = Arc::new(self.connect(last).await?);
+        *slot = Some(Arc::clone(&link));
+        Ok(link)
     }
 
-    async fn open(&self, endpoint: &str) -> Result<Link, ChainError> {
-        let unreachable = |source: BoxError| ChainError::Unreachable { endpoint: shown(endpoint), source };
-        let limit = self.options.connect_deadline;
-        let inner = within(&*self.clock, limit, RpcClient::from_insecure_url(endpoint))
-            .await
-            .map_err(|late| unreachable(late.into()))?
-            .map_err(|error| unreachable(error.into()))?;
-        let lost = Arc::new(AtomicBool::new(false));
-        let watched = RpcClient::new(Watched {
-            inner,
-            clock: Arc::clone(&self.clock),
-            deadline: self.options.request_deadline,
-            lost: Arc::clone(&lost),
-        });
-        let backend = LegacyBackend::builder().build(watched.clone());
-        // A configuration of its own for each link: metadata is cached in it by spec version, and a development chain
-        // may come back with other metadata under the same number.
-        let client = OnlineClient::from_backend_with_config(SubstrateConfig::new(), Arc::new(backend))
-            .await
-            .map_err(|error| unreachable(error.into()))?;
-        let found = client.genesis_hash();
+    /// A link to the best endpoint that answers.
+    async fn connect(&self, last: Option<usize>) -> Result<Link, ChainError> {
+        self.rest().await?;
+        let order = pool::order(&self.endpoints(), self.clock.monotonic(), last);
+        let mut behind: Option<Link> = None;
+        let mut failed = None;
+        for index in order {
+            match self.open(index).await {
+                Ok(link) if self.is_behind(&link) => {
+                    if behind.as_ref().is_none_or(|best| best.height() < link.height()) {
+                        behind = Some(link);
+                    }
+                }
+                Ok(link) => return Ok(link),
+                Err(error) => failed = Some(error),
+            }
+        }
+        match (behind, failed) {
+            (Some(link), _) => {
+                warn!(
+                    chain.endpoint = link.endpoint,
+                    chain.head = link.height(),
+                    "every endpoint that answers is behind; the most advanced one is used"
+                );
+                Ok(link)
+            }
+            (None, Some(error)) => Err(error),
+            (None, None) => Err(self.all_rest()),
+        }
+    }
+
+    /// Waits until an endpoint may be tried, unless that is longer than our own backoff ever takes.
+    async fn rest(&self) -> Result<(), ChainError> {
+        let wait = Millis::from(pool::wait(&self.endpoints(), self.clock.monotonic()));
+        if wait.0 > self.options.backoff.1.0 {
+            return Err(self.all_rest());
+        }
+        if wait.0 > 0 {
+            self.clock.sleep(Millis(wait.0.saturating_add(1))).await;
+        }
+        Ok(())
+    }
+
+    fn all_rest(&self) -> ChainError {
+        let endpoints = self.endpoints();
+        let now = self.clock.monotonic();
+        let first = endpoints.iter().min_by_key(|endpoint| endpoint.breaker.free_at());
+        let last = first.and_then(|endpoint| endpoint.failure.clone()).unwrap_or_default();
+        ChainError::Unreachable {
+            endpoint: first.map(|endpoint| shown(&endpoint.url)).unwrap_or_default(),
+            source: AllRest { wait: pool::wait(&endpoints, now).into(), last }.into(),
+        }
+    }
+
+    /// Opens a link to one endpoint and notes how that went.
+    async fn open(&self, index: usize) -> Result<Link, ChainError> {
+        let url = self.options.endpoints[index].as_str();
+        self.note(index, Event::Tried);
+        let opening = Opening {
+            id: self.opened.fetch_add(1, Ordering::Relaxed),
+            index,
+            clock: &self.clock,
+            connect_deadline: self.options.connect_deadline,
+            request_deadline: self.options.request_deadline,
+        };
+        let opened = match Box::pin(Link::open(url, opening)).await {
+            Ok(link) => self.check_genesis(link),
+            Err(error) => Err(error),
+        };
+        match opened {
+            Ok(link) => {
+                info!(chain.endpoint = link.endpoint, chain.head = link.height(), "chain connected");
+                self.seen(&link);
+                Ok(link)
+            }
+            Err(source) => {
+                warn!(
+                    chain.endpoint = shown(url),
+                    error = &*source as &dyn std::error::Error,
+                    "chain endpoint failed"
+                );
+                let event = match dial::throttled(&source) {
+                    Some(after) => Event::Throttled { after },
+                    None => Event::Failed,
+                };
+                self.failed(index, event, &*source);
+                Err(ChainError::Unreachable { endpoint: shown(url), source })
+            }
+        }
+    }
+
+    fn check_genesis(&self, link: Link) -> Result<Link, BoxError> {
+        let found = BlockHash::from_bytes(link.genesis().0);
         let expected = *self.genesis.get_or_init(|| found);
-        if found != expected {
-            return Err(unreachable(OtherChain { expected, found }.into()));
-        }
-        let id = self.opened.fetch_add(1, Ordering::Relaxed);
-        Ok(Link {
-            id,
-            endpoint: shown(endpoint),
-            client,
-            rpc: Rpc::new(watched),
-            lost,
-            spec_version: OnceLock::new(),
-            outdated: AtomicBool::new(false),
-        })
+        if found == expected { Ok(link) } else { Err(OtherChain { expected, found }.into()) }
     }
-}
 
-/// The pause after `rounds` failed rounds (from 1): doubling from the first to the second bound, of which a random
-/// half is left out so that many clients do not come back at once.
-fn backoff((initial, max): (Millis, Millis), rounds: u32, entropy: u64) -> Millis {
-    let doubled = 1u64.checked_shl(rounds.saturating_sub(1)).map_or(max.0, |n| initial.0.saturating_mul(n));
-    let full = doubled.min(max.0);
-    let half = full / 2;
-    Millis(half + entropy % (full - half + 1))
-}
+    fn is_behind(&self, link: &Link) -> bool {
+        let behind = pool::is_behind(&self.endpoints(), link.index, link.height(), self.options.max_lag);
+        if behind {
+            let lags = Lags { height: link.height(), max_lag: self.options.max_lag };
+            warn!(chain.endpoint = link.endpoint, chain.head = link.height(), "chain endpoint lags");
+            self.failed(link.index, Event::Failed, &lags);
+        }
+        behind
+    }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const BOUNDS: (Millis, Millis) = (Millis(250), Millis(10_000));
-
-    proptest! {
-        #[test]
-        fn backoff_grows_to_its_bound_and_keeps_at_least_half(rounds in 1u32.., entropy: u64) {
-            let pause = backoff(BOUNDS, rounds, entropy).0;
-            let full = 250u64.saturating_mul(1u64.checked_shl(rounds - 1).unwrap_or(u64::MAX)).min(10_000);
-            prop_assert!(pause >= full / 2 && pause <= full, "{} of {}", pause, full);
+    /// Notes once that a link was lost.
+    fn settle_lost(&self, link: &Link, error: &(dyn std::error::Error + 'static)) {
+        if link.settle() {
+            warn!(chain.endpoint = link.endpoint, error, "chain connection lost");
+            let event = if link.is_throttled() { Event::Throttled { after: None } } else { Event::Failed };
+            self.failed(link.index, event, error);
         }
     }
 
-    #[test]
-    fn the_first_pauses_are_short() {
-        assert_eq!(backoff(BOUNDS, 1, 0), Millis(125));
-        assert_eq!(backoff(BOUNDS, 1, 125), Millis(250));
-        assert_eq!(backoff(BOUNDS, 6, 0), Millis(4_000));
-        assert_eq!(backoff(BOUNDS, 7, 0), Millis(5_000));
-        assert_eq!(backoff(BOUNDS, u32::MAX, 0), Millis(5_000));
-        assert_eq!(backoff((Millis(0), Millis(0)), 1, 7), Millis(0));
+    fn failed(&self, index: usize, event: Event, error: &dyn std::error::Error) {
+        self.note(index, event);
+        self.endpoints()[index].failure = Some(chain_of(error));
     }
+
+    fn note(&self, index: usize, event: Event) {
+        let entropy = u64::from_le_bytes(self.entropy.array());
+        self.endpoints()[index].note(event, self.clock.monotonic(), &self.policy, entropy);
+    }
+
+    fn seen(&self, link: &Link) {
+        self.endpoints()[link.index].height = Some(link.height());
+    }
+
+    fn endpoints(&self) -> MutexGuard<'_, Vec<Endpoint>> {
+        self.endpoints.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is known of each endpoint, in order of preference.
+    pub(crate) async fn report(&self) -> Vec<EndpointReport> {
+        let in_use = self.link.lock().await.as_ref().filter(|link| !link.is_lost()).map(|link| link.index);
+        let now = self.clock.monotonic();
+        let one = |(index, endpoint): (usize, &Endpoint)| EndpointReport {
+            endpoint: shown(&endpoint.url),
+            in_use: in_use == Some(index),
+            state: endpoint.state(now),
+            head: endpoint.height.map(BlockNumber),
+            failure: endpoint.failure.clone(),
+        };
+        self.endpoints().iter().enumerate().map(one).collect()
+    }
+
+    /// Looks after the endpoints for as long as it is polled; with one endpoint there is nothing to choose.
+    pub(crate) async fn watch(&self) {
+        loop {
+            self.clock.sleep(self.options.health_interval).await;
+            if self.options.endpoints.len() > 1 {
+                self.check_health().await;
+            }
+        }
+    }
+
+    /// One look at all endpoints.
+    pub(crate) async fn check_health(&self) {
+        let current = self.link.lock().await.as_ref().filter(|link| !link.is_lost()).map(Arc::clone);
+        let Some(current) = current else { return };
+        let order = pool::order(&self.endpoints(), self.clock.monotonic(), None);
+        let mut others = Vec::new();
+        for index in order.into_iter().filter(|index| *index != current.index) {
+            if let Ok(link) = self.open(index).await {
+                self.note(index, Event::Worked);
+                others.push(link);
+            }
+        }
+        match current.finalized_number().await {
+            Ok(_) => self.seen(&current),
+            // The next call finds the link lost, or asks itself.
+            Err(_) => return,
+        }
+        let heads: Vec<_> = others.iter().map(|link| (link.index, link.height())).collect();
+        let to = match pool::settle((current.index, current.height()), &heads, self.options.max_lag) {
+            Move::Stay => return,
+            Move::Home(to) => to,
+            Move::Ahead(to) => {
+                // Noted as a failure of the one that is left.
+                self.is_behind(&current);
+                to
+            }
+        };
+        let Some(link) = others.into_iter().find(|link| link.index == to) else { return };
+        let mut slot = self.link.lock().await;
+        // Calls under way end on the link that they began with.
+        if slot.as_ref().is_some_and(|present| present.id == current.id) {
+            info!(chain.endpoint = link.endpoint, chain.left = current.endpoint, "chain endpoint changed");
+            *slot = Some(Arc::new(link));
+        }
+    }
+}
+
+/// An error with its causes, in one line.
+fn chain_of(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
 }

@@ -6,8 +6,8 @@ use basilica_ports::{ChainError, ChainIdentity};
 use basilica_types::BlockHash;
 use subxt::dynamic;
 
-use crate::connection::Link;
 use crate::item::View;
+use crate::link::Link;
 
 /// `BasilicaDevchain.Marker` of our development chain; no public chain carries a pallet of this name.
 const MARKER_PALLET: &str = "BasilicaDevchain";

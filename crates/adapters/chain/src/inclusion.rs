@@ -19,10 +19,11 @@ use subxt::events::Phase;
 use subxt::rpcs::methods::legacy::NumberOrHex;
 use tracing::{debug, info, warn};
 
-use crate::connection::{Connection, Link};
+use crate::connection::Connection;
 use crate::deadline::within;
 use crate::dispatch::{self, ExtrinsicFailed};
 use crate::item::View;
+use crate::link::Link;
 use crate::metagraph;
 use crate::refusal::{self, Verdict};
 
@@ -104,7 +105,7 @@ async fn look(
     own: Option<Hotkey>,
     mut progress: Progress,
 ) -> Result<(Progress, Option<WeightsOutcome>), ChainError> {
-    let head = finalized_number(&link).await?;
+    let head = link.finalized_number().await?;
     if progress.same_chain != Some(link.id) {
         if !is_of_chain(&link, prepared, head).await? {
             warn!(chain.extrinsic = %prepared.hash, chain.block = head,
@@ -136,14 +137,6 @@ async fn look(
         progress.submitted = Some((link.id, head));
     }
     Ok((progress, None))
-}
-
-/// Height of the newest finalised block.
-pub(crate) async fn finalized_number(link: &Link) -> Result<u64, ChainError> {
-    let call = "chain_getFinalizedHead";
-    let hash = link.rpc.chain_get_finalized_head().await.map_err(|error| link.fault(call, error))?;
-    let header = link.rpc.chain_get_header(Some(hash)).await.map_err(|error| link.fault(call, error))?;
-    Ok(header.ok_or_else(|| link.fault(call, WitnessError::NoBlock(0)))?.number)
 }
 
 /// Whether the chain behind `link` is the one that `prepared` was signed for, as far as it reaches.

@@ -13,7 +13,7 @@ use subxt::ext::frame_decode::storage::{IntoDecodableValues, IntoEncodableValues
 use subxt::ext::scale_decode::DecodeAsType;
 use tracing::error;
 
-use crate::connection::{AtBlock, Link};
+use crate::link::{AtBlock, Link};
 
 /// The pallet that holds subnets.
 pub(crate) const SUBTENSOR: &str = "SubtensorModule";

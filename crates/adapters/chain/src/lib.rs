@@ -14,21 +14,27 @@
 //! endpoints lack them or limit them), and subxt's own watch of a submitted transaction (it ends with the connection,
 //! and the chain itself is the better witness).
 
+mod breaker;
 mod connection;
 mod deadline;
+mod dial;
 mod dispatch;
 mod era;
+mod flight;
 mod identity;
 mod inclusion;
 mod item;
+mod link;
 mod metagraph;
 mod options;
+mod pool;
 mod refusal;
 mod signing;
 mod subtensor;
 mod weight_rules;
 
 pub use options::{ChainOptions, OptionsError};
+pub use pool::{EndpointReport, EndpointState};
 pub use subtensor::SubtensorChain;
 
 #[cfg(doc)]

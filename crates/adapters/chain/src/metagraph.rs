@@ -10,8 +10,8 @@ use basilica_ports::{Axon, ChainError, Metagraph, Neuron};
 use basilica_types::{BlockNumber, Coldkey, Hotkey, NetUid, Rao, Uid};
 use subxt::ext::scale_decode::DecodeAsType;
 
-use crate::connection::Link;
 use crate::item::{Method, NETWORKS_ADDED, SUBNET_OWNER_HOTKEY, TEMPO, View};
+use crate::link::Link;
 
 const METAGRAPH: Method =
     Method { api: "SubnetInfoRuntimeApi", name: "get_metagraph", full: "SubnetInfoRuntimeApi.get_metagraph" };

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use basilica_types::Millis;
+use basilica_types::{BlockHash, Millis};
 
 /// How to reach the chain. Durations are spans of the injected clock.
 #[derive(Clone, PartialEq, Eq)]
@@ -18,8 +18,18 @@ pub struct ChainOptions {
     pub conclude_deadline: Millis,
     /// Longest wait between looks at the finalised head while following an extrinsic; looks begin at 100 ms. Default 2 s.
     pub poll_max: Millis,
-    /// Waits after all endpoints failed, doubled each time up to the second. Default 250 ms and 10 s.
+    /// Rests of an endpoint that failed twice in a row, doubled with each failure more up to the second. Default 250 ms
+    /// and 10 s.
     pub backoff: (Millis, Millis),
+    /// The longest rest that an endpoint can ask for with `Retry-After`. Default 10 min.
+    pub rest_max: Millis,
+    /// Time between two looks at the endpoints that are not in use. Default 60 s.
+    pub health_interval: Millis,
+    /// An endpoint whose finalised head is this many blocks behind another's is left. Default 10, two minutes at 12 s.
+    pub max_lag: u64,
+    /// First block of the chain that is meant; endpoints of another one are skipped. `None` takes that of the first
+    /// endpoint that answers.
+    pub genesis: Option<BlockHash>,
     /// Blocks that a signed extrinsic can wait for inclusion: a power of two, 4 to 4,096. Default 32.
     pub era_blocks: u64,
 }
@@ -49,6 +59,10 @@ impl ChainOptions {
             conclude_deadline: Millis::from_secs(900),
             poll_max: Millis::from_secs(2),
             backoff: (Millis(250), Millis::from_secs(10)),
+            rest_max: Millis::from_secs(600),
+            health_interval: Millis::from_secs(60),
+            max_lag: 10,
+            genesis: None,
             era_blocks: 32,
         }
     }
@@ -79,6 +93,10 @@ impl fmt::Debug for ChainOptions {
             .field("conclude_deadline", &self.conclude_deadline)
             .field("poll_max", &self.poll_max)
             .field("backoff", &self.backoff)
+            .field("rest_max", &self.rest_max)
+            .field("health_interval", &self.health_interval)
+            .field("max_lag", &self.max_lag)
+            .field("genesis", &self.genesis)
             .field("era_blocks", &self.era_blocks)
             .finish()
     }

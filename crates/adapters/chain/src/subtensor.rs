@@ -3,24 +3,25 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use basilica_ports::{
-    Axon, AxonOutcome, Chain, ChainError, ChainIdentity, Clock, Entropy, FailureClass, HotkeySigner,
+    Aged, Axon, AxonOutcome, Chain, ChainError, ChainIdentity, Clock, Entropy, FailureClass, HotkeySigner,
     Metagraph, PreparedWeights, WeightRules, WeightsOrder, WeightsOutcome,
 };
-use basilica_types::{BlockNumber, MechanismId, NetUid, Uid, Weight};
-use tokio::sync::Mutex;
+use basilica_types::{BlockNumber, MechanismId, Millis, NetUid, Uid, Weight};
 
-use crate::connection::{Connection, Link};
+use crate::connection::Connection;
+use crate::deadline::within;
+use crate::flight::Metagraphs;
 use crate::item::{AXONS, View, WEIGHTS};
+use crate::link::Link;
 use crate::metagraph::{self, AxonInfo};
 use crate::signing::{self, Call};
-use crate::{ChainOptions, OptionsError, identity, inclusion, weight_rules};
+use crate::{ChainOptions, EndpointReport, OptionsError, identity, inclusion, weight_rules};
 
 /// A subtensor chain behind its RPC endpoints.
 pub struct SubtensorChain {
     connection: Connection,
     signer: Option<Arc<dyn HotkeySigner>>,
-    /// Held while a metagraph is fetched: the largest answer there is, never twice at once.
-    metagraph: Mutex<()>,
+    metagraphs: Metagraphs,
 }
 
 impl SubtensorChain {
@@ -35,7 +36,19 @@ impl SubtensorChain {
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, OptionsError> {
         options.check()?;
-        Ok(Self { connection: Connection::new(options, clock, entropy), signer, metagraph: Mutex::default() })
+        let metagraphs = Metagraphs::new(Arc::clone(&clock));
+        Ok(Self { connection: Connection::new(options, clock, entropy), signer, metagraphs })
+    }
+
+    /// Looks after the endpoints for as long as it is polled: goes back to a preferred one that recovered, leaves one
+    /// that lags. Run it as a task of its own; without it endpoints change only when one fails.
+    pub async fn watch(&self) {
+        self.connection.watch().await;
+    }
+
+    /// What is known of each endpoint, in order of preference.
+    pub async fn endpoints(&self) -> Vec<EndpointReport> {
+        self.connection.report().await
     }
 
     fn signer(&self) -> Result<&dyn HotkeySigner, ChainError> {
@@ -79,16 +92,20 @@ impl Chain for SubtensorChain {
     }
 
     async fn head(&self) -> Result<BlockNumber, ChainError> {
-        let read = |link: Arc<Link>| async move { inclusion::finalized_number(&link).await };
+        let read = |link: Arc<Link>| async move { link.finalized_number().await };
         self.connection.call("head", read).await.map(BlockNumber)
     }
 
     async fn metagraph(&self, netuid: NetUid) -> Result<Metagraph, ChainError> {
-        let read = |link| async move {
-            let _only = self.metagraph.lock().await;
-            metagraph::fetch(link, netuid).await
-        };
-        self.connection.call("metagraph", read).await
+        self.metagraph_within(netuid, Millis(0)).await.map(|aged| Arc::unwrap_or_clone(aged.value))
+    }
+
+    async fn metagraph_within(&self, netuid: NetUid, max_age: Millis) -> Result<Aged<Metagraph>, ChainError> {
+        let fetch = || self.connection.call("metagraph", |link| metagraph::fetch(link, netuid));
+        let limit = self.connection.options.call_deadline;
+        within(&*self.connection.clock, limit, self.metagraphs.within(netuid, max_age, fetch))
+            .await
+            .unwrap_or(Err(ChainError::Deadline { call: "metagraph" }))
     }
 
     async fn serve_axon(&self, netuid: NetUid, axon: Axon) -> Result<AxonOutcome, ChainError> {

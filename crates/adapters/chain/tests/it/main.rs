@@ -3,6 +3,8 @@
 
 mod devchain;
 mod endpoints;
+mod faults;
+mod pool;
 mod proxy;
 mod reading;
 mod serving;

@@ -15,6 +15,7 @@ use crate::chain::Chain;
 use crate::genesis::{Genesis, Settings};
 use crate::node::Node;
 use crate::persist::Store;
+use crate::profile::Profile;
 use crate::{clock, executor, rpc};
 
 /// A local development chain that Bittensor SDKs take for subtensor. Its keys are public: never use it for value.
@@ -30,6 +31,9 @@ pub struct Flags {
     /// Blocks between epochs; over the genesis file's.
     #[arg(long)]
     tempo: Option<u16>,
+    /// Which generation of the public chain to look like; over the genesis file's.
+    #[arg(long)]
+    profile: Option<Profile>,
     /// Directory that keeps the chain across restarts; without it everything is gone at the end.
     #[arg(long)]
     state: Option<PathBuf>,
@@ -68,6 +72,9 @@ impl Flags {
         }
         if let Some(tempo) = self.tempo {
             settings.tempo = tempo;
+        }
+        if let Some(profile) = self.profile {
+            settings.profile = profile;
         }
         Ok(settings.resolve()?)
     }
@@ -127,8 +134,9 @@ fn announce(flags: &Flags, genesis: &Genesis, node: &Node, address: SocketAddr) 
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
-        "subnet {}, genesis {:?}, block {}",
+        "subnet {}, profile {}, genesis {:?}, block {}",
         genesis.subnet.netuid,
+        genesis.profile,
         node.genesis(),
         node.best().header.number
     )?;

@@ -14,6 +14,7 @@ use sp_runtime::traits::Header as _;
 use sp_runtime::transaction_validity::{TransactionSource, TransactionValidityError, ValidTransaction};
 use sp_state_machine::BasicExternalities;
 
+use crate::profile::{self, Profile};
 use crate::runtime::{
     AccountId, Address, Executive, Hash, Header, Nonce, Runtime, RuntimeCall, UncheckedExtrinsic, api,
 };
@@ -90,8 +91,10 @@ pub enum CallError {
 /// # Errors
 /// The method does not exist or its arguments do not decode.
 pub fn call(state: &State, method: &str, arguments: &[u8]) -> Result<Vec<u8>, CallError> {
-    match read(state, || api::dispatch(method, arguments)) {
-        Ok(Some(answer)) => Ok(answer),
+    let profile = Profile::of(state);
+    let own = profile.exported(method).ok_or_else(|| CallError::UnknownMethod(method.to_owned()))?;
+    match read(state, || api::dispatch(&own, arguments)) {
+        Ok(Some(answer)) => Ok(profile::metadata::answer(profile, method, answer)),
         Ok(None) => Err(CallError::UnknownMethod(method.to_owned())),
         Err(source) => Err(CallError::BadArguments { method: method.to_owned(), source }),
     }
@@ -143,6 +146,9 @@ pub fn signer_of(bytes: &[u8]) -> Result<Signer, Refusal> {
 /// Why it cannot enter the pool.
 pub fn validate(state: &State, bytes: &[u8], at: Hash) -> Result<ValidTransaction, Refusal> {
     let extrinsic = UncheckedExtrinsic::decode_all(&mut &bytes[..]).map_err(Refusal::Undecodable)?;
+    if !Profile::of(state).has_call(&extrinsic.function) {
+        return Err(Refusal::Undecodable("the chain's profile has no such call".into()));
+    }
     read(state, || Executive::validate_transaction(TransactionSource::External, extrinsic, at))
         .map_err(Refusal::Unchecked)?
         .map_err(Refusal::Invalid)

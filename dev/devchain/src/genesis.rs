@@ -10,6 +10,7 @@ use sp_core::sr25519;
 use sp_runtime::BuildStorage as _;
 
 use crate::executor::{self, State};
+use crate::profile::Profile;
 use crate::runtime::newtypes::{AlphaBalance, NetUid, TaoBalance};
 use crate::runtime::subtensor::genesis::{GenesisNeuron, GenesisSubnet};
 use crate::runtime::{AccountId, Runtime, RuntimeGenesisConfig, SubtensorModule, marker};
@@ -106,6 +107,8 @@ pub struct Settings {
     pub block_time_ms: u64,
     /// Blocks between epochs, at least 2.
     pub tempo: u16,
+    /// Which generation of the public chain this one looks like: `newest` or `legacy`.
+    pub profile: Profile,
     /// The sudo account.
     pub sudo: String,
     /// The subnet's owner, uid 0.
@@ -146,6 +149,7 @@ impl Default for Settings {
             netuid: 39,
             block_time_ms: 250,
             tempo: 20,
+            profile: Profile::Newest,
             sudo: "//Alice".to_owned(),
             owner: dev_neuron("//Owner", 0),
             validators: vec![
@@ -196,6 +200,8 @@ pub struct Genesis {
     pub subnet: GenesisSubnet<AccountId>,
     /// Milliseconds between blocks.
     pub block_time_ms: u64,
+    /// Which generation of the public chain this one looks like.
+    pub profile: Profile,
     /// Every account that the settings name.
     pub accounts: Vec<NamedAccount>,
     sudo: AccountId,
@@ -302,6 +308,7 @@ impl Settings {
         Ok(Genesis {
             subnet: self.subnet(neurons),
             block_time_ms: self.block_time_ms,
+            profile: self.profile,
             accounts,
             sudo: sudo.account,
             balances: merged.into_iter().filter(|(_, rao)| *rao > 0).collect(),
@@ -343,6 +350,7 @@ impl Genesis {
         let storage = config.build_storage().map_err(GenesisError::Storage)?;
         executor::write(&storage.top, || {
             marker::BlockTime::<Runtime>::put(self.block_time_ms);
+            marker::Profile::<Runtime>::put(self.profile);
             SubtensorModule::install_genesis(&self.subnet);
         })
         .map_err(GenesisError::Build)
@@ -367,6 +375,7 @@ mod tests {
             (r#"{"netuid": 4096}"#, "netuid = 4096"),
             (r#"{"tempo": 1}"#, "tempo = 1"),
             (r#"{"block_time_ms": 1}"#, "block_time_ms = 1"),
+            (r#"{"profile": "old"}"#, "unknown variant `old`"),
             (r#"{"temp": 1}"#, "unknown field `temp`"),
             (r#"{"owner": {"hotkey": "Alice"}}"#, "\"Alice\" of owner hotkey"),
             (r#"{"owner": {"hotkey": "//Miner1"}}"#, "occurs twice"),
@@ -398,6 +407,7 @@ mod tests {
         let default = hash(&Settings::default());
         assert_eq!(default, hash(&Settings::default()), "the same settings make the same chain");
         assert_ne!(default, hash(&Settings { block_time_ms: 500, ..Settings::default() }));
+        assert_ne!(default, hash(&Settings { profile: Profile::Legacy, ..Settings::default() }));
         assert_ne!(default, hash(&Settings { tempo: 21, ..Settings::default() }));
         assert_ne!(default, hash(&Settings { miners: Vec::new(), ..Settings::default() }));
     }

@@ -19,5 +19,6 @@ pub mod genesis;
 pub mod node;
 pub mod persist;
 pub mod pool;
+pub mod profile;
 pub mod rpc;
 pub mod runtime;

@@ -17,6 +17,7 @@ use codec::{Decode as _, Encode as _};
 use sp_io::hashing::blake2_256;
 
 use crate::chain::{Chain, ChainImage, StoredBlock};
+use crate::profile::Profile;
 
 /// Blocks between two hand-overs of the log to the disk.
 pub const SYNC_EVERY: u32 = 64;
@@ -47,6 +48,19 @@ pub enum PersistError {
     /// The snapshot is damaged.
     #[error("{0} is damaged; remove the directory to begin a new chain")]
     Damaged(PathBuf),
+    /// The directory holds a chain of the other profile.
+    #[error(
+        "{path} holds a chain of profile {found}, but profile {asked} is asked for; \
+         start with --profile {found}, or name another --state directory"
+    )]
+    OtherProfile {
+        /// The directory.
+        path: PathBuf,
+        /// Its chain's profile.
+        found: Profile,
+        /// The profile of the settings given.
+        asked: Profile,
+    },
     /// The directory holds a chain of another genesis.
     #[error(
         "{path} holds a chain with genesis {found}, but the settings given make {expected}; \
@@ -139,7 +153,12 @@ impl Store {
         let snapshot = load_snapshot(directory)?;
         let is_new = snapshot.is_none();
         let expected = fresh.genesis();
+        let asked = Profile::of(&fresh.best_state());
         let mut chain = snapshot.unwrap_or(fresh);
+        let found = Profile::of(&chain.best_state());
+        if found != asked {
+            return Err(PersistError::OtherProfile { path: directory.to_owned(), found, asked });
+        }
         if chain.genesis() != expected {
             return Err(PersistError::OtherGenesis {
                 path: directory.to_owned(),
@@ -308,6 +327,10 @@ mod tests {
         let settings = Settings { tempo: 30, ..Settings::default() };
         let other = Chain::new(settings.resolve().expect("valid").state().expect("builds"));
         assert!(matches!(Store::open(directory.path(), other), Err(PersistError::OtherGenesis { .. })));
+        let settings = Settings { profile: Profile::Legacy, ..Settings::default() };
+        let legacy = Chain::new(settings.resolve().expect("valid").state().expect("builds"));
+        let refused = Store::open(directory.path(), legacy).expect_err("another profile").to_string();
+        assert!(refused.contains("start with --profile newest"), "{refused}");
         let path = directory.path().join("snapshot");
         let mut bytes = fs::read(&path).expect("a snapshot");
         bytes[100] ^= 1;

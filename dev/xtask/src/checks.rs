@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::command::{Failure, run, succeeds};
 use crate::workspace::Workspace;
-use crate::{layers, runner, sdk, setup, sources};
+use crate::{finney, layers, runner, sdk, setup, sources};
 
 /// Named steps, one after another, up to the first that fails.
 struct Steps {
@@ -65,10 +65,11 @@ pub(crate) fn check(workspace: &Workspace) -> Result<(), Failure> {
 /// `cargo xtask test`.
 pub(crate) fn test(workspace: &Workspace) -> Result<(), Failure> {
     println!("building into {}", workspace.target.display());
-    let mut steps = Steps::of(10);
+    let mut steps = Steps::of(11);
     steps.run("system tools", setup::run)?;
     quick_checks(workspace, &mut steps)?;
     let clients = steps.run("Python clients", || sdk::variables(workspace))?;
+    let finney = steps.run("metadata of spec 365", || finney::variable(workspace))?;
     compiler_checks(workspace, &mut steps)?;
     // Everything at once, binaries too: integration tests start them.
     steps.run("build", || workspace.build(&["--lib", "--tests", "--examples"]))?;
@@ -76,7 +77,10 @@ pub(crate) fn test(workspace: &Workspace) -> Result<(), Failure> {
     let cargo = |arguments: &[&str]| {
         let mut command = workspace.cargo(arguments);
         command.arg(&features);
-        command.env("BASILICA_BIN_DIR", workspace.binaries()).envs(clients.iter().cloned());
+        command
+            .env("BASILICA_BIN_DIR", workspace.binaries())
+            .envs(clients.iter().cloned())
+            .env(finney.0, &finney.1);
         command
     };
     let examples = ["test", "--workspace", "--doc", "--quiet"];

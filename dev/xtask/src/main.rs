@@ -2,7 +2,7 @@
 //!
 //! Promises: the two commands of the README work on a fresh Debian or Ubuntu with rustup's stable toolchain; nothing is
 //! skipped (what cannot run fails with its reason); nothing is downloaded behind the user's back except packages of
-//! the distribution and the pinned Python clients, both announced. Next to no dependencies, because everyone who clones
+//! the distribution, the pinned Python clients and one data file from crates.io, all announced. Next to no dependencies, because everyone who clones
 //! the repository compiles this first. Rejected: a justfile or shell scripts (one more tool, no tests).
 #![expect(
     clippy::print_stdout,
@@ -12,6 +12,7 @@
 
 mod checks;
 mod command;
+mod finney;
 mod layers;
 mod localnet;
 mod metadata;

@@ -10,7 +10,8 @@ use tokio::sync::broadcast::error::RecvError;
 use super::{Answer, Arguments, bytes_of, error, hash_text, hex_of};
 use crate::executor::State;
 use crate::node::Node;
-use crate::runtime::{Hash, VERSION};
+use crate::profile::Profile;
+use crate::runtime::{Hash, version_of};
 
 /// Keys of one page.
 const MAX_PAGE: u64 = 1_000;
@@ -35,15 +36,14 @@ pub(super) fn register(module: &mut RpcModule<Arc<Node>>) -> Result<(), Register
         Ok(hex_of(&metadata))
     })?;
     module.register_method("state_getRuntimeVersion", |params, node, _| -> Answer<Value> {
-        state_of(node, Arguments::of(&params)?.hash()?)?;
-        Ok(version())
+        Ok(version(&*state_of(node, Arguments::of(&params)?.hash()?)?))
     })?;
     module.register_alias("chain_getRuntimeVersion", "state_getRuntimeVersion")?;
     module.register_subscription(
         "state_subscribeRuntimeVersion",
         "state_runtimeVersion",
         "state_unsubscribeRuntimeVersion",
-        |_, sink, _, _| follow_version(sink),
+        |_, sink, node, _| follow_version(sink, Arc::clone(&node)),
     )?;
     module.register_alias("chain_subscribeRuntimeVersion", "state_subscribeRuntimeVersion")?;
     module.register_alias("chain_unsubscribeRuntimeVersion", "state_unsubscribeRuntimeVersion")?;
@@ -66,20 +66,22 @@ fn register_storage(module: &mut RpcModule<Arc<Node>>) -> Result<(), RegisterMet
     module.register_method("state_getStorage", |params, node, _| -> Answer<Option<String>> {
         let mut arguments = Arguments::of(&params)?;
         let key = arguments.bytes("key")?;
-        Ok(state_of(node, arguments.hash()?)?.get(&key).map(|value| hex_of(value)))
+        let state = state_of(node, arguments.hash()?)?;
+        Ok(value_of(&state, &key).map(|value| hex_of(value)))
     })?;
     module.register_alias("state_getStorageAt", "state_getStorage")?;
     module.register_method("state_getStorageHash", |params, node, _| -> Answer<Option<String>> {
         let mut arguments = Arguments::of(&params)?;
         let key = arguments.bytes("key")?;
         let state = state_of(node, arguments.hash()?)?;
-        Ok(state.get(&key).map(|value| hex_of(&sp_io::hashing::blake2_256(value))))
+        Ok(value_of(&state, &key).map(|value| hex_of(&sp_io::hashing::blake2_256(value))))
     })?;
     module.register_alias("state_getStorageHashAt", "state_getStorageHash")?;
     module.register_method("state_getStorageSize", |params, node, _| -> Answer<Option<usize>> {
         let mut arguments = Arguments::of(&params)?;
         let key = arguments.bytes("key")?;
-        Ok(state_of(node, arguments.hash()?)?.get(&key).map(Vec::len))
+        let state = state_of(node, arguments.hash()?)?;
+        Ok(value_of(&state, &key).map(Vec::len))
     })?;
     module.register_alias("state_getStorageSizeAt", "state_getStorageSize")?;
     module.register_method("state_queryStorageAt", |params, node, _| -> Answer<Value> {
@@ -117,7 +119,17 @@ fn keys_from<'a>(
         Some(key) if key.as_slice() >= prefix => Excluded(key),
         _ => Included(prefix.to_vec()),
     };
-    state.range((begin, Unbounded)).map(|(key, _)| key).take_while(move |key| key.starts_with(prefix))
+    let profile = Profile::of(state);
+    state
+        .range((begin, Unbounded))
+        .map(|(key, _)| key)
+        .take_while(move |key| key.starts_with(prefix))
+        .filter(move |key| profile.shows_key(key))
+}
+
+/// The value of a key, if the chain's profile has the storage item.
+fn value_of<'a>(state: &'a State, key: &[u8]) -> Option<&'a Vec<u8>> {
+    state.get(key).filter(|_| Profile::of(state).shows_key(key))
 }
 
 fn keys_of(keys: &[String]) -> Answer<Vec<Vec<u8>>> {
@@ -132,30 +144,35 @@ fn state_of(node: &Node, hash: Option<Hash>) -> Answer<Arc<State>> {
 }
 
 fn change_set(state: &State, block: Hash, keys: &[Vec<u8>]) -> Value {
-    let changes: Vec<Value> =
-        keys.iter().map(|key| json!([hex_of(key), state.get(key).map(|value| hex_of(value))])).collect();
+    let changes: Vec<Value> = keys
+        .iter()
+        .map(|key| json!([hex_of(key), value_of(state, key).map(|value| hex_of(value))]))
+        .collect();
     json!({ "block": hash_text(&block), "changes": changes })
 }
 
-fn version() -> Value {
-    let apis: Vec<Value> = VERSION.apis.iter().map(|(id, version)| json!([hex_of(id), version])).collect();
+fn version(state: &State) -> Value {
+    let version = version_of(Profile::of(state));
+    let apis: Vec<Value> = version.apis.iter().map(|(id, version)| json!([hex_of(id), version])).collect();
     json!({
-        "specName": VERSION.spec_name,
-        "implName": VERSION.impl_name,
-        "authoringVersion": VERSION.authoring_version,
-        "specVersion": VERSION.spec_version,
-        "implVersion": VERSION.impl_version,
+        "specName": version.spec_name,
+        "implName": version.impl_name,
+        "authoringVersion": version.authoring_version,
+        "specVersion": version.spec_version,
+        "implVersion": version.impl_version,
         "apis": apis,
-        "transactionVersion": VERSION.transaction_version,
-        "systemVersion": VERSION.system_version,
-        "stateVersion": VERSION.system_version,
+        "transactionVersion": version.transaction_version,
+        "systemVersion": version.system_version,
+        "stateVersion": version.system_version,
     })
 }
 
 /// Sends the version once; this chain's never changes while it runs.
-async fn follow_version(pending: PendingSubscriptionSink) {
+async fn follow_version(pending: PendingSubscriptionSink, node: Arc<Node>) {
+    let Ok(state) = node.state(None) else { return };
+    let version = version(&state);
     let Ok(sink) = pending.accept().await else { return };
-    let Ok(message) = jsonrpsee::core::to_json_raw_value(&version()) else { return };
+    let Ok(message) = jsonrpsee::core::to_json_raw_value(&version) else { return };
     if sink.send(message).await.is_ok() {
         sink.closed().await;
     }

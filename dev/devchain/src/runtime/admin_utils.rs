@@ -21,8 +21,28 @@ pub mod pallet {
     #[pallet::error]
     pub enum Error<T> {
         /// The subnet does not exist.
+        #[codec(index = 0)]
         SubnetDoesNotExist,
+        #[codec(index = 1)]
+        MaxValidatorsLargerThanMaxUIds,
+        #[codec(index = 2)]
+        MaxAllowedUIdsLessThanCurrentUIds,
+        #[codec(index = 3)]
+        BondsMovingAverageMaxReached,
+        #[codec(index = 4)]
+        NegativeSigmoidSteepness,
+        #[codec(index = 5)]
+        ValueNotInBounds,
+        #[codec(index = 6)]
+        MinAllowedUidsGreaterThanCurrentUids,
+        #[codec(index = 7)]
+        MinAllowedUidsGreaterThanMaxAllowedUids,
+        #[codec(index = 8)]
+        MaxAllowedUidsLessThanMinAllowedUids,
+        #[codec(index = 9)]
+        MaxAllowedUidsGreaterThanDefaultMaxAllowedUids,
         /// A tempo of 0 would stop the subnet's epochs for good.
+        #[codec(index = 10)]
         InvalidValue,
     }
 

@@ -17,13 +17,29 @@ pub mod pallet {
         type SlotDuration: Get<u64>;
     }
 
+    /// A number of slots since the Unix epoch.
+    #[derive(
+        Encode,
+        Decode,
+        DecodeWithMemTracking,
+        MaxEncodedLen,
+        TypeInfo,
+        Clone,
+        Copy,
+        PartialEq,
+        Eq,
+        Debug,
+        Default,
+    )]
+    pub struct Slot(pub u64);
+
     /// Time since the epoch divided by the slot duration.
     #[pallet::storage]
-    pub type CurrentSlot<T: Config> = StorageValue<_, u64, ValueQuery>;
+    pub type CurrentSlot<T: Config> = StorageValue<_, Slot, ValueQuery>;
 
     impl<T: Config> frame_support::traits::OnTimestampSet<u64> for Pallet<T> {
         fn on_timestamp_set(moment: u64) {
-            CurrentSlot::<T>::put(moment / T::SlotDuration::get().max(1));
+            CurrentSlot::<T>::put(Slot(moment / T::SlotDuration::get().max(1)));
         }
     }
 }

@@ -14,17 +14,9 @@ pub mod pallet {
     use frame_support::pallet_prelude::*;
     use frame_system::pallet_prelude::*;
 
+    use crate::runtime::commitment_data::Data;
     use crate::runtime::newtypes::NetUid;
     use crate::runtime::subtensor;
-
-    /// One piece of data. The public chain's enum also has a variant for every length up to 128 and for hashes.
-    #[derive(Encode, Decode, DecodeWithMemTracking, TypeInfo, Clone, PartialEq, Eq, Debug)]
-    pub enum Data {
-        #[codec(index = 0)]
-        None,
-        #[codec(index = 136)]
-        BigRaw(BoundedVec<u8, ConstU32<512>>),
-    }
 
     /// What was committed.
     #[derive(Encode, Decode, DecodeWithMemTracking, TypeInfo, Clone, PartialEq, Eq, Debug)]
@@ -70,8 +62,15 @@ pub mod pallet {
 
     #[pallet::error]
     pub enum Error<T> {
+        #[codec(index = 0)]
+        TooManyFieldsInCommitmentInfo,
         /// The hotkey is not registered on the subnet.
+        #[codec(index = 1)]
         AccountNotAllowedCommit,
+        #[codec(index = 2)]
+        SpaceLimitExceeded,
+        #[codec(index = 3)]
+        UnexpectedUnreserveLeftover,
     }
 
     #[pallet::call]

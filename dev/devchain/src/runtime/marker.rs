@@ -1,8 +1,8 @@
 //! How a client knows beyond doubt that it talks to a development chain: the constant `BasilicaDevchain.Marker`.
 //!
 //! A validator accepts simulated GPUs only with its own consent **and** this constant (RULES R18), whose value is
-//! [`MARKER`]. No public chain carries a pallet of this name. It also keeps the block time, so that the genesis hash
-//! depends on it and a client's metadata cache, keyed by genesis, cannot show another chain's.
+//! [`MARKER`]. No public chain carries a pallet of this name. It also keeps the block time and the profile, so
+//! that the genesis hash depends on them and a client's metadata cache, keyed by genesis, cannot show another chain's.
 #![expect(missing_debug_implementations, reason = "the pallet macros generate the storage types")]
 
 pub use pallet::*;
@@ -27,4 +27,8 @@ pub mod pallet {
     /// Milliseconds between blocks, fixed at genesis.
     #[pallet::storage]
     pub type BlockTime<T: Config> = StorageValue<_, u64, ValueQuery>;
+
+    /// Which generation of the public chain this chain looks like, fixed at genesis.
+    #[pallet::storage]
+    pub type Profile<T: Config> = StorageValue<_, crate::profile::Profile, ValueQuery>;
 }

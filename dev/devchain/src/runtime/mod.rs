@@ -3,7 +3,7 @@
 //! Signatures, nonces, mortality, fees, events and dispatch errors are FRAME's own, so that they behave as on any
 //! Substrate chain without a line of ours.
 //!
-//! [`VERSION`]'s `spec_version` must rise with every change that shows in metadata: SDKs cache metadata under
+//! [`version_of`]'s `spec_version` must rise with every change that shows in metadata: SDKs cache metadata under
 //! (genesis hash, spec version).
 #![expect(
     missing_docs,
@@ -14,7 +14,9 @@
 extern crate alloc;
 
 pub mod admin_utils;
+pub mod apis;
 pub mod aura;
+pub mod commitment_data;
 pub mod commitments;
 pub mod drand;
 pub mod extensions;
@@ -34,6 +36,9 @@ use sp_runtime::traits::{AccountIdLookup, BlakeTwo256, Block as BlockT, Identify
 use sp_runtime::transaction_validity::{TransactionSource, TransactionValidity};
 use sp_runtime::{ApplyExtrinsicResult, MultiAddress, MultiSignature, generic};
 use subtensor::info_types as info;
+
+use crate::profile::Profile;
+use crate::profile::apis::is_legacy_api;
 
 pub type Signature = MultiSignature;
 pub type AccountId = <<Signature as Verify>::Signer as IdentifyAccount>::AccountId;
@@ -74,16 +79,34 @@ pub type Executive = frame_executive::Executive<
     AllPalletsWithSystem,
 >;
 
-pub const VERSION: sp_version::RuntimeVersion = sp_version::RuntimeVersion {
-    spec_name: Cow::Borrowed("node-subtensor"),
-    impl_name: Cow::Borrowed("basilica-devchain"),
-    authoring_version: 1,
-    spec_version: 9_003,
-    impl_version: 1,
-    apis: RUNTIME_API_VERSIONS,
-    transaction_version: 1,
-    system_version: 1,
-};
+/// The runtime's version under a profile. Both leave room for a thousand upgrades of a running chain.
+#[must_use]
+pub fn version_of(profile: Profile) -> sp_version::RuntimeVersion {
+    let spec_version = match profile {
+        Profile::Newest => 10_001,
+        Profile::Legacy => 8_001,
+    };
+    let apis = RUNTIME_API_VERSIONS.iter().filter(|(id, _)| !is_legacy_api(*id)).copied().collect();
+    sp_version::RuntimeVersion {
+        spec_name: Cow::Borrowed("node-subtensor"),
+        impl_name: Cow::Borrowed("basilica-devchain"),
+        authoring_version: 1,
+        spec_version,
+        impl_version: 1,
+        apis: Cow::Owned(apis),
+        transaction_version: 1,
+        system_version: 1,
+    }
+}
+
+/// The version under the profile of the state at hand.
+#[derive(Debug)]
+pub struct Version;
+impl Get<sp_version::RuntimeVersion> for Version {
+    fn get() -> sp_version::RuntimeVersion {
+        version_of(marker::Profile::<Runtime>::get())
+    }
+}
 /// Blocks whose hashes the runtime remembers, which bounds how long a mortal extrinsic can live. The public chain keeps
 /// 2,400; every hash is hashed again into each block's state root here, and 256 covers the SDK's era of 128.
 pub const BLOCK_HASH_COUNT: u32 = 256;
@@ -109,7 +132,6 @@ impl WeightToFee for LinearWeightToFee {
 }
 
 parameter_types! {
-    pub const Version: sp_version::RuntimeVersion = VERSION;
     pub const Marker: [u8; 32] = marker::MARKER;
 }
 
@@ -140,6 +162,7 @@ impl frame_system::Config for Runtime {
     type Version = Version;
     type SS58Prefix = ConstU16<42>;
     type BlockHashCount = ConstU32<BLOCK_HASH_COUNT>;
+    type DbWeight = frame_support::weights::constants::RocksDbWeight;
 }
 impl pallet_timestamp::Config for Runtime {
     type Moment = u64;
@@ -155,6 +178,12 @@ impl pallet_balances::Config for Runtime {
     type Balance = Balance;
     type AccountStore = System;
     type ExistentialDeposit = ConstU64<500>;
+    type MaxLocks = ConstU32<50>;
+    type MaxReserves = ConstU32<50>;
+    type MaxFreezes = ConstU32<50>;
+    type ReserveIdentifier = [u8; 8];
+    type FreezeIdentifier = RuntimeFreezeReason;
+    type RuntimeFreezeReason = RuntimeFreezeReason;
 }
 impl pallet_transaction_payment::Config for Runtime {
     type RuntimeEvent = RuntimeEvent;
@@ -168,6 +197,9 @@ impl pallet_transaction_payment::Config for Runtime {
 impl subtensor::Config for Runtime {
     type Currency = Balances;
     type InitialTempo = ConstU16<360>;
+    type InitialMaxAllowedUids = ConstU16<4096>;
+    type InitialMinAllowedWeights = ConstU16<1024>;
+    type InitialTaoWeight = ConstU64<971_718_665_099_567_868>;
     type InitialServingRateLimit = ConstU64<50>;
     type InitialStartCallDelay = ConstU64<0>;
 }
@@ -189,50 +221,6 @@ impl marker::Config for Runtime {
     type Marker = Marker;
 }
 
-sp_api::decl_runtime_apis! {
-    pub trait NeuronInfoRuntimeApi {
-        fn get_neurons(netuid: NetUid) -> Vec<info::NeuronInfo<sp_runtime::AccountId32>>;
-        fn get_neuron(netuid: NetUid, uid: u16) -> Option<info::NeuronInfo<sp_runtime::AccountId32>>;
-        fn get_neurons_lite(netuid: NetUid) -> Vec<info::NeuronInfoLite<sp_runtime::AccountId32>>;
-        fn get_neuron_lite(netuid: NetUid, uid: u16) -> Option<info::NeuronInfoLite<sp_runtime::AccountId32>>;
-    }
-    pub trait SubnetInfoRuntimeApi {
-        fn get_metagraph(netuid: NetUid) -> Option<info::Metagraph<sp_runtime::AccountId32>>;
-        fn get_all_metagraphs() -> Vec<Option<info::Metagraph<sp_runtime::AccountId32>>>;
-        fn get_mechagraph(netuid: NetUid, mecid: MechId) -> Option<info::Metagraph<sp_runtime::AccountId32>>;
-        fn get_selective_metagraph(
-            netuid: NetUid,
-            metagraph_indexes: Vec<u16>,
-        ) -> Option<info::SelectiveMetagraph<sp_runtime::AccountId32>>;
-        fn get_selective_mechagraph(
-            netuid: NetUid,
-            subid: MechId,
-            metagraph_indexes: Vec<u16>,
-        ) -> Option<info::SelectiveMetagraph<sp_runtime::AccountId32>>;
-        fn get_dynamic_info(netuid: NetUid) -> Option<info::DynamicInfo<sp_runtime::AccountId32>>;
-        fn get_all_dynamic_info() -> Vec<Option<info::DynamicInfo<sp_runtime::AccountId32>>>;
-        fn get_subnet_state(netuid: NetUid) -> Option<info::SubnetState<sp_runtime::AccountId32>>;
-        fn get_subnet_hyperparams(netuid: NetUid) -> Option<info::SubnetHyperparams>;
-        fn get_subnet_hyperparams_v2(netuid: NetUid) -> Option<info::SubnetHyperparamsV2>;
-        fn get_subnet_hyperparams_v3(netuid: NetUid) -> Option<Vec<info::HyperparamEntry>>;
-        fn get_next_epoch_start_block(netuid: NetUid) -> Option<u64>;
-    }
-    pub trait StakeInfoRuntimeApi {
-        fn get_stake_info_for_coldkey(
-            coldkey_account: sp_runtime::AccountId32,
-        ) -> Vec<info::StakeInfo<sp_runtime::AccountId32>>;
-        fn get_stake_info_for_hotkey_coldkey_netuid(
-            hotkey_account: sp_runtime::AccountId32,
-            coldkey_account: sp_runtime::AccountId32,
-            netuid: NetUid,
-        ) -> Option<info::StakeInfo<sp_runtime::AccountId32>>;
-    }
-    pub trait SwapRuntimeApi {
-        fn current_alpha_price(netuid: NetUid) -> newtypes::TaoBalance;
-        fn current_alpha_price_all() -> Vec<info::SubnetPrice>;
-    }
-}
-
 /// A selective metagraph with the other pallet's commitments, if they are wanted.
 fn selective(netuid: NetUid, mecid: MechId, wanted: &[u16]) -> Option<info::SelectiveMetagraph<AccountId>> {
     let mut chosen = SubtensorModule::metagraph(netuid, mecid)?.select(wanted);
@@ -252,7 +240,7 @@ fn selective(netuid: NetUid, mecid: MechId, wanted: &[u16]) -> Option<info::Sele
 sp_api::impl_runtime_apis! {
     impl sp_api::Core<Block> for Runtime {
         fn version() -> sp_version::RuntimeVersion {
-            VERSION
+            Version::get()
         }
         fn execute_block(block: <Block as BlockT>::LazyBlock) {
             Executive::execute_block(block)
@@ -317,7 +305,7 @@ sp_api::impl_runtime_apis! {
             TransactionPayment::length_to_fee(length)
         }
     }
-    impl self::NeuronInfoRuntimeApi<Block> for Runtime {
+    impl apis::NeuronInfoRuntimeApi<Block> for Runtime {
         fn get_neurons(netuid: NetUid) -> Vec<info::NeuronInfo<AccountId>> {
             SubtensorModule::neurons(netuid)
         }
@@ -331,7 +319,7 @@ sp_api::impl_runtime_apis! {
             SubtensorModule::neuron_lite(netuid, uid)
         }
     }
-    impl self::SubnetInfoRuntimeApi<Block> for Runtime {
+    impl apis::SubnetInfoRuntimeApi<Block> for Runtime {
         fn get_metagraph(netuid: NetUid) -> Option<info::Metagraph<AccountId>> {
             SubtensorModule::metagraph(netuid, MechId::MAIN)
         }
@@ -376,7 +364,7 @@ sp_api::impl_runtime_apis! {
             SubtensorModule::next_epoch_start(netuid)
         }
     }
-    impl self::StakeInfoRuntimeApi<Block> for Runtime {
+    impl apis::StakeInfoRuntimeApi<Block> for Runtime {
         fn get_stake_info_for_coldkey(coldkey_account: AccountId) -> Vec<info::StakeInfo<AccountId>> {
             SubtensorModule::stakes_of(&coldkey_account)
         }
@@ -388,7 +376,7 @@ sp_api::impl_runtime_apis! {
             SubtensorModule::stake_info(&hotkey_account, &coldkey_account, netuid)
         }
     }
-    impl self::SwapRuntimeApi<Block> for Runtime {
+    impl apis::SwapRuntimeApi<Block> for Runtime {
         fn current_alpha_price(netuid: NetUid) -> newtypes::TaoBalance {
             SubtensorModule::alpha_price(netuid)
         }

@@ -2,6 +2,9 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod extrinsics;
+mod finney;
+mod profile;
 mod restart;
 mod rpc;
+mod shape;
 mod support;

@@ -6,8 +6,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use basilica_devchain::genesis::dev_pair;
+use basilica_devchain::profile::Profile;
 use basilica_devchain::runtime::{
-    AccountId, Address, Hash, RuntimeCall, TxExtension, UncheckedExtrinsic, VERSION, extensions,
+    AccountId, Address, Hash, RuntimeCall, TxExtension, UncheckedExtrinsic, extensions, version_of,
 };
 use codec::Encode as _;
 use jsonrpsee::core::client::{ClientT as _, Error, Subscription, SubscriptionClientT as _};
@@ -241,7 +242,8 @@ pub(crate) fn sign(
         ),
         frame_metadata_hash_extension::CheckMetadataHash::new(false),
     );
-    let versions = (VERSION.spec_version, VERSION.transaction_version);
+    let version = version_of(Profile::Newest);
+    let versions = (version.spec_version, version.transaction_version);
     let implicit =
         (((), versions.0, versions.1, genesis, birth.unwrap_or(genesis), (), ()), ((), (), (), (), ()), None);
     let payload = SignedPayload::from_raw(call.clone(), extension.clone(), implicit);

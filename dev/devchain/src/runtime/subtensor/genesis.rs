@@ -5,6 +5,9 @@ use super::pallet::*;
 use super::weights::storage_index;
 use crate::runtime::newtypes::{AlphaBalance, MechId, NetUid, TaoBalance};
 
+/// Neurons that a subnet holds when it is made, over the storage item's own default, as on the public chain.
+pub const MAX_UIDS: u16 = 256;
+
 /// One neuron that exists from block 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GenesisNeuron<AccountId> {
@@ -65,6 +68,7 @@ impl<T: Config> Pallet<T> {
         ServingRateLimit::<T>::insert(netuid, subnet.serving_rate_limit);
         CommitRevealWeightsEnabled::<T>::insert(netuid, subnet.commit_reveal);
         MaxAllowedValidators::<T>::insert(netuid, subnet.max_allowed_validators);
+        MaxAllowedUids::<T>::insert(netuid, MAX_UIDS);
         MinAllowedWeights::<T>::insert(netuid, subnet.min_allowed_weights);
         ImmunityPeriod::<T>::insert(netuid, subnet.immunity_period);
         StakeThreshold::<T>::put(subnet.stake_threshold);

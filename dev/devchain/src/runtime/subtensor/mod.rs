@@ -72,6 +72,12 @@ pub mod pallet {
         #[pallet::constant]
         type InitialTempo: Get<u16>;
         #[pallet::constant]
+        type InitialMaxAllowedUids: Get<u16>;
+        #[pallet::constant]
+        type InitialMinAllowedWeights: Get<u16>;
+        #[pallet::constant]
+        type InitialTaoWeight: Get<u64>;
+        #[pallet::constant]
         type InitialServingRateLimit: Get<u64>;
         #[pallet::constant]
         type InitialStartCallDelay: Get<u64>;

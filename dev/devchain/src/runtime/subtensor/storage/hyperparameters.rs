@@ -37,8 +37,13 @@ mod hyperparameters {
     }
 
     #[pallet::type_value]
-    pub fn DefaultMaxAllowedUids() -> u16 {
-        256
+    pub fn DefaultMinAllowedWeights<T: Config>() -> u16 {
+        T::InitialMinAllowedWeights::get()
+    }
+
+    #[pallet::type_value]
+    pub fn DefaultMaxAllowedUids<T: Config>() -> u16 {
+        T::InitialMaxAllowedUids::get()
     }
 
     #[pallet::type_value]
@@ -71,7 +76,8 @@ mod hyperparameters {
     pub type ImmunityPeriod<T: Config> =
         StorageMap<_, Identity, NetUid, u16, ValueQuery, DefaultImmunityPeriod>;
     #[pallet::storage]
-    pub type MinAllowedWeights<T: Config> = StorageMap<_, Identity, NetUid, u16, ValueQuery>;
+    pub type MinAllowedWeights<T: Config> =
+        StorageMap<_, Identity, NetUid, u16, ValueQuery, DefaultMinAllowedWeights<T>>;
     #[pallet::storage]
     pub type MaxWeightsLimit<T: Config> = StorageMap<_, Identity, NetUid, u16, ValueQuery, DefaultMaxU16>;
     #[pallet::storage]
@@ -79,7 +85,7 @@ mod hyperparameters {
         StorageMap<_, Identity, NetUid, u16, ValueQuery, DefaultMaxAllowedValidators>;
     #[pallet::storage]
     pub type MaxAllowedUids<T: Config> =
-        StorageMap<_, Identity, NetUid, u16, ValueQuery, DefaultMaxAllowedUids>;
+        StorageMap<_, Identity, NetUid, u16, ValueQuery, DefaultMaxAllowedUids<T>>;
     #[pallet::storage]
     pub type ActivityCutoff<T: Config> =
         StorageMap<_, Identity, NetUid, u16, ValueQuery, DefaultActivityCutoff>;

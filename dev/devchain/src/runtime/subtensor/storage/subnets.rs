@@ -6,6 +6,11 @@ use frame_support::pallet_macros::pallet_section;
 #[pallet_section]
 mod subnets {
     #[pallet::type_value]
+    pub fn DefaultTokenSymbol() -> Vec<u8> {
+        "\u{1d70f}".as_bytes().to_vec()
+    }
+
+    #[pallet::type_value]
     pub fn DefaultMechanismCount() -> MechId {
         MechId(1)
     }
@@ -27,7 +32,8 @@ mod subnets {
     #[pallet::storage]
     pub type NetworkRegisteredAt<T: Config> = StorageMap<_, Identity, NetUid, u64, ValueQuery>;
     #[pallet::storage]
-    pub type TokenSymbol<T: Config> = StorageMap<_, Identity, NetUid, Vec<u8>, ValueQuery>;
+    pub type TokenSymbol<T: Config> =
+        StorageMap<_, Identity, NetUid, Vec<u8>, ValueQuery, DefaultTokenSymbol>;
     #[pallet::storage]
     pub type SubnetOwner<T: Config> =
         StorageMap<_, Identity, NetUid, T::AccountId, ValueQuery, ZeroAccount<T>>;

@@ -1,0 +1,70 @@
+//! What one generation of the public chain has and the other has not, as far as this chain has it at all.
+//!
+//! A test compares both views with the public chain's spec 365, so an entry that is missing or not needed fails.
+
+use super::Profile;
+
+/// What an entry names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// A storage item of a pallet.
+    Storage,
+    /// A call of a pallet.
+    Call,
+    /// An event of a pallet.
+    Event,
+    /// An error of a pallet.
+    Error,
+    /// A constant of a pallet.
+    Constant,
+    /// A method of a runtime API.
+    Method,
+    /// A transaction extension; it has no container.
+    Extension,
+}
+
+/// A kind, a container (a pallet or an API) and the names in it.
+pub type Entry = (Kind, &'static str, &'static [&'static str]);
+
+/// What came after spec 365.
+pub const YOUNGER: &[Entry] = &[
+    (
+        Kind::Storage,
+        "SubtensorModule",
+        &[
+            "CollateralLockShare",
+            "LastEpochBlock",
+            "PendingEpochAt",
+            "SubnetEpochConsensus",
+            "SubnetEpochIndex",
+        ],
+    ),
+    (Kind::Method, "SubnetInfoRuntimeApi", &["get_next_epoch_start_block", "get_subnet_hyperparams_v3"]),
+    (Kind::Method, "SwapRuntimeApi", &["current_alpha_price_all"]),
+    (Kind::Constant, "SubtensorModule", &["InitialStartCallDelay"]),
+    (Kind::Extension, "", &["CheckShieldedTxValidity"]),
+];
+
+/// What spec 365 has and the newest runtimes no longer have.
+pub const OLDER: &[Entry] = &[(Kind::Storage, "SubtensorModule", &["PruningScores", "Rank", "Trust"])];
+
+/// Methods of runtime APIs that both have, but not in the same shape: `LegacySomeApi` answers for `SomeApi`.
+pub const RESHAPED: &[(&str, &[&str])] = &[];
+
+/// What a profile does not have: (container, name) of every entry of a kind.
+pub fn hidden(profile: Profile, kind: Kind) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let entries = match profile {
+        Profile::Newest => OLDER,
+        Profile::Legacy => YOUNGER,
+    };
+    entries
+        .iter()
+        .filter(move |(of, _, _)| *of == kind)
+        .flat_map(|(_, container, names)| names.iter().map(|name| (*container, *name)))
+}
+
+/// Whether a profile does not have this.
+#[must_use]
+pub fn hides(profile: Profile, kind: Kind, container: &str, name: &str) -> bool {
+    hidden(profile, kind).any(|entry| entry == (container, name))
+}

@@ -1,0 +1,92 @@
+//! Which of two generations of the public chain this chain looks like: clients in the field meet both.
+//!
+//! [`Profile::Newest`] has named numbers in metadata, the stateful epoch clock, collateral and the newest records of runtime
+//! APIs. [`Profile::Legacy`] has the shape of spec 365: plain `u16`/`u64`, mechanisms, epochs by the block number, none of
+//! what came later. There is one runtime, which has everything of both; a profile is a view of it:
+//!
+//! - metadata is decoded, cut to what the profile has, and encoded again ([`metadata`]);
+//! - what a profile does not have is one list, [`catalogue`]: hidden storage cannot be read through JSON-RPC, hidden calls
+//!   do not decode, hidden methods of runtime APIs are not exported;
+//! - where both have a method but not its shape, the runtime implements it twice, in `SomeApi` and `LegacySomeApi`; the
+//!   legacy view exports the second under the first's name ([`apis`]);
+//! - the few rules that differ ask [`Profile`] in the runtime (the epoch clock).
+//!
+//! The profile is part of the first state, so it shows in the genesis hash, a state directory keeps it, and a pinned read
+//! is of the right one. Each profile has its own `spec_version`: SDKs cache metadata under genesis and version.
+//!
+//! Rejected: compiling the runtime twice. Every pallet would be generic over the names of its numbers, the build (the
+//! slowest of this repository) would double, and the two could drift apart unseen. As a view, the difference between the
+//! generations is data that a test compares with the public chain's own metadata.
+
+pub mod apis;
+pub mod calls;
+pub mod catalogue;
+pub mod metadata;
+
+use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
+use scale_info::TypeInfo;
+use serde::Deserialize;
+use sp_io::hashing::twox_128;
+
+use crate::executor::State;
+use crate::runtime::{Runtime, marker};
+use catalogue::Kind;
+
+/// A generation of the public chain.
+#[derive(
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+    Deserialize,
+    clap::ValueEnum,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Debug,
+    Default,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// The newest: named numbers, stateful epoch clock, collateral.
+    #[default]
+    Newest,
+    /// The shape of spec 365: plain numbers, epochs by the block number, no collateral.
+    Legacy,
+}
+
+impl core::fmt::Display for Profile {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        formatter.write_str(match self {
+            Self::Newest => "newest",
+            Self::Legacy => "legacy",
+        })
+    }
+}
+
+impl Profile {
+    /// The profile of a state. A state without one was made before there were two.
+    #[must_use]
+    pub fn of(state: &State) -> Self {
+        let key = marker::Profile::<Runtime>::hashed_key();
+        state.get(key.as_slice()).and_then(|value| Self::decode(&mut &value[..]).ok()).unwrap_or_default()
+    }
+
+    /// Whether a storage key may be read by clients.
+    #[must_use]
+    pub fn shows_key(self, key: &[u8]) -> bool {
+        catalogue::hidden(self, Kind::Storage)
+            .all(|(pallet, item)| !key.starts_with(&storage_prefix(pallet, item)))
+    }
+}
+
+/// What all keys of a storage item begin with.
+fn storage_prefix(pallet: &str, item: &str) -> [u8; 32] {
+    let mut prefix = [0; 32];
+    prefix[..16].copy_from_slice(&twox_128(pallet.as_bytes()));
+    prefix[16..].copy_from_slice(&twox_128(item.as_bytes()));
+    prefix
+}

@@ -1,0 +1,52 @@
+//! The public chain's own runtime APIs, declared; the runtime implements them.
+//!
+//! A trait `LegacySomeApi` holds the methods of `SomeApi` that spec 365 answers in another shape; see [`crate::profile`].
+
+use sp_runtime::AccountId32;
+
+use super::newtypes::{MechId, NetUid, TaoBalance};
+use super::subtensor::info_types as info;
+
+sp_api::decl_runtime_apis! {
+    pub trait NeuronInfoRuntimeApi {
+        fn get_neurons(netuid: NetUid) -> Vec<info::NeuronInfo<AccountId32>>;
+        fn get_neuron(netuid: NetUid, uid: u16) -> Option<info::NeuronInfo<AccountId32>>;
+        fn get_neurons_lite(netuid: NetUid) -> Vec<info::NeuronInfoLite<AccountId32>>;
+        fn get_neuron_lite(netuid: NetUid, uid: u16) -> Option<info::NeuronInfoLite<AccountId32>>;
+    }
+    pub trait SubnetInfoRuntimeApi {
+        fn get_metagraph(netuid: NetUid) -> Option<info::Metagraph<AccountId32>>;
+        fn get_all_metagraphs() -> Vec<Option<info::Metagraph<AccountId32>>>;
+        fn get_mechagraph(netuid: NetUid, mecid: MechId) -> Option<info::Metagraph<AccountId32>>;
+        fn get_selective_metagraph(
+            netuid: NetUid,
+            metagraph_indexes: Vec<u16>,
+        ) -> Option<info::SelectiveMetagraph<AccountId32>>;
+        fn get_selective_mechagraph(
+            netuid: NetUid,
+            subid: MechId,
+            metagraph_indexes: Vec<u16>,
+        ) -> Option<info::SelectiveMetagraph<AccountId32>>;
+        fn get_dynamic_info(netuid: NetUid) -> Option<info::DynamicInfo<AccountId32>>;
+        fn get_all_dynamic_info() -> Vec<Option<info::DynamicInfo<AccountId32>>>;
+        fn get_subnet_state(netuid: NetUid) -> Option<info::SubnetState<AccountId32>>;
+        fn get_subnet_hyperparams(netuid: NetUid) -> Option<info::SubnetHyperparams>;
+        fn get_subnet_hyperparams_v2(netuid: NetUid) -> Option<info::SubnetHyperparamsV2>;
+        fn get_subnet_hyperparams_v3(netuid: NetUid) -> Option<Vec<info::HyperparamEntry>>;
+        fn get_next_epoch_start_block(netuid: NetUid) -> Option<u64>;
+    }
+    pub trait StakeInfoRuntimeApi {
+        fn get_stake_info_for_coldkey(
+            coldkey_account: AccountId32,
+        ) -> Vec<info::StakeInfo<AccountId32>>;
+        fn get_stake_info_for_hotkey_coldkey_netuid(
+            hotkey_account: AccountId32,
+            coldkey_account: AccountId32,
+            netuid: NetUid,
+        ) -> Option<info::StakeInfo<AccountId32>>;
+    }
+    pub trait SwapRuntimeApi {
+        fn current_alpha_price(netuid: NetUid) -> TaoBalance;
+        fn current_alpha_price_all() -> Vec<info::SubnetPrice>;
+    }
+}

@@ -141,6 +141,7 @@ pub(crate) fn migrate(cli: &Cli) -> anyhow::Result<()> {
     })
 }
 
+/// Says whether a miner runs here. Succeeds only if one does, so that a script can ask.
 pub(crate) fn status(cli: &Cli) -> anyhow::Result<()> {
     let config = configured(cli, &cli.config)?.config;
     let health = ask_health(config.listen.health);
@@ -160,10 +161,17 @@ pub(crate) fn status(cli: &Cli) -> anyhow::Result<()> {
     answer(cli, &data, || {
         let running = match &health {
             Ok(health) => format!("running: {health}"),
-            Err(error) => format!("not running ({}: {error})", config.listen.health),
+            Err(_) => "not running".to_owned(),
         };
         format!("{running}\nnodes: {nodes}\nopen sessions: {open_sessions}\nhost keys to approve: {pending}")
-    })
+    })?;
+    match health {
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.context(format!(
+            "no miner with this configuration answers on its health address {}",
+            config.listen.health
+        ))),
+    }
 }
 
 /// The running miner's own words, over plain HTTP on its health address.

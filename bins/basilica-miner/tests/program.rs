@@ -260,7 +260,9 @@ fn status_and_migrate_answer_in_words_and_in_json() {
     assert!(home.run(&["migrate"]).out.contains("already"));
     let json: Value = serde_json::from_str(&home.run(&["--json", "status"]).out).unwrap();
     assert_eq!((&json["running"], &json["open_sessions"]), (&Value::from(false), &Value::from(0)));
-    assert!(home.run(&["status"]).out.contains("not running"));
+    let down = home.run(&["status"]);
+    assert!(down.out.contains("not running"), "{}", down.out);
+    down.fails(1, &["health address"]);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use basilica_types::Timestamp;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -44,6 +45,11 @@ async fn get(address: SocketAddr, path: &str) -> anyhow::Result<(u16, Value)> {
         serde_json::from_str(body).context("the answer is not JSON")?
     };
     Ok((status, body))
+}
+
+/// A moment of an answer as people read it.
+fn moment(at: &Value) -> String {
+    at.as_i64().map_or_else(|| "-".to_owned(), |ms| Timestamp(ms).rfc3339())
 }
 
 fn text<'a>(row: &'a Value, key: &str) -> &'a str {
@@ -101,12 +107,13 @@ pub(crate) async fn why(address: SocketAddr, wanted: &str, json: bool) -> anyhow
     }
     print(&line(node));
     print(&format!("  multiplier {} ppm", node["multiplier"]));
-    print(&format!("  banned until {}  next check {}", node["banned_until"], node["next_check"]));
+    let (banned, next) = (moment(&node["banned_until"]), moment(&node["next_check"]));
+    print(&format!("  banned until {banned}  next check {next}"));
     for verdict in verdicts["verdicts"].as_array().into_iter().flatten() {
         let (kind, outcome) = (text(verdict, "kind"), text(verdict, "outcome"));
         print(&format!(
             "  {} {kind:<5} {outcome} (fault {}): {}",
-            verdict["finished"],
+            moment(&verdict["finished"]),
             text(verdict, "fault"),
             text(verdict, "explanation")
         ));

@@ -7,16 +7,24 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use basilica_runtime_service::{
-    ConfigSource, Loaded, TracingOptions, init_tracing, load, process_environment,
+    ConfigError, ConfigSource, Loaded, TracingOptions, init_tracing, load, process_environment,
 };
 use basilica_validator_service::{IGNORED, Settings, ValidatorConfig};
 use clap::{Parser, Subcommand};
 use tracing::warn;
 
+/// The configuration is wrong (`EX_CONFIG` of sysexits.h).
+const BAD_CONFIG: u8 = 78;
+
 /// Verifies GPU nodes and sets weights on a Bittensor subnet.
+///
+/// Exit codes: 0 done, 1 failed or not healthy, 2 wrong arguments, 78 the configuration is wrong.
 #[derive(Debug, Parser)]
 #[command(name = "basilica-validator", version)]
 struct Args {
+    /// Print an annotated example configuration, and nothing else.
+    #[arg(long, exclusive = true)]
+    gen_config: bool,
     /// Configuration file (TOML); see config/validator.toml.example.
     #[arg(short, long, global = true)]
     config: Option<PathBuf>,
@@ -63,7 +71,11 @@ fn main() -> ExitCode {
         Err(error) => {
             let chain: Vec<String> = error.chain().map(ToString::to_string).collect();
             print_error(&chain.join(": "));
-            ExitCode::FAILURE
+            if error.chain().any(|cause| cause.is::<ConfigError>()) {
+                ExitCode::from(BAD_CONFIG)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }
@@ -88,6 +100,10 @@ fn configuration(args: &Args) -> anyhow::Result<(Loaded<ValidatorConfig>, Settin
 }
 
 fn run(args: Args) -> anyhow::Result<ExitCode> {
+    if args.gen_config {
+        ask::print(include_str!("../../../config/validator.toml.example").trim_end());
+        return Ok(ExitCode::SUCCESS);
+    }
     init_tracing(&TracingOptions::from_env(args.json, args.verbose))?;
     let (loaded, settings) = configuration(&args)?;
     for notice in &loaded.notices {

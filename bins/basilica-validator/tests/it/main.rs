@@ -64,8 +64,21 @@ fn free_address() -> SocketAddr {
 }
 
 fn failure(output: &Output) -> String {
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    failure_with(1, output)
+}
+
+fn failure_with(code: i32, output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(code), "{output:?}");
     String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[test]
+fn an_example_configuration_is_printed_on_demand() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_basilica-validator"));
+    let printed = command.arg("--gen-config").env_clear().output().unwrap();
+    assert!(printed.status.success(), "{printed:?}");
+    let example = include_str!("../../../../config/validator.toml.example");
+    assert_eq!(String::from_utf8(printed.stdout).unwrap().trim_end(), example.trim_end());
 }
 
 #[test]
@@ -74,7 +87,7 @@ fn a_good_configuration_passes_and_a_wrong_key_is_named_with_its_line() {
     let good = home.run(&home.config(""), &["check-config"]);
     assert!(good.status.success(), "{good:?}");
     assert_eq!(good.stdout, b"Configuration validation passed\n");
-    let words = failure(&home.run(&home.config("retires = 3\n"), &["check-config"]));
+    let words = failure_with(78, &home.run(&home.config("retires = 3\n"), &["check-config"]));
     assert!(words.contains("validator.toml:9") && words.contains("retries"), "{words}");
 }
 

@@ -37,6 +37,23 @@ impl Timestamp {
         self.0.div_euclid(1000)
     }
 
+    /// In UTC for people, as `2025-01-01T00:00:00.000Z` (RFC 3339 within its years 0 to 9999). Days become a civil date by
+    /// Howard Hinnant's algorithm, exact for every `i64` of milliseconds.
+    pub fn rfc3339(self) -> String {
+        let (days, ms) = (self.0.div_euclid(86_400_000), self.0.rem_euclid(86_400_000));
+        let shifted = days + 719_468;
+        let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+        let year_of_era =
+            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let month_from_march = (5 * day_of_year + 2) / 153;
+        let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+        let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+        let year = year_of_era + era * 400 + i64::from(month <= 2);
+        let (hour, minute, second) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60);
+        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", ms % 1_000)
+    }
+
     /// Time passed since `earlier`; zero if `earlier` is later than `self`.
     pub fn since(self, earlier: Self) -> Millis {
         Millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
@@ -221,6 +238,22 @@ share_deserialize!(Ppm, u32);
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn moments_are_printed_in_utc() {
+        for (ms, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (-1, "1969-12-31T23:59:59.999Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (4_107_542_399_999, "2100-02-28T23:59:59.999Z"),
+            (1_735_689_600_123, "2025-01-01T00:00:00.123Z"),
+        ] {
+            assert_eq!(Timestamp(ms).rfc3339(), text);
+        }
+        for edge in [i64::MIN, i64::MAX] {
+            assert!(Timestamp(edge).rfc3339().ends_with('Z'));
+        }
+    }
 
     #[test]
     fn dollars_are_exact() {

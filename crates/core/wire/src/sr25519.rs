@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use basilica_types::Hotkey;
 use rand_core::{CryptoRng, RngCore};
+use schnorrkel::derive::{ChainCode, Derivation as _};
 use schnorrkel::keys::{ExpansionMode, MiniSecretKey};
 use schnorrkel::{PublicKey, SecretKey};
 use zeroize::Zeroizing;
@@ -112,10 +113,20 @@ impl Keypair {
     /// when longer than 32 bytes.
     #[must_use]
     pub fn derive_hard(&self, junction: &str) -> Self {
-        let code = junction_code(junction);
-        let (mini, _) =
-            self.secret.hard_derive_mini_secret_key(Some(schnorrkel::derive::ChainCode(code)), b"");
+        let code = ChainCode(junction_code(junction));
+        let (mini, _) = self.secret.hard_derive_mini_secret_key(Some(code), b"");
         let secret = mini.expand(ExpansionMode::Ed25519);
+        Self { public: secret.to_public(), secret }
+    }
+
+    /// A soft-derived child, such as `/deposit`: its public key follows from the parent's public key.
+    ///
+    /// The junction is read as in [`Self::derive_hard`]. The child's public key is determined; the half of its secret
+    /// that feeds the nonces of signatures is drawn from `rng`, as everywhere with this scheme.
+    #[must_use]
+    pub fn derive_soft<R: RngCore + CryptoRng>(&self, junction: &str, rng: R) -> Self {
+        let code = ChainCode(junction_code(junction));
+        let (secret, _) = self.secret.derived_key_simple_rng(code, b"", rng);
         Self { public: secret.to_public(), secret }
     }
 
@@ -171,6 +182,17 @@ mod tests {
     #[test]
     fn development_accounts_are_those_of_substrate() {
         assert_eq!(alice().hotkey().to_string(), "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY");
+    }
+
+    #[test]
+    fn soft_and_hard_junctions_mix_as_in_the_python_sdk() {
+        for seed in [0, 1] {
+            let soft = alice().derive_soft("soft", Counter(seed));
+            assert_eq!(soft.hotkey().to_string(), "5C8PhJPLE54x23RjmqBcEEnALryCDWdTJM5xLaoL9W8XEpnt");
+            let hard = soft.derive_hard("2");
+            assert_eq!(hard.hotkey().to_string(), "5FRcv8UfFPfNUoP5oh1DqS5Pa6szH5TAEdRcTdaE87SKmruC");
+            assert!(soft.sign(b"x", Counter(2)).verifies(&soft.hotkey(), b"x"));
+        }
     }
 
     #[test]

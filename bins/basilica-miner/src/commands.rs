@@ -17,8 +17,14 @@ use serde_json::{Value, json};
 use crate::cli::Cli;
 
 /// Keys that `config show` keeps to itself unless asked.
-const SENSITIVE: [&str; 5] =
-    ["wallet_path", "miner_node_key_path", "url", "chain_endpoint", "fallback_endpoints"];
+const SENSITIVE: [&str; 6] = [
+    "wallet_path",
+    "wallet_password_file",
+    "miner_node_key_path",
+    "url",
+    "chain_endpoint",
+    "fallback_endpoints",
+];
 const HEALTH_DEADLINE: Duration = Duration::from_secs(3);
 const HEALTH_LIMIT: u64 = 64 * 1024;
 

@@ -15,7 +15,7 @@ use basilica_ssh::RusshShell;
 use basilica_store::{Database, MINER_SCHEMA, MinerDatabase, OpenOptions};
 use basilica_system::{OsEntropy, SystemClock};
 use basilica_types::Millis;
-use basilica_wallet::{WalletSigner, Wallets};
+use basilica_wallet::{Unattended, WalletSigner, Wallets};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{info, warn};
 
@@ -82,8 +82,9 @@ impl Listeners {
 async fn serve(config: MinerConfig) -> anyhow::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
+    let passwords = Unattended::new(config.wallet.password_file.clone(), |name| std::env::var_os(name));
     let keypair = Wallets::at(&config.wallet.root)
-        .hotkey(&config.wallet.wallet, &config.wallet.hotkey)
+        .hotkey(&config.wallet.wallet, &config.wallet.hotkey, &passwords)
         .context("Failed to load hotkey")?;
     let signer: Arc<dyn HotkeySigner> = Arc::new(WalletSigner::new(keypair, Arc::clone(&entropy)));
     let options = OpenOptions { readers: config.database.readers, migrate: config.database.migrate };

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use basilica_ports::EntropyRng;
 use basilica_system::OsEntropy;
-use basilica_wallet::Wallets;
+use basilica_wallet::{NoPassword, Wallets};
 use basilica_wire::Keypair;
 use serde_json::Value;
 
@@ -54,7 +54,7 @@ impl Home {
         });
         std::fs::write(path.join("h"), json.to_string()).unwrap();
         std::fs::set_permissions(path.join("h"), std::fs::Permissions::from_mode(0o600)).unwrap();
-        Wallets::in_home(self.path()).hotkey("w", "h").unwrap();
+        Wallets::in_home(self.path()).hotkey("w", "h", &NoPassword).unwrap();
     }
 
     /// Writes the configuration; `more` comes first, so that it can open the same sections.
@@ -209,6 +209,39 @@ fn a_missing_wallet_is_named() {
     let home = Home::new();
     std::fs::remove_dir_all(home.path().join(".bittensor")).unwrap();
     home.run(&[]).fails(1, &["Failed to load hotkey", ".bittensor/wallets/w/hotkeys/h"]);
+}
+
+/// Replaces the hotkey by the frozen keyfile of this form and returns its password.
+fn encrypt_hotkey(home: &Home) -> String {
+    let vectors: Value = serde_json::from_str(include_str!("../../../vectors/wallet/keyfiles.json")).unwrap();
+    let forms = vectors["forms"].as_array().unwrap();
+    let form = forms.iter().find(|form| form["form"] == "ansible-vault").unwrap();
+    let bytes = hex::decode(form["hex"].as_str().unwrap()).unwrap();
+    std::fs::write(home.path().join(".bittensor/wallets/w/hotkeys/h"), bytes).unwrap();
+    vectors["password"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn an_encrypted_hotkey_is_opened_with_the_password_file_and_refused_without() {
+    let home = Home::new();
+    let password = encrypt_hotkey(&home);
+    let variable = basilica_wallet::sdk_variable(&home.path().join(".bittensor/wallets/w/hotkeys/h"));
+    home.run(&[]).fails(1, &["Failed to load hotkey", "Ansible vault", "no password was given", &variable]);
+    let file = home.path().join("password");
+    std::fs::write(&file, "wrong\n").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let with_file = || {
+        let mut command = home.command();
+        command.env("BASILICA_BITTENSOR__WALLET_PASSWORD_FILE", &file);
+        Ended::from(command.output().unwrap())
+    };
+    with_file().fails(1, &["Failed to load hotkey", "password is wrong"]);
+    std::fs::write(&file, format!("{password}\n")).unwrap();
+    // The next obstacle shows that the hotkey was opened.
+    std::fs::remove_dir(home.path().join("data")).unwrap();
+    with_file().fails(1, &["unable to open database file"]);
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
+    with_file().fails(1, &["Permissions 0640 for", "are too open; run: chmod 600"]);
 }
 
 #[test]

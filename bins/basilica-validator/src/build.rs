@@ -14,7 +14,7 @@ use basilica_store::{Database, OpenOptions, VALIDATOR_SCHEMA, ValidatorDatabase}
 use basilica_system::{OsEntropy, SystemClock};
 use basilica_types::Millis;
 use basilica_validator_service::{Ports, ProverFile, Settings, Validator, ValidatorConfig};
-use basilica_wallet::{WalletSigner, Wallets};
+use basilica_wallet::{Unattended, WalletSigner, Wallets};
 use tracing::info;
 
 /// For tasks to end after SIGTERM.
@@ -81,8 +81,10 @@ fn signer(config: &ValidatorConfig, entropy: &Arc<dyn Entropy>) -> anyhow::Resul
         Some(path) => Wallets::at(expand(path)?),
         None => Wallets::in_home(&home()?),
     };
+    let password_file = config.bittensor.wallet_password_file.as_deref().map(expand).transpose()?;
+    let passwords = Unattended::new(password_file, |name| std::env::var_os(name));
     let keypair = wallets
-        .hotkey(&config.bittensor.wallet_name, &config.bittensor.hotkey_name)
+        .hotkey(&config.bittensor.wallet_name, &config.bittensor.hotkey_name, &passwords)
         .context("Failed to load hotkey")?;
     Ok(Arc::new(WalletSigner::new(keypair, Arc::clone(entropy))))
 }

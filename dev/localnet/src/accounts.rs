@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use basilica_types::{Coldkey, Hotkey};
-use basilica_wallet::Wallets;
+use basilica_wallet::{Secret, Wallets};
 use basilica_wire::Keypair;
 
 /// Seed of "bottom drive obey lake curtain smoke basket hold race lonely fit walk", public since Substrate's first
@@ -59,7 +59,7 @@ impl Role {
     /// Writes its wallet, with the hotkey `default`, as the Python SDK lays wallets out.
     pub(crate) fn write_wallet(self, wallets: &Wallets) -> anyhow::Result<()> {
         wallets
-            .create(self.name(), "default", &self.hotkey_pair()?, self.coldkey()?)
+            .create(self.name(), "default", &Secret::from(self.hotkey_pair()?), self.coldkey()?)
             .with_context(|| format!("write the wallet of {}", self.name()))
     }
 }

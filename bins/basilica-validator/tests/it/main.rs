@@ -28,7 +28,9 @@ impl Home {
     fn with_wallet(self) -> Self {
         let keypair = basilica_wire::Keypair::from_seed(&[7; 32]).unwrap();
         let coldkey = basilica_types::Coldkey::from_bytes([9; 32]);
-        Wallets::at(self.path().join("wallets")).create("validator", "default", &keypair, coldkey).unwrap();
+        Wallets::at(self.path().join("wallets"))
+            .create("validator", "default", &keypair.into(), coldkey)
+            .unwrap();
         self
     }
 
@@ -96,6 +98,31 @@ fn a_missing_wallet_is_named() {
     let home = Home::new();
     let words = failure(&home.run(&home.config(""), &["start"]));
     assert!(words.contains("Failed to load hotkey") && words.contains("wallets/validator"), "{words}");
+}
+
+#[test]
+fn an_encrypted_hotkey_is_opened_with_the_password_file_and_refused_without() {
+    let home = Home::new().with_wallet();
+    let vectors: serde_json::Value =
+        serde_json::from_str(include_str!("../../../../vectors/wallet/keyfiles.json")).unwrap();
+    let forms = vectors["forms"].as_array().unwrap();
+    let form = forms.iter().find(|form| form["form"] == "ansible-vault").unwrap();
+    let hotkey = home.path().join("wallets/validator/hotkeys/default");
+    std::fs::write(&hotkey, hex::decode(form["hex"].as_str().unwrap()).unwrap()).unwrap();
+    let words = failure(&home.run(&home.config(""), &["start"]));
+    assert!(words.contains("Failed to load hotkey") && words.contains("no password was given"), "{words}");
+    let file = home.path().join("password");
+    std::fs::write(&file, vectors["password"].as_str().unwrap()).unwrap();
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let config = home.config("").replacen(
+        "[bittensor]\n",
+        &format!("[bittensor]\nwallet_password_file = \"{}\"\n", file.display()),
+        1,
+    );
+    // The next obstacle shows that the hotkey was opened.
+    std::fs::remove_file(home.path().join("prover")).unwrap();
+    let words = failure(&home.run(&config, &["start"]));
+    assert!(words.contains("read the prover"), "{words}");
 }
 
 #[test]

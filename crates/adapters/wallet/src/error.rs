@@ -1,32 +1,10 @@
-use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
 use basilica_types::{Coldkey, Ss58Error};
 use basilica_wire::KeypairError;
 
-use crate::{NameError, WalletName};
-
-/// How a keyfile that we cannot read yet is encrypted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Encryption {
-    /// `$NACL`: argon2i and XSalsa20-Poly1305, the SDK's present form.
-    Nacl,
-    /// `$ANSIBLE_VAULT`, the SDK's former form.
-    AnsibleVault,
-    /// `gAAAA…`: Fernet, the oldest.
-    Fernet,
-}
-
-impl fmt::Display for Encryption {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Nacl => "NaCl secret box",
-            Self::AnsibleVault => "Ansible vault",
-            Self::Fernet => "Fernet",
-        })
-    }
-}
+use crate::{Encryption, NameError, PasswordError, SecretError, WalletName};
 
 /// Why a wallet cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +15,7 @@ pub enum WalletError {
     /// There is no such hotkey.
     #[error(
         "hotkey {hotkey} of wallet {wallet} is not at {}; create it with: \
-         btcli wallet new_hotkey --wallet.name {wallet} --wallet.hotkey {hotkey} --no-use-password",
+         basilica wallet new hotkey --wallet-name {wallet} --hotkey {hotkey}",
         path.display()
     )]
     Missing {
@@ -73,6 +51,21 @@ pub enum WalletError {
         /// Who was to own the new hotkey.
         wanted: Coldkey,
     },
+    /// A public keyfile of that name is there and states another key.
+    #[error("public keyfile {} states another key; choose another name or move the file away", path.display())]
+    OtherPublic {
+        /// The public keyfile.
+        path: PathBuf,
+    },
+    /// The directory of wallets cannot be read.
+    #[error("read the wallets below {}", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
 }
 
 /// What is wrong with one keyfile.
@@ -101,12 +94,47 @@ pub enum KeyfileError {
     /// Larger than any keyfile.
     #[error("file is larger than {0} bytes, so it is no keyfile")]
     TooLarge(u64),
-    /// Encrypted.
+    /// Encrypted, and nobody gave a password.
     #[error(
-        "file is encrypted ({0}), which is not supported yet; servers read plain hotkeys (a hotkey holds no funds): \
-         re-create it from its mnemonic with `btcli wallet regen_hotkey --no-use-password`"
+        "file is encrypted ({encryption}) and no password was given; name a file that holds it, or set {variable} as \
+         the Bittensor SDK does"
     )]
-    Encrypted(Encryption),
+    NoPassword {
+        /// How it is encrypted.
+        encryption: Encryption,
+        /// The SDK's environment variable for this file.
+        variable: String,
+    },
+    /// The password could not be had.
+    #[error("file is encrypted and its password cannot be had")]
+    Password(#[source] PasswordError),
+    /// The authentication tag does not hold. Altered bytes give the same: nothing can tell them apart.
+    #[error("password is wrong for this file ({0}), or the file was altered")]
+    WrongPassword(Encryption),
+    /// Its form says that it is encrypted, but it cannot be: cut off or overwritten.
+    #[error(
+        "file is a damaged keyfile ({encryption}): {what}; restore it from a backup or from its mnemonic"
+    )]
+    Damaged {
+        /// The form that its first bytes announce.
+        encryption: Encryption,
+        /// What cannot be.
+        what: &'static str,
+    },
+    /// The machine has not the memory that the form's key derivation takes.
+    #[error(
+        "the key derivation of this form takes {mebibytes} MiB of memory, which this machine does not give"
+    )]
+    Memory {
+        /// MiB.
+        mebibytes: u32,
+    },
+    /// The key derivation refused its input.
+    #[error("key derivation failed")]
+    Derivation(#[source] argon2::Error),
+    /// A public keyfile was expected.
+    #[error("file is encrypted ({0}), so it is no public keyfile")]
+    NotPublic(Encryption),
     /// Not the JSON that the SDK writes. The cause is left out on purpose: it could quote the secret.
     #[error("file is not a keyfile (JSON broken or of another shape at line {line}, column {column})")]
     Json {
@@ -123,11 +151,12 @@ pub enum KeyfileError {
         /// How many digits it should have.
         digits: usize,
     },
-    /// Neither `privateKey` nor `secretSeed`.
-    #[error(
-        "file holds no privateKey and no secretSeed; keyfiles with only a mnemonic are not supported yet"
-    )]
+    /// None of `privateKey`, `secretSeed` and `secretPhrase`.
+    #[error("file holds no privateKey, no secretSeed and no secretPhrase")]
     NoSecret,
+    /// `secretPhrase` stands alone and is no mnemonic.
+    #[error("field secretPhrase is no mnemonic")]
+    Phrase(#[source] SecretError),
     /// The secret bytes are no key.
     #[error("field {field} is no sr25519 secret")]
     Secret {

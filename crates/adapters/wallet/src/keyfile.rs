@@ -1,25 +1,23 @@
 //! The JSON of a keyfile: compact, hex with `0x`, in any key order; every field but one secret may be absent.
 
-use std::fs::File;
-use std::io::{self, Read as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::fmt;
 use std::path::Path;
 
+use basilica_ports::Entropy;
 use basilica_types::Hotkey;
 use basilica_wire::Keypair;
 use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
-use crate::{Encryption, KeyfileError};
+use crate::secret::Secret;
+use crate::{Encryption, KeyfileError, Password, PasswordSource, encryption, file, password};
 
-/// Real keyfiles have about 600 bytes.
-const LARGEST: u64 = 64 * 1024;
 const SR25519: u64 = 1;
 
 /// A text that is wiped when dropped and cannot be printed.
-struct Secret(Zeroizing<String>);
+struct Hidden(Zeroizing<String>);
 
-impl<'de> Deserialize<'de> for Secret {
+impl<'de> Deserialize<'de> for Hidden {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer).map(|text| Self(Zeroizing::new(text)))
     }
@@ -31,86 +29,98 @@ struct Keyfile {
     account_id: Option<String>,
     public_key: Option<String>,
     ss58_address: Option<String>,
-    private_key: Option<Secret>,
-    secret_seed: Option<Secret>,
+    private_key: Option<Hidden>,
+    secret_seed: Option<Hidden>,
+    secret_phrase: Option<Hidden>,
+    #[serde(alias = "crypto_type")]
     crypto_type: Option<u64>,
 }
 
-/// Reads a keyfile with a secret; it must be readable by its owner only.
-pub(crate) fn read_secret(path: &Path) -> Result<Keypair, KeyfileError> {
-    let file = open(path)?;
-    let mode = file.metadata().map_err(KeyfileError::Io)?.permissions().mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        return Err(KeyfileError::TooOpen { mode, path: path.to_owned() });
+/// How the key in a file is kept.
+#[derive(Clone, Copy)]
+pub enum Protection<'a> {
+    /// As JSON that anybody who can read the file can use.
+    Plain,
+    /// As `$NACL`, with a nonce drawn from the port.
+    Encrypted(&'a Password, &'a dyn Entropy),
+}
+
+impl fmt::Debug for Protection<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Plain => "Plain",
+            Self::Encrypted(..) => "Encrypted",
+        })
     }
-    parse(&contents(file)?)?.into_keypair()
+}
+
+/// Reads a keyfile with a secret; it must be readable by its owner only. The password is asked for only if the file is
+/// encrypted.
+pub(crate) fn read_secret(path: &Path, passwords: &dyn PasswordSource) -> Result<Secret, KeyfileError> {
+    decode(&file::read_private(path)?, path, passwords)
+}
+
+/// The secret in the bytes of the file at `path`.
+pub(crate) fn decode(
+    bytes: &[u8],
+    path: &Path,
+    passwords: &dyn PasswordSource,
+) -> Result<Secret, KeyfileError> {
+    let Some(encryption) = Encryption::of(bytes) else { return parse(bytes)?.into_secret() };
+    let asked = passwords.password(path).map_err(KeyfileError::Password)?;
+    let password = asked
+        .ok_or_else(|| KeyfileError::NoPassword { encryption, variable: password::sdk_variable(path) })?;
+    let plain = encryption.open(bytes, &password)?;
+    parse(&plain)?.into_secret()
 }
 
 /// Reads the public key of a file that need not be private.
 pub(crate) fn read_public(path: &Path) -> Result<Hotkey, KeyfileError> {
-    let keyfile = parse(&contents(open(path)?)?)?;
-    keyfile.claimed_key()?.ok_or(KeyfileError::NoPublic)
+    public_key(&file::read_public(path)?)
 }
 
-fn open(path: &Path) -> Result<File, KeyfileError> {
-    let failed = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => KeyfileError::Missing,
-        _ => KeyfileError::Io(error),
-    };
-    // Asked before opening, because opening a pipe waits for its other end, and after it, because only then it holds.
-    let is_file =
-        |metadata: std::fs::Metadata| if metadata.is_file() { Ok(()) } else { Err(KeyfileError::NotAFile) };
-    is_file(path.metadata().map_err(failed)?)?;
-    let file = File::open(path).map_err(failed)?;
-    is_file(file.metadata().map_err(KeyfileError::Io)?)?;
-    Ok(file)
-}
-
-fn contents(file: File) -> Result<Zeroizing<Vec<u8>>, KeyfileError> {
-    let length = file.metadata().map_err(KeyfileError::Io)?.len();
-    if length > LARGEST {
-        return Err(KeyfileError::TooLarge(LARGEST));
+/// The public key that these bytes of a plain or public keyfile state.
+pub(crate) fn public_key(bytes: &[u8]) -> Result<Hotkey, KeyfileError> {
+    if let Some(encryption) = Encryption::of(bytes) {
+        return Err(KeyfileError::NotPublic(encryption));
     }
-    // Allocated once at full size: growing would leave copies of the secret behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(LARGEST).unwrap_or(usize::MAX)));
-    file.take(LARGEST).read_to_end(&mut bytes).map_err(KeyfileError::Io)?;
-    Ok(bytes)
+    parse(bytes)?.claimed_key()?.ok_or(KeyfileError::NoPublic)
 }
 
 fn parse(bytes: &[u8]) -> Result<Keyfile, KeyfileError> {
-    let marks: [(&[u8], Encryption); 3] = [
-        (b"$NACL", Encryption::Nacl),
-        (b"$ANSIBLE_VAULT", Encryption::AnsibleVault),
-        (b"gAAAA", Encryption::Fernet),
-    ];
-    if let Some((_, encryption)) = marks.iter().find(|(mark, _)| bytes.starts_with(mark)) {
-        return Err(KeyfileError::Encrypted(*encryption));
-    }
     serde_json::from_slice(bytes)
         .map_err(|error| KeyfileError::Json { line: error.line(), column: error.column() })
 }
 
 impl Keyfile {
-    fn into_keypair(self) -> Result<Keypair, KeyfileError> {
+    fn into_secret(self) -> Result<Secret, KeyfileError> {
         if let Some(other) = self.crypto_type.filter(|kind| *kind != SR25519) {
             return Err(KeyfileError::CryptoType(other));
         }
         let claimed = self.claimed_key()?;
         let private = self.private_key.as_ref().map(|secret| private_keypair(secret, claimed)).transpose()?;
-        let seeded = self.secret_seed.as_ref().map(seeded_keypair).transpose()?;
+        let seed = self.secret_seed.as_ref().map(|s| hex_bytes::<32>("secretSeed", &s.0)).transpose()?;
+        let seeded = seed.as_ref().map(seeded_keypair).transpose()?;
         let keypair = match (private, seeded) {
             (Some(private), Some(seeded)) if private.hotkey() != seeded.hotkey() => {
                 return Err(KeyfileError::Mismatch { field: "secretSeed" });
             }
-            (Some(keypair), _) | (None, Some(keypair)) => keypair,
+            (Some(keypair), _) | (None, Some(keypair)) => Some(keypair),
+            (None, None) => None,
+        };
+        let secret = match (keypair, self.secret_phrase) {
+            // The words are kept beside the key, and believed only where they give it: some tools leave the words of
+            // a key that was derived further.
+            (Some(keypair), phrase) => Secret::from_parts(keypair, seed, phrase.map(|text| text.0)),
+            (None, Some(phrase)) => Secret::from_phrase(&phrase.0).map_err(KeyfileError::Phrase)?,
             (None, None) => return Err(KeyfileError::NoSecret),
         };
         match claimed {
-            Some(claimed) if claimed != keypair.hotkey() => {
+            Some(claimed) if claimed != secret.keypair().hotkey() => {
                 let field = if self.public_key.is_some() { "publicKey" } else { "ss58Address" };
                 Err(KeyfileError::Mismatch { field })
             }
-            _ => Ok(keypair),
+            _ => Ok(secret),
         }
     }
 
@@ -141,7 +151,7 @@ impl Keyfile {
 
 /// Tools disagree about the form of `privateKey`; the public key that the file states decides. Without one, the form
 /// is the SDK's.
-fn private_keypair(secret: &Secret, claimed: Option<Hotkey>) -> Result<Keypair, KeyfileError> {
+fn private_keypair(secret: &Hidden, claimed: Option<Hotkey>) -> Result<Keypair, KeyfileError> {
     let field = "privateKey";
     let bytes = hex_bytes::<64>(field, &secret.0)?;
     let canonical = Keypair::from_secret_bytes(&bytes);
@@ -155,10 +165,8 @@ fn private_keypair(secret: &Secret, claimed: Option<Hotkey>) -> Result<Keypair, 
     }
 }
 
-fn seeded_keypair(secret: &Secret) -> Result<Keypair, KeyfileError> {
-    let field = "secretSeed";
-    let bytes = hex_bytes::<32>(field, &secret.0)?;
-    Keypair::from_seed(&bytes).map_err(|source| KeyfileError::Secret { field, source })
+fn seeded_keypair(seed: &Zeroizing<[u8; 32]>) -> Result<Keypair, KeyfileError> {
+    Keypair::from_seed(seed).map_err(|source| KeyfileError::Secret { field: "secretSeed", source })
 }
 
 fn hex_bytes<const N: usize>(field: &'static str, text: &str) -> Result<Zeroizing<[u8; N]>, KeyfileError> {
@@ -168,19 +176,46 @@ fn hex_bytes<const N: usize>(field: &'static str, text: &str) -> Result<Zeroizin
     Ok(bytes)
 }
 
-/// The keyfile of a secret, as the SDK writes it for a key without mnemonic.
-pub(crate) fn secret_json(keypair: &Keypair) -> Zeroizing<String> {
-    let secret = Zeroizing::new(hex::encode(keypair.to_secret_bytes().as_slice()));
-    let public = public_fields(keypair.hotkey().as_bytes());
-    Zeroizing::new(format!("{{{public},\"privateKey\":\"0x{}\",\"cryptoType\":{SR25519}}}", *secret))
+/// The whole content of a keyfile for this secret.
+pub(crate) fn encode(
+    secret: &Secret,
+    protection: Protection<'_>,
+) -> Result<Zeroizing<Vec<u8>>, KeyfileError> {
+    let json = secret_json(secret);
+    match protection {
+        Protection::Plain => Ok(Zeroizing::new(json.as_bytes().to_vec())),
+        Protection::Encrypted(password, entropy) => encryption::seal(json.as_bytes(), password, entropy),
+    }
+}
+
+// Hex digits, base58 and the words of a mnemonic need no escaping in JSON.
+fn secret_json(secret: &Secret) -> Zeroizing<String> {
+    let keypair = secret.keypair();
+    // Room for every field: growing would leave copies of the secret behind.
+    let mut json = Zeroizing::new(String::with_capacity(2048));
+    json.push('{');
+    json.push_str(&public_fields(keypair.hotkey().as_bytes()));
+    let private = Zeroizing::new(hex::encode(keypair.to_secret_bytes().as_slice()));
+    let seed = secret.seed().map(|seed| Zeroizing::new(format!("0x{}", &*Zeroizing::new(hex::encode(seed)))));
+    let mut field = |name: &str, parts: &[&str]| {
+        [",\"", name, "\":\""].iter().chain(parts).chain(&["\""]).for_each(|part| json.push_str(part));
+    };
+    field("privateKey", &["0x", &private]);
+    if let Some(phrase) = secret.own_phrase() {
+        field("secretPhrase", &[phrase]);
+    }
+    if let Some(seed) = &seed {
+        field("secretSeed", &[seed]);
+    }
+    json.push_str(&format!(",\"cryptoType\":{SR25519}}}"));
+    json
 }
 
 /// The keyfile of a public key.
-pub(crate) fn public_json(public: &[u8; 32]) -> Zeroizing<String> {
-    Zeroizing::new(format!("{{{},\"cryptoType\":{SR25519}}}", public_fields(public)))
+pub(crate) fn public_json(public: &[u8; 32]) -> String {
+    format!("{{{},\"cryptoType\":{SR25519}}}", public_fields(public))
 }
 
-// Hex digits and base58 need no escaping in JSON.
 fn public_fields(public: &[u8; 32]) -> String {
     let digits = hex::encode(public);
     let address = Hotkey::from_bytes(*public);

@@ -1,28 +1,40 @@
-//! Bittensor wallet directories: the hotkey that a server signs with, read from disk and nothing more.
+//! Bittensor wallet directories, shared with the Python SDK: keyfiles read in every form it has had, written in the
+//! two it writes now.
 //!
-//! Promises: a secret leaves this crate only as a [`Keypair`] (zeroized on drop, never printed); a keyfile is used
-//! only if nobody else on the host can read it and only if the address it claims is the address of its secret; a
-//! keyfile is never overwritten. The layout and the JSON are those of the Python SDK, so wallets move freely between
-//! it and us: `NAME/coldkeypub.txt`, `NAME/hotkeys/HOTKEY`, `NAME/hotkeys/HOTKEYpub.txt`.
+//! Promises: a secret leaves this crate only as a [`Keypair`] or [`Secret`] (zeroized on drop, never printed) or inside
+//! a keyfile; a keyfile is used only if nobody else on the host can read it and only if the address it claims is the
+//! address of its secret; a keyfile is never overwritten, and appears whole or not at all. The layout and the JSON are
+//! the SDK's, so wallets move freely between it and us: `NAME/coldkey`, `NAME/coldkeypub.txt`, `NAME/hotkeys/HOTKEY`,
+//! `NAME/hotkeys/HOTKEYpub.txt`.
 //!
-//! A server never needs a coldkey's secret, so there is no function that reads one. Encrypted keyfiles are
-//! recognised and refused with what to do; a file that holds nothing but a mnemonic is refused likewise.
+//! A server needs a hotkey and nothing else: [`Wallets::hotkey`] opens that one file. Only [`Wallets::inspect`], which
+//! the command line calls for its user, looks at a coldkey's file.
 //! Rejected: accepting a keyfile with wide permissions after a warning (nobody reads it), and repairing the
 //! permissions (the key may already be known; its owner should learn of it).
 
+mod encryption;
 mod error;
+mod file;
+mod inspect;
 mod keyfile;
 mod name;
+mod password;
+mod secret;
 mod signer;
 mod write;
 
 use std::path::{Path, PathBuf};
 
-use basilica_types::Coldkey;
+use basilica_types::{Coldkey, Hotkey};
 use basilica_wire::Keypair;
 
-pub use error::{Encryption, KeyfileError, WalletError};
-pub use name::{NameError, WalletName};
+pub use encryption::Encryption;
+pub use error::{KeyfileError, WalletError};
+pub use inspect::{FileReport, Form, KeyReport, Listing, Problem, WalletListing, WalletReport};
+pub use keyfile::Protection;
+pub use name::{KeyName, NameError, WalletName};
+pub use password::{NoPassword, Password, PasswordError, PasswordSource, Unattended, sdk_variable};
+pub use secret::{Secret, SecretError, WordCount};
 pub use signer::WalletSigner;
 
 /// A directory of wallets.
@@ -47,19 +59,38 @@ impl Wallets {
         &self.root
     }
 
-    /// Where this hotkey's keyfile lies or would lie.
-    pub fn hotkey_path(&self, wallet: &WalletName, hotkey: &WalletName) -> PathBuf {
-        self.hotkeys_dir(wallet).join(hotkey.as_str())
+    /// Where this key's secret lies or would lie.
+    pub fn key_path(&self, wallet: &WalletName, key: &KeyName) -> PathBuf {
+        let wallet = self.root.join(wallet.as_str());
+        match key {
+            KeyName::Coldkey => wallet.join("coldkey"),
+            KeyName::Hotkey(hotkey) => wallet.join("hotkeys").join(hotkey.as_str()),
+        }
     }
 
-    /// Reads the secret of a hotkey.
+    /// Where this key's public half lies or would lie.
+    pub fn public_path(&self, wallet: &WalletName, key: &KeyName) -> PathBuf {
+        let wallet = self.root.join(wallet.as_str());
+        match key {
+            KeyName::Coldkey => wallet.join("coldkeypub.txt"),
+            KeyName::Hotkey(hotkey) => wallet.join("hotkeys").join(format!("{hotkey}pub.txt")),
+        }
+    }
+
+    /// Reads the secret of a hotkey, and touches no other file. The password is asked for only if the file is
+    /// encrypted; unlocking the SDK's present form takes 512 MiB of memory and seconds of one core.
     ///
     /// # Errors
     /// [`WalletError`] names the file, what is wrong with it and what to do.
-    pub fn hotkey(&self, wallet: &str, hotkey: &str) -> Result<Keypair, WalletError> {
+    pub fn hotkey(
+        &self,
+        wallet: &str,
+        hotkey: &str,
+        passwords: &dyn PasswordSource,
+    ) -> Result<Keypair, WalletError> {
         let (wallet, hotkey): (WalletName, WalletName) = (wallet.parse()?, hotkey.parse()?);
-        let path = self.hotkey_path(&wallet, &hotkey);
-        keyfile::read_secret(&path).map_err(|source| match source {
+        let path = self.key_path(&wallet, &KeyName::Hotkey(hotkey.clone()));
+        keyfile::read_secret(&path, passwords).map(Secret::into_keypair).map_err(|source| match source {
             KeyfileError::Missing => WalletError::Missing { path, wallet, hotkey },
             source => WalletError::Keyfile { path, source },
         })
@@ -70,66 +101,102 @@ impl Wallets {
     /// # Errors
     /// The file is missing or is not a public keyfile.
     pub fn coldkey(&self, wallet: &str) -> Result<Coldkey, WalletError> {
-        let wallet: WalletName = wallet.parse()?;
-        let path = self.coldkeypub_path(&wallet);
+        let path = self.public_path(&wallet.parse()?, &KeyName::Coldkey);
         keyfile::read_public(&path)
-            .map(|bytes| Coldkey::from_bytes(*bytes.as_bytes()))
+            .map(|key| Coldkey::from_bytes(*key.as_bytes()))
             .map_err(|source| WalletError::Keyfile { path, source })
+    }
+
+    /// Reads any keyfile, wherever it lies: what an import starts from.
+    ///
+    /// # Errors
+    /// [`WalletError::Keyfile`] says what is wrong with it.
+    pub fn read_keyfile(path: &Path, passwords: &dyn PasswordSource) -> Result<Secret, WalletError> {
+        keyfile::read_secret(path, passwords)
+            .map_err(|source| WalletError::Keyfile { path: path.to_owned(), source })
     }
 
     /// Writes a wallet directory with this hotkey in plain form, mode 0600 below directories of mode 0700.
     ///
-    /// A wallet that exists gains the hotkey if it belongs to the same coldkey. Nothing is overwritten; the keyfile
-    /// appears whole or not at all, and last, so that where it is, the rest is.
+    /// A wallet that exists gains the hotkey if it belongs to the same coldkey.
     ///
     /// # Errors
-    /// [`WalletError::Exists`] if the hotkey is there already, [`WalletError::OtherColdkey`] if the wallet belongs to
-    /// somebody else, [`WalletError::Keyfile`] if a file cannot be written.
+    /// As [`Self::add`].
     pub fn create(
         &self,
         wallet: &str,
         hotkey: &str,
-        secret: &Keypair,
+        secret: &Secret,
         coldkey: Coldkey,
     ) -> Result<(), WalletError> {
-        let (wallet, hotkey): (WalletName, WalletName) = (wallet.parse()?, hotkey.parse()?);
-        let path = self.hotkey_path(&wallet, &hotkey);
-        if path.exists() {
-            return Err(WalletError::Exists { path });
-        }
-        let at = |path: PathBuf| move |source| WalletError::Keyfile { path, source };
-        let hotkeys = self.hotkeys_dir(&wallet);
-        write::make_private_dirs(&hotkeys).map_err(at(hotkeys.clone()))?;
-        self.write_coldkeypub(&wallet, coldkey)?;
-        let public_path = hotkeys.join(format!("{hotkey}pub.txt"));
-        write::new_or_equal(&public_path, &keyfile::public_json(secret.hotkey().as_bytes()))
-            .map_err(at(public_path))?;
-        match write::new_file(&path, &keyfile::secret_json(secret)) {
-            Err(KeyfileError::Exists) => Err(WalletError::Exists { path }),
-            other => other.map_err(at(path)),
+        let (wallet, key) = (wallet.parse()?, KeyName::Hotkey(hotkey.parse()?));
+        self.vacant(&wallet, &key)?;
+        self.add_public(&wallet, &KeyName::Coldkey, Hotkey::from_bytes(*coldkey.as_bytes()))?;
+        self.add(&wallet, &key, secret, Protection::Plain)
+    }
+
+    /// Whether a new secret of this name could be written; to be asked before a user is troubled for a password.
+    ///
+    /// # Errors
+    /// [`WalletError::Exists`] if it is there already.
+    pub fn vacant(&self, wallet: &WalletName, key: &KeyName) -> Result<(), WalletError> {
+        let path = self.key_path(wallet, key);
+        match path.symlink_metadata() {
+            Ok(_) => Err(WalletError::Exists { path }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(WalletError::Keyfile { path, source: KeyfileError::Io(error) }),
         }
     }
 
-    fn write_coldkeypub(&self, wallet: &WalletName, coldkey: Coldkey) -> Result<(), WalletError> {
-        let path = self.coldkeypub_path(wallet);
-        match write::new_file(&path, &keyfile::public_json(coldkey.as_bytes())) {
-            Err(KeyfileError::Exists) => {
-                let found = self.coldkey(wallet.as_str())?;
-                if found == coldkey {
-                    Ok(())
-                } else {
-                    Err(WalletError::OtherColdkey { path, found, wanted: coldkey })
-                }
-            }
+    /// Writes a key and its public half, mode 0600 below directories of mode 0700.
+    ///
+    /// Nothing is overwritten; the secret appears whole or not at all, and last, so that where it is, the rest is. An
+    /// addition that was interrupted can be repeated.
+    ///
+    /// # Errors
+    /// [`WalletError::Exists`] if the secret is there already; [`WalletError::OtherColdkey`] and
+    /// [`WalletError::OtherPublic`] if a public keyfile of that name belongs to another key; [`WalletError::Keyfile`]
+    /// if a file cannot be written.
+    pub fn add(
+        &self,
+        wallet: &WalletName,
+        key: &KeyName,
+        secret: &Secret,
+        protection: Protection<'_>,
+    ) -> Result<(), WalletError> {
+        self.vacant(wallet, key)?;
+        let path = self.key_path(wallet, key);
+        let content = keyfile::encode(secret, protection)
+            .map_err(|source| WalletError::Keyfile { path: path.clone(), source })?;
+        self.add_public(wallet, key, secret.keypair().hotkey())?;
+        match write::new_file(&path, &content) {
+            Err(KeyfileError::Exists) => Err(WalletError::Exists { path }),
             other => other.map_err(|source| WalletError::Keyfile { path, source }),
         }
     }
 
-    fn hotkeys_dir(&self, wallet: &WalletName) -> PathBuf {
-        self.root.join(wallet.as_str()).join("hotkeys")
-    }
-
-    fn coldkeypub_path(&self, wallet: &WalletName) -> PathBuf {
-        self.root.join(wallet.as_str()).join("coldkeypub.txt")
+    /// Writes only the public half of a key; content with one that says the same.
+    ///
+    /// # Errors
+    /// As [`Self::add`].
+    pub fn add_public(&self, wallet: &WalletName, key: &KeyName, public: Hotkey) -> Result<(), WalletError> {
+        let path = self.public_path(wallet, key);
+        let at = |source| WalletError::Keyfile { path: path.clone(), source };
+        write::make_private_dirs(path.parent().unwrap_or(&self.root)).map_err(at)?;
+        match write::new_file(&path, keyfile::public_json(public.as_bytes()).as_bytes()) {
+            Err(KeyfileError::Exists) => {
+                let found = keyfile::read_public(&path).map_err(at)?;
+                match key {
+                    _ if found == public => Ok(()),
+                    KeyName::Hotkey(_) => Err(WalletError::OtherPublic { path }),
+                    KeyName::Coldkey => {
+                        let coldkey = |key: Hotkey| Coldkey::from_bytes(*key.as_bytes());
+                        let (found, wanted) = (coldkey(found), coldkey(public));
+                        Err(WalletError::OtherColdkey { path, found, wanted })
+                    }
+                }
+            }
+            other => other.map_err(at),
+        }
     }
 }

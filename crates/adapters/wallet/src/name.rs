@@ -16,10 +16,13 @@ pub enum NameError {
     /// A path separator, a leading dot or another character that has no place in a file name of ours.
     #[error("wallet name {0:?} may hold only letters, digits, '-', '_' and '.', and not start with '.'")]
     Character(String),
+    /// The name of a public keyfile.
+    #[error("wallet name {0:?} ends in 'pub.txt', as the public keyfiles beside the keys do; choose another")]
+    Public(String),
 }
 
 /// The name of a wallet or of a hotkey inside one: one path component, never a path.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WalletName(String);
 
 impl WalletName {
@@ -44,6 +47,9 @@ impl FromStr for WalletName {
         if text.starts_with('.') || !text.chars().all(plain) {
             return Err(NameError::Character(text.to_owned()));
         }
+        if text.ends_with("pub.txt") {
+            return Err(NameError::Public(text.to_owned()));
+        }
         Ok(Self(text.to_owned()))
     }
 }
@@ -51,6 +57,24 @@ impl FromStr for WalletName {
 impl fmt::Display for WalletName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// One key of a wallet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyName {
+    /// The key that owns the funds.
+    Coldkey,
+    /// A key that a server signs with.
+    Hotkey(WalletName),
+}
+
+impl fmt::Display for KeyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Coldkey => f.write_str("coldkey"),
+            Self::Hotkey(name) => write!(f, "hotkey {name}"),
+        }
     }
 }
 
@@ -71,6 +95,7 @@ mod tests {
             assert_eq!(name.parse::<WalletName>(), Err(NameError::Character(name.to_owned())), "{name}");
         }
         assert_eq!("".parse::<WalletName>(), Err(NameError::Empty));
+        assert_eq!("hkpub.txt".parse::<WalletName>(), Err(NameError::Public("hkpub.txt".to_owned())));
         assert_eq!("a".repeat(65).parse::<WalletName>(), Err(NameError::Long(65)));
     }
 }

@@ -13,29 +13,17 @@ pub(crate) fn make_private_dirs(path: &Path) -> Result<(), KeyfileError> {
 }
 
 /// Writes a file of mode 0600 that must not exist yet; durable when this returns.
-pub(crate) fn new_file(path: &Path, text: &str) -> Result<(), KeyfileError> {
+pub(crate) fn new_file(path: &Path, content: &[u8]) -> Result<(), KeyfileError> {
     let directory = path.parent().ok_or(KeyfileError::NotAFile)?;
     let mut file = tempfile::Builder::new()
         .prefix(".new-")
         .permissions(Permissions::from_mode(0o600))
         .tempfile_in(directory)
         .map_err(KeyfileError::Io)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(KeyfileError::Io)?;
+    file.write_all(content).and_then(|()| file.as_file().sync_all()).map_err(KeyfileError::Io)?;
     file.persist_noclobber(path).map_err(|failed| match failed.error.kind() {
         io::ErrorKind::AlreadyExists => KeyfileError::Exists,
         _ => KeyfileError::Io(failed.error),
     })?;
     File::open(directory).and_then(|directory| directory.sync_all()).map_err(KeyfileError::Io)
-}
-
-/// As [`new_file`], but content with a file that says the same: an interrupted creation can be repeated.
-pub(crate) fn new_or_equal(path: &Path, text: &str) -> Result<(), KeyfileError> {
-    match new_file(path, text) {
-        Err(KeyfileError::Exists) => match std::fs::read(path) {
-            Ok(found) if found == text.as_bytes() => Ok(()),
-            Ok(_) => Err(KeyfileError::Exists),
-            Err(error) => Err(KeyfileError::Io(error)),
-        },
-        other => other,
-    }
 }

@@ -42,6 +42,8 @@ pub struct WalletConfig {
     pub wallet: String,
     /// The hotkey's name.
     pub hotkey: String,
+    /// File with the password of an encrypted hotkey; none: the Bittensor SDK's environment variable counts.
+    pub password_file: Option<PathBuf>,
 }
 
 /// The miner's database.

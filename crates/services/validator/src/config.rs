@@ -101,6 +101,8 @@ pub struct BittensorConfig {
     pub hotkey_name: String,
     /// Where wallets lie; `~/.bittensor/wallets` if not set.
     pub wallet_path: Option<PathBuf>,
+    /// File of one line with the password of an encrypted hotkey; without it the Bittensor SDK's variable counts.
+    pub wallet_password_file: Option<PathBuf>,
     /// `finney`, `test` or `local`: picks the endpoint where none is given.
     pub network: String,
     /// 39 on finney, 387 on test.
@@ -117,6 +119,7 @@ impl Default for BittensorConfig {
             wallet_name: "validator".into(),
             hotkey_name: "default".into(),
             wallet_path: None,
+            wallet_password_file: None,
             network: "finney".into(),
             netuid: 39,
             chain_endpoint: None,

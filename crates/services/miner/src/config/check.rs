@@ -93,8 +93,13 @@ impl Check<'_> {
             }
         }
         let root = self.path("bittensor.wallet_path", &bittensor.wallet_path)?;
+        let password_file = match &bittensor.wallet_password_file {
+            Some(file) => Some(self.path("bittensor.wallet_password_file", file)?),
+            None => None,
+        };
         Ok(WalletConfig {
             root,
+            password_file,
             wallet: bittensor.wallet_name.clone(),
             hotkey: bittensor.hotkey_name.clone(),
         })

@@ -52,6 +52,7 @@ fn what_the_example_calls_default_is_the_default() {
     let shown = ValidatorConfig {
         bittensor: BittensorConfig {
             wallet_path: Some("~/.bittensor/wallets".into()),
+            wallet_password_file: Some("/opt/basilica/hotkey.password".into()),
             chain_endpoint: Some("wss://entrypoint-finney.opentensor.ai:443".into()),
             ..BittensorConfig::default()
         },

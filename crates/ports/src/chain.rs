@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use basilica_schedule::{WeightRules, WeightsOrder};
+use basilica_schedule::{Expiry, WeightRules, WeightsOrder};
 use basilica_types::{
     BlockHash, BlockNumber, Coldkey, Digest, Hotkey, MechanismId, Millis, NetUid, Rao, Uid, Weight,
 };
@@ -124,9 +124,8 @@ pub enum WeightsOutcome {
         /// The chain's name of the error, such as `SubtensorModule.SettingWeightsTooFast`.
         error: String,
     },
-    /// It was not included and never can be, because its era ended or the chain is not the one that it was signed for;
-    /// prepare a new one.
-    Expired,
+    /// It was not included and never can be; prepare a new one.
+    Expired(Expiry),
 }
 
 /// Why the chain did not do what was asked.
@@ -231,11 +230,11 @@ pub trait Chain: Send + Sync + 'static {
     /// Safe to call again after any interruption; never sends other bytes.
     async fn conclude_weights(&self, prepared: &PreparedWeights) -> Result<WeightsOutcome, ChainError>;
 
-    /// The weights that `uid` has set for a mechanism, as the chain stores them at the newest finalised block.
+    /// The weights that `uid` has set for a mechanism, as the chain stores them, and the finalised block that says so.
     async fn weights(
         &self,
         netuid: NetUid,
         mechanism: MechanismId,
         uid: Uid,
-    ) -> Result<Vec<(Uid, Weight)>, ChainError>;
+    ) -> Result<(BlockNumber, Vec<(Uid, Weight)>), ChainError>;
 }

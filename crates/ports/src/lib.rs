@@ -16,8 +16,8 @@ mod store;
 mod validator_store;
 
 pub use basilica_schedule::{
-    Beacon, CommitReveal, Consensus, EpochClock, OpenCommit, OpenCommitForm, OwnNeuron, Salt, WeightRules,
-    WeightsCall, WeightsOrder,
+    Beacon, CommitReveal, Consensus, EpochClock, Expiry, Lost, OpenCommit, OpenCommitForm, OwnNeuron, Salt,
+    WeightRules, WeightsCall, WeightsOrder, WindowEnd, WindowForm, WindowState,
 };
 pub use chain::{
     Aged, Axon, AxonOutcome, Chain, ChainError, ChainIdentity, Metagraph, Neuron, PreparedWeights,
@@ -40,5 +40,5 @@ pub use store::StoreError;
 pub use validator_store::{
     Absence, CheckEntry, FleetStore, HistoryEntry, MinerRecord, NewWindow, NodeChange, NodeKey, NodeRecord,
     Opened, Pruned, Recorded, SeenMiner, StoredStanding, ValidatorStore, VerdictStore, VerdictSummary,
-    WeightStore, WeightWindow, WindowState,
+    WeightStore, WeightWindow,
 };

@@ -7,13 +7,13 @@ use std::net::SocketAddr;
 
 use async_trait::async_trait;
 use basilica_types::{
-    BasisPoints, BlockNumber, Digest, FencingToken, HostKey, Hotkey, NetUid, NodeAddress, NodeId, Ppm,
-    Timestamp, Uid, UsdMicros, Weight,
+    BasisPoints, BlockNumber, Digest, FencingToken, HostKey, Hotkey, MechanismId, NetUid, NodeAddress,
+    NodeId, Ppm, Timestamp, Uid, UsdMicros, Weight,
 };
 use basilica_verification::{CheckKind, Due, Outcome, ProvenGpu, Series};
 use basilica_wire::discovery::{NodeReport, NodeStatus};
 
-use crate::{PreparedWeights, StoreError, WeightsOutcome};
+use crate::{PreparedWeights, StoreError, WindowEnd, WindowForm, WindowState};
 
 /// A node's identity: an id is unique within its miner only (RULES R10).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -229,29 +229,26 @@ pub enum Recorded {
     NotNext,
 }
 
-/// How far a window of weights has come.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum WindowState {
-    /// Stored and perhaps submitted; its end is not known yet.
-    Prepared,
-    /// Its end.
-    Concluded(WeightsOutcome),
-}
-
 /// A window of weights to be opened (RULES R28).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewWindow {
     /// On which subnet.
     pub netuid: NetUid,
+    /// For which of its mechanisms.
+    pub mechanism: MechanismId,
     /// Whoever opens it must still hold this token.
     pub fencing: FencingToken,
     /// When.
     pub created: Timestamp,
-    /// The vector as submitted.
+    /// The vector as submitted, or as committed.
     pub weights: Vec<(Uid, Weight)>,
     /// What the chain should store for it.
     pub expected: Vec<(Uid, Weight)>,
-    /// The signed bytes.
+    /// Sent with the vector.
+    pub version_key: u64,
+    /// How it reaches the chain.
+    pub form: WindowForm,
+    /// The first call's signed bytes: the setting or the commit.
     pub prepared: PreparedWeights,
 }
 
@@ -264,6 +261,8 @@ pub struct WeightWindow {
     pub opened: NewWindow,
     /// How far it has come.
     pub state: WindowState,
+    /// The reveal's signed bytes, while it is [`WindowState::Revealing`] and after.
+    pub reveal: Option<PreparedWeights>,
     /// What the chain stored, once read back.
     pub read_back: Option<Vec<(Uid, Weight)>>,
 }
@@ -273,7 +272,7 @@ pub struct WeightWindow {
 pub enum Opened {
     /// It is stored; its bytes may be submitted.
     Window(i64),
-    /// Another window is not concluded yet.
+    /// Another window is under way, or this one is not where the step begins.
     Busy(i64),
     /// The fencing token is no longer the current one: somebody else leads.
     Fenced {
@@ -394,8 +393,22 @@ pub trait WeightStore: Send + Sync + 'static {
     /// Stores a window before anything of it is submitted, if its token is current and no other window is under way.
     async fn open_window(&self, window: &NewWindow) -> Result<Opened, StoreError>;
 
-    /// Keeps how a window ended. Doing so again with the same end changes nothing.
-    async fn conclude_window(&self, id: i64, outcome: &WeightsOutcome) -> Result<(), StoreError>;
+    /// Keeps that a window's commit is final: from prepared to committed.
+    async fn record_commit(&self, id: i64, block: BlockNumber) -> Result<(), StoreError>;
+
+    /// Stores a reveal before it is submitted, if the token is current: from committed to revealing.
+    async fn open_reveal(
+        &self,
+        id: i64,
+        fencing: FencingToken,
+        reveal: &PreparedWeights,
+    ) -> Result<Opened, StoreError>;
+
+    /// Forgets a reveal that no block can take any more: from revealing to committed.
+    async fn drop_reveal(&self, id: i64) -> Result<(), StoreError>;
+
+    /// Keeps how a window ended. Of one that has ended nothing changes.
+    async fn end_window(&self, id: i64, end: &WindowEnd) -> Result<(), StoreError>;
 
     /// Keeps what the chain stored.
     async fn record_read_back(&self, id: i64, weights: &[(Uid, Weight)]) -> Result<(), StoreError>;
@@ -403,7 +416,7 @@ pub trait WeightStore: Send + Sync + 'static {
     /// The latest windows, newest first.
     async fn windows(&self, limit: u32) -> Result<Vec<WeightWindow>, StoreError>;
 
-    /// The block of the last successfully set weights.
+    /// The block of the last weights that were set in the open or committed and revealed.
     async fn last_set(&self) -> Result<Option<BlockNumber>, StoreError>;
 }
 

@@ -110,7 +110,12 @@ impl View {
             self.names.extend(uid.map(|uid| (uid, role.name())));
         }
         let weights = match subnet.neuron(&self.validator) {
-            Some(own) => self.chain.weights(NetUid(NETUID), MechanismId(0), own.uid).await.ok(),
+            Some(own) => self
+                .chain
+                .weights(NetUid(NETUID), MechanismId(0), own.uid)
+                .await
+                .ok()
+                .map(|(_, weights)| weights),
             None => None,
         };
         (Some(subnet.block.0), weights)

@@ -91,7 +91,12 @@ impl Chain for Validators {
     async fn conclude_weights(&self, _: &PreparedWeights) -> Result<WeightsOutcome, ChainError> {
         Err(down())
     }
-    async fn weights(&self, _: NetUid, _: MechanismId, _: Uid) -> Result<Vec<(Uid, Weight)>, ChainError> {
+    async fn weights(
+        &self,
+        _: NetUid,
+        _: MechanismId,
+        _: Uid,
+    ) -> Result<(BlockNumber, Vec<(Uid, Weight)>), ChainError> {
         Err(down())
     }
 }

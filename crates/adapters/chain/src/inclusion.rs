@@ -12,7 +12,7 @@
 
 use std::sync::Arc;
 
-use basilica_ports::{ChainError, FailureClass, PreparedWeights, WeightsOutcome};
+use basilica_ports::{ChainError, Expiry, FailureClass, PreparedWeights, WeightsOutcome};
 use basilica_types::{BlockNumber, Hotkey, Millis};
 use subxt::config::substrate::H256;
 use subxt::events::Phase;
@@ -110,7 +110,7 @@ async fn look(
         if !is_of_chain(&link, prepared, head).await? {
             warn!(chain.extrinsic = %prepared.hash, chain.block = head,
                 "chain is not the one that the extrinsic was signed for, and can never include it");
-            return Ok((progress, Some(WeightsOutcome::Expired)));
+            return Ok((progress, Some(WeightsOutcome::Expired(Expiry::OtherChain))));
         }
         progress.same_chain = (head >= prepared.born.0).then_some(link.id);
     }
@@ -128,7 +128,7 @@ async fn look(
     }
     if head > prepared.dies.0 {
         info!(chain.extrinsic = %prepared.hash, chain.block = head, "extrinsic expired");
-        return Ok((progress, Some(WeightsOutcome::Expired)));
+        return Ok((progress, Some(WeightsOutcome::Expired(Expiry::EraOver))));
     }
     let due =
         progress.submitted.is_none_or(|(on, at)| on != link.id || head >= at.saturating_add(RESUBMIT_AFTER));
@@ -189,7 +189,7 @@ fn end_by_effect(
         (Some(block), Some(last)) if last >= block => WeightsOutcome::Set { block },
         (Some(block), _) => WeightsOutcome::Failed { block, error: FORGOTTEN.to_owned() },
         (None, Some(last)) if last > born => WeightsOutcome::Set { block: last },
-        (None, _) => WeightsOutcome::Expired,
+        (None, _) => WeightsOutcome::Expired(Expiry::EraOver),
     }
 }
 
@@ -296,7 +296,7 @@ mod tests {
         assert_eq!(end(Some(103), Some(102)), failed());
         assert_eq!(end(Some(103), None), failed(), "no longer registered");
         assert_eq!(end(None, Some(103)), set(103), "not even the block is left");
-        assert_eq!(end(None, Some(100)), WeightsOutcome::Expired);
-        assert_eq!(end(None, None), WeightsOutcome::Expired);
+        assert_eq!(end(None, Some(100)), WeightsOutcome::Expired(Expiry::EraOver));
+        assert_eq!(end(None, None), WeightsOutcome::Expired(Expiry::EraOver));
     }
 }

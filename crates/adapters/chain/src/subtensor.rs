@@ -116,7 +116,7 @@ impl Chain for SubtensorChain {
         match inclusion::conclude(&self.connection, &prepared, None).await? {
             WeightsOutcome::Set { block } => Ok(AxonOutcome::Served(block)),
             WeightsOutcome::Failed { error, .. } => Err(ChainError::Dispatch { error }),
-            WeightsOutcome::Expired => Err(ChainError::Pool {
+            WeightsOutcome::Expired(_) => Err(ChainError::Pool {
                 reason: format!("no block took it until {}; try again", prepared.dies),
                 class: FailureClass::Transient,
             }),
@@ -145,12 +145,13 @@ impl Chain for SubtensorChain {
         netuid: NetUid,
         mechanism: MechanismId,
         uid: Uid,
-    ) -> Result<Vec<(Uid, Weight)>, ChainError> {
+    ) -> Result<(BlockNumber, Vec<(Uid, Weight)>), ChainError> {
         let read = |link| async move {
             let view = View::finalized(link).await?;
             let pairs: Vec<(u16, u16)> =
                 view.value(WEIGHTS, (weight_rules::index(netuid, mechanism), uid.0)).await?;
-            Ok(pairs.into_iter().map(|(uid, weight)| (Uid(uid), Weight(weight))).collect())
+            let weights = pairs.into_iter().map(|(uid, weight)| (Uid(uid), Weight(weight))).collect();
+            Ok((BlockNumber(view.at.block_number()), weights))
         };
         self.connection.call("weights", read).await
     }

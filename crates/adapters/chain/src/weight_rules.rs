@@ -59,6 +59,7 @@ pub(crate) async fn read(
         max_weight: view.value(MAX_WEIGHTS_LIMIT, subnet).await?,
         consensus: consensus(view, netuid).await?,
         commit_reveal: commit_reveal(view, netuid).await?,
+        reveal_period: view.value(REVEAL_PERIOD, subnet).await?,
         open_commits: Vec::new(),
         epochs: epochs(view, netuid).await?,
         beacon: None,
@@ -113,9 +114,8 @@ async fn commit_reveal(view: &View, netuid: NetUid) -> Result<Option<CommitRevea
     if !view.value::<_, bool>(COMMIT_REVEAL, (netuid.0,)).await? {
         return Ok(None);
     }
-    let period = view.value(REVEAL_PERIOD, (netuid.0,)).await?;
     // This client makes none of the calls that commit.
-    Ok(Some(CommitReveal { period, version: None, by_hash: false, timelocked: false }))
+    Ok(Some(CommitReveal { version: None, by_hash: false, timelocked: false }))
 }
 
 async fn epochs(view: &View, netuid: NetUid) -> Result<EpochClock, ChainError> {

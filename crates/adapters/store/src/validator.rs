@@ -4,6 +4,7 @@ mod columns;
 mod fleet;
 mod verdicts;
 mod weights;
+mod window_row;
 
 use crate::{Database, Schema};
 
@@ -11,7 +12,10 @@ use crate::{Database, Schema};
 pub const VALIDATOR_SCHEMA: Schema = Schema {
     program: "basilica-validator",
     application_id: 0x6261_7376,
-    migrations: &[include_str!("../migrations/validator/0001_start.sql")],
+    migrations: &[
+        include_str!("../migrations/validator/0001_start.sql"),
+        include_str!("../migrations/validator/0002_commit_reveal.sql"),
+    ],
 };
 
 /// The validator's store on SQLite.

@@ -51,11 +51,18 @@ impl EpochClock {
         }
     }
 
+    /// Blocks of an epoch; 0 where none runs.
+    pub const fn length(&self) -> u64 {
+        match self {
+            Self::Modular { tempo } => (*tempo as u64).saturating_add(1),
+            Self::Stateful { tempo, .. } => *tempo as u64,
+        }
+    }
+
     /// Whether epochs run at all.
     pub const fn runs(&self) -> bool {
         match self {
-            Self::Modular { .. } => true,
-            Self::Stateful { tempo, .. } => *tempo != 0,
+            Self::Modular { tempo } | Self::Stateful { tempo, .. } => *tempo != 0,
         }
     }
 

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use basilica_types::{BlockNumber, MechanismId, NetUid, Rao, Uid, Weight};
 
 use crate::order::{WeightsCall, WeightsOrder};
-use crate::rules::{CommitReveal, Consensus, OpenCommitForm, OwnNeuron, WeightRules};
+use crate::rules::{CommitReveal, Consensus, OpenCommit, OpenCommitForm, OwnNeuron, WeightRules};
 
 /// The chain keeps at most so many unrevealed commits of one hotkey.
 const MAX_UNREVEALED: usize = 10;
@@ -163,6 +163,33 @@ pub enum Rule {
 }
 
 impl Rule {
+    /// For metrics and pages.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::CommitReveal(_) => "commit_reveal_on",
+            Self::NoCommitReveal(_) => "commit_reveal_off",
+            Self::Root => "root_network",
+            Self::NoMechanism(..) => "no_mechanism",
+            Self::TooMany { .. } => "too_many_weights",
+            Self::NotRegistered(_) => "not_registered",
+            Self::Stake { .. } => "stake_too_low",
+            Self::VersionKey { .. } => "version_key",
+            Self::CommitVersion { .. } => "commit_version",
+            Self::TooFast { .. } => "rate_limit",
+            Self::TooManyCommits(_) => "too_many_commits",
+            Self::RoundPassed { .. } => "round_passed",
+            Self::CiphertextTooLong(_) => "ciphertext_too_long",
+            Self::NoCommit => "no_commit",
+            Self::TooEarly { .. } => "reveal_too_early",
+            Self::TooLate { .. } => "reveal_too_late",
+            Self::NoPermit => "no_permit",
+            Self::DuplicateUid(_) => "duplicate_uid",
+            Self::NoSuchUid { .. } => "no_such_uid",
+            Self::TooFew { .. } => "too_few_weights",
+            Self::TooHeavy { .. } => "weight_too_large",
+        }
+    }
+
     /// What can mend it.
     pub const fn cure(&self) -> Cure {
         match self {
@@ -215,11 +242,25 @@ impl WeightRules {
                 self.check_commit(order, rules, Some((*reveal_round, *version)))
             }
             WeightsCall::Reveal { weights, version_key, .. } => {
-                let rules = self.commit_reveal.ok_or(Rule::NoCommitReveal(order.netuid))?;
-                self.check_reveal_epoch(rules)?;
+                self.commit_reveal.ok_or(Rule::NoCommitReveal(order.netuid))?;
+                self.check_reveal_epoch()?;
                 self.check_set(order, weights, *version_key)
             }
         }
+    }
+
+    /// Whether the weights of a setting would be taken if they were revealed now.
+    pub(crate) fn check_hidden(&self, order: &WeightsOrder) -> Result<(), Rule> {
+        match &order.call {
+            WeightsCall::Set { weights, version_key } => self.check_set(order, weights, *version_key),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a reveal of just this commit would be taken now, in its epoch.
+    pub(crate) fn check_of(&self, order: &WeightsOrder, commit: OpenCommit) -> Result<(), Rule> {
+        let alone = Self { open_commits: vec![commit], ..self.clone() };
+        alone.check(order)
     }
 
     /// What a setting must fulfil, in the open or revealed.
@@ -274,12 +315,12 @@ impl WeightRules {
     }
 
     /// Whether some commit by hash may be revealed in the next block.
-    fn check_reveal_epoch(&self, rules: CommitReveal) -> Result<(), Rule> {
+    fn check_reveal_epoch(&self) -> Result<(), Rule> {
         let now = self.epochs.epoch_of(self.next_block(), self.block, self.netuid);
         let mut missed = Rule::NoCommit;
         for commit in &self.open_commits {
             let OpenCommitForm::Hash(_) = commit.form else { continue };
-            let (committed, due) = (commit.epoch, commit.epoch.saturating_add(rules.period));
+            let (committed, due) = (commit.epoch, commit.epoch.saturating_add(self.reveal_period));
             match now.cmp(&due) {
                 std::cmp::Ordering::Equal => return Ok(()),
                 std::cmp::Ordering::Less => missed = Rule::TooEarly { committed, due, now },

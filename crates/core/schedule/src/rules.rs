@@ -29,6 +29,9 @@ pub struct WeightRules {
     pub consensus: Consensus,
     /// Weights must be committed first; none: they are set in the open.
     pub commit_reveal: Option<CommitReveal>,
+    /// `RevealPeriodEpochs`: a commit is revealed exactly so many epochs after its own. Holds for what is committed already,
+    /// even while `commit_reveal` is off.
+    pub reveal_period: u64,
     /// Commits of this hotkey that the chain still holds, oldest first. They can outlive `commit_reveal`.
     pub open_commits: Vec<OpenCommit>,
     /// Where the subnet stands in its epochs.
@@ -66,8 +69,6 @@ pub enum Consensus {
 /// How weights must be committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CommitReveal {
-    /// `RevealPeriodEpochs`: the reveal is due exactly so many epochs after the commit.
-    pub period: u64,
     /// `CommitRevealWeightsVersion`; none where the chain has no such item.
     pub version: Option<u16>,
     /// The chain has the calls that commit and reveal a hash.

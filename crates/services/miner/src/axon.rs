@@ -117,7 +117,12 @@ mod tests {
         async fn conclude_weights(&self, _: &PreparedWeights) -> Result<WeightsOutcome, ChainError> {
             Err(unreachable())
         }
-        async fn weights(&self, _: NetUid, _: MechanismId, _: Uid) -> Result<Vec<(Uid, Weight)>, ChainError> {
+        async fn weights(
+            &self,
+            _: NetUid,
+            _: MechanismId,
+            _: Uid,
+        ) -> Result<(BlockNumber, Vec<(Uid, Weight)>), ChainError> {
             Err(unreachable())
         }
     }

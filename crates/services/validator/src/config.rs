@@ -378,6 +378,16 @@ const fn one() -> u32 {
     1
 }
 
+/// How weights are committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WeightCommit {
+    /// Timelocked where chain and beacon allow it, by hash otherwise.
+    Auto,
+    /// By hash only.
+    Hash,
+}
+
 /// `[emission]`
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -392,6 +402,10 @@ pub struct EmissionConfig {
     pub weight_set_interval_blocks: u64,
     /// At least the subnet's.
     pub weight_version_key: u64,
+    /// Which of the subnet's mechanisms gets the weights.
+    pub weight_mechanism: u8,
+    /// How to commit weights where the subnet asks for commits.
+    pub weight_commit: WeightCommit,
     /// Between looks at the chain.
     pub poll_interval: DurationSetting,
 }
@@ -406,6 +420,8 @@ impl Default for EmissionConfig {
             gpu_allocations: categories.into_iter().map(|c| (c, quarter)).collect(),
             weight_set_interval_blocks: 360,
             weight_version_key: 0,
+            weight_mechanism: 0,
+            weight_commit: WeightCommit::Auto,
             poll_interval: secs(12),
         }
     }

@@ -44,6 +44,8 @@ pub(crate) struct ValidatorMetrics {
     pub(crate) ssh_active: Gauge,
     pub(crate) bans_active: Gauge,
     pub(crate) weight_sets: Counter,
+    pub(crate) weight_commits: Counter,
+    pub(crate) weight_problems: Family<ReasonLabel, Counter>,
     pub(crate) weight_set_failures: Counter,
 }
 
@@ -82,8 +84,14 @@ impl ValidatorMetrics {
             r.register("consensus_weight_sets", "weights set on chain", m.weight_sets.clone());
             r.register(
                 "weight_set_failures",
-                "windows of weights that did not end in Set",
+                "windows of weights that ended without weights on chain",
                 m.weight_set_failures.clone(),
+            );
+            r.register("weight_commits", "commits of weights taken by the chain", m.weight_commits.clone());
+            r.register(
+                "weight_problems",
+                "looks at the weights that found something wrong, by reason",
+                m.weight_problems.clone(),
             );
         });
         m

@@ -1,23 +1,32 @@
 //! Reconciler: once in each window of blocks the chain holds the weights that the scores say (RULES R5, R28).
 //!
-//! A window is built once: the signed bytes are stored before anything is submitted, and only those bytes are ever
-//! submitted, so a crash at any point leads back to the same extrinsic with the same account nonce, which the
-//! chain takes at most once. After its end the weights are read back and compared with the predicted upscaling.
-//! Each pass does the first of: end an open window, read back an ended one, open the next.
+//! A window is one vector. It is built once and stored with everything that it takes to finish it, signed bytes and salt,
+//! before anything of it is submitted; only stored bytes are ever submitted. So a crash at any point leads back to the
+//! same call with the same account nonce, which the chain takes at most once, and a commit can be revealed by whoever
+//! finds it in the database. Where the subnet wants weights committed first, the window lasts until the reveal, by us or
+//! by the chain. After its end the weights are read back and compared with the predicted upscaling.
+//!
+//! What to do next is decided by `basilica_schedule` from one consistent read of the chain; this module does it. Each
+//! pass takes one step, and dropping it at any await loses nothing.
+
+mod explain;
+mod open;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use basilica_ports::{
-    BoxError, ChainError, FailureClass, NewWindow, Opened, StoreError, WeightWindow, WeightsCall,
-    WeightsOrder, WeightsOutcome, WindowState,
+    BoxError, ChainError, FailureClass, Lost, NewWindow, Opened, PreparedWeights, StoreError, WeightWindow,
+    WeightsCall, WeightsOutcome, WindowEnd, WindowForm, WindowState,
 };
 use basilica_runtime_service::{Backoff, ErrorChain, Stop};
-use basilica_scoring::weights::{allocate, upscale};
-use basilica_types::{BlockNumber, Hotkey, MechanismId, Millis, Uid, Weight};
+use basilica_schedule::{Follow, Wait, Waiting, WeightRules, remedy};
+use basilica_timelock::TimelockError;
+use basilica_types::{BlockNumber, Millis, Uid, Weight};
 use tracing::{debug, error, info, warn};
 
-use crate::score;
+pub(crate) use self::explain::Explanation;
+pub(crate) use self::open::{Seal, seal_with_timelock};
 use crate::shared::Shared;
 
 /// What one pass did.
@@ -27,10 +36,12 @@ pub(crate) enum Report {
     NoScore,
     /// Nothing has been scored for too long: the chain keeps the weights that it has.
     StaleScores,
-    /// The next window begins at this block.
-    Waiting(BlockNumber),
-    /// A window ended so.
-    Concluded(WeightsOutcome),
+    /// Nothing is to be done now.
+    Waiting(Wait),
+    /// The window went a step on; the next one follows at once.
+    Advanced(WindowState),
+    /// A reveal can no longer be included; another one is made if there is time.
+    RevealDropped,
     /// The chain's weights were read back; whether they are as predicted.
     ReadBack(bool),
     /// The chain has no neuron for this hotkey yet, or has not answered yet.
@@ -46,6 +57,8 @@ pub(crate) enum WeightsError {
     Chain(#[from] ChainError),
     #[error("keep the window of weights")]
     Store(#[from] StoreError),
+    #[error("encrypt the weights to the chain's beacon")]
+    Seal(#[from] TimelockError),
 }
 
 /// The loop: runs until the stop.
@@ -53,33 +66,10 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: Stop) -> Result<(), BoxError>
     let mut backoff = Backoff::new(shared.settings.weights_poll, Millis::from_secs(60));
     loop {
         // Dropping a pass at any await is safe: what it submitted is stored.
-        let pass = tokio::select! {
+        let pause = tokio::select! {
             biased;
             () = stop.requested() => return Ok(()),
-            pass = reconcile(&shared) => pass,
-        };
-        let pause = match pass {
-            // The next step of a window follows at once.
-            Ok(Report::Concluded(_)) => Millis(0),
-            Ok(report) => {
-                backoff.reset();
-                note(&shared, &report);
-                shared.settings.weights_poll
-            }
-            Err(error) => {
-                shared.weights_ready.not_ready(ErrorChain(&error).to_string());
-                let class = match &error {
-                    WeightsError::Chain(error) => error.class(),
-                    WeightsError::Store(error) => error.class(),
-                };
-                match class {
-                    FailureClass::Transient => {
-                        warn!(error = %ErrorChain(&error), "weights cannot be set yet")
-                    }
-                    _ => error!(error = %ErrorChain(&error), "weights cannot be set"),
-                }
-                backoff.next(shared.ports.entropy.as_ref())
-            }
+            pause = pass(&shared, &mut backoff) => pause,
         };
         tokio::select! {
             biased;
@@ -89,61 +79,192 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: Stop) -> Result<(), BoxError>
     }
 }
 
-fn note(shared: &Shared, report: &Report) {
-    match report {
-        Report::Fenced => shared.weights_ready.not_ready("another validator process leads"),
-        Report::ReadBack(false) => {
-            shared.weights_ready.not_ready("the chain holds other weights than those that were set");
+/// One step, explained; returns the pause after it.
+async fn pass(shared: &Shared, backoff: &mut Backoff) -> Millis {
+    let pass = reconcile(shared).await;
+    let explanation = match &pass {
+        Ok(report) => Explanation::of(report, shared.now()),
+        Err(error) => Explanation::of_error(error, shared.now()),
+    };
+    explanation.show(shared);
+    match pass {
+        // The next step of a window follows at once.
+        Ok(Report::Advanced(_)) => Millis(0),
+        Ok(report) => {
+            backoff.reset();
+            debug!(?report, "weights looked at");
+            shared.settings.weights_poll
         }
-        Report::StaleScores => {
-            shared.weights_ready.not_ready("no node has been scored for too long, so the chain keeps the last weights; see the log for why scoring fails");
-        }
-        Report::NotYet => shared.weights_ready.not_ready("the chain has not been read yet"),
-        Report::NoScore | Report::Waiting(_) | Report::Concluded(_) | Report::ReadBack(true) => {
-            shared.weights_ready.ready();
+        Err(error) => {
+            match explanation.class {
+                Some(FailureClass::Transient) => {
+                    warn!(error = %ErrorChain(&error), "weights cannot be set yet")
+                }
+                _ => error!(error = %ErrorChain(&error), "weights cannot be set"),
+            }
+            backoff.next(shared.ports.entropy.as_ref())
         }
     }
-    debug!(?report, "weights looked at");
 }
 
 /// One step toward the chain holding the right weights.
 pub(crate) async fn reconcile(shared: &Shared) -> Result<Report, WeightsError> {
     let last = shared.ports.store.windows(1).await?.pop();
-    match last {
-        Some(window) if window.state == WindowState::Prepared => conclude(shared, &window).await,
-        Some(WeightWindow {
-            id,
-            opened,
-            state: WindowState::Concluded(WeightsOutcome::Set { .. }),
-            read_back: None,
-        }) => read_back(shared, id, &opened).await,
-        last => open_next(shared, last).await,
+    let Some(window) = last else { return open::next(shared, None).await };
+    match &window.state {
+        WindowState::Prepared => conclude(shared, &window).await,
+        WindowState::Committed { block } => follow(shared, &window, *block).await,
+        WindowState::Revealing { block } => match &window.reveal {
+            Some(reveal) => conclude_reveal(shared, &window, reveal, *block).await,
+            None => follow(shared, &window, *block).await,
+        },
+        WindowState::Ended(WindowEnd::Set { block } | WindowEnd::Revealed { block, .. })
+            if window.read_back.is_none() =>
+        {
+            read_back(shared, window.id, &window.opened, *block).await
+        }
+        WindowState::Ended(end) => open::next(shared, Some(end)).await,
     }
 }
 
+/// Sees the first call to its end.
 async fn conclude(shared: &Shared, window: &WeightWindow) -> Result<Report, WeightsError> {
-    let outcome = shared.ports.chain.conclude_weights(&window.opened.prepared).await?;
-    shared.ports.store.conclude_window(window.id, &outcome).await?;
-    match &outcome {
+    let opened = &window.opened;
+    let outcome = shared.ports.chain.conclude_weights(&opened.prepared).await?;
+    match outcome {
+        WeightsOutcome::Set { block } if opened.form == WindowForm::Open => {
+            end(shared, window, WindowEnd::Set { block }).await
+        }
         WeightsOutcome::Set { block } => {
-            shared.metrics.weight_sets.inc();
-            info!(window.id, block = %block, extrinsic = %window.opened.prepared.hash, "weights set");
+            shared.ports.store.record_commit(window.id, block).await?;
+            shared.metrics.weight_commits.inc();
+            info!(window.id, block = %block, form = opened.form.as_str(), "weights committed");
+            Ok(Report::Advanced(WindowState::Committed { block }))
         }
         WeightsOutcome::Failed { block, error } => {
-            shared.metrics.weight_set_failures.inc();
-            error!(window.id, block = %block, error, "chain refused the weights");
+            end(shared, window, WindowEnd::Refused { block, error }).await
         }
-        WeightsOutcome::Expired => {
-            shared.metrics.weight_set_failures.inc();
-            warn!(window.id, "weights were not included before their era ended");
-        }
+        WeightsOutcome::Expired(why) => end(shared, window, WindowEnd::Expired(why)).await,
     }
-    Ok(Report::Concluded(outcome))
 }
 
-async fn read_back(shared: &Shared, id: i64, opened: &NewWindow) -> Result<Report, WeightsError> {
+/// What becomes of a commit.
+async fn follow(
+    shared: &Shared,
+    window: &WeightWindow,
+    committed: BlockNumber,
+) -> Result<Report, WeightsError> {
+    let opened = &window.opened;
+    let rules = shared.ports.chain.weight_rules(opened.netuid, opened.mechanism).await?;
+    match rules.follow(&opened.form, committed, &opened.weights, opened.version_key) {
+        Follow::Wait(wait) => Ok(Report::Waiting(wait)),
+        Follow::End(how) => end(shared, window, how).await,
+        Follow::AskWeights(lost) => judge_by_weights(shared, window, &rules, (committed, lost)).await,
+        Follow::Reveal => reveal(shared, window, &rules, committed).await,
+    }
+}
+
+/// The end of a commit that the chain holds no more, by the weights that it holds.
+async fn judge_by_weights(
+    shared: &Shared,
+    window: &WeightWindow,
+    rules: &WeightRules,
+    (committed, lost): (BlockNumber, Lost),
+) -> Result<Report, WeightsError> {
+    let Some(own) = &rules.own else { return end(shared, window, WindowEnd::Lost(lost)).await };
+    let (block, stored) =
+        shared.ports.chain.weights(window.opened.netuid, window.opened.mechanism, own.uid).await?;
+    if block < rules.block {
+        return Ok(behind(block, rules.block));
+    }
+    let how = if same_weights(&stored, &window.opened.expected) {
+        WindowEnd::Revealed { committed, block }
+    } else {
+        WindowEnd::Lost(lost)
+    };
+    end(shared, window, how).await
+}
+
+async fn reveal(
+    shared: &Shared,
+    window: &WeightWindow,
+    rules: &WeightRules,
+    committed: BlockNumber,
+) -> Result<Report, WeightsError> {
+    let opened = &window.opened;
+    let WindowForm::Hash { salt, .. } = &opened.form else { return Ok(Report::NotYet) };
+    let order = rules.order(WeightsCall::Reveal {
+        weights: opened.weights.clone(),
+        salt: salt.clone(),
+        version_key: opened.version_key,
+    });
+    let prepared = shared.ports.chain.prepare_weights(&order).await?;
+    let token = shared.ports.store.fencing_token().await?;
+    match shared.ports.store.open_reveal(window.id, token, &prepared).await? {
+        Opened::Window(id) => {
+            info!(window.id = id, nonce = prepared.nonce, "reveal of weights stored");
+            conclude_reveal(shared, window, &prepared, committed).await
+        }
+        // Somebody was faster; the next look finds the window where it is.
+        Opened::Busy(_) => Ok(Report::Advanced(WindowState::Revealing { block: committed })),
+        Opened::Fenced { .. } => Ok(Report::Fenced),
+    }
+}
+
+async fn conclude_reveal(
+    shared: &Shared,
+    window: &WeightWindow,
+    reveal: &PreparedWeights,
+    committed: BlockNumber,
+) -> Result<Report, WeightsError> {
+    match shared.ports.chain.conclude_weights(reveal).await? {
+        WeightsOutcome::Set { block } => end(shared, window, WindowEnd::Revealed { committed, block }).await,
+        WeightsOutcome::Failed { block, error } => {
+            end(shared, window, WindowEnd::Refused { block, error }).await
+        }
+        WeightsOutcome::Expired(why) => {
+            shared.ports.store.drop_reveal(window.id).await?;
+            warn!(window.id, why = %why, "no block took the reveal");
+            Ok(Report::RevealDropped)
+        }
+    }
+}
+
+async fn end(shared: &Shared, window: &WeightWindow, how: WindowEnd) -> Result<Report, WeightsError> {
+    shared.ports.store.end_window(window.id, &how).await?;
+    match &how {
+        WindowEnd::Set { block } | WindowEnd::Revealed { block, .. } => {
+            shared.metrics.weight_sets.inc();
+            info!(window.id, block = %block, form = window.opened.form.as_str(), "weights set");
+        }
+        WindowEnd::Refused { block, error } => {
+            shared.metrics.weight_set_failures.inc();
+            error!(window.id, block = %block, error, action = remedy(error), "chain refused the weights");
+        }
+        WindowEnd::Expired(why) => {
+            shared.metrics.weight_set_failures.inc();
+            warn!(window.id, why = %why, "no block took the weights");
+        }
+        WindowEnd::Lost(why) => {
+            shared.metrics.weight_set_failures.inc();
+            warn!(window.id, why = %why, "committed weights are lost");
+        }
+    }
+    Ok(Report::Advanced(WindowState::Ended(how)))
+}
+
+async fn read_back(
+    shared: &Shared,
+    id: i64,
+    opened: &NewWindow,
+    end: BlockNumber,
+) -> Result<Report, WeightsError> {
     let Some(uid) = own_uid(shared) else { return Ok(Report::NotYet) };
-    let stored = shared.ports.chain.weights(opened.netuid, MechanismId(0), uid).await?;
+    let (block, stored) = shared.ports.chain.weights(opened.netuid, opened.mechanism, uid).await?;
+    // An endpoint that is behind would show the weights before these.
+    if block < end {
+        return Ok(behind(block, end));
+    }
     shared.ports.store.record_read_back(id, &stored).await?;
     let as_expected = same_weights(&stored, &opened.expected);
     if as_expected {
@@ -152,6 +273,10 @@ async fn read_back(shared: &Shared, id: i64, opened: &NewWindow) -> Result<Repor
         error!(window.id = id, expected = ?opened.expected, found = ?stored, "chain holds other weights than expected");
     }
     Ok(Report::ReadBack(as_expected))
+}
+
+fn behind(at: BlockNumber, known: BlockNumber) -> Report {
+    Report::Waiting(Wait { until: Some(known), why: Waiting::EndpointBehind { at, known } })
 }
 
 /// Equal as vectors over uids: the order and entries of zero mean nothing.
@@ -165,74 +290,6 @@ pub(crate) fn same_weights(a: &[(Uid, Weight)], b: &[(Uid, Weight)]) -> bool {
 fn own_uid(shared: &Shared) -> Option<Uid> {
     let view = shared.chain_view()?;
     view.metagraph.neuron(&shared.ports.signer.hotkey()).map(|neuron| neuron.uid)
-}
-
-async fn open_next(shared: &Shared, last: Option<WeightWindow>) -> Result<Report, WeightsError> {
-    let Some(view) = shared.chain_view() else { return Ok(Report::NotYet) };
-    let head = shared.ports.chain.head().await?;
-    if let Some(due) = next_block(shared, last.as_ref())
-        && head < due
-    {
-        return Ok(Report::Waiting(due));
-    }
-    let nodes = shared.ports.store.nodes().await?;
-    let uids: BTreeMap<Hotkey, Uid> = view.metagraph.neurons.iter().map(|n| (n.hotkey, n.uid)).collect();
-    let now = shared.now();
-    if score::is_stuck(&nodes, &shared.settings, now) {
-        return Ok(Report::StaleScores);
-    }
-    let points = score::points(&nodes, &uids, &shared.settings, now);
-    // Only the first score is waited for: a window was opened once one was there, and from then on what nobody earns is
-    // burnt, or those who lost their score would keep their weights for ever. The newest window is never pruned.
-    if last.is_none() && points.iter().all(|p| p.points == 0) {
-        return Ok(Report::NoScore);
-    }
-    let weights = allocate(&points, &shared.settings.allocation);
-    let version_key = shared.settings.weight_version_key;
-    let order = WeightsOrder {
-        netuid: shared.settings.netuid,
-        mechanism: MechanismId(0),
-        call: WeightsCall::Set { weights: weights.clone(), version_key },
-    };
-    let prepared = shared.ports.chain.prepare_weights(&order).await?;
-    let window = NewWindow {
-        netuid: order.netuid,
-        fencing: shared.ports.store.fencing_token().await?,
-        created: shared.now(),
-        expected: upscale(&weights),
-        weights,
-        prepared,
-    };
-    match shared.ports.store.open_window(&window).await? {
-        Opened::Window(id) => {
-            info!(
-                window.id = id,
-                entries = window.weights.len(),
-                nonce = window.prepared.nonce,
-                "weights window opened"
-            );
-            let state = WindowState::Prepared;
-            conclude(shared, &WeightWindow { id, opened: window, state, read_back: None }).await
-        }
-        // The prepared bytes are dropped unsubmitted: the open window goes first.
-        Opened::Busy(_) => Ok(Report::Waiting(head)),
-        Opened::Fenced { .. } => Ok(Report::Fenced),
-    }
-}
-
-/// The block from which the next window may be opened; none: now.
-fn next_block(shared: &Shared, last: Option<&WeightWindow>) -> Option<BlockNumber> {
-    let interval = shared.settings.weight_interval_blocks;
-    match &last?.state {
-        WindowState::Concluded(WeightsOutcome::Set { block }) => {
-            Some(BlockNumber(block.0.saturating_add(interval)))
-        }
-        // Asking again at once would be refused again.
-        WindowState::Concluded(WeightsOutcome::Failed { block, .. }) => {
-            Some(BlockNumber(block.0.saturating_add((interval / 10).max(1))))
-        }
-        WindowState::Concluded(WeightsOutcome::Expired) | WindowState::Prepared => None,
-    }
 }
 
 #[cfg(test)]

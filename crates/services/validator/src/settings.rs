@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use basilica_proof::ProofParams;
 use basilica_runtime_service::{ConfigError, Loaded};
+use basilica_schedule::{CommitChoice, Policy};
 use basilica_scoring::history;
 use basilica_scoring::weights::Allocation;
-use basilica_types::{BasisPoints, Category, Millis, NetUid, Ppm, Uid};
+use basilica_types::{BasisPoints, Category, MechanismId, Millis, NetUid, Ppm, Uid};
 use basilica_verification::{Intervals, RetryRules};
 
-use crate::config::{GpuAllocation, ValidatorConfig};
+use crate::config::{GpuAllocation, ValidatorConfig, WeightCommit};
 
 /// What the reconcilers go by.
 #[derive(Clone, Debug)]
@@ -39,8 +40,8 @@ pub struct Settings {
     pub(crate) score_max_age: Millis,
     pub(crate) allocation: Allocation,
     pub(crate) minimum_gpus: BTreeMap<Category, u32>,
-    pub(crate) weight_interval_blocks: u64,
-    pub(crate) weight_version_key: u64,
+    pub(crate) weight_mechanism: MechanismId,
+    pub(crate) weight_policy: Policy,
     pub(crate) weights_poll: Millis,
     pub(crate) retention: Millis,
     pub(crate) transcripts_per_node: u32,
@@ -64,6 +65,9 @@ impl Settings {
             if !(1..=65_536).contains(&bound) {
                 return Err(loaded.reject(key, "must be from 1 to 65536", None));
             }
+        }
+        if c.emission.weight_mechanism > 15 {
+            return Err(loaded.reject("emission.weight_mechanism", "must be from 0 to 15", None));
         }
         positive(loaded)?;
         // A shorter claim than the proof it stands for would let two nodes be paid for one GPU in turns.
@@ -114,8 +118,15 @@ impl Settings {
             score_max_age: Millis(c.scoring.interval.millis().0.saturating_mul(10).max(60_000)),
             allocation: allocation(loaded)?,
             minimum_gpus: minimum_gpus(c),
-            weight_interval_blocks: c.emission.weight_set_interval_blocks,
-            weight_version_key: c.emission.weight_version_key,
+            weight_mechanism: MechanismId(c.emission.weight_mechanism),
+            weight_policy: Policy {
+                interval: c.emission.weight_set_interval_blocks,
+                version_key: c.emission.weight_version_key,
+                commit: match c.emission.weight_commit {
+                    WeightCommit::Auto => CommitChoice::Auto,
+                    WeightCommit::Hash => CommitChoice::Hash,
+                },
+            },
             weights_poll: c.emission.poll_interval.millis(),
             retention: Millis(c.retention.history.millis().0.max(longest)),
             transcripts_per_node: c.retention.transcripts_per_node,

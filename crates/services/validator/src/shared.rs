@@ -16,6 +16,7 @@ use crate::connections::Connections;
 use crate::metrics::ValidatorMetrics;
 use crate::prover::ProverFile;
 use crate::sessions::Access;
+use crate::set_weights::{Explanation, Seal, seal_with_timelock};
 use crate::settings::Settings;
 
 /// Bytes of proof answers that are held at a time, in KiB: each proof under way may hold as many as its whole answer has.
@@ -83,6 +84,10 @@ pub(crate) struct Shared {
     head: Mutex<Option<HeadSeen>>,
     /// When a node of each miner was last reached by name.
     named: Mutex<BTreeMap<Hotkey, Timestamp>>,
+    /// What the last look at the weights came to.
+    weights: Mutex<Option<Explanation>>,
+    /// Encrypts timelocked commits.
+    pub(crate) seal: Seal,
 }
 
 impl Shared {
@@ -103,6 +108,8 @@ impl Shared {
             access: Mutex::default(),
             head: Mutex::default(),
             named: Mutex::default(),
+            weights: Mutex::default(),
+            seal: seal_with_timelock,
             proof_memory: Semaphore::new(PROOF_MEMORY_KIB as usize),
             ports,
             settings,
@@ -173,6 +180,15 @@ impl Shared {
         let looked = HeadSeen::look(*seen, head, now);
         *seen = Some(looked);
         looked.is_advancing(self.settings.retries.interval, now)
+    }
+
+    /// What the last look at the weights came to; none before the first.
+    pub(crate) fn weights_explained(&self) -> Option<Explanation> {
+        self.weights.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn explain_weights(&self, explanation: Explanation) {
+        *self.weights.lock().unwrap_or_else(PoisonError::into_inner) = Some(explanation);
     }
 
     /// A node of this miner was reached by name.

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use basilica_ports::{MinerRecord, NodeRecord, StoreError, VerdictSummary, WeightsOutcome, WindowState};
+use basilica_ports::{
+    MinerRecord, NodeRecord, StoreError, VerdictSummary, WeightWindow, WindowEnd, WindowForm, WindowState,
+};
 use basilica_runtime_service::{ErrorChain, JsonPages, Page};
-use basilica_types::{Timestamp, Uid, Weight};
+use basilica_schedule::remedy;
+use basilica_types::{BlockNumber, Timestamp, Uid, Weight};
 use basilica_verification::{Outcome, Verdict};
 use basilica_wire::Signed;
 use serde_json::{Value, json};
@@ -16,6 +19,9 @@ use crate::shared::Shared;
 
 /// Verdicts shown of one node.
 const VERDICTS: u32 = 20;
+/// Windows looked through for the last failure.
+const WINDOWS: u32 = 20;
+const NEXT_FOLLOWS: &str = "nothing: the next window follows at once";
 
 /// The validator's read-only pages: `/nodes`, `/nodes/ID/verdicts`, `/miners`, `/weights`.
 #[derive(Clone)]
@@ -78,26 +84,30 @@ impl StatusPages {
     }
 
     async fn weights(&self) -> Result<Value, StoreError> {
-        let window = self.0.ports.store.windows(1).await?.pop();
-        let Some(window) = window else {
-            return Ok(json!({ "state": "none", "timestamp": self.0.now() }));
-        };
-        let (state, block, error) = match &window.state {
-            WindowState::Prepared => ("prepared", None, None),
-            WindowState::Concluded(WeightsOutcome::Set { block }) => ("set", Some(*block), None),
-            WindowState::Concluded(WeightsOutcome::Failed { block, error }) => {
-                ("failed", Some(*block), Some(error))
-            }
-            WindowState::Concluded(WeightsOutcome::Expired) => ("expired", None, None),
+        let windows = self.0.ports.store.windows(WINDOWS).await?;
+        let status = self.0.weights_explained().map(|why| {
+            json!({ "reason": why.code, "explanation": why.text, "until_block": why.until, "failure": why.class.is_some(), "at": why.at })
+        });
+        let last_failure = windows.iter().find_map(failure_row);
+        let Some(window) = windows.first() else {
+            return Ok(
+                json!({ "state": "none", "status": status, "last_failure": last_failure, "timestamp": self.0.now() }),
+            );
         };
         let opened = &window.opened;
+        // Committing hides the weights from those who would copy them; this page is not to undo that.
+        let shown = opened.form == WindowForm::Open || matches!(window.state, WindowState::Ended(_));
+        let rows = |weights: &[(Uid, Weight)]| if shown { weight_rows(weights) } else { Vec::new() };
         Ok(json!({
-            "window": window.id, "state": state, "block": block, "error": error,
+            "window": window.id, "state": state_word(&window.state), "block": block_of(&window.state),
+            "form": opened.form.as_str(), "mechanism": opened.mechanism, "hidden_until_reveal": !shown,
             "extrinsic": opened.prepared.hash, "nonce": opened.prepared.nonce, "created": opened.created,
-            "submitted": weight_rows(&opened.weights),
-            "expected": weight_rows(&opened.expected),
+            "reveal": window.reveal.as_ref().map(|reveal| reveal.hash),
+            "submitted": rows(&opened.weights),
+            "expected": rows(&opened.expected),
             "on_chain": window.read_back.as_deref().map(weight_rows),
             "matches": window.read_back.as_ref().map(|read| same_weights(read, &opened.expected)),
+            "status": status, "last_failure": last_failure,
             "timestamp": self.0.now(),
         }))
     }
@@ -117,6 +127,45 @@ impl StatusPages {
         }
         Ok(Some(json!({ "verdicts": rows })))
     }
+}
+
+const fn state_word(state: &WindowState) -> &'static str {
+    match state {
+        WindowState::Prepared => "prepared",
+        WindowState::Committed { .. } => "committed",
+        WindowState::Revealing { .. } => "revealing",
+        WindowState::Ended(WindowEnd::Set { .. }) => "set",
+        WindowState::Ended(WindowEnd::Revealed { .. }) => "revealed",
+        WindowState::Ended(WindowEnd::Refused { .. }) => "refused",
+        WindowState::Ended(WindowEnd::Expired(_)) => "expired",
+        WindowState::Ended(WindowEnd::Lost(_)) => "lost",
+    }
+}
+
+const fn block_of(state: &WindowState) -> Option<BlockNumber> {
+    match state {
+        WindowState::Committed { block }
+        | WindowState::Revealing { block }
+        | WindowState::Ended(
+            WindowEnd::Set { block } | WindowEnd::Revealed { block, .. } | WindowEnd::Refused { block, .. },
+        ) => Some(*block),
+        WindowState::Prepared | WindowState::Ended(WindowEnd::Expired(_) | WindowEnd::Lost(_)) => None,
+    }
+}
+
+/// Why a window ended without weights on chain, and what to do; none if it did not.
+fn failure_row(window: &WeightWindow) -> Option<Value> {
+    let (reason, explanation, action) = match &window.state {
+        WindowState::Ended(WindowEnd::Refused { block, error }) => {
+            (error.as_str(), format!("the chain refused it in block {block}"), remedy(error))
+        }
+        WindowState::Ended(WindowEnd::Expired(why)) => (why.as_str(), why.to_string(), NEXT_FOLLOWS),
+        WindowState::Ended(WindowEnd::Lost(why)) => (why.as_str(), why.to_string(), NEXT_FOLLOWS),
+        _ => return None,
+    };
+    Some(json!({
+        "window": window.id, "reason": reason, "explanation": explanation, "action": action, "created": window.opened.created,
+    }))
 }
 
 fn weight_rows(weights: &[(Uid, Weight)]) -> Vec<Value> {

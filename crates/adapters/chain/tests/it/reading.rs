@@ -47,5 +47,5 @@ async fn a_subnet_that_does_not_exist_is_an_error_and_not_an_empty_one() {
     let error = chain.metagraph(NetUid(7)).await.unwrap_err();
     assert!(matches!(error, ChainError::Call { .. }), "{error:?}");
     assert_eq!(error.class(), FailureClass::Transient);
-    assert_eq!(chain.weights(SUBNET, MechanismId(0), Uid(1)).await.unwrap(), [], "nothing set yet");
+    assert_eq!(chain.weights(SUBNET, MechanismId(0), Uid(1)).await.unwrap().1, [], "nothing set yet");
 }

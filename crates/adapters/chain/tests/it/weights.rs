@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use basilica_chain::{ChainOptions, SubtensorChain};
 use basilica_ports::{
-    Chain as _, ChainError, Clock as _, FailureClass, PreparedWeights, WeightsCall, WeightsOrder,
+    Chain as _, ChainError, Clock as _, Expiry, FailureClass, PreparedWeights, WeightsCall, WeightsOrder,
     WeightsOutcome,
 };
 use basilica_system::{OsEntropy, SystemClock};
@@ -68,7 +68,7 @@ async fn weights_read_back_as_the_chain_upscales_them() {
         assert_eq!(prepared.dies.0, prepared.born.0 + 63);
         let block = set_in(chain.conclude_weights(&prepared).await.unwrap());
         assert!(block > prepared.born && block <= prepared.dies);
-        assert_eq!(chain.weights(SUBNET, MechanismId(0), Uid(1)).await.unwrap(), upscaled(pairs));
+        assert_eq!(chain.weights(SUBNET, MechanismId(0), Uid(1)).await.unwrap().1, upscaled(pairs));
         let metagraph = chain.metagraph(SUBNET).await.unwrap();
         assert_eq!(metagraph.neuron(&hotkey("//Validator1")).unwrap().last_update, block);
     }
@@ -133,7 +133,7 @@ async fn the_chain_may_die_between_preparing_and_concluding() {
     })
     .await;
     assert!(block <= prepared.dies);
-    assert_eq!(chain.weights(SUBNET, MechanismId(0), Uid(1)).await.unwrap(), upscaled(&[(4, 1), (5, 2)]));
+    assert_eq!(chain.weights(SUBNET, MechanismId(0), Uid(1)).await.unwrap().1, upscaled(&[(4, 1), (5, 2)]));
 }
 
 #[tokio::test]
@@ -144,8 +144,8 @@ async fn an_extrinsic_that_nobody_submitted_expires_and_sets_nothing() {
     permitted(&chain).await;
     let prepared = chain.prepare_weights(&order(&[(4, 1), (5, 2)])).await.unwrap();
     head_past(&chain, prepared.dies).await;
-    assert_eq!(chain.conclude_weights(&prepared).await.unwrap(), WeightsOutcome::Expired);
-    assert_eq!(chain.weights(SUBNET, MechanismId(0), Uid(1)).await.unwrap(), []);
+    assert_eq!(chain.conclude_weights(&prepared).await.unwrap(), WeightsOutcome::Expired(Expiry::EraOver));
+    assert_eq!(chain.weights(SUBNET, MechanismId(0), Uid(1)).await.unwrap().1, []);
 }
 
 /// Blocks so quick that the chain soon forgets the states of old ones.
@@ -201,7 +201,10 @@ async fn an_extrinsic_of_a_chain_that_was_wiped_expires_at_once() {
     // Another genesis, and far from the height at which the extrinsic would have died.
     devchain.replace(json!({ "tempo": 6 }));
     let restarted = devchain.client("//Validator1");
-    assert_eq!(restarted.conclude_weights(&prepared).await.unwrap(), WeightsOutcome::Expired);
+    assert_eq!(
+        restarted.conclude_weights(&prepared).await.unwrap(),
+        WeightsOutcome::Expired(Expiry::EraOver)
+    );
 }
 
 #[tokio::test]
@@ -211,8 +214,8 @@ async fn an_extrinsic_signed_on_another_block_than_the_chain_has_at_that_height_
     permitted(&chain).await;
     let prepared = chain.prepare_weights(&order(&[(4, 1), (5, 2)])).await.unwrap();
     let elsewhere = PreparedWeights { born_hash: basilica_types::BlockHash::from_bytes([7; 32]), ..prepared };
-    assert_eq!(chain.conclude_weights(&elsewhere).await.unwrap(), WeightsOutcome::Expired);
-    assert_eq!(chain.weights(SUBNET, MechanismId(0), Uid(1)).await.unwrap(), [], "nothing was submitted");
+    assert_eq!(chain.conclude_weights(&elsewhere).await.unwrap(), WeightsOutcome::Expired(Expiry::EraOver));
+    assert_eq!(chain.weights(SUBNET, MechanismId(0), Uid(1)).await.unwrap().1, [], "nothing was submitted");
 }
 
 #[tokio::test]
@@ -226,8 +229,8 @@ async fn a_second_extrinsic_with_the_same_nonce_never_takes_effect() {
     assert_eq!(winner.nonce, loser.nonce);
     set_in(chain.conclude_weights(&winner).await.unwrap());
     let outcome = soon("the end of its life", chain.conclude_weights(&loser)).await;
-    assert_eq!(outcome.unwrap(), WeightsOutcome::Expired);
-    assert_eq!(chain.weights(SUBNET, MechanismId(0), Uid(1)).await.unwrap(), upscaled(&[(4, 1), (5, 2)]));
+    assert_eq!(outcome.unwrap(), WeightsOutcome::Expired(Expiry::EraOver));
+    assert_eq!(chain.weights(SUBNET, MechanismId(0), Uid(1)).await.unwrap().1, upscaled(&[(4, 1), (5, 2)]));
 }
 
 #[tokio::test]
@@ -257,7 +260,7 @@ async fn a_call_that_fails_in_its_block_is_told_by_the_chains_name_of_the_error(
         WeightsOutcome::Failed { error, .. } => assert_eq!(error, "SubtensorModule.SettingWeightsTooFast"),
         other => panic!("expected a dispatch error, got {other:?}"),
     }
-    assert_eq!(one.weights(SUBNET, MechanismId(0), Uid(1)).await.unwrap(), upscaled(&[(4, 1), (5, 2)]));
+    assert_eq!(one.weights(SUBNET, MechanismId(0), Uid(1)).await.unwrap().1, upscaled(&[(4, 1), (5, 2)]));
 }
 
 #[tokio::test]

@@ -202,7 +202,7 @@ impl VerdictStore for ValidatorDatabase {
         .await
         .map_err(&operation)?;
         let windows = run("DELETE FROM windows WHERE id IN (
-                 SELECT id FROM windows WHERE created < ?1 AND state <> 'prepared'
+                 SELECT id FROM windows WHERE created < ?1 AND state NOT IN ('prepared', 'committed', 'revealing')
                      AND id < (SELECT max(id) FROM windows) ORDER BY id LIMIT ?2)")
         .execute(&mut *transaction)
         .await

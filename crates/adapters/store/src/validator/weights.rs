@@ -1,86 +1,21 @@
 //! Windows of weights.
+//!
+//! Every step of a window is one transaction that checks where the window is and who leads, so that of two leaders one
+//! is refused, and a step that is done again after a crash does nothing.
 
 use async_trait::async_trait;
 use basilica_ports::{
-    NewWindow, Opened, PreparedWeights, StoreError, WeightStore, WeightWindow, WeightsOutcome, WindowState,
+    NewWindow, Opened, PreparedWeights, StoreError, WeightStore, WeightWindow, WindowEnd, WindowForm,
 };
-use basilica_types::{BlockNumber, FencingToken, NetUid, Timestamp, Uid, Weight};
-use sqlx::SqliteConnection;
+use basilica_types::{BlockNumber, FencingToken, Uid, Weight};
+use sqlx::query::Query;
+use sqlx::sqlite::SqliteArguments;
+use sqlx::{Sqlite, SqliteConnection};
 
 use super::ValidatorDatabase;
-use super::columns::{self, Unexpected, parse, signed, unsigned, weights_to_text};
-use crate::database::{corrupt, unavailable};
-
-#[derive(sqlx::FromRow)]
-struct WindowRow {
-    id: i64,
-    netuid: i64,
-    fencing: i64,
-    created: i64,
-    weights: String,
-    expected: String,
-    extrinsic: Vec<u8>,
-    hash: String,
-    nonce: i64,
-    genesis: String,
-    born: i64,
-    born_hash: String,
-    dies: i64,
-    state: String,
-    block: Option<i64>,
-    error: Option<String>,
-    read_back: Option<String>,
-}
-
-impl WindowRow {
-    fn state(&self) -> Result<WindowState, StoreError> {
-        let block = || -> Result<BlockNumber, StoreError> {
-            let block = self.block.ok_or(Unexpected).map_err(corrupt("windows.block"))?;
-            unsigned(block, "windows.block").map(BlockNumber)
-        };
-        Ok(match (self.state.as_str(), &self.error) {
-            ("prepared", _) => WindowState::Prepared,
-            ("set", _) => WindowState::Concluded(WeightsOutcome::Set { block: block()? }),
-            ("failed", Some(error)) => {
-                WindowState::Concluded(WeightsOutcome::Failed { block: block()?, error: error.clone() })
-            }
-            ("expired", _) => WindowState::Concluded(WeightsOutcome::Expired),
-            _ => return Err(corrupt("windows.state")(Unexpected)),
-        })
-    }
-}
-
-impl TryFrom<WindowRow> for WeightWindow {
-    type Error = StoreError;
-
-    fn try_from(row: WindowRow) -> Result<Self, StoreError> {
-        let state = row.state()?;
-        let read_back = row.read_back.as_deref().map(|text| columns::weights(text, "windows.read_back"));
-        let netuid = NetUid(unsigned(row.netuid, "windows.netuid")?);
-        Ok(Self {
-            id: row.id,
-            opened: NewWindow {
-                netuid,
-                fencing: FencingToken(unsigned(row.fencing, "windows.fencing")?),
-                created: Timestamp(row.created),
-                weights: columns::weights(&row.weights, "windows.weights")?,
-                expected: columns::weights(&row.expected, "windows.expected")?,
-                prepared: PreparedWeights {
-                    extrinsic: row.extrinsic,
-                    hash: parse(&row.hash, "windows.hash")?,
-                    nonce: unsigned(row.nonce, "windows.nonce")?,
-                    netuid,
-                    genesis: parse(&row.genesis, "windows.genesis")?,
-                    born: BlockNumber(unsigned(row.born, "windows.born")?),
-                    born_hash: parse(&row.born_hash, "windows.born_hash")?,
-                    dies: BlockNumber(unsigned(row.dies, "windows.dies")?),
-                },
-            },
-            state,
-            read_back: read_back.transpose()?,
-        })
-    }
-}
+use super::columns::{signed, unsigned, weights_to_text};
+use super::window_row::{WindowRow, salt_to_text};
+use crate::database::unavailable;
 
 async fn token(connection: &mut SqliteConnection) -> Result<FencingToken, StoreError> {
     let token: i64 = sqlx::query_scalar("SELECT token FROM leadership")
@@ -88,6 +23,45 @@ async fn token(connection: &mut SqliteConnection) -> Result<FencingToken, StoreE
         .await
         .map_err(unavailable("read leadership"))?;
     unsigned(token, "leadership.token").map(FencingToken)
+}
+
+type Statement<'q> = Query<'q, Sqlite, SqliteArguments>;
+
+/// Binds a signed call, in the order extrinsic, hash, nonce, genesis, born, born_hash, dies.
+fn bind_call<'q>(
+    statement: Statement<'q>,
+    prepared: &'q PreparedWeights,
+) -> Result<Statement<'q>, StoreError> {
+    Ok(statement
+        .bind(&prepared.extrinsic)
+        .bind(prepared.hash.to_string())
+        .bind(signed(prepared.nonce, "nonce")?)
+        .bind(prepared.genesis.to_string())
+        .bind(signed(prepared.born.0, "born")?)
+        .bind(prepared.born_hash.to_string())
+        .bind(signed(prepared.dies.0, "dies")?))
+}
+
+/// The columns commitment, salt and round.
+type FormColumns = (Option<String>, Option<String>, Option<i64>);
+
+fn form_columns(form: &WindowForm) -> Result<FormColumns, StoreError> {
+    Ok(match form {
+        WindowForm::Open => (None, None, None),
+        WindowForm::Hash { hash, salt } => (Some(hash.to_string()), Some(salt_to_text(salt)), None),
+        WindowForm::Timelocked { digest, round } => {
+            (Some(digest.to_string()), None, Some(signed(*round, "windows.round")?))
+        }
+    })
+}
+
+impl ValidatorDatabase {
+    /// Runs one update of a window; an update that finds the window elsewhere changes nothing.
+    async fn step(&self, operation: &'static str, update: Statement<'_>) -> Result<(), StoreError> {
+        let mut transaction = self.0.begin(operation).await?;
+        update.execute(&mut *transaction).await.map_err(unavailable(operation))?;
+        transaction.commit().await.map_err(unavailable(operation))
+    }
 }
 
 #[async_trait]
@@ -104,87 +78,140 @@ impl WeightStore for ValidatorDatabase {
         if current != window.fencing {
             return Ok(Opened::Fenced { current });
         }
-        let under_way: Option<i64> = sqlx::query_scalar("SELECT id FROM windows WHERE state = 'prepared'")
-            .fetch_optional(&mut *transaction)
-            .await
-            .map_err(&operation)?;
+        let under_way: Option<i64> = sqlx::query_scalar(
+            "SELECT id FROM windows WHERE state IN ('prepared', 'committed', 'revealing')",
+        )
+        .fetch_optional(&mut *transaction)
+        .await
+        .map_err(&operation)?;
         if let Some(id) = under_way {
             return Ok(Opened::Busy(id));
         }
-        let prepared = &window.prepared;
-        let id = sqlx::query(
+        let (commitment, salt, round) = form_columns(&window.form)?;
+        let insert = sqlx::query(
             "INSERT INTO windows
-                 (netuid, fencing, created, weights, expected, extrinsic, hash, nonce, born, dies, genesis,
-                  born_hash, state)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 'prepared')",
-        )
-        .bind(i64::from(window.netuid.0))
-        .bind(signed(window.fencing.0, "windows.fencing")?)
-        .bind(window.created.0)
-        .bind(weights_to_text(&window.weights))
-        .bind(weights_to_text(&window.expected))
-        .bind(&prepared.extrinsic)
-        .bind(prepared.hash.to_string())
-        .bind(signed(prepared.nonce, "windows.nonce")?)
-        .bind(signed(prepared.born.0, "windows.born")?)
-        .bind(signed(prepared.dies.0, "windows.dies")?)
-        .bind(prepared.genesis.to_string())
-        .bind(prepared.born_hash.to_string())
-        .execute(&mut *transaction)
-        .await
-        .map_err(&operation)?
-        .last_insert_rowid();
+                 (extrinsic, hash, nonce, genesis, born, born_hash, dies, netuid, mechanism, fencing, created, weights,
+                  expected, version_key, form, commitment, salt, round, state)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, 'prepared')",
+        );
+        let id = bind_call(insert, &window.prepared)?
+            .bind(i64::from(window.netuid.0))
+            .bind(i64::from(window.mechanism.0))
+            .bind(signed(window.fencing.0, "windows.fencing")?)
+            .bind(window.created.0)
+            .bind(weights_to_text(&window.weights))
+            .bind(weights_to_text(&window.expected))
+            .bind(window.version_key.to_string())
+            .bind(window.form.as_str())
+            .bind(commitment)
+            .bind(salt)
+            .bind(round)
+            .execute(&mut *transaction)
+            .await
+            .map_err(&operation)?
+            .last_insert_rowid();
         transaction.commit().await.map_err(operation)?;
         Ok(Opened::Window(id))
     }
 
-    async fn conclude_window(&self, id: i64, outcome: &WeightsOutcome) -> Result<(), StoreError> {
-        let (state, block, error) = match outcome {
-            WeightsOutcome::Set { block } => ("set", Some(block), None),
-            WeightsOutcome::Failed { block, error } => ("failed", Some(block), Some(error.as_str())),
-            WeightsOutcome::Expired => ("expired", None, None),
-        };
-        let operation = unavailable("conclude window");
-        let mut transaction = self.0.begin("conclude window").await?;
-        sqlx::query(
-            "UPDATE windows SET state = ?2, block = ?3, error = ?4 WHERE id = ?1 AND state = 'prepared'",
-        )
-        .bind(id)
-        .bind(state)
-        .bind(block.map(|block| signed(block.0, "windows.block")).transpose()?)
-        .bind(error)
-        .execute(&mut *transaction)
-        .await
-        .map_err(&operation)?;
+    async fn record_commit(&self, id: i64, block: BlockNumber) -> Result<(), StoreError> {
+        let update = sqlx::query(
+            "UPDATE windows SET state = 'committed', committed = ?2 WHERE id = ?1 AND state = 'prepared'",
+        );
+        let block = signed(block.0, "windows.committed")?;
+        self.step("record commit of weights", update.bind(id).bind(block)).await
+    }
+
+    async fn open_reveal(
+        &self,
+        id: i64,
+        fencing: FencingToken,
+        reveal: &PreparedWeights,
+    ) -> Result<Opened, StoreError> {
+        let operation = unavailable("open reveal");
+        let mut transaction = self.0.begin("open reveal").await?;
+        let current = token(&mut transaction).await?;
+        if current != fencing {
+            return Ok(Opened::Fenced { current });
+        }
+        let moved =
+            sqlx::query("UPDATE windows SET state = 'revealing' WHERE id = ?1 AND state = 'committed'")
+                .bind(id)
+                .execute(&mut *transaction)
+                .await
+                .map_err(&operation)?;
+        if moved.rows_affected() == 0 {
+            return Ok(Opened::Busy(id));
+        }
+        let insert = sqlx::query(
+            "INSERT INTO reveals (extrinsic, hash, nonce, genesis, born, born_hash, dies, window)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        );
+        bind_call(insert, reveal)?.bind(id).execute(&mut *transaction).await.map_err(&operation)?;
+        transaction.commit().await.map_err(operation)?;
+        Ok(Opened::Window(id))
+    }
+
+    async fn drop_reveal(&self, id: i64) -> Result<(), StoreError> {
+        let operation = unavailable("drop reveal");
+        let mut transaction = self.0.begin("drop reveal").await?;
+        let moved =
+            sqlx::query("UPDATE windows SET state = 'committed' WHERE id = ?1 AND state = 'revealing'")
+                .bind(id)
+                .execute(&mut *transaction)
+                .await
+                .map_err(&operation)?;
+        if moved.rows_affected() > 0 {
+            sqlx::query("DELETE FROM reveals WHERE window = ?1")
+                .bind(id)
+                .execute(&mut *transaction)
+                .await
+                .map_err(&operation)?;
+        }
         transaction.commit().await.map_err(operation)
+    }
+
+    async fn end_window(&self, id: i64, end: &WindowEnd) -> Result<(), StoreError> {
+        let (state, block, reason) = match end {
+            WindowEnd::Set { block } => ("set", Some(block), None),
+            WindowEnd::Revealed { block, .. } => ("revealed", Some(block), None),
+            WindowEnd::Refused { block, error } => ("refused", Some(block), Some(error.as_str())),
+            WindowEnd::Expired(why) => ("expired", None, Some(why.as_str())),
+            WindowEnd::Lost(why) => ("lost", None, Some(why.as_str())),
+        };
+        let update = sqlx::query(
+            "UPDATE windows SET state = ?2, block = ?3, reason = ?4
+             WHERE id = ?1 AND state IN ('prepared', 'committed', 'revealing')",
+        );
+        let block = block.map(|block| signed(block.0, "windows.block")).transpose()?;
+        self.step("end window", update.bind(id).bind(state).bind(block).bind(reason)).await
     }
 
     async fn record_read_back(&self, id: i64, weights: &[(Uid, Weight)]) -> Result<(), StoreError> {
-        let operation = unavailable("store weights read back");
-        let mut transaction = self.0.begin("store weights read back").await?;
-        sqlx::query("UPDATE windows SET read_back = ?2 WHERE id = ?1")
-            .bind(id)
-            .bind(weights_to_text(weights))
-            .execute(&mut *transaction)
-            .await
-            .map_err(&operation)?;
-        transaction.commit().await.map_err(operation)
+        let update = sqlx::query("UPDATE windows SET read_back = ?2 WHERE id = ?1");
+        self.step("store weights read back", update.bind(id).bind(weights_to_text(weights))).await
     }
 
     async fn windows(&self, limit: u32) -> Result<Vec<WeightWindow>, StoreError> {
-        let rows: Vec<WindowRow> = sqlx::query_as("SELECT * FROM windows ORDER BY id DESC LIMIT ?1")
-            .bind(i64::from(limit))
-            .fetch_all(self.0.readers())
-            .await
-            .map_err(unavailable("read windows"))?;
+        let rows: Vec<WindowRow> = sqlx::query_as(
+            "SELECT windows.*, reveals.extrinsic AS reveal_extrinsic, reveals.hash AS reveal_hash,
+                    reveals.nonce AS reveal_nonce, reveals.genesis AS reveal_genesis, reveals.born AS reveal_born,
+                    reveals.born_hash AS reveal_born_hash, reveals.dies AS reveal_dies
+             FROM windows LEFT JOIN reveals ON reveals.window = windows.id ORDER BY windows.id DESC LIMIT ?1",
+        )
+        .bind(i64::from(limit))
+        .fetch_all(self.0.readers())
+        .await
+        .map_err(unavailable("read windows"))?;
         rows.into_iter().map(WeightWindow::try_from).collect()
     }
 
     async fn last_set(&self) -> Result<Option<BlockNumber>, StoreError> {
-        let block: Option<i64> = sqlx::query_scalar("SELECT max(block) FROM windows WHERE state = 'set'")
-            .fetch_one(self.0.readers())
-            .await
-            .map_err(unavailable("read windows"))?;
+        let block: Option<i64> =
+            sqlx::query_scalar("SELECT max(block) FROM windows WHERE state IN ('set', 'revealed')")
+                .fetch_one(self.0.readers())
+                .await
+                .map_err(unavailable("read windows"))?;
         block.map(|block| unsigned(block, "windows.block").map(BlockNumber)).transpose()
     }
 }

@@ -2,7 +2,7 @@ use basilica_types::{Digest, Millis};
 
 use super::*;
 use crate::order::Salt;
-use crate::rules::{Beacon, EpochClock, OpenCommit};
+use crate::rules::{Beacon, EpochClock};
 
 const SUBNET: NetUid = NetUid(39);
 
@@ -28,6 +28,7 @@ fn rules() -> WeightRules {
         max_weight: u16::MAX,
         consensus: Consensus::Yuma,
         commit_reveal: None,
+        reveal_period: 2,
         open_commits: Vec::new(),
         epochs: EpochClock::Modular { tempo: 99 },
         beacon: None,
@@ -62,8 +63,7 @@ fn with(change: impl FnOnce(&mut WeightRules)) -> Result<(), Rule> {
     rules.check(&order())
 }
 
-const BOTH_FORMS: CommitReveal =
-    CommitReveal { period: 2, version: Some(4), by_hash: true, timelocked: true };
+const BOTH_FORMS: CommitReveal = CommitReveal { version: Some(4), by_hash: true, timelocked: true };
 
 #[test]
 fn a_proper_order_passes_at_the_edge_of_every_rule() {

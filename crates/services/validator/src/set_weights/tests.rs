@@ -6,17 +6,18 @@ use std::task::Poll;
 
 use async_trait::async_trait;
 use basilica_ports::{
-    Axon, AxonOutcome, Chain, ChainIdentity, CheckEntry, Dial, Entropy, EntropyRng, FleetStore as _,
-    HotkeySigner, Identity, Metagraph, MinerApi, MinerCallError, MinerDialer, Neuron, NodeKey, NodeShell,
-    PreparedWeights, SeenMiner, Shell, ShellError, StoredStanding, VerdictStore as _, VerdictSummary,
-    WeightRules,
+    Axon, AxonOutcome, Chain, ChainIdentity, CheckEntry, Consensus, Dial, Entropy, EntropyRng, EpochClock,
+    Expiry, FleetStore as _, HotkeySigner, Identity, Metagraph, MinerApi, MinerCallError, MinerDialer,
+    Neuron, NodeKey, NodeShell, OwnNeuron, PreparedWeights, SeenMiner, Shell, ShellError, StoredStanding,
+    VerdictStore as _, VerdictSummary, WeightsOrder,
 };
 use basilica_runtime_service::testing::{SeededEntropy, VirtualClock};
 use basilica_runtime_service::{ConfigSource, Metrics, Readiness, load};
+use basilica_scoring::weights::upscale;
 use basilica_store::{Database, OpenOptions, VALIDATOR_SCHEMA, ValidatorDatabase};
 use basilica_types::{
-    BasisPoints, BlockHash, Category, Coldkey, Digest, GpuUuid, NetUid, NodeAddress, Ppm, Rao, SshPublicKey,
-    Timestamp,
+    BasisPoints, BlockHash, Category, Coldkey, Digest, GpuUuid, Hotkey, MechanismId, NetUid, NodeAddress,
+    Ppm, Rao, SshPublicKey, Timestamp,
 };
 use basilica_verification::{CheckKind, Due, GpuRules, Outcome, ProvenGpu};
 use basilica_wire::discovery::{NodeReport, NodeStatus};
@@ -116,8 +117,11 @@ impl Chain for Laptop {
         unreachable!("a validator serves no axon")
     }
 
-    async fn weight_rules(&self, _: NetUid, _: MechanismId) -> Result<WeightRules, ChainError> {
-        unreachable!("weights are prepared without asking for the rules")
+    async fn weight_rules(&self, netuid: NetUid, mechanism: MechanismId) -> Result<WeightRules, ChainError> {
+        self.step().await;
+        let block = self.with(|state| BlockNumber(state.head));
+        self.step().await;
+        Ok(open_rules(block, netuid, mechanism))
     }
 
     async fn prepare_weights(&self, order: &WeightsOrder) -> Result<PreparedWeights, ChainError> {
@@ -149,7 +153,7 @@ impl Chain for Laptop {
                 return WeightsOutcome::Set { block: *block };
             }
             if prepared.nonce != state.nonce || state.head > prepared.dies.0 {
-                return WeightsOutcome::Expired;
+                return WeightsOutcome::Expired(Expiry::EraOver);
             }
             state.head += 1;
             state.nonce += 1;
@@ -167,12 +171,47 @@ impl Chain for Laptop {
         Ok(outcome)
     }
 
-    async fn weights(&self, _: NetUid, _: MechanismId, uid: Uid) -> Result<Vec<(Uid, Weight)>, ChainError> {
+    async fn weights(
+        &self,
+        _: NetUid,
+        _: MechanismId,
+        uid: Uid,
+    ) -> Result<(BlockNumber, Vec<(Uid, Weight)>), ChainError> {
         self.step().await;
         assert_eq!(uid, OWN);
-        let weights = self.with(|state| state.weights.clone());
+        let answer = self.with(|state| (BlockNumber(state.head), state.weights.clone()));
         self.step().await;
-        Ok(weights)
+        Ok(answer)
+    }
+}
+
+/// Nothing forbids setting weights in the open.
+fn open_rules(block: BlockNumber, netuid: NetUid, mechanism: MechanismId) -> WeightRules {
+    WeightRules {
+        block,
+        netuid,
+        mechanism,
+        mechanism_exists: true,
+        neurons: 3,
+        own: Some(OwnNeuron {
+            uid: OWN,
+            stake: Rao(1),
+            is_owner: false,
+            permit: true,
+            last_update: BlockNumber(0),
+        }),
+        stake_threshold: Rao(1),
+        version_key: 0,
+        rate_limit: 0,
+        min_weights: 1,
+        max_weight: u16::MAX,
+        consensus: Consensus::Yuma,
+        commit_reveal: None,
+        reveal_period: 1,
+        open_commits: Vec::new(),
+        epochs: EpochClock::Modular { tempo: 10 },
+        beacon: None,
+        block_time: Millis::from_secs(12),
     }
 }
 
@@ -360,7 +399,7 @@ fn passed(key: NodeKey, now: Timestamp) -> CheckEntry {
 async fn assert_set_once(world: &World, after: &str) {
     let windows = world.store().await.windows(10).await.unwrap();
     assert_eq!(windows.len(), 1, "one window after {after}");
-    assert!(matches!(windows[0].state, WindowState::Concluded(WeightsOutcome::Set { .. })), "{after}");
+    assert!(matches!(windows[0].state, WindowState::Ended(WindowEnd::Set { .. })), "{after}");
     assert_eq!(windows[0].read_back.as_ref(), Some(&windows[0].opened.expected), "{after}");
     let (nonce, included) = world.chain.with(|state| (state.nonce, state.included.len()));
     assert_eq!((nonce, included), (1, 1), "weights are set once after {after}");
@@ -431,7 +470,7 @@ async fn dropped_between_any_two_polls_the_weights_are_set_once() {
 async fn an_extrinsic_that_died_unincluded_is_followed_by_one_new_window() {
     let world = World::new();
     world.judge_a_node().await;
-    // Dies after the window was stored and before its bytes were submitted: head, prepare, both sides.
+    // Dies after the window was stored and before its bytes were submitted: rules, prepare, both sides.
     world.chain.with(|state| state.fuse = Some(4));
     let first = world.boot().await;
     assert!(!world.live(&first).await);
@@ -441,7 +480,10 @@ async fn an_extrinsic_that_died_unincluded_is_followed_by_one_new_window() {
         state.head += 100;
     });
     let second = world.boot().await;
-    assert_eq!(reconcile(&second).await.unwrap(), Report::Concluded(WeightsOutcome::Expired));
+    assert_eq!(
+        reconcile(&second).await.unwrap(),
+        Report::Advanced(WindowState::Ended(WindowEnd::Expired(Expiry::EraOver)))
+    );
     assert!(world.live(&second).await);
     let windows = world.store().await.windows(10).await.unwrap();
     assert_eq!(windows.len(), 2);
@@ -455,7 +497,10 @@ async fn weights_wait_for_the_first_score_and_for_the_next_window() {
     assert_eq!(reconcile(&shared).await.unwrap(), Report::NoScore);
     world.judge_a_node().await;
     assert!(world.live(&shared).await);
-    assert_eq!(reconcile(&shared).await.unwrap(), Report::Waiting(BlockNumber(111)));
+    let Report::Waiting(wait) = reconcile(&shared).await.unwrap() else {
+        panic!("the next window is not due")
+    };
+    assert_eq!((wait.until, wait.why), (Some(BlockNumber(111)), Waiting::Interval { interval: 10 }));
     world.chain.with(|state| state.head = 111);
     assert!(world.live(&shared).await);
     assert_eq!(world.chain.with(|state| state.included.len()), 2);
@@ -507,7 +552,7 @@ async fn while_scoring_is_stuck_the_weights_stay_and_readiness_says_why() {
     world.chain.with(|state| state.head = 111);
     let report = reconcile(&shared).await.unwrap();
     assert_eq!(report, Report::StaleScores);
-    note(&shared, &report);
+    Explanation::of(&report, shared.now()).show(&shared);
     let why =
         world.readiness.report().into_iter().find(|(name, _)| *name == "weights").unwrap().1.unwrap_err();
     assert!(why.contains("no node has been scored"), "{why}");

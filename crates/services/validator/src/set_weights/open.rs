@@ -1,0 +1,158 @@
+//! Building a window: the vector, its form, the signed first call, all stored before anything is submitted.
+
+use std::collections::BTreeMap;
+
+use basilica_ports::{
+    Beacon, Entropy, EntropyRng, NewWindow, Opened, Salt, WeightWindow, WeightsCall, WindowEnd, WindowForm,
+    WindowState,
+};
+use basilica_schedule::{Opening, Wait, Waiting, WeightRules, next_window};
+use basilica_scoring::weights::{allocate, upscale};
+use basilica_timelock::{BeaconKey, Round, TimelockError, WeightsPayload, commit_hash, encrypt};
+use basilica_types::{Digest, Hotkey, Uid, Weight};
+use blake2::digest::consts::U32;
+use blake2::{Blake2b, Digest as _};
+use tracing::info;
+
+use super::{Report, WeightsError, conclude};
+use crate::score;
+use crate::shared::Shared;
+
+/// Numbers in a salt, as many as the public clients use: 128 bits.
+const SALT_LENGTH: usize = 8;
+/// Storage indices of one mechanism: the chain's `GLOBAL_MAX_SUBNET_COUNT`.
+const SUBNETS: u16 = 4_096;
+
+/// Encrypts a payload so that a round of the beacon opens it.
+pub(crate) type Seal = fn(&Beacon, u64, &[u8], &dyn Entropy) -> Result<Vec<u8>, TimelockError>;
+
+/// As the chain opens it.
+pub(crate) fn seal_with_timelock(
+    beacon: &Beacon,
+    round: u64,
+    payload: &[u8],
+    entropy: &dyn Entropy,
+) -> Result<Vec<u8>, TimelockError> {
+    let key = BeaconKey::from_bytes(&beacon.public_key)?;
+    encrypt(&key, Round(round), payload, &mut EntropyRng(entropy))
+}
+
+/// Opens the next window, if it is time and there is something to say.
+pub(super) async fn next(shared: &Shared, last: Option<&WindowEnd>) -> Result<Report, WeightsError> {
+    let Some(view) = shared.chain_view() else { return Ok(Report::NotYet) };
+    let policy = &shared.settings.weight_policy;
+    if let Some(wait) = next_window(last, policy)
+        && let Some(until) = wait.until
+        && shared.ports.chain.head().await? < until
+    {
+        return Ok(Report::Waiting(wait));
+    }
+    let uids = view.metagraph.neurons.iter().map(|n| (n.hotkey, n.uid)).collect();
+    let weights = match vector(shared, &uids, last.is_none()).await? {
+        Ok(weights) => weights,
+        Err(report) => return Ok(report),
+    };
+    let (netuid, mechanism) = (shared.settings.netuid, shared.settings.weight_mechanism);
+    let rules = shared.ports.chain.weight_rules(netuid, mechanism).await?;
+    match rules.open(policy, &weights, last, shared.now()) {
+        Ok(opening) => open(shared, &rules, weights, opening).await,
+        Err(wait) => Ok(Report::Waiting(wait)),
+    }
+}
+
+/// The weights that the scores say, or why there are none to set.
+async fn vector(
+    shared: &Shared,
+    uids: &BTreeMap<Hotkey, Uid>,
+    first: bool,
+) -> Result<Result<Vec<(Uid, Weight)>, Report>, WeightsError> {
+    let nodes = shared.ports.store.nodes().await?;
+    let now = shared.now();
+    if score::is_stuck(&nodes, &shared.settings, now) {
+        return Ok(Err(Report::StaleScores));
+    }
+    let points = score::points(&nodes, uids, &shared.settings, now);
+    // Only the first score is waited for: a window was opened once one was there, and from then on what nobody earns is
+    // burnt, or those who lost their score would keep their weights for ever. The newest window is never pruned.
+    if first && points.iter().all(|p| p.points == 0) {
+        return Ok(Err(Report::NoScore));
+    }
+    Ok(Ok(allocate(&points, &shared.settings.allocation)))
+}
+
+async fn open(
+    shared: &Shared,
+    rules: &WeightRules,
+    weights: Vec<(Uid, Weight)>,
+    opening: Opening,
+) -> Result<Report, WeightsError> {
+    let (form, call) = first_call(shared, rules, &weights, opening)?;
+    let prepared = shared.ports.chain.prepare_weights(&rules.order(call)).await?;
+    let window = NewWindow {
+        netuid: rules.netuid,
+        mechanism: rules.mechanism,
+        fencing: shared.ports.store.fencing_token().await?,
+        created: shared.now(),
+        expected: upscale(&weights),
+        weights,
+        version_key: shared.settings.weight_policy.version_key,
+        form,
+        prepared,
+    };
+    match shared.ports.store.open_window(&window).await? {
+        Opened::Window(id) => {
+            info!(
+                window.id = id,
+                entries = window.weights.len(),
+                form = window.form.as_str(),
+                nonce = window.prepared.nonce,
+                "weights window opened"
+            );
+            let state = WindowState::Prepared;
+            conclude(shared, &WeightWindow { id, opened: window, state, reveal: None, read_back: None }).await
+        }
+        // The prepared bytes are dropped unsubmitted: the open window goes first.
+        Opened::Busy(_) => {
+            let interval = shared.settings.weight_policy.interval;
+            Ok(Report::Waiting(Wait { until: None, why: Waiting::Interval { interval } }))
+        }
+        Opened::Fenced { .. } => Ok(Report::Fenced),
+    }
+}
+
+/// The call that the window begins with, and what it takes to finish it.
+fn first_call(
+    shared: &Shared,
+    rules: &WeightRules,
+    weights: &[(Uid, Weight)],
+    opening: Opening,
+) -> Result<(WindowForm, WeightsCall), WeightsError> {
+    let version_key = shared.settings.weight_policy.version_key;
+    let hotkey = shared.ports.signer.hotkey();
+    let (uids, values): (Vec<u16>, Vec<u16>) = weights.iter().map(|(uid, weight)| (uid.0, weight.0)).unzip();
+    Ok(match opening {
+        Opening::Set => (WindowForm::Open, WeightsCall::Set { weights: weights.to_vec(), version_key }),
+        Opening::CommitHash => {
+            let salt = draw_salt(shared.ports.entropy.as_ref());
+            let index = u16::from(rules.mechanism.0) * SUBNETS + rules.netuid.0;
+            let hash = commit_hash(&hotkey, index, (&uids, &values), salt.expose(), version_key);
+            let hash = Digest::from_bytes(hash);
+            (WindowForm::Hash { hash, salt }, WeightsCall::CommitHash { hash })
+        }
+        Opening::CommitTimelocked { round, version } => {
+            let payload = WeightsPayload::new(&hotkey, uids, values, version_key).to_bytes();
+            // Offered only where the chain follows a beacon.
+            let beacon = rules.beacon.as_ref().ok_or(TimelockError::Key)?;
+            let ciphertext = (shared.seal)(beacon, round, &payload, shared.ports.entropy.as_ref())?;
+            let digest = Digest::from_bytes(Blake2b::<U32>::digest(&ciphertext).into());
+            let call = WeightsCall::CommitTimelocked { ciphertext, reveal_round: round, version };
+            (WindowForm::Timelocked { digest, round }, call)
+        }
+    })
+}
+
+fn draw_salt(entropy: &dyn Entropy) -> Salt {
+    let mut bytes = zeroize::Zeroizing::new([0u8; 2 * SALT_LENGTH]);
+    entropy.fill(&mut bytes[..]);
+    Salt::new(bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect())
+}

@@ -1,12 +1,15 @@
 //! The command line for people.
 //!
-//! Exit codes: 0 done, 1 failed (the reason is on standard error), 2 the command line is wrong.
+//! Exit codes: 0 done, 1 failed or a problem was found (the reason is on standard error), 2 the command line is wrong,
+//! 3 a password is wrong, 4 what should be written exists already (nothing was changed).
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+#[cfg(feature = "localnet")]
 mod localnet;
+mod wallet;
 
 /// Basilica: a GPU compute network that anyone can check.
 #[derive(Debug, Parser)]
@@ -19,16 +22,20 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// The whole network on this machine: chain, nodes, miners, validator.
+    #[cfg(feature = "localnet")]
     Localnet(localnet::Localnet),
+    /// Keys of the chain, in the wallet directories of the Bittensor tools.
+    #[command(after_help = wallet::EXIT_CODES)]
+    Wallet(wallet::Wallet),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             complain(&error);
-            ExitCode::FAILURE
+            wallet::exit_code(&error)
         }
     }
 }
@@ -38,8 +45,10 @@ fn complain(error: &anyhow::Error) {
     eprintln!("error: {error:#}");
 }
 
-fn run(cli: Cli) -> anyhow::Result<()> {
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
-        Command::Localnet(command) => command.run(),
+        #[cfg(feature = "localnet")]
+        Command::Localnet(command) => command.run().map(|()| ExitCode::SUCCESS),
+        Command::Wallet(command) => command.run(),
     }
 }

@@ -214,7 +214,12 @@ impl Wallets {
             Some(key) => vec![key.clone()],
             None => {
                 let hotkeys = self.hotkey_names(wallet, &mut Vec::new())?;
-                std::iter::once(KeyName::Coldkey).chain(hotkeys.into_iter().map(KeyName::Hotkey)).collect()
+                // A server's wallet is in order without any trace of a coldkey.
+                let paths =
+                    [self.key_path(wallet, &KeyName::Coldkey), self.public_path(wallet, &KeyName::Coldkey)];
+                let coldkey = paths.iter().any(|path| path.symlink_metadata().is_ok());
+                let coldkey = coldkey.then_some(KeyName::Coldkey);
+                coldkey.into_iter().chain(hotkeys.into_iter().map(KeyName::Hotkey)).collect()
             }
         };
         let keys = keys.into_iter().map(|key| self.inspect_key(wallet, key, passwords)).collect();

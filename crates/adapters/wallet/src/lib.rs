@@ -33,6 +33,7 @@ pub use error::{KeyfileError, WalletError};
 pub use inspect::{FileReport, Form, KeyReport, Listing, Problem, WalletListing, WalletReport};
 pub use keyfile::Protection;
 pub use name::{KeyName, NameError, WalletName};
+pub use password::read_secret_text;
 pub use password::{NoPassword, Password, PasswordError, PasswordSource, Unattended, sdk_variable};
 pub use secret::{Secret, SecretError, WordCount};
 pub use signer::WalletSigner;

@@ -24,13 +24,13 @@ pub enum PasswordError {
     #[error("password is longer than {LONGEST} bytes")]
     Long,
     /// More than one line.
-    #[error("password file {} has more than one line", path.display())]
+    #[error("secret file {} has more than one line", path.display())]
     Lines {
         /// The file.
         path: PathBuf,
     },
     /// The password file cannot be read.
-    #[error("password file {}", path.display())]
+    #[error("secret file {}", path.display())]
     File {
         /// The file.
         path: PathBuf,
@@ -39,7 +39,7 @@ pub enum PasswordError {
         source: Box<KeyfileError>,
     },
     /// The password file is not UTF-8.
-    #[error("password file {} is not UTF-8", path.display())]
+    #[error("secret file {} is not UTF-8", path.display())]
     FileText {
         /// The file.
         path: PathBuf,
@@ -81,10 +81,8 @@ impl Password {
     /// # Errors
     /// The file cannot be read, others can read it, or it is not one line of UTF-8.
     pub fn from_file(path: &Path) -> Result<Self, PasswordError> {
-        let bytes = file::read_private(path)
-            .map_err(|source| PasswordError::File { path: path.to_owned(), source: Box::new(source) })?;
-        let text = str::from_utf8(&bytes).map_err(|_| PasswordError::FileText { path: path.to_owned() })?;
-        let line = text.strip_suffix('\n').unwrap_or(text);
+        let text = read_secret_text(path)?;
+        let line = text.strip_suffix('\n').unwrap_or(&text);
         let line = line.strip_suffix('\r').unwrap_or(line);
         if line.contains(['\n', '\r']) {
             return Err(PasswordError::Lines { path: path.to_owned() });
@@ -119,6 +117,17 @@ impl fmt::Debug for Password {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Password(redacted)")
     }
+}
+
+/// Reads a text that only its owner can read: a password, a mnemonic.
+///
+/// # Errors
+/// The file cannot be read, others can read it, or it is not UTF-8.
+pub fn read_secret_text(path: &Path) -> Result<Zeroizing<String>, PasswordError> {
+    let bytes = file::read_private(path)
+        .map_err(|source| PasswordError::File { path: path.to_owned(), source: Box::new(source) })?;
+    let text = str::from_utf8(&bytes).map_err(|_| PasswordError::FileText { path: path.to_owned() })?;
+    Ok(Zeroizing::new(text.to_owned()))
 }
 
 /// Asked for the password of a keyfile, and only if that file is encrypted.

@@ -1,0 +1,131 @@
+//! `basilica wallet new`.
+
+use std::io::IsTerminal as _;
+
+use basilica_system::OsEntropy;
+use basilica_wallet::{KeyName, Password, Protection, Secret, SecretError, WordCount};
+use clap::Args;
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use super::passwords::Choice;
+use super::{Kind, Names, Place, print, tell};
+
+/// Make new keys: a coldkey and a hotkey, or one of them.
+#[derive(Debug, Args)]
+pub(crate) struct New {
+    /// Only this one.
+    key: Option<Kind>,
+    #[command(flatten)]
+    names: Names,
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    choice: Choice,
+    /// Words of each mnemonic: 12, 15, 18, 21 or 24.
+    #[arg(long, aliases = ["n-words", "n_words"], default_value = "12", value_parser = words, value_name = "N")]
+    words: WordCount,
+    /// Print the mnemonics even where standard output is no terminal, and in the JSON.
+    #[arg(long)]
+    show_mnemonic: bool,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+fn words(text: &str) -> Result<WordCount, SecretError> {
+    WordCount::new(text.parse().unwrap_or_default())
+}
+
+impl New {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let wallets = self.place.wallets()?;
+        let wallet = &self.names.wallet_name;
+        let kinds = self.key.map_or_else(|| vec![Kind::Coldkey, Kind::Hotkey], |kind| vec![kind]);
+        let keys: Vec<KeyName> = kinds.into_iter().map(|kind| self.names.key(kind)).collect();
+        for key in &keys {
+            wallets.vacant(wallet, key)?;
+        }
+        let encrypted = |key: &KeyName| encrypts(&self.choice, key);
+        let password = if keys.iter().any(encrypted) { Some(self.choice.password()?) } else { None };
+        let mut made = Vec::new();
+        for key in &keys {
+            let secret = Secret::generate(self.words, &OsEntropy)?;
+            let password = password.as_ref().filter(|_| encrypted(key));
+            wallets.add(wallet, key, &secret, protection(password))?;
+            made.push(Made {
+                name: key.to_string(),
+                path: wallets.key_path(wallet, key).display().to_string(),
+                encrypted: password.is_some(),
+                secret,
+            });
+        }
+        self.report(&made)
+    }
+
+    fn report(&self, made: &[Made]) -> anyhow::Result<()> {
+        let shown = self.show_mnemonic || (!self.json && std::io::stdout().is_terminal());
+        if self.json {
+            let keys: Vec<Value> = made.iter().map(|made| made.json(shown)).collect();
+            let report = json!({ "wallet": self.names.wallet_name.as_str(), "keys": keys });
+            return print(&Zeroizing::new(format!("{report:#}\n")));
+        }
+        for made in made {
+            print(&made.line())?;
+            if let (true, Some(phrase)) = (shown, made.secret.phrase()) {
+                print("  mnemonic, shown this once (whoever has it owns the key; write it down):\n    ")?;
+                print(phrase)?;
+                print("\n")?;
+            }
+        }
+        if !shown {
+            tell(
+                "note: no mnemonic was shown; the keyfiles hold them and are the only backup (see --show-mnemonic)",
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Whether this key is to be encrypted.
+pub(crate) fn encrypts(choice: &Choice, key: &KeyName) -> bool {
+    match key {
+        KeyName::Coldkey => choice.encrypts_coldkey(),
+        KeyName::Hotkey(_) => choice.encrypts_hotkey(),
+    }
+}
+
+pub(crate) fn protection(password: Option<&Password>) -> Protection<'_> {
+    password.map_or(Protection::Plain, |password| {
+        tell("deriving the key from the password takes some seconds and 512 MiB of memory");
+        Protection::Encrypted(password, &OsEntropy)
+    })
+}
+
+/// A key that was written just now.
+pub(crate) struct Made {
+    pub(crate) name: String,
+    pub(crate) path: String,
+    pub(crate) encrypted: bool,
+    pub(crate) secret: Secret,
+}
+
+impl Made {
+    pub(crate) fn line(&self) -> String {
+        let form = if self.encrypted { "encrypted" } else { "not encrypted" };
+        format!("{} {} at {} ({form})\n", self.name, self.secret.keypair().hotkey(), self.path)
+    }
+
+    pub(crate) fn json(&self, mnemonic: bool) -> Value {
+        let mut value = json!({
+            "key": self.name,
+            "address": self.secret.keypair().hotkey().to_string(),
+            "path": self.path,
+            "encrypted": self.encrypted,
+        });
+        if let (true, Some(phrase)) = (mnemonic, self.secret.phrase()) {
+            value["mnemonic"] = phrase.into();
+        }
+        value
+    }
+}

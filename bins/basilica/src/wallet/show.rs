@@ -1,0 +1,195 @@
+//! `basilica wallet show` and `list`.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use basilica_types::Hotkey;
+use basilica_wallet::{
+    FileReport, Form, KeyName, KeyReport, KeyfileError, Listing, PasswordSource, Problem, WalletName,
+    WalletReport,
+};
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::passwords::Asking;
+use super::{Kind, Place, WRONG_PASSWORD, form_name, print, tell};
+
+/// Say what is in a wallet.
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// Only this one.
+    key: Option<Kind>,
+    /// The wallet's name.
+    #[arg(long, short = 'w', aliases = ["wallet.name", "name"], default_value = "default", value_name = "NAME")]
+    wallet_name: WalletName,
+    /// Only this hotkey.
+    #[arg(long, short = 'H', aliases = ["wallet.hotkey", "wallet-hotkey"], value_name = "NAME")]
+    hotkey: Option<WalletName>,
+    #[command(flatten)]
+    place: Place,
+    /// Open encrypted keys as well, to see whether they belong to their public halves.
+    #[arg(long)]
+    unlock: bool,
+    /// File of one line, mode 0600, with the password [default: the SDK's variables, or asked for].
+    #[arg(long, value_name = "FILE", requires = "unlock")]
+    password_file: Option<PathBuf>,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Show {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        let wallets = self.place.wallets()?;
+        let only = match (self.key, self.hotkey) {
+            (Some(Kind::Coldkey), _) => Some(KeyName::Coldkey),
+            (_, Some(hotkey)) => Some(KeyName::Hotkey(hotkey)),
+            (Some(Kind::Hotkey), None) => Some(KeyName::Hotkey("default".parse()?)),
+            (None, None) => None,
+        };
+        let asking = Asking::new(self.password_file);
+        let passwords = self.unlock.then_some(&asking as &dyn PasswordSource);
+        let report = wallets.inspect(&self.wallet_name, only.as_ref(), passwords)?;
+        if self.json {
+            let keys: Vec<Value> = report.keys.iter().map(key_json).collect();
+            let report = json!({ "wallet": report.name.as_str(), "keys": keys });
+            print(&format!("{report:#}\n"))?;
+        } else {
+            print(&text(&report))?;
+        }
+        Ok(verdict(&report))
+    }
+}
+
+/// 1 where there is a problem; a wrong password says so.
+fn verdict(report: &WalletReport) -> ExitCode {
+    let mut problems = report.keys.iter().flat_map(|key| &key.problems).peekable();
+    if problems.peek().is_none() {
+        return ExitCode::SUCCESS;
+    }
+    let wrong = |problem: &Problem| {
+        matches!(problem, Problem::Unusable { source: KeyfileError::WrongPassword(_), .. })
+    };
+    if problems.any(wrong) { WRONG_PASSWORD.into() } else { ExitCode::FAILURE }
+}
+
+fn text(report: &WalletReport) -> String {
+    let mut text = String::new();
+    for key in &report.keys {
+        let address = key.address.map_or_else(|| "address unknown".to_owned(), |address| address.to_string());
+        let _infallible = writeln!(text, "{} {address} ({})", key.key, state(key));
+        for file in [&key.secret, &key.public] {
+            let mode = file.mode.map_or_else(|| "----".to_owned(), |mode| format!("{mode:04o}"));
+            let form = form_name(file.form);
+            let _infallible = writeln!(text, "  {mode} {form:<28} {}", file.path.display());
+        }
+        for problem in &key.problems {
+            let _infallible = writeln!(text, "  problem: {}", explain(problem));
+        }
+    }
+    text
+}
+
+fn state(key: &KeyReport) -> &'static str {
+    match (key.verified, key.secret.form) {
+        _ if !key.problems.is_empty() => "has problems",
+        (true, _) => "secret and address agree",
+        (false, Form::Encrypted(_)) => "not opened; --unlock does",
+        (false, _) => "public half only",
+    }
+}
+
+/// A problem with its causes in one line.
+fn explain(problem: &Problem) -> String {
+    let mut line = problem.to_string();
+    let mut cause = std::error::Error::source(problem);
+    while let Some(error) = cause {
+        let _infallible = write!(line, ": {error}");
+        cause = error.source();
+    }
+    line
+}
+
+fn key_json(key: &KeyReport) -> Value {
+    json!({
+        "key": key.key.to_string(),
+        "address": key.address.map(|address| address.to_string()),
+        "verified": key.verified,
+        "secret": file_json(&key.secret),
+        "public": file_json(&key.public),
+        "problems": key.problems.iter().map(explain).collect::<Vec<_>>(),
+    })
+}
+
+fn file_json(file: &FileReport) -> Value {
+    json!({
+        "path": file.path.display().to_string(),
+        "form": form_name(file.form),
+        "mode": file.mode.map(|mode| format!("{mode:04o}")),
+    })
+}
+
+/// List all wallets.
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    #[command(flatten)]
+    place: Place,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl List {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let wallets = self.place.wallets()?;
+        let listing = wallets.list()?;
+        if self.json {
+            let wallets =
+                json!({ "path": wallets.root().display().to_string(), "wallets": listing_json(&listing) });
+            return print(&format!("{wallets:#}\n"));
+        }
+        print(&format!("{}\n{}", wallets.root().display(), tree(&listing)))?;
+        if listing.wallets.is_empty() {
+            tell("no wallet is there; make one with: basilica wallet new");
+        }
+        for name in &listing.skipped {
+            tell(&format!("note: {} is not the name of a wallet or hotkey; skipped", name.display()));
+        }
+        Ok(())
+    }
+}
+
+fn listing_json(listing: &Listing) -> Vec<Value> {
+    let address = |address: &Option<Hotkey>| address.map(|address| address.to_string());
+    let hotkeys = |hotkeys: &[(WalletName, Option<Hotkey>)]| -> Vec<Value> {
+        hotkeys.iter().map(|(name, key)| json!({ "name": name.as_str(), "address": address(key) })).collect()
+    };
+    let wallets = listing.wallets.iter();
+    wallets
+        .map(|wallet| {
+            json!({
+                "name": wallet.name.as_str(),
+                "coldkey": address(&wallet.coldkey),
+                "hotkeys": hotkeys(&wallet.hotkeys),
+            })
+        })
+        .collect()
+}
+
+fn tree(listing: &Listing) -> String {
+    let shown = |address: &Option<Hotkey>| {
+        address.map_or_else(|| "address unknown".to_owned(), |address| address.to_string())
+    };
+    let branch = |last| if last { ("└── ", "    ") } else { ("├── ", "│   ") };
+    let mut text = String::new();
+    for (index, wallet) in listing.wallets.iter().enumerate() {
+        let (arm, below) = branch(index + 1 == listing.wallets.len());
+        let _infallible = writeln!(text, "{arm}{} {}", wallet.name, shown(&wallet.coldkey));
+        for (index, (name, address)) in wallet.hotkeys.iter().enumerate() {
+            let (arm, _) = branch(index + 1 == wallet.hotkeys.len());
+            let _infallible = writeln!(text, "{below}{arm}{name} {}", shown(address));
+        }
+    }
+    text
+}

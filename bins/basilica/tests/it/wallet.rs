@@ -1,0 +1,151 @@
+//! Without a terminal.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Stdio;
+
+use insta::assert_snapshot;
+
+use super::{Home, mode};
+
+const PHRASE: &str = "bottom drive obey lake curtain smoke basket hold race lonely fit walk";
+
+#[test]
+fn the_help_names_the_commands_and_the_exit_codes() {
+    assert_snapshot!(Home::new().run(&["--help"]).good());
+}
+
+#[test]
+fn the_help_of_new_is_the_documentation_of_its_flags() {
+    assert_snapshot!(Home::new().run(&["new", "--help"]).good());
+}
+
+#[test]
+fn the_help_of_import_is_the_documentation_of_its_flags() {
+    assert_snapshot!(Home::new().run(&["import", "--help"]).good());
+}
+
+#[test]
+fn import_show_and_list_tell_what_is_there() {
+    let home = Home::new();
+    let secret = home.file("secret", PHRASE, 0o600);
+    let secret = secret.to_str().unwrap();
+    assert_snapshot!(home.run(&["import", "coldkey", "--uri", "//Alice", "--no-password"]).good());
+    assert_snapshot!(
+        home.run(&["import", "hotkey", "--wallet.hotkey", "hk", "--secret-file", secret]).good()
+    );
+    assert_snapshot!(home.run(&["show"]).good());
+    assert_snapshot!(home.run(&["show", "--hotkey", "hk", "--json"]).good());
+    assert_snapshot!(home.run(&["list"]).good());
+    assert_snapshot!(home.run(&["list", "--json"]).good());
+    for file in
+        ["default/coldkey", "default/coldkeypub.txt", "default/hotkeys/hk", "default/hotkeys/hkpub.txt"]
+    {
+        assert_eq!(mode(&home.wallets(file)), 0o600, "{file}");
+    }
+}
+
+#[test]
+fn problems_are_named_with_what_to_do() {
+    let home = Home::new();
+    home.run(&["import", "hotkey", "--uri", "//Alice"]).good();
+    home.run(&["import", "hotkey", "-H", "bob", "--uri", "//Bob"]).good();
+    let hotkeys = home.wallets("default/hotkeys");
+    std::fs::copy(hotkeys.join("bobpub.txt"), hotkeys.join("defaultpub.txt")).unwrap();
+    std::fs::set_permissions(hotkeys.join("bob"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    let ended = home.run(&["show"]);
+    assert_eq!(ended.code, Some(1), "{}", ended.err);
+    assert_snapshot!(ended.out);
+}
+
+#[test]
+fn nothing_is_overwritten() {
+    let home = Home::new();
+    home.run(&["import", "hotkey", "--uri", "//Alice"]).good();
+    let before = std::fs::read(home.wallets("default/hotkeys/default")).unwrap();
+    assert_snapshot!(home.run(&["new", "hotkey"]).fails(4));
+    assert_snapshot!(home.run(&["import", "hotkey", "--uri", "//Bob"]).fails(4));
+    assert_snapshot!(home.run(&["import", "hotkey", "--address", BOB]).fails(4));
+    home.run(&["import", "coldkey", "--address", BOB]).good();
+    assert_snapshot!(home.run(&["import", "coldkey", "--uri", "//Alice", "--no-password"]).fails(4));
+    assert_eq!(std::fs::read(home.wallets("default/hotkeys/default")).unwrap(), before);
+    assert!(!home.wallets("default/coldkey").exists());
+}
+
+const BOB: &str = "5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty";
+
+#[test]
+fn secrets_are_not_taken_from_the_command_line() {
+    let home = Home::new();
+    let refused = home.run(&["import", "hotkey", "--uri", PHRASE]).fails(1);
+    assert!(!refused.contains("bottom"), "{refused}");
+    assert_snapshot!(refused);
+    assert!(!home.wallets("default").exists());
+}
+
+#[test]
+fn without_a_terminal_a_password_must_come_from_somewhere() {
+    let home = Home::new();
+    assert_snapshot!(home.run(&["new"]).fails(1));
+    let open = home.file("open", "pw\n", 0o644);
+    assert_snapshot!(home.run(&["new", "--password-file", open.to_str().unwrap()]).fails(1));
+    assert_snapshot!(home.run(&["import", "coldkey"]).fails(1));
+    assert!(!home.wallets("default").exists());
+}
+
+#[test]
+fn without_a_terminal_a_mnemonic_is_shown_only_where_asked_for() {
+    let home = Home::new();
+    let quiet = home.run(&["new", "--no-password", "--json"]).good();
+    assert!(!quiet.contains("mnemonic"), "{quiet}");
+    let quiet = home.run(&["new", "hotkey", "-H", "second"]).good();
+    assert!(!quiet.contains("mnemonic"), "{quiet}");
+    let asked = home.run(&["new", "hotkey", "-H", "third", "--n-words", "24", "--show-mnemonic"]).good();
+    let words = asked.lines().last().unwrap().split_whitespace().count();
+    assert_eq!(words, 24, "{asked}");
+}
+
+#[test]
+fn words_can_come_through_a_pipe() {
+    use std::io::Write as _;
+    let home = Home::new();
+    let mut child = home
+        .command(&["import", "hotkey", "--secret-file", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(format!("{PHRASE}//Alice\n").as_bytes()).unwrap();
+    let out = home.ended(child.wait_with_output().unwrap()).good();
+    assert!(out.contains("5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"), "{out}");
+}
+
+#[test]
+fn a_keyfile_in_an_old_form_is_brought_over_and_kept_encrypted() {
+    let home = Home::new();
+    let vectors: serde_json::Value =
+        serde_json::from_str(include_str!("../../../../vectors/wallet/keyfiles.json")).unwrap();
+    let forms = vectors["forms"].as_array().unwrap();
+    let old = forms.iter().find(|form| form["form"] == "ansible-vault").unwrap();
+    let old = home.file("old", hex::decode(old["hex"].as_str().unwrap()).unwrap(), 0o600);
+    let good = home.file("good", vectors["password"].as_str().unwrap(), 0o600);
+    let wrong = home.file("wrong", "hunter2", 0o600);
+    let import = |password: &std::path::Path| {
+        let arguments = [
+            "import",
+            "coldkey",
+            "--keyfile",
+            old.to_str().unwrap(),
+            "--keyfile-password-file",
+            password.to_str().unwrap(),
+        ];
+        let choice = ["--password-file", good.to_str().unwrap()];
+        home.run(&[arguments.as_slice(), &choice].concat())
+    };
+    assert_snapshot!(import(&wrong).fails(3));
+    assert_snapshot!(import(&good).good());
+    assert!(std::fs::read(home.wallets("default/coldkey")).unwrap().starts_with(b"$NACL"));
+    let unlock = ["show", "coldkey", "--unlock", "--password-file", good.to_str().unwrap()];
+    assert_snapshot!(home.run(&unlock).good());
+    assert_snapshot!(home.run(&["show", "coldkey"]).good());
+}

@@ -8,9 +8,9 @@ use frame_metadata::{RuntimeMetadata, RuntimeMetadataPrefixed, v15, v16};
 use scale_info::form::PortableForm;
 use scale_info::{PortableRegistry, TypeDef, Variant};
 
-use super::Profile;
 use super::apis::LEGACY_PREFIX;
 use super::catalogue::{Kind, hides};
+use super::{Profile, paths};
 
 /// The named numbers that spec 365 shows as plain ones.
 const NEWTYPES: [&str; 6] =
@@ -39,7 +39,7 @@ pub fn answer(profile: Profile, method: &str, answer: Vec<u8>) -> Vec<u8> {
 /// Cuts metadata to what a profile has.
 pub fn show(profile: Profile, metadata: &mut RuntimeMetadata) {
     macro_rules! pallets {
-        ($metadata:expr, $keep_info:expr) => {
+        ($metadata:expr) => {
             for pallet in &mut $metadata.pallets {
                 let name = pallet.name.clone();
                 let has = |kind, item: &str| !hides(profile, kind, &name, item);
@@ -62,27 +62,27 @@ pub fn show(profile: Profile, metadata: &mut RuntimeMetadata) {
     }
     match metadata {
         RuntimeMetadata::V14(inner) => {
-            pallets!(inner, ());
+            pallets!(inner);
             inner
                 .extrinsic
                 .signed_extensions
                 .retain(|extension| !hides(profile, Kind::Extension, "", &extension.identifier));
-            erase(profile, &mut inner.types);
+            show_types(profile, &mut inner.types);
         }
         RuntimeMetadata::V15(inner) => {
-            pallets!(inner, ());
+            pallets!(inner);
             inner
                 .extrinsic
                 .signed_extensions
                 .retain(|extension| !hides(profile, Kind::Extension, "", &extension.identifier));
             show_apis_15(profile, &mut inner.apis);
-            erase(profile, &mut inner.types);
+            show_types(profile, &mut inner.types);
         }
         RuntimeMetadata::V16(inner) => {
-            pallets!(inner, ());
+            pallets!(inner);
             show_extensions_16(profile, &mut inner.extrinsic);
             show_apis_16(profile, &mut inner.apis);
-            erase(profile, &mut inner.types);
+            show_types(profile, &mut inner.types);
         }
         // FRAME gives no other version.
         _ => {}
@@ -96,8 +96,9 @@ fn retain_variants(types: &mut PortableRegistry, id: u32, keep: impl FnMut(&Vari
     }
 }
 
-/// Shows named numbers as plain ones, if the profile is that old.
-fn erase(profile: Profile, types: &mut PortableRegistry) {
+/// Shows types where the public chain has them, and named numbers as plain ones if the profile is that old.
+fn show_types(profile: Profile, types: &mut PortableRegistry) {
+    paths::rename(types);
     if profile == Profile::Legacy {
         erase_newtypes(types);
     }

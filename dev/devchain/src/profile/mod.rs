@@ -22,6 +22,7 @@ pub mod apis;
 pub mod calls;
 pub mod catalogue;
 pub mod metadata;
+pub mod paths;
 
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use scale_info::TypeInfo;

@@ -1,7 +1,7 @@
 //! Metadata as a list of items, each with everything that a client depends on written out: for comparing two runtimes.
 //!
-//! Types are resolved to their structure, with the last segment of their names, because SDKs decode by it. What differs
-//! for reasons of where a type is defined (module paths, generic parameters, documentation) is left out.
+//! Types are resolved to their structure and stand under their paths, because some SDKs decode by them. Generic parameters
+//! and documentation are left out.
 
 use std::collections::BTreeMap;
 
@@ -29,8 +29,9 @@ impl Types<'_> {
     /// The structure of a type; `open` are those it is being written inside of.
     fn open(&self, id: u32, open: &mut Vec<u32>) -> String {
         let ty = self.0.resolve(id).expect("metadata refers to its own types");
-        let name = ty.path.ident().unwrap_or_default();
-        if OUTER.contains(&name.as_str()) || open.contains(&id) {
+        let name = ty.path.segments.join("::");
+        let is_outer = ty.path.ident().is_some_and(|last| OUTER.contains(&last.as_str()));
+        if is_outer || open.contains(&id) {
             return name;
         }
         open.push(id);
@@ -77,6 +78,7 @@ impl Types<'_> {
     fn variants(&self, kind: &str, pallet: &str, id: u32, items: &mut Items) {
         let ty = self.0.resolve(id).expect("metadata refers to its own types");
         let TypeDef::Variant(variants) = &ty.type_def else { panic!("{kind}s of {pallet} are no enum") };
+        items.insert(format!("{kind}s {pallet}"), ty.path.segments.join("::"));
         for variant in &variants.variants {
             let mut open = vec![id];
             items.insert(format!("{kind} {pallet}.{}", variant.name), self.variant(variant, &mut open));
@@ -125,6 +127,13 @@ pub(crate) fn items(metadata: &RuntimeMetadataV16) -> Items {
             let text = format!("({}) -> {}", inputs.join(", "), types.text(method.output.id));
             items.insert(format!("method {}.{}", api.name, method.name), text);
         }
+    }
+    for (name, ty) in [
+        ("call", metadata.outer_enums.call_enum_ty),
+        ("event", metadata.outer_enums.event_enum_ty),
+        ("error", metadata.outer_enums.error_enum_ty),
+    ] {
+        items.insert(format!("outer {name}"), types.text(ty.id));
     }
     let extrinsic = &metadata.extrinsic;
     items.insert("extrinsic versions".to_owned(), format!("{:?}", extrinsic.versions));

@@ -17,6 +17,7 @@ use sp_state_machine::BasicExternalities;
 use crate::profile::{self, Profile};
 use crate::runtime::{
     AccountId, Address, Executive, Hash, Header, Nonce, Runtime, RuntimeCall, UncheckedExtrinsic, api,
+    mev_shield,
 };
 
 /// All keys and values of a block's state.
@@ -236,9 +237,13 @@ fn apply_all(
             inclusions.push(Inclusion::Panicked);
             continue;
         };
+        let sealed = mev_shield::sealed_in(&extrinsic.function);
         match Executive::apply_extrinsic(extrinsic) {
-            Ok(_) => {
+            Ok(outcome) => {
                 extrinsics.push(bytes.clone());
+                // As the public chain's authors do: what a carrier brings follows it in the same block.
+                let inner = sealed.filter(|_| outcome.is_ok());
+                extrinsics.extend(inner.and_then(apply_unsealed));
                 inclusions.push(Inclusion::Included);
             }
             Err(error) => inclusions.push(Inclusion::Refused(error)),
@@ -246,6 +251,14 @@ fn apply_all(
     }
     current.set(None);
     (Executive::finalize_block(), extrinsics, inclusions)
+}
+
+/// Opens a sealed extrinsic and applies it; its bytes if it is now in the block. One that the runtime refuses is lost, as
+/// on the public chain: its sender sees that the block does not have it.
+fn apply_unsealed(ciphertext: Vec<u8>) -> Option<Vec<u8>> {
+    let bytes = mev_shield::Sealed::parse(&ciphertext)?.open()?;
+    let extrinsic = UncheckedExtrinsic::decode_all(&mut &bytes[..]).ok()?;
+    Executive::apply_extrinsic(extrinsic).ok().map(|_| bytes)
 }
 
 /// What changed from one state to the next.

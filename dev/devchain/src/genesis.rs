@@ -13,7 +13,7 @@ use crate::executor::{self, State};
 use crate::profile::Profile;
 use crate::runtime::newtypes::{AlphaBalance, NetUid, TaoBalance};
 use crate::runtime::subtensor::genesis::{GenesisNeuron, GenesisSubnet};
-use crate::runtime::{AccountId, Runtime, RuntimeGenesisConfig, SubtensorModule, marker};
+use crate::runtime::{AccountId, MevShield, Runtime, RuntimeGenesisConfig, SubtensorModule, marker};
 
 const RAO: u64 = 1_000_000_000;
 /// What every account that the settings name owns at first, in rao: 10,000 tokens.
@@ -352,6 +352,7 @@ impl Genesis {
             marker::BlockTime::<Runtime>::put(self.block_time_ms);
             marker::Profile::<Runtime>::put(self.profile);
             SubtensorModule::install_genesis(&self.subnet);
+            MevShield::install_genesis();
         })
         .map_err(GenesisError::Build)
     }

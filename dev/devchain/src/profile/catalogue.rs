@@ -42,8 +42,13 @@ pub const YOUNGER: &[Entry] = &[
     (Kind::Method, "SubnetInfoRuntimeApi", &["get_next_epoch_start_block", "get_subnet_hyperparams_v3"]),
     (Kind::Method, "SwapRuntimeApi", &["current_alpha_price_all"]),
     (Kind::Constant, "SubtensorModule", &["InitialStartCallDelay"]),
+    (Kind::Storage, "MevShield", &["NextKeyExpiresAt", "PendingKey", "PendingKeyExpiresAt"]),
     (Kind::Extension, "", &["CheckShieldedTxValidity"]),
 ];
+
+/// What both have, but not in the same shape, and of which this chain has only the newest: an encrypted extrinsic lost its
+/// commitment, and since then the author opens it in the block of its carrier.
+pub const RENEWED: &[Entry] = &[(Kind::Call, "MevShield", &["submit_encrypted"])];
 
 /// What spec 365 has and the newest runtimes no longer have.
 pub const OLDER: &[Entry] = &[(Kind::Storage, "SubtensorModule", &["PruningScores", "Rank", "Trust"])];
@@ -54,11 +59,12 @@ pub const RESHAPED: &[(&str, &[&str])] = &[];
 /// What a profile does not have: (container, name) of every entry of a kind.
 pub fn hidden(profile: Profile, kind: Kind) -> impl Iterator<Item = (&'static str, &'static str)> {
     let entries = match profile {
-        Profile::Newest => OLDER,
-        Profile::Legacy => YOUNGER,
+        Profile::Newest => [OLDER, &[]],
+        Profile::Legacy => [YOUNGER, RENEWED],
     };
     entries
-        .iter()
+        .into_iter()
+        .flatten()
         .filter(move |(of, _, _)| *of == kind)
         .flat_map(|(_, container, names)| names.iter().map(|name| (*container, *name)))
 }

@@ -14,7 +14,7 @@ use sp_runtime::transaction_validity::{
 };
 
 use super::subtensor::{self, AxonInfo};
-use super::{AccountId, Runtime, RuntimeCall, RuntimeOrigin};
+use super::{AccountId, Runtime, RuntimeCall, RuntimeOrigin, mev_shield};
 
 /// How deep calls may be wrapped and still be looked at; deeper ones fail at dispatch instead.
 const MAX_WRAPPING: u8 = 8;
@@ -33,6 +33,10 @@ pub enum CustomError {
     ServingRateLimitExceeded = 12,
     /// Port 0.
     InvalidPort = 13,
+    /// An encrypted extrinsic lacks parts.
+    FailedShieldedTxParsing = 23,
+    /// An extrinsic is encrypted for another key.
+    InvalidShieldedTxPubKeyHash = 24,
     /// Anything else.
     BadRequest = 255,
 }
@@ -147,6 +151,20 @@ fn check_subtensor(
     }
 }
 
+fn check_shielded(
+    _who: &AccountId,
+    call: &RuntimeCall,
+) -> Result<ValidTransaction, TransactionValidityError> {
+    let RuntimeCall::MevShield(mev_shield::Call::submit_encrypted { ciphertext }) = call else {
+        return Ok(ValidTransaction::default());
+    };
+    match mev_shield::Sealed::parse(ciphertext) {
+        None => Err(CustomError::FailedShieldedTxParsing.into()),
+        Some(sealed) if !sealed.is_ours() => Err(CustomError::InvalidShieldedTxPubKeyHash.into()),
+        Some(_) => Ok(ValidTransaction::default()),
+    }
+}
+
 fn check_sudo(who: &AccountId, call: &RuntimeCall) -> Result<ValidTransaction, TransactionValidityError> {
     if !matches!(call, RuntimeCall::Sudo(_)) {
         return Ok(ValidTransaction::default());
@@ -173,6 +191,7 @@ extension!(
     DrandPriority
 );
 extension!(
-    /// Checks encrypted transactions on the public chain; there are none here.
-    CheckShieldedTxValidity
+    /// Refuses encrypted extrinsics that cannot be opened.
+    CheckShieldedTxValidity,
+    check_shielded
 );

@@ -21,6 +21,7 @@ pub mod commitments;
 pub mod drand;
 pub mod extensions;
 pub mod marker;
+pub mod mev_shield;
 pub mod newtypes;
 pub mod subtensor;
 
@@ -148,6 +149,7 @@ frame_support::construct_runtime!(
         Commitments: commitments = 18,
         AdminUtils: admin_utils = 19,
         Drand: drand = 26,
+        MevShield: mev_shield = 30,
         BasilicaDevchain: marker = 200,
     }
 );
@@ -217,6 +219,7 @@ impl pallet_sudo::Config for Runtime {
 impl commitments::Config for Runtime {}
 impl admin_utils::Config for Runtime {}
 impl drand::Config for Runtime {}
+impl mev_shield::Config for Runtime {}
 impl marker::Config for Runtime {
     type Marker = Marker;
 }

@@ -7,7 +7,7 @@ use basilica_types::{
     BlockHash, BlockNumber, Coldkey, Digest, Hotkey, MechanismId, Millis, NetUid, Rao, Uid, Weight,
 };
 
-use crate::{BoxError, FailureClass};
+use crate::{BoxError, FailureClass, dispatch_advice};
 
 /// Which chain this is. Read once per connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,7 +180,7 @@ pub enum ChainError {
         class: FailureClass,
     },
     /// Included, but the call failed.
-    #[error("the chain refused the call: {error}")]
+    #[error("the chain refused the call: {error}; {}", dispatch_advice(.error).action)]
     Dispatch {
         /// The chain's name of the error, such as `SubtensorModule.NotRegistered`.
         error: String,
@@ -188,13 +188,27 @@ pub enum ChainError {
 }
 
 impl ChainError {
+    /// What an operator should do about it, in words. Refusals carry their own advice in their message.
+    pub fn action(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } => "check the chain endpoints and the network; it is tried again",
+            Self::Deadline { .. } => "nothing, unless it stays: then configure a faster endpoint",
+            Self::Call { .. } => "nothing, unless it stays: then read the cause in the log",
+            Self::Unsupported { .. } => {
+                "update this program, or use an endpoint whose chain has the item; it is taken up when an upgrade brings it"
+            }
+            Self::Preflight { .. } | Self::Pool { .. } => "follow the message",
+            Self::Dispatch { error } => dispatch_advice(error).action,
+        }
+    }
+
     /// What a caller can do about it.
-    pub const fn class(&self) -> FailureClass {
+    pub fn class(&self) -> FailureClass {
         match self {
             Self::Unreachable { .. } | Self::Deadline { .. } | Self::Call { .. } => FailureClass::Transient,
             Self::Unsupported { .. } => FailureClass::Permanent,
             Self::Preflight { class, .. } | Self::Pool { class, .. } => *class,
-            Self::Dispatch { .. } => FailureClass::Invalid,
+            Self::Dispatch { error } => dispatch_advice(error).class,
         }
     }
 }

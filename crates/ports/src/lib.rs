@@ -6,6 +6,7 @@
 
 mod chain;
 mod clock;
+mod dispatch;
 mod entropy;
 mod failure;
 mod miner_api;
@@ -13,6 +14,7 @@ mod miner_store;
 mod shell;
 mod signer;
 mod store;
+mod subnet;
 mod validator_store;
 
 pub use basilica_schedule::{
@@ -24,6 +26,7 @@ pub use chain::{
     WeightsOutcome,
 };
 pub use clock::Clock;
+pub use dispatch::{DispatchAdvice, dispatch_advice};
 pub use entropy::{Entropy, EntropyRng};
 pub use failure::{BoxError, FailureClass};
 pub use miner_api::{MinerApi, MinerCallError, MinerDialer, RefusalCode};
@@ -37,6 +40,9 @@ pub use shell::{
 };
 pub use signer::HotkeySigner;
 pub use store::StoreError;
+pub use subnet::{
+    Collateral, Commitment, CommittedField, Hyperparameter, Hyperparameters, RegistrationTerms, SubnetReads,
+};
 pub use validator_store::{
     Absence, CheckEntry, FleetStore, HistoryEntry, MinerRecord, NewWindow, NodeChange, NodeKey, NodeRecord,
     Opened, Pruned, Recorded, SeenMiner, StoredStanding, ValidatorStore, VerdictStore, VerdictSummary,

@@ -3,7 +3,7 @@
 //! The finalised chain is the only witness: blocks that could contain the extrinsic are searched for its bytes, and its
 //! fate is read from their events. Whether a submission was answered, and by whom, does not matter; so a crash, a lost
 //! connection or a second leader doing the same at once change nothing. Only when every block of its life is final and
-//! does not contain it is it [`WeightsOutcome::Expired`].
+//! does not contain it, or the final blocks without it have used up its nonce, is it [`WeightsOutcome::Expired`].
 //!
 //! A witness can be gone: nodes keep the states of some hundred blocks, and a validator may be down for longer. After
 //! its life an extrinsic has had all the effect that it ever will, so what it left behind then judges: the
@@ -16,13 +16,14 @@ use basilica_ports::{ChainError, Expiry, FailureClass, PreparedWeights, WeightsO
 use basilica_types::{BlockNumber, Hotkey, Millis};
 use subxt::config::substrate::H256;
 use subxt::events::Phase;
+use subxt::ext::scale_decode::DecodeAsType;
 use subxt::rpcs::methods::legacy::NumberOrHex;
 use tracing::{debug, info, warn};
 
 use crate::connection::Connection;
 use crate::deadline::within;
 use crate::dispatch::{self, ExtrinsicFailed};
-use crate::item::View;
+use crate::item::{ACCOUNT, View};
 use crate::link::Link;
 use crate::metagraph;
 use crate::refusal::{self, Verdict};
@@ -55,6 +56,24 @@ impl From<ChainError> for Unseen {
     }
 }
 
+/// By what the end of an extrinsic can be told where blocks no longer can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// It sets the signer's weights, which carry their block.
+    Weights,
+    /// Nothing that carries its block.
+    Unseen,
+}
+
+/// Who signed, and what that leaves behind.
+type Signer = (Hotkey, Effect);
+
+#[derive(DecodeAsType)]
+#[decode_as_type(crate_path = "subxt::ext::scale_decode")]
+struct Account {
+    nonce: u64,
+}
+
 /// How far the search is.
 #[derive(Clone, Copy)]
 struct Progress {
@@ -66,14 +85,13 @@ struct Progress {
     same_chain: Option<u64>,
 }
 
-/// Follows `prepared` to its end, submitting it as often as it takes. If it sets the weights of `own`, these can tell
-/// its end where blocks no longer can.
+/// Follows `prepared` to its end, submitting it as often as it takes.
 pub(crate) async fn conclude(
     connection: &Connection,
     prepared: &PreparedWeights,
-    own: Option<Hotkey>,
+    signer: Signer,
 ) -> Result<WeightsOutcome, ChainError> {
-    within(&*connection.clock, connection.options.conclude_deadline, follow(connection, prepared, own))
+    within(&*connection.clock, connection.options.conclude_deadline, follow(connection, prepared, signer))
         .await
         .unwrap_or(Err(ChainError::Deadline { call: "conclude" }))
 }
@@ -81,14 +99,14 @@ pub(crate) async fn conclude(
 async fn follow(
     connection: &Connection,
     prepared: &PreparedWeights,
-    own: Option<Hotkey>,
+    signer: Signer,
 ) -> Result<WeightsOutcome, ChainError> {
     let next = prepared.born.0.saturating_add(1);
     let mut progress = Progress { next, submitted: None, same_chain: None };
     let mut pause = FIRST_PAUSE;
     loop {
         let (advanced, outcome) =
-            connection.call("conclude", |link| look(link, prepared, own, progress)).await?;
+            connection.call("conclude", |link| look(link, prepared, signer, progress)).await?;
         if let Some(outcome) = outcome {
             return Ok(outcome);
         }
@@ -102,7 +120,7 @@ async fn follow(
 async fn look(
     link: Arc<Link>,
     prepared: &PreparedWeights,
-    own: Option<Hotkey>,
+    signer: Signer,
     mut progress: Progress,
 ) -> Result<(Progress, Option<WeightsOutcome>), ChainError> {
     let head = link.finalized_number().await?;
@@ -117,7 +135,7 @@ async fn look(
     while progress.next <= head.min(prepared.dies.0) {
         let outcome = match find(&link, prepared, progress.next).await {
             Err(unseen) if head > prepared.dies.0 && !link.is_lost() => {
-                Some(judge_by_effect(&link, prepared, own, progress.next, unseen).await?)
+                Some(judge_by_effect(&link, prepared, signer, progress.next, unseen).await?)
             }
             found => found.map_err(|unseen| unseen.error)?,
         };
@@ -130,6 +148,12 @@ async fn look(
         info!(chain.extrinsic = %prepared.hash, chain.block = head, "extrinsic expired");
         return Ok((progress, Some(WeightsOutcome::Expired(Expiry::EraOver))));
     }
+    if head > prepared.born.0 && nonce_at(&link, head, &signer.0).await? > prepared.nonce {
+        // Every block that made up this count was searched.
+        info!(chain.extrinsic = %prepared.hash, chain.block = head, chain.nonce = prepared.nonce,
+            "another extrinsic of this key took the nonce");
+        return Ok((progress, Some(WeightsOutcome::Expired(Expiry::NonceTaken))));
+    }
     let due =
         progress.submitted.is_none_or(|(on, at)| on != link.id || head >= at.saturating_add(RESUBMIT_AFTER));
     if due {
@@ -137,6 +161,18 @@ async fn look(
         progress.submitted = Some((link.id, head));
     }
     Ok((progress, None))
+}
+
+/// The account's nonce after the block at this height.
+async fn nonce_at(link: &Arc<Link>, number: u64, account: &Hotkey) -> Result<u64, ChainError> {
+    let call = "chain_getBlockHash";
+    let at = NumberOrHex::Number(number);
+    let hash = (link.rpc.chain_get_block_hash(Some(at)).await)
+        .map_err(|error| link.fault(call, error))?
+        .ok_or_else(|| link.fault(call, WitnessError::NoBlock(number)))?;
+    let view = View { at: link.at(hash).await?, link: Arc::clone(link) };
+    let account: Option<Account> = view.storage(ACCOUNT, (*account.as_bytes(),)).await?;
+    Ok(account.map_or(0, |account| account.nonce))
 }
 
 /// Whether the chain behind `link` is the one that `prepared` was signed for, as far as it reaches.
@@ -159,11 +195,11 @@ async fn is_of_chain(link: &Link, prepared: &PreparedWeights, head: u64) -> Resu
 async fn judge_by_effect(
     link: &Arc<Link>,
     prepared: &PreparedWeights,
-    own: Option<Hotkey>,
+    signer: Signer,
     number: u64,
     unseen: Unseen,
 ) -> Result<WeightsOutcome, ChainError> {
-    let Some(own) = own else { return Err(unseen.error) };
+    let (own, Effect::Weights) = signer else { return Err(unseen.error) };
     let view = View::finalized(Arc::clone(link)).await?;
     if view.at.block_number() <= prepared.dies.0 {
         return Err(unseen.error);

@@ -7,10 +7,12 @@
 use std::sync::Arc;
 
 use basilica_ports::ChainError;
+use scale_info::TypeDef;
 use subxt::dynamic;
 use subxt::error::{RuntimeApiError, StorageError};
 use subxt::ext::frame_decode::storage::{IntoDecodableValues, IntoEncodableValues};
 use subxt::ext::scale_decode::DecodeAsType;
+use subxt::storage::PrefixOf;
 use tracing::error;
 
 use crate::link::{AtBlock, Link};
@@ -18,39 +20,68 @@ use crate::link::{AtBlock, Link};
 /// The pallet that holds subnets.
 pub(crate) const SUBTENSOR: &str = "SubtensorModule";
 
-/// A storage entry of [`SUBTENSOR`]: its name there and its full name for reports.
+/// A storage entry: its pallet, its name there and its full name for reports.
 #[derive(Clone, Copy)]
 pub(crate) struct Entry {
+    pallet: &'static str,
     name: &'static str,
     full: &'static str,
 }
 
 macro_rules! entries {
-    ($($constant:ident = $name:literal;)*) => {
-        $(pub(crate) const $constant: Entry = Entry { name: $name, full: concat!("SubtensorModule.", $name) };)*
+    ($pallet:literal: $($constant:ident = $name:literal;)*) => {
+        $(pub(crate) const $constant: Entry =
+            Entry { pallet: $pallet, name: $name, full: concat!($pallet, ".", $name) };)*
     };
 }
 
-entries! {
+entries! { "SubtensorModule":
     AXONS = "Axons";
     BLOCKS_SINCE_LAST_STEP = "BlocksSinceLastStep";
+    BURN = "Burn";
+    BURN_MAX = "MaxBurn";
+    BURN_MIN = "MinBurn";
+    COLLATERAL_LOCK_SHARE = "CollateralLockShare";
     COMMIT_REVEAL = "CommitRevealWeightsEnabled";
+    COMMIT_REVEAL_VERSION = "CommitRevealWeightsVersion";
+    IMMUNITY_PERIOD = "ImmunityPeriod";
     LAST_EPOCH_BLOCK = "LastEpochBlock";
     LAST_UPDATE = "LastUpdate";
+    MAX_VALIDATORS = "MaxAllowedValidators";
     MAX_WEIGHTS_LIMIT = "MaxWeightsLimit";
     MECHANISM_COUNT = "MechanismCountCurrent";
     MIN_ALLOWED_WEIGHTS = "MinAllowedWeights";
     NETWORKS_ADDED = "NetworksAdded";
+    NEURON_CERTIFICATES = "NeuronCertificates";
     PENDING_EPOCH_AT = "PendingEpochAt";
+    REGISTRATION_ALLOWED = "NetworkRegistrationAllowed";
     REVEAL_PERIOD = "RevealPeriodEpochs";
+    SERVING_RATE_LIMIT = "ServingRateLimit";
     STAKE_THRESHOLD = "StakeThreshold";
-    SUBNET_OWNER_HOTKEY = "SubnetOwnerHotkey";
     SUBNET_EPOCH_CONSENSUS = "SubnetEpochConsensus";
     SUBNET_EPOCH_INDEX = "SubnetEpochIndex";
+    SUBNET_OWNER = "SubnetOwner";
+    SUBNET_OWNER_HOTKEY = "SubnetOwnerHotkey";
     TEMPO = "Tempo";
+    TIMELOCKED_COMMITS = "TimelockedWeightCommits";
+    UIDS = "Uids";
     WEIGHTS = "Weights";
     WEIGHTS_RATE_LIMIT = "WeightsSetRateLimit";
     WEIGHTS_VERSION_KEY = "WeightsVersionKey";
+    WEIGHT_COMMITS = "WeightCommits";
+}
+
+entries! { "Commitments":
+    COMMITMENT_OF = "CommitmentOf";
+}
+
+entries! { "System":
+    ACCOUNT = "Account";
+}
+
+entries! { "Drand":
+    BEACON_CONFIG = "BeaconConfig";
+    LAST_STORED_ROUND = "LastStoredRound";
 }
 
 /// A runtime API's method.
@@ -75,7 +106,7 @@ impl View {
     }
 
     pub(crate) fn has_entry(&self, entry: Entry) -> bool {
-        let pallet = self.at.metadata_ref().pallet_by_name(SUBTENSOR);
+        let pallet = self.at.metadata_ref().pallet_by_name(entry.pallet);
         pallet.and_then(|pallet| pallet.storage()).is_some_and(|all| all.entry_by_name(entry.name).is_some())
     }
 
@@ -95,7 +126,7 @@ impl View {
         K: IntoEncodableValues + IntoDecodableValues + Send + Sync,
         V: DecodeAsType + Send + Sync,
     {
-        let address = dynamic::storage::<K, V>(SUBTENSOR, entry.name);
+        let address = dynamic::storage::<K, V>(entry.pallet, entry.name);
         let found = self.at.storage().try_fetch(address, keys).await.map_err(|error| match error {
             StorageError::CannotFetchValue(source) => self.link.fault(entry.full, source),
             shape => self.unsupported(entry.full, &shape),
@@ -109,9 +140,64 @@ impl View {
         K: IntoEncodableValues + IntoDecodableValues + Send + Sync,
         V: DecodeAsType + Send + Sync,
     {
-        self.storage(entry, keys)
-            .await?
-            .ok_or(ChainError::Unsupported { item: entry.full, spec_version: self.at.spec_version() })
+        self.storage(entry, keys).await?.ok_or_else(|| self.absent(entry.full))
+    }
+
+    /// As [`Self::value`], where the runtime has the entry.
+    pub(crate) async fn if_present<K, V>(&self, entry: Entry, keys: K) -> Result<Option<V>, ChainError>
+    where
+        K: IntoEncodableValues + IntoDecodableValues + Send + Sync,
+        V: DecodeAsType + Send + Sync,
+    {
+        if self.has_entry(entry) { self.storage(entry, keys).await } else { Ok(None) }
+    }
+
+    /// All values under the first keys of a map, with all their keys.
+    pub(crate) async fn all<P, K, V>(&self, entry: Entry, prefix: P) -> Result<Vec<(K, V)>, ChainError>
+    where
+        P: PrefixOf<K>,
+        K: IntoEncodableValues + IntoDecodableValues + Send + Sync,
+        V: DecodeAsType + Send + Sync,
+    {
+        let failed = |error| match error {
+            StorageError::StreamFailure(source) | StorageError::CannotIterateValues(source) => {
+                self.link.fault(entry.full, source)
+            }
+            shape => self.unsupported(entry.full, &shape),
+        };
+        let address = dynamic::storage::<K, V>(entry.pallet, entry.name);
+        let mut entries = self.at.storage().iter(address, prefix).await.map_err(failed)?;
+        let mut all = Vec::new();
+        while let Some(found) = entries.next().await {
+            let found = found.map_err(failed)?;
+            let key = found.key().and_then(|key| key.decode());
+            let key = key.map_err(|shape| self.unsupported(entry.full, &shape))?;
+            let value = found.value().decode().map_err(|shape| self.unsupported(entry.full, &shape))?;
+            all.push((key, value));
+        }
+        Ok(all)
+    }
+
+    /// Whether the answer of a runtime API, through an option, is a record with this field.
+    pub(crate) fn answer_has(&self, method: Method, field: &str) -> bool {
+        let metadata = self.at.metadata_ref();
+        let api = metadata.runtime_api_trait_by_name(method.api);
+        let Some(output) = api.and_then(|api| api.method_by_name(method.name)).map(|found| found.output_ty())
+        else {
+            return false;
+        };
+        let types = metadata.types();
+        let resolve = |id: u32| types.resolve(id).map(|found| &found.type_def);
+        let inner = match resolve(output) {
+            Some(TypeDef::Variant(option)) => option.variants.iter().find_map(|some| some.fields.first()),
+            _ => None,
+        };
+        match inner.and_then(|field| resolve(field.ty.id)) {
+            Some(TypeDef::Composite(record)) => {
+                record.fields.iter().any(|found| found.name.as_deref() == Some(field))
+            }
+            _ => false,
+        }
     }
 
     pub(crate) async fn ask<A, R>(&self, method: Method, arguments: A) -> Result<R, ChainError>
@@ -124,6 +210,11 @@ impl View {
             RuntimeApiError::CannotCallApi(source) => self.link.fault(method.full, source),
             shape => self.unsupported(method.full, &shape),
         })
+    }
+
+    /// The runtime has no such item.
+    pub(crate) fn absent(&self, item: &'static str) -> ChainError {
+        ChainError::Unsupported { item, spec_version: self.at.spec_version() }
     }
 
     /// Reports an item whose shape we do not know; the details are for the log, the caller learns the name.

@@ -15,12 +15,15 @@
 //! and the chain itself is the better witness).
 
 mod breaker;
+mod certificate;
+mod commits;
 mod connection;
 mod deadline;
 mod dial;
 mod dispatch;
 mod era;
 mod flight;
+mod hyperparameters;
 mod identity;
 mod inclusion;
 mod item;
@@ -28,7 +31,9 @@ mod link;
 mod metagraph;
 mod options;
 mod pool;
+mod reads;
 mod refusal;
+mod registration;
 mod signing;
 mod subtensor;
 mod weight_rules;

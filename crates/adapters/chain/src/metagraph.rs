@@ -3,10 +3,11 @@
 //! `get_metagraph` is preferred. Where it is absent, `get_selective_metagraph` is asked for the same columns; where that
 //! is absent too, `get_neurons_lite` gives the rows, with the hotkey's alpha for its stake.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use basilica_ports::{Axon, ChainError, Metagraph, Neuron};
+use basilica_ports::{Axon, ChainError, Collateral, Metagraph, Neuron};
 use basilica_types::{BlockNumber, Coldkey, Hotkey, NetUid, Rao, Uid};
 use subxt::ext::scale_decode::DecodeAsType;
 
@@ -162,6 +163,50 @@ async fn read_from(view: &View, source: Source, netuid: NetUid) -> Result<Metagr
         }
     };
     metagraph.map_err(|error| view.link.fault(method.full, error))
+}
+
+#[derive(Debug, DecodeAsType)]
+#[decode_as_type(crate_path = "subxt::ext::scale_decode")]
+struct CollateralColumns {
+    hotkeys: Vec<Account>,
+    collateral_locked: Vec<u64>,
+    collateral_min: Vec<u64>,
+    collateral_earned: Vec<u64>,
+}
+
+/// Locked stake by hotkey, of those that have any; none where the metagraph has no such columns.
+pub(crate) async fn collateral(
+    view: &View,
+    netuid: NetUid,
+) -> Result<Option<BTreeMap<Hotkey, Collateral>>, ChainError> {
+    if !view.answer_has(METAGRAPH, "collateral_locked") {
+        return Ok(None);
+    }
+    let columns: Option<CollateralColumns> = view.ask(METAGRAPH, (netuid.0,)).await?;
+    let columns = columns.ok_or(AnswerError::NoSubnet(netuid.0)).and_then(CollateralColumns::assemble);
+    columns.map(Some).map_err(|error| view.link.fault(METAGRAPH.full, error))
+}
+
+impl CollateralColumns {
+    fn assemble(self) -> Result<BTreeMap<Hotkey, Collateral>, AnswerError> {
+        for (column, length) in [
+            ("collateral_locked", self.collateral_locked.len()),
+            ("collateral_min", self.collateral_min.len()),
+            ("collateral_earned", self.collateral_earned.len()),
+        ] {
+            if length != self.hotkeys.len() {
+                return Err(AnswerError::Column(column));
+            }
+        }
+        let amounts = self.collateral_locked.into_iter().zip(self.collateral_min).zip(self.collateral_earned);
+        let all = self.hotkeys.into_iter().zip(amounts).map(|(hotkey, ((locked, minimum), earned))| {
+            let one = Collateral { locked: Rao(locked), minimum: Rao(minimum), earned: Rao(earned) };
+            (Hotkey::from_bytes(hotkey), one)
+        });
+        Ok(all
+            .filter(|(_, one)| one.locked != Rao(0) || one.minimum != Rao(0) || one.earned != Rao(0))
+            .collect())
+    }
 }
 
 /// What the rows do not tell about their subnet.

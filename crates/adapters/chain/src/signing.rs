@@ -3,8 +3,8 @@
 //! Everything that goes into the signature is explicit: account nonce, birth block, genesis, runtime version. The
 //! extensions are those of the block's metadata; the ones that we do not know must encode to nothing, or building fails.
 
-use basilica_ports::{ChainError, HotkeySigner, PreparedWeights, WeightsCall, WeightsOrder};
-use basilica_types::{BlockHash, BlockNumber, Digest, MechanismId, NetUid, Uid, Weight};
+use basilica_ports::{Axon, ChainError, HotkeySigner, PreparedWeights, WeightsCall, WeightsOrder};
+use basilica_types::{BlockHash, BlockNumber, Digest, Hotkey, MechanismId, NetUid, Rao, Uid, Weight};
 use subxt::config::DefaultExtrinsicParamsBuilder;
 use subxt::config::substrate::{AccountId32, MultiSignature, SubstrateConfig};
 use subxt::dynamic::{self, Value};
@@ -27,55 +27,96 @@ impl Call {
     /// # Errors
     /// The chain has no call for it.
     pub(crate) fn weights(view: &View, order: &WeightsOrder) -> Result<Self, ChainError> {
-        match &order.call {
-            WeightsCall::Set { weights, version_key } => Self::set(view, order, weights, *version_key),
-            WeightsCall::CommitHash { .. } => Err(absent(view, "SubtensorModule.commit_mechanism_weights")),
-            WeightsCall::Reveal { .. } => Err(absent(view, "SubtensorModule.reveal_mechanism_weights")),
-            WeightsCall::CommitTimelocked { .. } => {
-                Err(absent(view, "SubtensorModule.commit_timelocked_mechanism_weights"))
+        let (names, arguments) = match &order.call {
+            WeightsCall::Set { weights, version_key } => {
+                let (uids, values) = columns(weights);
+                (SET, vec![("dests", uids), ("weights", values), ("version_key", number(*version_key))])
             }
-        }
+            WeightsCall::CommitHash { hash } => {
+                (COMMIT_HASH, vec![("commit_hash", Value::from_bytes(hash.as_bytes()))])
+            }
+            WeightsCall::Reveal { weights, salt, version_key } => {
+                let (uids, values) = columns(weights);
+                let salt = numbers(salt.expose().iter().copied());
+                let version_key = number(*version_key);
+                (
+                    REVEAL,
+                    vec![("uids", uids), ("values", values), ("salt", salt), ("version_key", version_key)],
+                )
+            }
+            WeightsCall::CommitTimelocked { ciphertext, reveal_round, version } => (
+                COMMIT_TIMELOCKED,
+                vec![
+                    ("commit", Value::from_bytes(ciphertext)),
+                    ("reveal_round", number(*reveal_round)),
+                    ("commit_reveal_version", number(*version)),
+                ],
+            ),
+        };
+        Self::of_mechanism(view, order, &names, arguments)
     }
 
-    fn set(
+    fn of_mechanism(
         view: &View,
         order: &WeightsOrder,
-        weights: &[(Uid, Weight)],
-        version_key: u64,
+        names: &Names,
+        mut arguments: Vec<(&'static str, Value)>,
     ) -> Result<Self, ChainError> {
-        let numbers =
-            |numbers: Vec<u16>| Value::unnamed_composite(numbers.into_iter().map(|n| Value::u128(n.into())));
-        let (uids, values) = weights.iter().map(|(uid, weight)| (uid.0, weight.0)).unzip();
-        let mut arguments = vec![
-            ("netuid", Value::u128(order.netuid.0.into())),
-            ("dests", numbers(uids)),
-            ("weights", numbers(values)),
-            ("version_key", Value::u128(version_key.into())),
-        ];
-        if view.has_call(SET_MECHANISM_WEIGHTS) {
-            arguments.push(("mecid", Value::u128(order.mechanism.0.into())));
-            let full = "SubtensorModule.set_mechanism_weights";
-            return Ok(Self::new(order.netuid, SET_MECHANISM_WEIGHTS, full, arguments));
+        arguments.push(("netuid", number(order.netuid.0)));
+        if view.has_call(names.mechanism.0) {
+            arguments.push(("mecid", number(order.mechanism.0)));
+            return Ok(Self::new(order.netuid, names.mechanism.0, names.mechanism.1, arguments));
         }
-        if order.mechanism != MechanismId(0) {
-            return Err(absent(view, "SubtensorModule.set_mechanism_weights"));
+        // The older call is about the first mechanism.
+        if order.mechanism != MechanismId(0) || !view.has_call(names.plain.0) {
+            return Err(view.absent(names.mechanism.1));
         }
-        Ok(Self::new(order.netuid, "set_weights", "SubtensorModule.set_weights", arguments))
+        Ok(Self::new(order.netuid, names.plain.0, names.plain.1, arguments))
     }
 
-    pub(crate) fn serve_axon(netuid: NetUid, axon: basilica_ports::Axon) -> Self {
+    /// With a `certificate` the neuron also says by which key it is known on TLS.
+    pub(crate) fn serve_axon(netuid: NetUid, axon: Axon, certificate: Option<&[u8]>) -> Self {
         let stored = crate::metagraph::AxonInfo::of(axon);
-        let arguments = vec![
-            ("netuid", Value::u128(netuid.0.into())),
-            ("version", Value::u128(AXON_VERSION)),
+        let mut arguments = vec![
+            ("netuid", number(netuid.0)),
+            ("version", number(AXON_VERSION)),
             ("ip", Value::u128(stored.ip())),
-            ("port", Value::u128(axon.address.port().into())),
-            ("ip_type", Value::u128(stored.ip_type().into())),
-            ("protocol", Value::u128(AXON_PROTOCOL)),
-            ("placeholder1", Value::u128(0)),
-            ("placeholder2", Value::u128(0)),
+            ("port", number(axon.address.port())),
+            ("ip_type", number(stored.ip_type())),
+            ("protocol", number(AXON_PROTOCOL)),
+            ("placeholder1", number(0u8)),
+            ("placeholder2", number(0u8)),
         ];
-        Self::new(netuid, "serve_axon", "SubtensorModule.serve_axon", arguments)
+        match certificate {
+            Some(certificate) => {
+                arguments.push(("certificate", Value::from_bytes(certificate)));
+                Self::new(netuid, "serve_axon_tls", "SubtensorModule.serve_axon_tls", arguments)
+            }
+            None => Self::new(netuid, "serve_axon", "SubtensorModule.serve_axon", arguments),
+        }
+    }
+
+    /// Registers `hotkey` for the price that the signer's coldkey pays, at most `limit` rao where the chain can be told
+    /// a limit.
+    ///
+    /// # Errors
+    /// The chain has no call for it.
+    pub(crate) fn register(
+        view: &View,
+        netuid: NetUid,
+        hotkey: &Hotkey,
+        limit: Rao,
+    ) -> Result<Self, ChainError> {
+        let mut arguments =
+            vec![("netuid", number(netuid.0)), ("hotkey", Value::from_bytes(hotkey.as_bytes()))];
+        if view.has_call("register_limit") {
+            arguments.push(("limit_price", number(limit.0)));
+            return Ok(Self::new(netuid, "register_limit", "SubtensorModule.register_limit", arguments));
+        }
+        if !view.has_call("burned_register") {
+            return Err(view.absent("SubtensorModule.burned_register"));
+        }
+        Ok(Self::new(netuid, "burned_register", "SubtensorModule.burned_register", arguments))
     }
 
     fn new(
@@ -88,16 +129,50 @@ impl Call {
     }
 }
 
-fn absent(view: &View, item: &'static str) -> ChainError {
-    ChainError::Unsupported { item, spec_version: view.at.spec_version() }
+/// The two names of a call, alone and with its pallet: on chains with mechanisms, and before.
+pub(crate) struct Names {
+    mechanism: (&'static str, &'static str),
+    plain: (&'static str, &'static str),
 }
 
-/// The call that chains with mechanisms prefer.
-const SET_MECHANISM_WEIGHTS: &str = "set_mechanism_weights";
+macro_rules! names {
+    ($mechanism:literal, $plain:literal) => {
+        Names {
+            mechanism: ($mechanism, concat!("SubtensorModule.", $mechanism)),
+            plain: ($plain, concat!("SubtensorModule.", $plain)),
+        }
+    };
+}
+
+const SET: Names = names!("set_mechanism_weights", "set_weights");
+pub(crate) const COMMIT_HASH: Names = names!("commit_mechanism_weights", "commit_weights");
+pub(crate) const REVEAL: Names = names!("reveal_mechanism_weights", "reveal_weights");
+pub(crate) const COMMIT_TIMELOCKED: Names =
+    names!("commit_timelocked_mechanism_weights", "commit_timelocked_weights");
+
+impl Names {
+    /// Whether the chain has the call in either form.
+    pub(crate) fn is_in(&self, view: &View) -> bool {
+        view.has_call(self.mechanism.0) || view.has_call(self.plain.0)
+    }
+}
+
+fn number(number: impl Into<u64>) -> Value {
+    Value::u128(number.into().into())
+}
+
+fn numbers(numbers: impl Iterator<Item = u16>) -> Value {
+    Value::unnamed_composite(numbers.map(number))
+}
+
+/// Uids and values, as the chain's calls take them.
+fn columns(weights: &[(Uid, Weight)]) -> (Value, Value) {
+    (numbers(weights.iter().map(|(uid, _)| uid.0)), numbers(weights.iter().map(|(_, weight)| weight.0)))
+}
 
 /// The chain stores both and interprets neither; 4 is what the Python SDK says for its protocol.
-const AXON_VERSION: u128 = 1;
-const AXON_PROTOCOL: u128 = 4;
+const AXON_VERSION: u32 = 1;
+const AXON_PROTOCOL: u8 = 4;
 
 /// Builds and signs `call` on the block of `view`, good for `period` blocks; sends nothing.
 pub(crate) async fn sign(

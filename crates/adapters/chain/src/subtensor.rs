@@ -6,20 +6,23 @@ use basilica_ports::{
     Aged, Axon, AxonOutcome, Chain, ChainError, ChainIdentity, Clock, Entropy, FailureClass, HotkeySigner,
     Metagraph, PreparedWeights, WeightRules, WeightsOrder, WeightsOutcome,
 };
-use basilica_types::{BlockNumber, MechanismId, Millis, NetUid, Uid, Weight};
+use basilica_types::{BlockNumber, Hotkey, MechanismId, Millis, NetUid, Rao, Uid, Weight};
 
 use crate::connection::Connection;
 use crate::deadline::within;
 use crate::flight::Metagraphs;
+use crate::inclusion::Effect;
 use crate::item::{AXONS, View, WEIGHTS};
 use crate::link::Link;
 use crate::metagraph::{self, AxonInfo};
 use crate::signing::{self, Call};
-use crate::{ChainOptions, EndpointReport, OptionsError, identity, inclusion, weight_rules};
+use crate::{
+    ChainOptions, EndpointReport, OptionsError, certificate, identity, inclusion, registration, weight_rules,
+};
 
 /// A subtensor chain behind its RPC endpoints.
 pub struct SubtensorChain {
-    connection: Connection,
+    pub(crate) connection: Connection,
     signer: Option<Arc<dyn HotkeySigner>>,
     metagraphs: Metagraphs,
 }
@@ -73,15 +76,85 @@ impl SubtensorChain {
         link: Arc<Link>,
         netuid: NetUid,
         axon: Axon,
+        certificate: Option<&[u8]>,
     ) -> Result<Option<PreparedWeights>, ChainError> {
         let signer = self.signer()?;
         let view = View::finalized(link).await?;
-        let served: Option<AxonInfo> = view.storage(AXONS, (netuid.0, *signer.hotkey().as_bytes())).await?;
-        if served.and_then(|served| served.axon()) == Some(axon) {
+        let keys = (netuid.0, *signer.hotkey().as_bytes());
+        let served: Option<AxonInfo> = view.storage(AXONS, keys).await?;
+        let same_key = match certificate {
+            Some(certificate) => certificate::is_served(&view, keys, certificate).await?,
+            None => true,
+        };
+        if same_key && served.and_then(|served| served.axon()) == Some(axon) {
             return Ok(None);
         }
-        let call = Call::serve_axon(netuid, axon);
+        let call = Call::serve_axon(netuid, axon, certificate);
         signing::sign(&view, signer, call, self.connection.options.era_blocks).await.map(Some)
+    }
+
+    async fn serve(
+        &self,
+        netuid: NetUid,
+        axon: Axon,
+        certificate: Option<&[u8]>,
+    ) -> Result<AxonOutcome, ChainError> {
+        let prepare = |link| self.prepare_axon(link, netuid, axon, certificate);
+        let Some(prepared) = self.connection.call("serve_axon", prepare).await? else {
+            return Ok(AxonOutcome::Unchanged);
+        };
+        self.finish(&prepared, self.signer()?.hotkey()).await.map(AxonOutcome::Served)
+    }
+
+    /// Publishes where the own hotkey listens and by which key it is known there, unless the chain already says so.
+    ///
+    /// `certificate` is the chain's form: one byte for the algorithm, then the public key, 65 bytes at most.
+    ///
+    /// # Errors
+    /// As of the port; a certificate of another length is refused before anything is sent.
+    pub async fn serve_axon_tls(
+        &self,
+        netuid: NetUid,
+        axon: Axon,
+        certificate: &[u8],
+    ) -> Result<AxonOutcome, ChainError> {
+        certificate::check(certificate)?;
+        self.serve(netuid, axon, Some(certificate)).await
+    }
+
+    /// Registers `hotkey` on a subnet at the price that the chain asks now, at most `limit`, paid and signed by
+    /// `coldkey`. For localnets and the command line: a service never holds a coldkey.
+    ///
+    /// # Errors
+    /// As of the port; a price above the limit, closed registration and a hotkey that is registered already are refused
+    /// before anything is sent.
+    pub async fn register(
+        &self,
+        coldkey: &dyn HotkeySigner,
+        netuid: NetUid,
+        hotkey: &Hotkey,
+        limit: Rao,
+    ) -> Result<BlockNumber, ChainError> {
+        let prepare = |link| async move {
+            let view = View::finalized(link).await?;
+            registration::check(&view, netuid, hotkey, limit).await?;
+            let call = Call::register(&view, netuid, hotkey, limit)?;
+            signing::sign(&view, coldkey, call, self.connection.options.era_blocks).await
+        };
+        let prepared = self.connection.call("register", prepare).await?;
+        self.finish(&prepared, coldkey.hotkey()).await
+    }
+
+    /// Sees a call other than weights to its end.
+    async fn finish(&self, prepared: &PreparedWeights, signer: Hotkey) -> Result<BlockNumber, ChainError> {
+        match inclusion::conclude(&self.connection, prepared, (signer, Effect::Unseen)).await? {
+            WeightsOutcome::Set { block } => Ok(block),
+            WeightsOutcome::Failed { error, .. } => Err(ChainError::Dispatch { error }),
+            WeightsOutcome::Expired(expiry) => Err(ChainError::Pool {
+                reason: format!("no block took it until {} ({expiry:?}); try again", prepared.dies),
+                class: FailureClass::Transient,
+            }),
+        }
     }
 }
 
@@ -109,18 +182,7 @@ impl Chain for SubtensorChain {
     }
 
     async fn serve_axon(&self, netuid: NetUid, axon: Axon) -> Result<AxonOutcome, ChainError> {
-        let prepare = |link| self.prepare_axon(link, netuid, axon);
-        let Some(prepared) = self.connection.call("serve_axon", prepare).await? else {
-            return Ok(AxonOutcome::Unchanged);
-        };
-        match inclusion::conclude(&self.connection, &prepared, None).await? {
-            WeightsOutcome::Set { block } => Ok(AxonOutcome::Served(block)),
-            WeightsOutcome::Failed { error, .. } => Err(ChainError::Dispatch { error }),
-            WeightsOutcome::Expired(_) => Err(ChainError::Pool {
-                reason: format!("no block took it until {}; try again", prepared.dies),
-                class: FailureClass::Transient,
-            }),
-        }
+        self.serve(netuid, axon, None).await
     }
 
     async fn weight_rules(&self, netuid: NetUid, mechanism: MechanismId) -> Result<WeightRules, ChainError> {
@@ -137,7 +199,7 @@ impl Chain for SubtensorChain {
 
     async fn conclude_weights(&self, prepared: &PreparedWeights) -> Result<WeightsOutcome, ChainError> {
         let own = self.signer()?.hotkey();
-        inclusion::conclude(&self.connection, prepared, Some(own)).await
+        inclusion::conclude(&self.connection, prepared, (own, Effect::Weights)).await
     }
 
     async fn weights(

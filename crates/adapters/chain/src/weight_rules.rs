@@ -7,11 +7,13 @@ use subxt::dynamic;
 use subxt::ext::scale_value::{Value, ValueDef};
 
 use crate::item::{
-    BLOCKS_SINCE_LAST_STEP, COMMIT_REVEAL, LAST_EPOCH_BLOCK, LAST_UPDATE, MAX_WEIGHTS_LIMIT, MECHANISM_COUNT,
-    MIN_ALLOWED_WEIGHTS, NETWORKS_ADDED, PENDING_EPOCH_AT, REVEAL_PERIOD, STAKE_THRESHOLD,
-    SUBNET_EPOCH_CONSENSUS, SUBNET_EPOCH_INDEX, TEMPO, View, WEIGHTS_RATE_LIMIT, WEIGHTS_VERSION_KEY,
+    BLOCKS_SINCE_LAST_STEP, COMMIT_REVEAL, COMMIT_REVEAL_VERSION, LAST_EPOCH_BLOCK, LAST_UPDATE,
+    MAX_WEIGHTS_LIMIT, MECHANISM_COUNT, MIN_ALLOWED_WEIGHTS, NETWORKS_ADDED, PENDING_EPOCH_AT, REVEAL_PERIOD,
+    STAKE_THRESHOLD, SUBNET_EPOCH_CONSENSUS, SUBNET_EPOCH_INDEX, TEMPO, View, WEIGHTS_RATE_LIMIT,
+    WEIGHTS_VERSION_KEY,
 };
-use crate::metagraph;
+use crate::signing::{COMMIT_HASH, COMMIT_TIMELOCKED, REVEAL};
+use crate::{commits, metagraph};
 
 /// Subnets below the first index of the second mechanism: the chain's `GLOBAL_MAX_SUBNET_COUNT`.
 const SUBNETS: u16 = 4_096;
@@ -45,6 +47,7 @@ pub(crate) async fn read(
     let mechanism_exists = added && mechanism.0 < mechanisms;
     let (neurons, own) =
         if mechanism_exists { neurons(view, netuid, mechanism, hotkey).await? } else { (0, None) };
+    let epochs = epochs(view, netuid).await?;
     Ok(WeightRules {
         block: BlockNumber(view.at.block_number()),
         netuid,
@@ -60,9 +63,9 @@ pub(crate) async fn read(
         consensus: consensus(view, netuid).await?,
         commit_reveal: commit_reveal(view, netuid).await?,
         reveal_period: view.value(REVEAL_PERIOD, subnet).await?,
-        open_commits: Vec::new(),
-        epochs: epochs(view, netuid).await?,
-        beacon: None,
+        open_commits: commits::open(view, (netuid, mechanism), hotkey, &epochs).await?,
+        epochs,
+        beacon: commits::beacon(view).await?,
         block_time: block_time(view)?,
     })
 }
@@ -114,8 +117,11 @@ async fn commit_reveal(view: &View, netuid: NetUid) -> Result<Option<CommitRevea
     if !view.value::<_, bool>(COMMIT_REVEAL, (netuid.0,)).await? {
         return Ok(None);
     }
-    // This client makes none of the calls that commit.
-    Ok(Some(CommitReveal { version: None, by_hash: false, timelocked: false }))
+    Ok(Some(CommitReveal {
+        version: view.if_present(COMMIT_REVEAL_VERSION, ()).await?,
+        by_hash: COMMIT_HASH.is_in(view) && REVEAL.is_in(view),
+        timelocked: COMMIT_TIMELOCKED.is_in(view),
+    }))
 }
 
 async fn epochs(view: &View, netuid: NetUid) -> Result<EpochClock, ChainError> {

@@ -57,6 +57,12 @@ impl Devchain {
         Self { child, url, settings, dir }
     }
 
+    /// The same in the shape of one generation of the public chain.
+    pub(crate) fn of(profile: &str, mut changes: Value) -> Self {
+        changes["profile"] = profile.into();
+        Self::with(changes)
+    }
+
     /// Ends the process without warning.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();

@@ -203,7 +203,7 @@ async fn an_extrinsic_of_a_chain_that_was_wiped_expires_at_once() {
     let restarted = devchain.client("//Validator1");
     assert_eq!(
         restarted.conclude_weights(&prepared).await.unwrap(),
-        WeightsOutcome::Expired(Expiry::EraOver)
+        WeightsOutcome::Expired(Expiry::OtherChain)
     );
 }
 
@@ -214,7 +214,10 @@ async fn an_extrinsic_signed_on_another_block_than_the_chain_has_at_that_height_
     permitted(&chain).await;
     let prepared = chain.prepare_weights(&order(&[(4, 1), (5, 2)])).await.unwrap();
     let elsewhere = PreparedWeights { born_hash: basilica_types::BlockHash::from_bytes([7; 32]), ..prepared };
-    assert_eq!(chain.conclude_weights(&elsewhere).await.unwrap(), WeightsOutcome::Expired(Expiry::EraOver));
+    assert_eq!(
+        chain.conclude_weights(&elsewhere).await.unwrap(),
+        WeightsOutcome::Expired(Expiry::OtherChain)
+    );
     assert_eq!(chain.weights(SUBNET, MechanismId(0), Uid(1)).await.unwrap().1, [], "nothing was submitted");
 }
 
@@ -228,8 +231,8 @@ async fn a_second_extrinsic_with_the_same_nonce_never_takes_effect() {
     let loser = chain.prepare_weights(&order(&[(4, 2), (5, 1)])).await.unwrap();
     assert_eq!(winner.nonce, loser.nonce);
     set_in(chain.conclude_weights(&winner).await.unwrap());
-    let outcome = soon("the end of its life", chain.conclude_weights(&loser)).await;
-    assert_eq!(outcome.unwrap(), WeightsOutcome::Expired(Expiry::EraOver));
+    let outcome = soon("the end of it", chain.conclude_weights(&loser)).await;
+    assert_eq!(outcome.unwrap(), WeightsOutcome::Expired(Expiry::NonceTaken));
     assert_eq!(chain.weights(SUBNET, MechanismId(0), Uid(1)).await.unwrap().1, upscaled(&[(4, 1), (5, 2)]));
 }
 

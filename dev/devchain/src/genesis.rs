@@ -13,7 +13,7 @@ use crate::executor::{self, State};
 use crate::profile::Profile;
 use crate::runtime::newtypes::{AlphaBalance, NetUid, TaoBalance};
 use crate::runtime::subtensor::genesis::{GenesisNeuron, GenesisSubnet};
-use crate::runtime::{AccountId, MevShield, Runtime, RuntimeGenesisConfig, SubtensorModule, marker};
+use crate::runtime::{AccountId, Drand, MevShield, Runtime, RuntimeGenesisConfig, SubtensorModule, marker};
 
 const RAO: u64 = 1_000_000_000;
 /// What every account that the settings name owns at first, in rao: 10,000 tokens.
@@ -135,6 +135,8 @@ pub struct Settings {
     pub burn_rao: u64,
     /// Alpha created per block, in rao.
     pub emission_rao_per_block: u64,
+    /// Seconds between two rounds of the randomness beacon, at least 1.
+    pub drand_period_s: u32,
     /// Further accounts with a balance.
     pub balances: Vec<BalanceSettings>,
 }
@@ -167,6 +169,7 @@ impl Default for Settings {
             stake_threshold_rao: 1_000 * RAO,
             burn_rao: RAO / 10,
             emission_rao_per_block: RAO / 1_000,
+            drand_period_s: 1,
             balances: ["//Bob", "//Charlie", "//Dave", "//Eve"]
                 .map(|account| BalanceSettings { account: account.to_owned(), rao: DEV_BALANCE })
                 .to_vec(),
@@ -206,6 +209,7 @@ pub struct Genesis {
     pub accounts: Vec<NamedAccount>,
     sudo: AccountId,
     balances: Vec<(AccountId, u64)>,
+    drand_period_s: u32,
 }
 
 /// The pair of a development URI.
@@ -241,7 +245,7 @@ impl Settings {
 
     fn check_ranges(&self) -> Result<(), GenesisError> {
         let neurons = 1 + self.validators.len() + self.miners.len();
-        let rules: [(&'static str, u64, bool, &'static str); 6] = [
+        let rules: [(&'static str, u64, bool, &'static str); 7] = [
             ("netuid", self.netuid.into(), (1..4096).contains(&self.netuid), "1 to 4095"),
             (
                 "block_time_ms",
@@ -256,6 +260,7 @@ impl Settings {
                 self.max_allowed_validators >= 1,
                 "at least 1",
             ),
+            ("drand_period_s", self.drand_period_s.into(), self.drand_period_s >= 1, "at least 1 second"),
             ("burn_rao", self.burn_rao, self.burn_rao >= 1, "at least 1 rao"),
             ("number of neurons", neurons as u64, neurons <= MAX_NEURONS, "at most 256"),
         ];
@@ -312,6 +317,7 @@ impl Settings {
             accounts,
             sudo: sudo.account,
             balances: merged.into_iter().filter(|(_, rao)| *rao > 0).collect(),
+            drand_period_s: self.drand_period_s,
         })
     }
 
@@ -351,6 +357,7 @@ impl Genesis {
         executor::write(&storage.top, || {
             marker::BlockTime::<Runtime>::put(self.block_time_ms);
             marker::Profile::<Runtime>::put(self.profile);
+            Drand::install_development_beacon(self.drand_period_s);
             SubtensorModule::install_genesis(&self.subnet);
             MevShield::install_genesis();
         })
@@ -377,6 +384,7 @@ mod tests {
             (r#"{"tempo": 1}"#, "tempo = 1"),
             (r#"{"block_time_ms": 1}"#, "block_time_ms = 1"),
             (r#"{"profile": "old"}"#, "unknown variant `old`"),
+            (r#"{"drand_period_s": 0}"#, "drand_period_s = 0"),
             (r#"{"temp": 1}"#, "unknown field `temp`"),
             (r#"{"owner": {"hotkey": "Alice"}}"#, "\"Alice\" of owner hotkey"),
             (r#"{"owner": {"hotkey": "//Miner1"}}"#, "occurs twice"),

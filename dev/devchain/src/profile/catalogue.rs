@@ -39,6 +39,7 @@ pub const YOUNGER: &[Entry] = &[
             "SubnetEpochIndex",
         ],
     ),
+    (Kind::Error, "SubtensorModule", &["TooManyUIDsPerMechanism"]),
     (Kind::Method, "SubnetInfoRuntimeApi", &["get_next_epoch_start_block", "get_subnet_hyperparams_v3"]),
     (Kind::Method, "SwapRuntimeApi", &["current_alpha_price_all"]),
     (Kind::Constant, "SubtensorModule", &["InitialStartCallDelay"]),

@@ -9,7 +9,7 @@ pub mod pallet {
     use frame_support::pallet_prelude::*;
     use frame_system::pallet_prelude::*;
 
-    use crate::runtime::newtypes::NetUid;
+    use crate::runtime::newtypes::{MechId, NetUid};
     use crate::runtime::subtensor;
 
     #[pallet::pallet]
@@ -202,8 +202,20 @@ pub mod pallet {
             enabled: bool,
         ) -> DispatchResult {
             ensure_root_for::<T>(origin, netuid)?;
-            subtensor::CommitRevealWeightsEnabled::<T>::insert(netuid, enabled);
+            subtensor::Pallet::<T>::set_commit_reveal(netuid, enabled);
             Ok(())
+        }
+
+        /// Epochs between a commit and its reveal, 1 to 100.
+        #[pallet::call_index(57)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_commit_reveal_weights_interval(
+            origin: OriginFor<T>,
+            netuid: NetUid,
+            interval: u64,
+        ) -> DispatchResult {
+            ensure_root_for::<T>(origin, netuid)?;
+            subtensor::Pallet::<T>::set_reveal_period(netuid, interval)
         }
 
         /// Whether alpha may be staked and moved.
@@ -217,6 +229,39 @@ pub mod pallet {
             ensure_root_for::<T>(origin, netuid)?;
             subtensor::SubtokenEnabled::<T>::insert(netuid, subtoken_enabled);
             Ok(())
+        }
+
+        /// The version that timelocked commits must name.
+        #[pallet::call_index(71)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_commit_reveal_version(origin: OriginFor<T>, version: u16) -> DispatchResult {
+            ensure_root(origin)?;
+            subtensor::Pallet::<T>::set_commit_reveal_version(version);
+            Ok(())
+        }
+
+        /// The number of a subnet's mechanisms.
+        #[pallet::call_index(76)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_mechanism_count(
+            origin: OriginFor<T>,
+            netuid: NetUid,
+            mechanism_count: MechId,
+        ) -> DispatchResult {
+            ensure_root_for::<T>(origin, netuid)?;
+            subtensor::Pallet::<T>::do_set_mechanism_count(netuid, mechanism_count)
+        }
+
+        /// How a subnet's mechanisms share its emission, in parts of 65,535; `None` is evenly.
+        #[pallet::call_index(77)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_mechanism_emission_split(
+            origin: OriginFor<T>,
+            netuid: NetUid,
+            maybe_split: Option<Vec<u16>>,
+        ) -> DispatchResult {
+            ensure_root_for::<T>(origin, netuid)?;
+            subtensor::Pallet::<T>::do_set_emission_split(netuid, maybe_split)
         }
     }
 }

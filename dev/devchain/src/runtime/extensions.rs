@@ -14,6 +14,7 @@ use sp_runtime::transaction_validity::{
 };
 
 use super::subtensor::{self, AxonInfo};
+use super::weights_guard;
 use super::{AccountId, Runtime, RuntimeCall, RuntimeOrigin, mev_shield};
 
 /// How deep calls may be wrapped and still be looked at; deeper ones fail at dispatch instead.
@@ -25,6 +26,8 @@ const MAX_WRAPPING: u8 = 8;
 pub enum CustomError {
     /// Stake below the threshold for weights.
     StakeAmountTooLow = 1,
+    /// Weights were set or committed too recently.
+    RateLimitExceeded = 6,
     /// The hotkey is not registered on the subnet.
     HotKeyNotRegisteredInNetwork = 10,
     /// The address cannot be served.
@@ -33,6 +36,14 @@ pub enum CustomError {
     ServingRateLimitExceeded = 12,
     /// Port 0.
     InvalidPort = 13,
+    /// The beacon has already published the round of a timelocked commit.
+    InvalidRevealRound = 15,
+    /// No commit of the hotkey has the hash of the reveal.
+    CommitNotFound = 16,
+    /// The commit is revealed in another epoch.
+    CommitBlockNotInRevealRange = 17,
+    /// The lists of a batch differ in length.
+    InputLengthsUnequal = 18,
     /// An encrypted extrinsic lacks parts.
     FailedShieldedTxParsing = 23,
     /// An extrinsic is encrypted for another key.
@@ -63,10 +74,6 @@ fn broken_rule(who: &AccountId, call: &RuntimeCall, depth: u8) -> Option<CustomE
 fn broken_subtensor_rule(who: &AccountId, call: &subtensor::Call<Runtime>) -> Option<CustomError> {
     use subtensor::{Call, Error, Pallet};
     match call {
-        Call::set_weights { netuid, .. } | Call::set_mechanism_weights { netuid, .. } => {
-            (!Pallet::<Runtime>::has_stake_for_weights(who, *netuid))
-                .then_some(CustomError::StakeAmountTooLow)
-        }
         Call::serve_axon { netuid, version, ip, port, ip_type, protocol, placeholder1, placeholder2 } => {
             let axon = AxonInfo {
                 block: 0,
@@ -86,7 +93,7 @@ fn broken_subtensor_rule(who: &AccountId, call: &subtensor::Call<Runtime>) -> Op
                 _ => CustomError::BadRequest,
             })
         }
-        _ => None,
+        _ => weights_guard::broken_rule(who, call),
     }
 }
 

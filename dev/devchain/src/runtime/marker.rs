@@ -12,7 +12,9 @@ pub const MARKER: [u8; 32] = *b"basilica-devchain/v1\0\0\0\0\0\0\0\0\0\0\0\0";
 
 #[frame_support::pallet]
 pub mod pallet {
+    use frame_support::dispatch::DispatchClass;
     use frame_support::pallet_prelude::*;
+    use frame_system::pallet_prelude::*;
 
     #[pallet::pallet]
     pub struct Pallet<T>(_);
@@ -31,4 +33,19 @@ pub mod pallet {
     /// Which generation of the public chain this chain looks like, fixed at genesis.
     #[pallet::storage]
     pub type Profile<T: Config> = StorageValue<_, crate::profile::Profile, ValueQuery>;
+    /// Whether the randomness beacon is silent, as in an outage: no pulse is stored.
+    #[pallet::storage]
+    pub type BeaconPaused<T: Config> = StorageValue<_, bool, ValueQuery>;
+
+    #[pallet::call]
+    impl<T: Config> Pallet<T> {
+        /// Silences the randomness beacon or lets it go on; what it missed, it publishes then.
+        #[pallet::call_index(0)]
+        #[pallet::weight((Weight::from_parts(5_000_000, 0), DispatchClass::Operational, Pays::No))]
+        pub fn set_beacon_paused(origin: OriginFor<T>, paused: bool) -> DispatchResult {
+            ensure_root(origin)?;
+            BeaconPaused::<T>::put(paused);
+            Ok(())
+        }
+    }
 }

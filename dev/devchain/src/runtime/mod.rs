@@ -24,6 +24,7 @@ pub mod marker;
 pub mod mev_shield;
 pub mod newtypes;
 pub mod subtensor;
+pub mod weights_guard;
 
 use alloc::borrow::Cow;
 
@@ -136,6 +137,33 @@ parameter_types! {
     pub const Marker: [u8; 32] = marker::MARKER;
 }
 
+/// The beacon's rounds that commits of weights wait for.
+#[derive(Debug)]
+pub struct AwaitedRounds;
+impl Get<Vec<u64>> for AwaitedRounds {
+    fn get() -> Vec<u64> {
+        SubtensorModule::awaited_rounds()
+    }
+}
+
+/// Whether epochs follow from the block number, as in the legacy profile.
+#[derive(Debug)]
+pub struct ModularEpochs;
+impl Get<bool> for ModularEpochs {
+    fn get() -> bool {
+        marker::Profile::<Runtime>::get() == Profile::Legacy
+    }
+}
+
+/// Whether the beacon is silent for now.
+#[derive(Debug)]
+pub struct BeaconPaused;
+impl Get<bool> for BeaconPaused {
+    fn get() -> bool {
+        marker::BeaconPaused::<Runtime>::get()
+    }
+}
+
 frame_support::construct_runtime!(
     pub struct Runtime {
         System: frame_system = 0,
@@ -168,7 +196,7 @@ impl frame_system::Config for Runtime {
 }
 impl pallet_timestamp::Config for Runtime {
     type Moment = u64;
-    type OnTimestampSet = Aura;
+    type OnTimestampSet = (Aura, Drand);
     type MinimumPeriod = ConstU64<0>;
     type WeightInfo = ();
 }
@@ -198,6 +226,7 @@ impl pallet_transaction_payment::Config for Runtime {
 }
 impl subtensor::Config for Runtime {
     type Currency = Balances;
+    type ModularEpochs = ModularEpochs;
     type InitialTempo = ConstU16<360>;
     type InitialMaxAllowedUids = ConstU16<4096>;
     type InitialMinAllowedWeights = ConstU16<1024>;
@@ -218,7 +247,10 @@ impl pallet_sudo::Config for Runtime {
 }
 impl commitments::Config for Runtime {}
 impl admin_utils::Config for Runtime {}
-impl drand::Config for Runtime {}
+impl drand::Config for Runtime {
+    type AwaitedRounds = AwaitedRounds;
+    type Paused = BeaconPaused;
+}
 impl mev_shield::Config for Runtime {}
 impl marker::Config for Runtime {
     type Marker = Marker;

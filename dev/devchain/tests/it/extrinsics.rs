@@ -204,9 +204,8 @@ async fn weights_need_a_permit_read_back_upscaled_and_are_rate_limited() {
     assert_eq!(row[1].1, 32_767, "the chain's truncated ratio, not the rounded share");
 
     let again = client.signed("//Validator1", weights(&[4], &[1])).await;
-    let updates = client.watch(&again).await;
-    let failed = failures(&client, &updates.last().unwrap()["finalized"]).await;
-    assert_eq!(failed, [subtensor::Error::<Runtime>::SettingWeightsTooFast.into()]);
+    let refusal = client.refusal("author_submitExtrinsic", json!([again])).await;
+    assert_eq!(refusal, (1010, "\"Custom error: 6\"".to_owned()), "too soon");
     let bytes = hex::decode(again.trim_start_matches("0x")).unwrap();
     let length = u32::try_from(bytes.len()).unwrap();
     let arguments = format!("0x{}{}", hex::encode(bytes), hex::encode(length.encode()));

@@ -58,7 +58,8 @@ type Allowed = (&'static str, &'static [&'static str], &'static str);
 const ALLOWED: &[Allowed] = &[
     ("pallet BasilicaDevchain", &[""], MARKER),
     ("constant BasilicaDevchain", &["Marker"], MARKER),
-    ("storage BasilicaDevchain", &["BlockTime", "Profile"], MARKER),
+    ("storage BasilicaDevchain", &["BeaconPaused", "BlockTime", "Profile"], MARKER),
+    ("call BasilicaDevchain", &["set_beacon_paused"], MARKER),
     ("storage System", &["BlockSize", "BlocksTillUpgrade"], FRAME),
     ("storage TransactionPayment", &["TxPaymentCredit"], FRAME),
     ("constant System", &["BlockLength"], FRAME),
@@ -99,7 +100,6 @@ const ALLOWED: &[Allowed] = &[
     ("constant System", &["BlockHashCount"], "a block's state root hashes every remembered hash again"),
     ("constant System", &["BlockWeights"], "blocks may follow each other faster than every 12 seconds"),
     ("constant Timestamp", &["MinimumPeriod"], "blocks may follow each other faster than every 12 seconds"),
-    ("storage Drand", &["BeaconConfig"], "no beacon runs here yet"),
 ];
 
 /// What differs beside that under the newest profile, though its name is not new.

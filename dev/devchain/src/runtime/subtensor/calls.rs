@@ -39,6 +39,146 @@ mod calls {
             Self::do_set_weights(&hotkey, netuid, mecid, dests, weights, version_key)
         }
 
+        /// Sets the weights of the caller's neuron on several subnets; an item that fails does not stop the others.
+        #[pallet::call_index(80)]
+        #[pallet::weight(FREE)]
+        pub fn batch_set_weights(
+            origin: OriginFor<T>,
+            netuids: Vec<Compact<NetUid>>,
+            weights: Vec<Vec<(Compact<u16>, Compact<u16>)>>,
+            version_keys: Vec<Compact<u64>>,
+        ) -> DispatchResult {
+            let hotkey = ensure_signed(origin)?;
+            Self::do_batch_set_weights(hotkey, netuids, weights, version_keys)
+        }
+
+        /// Commits the hash of weights for mechanism 0 of a subnet.
+        #[pallet::call_index(96)]
+        #[pallet::weight(FREE)]
+        pub fn commit_weights(origin: OriginFor<T>, netuid: NetUid, commit_hash: H256) -> DispatchResult {
+            let hotkey = ensure_signed(origin)?;
+            Self::do_commit_weights(&hotkey, netuid, MechId::MAIN, commit_hash)
+        }
+
+        /// Commits the hash of weights for one mechanism of a subnet.
+        #[pallet::call_index(115)]
+        #[pallet::weight(FREE)]
+        pub fn commit_mechanism_weights(
+            origin: OriginFor<T>,
+            netuid: NetUid,
+            mecid: MechId,
+            commit_hash: H256,
+        ) -> DispatchResult {
+            let hotkey = ensure_signed(origin)?;
+            Self::do_commit_weights(&hotkey, netuid, mecid, commit_hash)
+        }
+
+        /// Commits hashes on several subnets; an item that fails does not stop the others.
+        #[pallet::call_index(100)]
+        #[pallet::weight(FREE)]
+        pub fn batch_commit_weights(
+            origin: OriginFor<T>,
+            netuids: Vec<Compact<NetUid>>,
+            commit_hashes: Vec<H256>,
+        ) -> DispatchResult {
+            let hotkey = ensure_signed(origin)?;
+            Self::do_batch_commit_weights(hotkey, netuids, commit_hashes)
+        }
+
+        /// Reveals the weights of a hash commit for mechanism 0 of a subnet.
+        #[pallet::call_index(97)]
+        #[pallet::weight(FREE)]
+        pub fn reveal_weights(
+            origin: OriginFor<T>,
+            netuid: NetUid,
+            uids: Vec<u16>,
+            values: Vec<u16>,
+            salt: Vec<u16>,
+            version_key: u64,
+        ) -> DispatchResult {
+            let hotkey = ensure_signed(origin)?;
+            Self::do_reveal_weights(&hotkey, netuid, MechId::MAIN, Reveal { uids, values, salt, version_key })
+        }
+
+        /// Reveals the weights of a hash commit for one mechanism of a subnet.
+        #[pallet::call_index(116)]
+        #[pallet::weight(FREE)]
+        pub fn reveal_mechanism_weights(
+            origin: OriginFor<T>,
+            netuid: NetUid,
+            mecid: MechId,
+            uids: Vec<u16>,
+            values: Vec<u16>,
+            salt: Vec<u16>,
+            version_key: u64,
+        ) -> DispatchResult {
+            let hotkey = ensure_signed(origin)?;
+            Self::do_reveal_weights(&hotkey, netuid, mecid, Reveal { uids, values, salt, version_key })
+        }
+
+        /// Reveals several hash commits for mechanism 0 of a subnet, all or none.
+        #[pallet::call_index(98)]
+        #[pallet::weight(FREE)]
+        pub fn batch_reveal_weights(
+            origin: OriginFor<T>,
+            netuid: NetUid,
+            uids_list: Vec<Vec<u16>>,
+            values_list: Vec<Vec<u16>>,
+            salts_list: Vec<Vec<u16>>,
+            version_keys: Vec<u64>,
+        ) -> DispatchResult {
+            let hotkey = ensure_signed(origin)?;
+            ensure!(NetworksAdded::<T>::get(netuid), Error::<T>::SubnetNotExists);
+            let reveals = Reveal::zip(uids_list, values_list, salts_list, version_keys)
+                .ok_or(Error::<T>::InputLengthsUnequal)?;
+            Self::do_batch_reveal_weights(&hotkey, netuid, reveals)
+        }
+
+        /// Commits weights, encrypted to a round of the beacon, for mechanism 0 of a subnet.
+        #[pallet::call_index(113)]
+        #[pallet::weight(FREE)]
+        pub fn commit_timelocked_weights(
+            origin: OriginFor<T>,
+            netuid: NetUid,
+            commit: Ciphertext,
+            reveal_round: u64,
+            commit_reveal_version: u16,
+        ) -> DispatchResult {
+            let hotkey = ensure_signed(origin)?;
+            let version = Some(commit_reveal_version);
+            Self::do_commit_timelocked(&hotkey, netuid, MechId::MAIN, (commit, reveal_round), version)
+        }
+
+        /// Commits weights, encrypted to a round of the beacon, for one mechanism of a subnet.
+        #[pallet::call_index(118)]
+        #[pallet::weight(FREE)]
+        pub fn commit_timelocked_mechanism_weights(
+            origin: OriginFor<T>,
+            netuid: NetUid,
+            mecid: MechId,
+            commit: Ciphertext,
+            reveal_round: u64,
+            commit_reveal_version: u16,
+        ) -> DispatchResult {
+            let hotkey = ensure_signed(origin)?;
+            let version = Some(commit_reveal_version);
+            Self::do_commit_timelocked(&hotkey, netuid, mecid, (commit, reveal_round), version)
+        }
+
+        /// As [`Pallet::commit_timelocked_mechanism_weights`], from before it took a version.
+        #[pallet::call_index(117)]
+        #[pallet::weight(FREE)]
+        pub fn commit_crv3_mechanism_weights(
+            origin: OriginFor<T>,
+            netuid: NetUid,
+            mecid: MechId,
+            commit: Ciphertext,
+            reveal_round: u64,
+        ) -> DispatchResult {
+            let hotkey = ensure_signed(origin)?;
+            Self::do_commit_timelocked(&hotkey, netuid, mecid, (commit, reveal_round), None)
+        }
+
         /// Publishes the caller's endpoint on a subnet.
         #[pallet::call_index(4)]
         #[pallet::weight(FREE)]

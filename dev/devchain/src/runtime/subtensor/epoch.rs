@@ -6,6 +6,8 @@
 //! All arithmetic is on integers with 32 fractional bits.
 
 use super::MAX_TEMPO;
+use frame_support::traits::Get as _;
+
 use super::pallet::*;
 use super::weights::storage_index;
 use crate::runtime::newtypes::{AlphaBalance, MechId, NetUid, PerU16};
@@ -129,10 +131,15 @@ impl<T: Config> Pallet<T> {
         }
     }
 
-    fn is_epoch_due(netuid: NetUid) -> bool {
+    pub(super) fn is_epoch_due(netuid: NetUid) -> bool {
         let tempo = u64::from(Tempo::<T>::get(netuid));
         let pending = PendingEpochAt::<T>::get(netuid);
         let now = Self::block_now();
+        if T::ModularEpochs::get() {
+            // The last block of the index, so that the next one begins after its epoch.
+            let clock = Self::modular_clock(netuid);
+            return tempo != 0 && clock.epoch_at(now) != clock.epoch_at(now.saturating_add(1));
+        }
         tempo != 0
             && ((pending > 0 && now >= pending)
                 || BlocksSinceLastStep::<T>::get(netuid) > MAX_TEMPO
@@ -145,6 +152,11 @@ impl<T: Config> Pallet<T> {
         let tempo = u64::from(Tempo::<T>::get(netuid));
         if !NetworksAdded::<T>::get(netuid) || tempo == 0 {
             return None;
+        }
+        if T::ModularEpochs::get() {
+            let clock = Self::modular_clock(netuid);
+            let next = clock.epoch_at(Self::block_now().saturating_add(1)).saturating_add(1);
+            return Some(clock.first_block_of(next).saturating_sub(1));
         }
         let scheduled = LastEpochBlock::<T>::get(netuid).saturating_add(tempo);
         let pending = PendingEpochAt::<T>::get(netuid);

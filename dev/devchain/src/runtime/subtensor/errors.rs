@@ -282,5 +282,8 @@ mod errors {
         InvalidSubnetNumber,
         #[codec(index = 123)]
         PrecisionLoss,
+        /// More uids over all mechanisms than a subnet may have.
+        #[codec(index = 200)]
+        TooManyUIDsPerMechanism,
     }
 }

@@ -89,11 +89,23 @@ impl<T: Config> Pallet<T> {
         version_key: u64,
     ) -> DispatchResult {
         ensure!(!CommitRevealWeightsEnabled::<T>::get(netuid), Error::<T>::CommitRevealEnabled);
+        Self::store_weights(hotkey, netuid, mecid, uids, values, version_key)
+    }
+
+    /// Checks weights that were set directly or revealed, and stores them.
+    ///
+    /// While weights must be committed, the commit was what the rate limit and the last update are about.
+    pub(super) fn store_weights(
+        hotkey: &T::AccountId,
+        netuid: NetUid,
+        mecid: MechId,
+        uids: Vec<u16>,
+        values: Vec<u16>,
+        version_key: u64,
+    ) -> DispatchResult {
         ensure!(!netuid.is_root(), Error::<T>::CanNotSetRootNetworkWeights);
         ensure!(uids.len() == values.len(), Error::<T>::WeightVecNotEqualSize);
-        let mechanism_exists =
-            NetworksAdded::<T>::get(netuid) && mecid < MechanismCountCurrent::<T>::get(netuid);
-        ensure!(mechanism_exists, Error::<T>::MechanismDoesNotExist);
+        Self::ensure_mechanism_exists(netuid, mecid)?;
         let neurons = SubnetworkN::<T>::get(netuid);
         ensure!(uids.len() <= usize::from(neurons), Error::<T>::UidsLengthExceedUidsInSubNet);
         let uid = Uids::<T>::get(netuid, hotkey).ok_or(Error::<T>::HotKeyNotRegisteredInSubNet)?;
@@ -104,7 +116,11 @@ impl<T: Config> Pallet<T> {
             Error::<T>::IncorrectWeightVersionKey
         );
         let index = storage_index(netuid, mecid);
-        ensure!(Self::weights_rate_limit_passed(netuid, index, uid), Error::<T>::SettingWeightsTooFast);
+        let committed = CommitRevealWeightsEnabled::<T>::get(netuid);
+        ensure!(
+            committed || Self::weights_rate_limit_passed(netuid, index, uid),
+            Error::<T>::SettingWeightsTooFast
+        );
         let is_self_weight = uids == [uid];
         Self::ensure_may_weigh(hotkey, netuid, uid, is_self_weight)?;
         ensure!(!has_duplicates(&uids), Error::<T>::DuplicateUids);
@@ -116,13 +132,15 @@ impl<T: Config> Pallet<T> {
         ensure!(is_self_weight || within_max_share(&stored, limit), Error::<T>::MaxWeightExceeded);
 
         Weights::<T>::insert(index, uid, uids.into_iter().zip(stored).collect::<Vec<_>>());
-        Self::touch_last_update(index, uid);
+        if !committed {
+            Self::touch_last_update(index, uid);
+        }
         Self::deposit_event(Event::WeightsSet(index, uid));
         Ok(())
     }
 
     /// Whether the rate limit has passed since the uid's last update; registration counts as one, 0 is "never".
-    fn weights_rate_limit_passed(netuid: NetUid, index: NetUidStorageIndex, uid: u16) -> bool {
+    pub(crate) fn weights_rate_limit_passed(netuid: NetUid, index: NetUidStorageIndex, uid: u16) -> bool {
         match LastUpdate::<T>::get(index).get(usize::from(uid)) {
             None | Some(0) => true,
             Some(last) => Self::block_now().saturating_sub(*last) >= WeightsSetRateLimit::<T>::get(netuid),

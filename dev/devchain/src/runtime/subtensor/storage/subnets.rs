@@ -48,6 +48,9 @@ mod subnets {
     #[pallet::storage]
     pub type MechanismCountCurrent<T: Config> =
         StorageMap<_, Twox64Concat, NetUid, MechId, ValueQuery, DefaultMechanismCount>;
+    /// How the mechanisms share the subnet's emission, in parts of 65,535; evenly if there is no entry.
+    #[pallet::storage]
+    pub type MechanismEmissionSplit<T: Config> = StorageMap<_, Twox64Concat, NetUid, Vec<u16>, OptionQuery>;
     #[pallet::storage]
     pub type FirstEmissionBlockNumber<T: Config> = StorageMap<_, Identity, NetUid, u64, OptionQuery>;
     #[pallet::storage]

@@ -44,4 +44,27 @@ mod weights {
     #[pallet::storage]
     pub type CommitRevealWeightsVersion<T: Config> =
         StorageValue<_, u16, ValueQuery, DefaultCommitRevealVersion>;
+
+    /// Hash commits that are not revealed yet: (hash, epoch of the commit, block of the commit, unused), oldest first.
+    #[pallet::storage]
+    pub type WeightCommits<T: Config> = StorageDoubleMap<
+        _,
+        Twox64Concat,
+        NetUidStorageIndex,
+        Twox64Concat,
+        T::AccountId,
+        VecDeque<(H256, u64, u64, u64)>,
+        OptionQuery,
+    >;
+    /// Timelocked commits by the epoch of the commit: (hotkey, block of the commit, ciphertext, round), oldest first.
+    #[pallet::storage]
+    pub type TimelockedWeightCommits<T: Config> = StorageDoubleMap<
+        _,
+        Twox64Concat,
+        NetUidStorageIndex,
+        Twox64Concat,
+        u64,
+        VecDeque<(T::AccountId, u64, Ciphertext, u64)>,
+        ValueQuery,
+    >;
 }

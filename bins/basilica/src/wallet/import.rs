@@ -11,7 +11,7 @@ use clap::Args;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::new::{Made, encrypts, protection};
+use super::new::{Made, protection};
 use super::passwords::{Asking, Choice};
 use super::terminal::Terminal;
 use super::{Kind, Names, Place, print};
@@ -71,7 +71,7 @@ impl Import {
         }
         wallets.vacant(wallet, &key)?;
         let secret = self.source.secret()?;
-        let password = if encrypts(&self.choice, &key) { Some(self.choice.password()?) } else { None };
+        let password = self.choice.password(std::slice::from_ref(&key))?;
         wallets.add(wallet, &key, &secret, protection(password.as_ref()))?;
         let made = Made {
             name: key.to_string(),

@@ -46,12 +46,11 @@ impl New {
         for key in &keys {
             wallets.vacant(wallet, key)?;
         }
-        let encrypted = |key: &KeyName| encrypts(&self.choice, key);
-        let password = if keys.iter().any(encrypted) { Some(self.choice.password()?) } else { None };
+        let password = self.choice.password(&keys)?;
         let mut made = Vec::new();
         for key in &keys {
             let secret = Secret::generate(self.words, &OsEntropy)?;
-            let password = password.as_ref().filter(|_| encrypted(key));
+            let password = password.as_ref().filter(|_| self.choice.encrypts(key));
             wallets.add(wallet, key, &secret, protection(password))?;
             made.push(Made {
                 name: key.to_string(),
@@ -84,14 +83,6 @@ impl New {
             );
         }
         Ok(())
-    }
-}
-
-/// Whether this key is to be encrypted.
-pub(crate) fn encrypts(choice: &Choice, key: &KeyName) -> bool {
-    match key {
-        KeyName::Coldkey => choice.encrypts_coldkey(),
-        KeyName::Hotkey(_) => choice.encrypts_hotkey(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
-use basilica_wallet::{Password, PasswordError, PasswordSource, Unattended};
+use basilica_wallet::{KeyName, Password, PasswordError, PasswordSource, Unattended};
 use clap::Args;
 use zeroize::Zeroizing;
 
@@ -24,18 +24,26 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
-    /// Whether a hotkey is to be encrypted.
-    pub(crate) const fn encrypts_hotkey(&self) -> bool {
-        self.encrypt_hotkey
+    /// Whether this key is to be encrypted.
+    pub(crate) const fn encrypts(&self, key: &KeyName) -> bool {
+        match key {
+            KeyName::Coldkey => !self.no_password,
+            KeyName::Hotkey(_) => self.encrypt_hotkey,
+        }
     }
 
-    /// Whether a coldkey is to be encrypted.
-    pub(crate) const fn encrypts_coldkey(&self) -> bool {
-        !self.no_password
+    /// The password for these new keys; none if all of them stay unencrypted.
+    pub(crate) fn password(&self, keys: &[KeyName]) -> anyhow::Result<Option<Password>> {
+        if keys.iter().any(|key| self.encrypts(key)) {
+            return self.chosen().map(Some);
+        }
+        if self.password_file.is_some() {
+            bail!("--password-file would protect nothing: a hotkey is encrypted only with --encrypt-hotkey");
+        }
+        Ok(None)
     }
 
-    /// The password for new keyfiles.
-    pub(crate) fn password(&self) -> anyhow::Result<Password> {
+    fn chosen(&self) -> anyhow::Result<Password> {
         if let Some(file) = &self.password_file {
             return Ok(Password::from_file(file)?);
         }

@@ -1,6 +1,7 @@
 //! `basilica wallet` as its users run it: what it prints, how it ends, what it leaves on disk.
 #![expect(clippy::unwrap_used, reason = "a test panics where it cannot go on")]
 
+mod docs;
 mod pty;
 mod wallet;
 

@@ -89,6 +89,8 @@ fn without_a_terminal_a_password_must_come_from_somewhere() {
     let open = home.file("open", "pw\n", 0o644);
     assert_snapshot!(home.run(&["new", "--password-file", open.to_str().unwrap()]).fails(1));
     assert_snapshot!(home.run(&["import", "coldkey"]).fails(1));
+    let unused = ["new", "hotkey", "--password-file", open.to_str().unwrap()];
+    assert_snapshot!(home.run(&unused).fails(1));
     assert!(!home.wallets("default").exists());
 }
 

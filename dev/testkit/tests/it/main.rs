@@ -1,8 +1,10 @@
 //! Tests against real servers. One binary: linking is what integration tests cost most.
 
+mod chain_bytes;
 mod localnet;
 mod miner;
 mod nodes;
+mod peers;
 mod sdk;
 mod ssh;
 mod ssh_faults;

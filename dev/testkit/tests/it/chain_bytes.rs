@@ -1,0 +1,178 @@
+//! What our chain client sends, judged byte by byte by the public SDK's codec on the same metadata.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use basilica_chain::{ChainOptions, SubtensorChain};
+use basilica_ports::{Axon, AxonOutcome, Chain as _, Clock as _, WeightsCall, WeightsOrder};
+use basilica_system::{OsEntropy, SystemClock};
+use basilica_types::{Hotkey, MechanismId, Millis, NetUid, Uid, Weight};
+use basilica_wallet::{Secret, WalletSigner};
+use serde_json::{Value, json};
+
+const SUBNET: NetUid = NetUid(39);
+/// Far above what anything here takes: reaching it is a failure, not a measurement.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A process that is ended with the test.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts a program and waits for its line `listening URL`.
+fn listening(command: &mut Command) -> (Process, String, BufReader<ChildStdout>) {
+    let mut process = Process(command.stdout(Stdio::piped()).spawn().unwrap());
+    let mut lines = BufReader::new(process.0.stdout.take().unwrap());
+    let mut line = String::new();
+    loop {
+        line.clear();
+        assert_ne!(lines.read_line(&mut line).unwrap(), 0, "{command:?} ended before it listened");
+        if let Some(url) = line.trim().strip_prefix("listening ") {
+            return (process, url.to_owned(), lines);
+        }
+    }
+}
+
+fn devchain(directory: &tempfile::TempDir) -> (Process, String) {
+    let binaries = std::env::var_os("BASILICA_BIN_DIR")
+        .expect("BASILICA_BIN_DIR is the directory of basilica-devchain; `cargo xtask test` sets it");
+    let genesis = directory.path().join("genesis.json");
+    // Slow enough that a block's age stays within an extrinsic's life while the peer looks at it.
+    let settings =
+        json!({ "block_time_ms": 400, "tempo": 3, "weights_rate_limit": 1, "serving_rate_limit": 1 });
+    std::fs::write(&genesis, settings.to_string()).unwrap();
+    let mut command = Command::new(PathBuf::from(binaries).join("basilica-devchain"));
+    command.args(["--listen", "127.0.0.1:0", "--genesis"]).arg(genesis);
+    let (process, url, mut lines) = listening(&mut command);
+    // Nobody else reads its output, and a full pipe would stop it.
+    std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
+    (process, url)
+}
+
+/// The SDK's codec with a proxy that keeps what goes through it.
+struct Peer {
+    process: Process,
+    url: String,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Peer {
+    fn before(chain: &str) -> Self {
+        let python = std::env::var_os("BASILICA_SDK_PYTHON").expect(
+            "BASILICA_SDK_PYTHON names a Python with bittensor==11.3.0; `cargo xtask test` makes one",
+        );
+        let mut command = Command::new(python);
+        command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/python/chain_peer.py")).arg(chain);
+        let (process, url, answers) = listening(command.stdin(Stdio::piped()));
+        Self { process, url, answers }
+    }
+
+    fn judge(mut self, question: &Value) -> Value {
+        let mut stdin = self.process.0.stdin.take().unwrap();
+        writeln!(stdin, "{question}").unwrap();
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer).unwrap();
+        assert!(!answer.is_empty(), "the peer found a difference; it is on standard error");
+        serde_json::from_str(&answer).unwrap()
+    }
+}
+
+fn signer(uri: &str) -> Arc<WalletSigner> {
+    let secret = Secret::from_uri(uri, &OsEntropy).unwrap();
+    Arc::new(WalletSigner::new(secret.into_keypair(), Arc::new(OsEntropy)))
+}
+
+fn hotkey(uri: &str) -> Hotkey {
+    Secret::from_uri(uri, &OsEntropy).unwrap().keypair().hotkey()
+}
+
+fn client(url: &str, uri: &str) -> SubtensorChain {
+    let options =
+        ChainOptions { poll_max: Millis(200), era_blocks: 64, ..ChainOptions::new(vec![url.to_owned()]) };
+    SubtensorChain::new(options, Some(signer(uri)), Arc::new(SystemClock::new()), Arc::new(OsEntropy))
+        .unwrap()
+}
+
+async fn permitted(chain: &SubtensorChain, own: &Hotkey) {
+    let permit = async {
+        while !chain.metagraph(SUBNET).await.unwrap().neuron(own).unwrap().validator_permit {
+            SystemClock::new().sleep(Millis(200)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, permit).await.expect("a permit comes with the first epoch");
+}
+
+/// The extrinsic of an order, as soon as the chain's rules allow it.
+async fn prepared(chain: &SubtensorChain, call: WeightsCall) -> String {
+    let order = WeightsOrder { netuid: SUBNET, mechanism: MechanismId(0), call };
+    let allowed = async {
+        loop {
+            match chain.prepare_weights(&order).await {
+                Ok(prepared) => return hex::encode(prepared.extrinsic),
+                Err(error) if error.class() == basilica_ports::FailureClass::Transient => {
+                    SystemClock::new().sleep(Millis(200)).await;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, allowed).await.expect("the chain's rules allow it")
+}
+
+fn expected(function: &str, uri: &str, params: Value) -> Value {
+    json!({ "function": function, "signer": hex::encode(hotkey(uri).as_bytes()), "params": params })
+}
+
+#[tokio::test]
+async fn calls_extrinsics_payloads_and_storage_keys_are_those_of_the_public_sdk() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_chain, url) = devchain(&directory);
+    let peer = Peer::before(&url);
+    let validator = client(&peer.url, "//Validator1");
+    permitted(&validator, &hotkey("//Validator1")).await;
+
+    let weights = vec![(Uid(0), Weight(16_384)), (Uid(4), Weight(65_535))];
+    let set = prepared(&validator, WeightsCall::Set { weights, version_key: 7 }).await;
+    let params =
+        json!({ "netuid": 39, "mecid": 0, "dests": [0, 4], "weights": [16_384, 65_535], "version_key": 7 });
+    let mut wanted = vec![expected("set_mechanism_weights", "//Validator1", params)];
+    wanted[0]["extrinsic"] = set.into();
+
+    let axon = Axon { address: SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), 9_000)) };
+    let served = client(&peer.url, "//Miner1").serve_axon(SUBNET, axon).await.unwrap();
+    assert!(matches!(served, AxonOutcome::Served(_)), "{served:?}");
+    let params = json!({
+        "netuid": 39, "version": 1, "ip": u32::from(Ipv4Addr::new(127, 0, 0, 2)), "port": 9_000, "ip_type": 4,
+        "protocol": 4, "placeholder1": 0, "placeholder2": 0,
+    });
+    wanted.push(expected("serve_axon", "//Miner1", params));
+    let stored = validator.weights(SUBNET, MechanismId(0), Uid(1)).await.unwrap();
+    assert_eq!(stored.1, [], "nothing was submitted for the validator");
+
+    let answer =
+        tokio::task::spawn_blocking(move || peer.judge(&json!({ "extrinsics": wanted }))).await.unwrap();
+    assert_eq!(answer["extrinsics"].as_array().unwrap().len(), 2, "{answer}");
+    let asked = |item: &str, params: Value| {
+        let key = json!(["SubtensorModule", item, params]);
+        assert!(
+            answer["keys"].as_array().unwrap().contains(&key),
+            "{key} was not asked for: {}",
+            answer["keys"]
+        );
+    };
+    asked("Axons", json!([39, hotkey("//Miner1").to_string()]));
+    asked("Weights", json!([39, 1]));
+    for item in ["CommitRevealWeightsEnabled", "LastUpdate", "MinAllowedWeights", "WeightsSetRateLimit"] {
+        asked(item, json!([39]));
+    }
+}

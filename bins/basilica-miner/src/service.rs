@@ -90,19 +90,19 @@ async fn serve(config: MinerConfig) -> anyhow::Result<()> {
     let options = OpenOptions { readers: config.database.readers, migrate: config.database.migrate };
     let database = Database::open(&config.database.url, &MINER_SCHEMA, options).await?;
     let listeners = Listeners::bind(&config).await?;
-    let chain = SubtensorChain::new(
+    let chain = Arc::new(SubtensorChain::new(
         ChainOptions::new(config.subnet.endpoints.clone()),
         Some(Arc::clone(&signer)),
         Arc::clone(&clock),
         Arc::clone(&entropy),
-    )?;
+    )?);
     let (readiness, metrics) = (Readiness::new(), Metrics::new());
     let supervisor = Supervisor::new(Arc::clone(&clock), Arc::clone(&entropy));
     supervisor.observe(&metrics, "basilica_miner");
     info!(hotkey = %signer.hotkey(), grpc = %listeners.grpc.local_addr()?, health = %listeners.health.local_addr(),
         nodes = config.fleet.nodes.len(), "basilica-miner starts");
     let ports = MinerPorts {
-        chain: Arc::new(chain),
+        chain: Arc::<SubtensorChain>::clone(&chain),
         shell: Arc::new(RusshShell),
         operator: Identity::File(config.fleet.ssh_key.clone()),
         store: Arc::new(MinerDatabase::new(database.clone())),
@@ -127,6 +127,13 @@ async fn serve(config: MinerConfig) -> anyhow::Result<()> {
     miner.start(&supervisor);
     supervisor.spawn_once("grpc", move |stop| async move {
         grpc.serve(api, limits, async move { stop.requested().await }).await.map_err(Into::into)
+    });
+    supervisor.spawn_once("chain_endpoints", move |stop| async move {
+        tokio::select! {
+            () = chain.watch() => {}
+            () = stop.requested() => {}
+        }
+        Ok(())
     });
     for (listener, state) in admin.into_iter().flatten() {
         supervisor.spawn_once("admin", move |stop| async move {

@@ -34,8 +34,9 @@ pub(crate) async fn start(config: &ValidatorConfig, settings: Settings) -> anyho
     let options =
         OpenOptions { readers: config.database.max_connections, migrate: config.database.run_migrations };
     let database = Database::open(&config.database.url, &VALIDATOR_SCHEMA, options).await?;
+    let chain = Arc::new(chain(config, &signer, &clock, &entropy)?);
     let ports = Ports {
-        chain: Arc::new(chain(config, &signer, &clock, &entropy)?),
+        chain: Arc::<SubtensorChain>::clone(&chain),
         miners: Arc::new(GrpcMinerDialer::default()),
         nodes: Arc::new(RusshShell),
         store: Arc::new(ValidatorDatabase::new(database.clone())),
@@ -68,6 +69,13 @@ pub(crate) async fn start(config: &ValidatorConfig, settings: Settings) -> anyho
             Ok(())
         });
     }
+    supervisor.spawn_once("chain_endpoints", move |stop| async move {
+        tokio::select! {
+            () = chain.watch() => {}
+            () = stop.requested() => {}
+        }
+        Ok(())
+    });
     validator.start(&supervisor);
     let ended = supervisor.run_until_stopped(GRACE).await;
     database.close().await;

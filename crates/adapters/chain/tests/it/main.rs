@@ -10,4 +10,5 @@ mod proxy;
 mod reading;
 mod registering;
 mod serving;
+mod upgrades;
 mod weights;

@@ -263,6 +263,9 @@ impl WeightRules {
         if now > due {
             return Follow::End(WindowEnd::Lost(Lost::EpochPassed));
         }
+        if now < held.epoch {
+            return Follow::End(WindowEnd::Lost(Lost::OutOfReach));
+        }
         if now < due {
             let first = self.epochs.first_block_of(due, self.block, self.netuid);
             // The reveal is to be in that block, so it is made on the one before.
@@ -281,6 +284,9 @@ impl WeightRules {
         let now = self.epochs.epoch_of(self.block, self.block, self.netuid);
         // The chain opens what it holds even while commit-reveal is off.
         let due = held.epoch.saturating_add(self.reveal_period);
+        if now < held.epoch {
+            return Follow::End(WindowEnd::Lost(Lost::OutOfReach));
+        }
         if now < due {
             let why = Waiting::RevealEpoch { committed: held.epoch, due, now };
             return Follow::Wait(Wait {

@@ -128,6 +128,9 @@ pub enum Lost {
         "the chain no longer holds the commit, as after a new registration of the hotkey or another chain"
     )]
     Gone,
+    /// On a chain that counts epochs by block height, a longer tempo lowers the count, and the reveal's epoch is far away.
+    #[error("the subnet's tempo changed, and the epoch of the reveal is out of reach")]
+    OutOfReach,
     /// The chain dropped a timelocked commit without taking its weights.
     #[error(
         "the chain dropped the commit unrevealed: the beacon's round came too late, or the chain's rules no longer took the weights"
@@ -142,13 +145,14 @@ impl Lost {
             Self::EpochPassed => "epoch_passed",
             Self::SwitchedOff => "switched_off",
             Self::Gone => "gone",
+            Self::OutOfReach => "out_of_reach",
             Self::NotRevealed => "not_revealed",
         }
     }
 
     /// The other way round.
     pub fn parse(text: &str) -> Option<Self> {
-        let all = [Self::EpochPassed, Self::SwitchedOff, Self::Gone, Self::NotRevealed];
+        let all = [Self::EpochPassed, Self::SwitchedOff, Self::Gone, Self::OutOfReach, Self::NotRevealed];
         all.into_iter().find(|why| why.as_str() == text)
     }
 }

@@ -13,6 +13,7 @@ mod explain;
 mod open;
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use basilica_ports::{
@@ -63,19 +64,19 @@ pub(crate) enum WeightsError {
 
 /// The loop: runs until the stop.
 pub(crate) async fn run(shared: Arc<Shared>, stop: Stop) -> Result<(), BoxError> {
+    // Dropping a pass at any await is safe: what it submitted is stored.
+    tokio::select! {
+        biased;
+        () = stop.requested() => Ok(()),
+        never = forever(&shared) => match never {},
+    }
+}
+
+async fn forever(shared: &Shared) -> Infallible {
     let mut backoff = Backoff::new(shared.settings.weights_poll, Millis::from_secs(60));
     loop {
-        // Dropping a pass at any await is safe: what it submitted is stored.
-        let pause = tokio::select! {
-            biased;
-            () = stop.requested() => return Ok(()),
-            pause = pass(&shared, &mut backoff) => pause,
-        };
-        tokio::select! {
-            biased;
-            () = stop.requested() => return Ok(()),
-            () = shared.ports.clock.sleep(pause) => {}
-        }
+        let pause = pass(shared, &mut backoff).await;
+        shared.ports.clock.sleep(pause).await;
     }
 }
 
@@ -292,5 +293,7 @@ fn own_uid(shared: &Shared) -> Option<Uid> {
     view.metagraph.neuron(&shared.ports.signer.hotkey()).map(|neuron| neuron.uid)
 }
 
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 pub(crate) mod tests;

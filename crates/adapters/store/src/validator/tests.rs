@@ -514,6 +514,7 @@ async fn every_end_is_kept_with_its_reason() {
         WindowEnd::Lost(Lost::EpochPassed),
         WindowEnd::Lost(Lost::SwitchedOff),
         WindowEnd::Lost(Lost::Gone),
+        WindowEnd::Lost(Lost::OutOfReach),
         WindowEnd::Lost(Lost::NotRevealed),
     ];
     let digest = Digest::from_bytes([4; 32]);

@@ -215,7 +215,7 @@ fn open_rules(block: BlockNumber, netuid: NetUid, mechanism: MechanismId) -> Wei
     }
 }
 
-struct Nobody;
+pub(super) struct Nobody;
 
 #[async_trait]
 impl MinerDialer for Nobody {
@@ -235,7 +235,7 @@ impl NodeShell for Nobody {
     }
 }
 
-struct Signer(Keypair);
+pub(super) struct Signer(Keypair);
 
 impl HotkeySigner for Signer {
     fn hotkey(&self) -> Hotkey {
@@ -248,11 +248,11 @@ impl HotkeySigner for Signer {
     }
 }
 
-fn signer() -> Signer {
+pub(super) fn signer() -> Signer {
     Signer(Keypair::from_seed(&[1; 32]).unwrap())
 }
 
-fn settings() -> Settings {
+pub(super) fn settings() -> Settings {
     let toml = |text: &str| toml_value(text);
     let source = ConfigSource {
         overrides: vec![

@@ -1,0 +1,458 @@
+//! Ten thousand lives of the weights worker beside a chain that misbehaves.
+//!
+//! Each run is one seed: a subnet with its rules, a storm of faults, then calm. The worker is the product's own loop on
+//! a virtual clock; only what it talks to is simulated. It is cut off at random awaits and started anew with what is
+//! stored and nothing else. A run prints its seed when it breaks a promise, and the seed repeats it:
+//!
+//! `BASILICA_SIMULATION_SEED=17 cargo test -p basilica-validator-service ten_thousand`
+//!
+//! `BASILICA_SIMULATION_RUNS` asks for more (or fewer) than ten thousand.
+
+mod judge;
+mod ledger;
+mod memory;
+mod network;
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use basilica_ports::{Beacon, Chain, Entropy, HotkeySigner as _, Metagraph, Neuron, WindowEnd, WindowState};
+use basilica_runtime_service::testing::{SeededEntropy, VirtualClock};
+use basilica_runtime_service::{Metrics, Readiness};
+use basilica_schedule::{CommitChoice, Policy};
+use basilica_timelock::TimelockError;
+use basilica_types::{BlockHash, BlockNumber, Coldkey, Hotkey, Millis, NetUid, Rao, Timestamp, Uid};
+use basilica_verification::GpuRules;
+
+use self::ledger::{Knobs, Ledger, OWN};
+use self::memory::{Memory, miner};
+use self::network::{BLOCK, Network};
+use super::forever;
+use super::tests::{Nobody, settings, signer};
+use crate::metrics::ValidatorMetrics;
+use crate::prover::ProverFile;
+use crate::settings::Settings;
+use crate::shared::{ChainView, Ports, Shared};
+
+const RUNS: u64 = 10_000;
+const INTERVAL: u64 = 12;
+
+/// SplitMix64, as the seeded entropy draws.
+#[derive(Clone)]
+struct Rng(u64);
+
+impl Rng {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let word = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        word ^ (word >> 31)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    fn one_in(&mut self, times: u64) -> bool {
+        self.below(times) == 0
+    }
+}
+
+/// An await that does nothing but be one.
+async fn yield_now() {
+    let mut yielded = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+struct Flag(AtomicBool);
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// In place of a real timelock, whose pairing would cost more than all the rest; that one has tests of its own. Like it,
+/// it never gives the same bytes twice.
+fn sealed_with_nothing(
+    _: &Beacon,
+    _: u64,
+    payload: &[u8],
+    entropy: &dyn Entropy,
+) -> Result<Vec<u8>, TimelockError> {
+    let nonce: [u8; 16] = entropy.array();
+    Ok([payload, &nonce].concat())
+}
+
+/// Everything that outlives the worker, and what is checked.
+struct World {
+    rng: Rng,
+    clock: Arc<VirtualClock>,
+    store: Arc<Memory>,
+    network: Arc<Network>,
+    settings: Settings,
+    boots: u64,
+    /// Reasons that were given.
+    reasons: BTreeSet<&'static str>,
+    /// Time since the last block.
+    since_block: Millis,
+}
+
+/// What a subnet may look like at first.
+fn subnet(rng: &mut Rng) -> Ledger {
+    let knobs = Knobs {
+        commit_reveal: !rng.one_in(3),
+        period: 1 + rng.below(2),
+        tempo: u16::try_from(8 + rng.below(8)).unwrap(),
+        rate_limit: rng.below(8),
+        version_key: 0,
+        permit: true,
+        beacon_runs: true,
+    };
+    Ledger::genesis(knobs, !rng.one_in(4))
+}
+
+impl World {
+    fn new(seed: u64, settings: &Settings) -> Self {
+        let mut rng = Rng(seed);
+        let genesis = subnet(&mut rng);
+        let forms = [(true, true), (true, false), (true, true), (false, true)];
+        let forms = forms[usize::try_from(rng.below(4)).unwrap()];
+        let choice = if forms.0 && rng.one_in(4) { CommitChoice::Hash } else { CommitChoice::Auto };
+        Self::with(rng, settings, genesis, forms, choice)
+    }
+
+    fn with(
+        mut rng: Rng,
+        settings: &Settings,
+        genesis: Ledger,
+        forms: (bool, bool),
+        commit: CommitChoice,
+    ) -> Self {
+        let clock = VirtualClock::new();
+        let store = Arc::new(Memory::new(Arc::clone(&clock)));
+        let shared = (Arc::clone(&clock), Arc::clone(&store));
+        let network = Network::new(Rng(rng.next()), genesis, shared, signer().hotkey(), forms);
+        let mut settings = settings.clone();
+        settings.weight_policy = Policy { interval: INTERVAL, version_key: 0, commit };
+        settings.weights_poll = Millis::from_secs(24);
+        Self {
+            rng,
+            clock,
+            store,
+            network: Arc::new(network),
+            settings,
+            boots: 0,
+            reasons: BTreeSet::new(),
+            since_block: Millis(0),
+        }
+    }
+
+    /// A validator that knows nothing but what is stored.
+    fn boot(&mut self) -> Shared {
+        self.boots += 1;
+        let ports = Ports {
+            chain: Arc::clone(&self.network) as Arc<dyn Chain>,
+            miners: Arc::new(Nobody),
+            nodes: Arc::new(Nobody),
+            store: Arc::clone(&self.store) as _,
+            signer: Arc::new(signer()),
+            clock: Arc::clone(&self.clock) as _,
+            entropy: SeededEntropy::new(self.rng.next()),
+        };
+        let metrics = ValidatorMetrics::register(&Metrics::new());
+        let readiness = Readiness::new();
+        let mut shared =
+            Shared::new(ports, self.settings.clone(), ProverFile::new(vec![1]), metrics, &readiness);
+        shared.seal = sealed_with_nothing;
+        shared.set_chain_view(chain_view());
+        shared
+    }
+
+    fn number(&self) -> u64 {
+        self.network.with(|state| state.head().number)
+    }
+
+    /// Blocks without a worker.
+    fn sleep_through(&mut self, blocks: u64) {
+        for _ in 0..blocks {
+            self.clock.advance(BLOCK);
+            self.network.tick();
+        }
+    }
+
+    /// Goes to whatever comes first: the end of a sleep or the next block.
+    fn pass_time(&mut self) {
+        let to_block = Millis(BLOCK.0 - self.since_block.0);
+        match self.clock.next_sleep_ends_in() {
+            Some(span) if span < to_block => {
+                self.clock.advance(span);
+                self.since_block = Millis(self.since_block.0 + span.0);
+            }
+            _ => {
+                self.clock.advance(to_block);
+                self.since_block = Millis(0);
+                self.network.tick();
+            }
+        }
+    }
+
+    /// Lets a worker live until `end` says so, or until it has been polled so often.
+    fn live(&mut self, polls: &mut u64, end: &mut dyn FnMut(&mut Self) -> bool) -> bool {
+        let shared = self.boot();
+        let flag = Arc::new(Flag(AtomicBool::new(true)));
+        let waker = Waker::from(Arc::clone(&flag));
+        let mut context = Context::from_waker(&waker);
+        let mut worker = pin!(forever(&shared));
+        loop {
+            while flag.0.swap(false, Ordering::Relaxed) {
+                if *polls == 0 {
+                    return false;
+                }
+                *polls -= 1;
+                let Poll::Pending = worker.as_mut().poll(&mut context);
+            }
+            self.note(&shared);
+            if end(self) {
+                return true;
+            }
+            self.pass_time();
+        }
+    }
+
+    /// The reason given for the state of the weights must be one.
+    fn note(&mut self, shared: &Shared) {
+        let Some(why) = shared.weights_explained() else { return };
+        assert!(why.text.len() > 10 && !why.code.is_empty(), "{why:?} explains nothing");
+        self.reasons.insert(why.code);
+    }
+
+    fn storm(&mut self, blocks: u64) {
+        self.network.with(|state| state.stormy = true);
+        let end = self.number() + blocks;
+        loop {
+            // Cut off at a random await; sometimes down for longer than a call lives.
+            let mut polls = 5 + self.rng.below(120);
+            if self.live(&mut polls, &mut |world| world.number() >= end) {
+                break;
+            }
+            let down = if self.rng.one_in(4) { self.rng.below(25) } else { 0 };
+            self.sleep_through(down);
+            if self.number() >= end {
+                break;
+            }
+        }
+        self.network.with(|state| state.calm());
+    }
+
+    /// Waits until weights that were decided on after now are on the chain; within two windows.
+    fn settle(&mut self) -> Result<(), String> {
+        let from = basilica_ports::Clock::now(self.clock.as_ref());
+        let begin = self.number();
+        let (life, knobs) = self.network.with(|state| (state.longest_life(), state.head().knobs.clone()));
+        let window =
+            INTERVAL + knobs.rate_limit + (knobs.period + 2) * (u64::from(knobs.tempo) + 1) + life + 8;
+        let limit = begin + 2 * window;
+        let mut settled = false;
+        let mut polls = u64::MAX;
+        self.live(&mut polls, &mut |world| {
+            settled = world.is_settled(from);
+            settled || world.number() > limit
+        });
+        if settled {
+            return Ok(());
+        }
+        Err(format!(
+            "no weights within two windows of {window} blocks since block {begin}: {:?}",
+            self.last_states()
+        ))
+    }
+
+    fn is_settled(&self, from: Timestamp) -> bool {
+        let windows = self.store.windows.lock().unwrap();
+        let Some(last) = windows.last() else { return false };
+        let good =
+            matches!(last.state, WindowState::Ended(WindowEnd::Set { .. } | WindowEnd::Revealed { .. }));
+        good && last.opened.created >= from && last.read_back.is_some()
+    }
+
+    fn last_states(&self) -> Vec<(i64, &'static str, WindowState)> {
+        let windows = self.store.all();
+        windows.iter().rev().take(4).map(|w| (w.id, w.opened.form.as_str(), w.state.clone())).collect()
+    }
+}
+
+fn chain_view() -> ChainView {
+    let neuron = |uid: u16, hotkey: Hotkey| Neuron {
+        uid: Uid(uid),
+        hotkey,
+        coldkey: Coldkey::from_bytes([3; 32]),
+        stake: Rao(1),
+        validator_permit: Uid(uid) == OWN,
+        axon: None,
+        last_update: BlockNumber(0),
+    };
+    let metagraph = Metagraph {
+        netuid: NetUid(39),
+        block: BlockNumber(1),
+        tempo: 10,
+        owner_hotkey: None,
+        neurons: vec![
+            neuron(0, Hotkey::from_bytes([9; 32])),
+            neuron(1, signer().hotkey()),
+            neuron(2, miner(2)),
+            neuron(3, miner(3)),
+        ],
+    };
+    let gpus = GpuRules::new(true, true, &BlockHash::from_bytes([9; 32]));
+    ChainView { gpus, metagraph: Arc::new(metagraph) }
+}
+
+/// What ends and reasons a run had.
+struct Seen {
+    ends: BTreeSet<String>,
+    reasons: BTreeSet<&'static str>,
+    boots: u64,
+}
+
+fn run(seed: u64, settings: &Settings) -> Result<Seen, String> {
+    let mut world = World::new(seed, settings);
+    let length = 40 + world.rng.below(80);
+    world.storm(length);
+    world.settle()?;
+    world.judge()?;
+    let ends = world.store.all().into_iter().map(|w| match w.state {
+        WindowState::Ended(WindowEnd::Refused { error, .. }) => error,
+        WindowState::Ended(WindowEnd::Expired(why)) => why.as_str().to_owned(),
+        WindowState::Ended(WindowEnd::Lost(why)) => why.as_str().to_owned(),
+        _ => w.opened.form.as_str().to_owned(),
+    });
+    Ok(Seen { ends: ends.collect(), reasons: world.reasons.clone(), boots: world.boots })
+}
+
+fn wanted(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
+}
+
+#[test]
+fn ten_thousand_stormy_lives_set_one_vector_a_window_and_explain_every_failure() {
+    let settings = settings();
+    if let Some(seed) = wanted("BASILICA_SIMULATION_SEED") {
+        run(seed, &settings).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+        return;
+    }
+    let runs = wanted("BASILICA_SIMULATION_RUNS").unwrap_or(RUNS);
+    let next = AtomicU64::new(0);
+    let work = || {
+        let mut seen = Seen { ends: BTreeSet::new(), reasons: BTreeSet::new(), boots: 0 };
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= runs {
+                return seen;
+            }
+            let one = run(seed, &settings).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+            seen.ends.extend(one.ends);
+            seen.reasons.extend(one.reasons);
+            seen.boots += one.boots;
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(2, |n| n.get());
+    let seen: Vec<Seen> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().map(|worker| worker.join().expect("a run broke a promise")).collect()
+    });
+    let ends: BTreeSet<String> = seen.iter().flat_map(|s| s.ends.clone()).collect();
+    let reasons: BTreeSet<&str> = seen.iter().flat_map(|s| s.reasons.clone()).collect();
+    let boots: u64 = seen.iter().map(|s| s.boots).sum();
+    assert!(boots > 3 * runs, "workers were cut off, {boots} lives in {runs} runs");
+    if runs >= 1_000 {
+        // The storm must reach what it is for.
+        for end in [
+            "open",
+            "hash",
+            "timelocked",
+            "era_over",
+            "nonce_taken",
+            "epoch_passed",
+            "gone",
+            "not_revealed",
+            "switched_off",
+        ] {
+            assert!(ends.contains(end), "no run ended a window with {end}; there were {ends:?}");
+        }
+        for reason in [
+            "interval",
+            "rate_limit",
+            "no_permit",
+            "version_key",
+            "reveal_epoch",
+            "beacon_round",
+            "chain_unreachable",
+            "chain_deadline",
+            "chain_call",
+            "chain_item_missing",
+            "chain_pool",
+            "endpoint_behind",
+        ] {
+            assert!(reasons.contains(reason), "no run was explained by {reason}; there were {reasons:?}");
+        }
+    }
+}
+
+#[test]
+fn the_same_seed_lives_the_same_life() {
+    let settings = settings();
+    let story = |seed: u64| {
+        let mut world = World::new(seed, &settings);
+        world.storm(60);
+        let calls = world.network.with(|state| state.final_calls());
+        (world.store.all(), calls)
+    };
+    for seed in 0..20 {
+        assert_eq!(story(seed), story(seed), "seed {seed}");
+    }
+}
+
+/// Every form on a quiet chain, cut off after each number of polls until the worker gets through without.
+#[test]
+fn cut_off_at_every_await_each_form_still_ends_as_weights() {
+    let settings = settings();
+    let cases = [(false, CommitChoice::Auto), (true, CommitChoice::Hash), (true, CommitChoice::Auto)];
+    for (commit_reveal, choice) in cases {
+        let mut cut = 1;
+        loop {
+            let mut rng = Rng(7);
+            let mut genesis = subnet(&mut rng);
+            genesis.knobs.commit_reveal = commit_reveal;
+            let mut world = World::with(rng, &settings, genesis, (true, true), choice);
+            let settled = |world: &mut World| world.is_settled(Timestamp(0));
+            let mut polls = cut;
+            let lived = world.live(&mut polls, &mut { settled });
+            if !lived {
+                let limit = world.number() + 80;
+                let mut rest = u64::MAX;
+                world.live(&mut rest, &mut |world| world.is_settled(Timestamp(0)) || world.number() > limit);
+            }
+            assert!(world.is_settled(Timestamp(0)), "cut after {cut} polls: {:?}", world.last_states());
+            assert_eq!(world.store.all().len(), 1, "cut after {cut} polls: {:?}", world.last_states());
+            world.judge().unwrap_or_else(|why| panic!("cut after {cut} polls: {why}"));
+            if lived {
+                break;
+            }
+            cut += 1;
+        }
+        assert!(cut > 20, "the worker was cut off at every await, {cut} in all");
+    }
+}

@@ -1,0 +1,291 @@
+//! The chain behind the endpoints: its blocks, its pool, and what befalls them.
+
+use basilica_ports::{
+    Beacon, ChainError, CommitReveal, Consensus, EpochClock, Expiry, FailureClass, OpenCommit,
+    OpenCommitForm, OwnNeuron, PreparedWeights, WeightRules, WeightsOrder, WeightsOutcome,
+};
+use basilica_types::{BlockHash, BlockNumber, Digest, Hotkey, MechanismId, Millis, NetUid, Rao};
+
+use super::super::ledger::{Ledger, NETUID, OWN, digest};
+use super::super::memory::Memory;
+use super::{BLOCK, Fate, State, unreachable_now};
+
+impl State {
+    pub(in super::super) fn head(&self) -> &Ledger {
+        self.blocks.last().unwrap()
+    }
+
+    pub(in super::super) fn final_ledger(&self) -> &Ledger {
+        self.at(self.finalized)
+    }
+
+    pub(super) fn at(&self, number: u64) -> &Ledger {
+        &self.blocks[usize::try_from(number - self.blocks[0].number).unwrap()]
+    }
+
+    pub(in super::super) fn longest_life(&self) -> u64 {
+        self.era + self.lag
+    }
+
+    /// The storm is over: whatever somebody has to mend is mended, and what is left is as the owner wants it.
+    pub(in super::super) fn calm(&mut self) {
+        self.stormy = false;
+        (self.away_until, self.silent_until) = (0, 0);
+        let knobs = &mut self.blocks.last_mut().unwrap().knobs;
+        (knobs.permit, knobs.version_key, knobs.beacon_runs) = (true, 0, true);
+    }
+
+    pub(super) fn draw_fate(&mut self) -> (Fate, Option<Millis>) {
+        if self.head().number < self.silent_until {
+            return (Fate::Lost(unreachable_now()), None);
+        }
+        if !self.stormy {
+            return (Fate::Answers, None);
+        }
+        let delay = self.rng.one_in(12).then(|| Millis::from_secs(1 + self.rng.below(40)));
+        let fate = match self.rng.below(100) {
+            0..4 => Fate::Lost(unreachable_now()),
+            4..7 => Fate::Unheard(ChainError::Deadline { call: "simulated" }),
+            7..9 => Fate::Unheard(ChainError::Call { call: "simulated", source: "connection reset".into() }),
+            9 if self.head().number < self.away_until => Fate::Answers,
+            _ if self.head().number < self.away_until => {
+                let item = "SubtensorModule.CommitRevealWeightsEnabled";
+                Fate::Lost(ChainError::Unsupported { item, spec_version: 436 })
+            }
+            _ => Fate::Answers,
+        };
+        (fate, delay)
+    }
+
+    /// An endpoint may be some blocks behind.
+    pub(super) fn seen_block(&mut self) -> u64 {
+        let behind = if self.stormy && self.rng.one_in(8) { self.rng.below(6) } else { 0 };
+        (self.finalized - behind.min(self.finalized - self.blocks[0].number)).max(self.blocks[0].number)
+    }
+
+    pub(super) fn tick(&mut self, own: &Hotkey, store: &Memory) {
+        if self.stormy {
+            self.reorganise();
+            self.meddle();
+        }
+        let mut next = self.head().next(own);
+        if self.stormy && self.rng.one_in(25) {
+            // Another process signs with the same hotkey.
+            next.nonce += 1;
+        }
+        let mut waiting = std::mem::take(&mut self.pool);
+        waiting.sort_by_key(|bytes| self.built[bytes].0.nonce);
+        for bytes in waiting {
+            let (prepared, order) = self.built[&bytes].clone();
+            if next.number > prepared.dies.0 || prepared.nonce < next.nonce {
+                continue;
+            }
+            let forgotten = self.stormy && self.rng.one_in(8);
+            let delayed = prepared.nonce > next.nonce || (self.stormy && self.rng.one_in(4));
+            if delayed || forgotten {
+                if !forgotten {
+                    self.pool.push(bytes);
+                }
+                continue;
+            }
+            next.nonce += 1;
+            // A refused call leaves nothing behind.
+            let mut after = next.clone();
+            let result = after.apply(own, &order);
+            if result.is_ok() {
+                next = after;
+            }
+            if store.holder(&bytes).is_none() {
+                self.broken.push("a block took bytes that are in no window".to_owned());
+            }
+            next.included.push((bytes, result.err()));
+        }
+        self.blocks.push(next);
+        let lag = if self.stormy && self.rng.one_in(10) { self.lag + 3 } else { self.lag };
+        self.finalized =
+            self.finalized.max(self.head().number.saturating_sub(lag)).max(self.blocks[0].number);
+    }
+
+    /// Drops blocks that are not final; their calls may or may not find back into the pool.
+    fn reorganise(&mut self) {
+        let depth = self.head().number - self.finalized;
+        if depth == 0 || !self.rng.one_in(12) {
+            return;
+        }
+        for _ in 0..=self.rng.below(depth) {
+            let Some(dropped) = self.blocks.pop() else { return };
+            for (bytes, _) in dropped.included {
+                if !self.rng.one_in(3) {
+                    self.pool.push(bytes);
+                }
+            }
+            if self.head().number == self.finalized {
+                return;
+            }
+        }
+    }
+
+    /// Owners, upgrades and epochs do what they may.
+    fn meddle(&mut self) {
+        let number = self.head().number;
+        let (what, amount) = (self.rng.below(160), self.rng.below(8));
+        if what == 0 {
+            self.away_until = number + 4 + amount;
+        }
+        if what == 1 {
+            self.silent_until = number + 4 + 2 * amount;
+        }
+        let head = self.blocks.last_mut().unwrap();
+        let knobs = &mut head.knobs;
+        match what {
+            2..5 => knobs.commit_reveal = !knobs.commit_reveal,
+            5..7 => knobs.tempo = 8 + u16::try_from(amount).unwrap(),
+            7 => knobs.period = 1 + amount % 2,
+            8..10 => knobs.rate_limit = amount,
+            10..12 => knobs.permit = !knobs.permit,
+            12 => knobs.version_key = if knobs.version_key == 0 { 9 } else { 0 },
+            13..15 => knobs.beacon_runs = !knobs.beacon_runs,
+            15 => head.pending = number + 1 + amount,
+            16 => {
+                // Registered anew: the chain remembers nothing of before but the account.
+                head.hashes.clear();
+                head.timelocked.clear();
+                head.weights.clear();
+                (head.last_update, head.registered) = (number, number);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn rules(&self, ledger: &Ledger) -> WeightRules {
+        let knobs = &ledger.knobs;
+        let hashes = ledger.hashes.iter().map(|(hash, epoch, block)| OpenCommit {
+            form: OpenCommitForm::Hash(*hash),
+            epoch: ledger.epoch_of_hash(*epoch, *block),
+            block: BlockNumber(*block),
+        });
+        let timelocked = ledger.timelocked.iter().map(|commit| OpenCommit {
+            form: OpenCommitForm::Timelocked { digest: digest(&commit.ciphertext), round: commit.round },
+            epoch: commit.epoch,
+            block: BlockNumber(commit.block),
+        });
+        WeightRules {
+            block: BlockNumber(ledger.number),
+            netuid: NetUid(NETUID),
+            mechanism: MechanismId(0),
+            mechanism_exists: true,
+            neurons: 4,
+            own: Some(OwnNeuron {
+                uid: OWN,
+                stake: Rao(10),
+                is_owner: false,
+                permit: knobs.permit,
+                last_update: BlockNumber(ledger.last_update),
+            }),
+            stake_threshold: Rao(5),
+            version_key: knobs.version_key,
+            rate_limit: knobs.rate_limit,
+            min_weights: 1,
+            max_weight: u16::MAX,
+            consensus: Consensus::Yuma,
+            commit_reveal: knobs.commit_reveal.then_some(CommitReveal {
+                version: Some(4),
+                by_hash: self.by_hash,
+                timelocked: self.timelocked,
+            }),
+            reveal_period: knobs.period,
+            open_commits: hashes.chain(timelocked).collect(),
+            epochs: epochs(ledger),
+            beacon: self.timelocked.then(|| Beacon {
+                public_key: vec![0; 96],
+                period: Millis::from_secs(3),
+                genesis: 1_692_803_367,
+                last_round: Some(ledger.round),
+            }),
+            block_time: BLOCK,
+        }
+    }
+
+    pub(super) fn build(
+        &mut self,
+        ledger: &Ledger,
+        order: &WeightsOrder,
+    ) -> Result<PreparedWeights, ChainError> {
+        self.rules(ledger).check(order).map_err(|rule| ChainError::Preflight {
+            rule: rule.to_string(),
+            class: FailureClass::Transient,
+        })?;
+        let waiting = self.pool.iter().map(|bytes| self.built[bytes].0.nonce + 1).max();
+        let nonce = waiting.unwrap_or(0).max(self.head().nonce);
+        // Signatures differ, so that no call is built twice with the same bytes.
+        let extrinsic = (self.built.len() as u64).to_le_bytes().to_vec();
+        let prepared = PreparedWeights {
+            hash: digest(&extrinsic),
+            extrinsic: extrinsic.clone(),
+            nonce,
+            netuid: order.netuid,
+            genesis: BlockHash::from_bytes([9; 32]),
+            born: BlockNumber(ledger.number),
+            born_hash: Digest::from_bytes([8; 32]),
+            dies: BlockNumber(ledger.number + self.era - 1),
+        };
+        self.built.insert(extrinsic, (prepared.clone(), order.clone()));
+        Ok(prepared)
+    }
+
+    /// What the final blocks say of a call.
+    pub(super) fn outcome(&self, prepared: &PreparedWeights) -> Option<WeightsOutcome> {
+        for number in prepared.born.0 + 1..=self.finalized.min(prepared.dies.0) {
+            let block = self.at(number);
+            if let Some((_, error)) = block.included.iter().find(|(bytes, _)| *bytes == prepared.extrinsic) {
+                let block = BlockNumber(number);
+                return Some(match error {
+                    None => WeightsOutcome::Set { block },
+                    Some(name) => WeightsOutcome::Failed { block, error: format!("SubtensorModule.{name}") },
+                });
+            }
+        }
+        if self.finalized > prepared.dies.0 {
+            return Some(WeightsOutcome::Expired(Expiry::EraOver));
+        }
+        let taken = self.final_ledger().nonce > prepared.nonce;
+        taken.then_some(WeightsOutcome::Expired(Expiry::NonceTaken))
+    }
+
+    /// Timelocked commits whose weights the chain took in a final block.
+    pub(in super::super) fn final_openings(&self) -> Vec<(u64, Digest)> {
+        let last = usize::try_from(self.finalized - self.blocks[0].number).unwrap();
+        let registered = self.final_ledger().registered;
+        // A registration took the weights away again.
+        let all = self.blocks[..=last].iter().filter(|ledger| ledger.number > registered);
+        all.flat_map(|ledger| ledger.opened.iter().map(|digest| (ledger.number, *digest))).collect()
+    }
+
+    /// Our calls in final blocks, with the order that each carries.
+    pub(in super::super) fn final_calls(&self) -> Vec<(u64, Vec<u8>, WeightsOrder, bool)> {
+        let last = usize::try_from(self.finalized - self.blocks[0].number).unwrap();
+        let calls = self.blocks[..=last].iter().flat_map(|ledger| {
+            let number = ledger.number;
+            let order = |bytes: &Vec<u8>| self.built[bytes].1.clone();
+            ledger
+                .included
+                .iter()
+                .map(move |(bytes, error)| (number, bytes.clone(), order(bytes), error.is_none()))
+        });
+        calls.collect()
+    }
+}
+
+fn epochs(ledger: &Ledger) -> EpochClock {
+    if ledger.stateful {
+        EpochClock::Stateful {
+            last_epoch: BlockNumber(ledger.last_epoch),
+            pending_at: BlockNumber(ledger.pending),
+            index: ledger.index,
+            since_last_step: ledger.since,
+            tempo: ledger.knobs.tempo,
+        }
+    } else {
+        EpochClock::Modular { tempo: ledger.knobs.tempo }
+    }
+}

@@ -1,6 +1,7 @@
 //! The client against the real development chain, `basilica-devchain`, as a process of its own.
 #![expect(clippy::unwrap_used, reason = "a fixture that fails is a failed test")]
 
+mod committing;
 mod devchain;
 mod endpoints;
 mod faults;

@@ -1,4 +1,5 @@
 //! What our chain client sends, judged byte by byte by the public SDK's codec on the same metadata.
+#![expect(clippy::unwrap_used, reason = "a fixture that fails is a failed test")]
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -8,9 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use basilica_chain::{ChainOptions, SubtensorChain};
-use basilica_ports::{Axon, AxonOutcome, Chain as _, Clock as _, WeightsCall, WeightsOrder};
+use basilica_ports::{
+    Axon, AxonOutcome, Chain as _, ChainError, Clock as _, FailureClass, PreparedWeights, Salt, WeightsCall,
+    WeightsOrder, WeightsOutcome,
+};
 use basilica_system::{OsEntropy, SystemClock};
-use basilica_types::{Hotkey, MechanismId, Millis, NetUid, Uid, Weight};
+use basilica_types::{Digest, Hotkey, MechanismId, Millis, NetUid, Rao, Uid, Weight};
 use basilica_wallet::{Secret, WalletSigner};
 use serde_json::{Value, json};
 
@@ -43,13 +47,15 @@ fn listening(command: &mut Command) -> (Process, String, BufReader<ChildStdout>)
     }
 }
 
-fn devchain(directory: &tempfile::TempDir) -> (Process, String) {
+fn devchain(directory: &tempfile::TempDir, commit_reveal: bool) -> (Process, String) {
     let binaries = std::env::var_os("BASILICA_BIN_DIR")
         .expect("BASILICA_BIN_DIR is the directory of basilica-devchain; `cargo xtask test` sets it");
     let genesis = directory.path().join("genesis.json");
     // Slow enough that a block's age stays within an extrinsic's life while the peer looks at it.
-    let settings =
-        json!({ "block_time_ms": 400, "tempo": 3, "weights_rate_limit": 1, "serving_rate_limit": 1 });
+    let settings = json!({
+        "block_time_ms": 400, "tempo": if commit_reveal { 10 } else { 3 }, "weights_rate_limit": 1,
+        "serving_rate_limit": 1, "commit_reveal": commit_reveal,
+    });
     std::fs::write(&genesis, settings.to_string()).unwrap();
     let mut command = Command::new(PathBuf::from(binaries).join("basilica-devchain"));
     command.args(["--listen", "127.0.0.1:0", "--genesis"]).arg(genesis);
@@ -112,67 +118,163 @@ async fn permitted(chain: &SubtensorChain, own: &Hotkey) {
     tokio::time::timeout(PATIENCE, permit).await.expect("a permit comes with the first epoch");
 }
 
-/// The extrinsic of an order, as soon as the chain's rules allow it.
-async fn prepared(chain: &SubtensorChain, call: WeightsCall) -> String {
-    let order = WeightsOrder { netuid: SUBNET, mechanism: MechanismId(0), call };
+fn order(call: WeightsCall) -> WeightsOrder {
+    WeightsOrder { netuid: SUBNET, mechanism: MechanismId(0), call }
+}
+
+/// The extrinsic of a call, as soon as the chain's rules allow it; none if they never will.
+async fn prepared(chain: &SubtensorChain, call: WeightsCall) -> Result<PreparedWeights, ChainError> {
+    let order = order(call);
     let allowed = async {
         loop {
             match chain.prepare_weights(&order).await {
-                Ok(prepared) => return hex::encode(prepared.extrinsic),
-                Err(error) if error.class() == basilica_ports::FailureClass::Transient => {
+                Err(error) if error.class() == FailureClass::Transient => {
                     SystemClock::new().sleep(Millis(200)).await;
                 }
-                Err(error) => panic!("{error}"),
+                other => return other,
             }
         }
     };
-    tokio::time::timeout(PATIENCE, allowed).await.expect("the chain's rules allow it")
+    tokio::time::timeout(PATIENCE, allowed).await.expect("the chain's rules allow or refuse it")
 }
 
-fn expected(function: &str, uri: &str, params: Value) -> Value {
-    json!({ "function": function, "signer": hex::encode(hotkey(uri).as_bytes()), "params": params })
+/// A reveal: allowed only in one epoch, which a slow machine may miss and then tries again.
+async fn revealed(chain: &SubtensorChain, reveal: &WeightsCall) -> PreparedWeights {
+    for _ in 0..5 {
+        let commit = WeightsCall::CommitHash { hash: Digest::from_bytes([9; 32]) };
+        let commit = prepared(chain, commit).await.unwrap();
+        let outcome = chain.conclude_weights(&commit).await.unwrap();
+        assert!(matches!(outcome, WeightsOutcome::Set { .. }), "{outcome:?}");
+        if let Ok(prepared) = prepared(chain, reveal.clone()).await {
+            return prepared;
+        }
+    }
+    panic!("five commits could not be revealed in their epoch");
+}
+
+/// What the peer is to compose; without `bytes` it takes the call that was submitted.
+fn expected(function: &str, uri: &str, params: Value, bytes: Option<&PreparedWeights>) -> Value {
+    let mut wanted =
+        json!({ "function": function, "signer": hex::encode(hotkey(uri).as_bytes()), "params": params });
+    if let Some(prepared) = bytes {
+        wanted["extrinsic"] = hex::encode(&prepared.extrinsic).into();
+    }
+    wanted
+}
+
+/// The peer's verdict over these extrinsics; the answer's keys.
+async fn judged(peer: Peer, wanted: Vec<Value>) -> Vec<Value> {
+    let count = wanted.len();
+    let question = json!({ "extrinsics": wanted });
+    let mut answer = tokio::task::spawn_blocking(move || peer.judge(&question)).await.unwrap();
+    assert_eq!(answer["extrinsics"].as_array().unwrap().len(), count, "{answer}");
+    match answer["keys"].take() {
+        Value::Array(keys) => keys,
+        other => panic!("keys are no list: {other}"),
+    }
+}
+
+fn assert_asked(keys: &[Value], item: &str, params: &Value) {
+    let key = json!(["SubtensorModule", item, params]);
+    assert!(keys.contains(&key), "{key} was not asked for: {keys:?}");
 }
 
 #[tokio::test]
-async fn calls_extrinsics_payloads_and_storage_keys_are_those_of_the_public_sdk() {
+async fn open_weights_axons_and_registrations_are_the_bytes_of_the_public_sdk() {
     let directory = tempfile::tempdir().unwrap();
-    let (_chain, url) = devchain(&directory);
+    let (_chain, url) = devchain(&directory, false);
     let peer = Peer::before(&url);
     let validator = client(&peer.url, "//Validator1");
     permitted(&validator, &hotkey("//Validator1")).await;
 
     let weights = vec![(Uid(0), Weight(16_384)), (Uid(4), Weight(65_535))];
-    let set = prepared(&validator, WeightsCall::Set { weights, version_key: 7 }).await;
-    let params =
-        json!({ "netuid": 39, "mecid": 0, "dests": [0, 4], "weights": [16_384, 65_535], "version_key": 7 });
-    let mut wanted = vec![expected("set_mechanism_weights", "//Validator1", params)];
-    wanted[0]["extrinsic"] = set.into();
-
+    let set = prepared(&validator, WeightsCall::Set { weights, version_key: 7 }).await.unwrap();
     let axon = Axon { address: SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), 9_000)) };
     let served = client(&peer.url, "//Miner1").serve_axon(SUBNET, axon).await.unwrap();
     assert!(matches!(served, AxonOutcome::Served(_)), "{served:?}");
-    let params = json!({
-        "netuid": 39, "version": 1, "ip": u32::from(Ipv4Addr::new(127, 0, 0, 2)), "port": 9_000, "ip_type": 4,
-        "protocol": 4, "placeholder1": 0, "placeholder2": 0,
-    });
-    wanted.push(expected("serve_axon", "//Miner1", params));
-    let stored = validator.weights(SUBNET, MechanismId(0), Uid(1)).await.unwrap();
-    assert_eq!(stored.1, [], "nothing was submitted for the validator");
+    let (coldkey, newcomer) = ("//Validator1Cold", hotkey("//Newcomer"));
+    validator.register(&*signer(coldkey), SUBNET, &newcomer, Rao(1_000_000_000_000)).await.unwrap();
+    assert_eq!(validator.weights(SUBNET, MechanismId(0), Uid(1)).await.unwrap().1, [], "never submitted");
 
-    let answer =
-        tokio::task::spawn_blocking(move || peer.judge(&json!({ "extrinsics": wanted }))).await.unwrap();
-    assert_eq!(answer["extrinsics"].as_array().unwrap().len(), 2, "{answer}");
-    let asked = |item: &str, params: Value| {
-        let key = json!(["SubtensorModule", item, params]);
-        assert!(
-            answer["keys"].as_array().unwrap().contains(&key),
-            "{key} was not asked for: {}",
-            answer["keys"]
-        );
-    };
-    asked("Axons", json!([39, hotkey("//Miner1").to_string()]));
-    asked("Weights", json!([39, 1]));
+    let wanted = vec![
+        expected(
+            "set_mechanism_weights",
+            "//Validator1",
+            json!({ "netuid": 39, "mecid": 0, "dests": [0, 4], "weights": [16_384, 65_535], "version_key": 7 }),
+            Some(&set),
+        ),
+        expected(
+            "serve_axon",
+            "//Miner1",
+            json!({
+                "netuid": 39, "version": 1, "ip": u32::from(Ipv4Addr::new(127, 0, 0, 2)), "port": 9_000,
+                "ip_type": 4, "protocol": 4, "placeholder1": 0, "placeholder2": 0,
+            }),
+            None,
+        ),
+        expected("burned_register", coldkey, json!({ "netuid": 39, "hotkey": newcomer.to_string() }), None),
+    ];
+    let keys = judged(peer, wanted).await;
+    assert_asked(&keys, "Axons", &json!([39, hotkey("//Miner1").to_string()]));
+    assert_asked(&keys, "Weights", &json!([39, 1]));
     for item in ["CommitRevealWeightsEnabled", "LastUpdate", "MinAllowedWeights", "WeightsSetRateLimit"] {
-        asked(item, json!([39]));
+        assert_asked(&keys, item, &json!([39]));
+    }
+}
+
+#[tokio::test]
+async fn committed_weights_are_the_bytes_of_the_public_sdk() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_chain, url) = devchain(&directory, true);
+    let peer = Peer::before(&url);
+    let validator = client(&peer.url, "//Validator1");
+    permitted(&validator, &hotkey("//Validator1")).await;
+
+    let salt = vec![1, 2, 65_535];
+    let reveal = WeightsCall::Reveal {
+        weights: vec![(Uid(0), Weight(1)), (Uid(4), Weight(65_535))],
+        salt: Salt::new(salt.clone()),
+        version_key: 7,
+    };
+    let reveal = revealed(&validator, &reveal).await;
+    let ciphertext: Vec<u8> = (0..=255).cycle().take(700).collect();
+    let sealed = WeightsCall::CommitTimelocked {
+        ciphertext: ciphertext.clone(),
+        reveal_round: u64::from(u32::MAX),
+        version: 4,
+    };
+    let sealed = prepared(&validator, sealed).await.unwrap();
+
+    let signer = "//Validator1";
+    let hash = format!("0x{}", hex::encode([9; 32]));
+    let wanted = vec![
+        expected(
+            "commit_mechanism_weights",
+            signer,
+            json!({ "netuid": 39, "mecid": 0, "commit_hash": hash }),
+            None,
+        ),
+        expected(
+            "reveal_mechanism_weights",
+            signer,
+            json!({
+                "netuid": 39, "mecid": 0, "uids": [0, 4], "values": [1, 65_535], "salt": salt, "version_key": 7,
+            }),
+            Some(&reveal),
+        ),
+        expected(
+            "commit_timelocked_mechanism_weights",
+            signer,
+            json!({
+                "netuid": 39, "mecid": 0, "commit": format!("0x{}", hex::encode(ciphertext)),
+                "reveal_round": u32::MAX, "commit_reveal_version": 4,
+            }),
+            Some(&sealed),
+        ),
+    ];
+    let keys = judged(peer, wanted).await;
+    assert_asked(&keys, "WeightCommits", &json!([39, hotkey("//Validator1").to_string()]));
+    for item in ["RevealPeriodEpochs", "CommitRevealWeightsEnabled"] {
+        assert_asked(&keys, item, &json!([39]));
     }
 }

@@ -1,4 +1,5 @@
 //! The public wallets and signature libraries judge ours, and ours theirs.
+#![expect(clippy::unwrap_used, reason = "a fixture that fails is a failed test")]
 
 use std::ffi::OsString;
 use std::fs;

@@ -1,4 +1,5 @@
 //! Timelock encryption and reveal rounds, judged by the public SDK's own binary.
+#![expect(clippy::unwrap_used, reason = "a fixture that fails is a failed test")]
 
 use std::io::Write;
 use std::process::{Command, Stdio};

@@ -16,9 +16,10 @@ use sp_state_machine::BasicExternalities;
 
 use crate::profile::{self, Profile};
 use crate::runtime::{
-    AccountId, Address, Executive, Hash, Header, Nonce, Runtime, RuntimeCall, UncheckedExtrinsic, api,
-    mev_shield,
+    AccountId, Address, Executive, Hash, Header, Nonce, Runtime, RuntimeCall, RuntimeEvent, System,
+    UncheckedExtrinsic, api, mev_shield,
 };
+use crate::upgrade::{self, Upgrades};
 
 /// All keys and values of a block's state.
 pub type State = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -92,6 +93,19 @@ pub enum CallError {
 /// # Errors
 /// The method does not exist or its arguments do not decode.
 pub fn call(state: &State, method: &str, arguments: &[u8]) -> Result<Vec<u8>, CallError> {
+    let upgrades = upgrade::of(state);
+    if upgrades.as_ref().is_some_and(|upgrades| upgrades.hides_method(method)) {
+        return Err(CallError::UnknownMethod(method.to_owned()));
+    }
+    let answer = profile_call(state, method, arguments)?;
+    match upgrades {
+        Some(upgrades) if method.starts_with("Metadata_") => Ok(upgrade::metadata::answer(&upgrades, answer)),
+        _ => Ok(answer),
+    }
+}
+
+/// As [`call`], before any upgrade.
+fn profile_call(state: &State, method: &str, arguments: &[u8]) -> Result<Vec<u8>, CallError> {
     let profile = Profile::of(state);
     let own = profile.exported(method).ok_or_else(|| CallError::UnknownMethod(method.to_owned()))?;
     match read(state, || api::dispatch(&own, arguments)) {
@@ -127,15 +141,25 @@ pub enum Refusal {
     Unchecked(#[source] Panicked),
 }
 
+/// Decodes an extrinsic as the runtime of a state would.
+///
+/// # Errors
+/// The bytes are no extrinsic of it.
+pub fn extrinsic(state: &State, bytes: &[u8]) -> Result<UncheckedExtrinsic, codec::Error> {
+    match upgrade::of(state) {
+        Some(upgrades) => upgrade::calls::decode(&upgrades, bytes),
+        None => UncheckedExtrinsic::decode_all(&mut &bytes[..]),
+    }
+}
+
 /// The signer of an extrinsic.
 ///
 /// # Errors
-/// It does not decode or is not signed.
-pub fn signer_of(bytes: &[u8]) -> Result<Signer, Refusal> {
-    let extrinsic = UncheckedExtrinsic::decode_all(&mut &bytes[..]).map_err(Refusal::Undecodable)?;
-    match extrinsic.preamble {
+/// It is not signed by an account.
+pub fn signer_of(extrinsic: &UncheckedExtrinsic) -> Result<Signer, Refusal> {
+    match &extrinsic.preamble {
         sp_runtime::generic::Preamble::Signed(Address::Id(account), _, extension) => {
-            Ok(Signer { account, nonce: extension.0.5.0 })
+            Ok(Signer { account: account.clone(), nonce: extension.0.5.0 })
         }
         _ => Err(Refusal::Unsigned),
     }
@@ -145,8 +169,11 @@ pub fn signer_of(bytes: &[u8]) -> Result<Signer, Refusal> {
 ///
 /// # Errors
 /// Why it cannot enter the pool.
-pub fn validate(state: &State, bytes: &[u8], at: Hash) -> Result<ValidTransaction, Refusal> {
-    let extrinsic = UncheckedExtrinsic::decode_all(&mut &bytes[..]).map_err(Refusal::Undecodable)?;
+pub fn validate(
+    state: &State,
+    extrinsic: UncheckedExtrinsic,
+    at: Hash,
+) -> Result<ValidTransaction, Refusal> {
     if !Profile::of(state).has_call(&extrinsic.function) {
         return Err(Refusal::Undecodable("the chain's profile has no such call".into()));
     }
@@ -179,6 +206,30 @@ pub struct BuiltBlock {
     pub state: State,
 }
 
+/// What a developer does to a block from outside of its extrinsics, right after its inherents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operation {
+    /// Sets a key's value, or removes it.
+    Set(Vec<u8>, Option<Vec<u8>>),
+    /// Puts another runtime in place, as `set_code` does.
+    Upgrade(Upgrades),
+}
+
+impl Operation {
+    fn apply(&self) {
+        match self {
+            Self::Set(key, Some(value)) => sp_io::storage::set(key, value),
+            Self::Set(key, None) => sp_io::storage::clear(key),
+            Self::Upgrade(upgrades) => {
+                sp_io::storage::set(upgrade::KEY, &upgrades.encode());
+                System::deposit_log(sp_runtime::DigestItem::RuntimeEnvironmentUpdated);
+                let hash = Hash::from(sp_io::hashing::blake2_256(&upgrades.encode()));
+                System::deposit_event(RuntimeEvent::System(frame_system::Event::CodeUpdated { hash }));
+            }
+        }
+    }
+}
+
 /// Builds the block after `parent` from candidates in the order given.
 ///
 /// # Errors
@@ -189,10 +240,31 @@ pub fn build_block(
     timestamp_ms: u64,
     candidates: &[Vec<u8>],
 ) -> Result<BuiltBlock, Panicked> {
+    build_block_with(state, parent, timestamp_ms, candidates, &[])
+}
+
+/// As [`build_block`], with operations in it.
+///
+/// # Errors
+/// As [`build_block`]; an operation may have broken an invariant.
+pub fn build_block_with(
+    state: &State,
+    parent: (Hash, u32),
+    timestamp_ms: u64,
+    candidates: &[Vec<u8>],
+    operations: &[Operation],
+) -> Result<BuiltBlock, Panicked> {
+    let decoded: Vec<_> = candidates.iter().map(|bytes| extrinsic(state, bytes).ok()).collect();
     let mut poisonous = vec![false; candidates.len()];
     loop {
         let current = Cell::new(None);
-        let (result, ext) = run(state, || apply_all(parent, timestamp_ms, candidates, &poisonous, &current));
+        let (result, ext) = run(state, || {
+            let inherent = begin_block(parent, timestamp_ms);
+            operations.iter().for_each(Operation::apply);
+            let (applied, inclusions) = apply_all(candidates, &decoded, &poisonous, &current);
+            let extrinsics = std::iter::once(inherent).chain(applied).collect();
+            (Executive::finalize_block(), extrinsics, inclusions)
+        });
         match (result, current.get()) {
             (Ok((header, extrinsics, inclusions)), _) => {
                 return Ok(BuiltBlock { header, extrinsics, inclusions, state: ext.into_storages().top });
@@ -203,54 +275,50 @@ pub fn build_block(
     }
 }
 
-type Applied = (Header, Vec<Vec<u8>>, Vec<Inclusion>);
-
-fn apply_all(
-    (parent_hash, parent_number): (Hash, u32),
-    timestamp_ms: u64,
-    candidates: &[Vec<u8>],
-    poisonous: &[bool],
-    current: &Cell<Option<usize>>,
-) -> Applied {
-    let header = Header::new(
-        parent_number.saturating_add(1),
-        Hash::default(),
-        Hash::default(),
-        parent_hash,
-        Default::default(),
-    );
+/// Initialises the block and applies its inherent, whose bytes it returns.
+fn begin_block((parent_hash, parent_number): (Hash, u32), timestamp_ms: u64) -> Vec<u8> {
+    let number = parent_number.saturating_add(1);
+    let header = Header::new(number, Hash::default(), Hash::default(), parent_hash, Default::default());
     Executive::initialize_block(&header);
     let call = RuntimeCall::Timestamp(pallet_timestamp::Call::set { now: timestamp_ms });
     let inherent = UncheckedExtrinsic::new_bare(call);
-    let mut extrinsics = vec![inherent.encode()];
+    let bytes = inherent.encode();
     Executive::apply_extrinsic(inherent)
         .expect("a timestamp inherent is valid in every block")
         .expect("timestamps given here never go back");
+    bytes
+}
+
+/// Applies the candidates; the bytes of those included, and what became of each.
+fn apply_all(
+    candidates: &[Vec<u8>],
+    decoded: &[Option<UncheckedExtrinsic>],
+    poisonous: &[bool],
+    current: &Cell<Option<usize>>,
+) -> (Vec<Vec<u8>>, Vec<Inclusion>) {
+    let mut included = Vec::new();
     let mut inclusions = Vec::with_capacity(candidates.len());
-    for (index, bytes) in candidates.iter().enumerate() {
-        if poisonous[index] {
-            inclusions.push(Inclusion::Panicked);
-            continue;
-        }
+    for (index, (bytes, extrinsic)) in candidates.iter().zip(decoded).enumerate() {
         current.set(Some(index));
-        let Ok(extrinsic) = UncheckedExtrinsic::decode_all(&mut &bytes[..]) else {
-            inclusions.push(Inclusion::Panicked);
-            continue;
-        };
-        let sealed = mev_shield::sealed_in(&extrinsic.function);
-        match Executive::apply_extrinsic(extrinsic) {
-            Ok(outcome) => {
-                extrinsics.push(bytes.clone());
-                // As the public chain's authors do: what a carrier brings follows it in the same block.
-                let inner = sealed.filter(|_| outcome.is_ok());
-                extrinsics.extend(inner.and_then(apply_unsealed));
-                inclusions.push(Inclusion::Included);
+        inclusions.push(match extrinsic {
+            Some(extrinsic) if !poisonous[index] => {
+                let sealed = mev_shield::sealed_in(&extrinsic.function);
+                match Executive::apply_extrinsic(extrinsic.clone()) {
+                    Ok(outcome) => {
+                        included.push(bytes.clone());
+                        // As the public chain's authors do: what a carrier brings follows it in the same block.
+                        let inner = sealed.filter(|_| outcome.is_ok());
+                        included.extend(inner.and_then(apply_unsealed));
+                        Inclusion::Included
+                    }
+                    Err(error) => Inclusion::Refused(error),
+                }
             }
-            Err(error) => inclusions.push(Inclusion::Refused(error)),
-        }
+            _ => Inclusion::Panicked,
+        });
     }
     current.set(None);
-    (Executive::finalize_block(), extrinsics, inclusions)
+    (included, inclusions)
 }
 
 /// Opens a sealed extrinsic and applies it; its bytes if it is now in the block. One that the runtime refuses is lost, as

@@ -117,6 +117,9 @@ pub struct Settings {
     pub validators: Vec<NeuronSettings>,
     /// Miners, uids after the validators'. They have no endpoint yet.
     pub miners: Vec<NeuronSettings>,
+    /// Neurons in all: further miners `//Neuron{uid}` come after those named until there are so many. None if not above
+    /// the number of those named.
+    pub neurons: u16,
     /// Blocks between two settings of weights.
     pub weights_rate_limit: u64,
     /// Blocks between two changes of an endpoint.
@@ -160,6 +163,7 @@ impl Default for Settings {
                 dev_neuron("//Validator3", 25_000 * RAO),
             ],
             miners: vec![dev_neuron("//Miner1", 0), dev_neuron("//Miner2", 0)],
+            neurons: 0,
             weights_rate_limit: 10,
             serving_rate_limit: 4,
             commit_reveal: false,
@@ -207,6 +211,8 @@ pub struct Genesis {
     pub profile: Profile,
     /// Every account that the settings name.
     pub accounts: Vec<NamedAccount>,
+    /// Neurons that fill the subnet and are not among the accounts.
+    pub unlisted: usize,
     sudo: AccountId,
     balances: Vec<(AccountId, u64)>,
     drand_period_s: u32,
@@ -243,8 +249,12 @@ impl Settings {
         serde_json::from_str(&text).map_err(|source| GenesisError::Parse { path: path.to_owned(), source })
     }
 
+    fn named_neurons(&self) -> usize {
+        1 + self.validators.len() + self.miners.len()
+    }
+
     fn check_ranges(&self) -> Result<(), GenesisError> {
-        let neurons = 1 + self.validators.len() + self.miners.len();
+        let neurons = self.named_neurons().max(usize::from(self.neurons));
         let rules: [(&'static str, u64, bool, &'static str); 7] = [
             ("netuid", self.netuid.into(), (1..4096).contains(&self.netuid), "1 to 4095"),
             (
@@ -300,6 +310,7 @@ impl Settings {
             balances.push((coldkey.account.clone(), DEV_BALANCE));
             accounts.extend([hotkey, coldkey]);
         }
+        let unlisted = self.fill(&mut neurons)?;
         for extra in &self.balances {
             let named = account("balances", &extra.account)?;
             balances.push((named.account.clone(), extra.rao));
@@ -315,10 +326,25 @@ impl Settings {
             block_time_ms: self.block_time_ms,
             profile: self.profile,
             accounts,
+            unlisted,
             sudo: sudo.account,
             balances: merged.into_iter().filter(|(_, rao)| *rao > 0).collect(),
             drand_period_s: self.drand_period_s,
         })
+    }
+
+    /// Adds the neurons that fill the subnet; how many. Their coldkeys own nothing.
+    fn fill(&self, neurons: &mut Vec<GenesisNeuron<AccountId>>) -> Result<usize, GenesisError> {
+        let named = neurons.len();
+        for uid in named..usize::from(self.neurons) {
+            let hotkey = account("filler", &format!("//Neuron{uid}"))?;
+            let coldkey = account("filler", &format!("//Neuron{uid}Cold"))?;
+            if neurons.iter().any(|neuron| neuron.hotkey == hotkey.account) {
+                return Err(GenesisError::DuplicateHotkey(hotkey.address()));
+            }
+            neurons.push(GenesisNeuron { hotkey: hotkey.account, coldkey: coldkey.account, stake: AlphaBalance(0) });
+        }
+        Ok(neurons.len() - named)
     }
 
     fn subnet(&self, neurons: Vec<GenesisNeuron<AccountId>>) -> GenesisSubnet<AccountId> {
@@ -340,6 +366,12 @@ impl Settings {
 }
 
 impl Genesis {
+    /// What an account owns at first, in rao.
+    #[must_use]
+    pub fn balance_of(&self, account: &AccountId) -> u64 {
+        self.balances.iter().find(|(owner, _)| owner == account).map_or(0, |(_, rao)| *rao)
+    }
+
     /// The first state.
     ///
     /// # Errors
@@ -408,6 +440,17 @@ mod tests {
     }
 
     #[test]
+    fn a_subnet_is_filled_up_to_the_number_asked_for() {
+        let genesis = Settings { neurons: 256, ..Settings::default() }.resolve().expect("resolves");
+        assert_eq!((genesis.subnet.neurons.len(), genesis.unlisted), (256, 250));
+        let last = dev_pair("//Neuron255").expect("a dev uri").public().0;
+        assert_eq!(genesis.subnet.neurons[255].hotkey, AccountId::new(last));
+        let fewer = Settings { neurons: 3, ..Settings::default() }.resolve().expect("resolves");
+        assert_eq!((fewer.subnet.neurons.len(), fewer.unlisted), (6, 0));
+        assert!(refusal(r#"{"neurons": 257}"#).contains("at most 256"));
+    }
+
+    #[test]
     fn every_setting_shows_in_the_genesis_hash() {
         let hash = |settings: &Settings| {
             let state = settings.resolve().expect("resolves").state().expect("builds");
@@ -418,6 +461,7 @@ mod tests {
         assert_ne!(default, hash(&Settings { block_time_ms: 500, ..Settings::default() }));
         assert_ne!(default, hash(&Settings { profile: Profile::Legacy, ..Settings::default() }));
         assert_ne!(default, hash(&Settings { tempo: 21, ..Settings::default() }));
+        assert_ne!(default, hash(&Settings { neurons: 7, ..Settings::default() }));
         assert_ne!(default, hash(&Settings { miners: Vec::new(), ..Settings::default() }));
     }
 }

@@ -1,8 +1,9 @@
 //! A local development chain that the real Bittensor SDKs cannot tell from subtensor, for what validators and miners do.
 //!
-//! It is a FRAME runtime ([`runtime`]) run natively, without a node, peers or wasm: blocks are built on an interval in
-//! this process ([`node`], [`executor`]), every block is final at once, and Substrate's legacy JSON-RPC is served by
-//! hand ([`rpc`]). Signatures, nonces, mortality, fees, events and dispatch errors are FRAME's own.
+//! It is a FRAME runtime ([`runtime`]) run natively, without a node, peers or wasm: blocks are built in this process
+//! ([`node`], [`executor`]) on an interval, per extrinsic or on demand, and Substrate's legacy JSON-RPC is served by hand
+//! ([`rpc`]). Signatures, nonces, mortality, fees, events and dispatch errors are FRAME's own. What a developer wants to
+//! happen to a client happens on order: blocks, time, forks, faults ([`faults`]) and runtime upgrades ([`upgrade`]).
 //!
 //! It promises that a client which works here works with the public chain in the shapes it uses; it does not promise the
 //! public chain's economy (see [`runtime::subtensor`] for what is left out). Clients know it by the constant
@@ -15,6 +16,7 @@ pub mod chain;
 pub mod cli;
 mod clock;
 pub mod executor;
+pub mod faults;
 pub mod genesis;
 pub mod node;
 pub mod persist;
@@ -22,3 +24,4 @@ pub mod pool;
 pub mod profile;
 pub mod rpc;
 pub mod runtime;
+pub mod upgrade;

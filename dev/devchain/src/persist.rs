@@ -1,34 +1,53 @@
-//! The chain on disk: a snapshot and a log of the blocks since.
+//! The chain on disk: one file, a snapshot and the steps since.
 //!
-//! A block is appended to the log before anyone hears of it, so `kill -9` loses nothing that was seen. The log is handed
-//! to the disk ([`File::sync_data`]) every [`SYNC_EVERY`] blocks and at every snapshot: a power cut may lose that many
-//! blocks, never more, and never leaves a state that was not one. Each record carries its length and hash; a torn tail
-//! is cut off on opening. A snapshot is written beside the old one, synced and renamed before the log is emptied;
-//! records it already contains are skipped, so a crash between the two is harmless.
+//! A step (a block, or blocks taken off) is appended before anyone hears of it, so `kill -9` loses nothing that was seen.
+//! The file is handed to the disk ([`File::sync_data`]) every [`SYNC_EVERY`] blocks and at every snapshot: a power cut
+//! may lose that many blocks, never more, and never leaves a state that was not one. Each record carries its length and
+//! hash; a torn tail is cut off on opening. Every [`SNAPSHOT_EVERY`] blocks a new file with a fresh snapshot is written
+//! beside this one, synced and renamed over it, so a crash at any point leaves the one or the other, both whole.
 //!
-//! Rejected: a database (nothing here is looked up on disk), and replaying extrinsics (a log of changes needs no
-//! determinism across versions of this program).
+//! The file is locked while it is used. A rename replaces the file that is locked, so the new one is locked before the
+//! rename, and who gets a lock looks whether the path still leads to what it locked.
+//!
+//! Rejected: a database (nothing here is looked up on disk); replaying extrinsics (a log of changes needs no determinism
+//! across versions of this program); a directory with a log, a snapshot and a lock (three files to keep consistent, and
+//! users copy a chain by copying a file).
 
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use codec::{Decode as _, Encode as _};
+use codec::{Decode, Encode};
 use sp_io::hashing::blake2_256;
 
 use crate::chain::{Chain, ChainImage, StoredBlock};
 use crate::profile::Profile;
 
-/// Blocks between two hand-overs of the log to the disk.
+/// Blocks between two hand-overs to the disk.
 pub const SYNC_EVERY: u32 = 64;
 /// Blocks between two snapshots.
 pub const SNAPSHOT_EVERY: u32 = 1_024;
 /// No record is longer; a larger length is a torn or foreign one.
-const MAX_RECORD: usize = 64 << 20;
+const MAX_RECORD: usize = 1 << 30;
 const HEAD: usize = 4 + 32;
-const MAGIC: &[u8; 8] = b"bdevch1\n";
+const MAGIC: &[u8; 8] = b"bdevch2\n";
+/// What every version of the format begins with.
+const FAMILY: &[u8; 6] = b"bdevch";
+/// How often a lock is tried anew because the file was replaced meanwhile.
+const LOCK_TRIES: usize = 8;
 
-/// Why the chain's directory cannot be used.
+/// One step of the chain.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+enum Step {
+    /// A block on top of the best one.
+    Block(StoredBlock),
+    /// So many blocks taken off.
+    Retract(u32),
+}
+
+/// Why the chain's file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PersistError {
     /// An operation on a file failed.
@@ -42,32 +61,44 @@ pub enum PersistError {
         #[source]
         source: io::Error,
     },
-    /// Another process uses the directory.
-    #[error("{0} is in use by another development chain; stop it or name another --state directory")]
+    /// Another process uses the file.
+    #[error("{0} is in use by another development chain; stop it or name another --state file")]
     Locked(PathBuf),
+    /// A directory stands there.
+    #[error(
+        "{0} is a directory, and --state names a file; name another path \
+         (versions before this one kept a directory: remove it to begin a new chain there)"
+    )]
+    Directory(PathBuf),
+    /// The file is none of this program's.
+    #[error("{0} is not a development chain's file; it is left as it is, name another --state file")]
+    Foreign(PathBuf),
+    /// The file is of another version of the format.
+    #[error("{0} was written by another version of this program; remove it to begin a new chain")]
+    OtherVersion(PathBuf),
     /// The snapshot is damaged.
-    #[error("{0} is damaged; remove the directory to begin a new chain")]
+    #[error("{0} is damaged; remove it to begin a new chain")]
     Damaged(PathBuf),
-    /// The directory holds a chain of the other profile.
+    /// The file holds a chain of the other profile.
     #[error(
         "{path} holds a chain of profile {found}, but profile {asked} is asked for; \
-         start with --profile {found}, or name another --state directory"
+         start with --profile {found}, or name another --state file"
     )]
     OtherProfile {
-        /// The directory.
+        /// The file.
         path: PathBuf,
         /// Its chain's profile.
         found: Profile,
         /// The profile of the settings given.
         asked: Profile,
     },
-    /// The directory holds a chain of another genesis.
+    /// The file holds a chain of another genesis.
     #[error(
         "{path} holds a chain with genesis {found}, but the settings given make {expected}; \
-         use the settings it was made with, or another --state directory"
+         use the flags and genesis file it was made with, or another --state file"
     )]
     OtherGenesis {
-        /// The directory.
+        /// The file.
         path: PathBuf,
         /// Its chain's genesis hash.
         found: String,
@@ -76,14 +107,13 @@ pub enum PersistError {
     },
 }
 
-/// A chain's directory, locked while this lives.
+/// A chain's file, locked while this lives.
 #[derive(Debug)]
 pub struct Store {
-    directory: PathBuf,
-    log: File,
+    path: PathBuf,
+    file: File,
     unsynced: u32,
     since_snapshot: u32,
-    _lock: File,
 }
 
 fn wrap<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> PersistError + 'a {
@@ -91,7 +121,7 @@ fn wrap<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> P
 }
 
 fn record(payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).expect("a record is far below 4 GiB");
+    let length = u32::try_from(payload.len()).expect("bodies and undo logs are bounded far below 4 GiB");
     let mut bytes = Vec::with_capacity(HEAD + payload.len());
     bytes.extend_from_slice(&length.to_le_bytes());
     bytes.extend_from_slice(&blake2_256(payload));
@@ -110,90 +140,119 @@ fn split_record(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     (blake2_256(payload) == head[4..]).then_some((payload, rest))
 }
 
-/// Blocks of the log in order and the length of its whole records.
-fn read_log(bytes: &[u8]) -> (Vec<StoredBlock>, usize) {
-    let mut blocks = Vec::new();
+/// Steps in order and the length of their whole records.
+fn read_steps(bytes: &[u8]) -> (Vec<Step>, usize) {
+    let mut steps = Vec::new();
     let mut rest = bytes;
     while let Some((payload, after)) = split_record(rest) {
-        let Ok(block) = StoredBlock::decode(&mut &payload[..]) else { break };
-        blocks.push(block);
+        let Ok(step) = Step::decode(&mut &payload[..]) else { break };
+        steps.push(step);
         rest = after;
     }
-    (blocks, bytes.len() - rest.len())
+    (steps, bytes.len() - rest.len())
 }
 
-impl Store {
-    /// Opens or makes a chain's directory. `fresh` is the chain that the settings describe; it is begun if the directory
-    /// holds none.
-    ///
-    /// # Errors
-    /// The directory cannot be used, is in use, is damaged or holds another chain.
-    pub fn open(directory: &Path, fresh: Chain) -> Result<(Self, Chain), PersistError> {
-        fs::create_dir_all(directory).map_err(wrap("create", directory))?;
-        let lock_path = directory.join("lock");
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&lock_path)
-            .map_err(wrap("open", &lock_path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => return Err(PersistError::Locked(directory.to_owned())),
-            Err(fs::TryLockError::Error(source)) => return Err(wrap("lock", &lock_path)(source)),
-        }
-        let log_path = directory.join("blocks.log");
-        let mut log = OpenOptions::new()
+/// Opens the file, making an empty one if there is none, and locks it.
+fn open_locked(path: &Path) -> Result<File, PersistError> {
+    if path.is_dir() {
+        return Err(PersistError::Directory(path.to_owned()));
+    }
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        fs::create_dir_all(parent).map_err(wrap("create", parent))?;
+    }
+    for _ in 0..LOCK_TRIES {
+        let file = OpenOptions::new()
             .create(true)
             .truncate(false)
             .read(true)
             .write(true)
-            .open(&log_path)
-            .map_err(wrap("open", &log_path))?;
-        let snapshot = load_snapshot(directory)?;
-        let is_new = snapshot.is_none();
-        let expected = fresh.genesis();
-        let asked = Profile::of(&fresh.best_state());
-        let mut chain = snapshot.unwrap_or(fresh);
-        let found = Profile::of(&chain.best_state());
-        if found != asked {
-            return Err(PersistError::OtherProfile { path: directory.to_owned(), found, asked });
+            .open(path)
+            .map_err(wrap("open", path))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => break,
+            Err(fs::TryLockError::Error(source)) => return Err(wrap("lock", path)(source)),
         }
-        if chain.genesis() != expected {
-            return Err(PersistError::OtherGenesis {
-                path: directory.to_owned(),
-                found: format!("{:?}", chain.genesis()),
-                expected: format!("{expected:?}"),
-            });
+        let (locked, named) = (file.metadata(), fs::metadata(path));
+        if let (Ok(locked), Ok(named)) = (locked, named)
+            && (locked.dev(), locked.ino()) == (named.dev(), named.ino())
+        {
+            return Ok(file);
         }
-        let mut bytes = Vec::new();
-        log.read_to_end(&mut bytes).map_err(wrap("read", &log_path))?;
-        let (blocks, whole) = read_log(&bytes);
-        log.set_len(whole as u64).map_err(wrap("cut the torn tail of", &log_path))?;
-        log.seek(SeekFrom::End(0)).map_err(wrap("seek in", &log_path))?;
-        let since_snapshot = u32::try_from(blocks.len()).unwrap_or(u32::MAX);
-        for block in blocks {
-            if block.header.number == chain.best().header.number + 1
-                && block.header.parent_hash == chain.best().hash
-            {
+    }
+    Err(PersistError::Locked(path.to_owned()))
+}
+
+/// The chain in a file's bytes and where its records end; `None` in a file that was only just made.
+fn read_chain(path: &Path, bytes: &[u8]) -> Result<Option<(Chain, u32, usize)>, PersistError> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let Some(rest) = bytes.strip_prefix(MAGIC) else {
+        return Err(match bytes.starts_with(FAMILY) {
+            true => PersistError::OtherVersion(path.to_owned()),
+            false => PersistError::Foreign(path.to_owned()),
+        });
+    };
+    let damaged = || PersistError::Damaged(path.to_owned());
+    let (snapshot, rest) = split_record(rest).ok_or_else(damaged)?;
+    let image = ChainImage::decode(&mut &snapshot[..]).map_err(|_| damaged())?;
+    let mut chain = Chain::from_image(image).ok_or_else(damaged)?;
+    let (steps, whole) = read_steps(rest);
+    let mut blocks = 0;
+    for step in steps {
+        match step {
+            Step::Block(block) if block.header.parent_hash == chain.best().hash => {
                 chain.push(block);
+                blocks += 1;
+            }
+            Step::Block(_) => return Err(damaged()),
+            Step::Retract(count) => {
+                for _ in 0..count {
+                    chain.pop().ok_or_else(damaged)?;
+                }
             }
         }
-        let directory = directory.to_owned();
-        let mut store = Self { directory, log, unsynced: 0, since_snapshot, _lock: lock };
-        if is_new {
-            store.snapshot(&chain)?;
+    }
+    Ok(Some((chain, blocks, bytes.len() - rest.len() + whole)))
+}
+
+impl Store {
+    /// Opens or makes a chain's file. `fresh` is the chain that the settings describe; it is begun if there is none.
+    ///
+    /// # Errors
+    /// The file cannot be used, is in use, is damaged, is another program's or holds another chain.
+    pub fn open(path: &Path, fresh: Chain) -> Result<(Self, Chain), PersistError> {
+        let mut file = open_locked(path)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(wrap("read", path))?;
+        let Some((chain, blocks, whole)) = read_chain(path, &bytes)? else {
+            let mut store = Self { path: path.to_owned(), file, unsynced: 0, since_snapshot: 0 };
+            store.snapshot(&fresh)?;
+            return Ok((store, fresh));
+        };
+        let (found, asked) = (Profile::of(&chain.best_state()), Profile::of(&fresh.best_state()));
+        if found != asked {
+            return Err(PersistError::OtherProfile { path: path.to_owned(), found, asked });
         }
-        Ok((store, chain))
+        if chain.genesis() != fresh.genesis() {
+            return Err(PersistError::OtherGenesis {
+                path: path.to_owned(),
+                found: format!("{:?}", chain.genesis()),
+                expected: format!("{:?}", fresh.genesis()),
+            });
+        }
+        file.set_len(whole as u64).map_err(wrap("cut the torn tail of", path))?;
+        file.seek(SeekFrom::End(0)).map_err(wrap("seek in", path))?;
+        Ok((Self { path: path.to_owned(), file, unsynced: 0, since_snapshot: blocks }, chain))
     }
 
     /// Appends a block; it survives the end of this process from here on.
     ///
     /// # Errors
-    /// The log cannot be written.
+    /// The file cannot be written.
     pub fn append(&mut self, block: &StoredBlock) -> Result<(), PersistError> {
-        let path = self.directory.join("blocks.log");
-        self.log.write_all(&record(&block.encode())).map_err(wrap("append to", &path))?;
+        self.write(&Step::Block(block.clone()))?;
         self.unsynced += 1;
         self.since_snapshot += 1;
         if self.unsynced >= SYNC_EVERY {
@@ -202,13 +261,24 @@ impl Store {
         Ok(())
     }
 
-    /// Hands the log to the disk.
+    /// Notes that so many blocks are taken off.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn retract(&mut self, blocks: u32) -> Result<(), PersistError> {
+        self.write(&Step::Retract(blocks))
+    }
+
+    fn write(&mut self, step: &Step) -> Result<(), PersistError> {
+        self.file.write_all(&record(&step.encode())).map_err(wrap("append to", &self.path))
+    }
+
+    /// Hands the file to the disk.
     ///
     /// # Errors
     /// The disk refuses.
     pub fn sync(&mut self) -> Result<(), PersistError> {
-        let path = self.directory.join("blocks.log");
-        self.log.sync_data().map_err(wrap("sync", &path))?;
+        self.file.sync_data().map_err(wrap("sync", &self.path))?;
         self.unsynced = 0;
         Ok(())
     }
@@ -219,171 +289,31 @@ impl Store {
         self.since_snapshot >= SNAPSHOT_EVERY
     }
 
-    /// Writes the whole chain and empties the log.
+    /// Replaces the file by one that begins with this chain.
     ///
     /// # Errors
-    /// A file cannot be written; the old snapshot and the log stay.
+    /// A file cannot be written; the present one stays.
     pub fn snapshot(&mut self, chain: &Chain) -> Result<(), PersistError> {
-        let target = self.directory.join("snapshot");
-        let beside = self.directory.join("snapshot.new");
+        let mut name = OsString::from(&self.path);
+        name.push(".new");
+        let beside = PathBuf::from(name);
         let mut file = File::create(&beside).map_err(wrap("create", &beside))?;
-        let mut bytes = MAGIC.to_vec();
-        bytes.extend(record(&chain.image().encode()));
-        file.write_all(&bytes).map_err(wrap("write", &beside))?;
+        file.lock().map_err(wrap("lock", &beside))?;
+        file.write_all(MAGIC).map_err(wrap("write", &beside))?;
+        file.write_all(&record(&chain.image().encode())).map_err(wrap("write", &beside))?;
         file.sync_all().map_err(wrap("sync", &beside))?;
-        fs::rename(&beside, &target).map_err(wrap("rename to", &target))?;
-        File::open(&self.directory)
+        fs::rename(&beside, &self.path).map_err(wrap("rename to", &self.path))?;
+        let directory = match self.path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        File::open(directory)
             .and_then(|directory| directory.sync_all())
-            .map_err(wrap("sync", &self.directory))?;
-        let log_path = self.directory.join("blocks.log");
-        self.log.set_len(0).map_err(wrap("empty", &log_path))?;
-        self.log.seek(SeekFrom::Start(0)).map_err(wrap("seek in", &log_path))?;
-        self.sync()?;
-        self.since_snapshot = 0;
+            .map_err(wrap("sync", directory))?;
+        (self.file, self.unsynced, self.since_snapshot) = (file, 0, 0);
         Ok(())
     }
 }
 
-fn load_snapshot(directory: &Path) -> Result<Option<Chain>, PersistError> {
-    let path = directory.join("snapshot");
-    let bytes = match fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(wrap("read", &path)(source)),
-    };
-    let damaged = || PersistError::Damaged(path.clone());
-    let (payload, _) = bytes.strip_prefix(MAGIC).and_then(split_record).ok_or_else(damaged)?;
-    let image = ChainImage::decode(&mut &payload[..]).map_err(|_| damaged())?;
-    Chain::from_image(image).map(Some).ok_or_else(damaged)
-}
-
 #[cfg(test)]
-mod tests {
-    use std::sync::LazyLock;
-
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::executor;
-    use crate::genesis::Settings;
-
-    fn fresh() -> Chain {
-        Chain::new(Settings::default().resolve().expect("valid").state().expect("builds"))
-    }
-
-    fn next(chain: &Chain) -> StoredBlock {
-        let (state, best) = (chain.best_state(), chain.best());
-        let parent = (best.hash, best.header.number);
-        let timestamp = executor::timestamp_of(&state) + 1;
-        let built = executor::build_block(&state, parent, timestamp, &[]).expect("builds");
-        let changes = executor::changes(&state, &built.state);
-        StoredBlock { header: built.header, extrinsics: built.extrinsics, changes }
-    }
-
-    fn extend(store: &mut Store, chain: &mut Chain, blocks: usize) {
-        for _ in 0..blocks {
-            let block = next(chain);
-            store.append(&block).expect("appends");
-            chain.push(block);
-        }
-    }
-
-    #[test]
-    fn a_reopened_chain_is_the_same_chain() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let (mut store, mut chain) = Store::open(directory.path(), fresh()).expect("opens");
-        extend(&mut store, &mut chain, 3);
-        drop(store);
-        let (mut store, reopened) = Store::open(directory.path(), fresh()).expect("opens again");
-        assert_eq!(reopened.image(), chain.image());
-        store.snapshot(&chain).expect("snapshots");
-        extend(&mut store, &mut chain, 2);
-        drop(store);
-        let (_store, reopened) = Store::open(directory.path(), fresh()).expect("opens a third time");
-        assert_eq!(reopened.image(), chain.image());
-        assert_eq!(reopened.best().header.number, 5);
-    }
-
-    #[test]
-    fn a_log_older_than_its_snapshot_is_skipped() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let (mut store, mut chain) = Store::open(directory.path(), fresh()).expect("opens");
-        extend(&mut store, &mut chain, 3);
-        let log = fs::read(directory.path().join("blocks.log")).expect("a log");
-        store.snapshot(&chain).expect("snapshots");
-        drop(store);
-        // As if the process died between the rename and the emptying of the log.
-        fs::write(directory.path().join("blocks.log"), log).expect("writes");
-        let (_store, reopened) = Store::open(directory.path(), fresh()).expect("opens");
-        assert_eq!(reopened.image(), chain.image());
-    }
-
-    #[test]
-    fn a_second_process_another_genesis_and_a_damaged_snapshot_are_refused() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let (store, _chain) = Store::open(directory.path(), fresh()).expect("opens");
-        assert!(matches!(Store::open(directory.path(), fresh()), Err(PersistError::Locked(_))));
-        drop(store);
-        let settings = Settings { tempo: 30, ..Settings::default() };
-        let other = Chain::new(settings.resolve().expect("valid").state().expect("builds"));
-        assert!(matches!(Store::open(directory.path(), other), Err(PersistError::OtherGenesis { .. })));
-        let settings = Settings { profile: Profile::Legacy, ..Settings::default() };
-        let legacy = Chain::new(settings.resolve().expect("valid").state().expect("builds"));
-        let refused = Store::open(directory.path(), legacy).expect_err("another profile").to_string();
-        assert!(refused.contains("start with --profile newest"), "{refused}");
-        let path = directory.path().join("snapshot");
-        let mut bytes = fs::read(&path).expect("a snapshot");
-        bytes[100] ^= 1;
-        fs::write(&path, bytes).expect("writes");
-        assert!(matches!(Store::open(directory.path(), fresh()), Err(PersistError::Damaged(_))));
-    }
-
-    #[test]
-    fn a_past_state_reads_as_it_was() {
-        let mut chain = fresh();
-        let mut states = vec![chain.best_state()];
-        for _ in 0..4 {
-            chain.push(next(&chain));
-            states.push(chain.best_state());
-        }
-        for (number, expected) in (0u32..).zip(&states) {
-            let hash = chain.hash_of(number).expect("known");
-            assert_eq!(chain.state_at(&hash).expect("kept"), *expected, "state of block {number}");
-        }
-        let unknown = crate::runtime::Hash::repeat_byte(7);
-        assert_eq!(chain.state_at(&unknown), Err(crate::chain::StateUnavailable::UnknownBlock(unknown)));
-    }
-
-    /// The log of three blocks and where each of its records ends.
-    static THREE_BLOCKS: LazyLock<(Vec<u8>, Vec<usize>)> = LazyLock::new(|| {
-        let mut chain = fresh();
-        let (mut log, mut ends) = (Vec::new(), vec![0]);
-        for _ in 0..3 {
-            let block = next(&chain);
-            log.extend(record(&block.encode()));
-            ends.push(log.len());
-            chain.push(block);
-        }
-        (log, ends)
-    });
-
-    proptest! {
-        #[test]
-        fn a_torn_or_spoilt_tail_loses_only_itself(cut in 0usize..4_000, flip in any::<Option<u8>>()) {
-            let (log, ends) = &*THREE_BLOCKS;
-            let cut = cut.min(log.len());
-            let mut log = log[..cut].to_vec();
-            let mut intact = ends.iter().filter(|end| **end <= cut && **end > 0).count();
-            if let (Some(bits), Some(last)) = (flip, log.last_mut()) {
-                *last ^= bits;
-                // Spoiling the last byte spoils the record it ends, if it ends one.
-                if bits != 0 && ends.contains(&cut) {
-                    intact -= 1;
-                }
-            }
-            let (blocks, whole) = read_log(&log);
-            prop_assert_eq!(blocks.len(), intact);
-            prop_assert_eq!(whole, ends[intact]);
-        }
-    }
-}
+mod tests;

@@ -1,11 +1,10 @@
-//! `chain_*`: blocks, headers, hashes, and news of them.
+//! `chain_*`: blocks, headers and hashes.
 
 use std::sync::Arc;
 
+use jsonrpsee::RpcModule;
 use jsonrpsee::core::RegisterMethodError;
-use jsonrpsee::{PendingSubscriptionSink, RpcModule};
 use serde_json::{Value, json};
-use tokio::sync::broadcast::error::RecvError;
 
 use super::{Answer, Arguments, error, hash_text, hex_of};
 use crate::chain::KnownBlock;
@@ -19,7 +18,7 @@ pub(super) fn register(module: &mut RpcModule<Arc<Node>>) -> Result<(), Register
         block_hash(node, &Arguments::of(&params)?.optional("number")?.unwrap_or(Value::Null))
     })?;
     module.register_alias("chain_getHead", "chain_getBlockHash")?;
-    module.register_method("chain_getFinalizedHead", |_, node, _| hash_text(&node.best().hash))?;
+    module.register_method("chain_getFinalizedHead", |_, node, _| hash_text(&node.finalized().1))?;
     module.register_alias("chain_getFinalisedHead", "chain_getFinalizedHead")?;
     module.register_method("chain_getHeader", |params, node, _| -> Answer<Value> {
         let hash = Arguments::of(&params)?.hash()?;
@@ -35,26 +34,10 @@ pub(super) fn register(module: &mut RpcModule<Arc<Node>>) -> Result<(), Register
             })
         }))
     })?;
-    let subscriptions = [
-        ("chain_subscribeNewHeads", "chain_newHead", "chain_unsubscribeNewHeads"),
-        ("chain_subscribeAllHeads", "chain_allHead", "chain_unsubscribeAllHeads"),
-        ("chain_subscribeFinalizedHeads", "chain_finalizedHead", "chain_unsubscribeFinalizedHeads"),
-    ];
-    for (subscribe, notification, unsubscribe) in subscriptions {
-        module.register_subscription(subscribe, notification, unsubscribe, |_, sink, node, _| {
-            follow_heads(sink, Arc::clone(&node))
-        })?;
-    }
-    module.register_alias("chain_subscribeNewHead", "chain_subscribeNewHeads")?;
-    module.register_alias("chain_unsubscribeNewHead", "chain_unsubscribeNewHeads")?;
-    module.register_alias("subscribe_newHead", "chain_subscribeNewHeads")?;
-    module.register_alias("unsubscribe_newHead", "chain_unsubscribeNewHeads")?;
-    module.register_alias("chain_subscribeFinalisedHeads", "chain_subscribeFinalizedHeads")?;
-    module.register_alias("chain_unsubscribeFinalisedHeads", "chain_unsubscribeFinalizedHeads")?;
     Ok(())
 }
 
-fn header(block: &KnownBlock) -> Value {
+pub(super) fn header(block: &KnownBlock) -> Value {
     let header = &block.header;
     json!({
         "parentHash": hash_text(&header.parent_hash),
@@ -87,32 +70,4 @@ fn block_number(value: &Value) -> Answer<u32> {
         _ => None,
     };
     number.ok_or_else(|| error::invalid_params(format!("not a block number: {value}")))
-}
-
-/// Sends the current head and then every new one. A subscriber that is too slow skips some and goes on.
-async fn follow_heads(pending: PendingSubscriptionSink, node: Arc<Node>) {
-    let mut heads = node.heads();
-    let Ok(sink) = pending.accept().await else { return };
-    let mut head = node.best();
-    loop {
-        let Ok(message) = jsonrpsee::core::to_json_raw_value(&header(&head)) else { return };
-        if sink.send(message).await.is_err() {
-            return;
-        }
-        let sent = head.header.number;
-        loop {
-            let next = tokio::select! {
-                next = heads.recv() => next,
-                () = sink.closed() => return,
-            };
-            match next {
-                Ok(next) if next.header.number > sent => {
-                    head = next;
-                    break;
-                }
-                Ok(_) | Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => return,
-            }
-        }
-    }
 }

@@ -6,6 +6,7 @@ use sp_runtime::transaction_validity::{InvalidTransaction, TransactionValidityEr
 use crate::chain::StateUnavailable;
 use crate::executor::{CallError, Refusal};
 use crate::node::SubmitError;
+use crate::node::controls::ControlError;
 use crate::pool::PoolRefusal;
 
 const CLIENT: i32 = 4003;
@@ -16,6 +17,9 @@ const UNKNOWN_VALIDITY: i32 = 1011;
 const ALREADY_IMPORTED: i32 = 1013;
 const TOO_LOW_PRIORITY: i32 = 1014;
 const IMMEDIATELY_DROPPED: i32 = 1016;
+/// What rate-limiting proxies in front of public nodes answer.
+const TOO_MANY_REQUESTS: i32 = 429;
+const BUSY: i32 = -32_009;
 
 fn plain(code: i32, message: impl Into<String>) -> ErrorObjectOwned {
     ErrorObjectOwned::owned(code, message, None::<()>)
@@ -27,6 +31,28 @@ fn with_data(code: i32, message: impl Into<String>, data: impl Into<String>) -> 
 
 pub(super) fn invalid_params(message: String) -> ErrorObjectOwned {
     plain(jsonrpsee::types::error::INVALID_PARAMS_CODE, message)
+}
+
+/// Something of ours that should not be.
+pub(super) fn internal(message: String) -> ErrorObjectOwned {
+    plain(jsonrpsee::types::error::INTERNAL_ERROR_CODE, message)
+}
+
+/// A control that was not carried out.
+pub(super) fn control(error: &ControlError) -> ErrorObjectOwned {
+    let code = match error {
+        ControlError::Stopping | ControlError::Breaks => jsonrpsee::types::error::INTERNAL_ERROR_CODE,
+        _ => jsonrpsee::types::error::INVALID_PARAMS_CODE,
+    };
+    plain(code, error.to_string())
+}
+
+pub(super) fn too_many_requests() -> ErrorObjectOwned {
+    plain(TOO_MANY_REQUESTS, "Too Many Requests")
+}
+
+pub(super) fn too_many_in_flight(limit: usize) -> ErrorObjectOwned {
+    plain(BUSY, format!("more than {limit} requests of this connection wait for an answer"))
 }
 
 pub(super) fn state(error: StateUnavailable) -> ErrorObjectOwned {

@@ -1,77 +1,55 @@
 //! The legacy JSON-RPC of a Substrate node, by hand: names, aliases, parameters, answers, notifications and error codes.
 //!
 //! [`methods`] makes the module; `rpc_methods` lists what is in it and nothing else, because clients choose their back end
-//! by that list (a `chainHead_*` name there would make subxt leave the legacy calls).
+//! by that list (a `chainHead_*` name there would make subxt leave the legacy calls). [`server`] serves it.
 
 mod author;
 mod chain;
+mod dev;
 mod error;
+mod eth;
+mod heads;
+mod line;
+pub mod server;
 mod state;
+mod storage;
 mod system;
+mod unreliable;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use jsonrpsee::RpcModule;
 use jsonrpsee::core::RegisterMethodError;
-use jsonrpsee::server::{BatchRequestConfig, RandomStringIdProvider, Server, ServerConfig, ServerHandle};
 use jsonrpsee::types::{ErrorObjectOwned, Params};
 use serde::de::DeserializeOwned;
 
 use crate::node::Node;
 use crate::runtime::Hash;
 
-/// Connections at a time.
-pub const MAX_CONNECTIONS: u32 = 512;
-/// Subscriptions of one connection.
-pub const MAX_SUBSCRIPTIONS: u32 = 1_024;
-/// Bytes of one request.
-pub const MAX_REQUEST: u32 = 15 << 20;
-/// Bytes of one answer.
-pub const MAX_RESPONSE: u32 = 15 << 20;
-/// Requests of one batch.
-pub const MAX_BATCH: u32 = 1_000;
-
 type Answer<T> = Result<T, ErrorObjectOwned>;
 
-/// Every method of the chain.
+/// Every method of the chain; those of [`dev`] only with controls.
 ///
 /// # Errors
 /// Two methods have the same name, which is a mistake in this module.
-pub fn methods(node: Arc<Node>) -> Result<RpcModule<Arc<Node>>, RegisterMethodError> {
+pub fn methods(node: Arc<Node>, controls: bool) -> Result<RpcModule<Arc<Node>>, RegisterMethodError> {
     let mut module = RpcModule::new(node);
     chain::register(&mut module)?;
+    heads::register(&mut module)?;
     state::register(&mut module)?;
+    storage::register(&mut module)?;
     author::register(&mut module)?;
     system::register(&mut module)?;
+    eth::register(&mut module)?;
+    if controls {
+        dev::register(&mut module)?;
+    }
     let mut names: Vec<String> = module.method_names().map(str::to_owned).collect();
     names.push("rpc_methods".to_owned());
     names.sort_unstable();
     let listed = serde_json::json!({ "methods": names });
     module.register_method("rpc_methods", move |_, _, _| listed.clone())?;
     Ok(module)
-}
-
-/// Serves the methods over WebSocket and HTTP on a listener.
-///
-/// # Errors
-/// The listener cannot be served.
-pub fn serve(
-    listener: std::net::TcpListener,
-    module: RpcModule<Arc<Node>>,
-) -> std::io::Result<(SocketAddr, ServerHandle)> {
-    let config = ServerConfig::builder()
-        .max_connections(MAX_CONNECTIONS)
-        .max_subscriptions_per_connection(MAX_SUBSCRIPTIONS)
-        .max_request_body_size(MAX_REQUEST)
-        .max_response_body_size(MAX_RESPONSE)
-        .set_batch_request_config(BatchRequestConfig::Limit(MAX_BATCH))
-        .set_id_provider(RandomStringIdProvider::new(16))
-        .build();
-    listener.set_nonblocking(true)?;
-    let server = Server::builder().set_config(config).build_from_tcp(listener)?;
-    let address = server.local_addr()?;
-    Ok((address, server.start(module)))
 }
 
 /// Bytes as clients write them: hex with or without `0x`.

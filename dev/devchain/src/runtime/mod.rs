@@ -106,7 +106,7 @@ pub fn version_of(profile: Profile) -> sp_version::RuntimeVersion {
 pub struct Version;
 impl Get<sp_version::RuntimeVersion> for Version {
     fn get() -> sp_version::RuntimeVersion {
-        version_of(marker::Profile::<Runtime>::get())
+        crate::upgrade::current_version(version_of(marker::Profile::<Runtime>::get()))
     }
 }
 /// Blocks whose hashes the runtime remembers, which bounds how long a mortal extrinsic can live. The public chain keeps

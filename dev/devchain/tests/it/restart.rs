@@ -18,7 +18,7 @@ async fn block(chain: &Devchain, number: u64) -> Value {
 #[tokio::test]
 async fn a_killed_chain_continues_with_everything_it_had_told() {
     let directory = tempfile::tempdir().expect("a directory");
-    let mut chain = Devchain::with_state(directory.path());
+    let mut chain = Devchain::with_state(&directory.path().join("chain"));
     let call = RuntimeCall::SubtensorModule(subtensor::Call::burned_register {
         netuid: NetUid(39),
         hotkey: crate::support::account_of("//New"),
@@ -31,7 +31,7 @@ async fn a_killed_chain_continues_with_everything_it_had_told() {
         let last = chain.client().await.number().await;
         let known = block(&chain, last).await;
         chain.kill();
-        chain = Devchain::with_state(directory.path());
+        chain = Devchain::with_state(&directory.path().join("chain"));
         let client = chain.client().await;
         assert_eq!(client.genesis().await, genesis);
         assert_eq!(block(&chain, last).await, known, "block {last} after the restart");
@@ -44,29 +44,30 @@ async fn a_killed_chain_continues_with_everything_it_had_told() {
 #[tokio::test]
 async fn a_torn_tail_is_cut_and_the_chain_goes_on() {
     let directory = tempfile::tempdir().expect("a directory");
-    let mut chain = Devchain::with_state(directory.path());
+    let mut chain = Devchain::with_state(&directory.path().join("chain"));
     chain.client().await.until("block 5", async |client| client.number().await >= 5).await;
     let known = block(&chain, 5).await;
     chain.kill();
-    let log = directory.path().join("blocks.log");
-    let mut file = std::fs::OpenOptions::new().append(true).open(&log).expect("a log");
+    let path = directory.path().join("chain");
+    let mut file = std::fs::OpenOptions::new().append(true).open(&path).expect("a file");
     file.write_all(&[0xff, 1, 0, 0, 7, 7, 7]).expect("writes");
     drop(file);
-    let chain = Devchain::with_state(directory.path());
+    let chain = Devchain::with_state(&directory.path().join("chain"));
     assert_eq!(block(&chain, 5).await, known);
     chain.client().await.until("block 9", async |client| client.number().await >= 9).await;
 }
 
 #[test]
-fn a_directory_of_another_genesis_is_refused_and_left_alone() {
+fn a_file_of_another_genesis_is_refused_and_left_alone() {
     let directory = tempfile::tempdir().expect("a directory");
-    let path = directory.path().to_str().expect("a plain path");
-    let mut chain = Devchain::with_state(directory.path());
+    let path = directory.path().join("chain");
+    let path = path.to_str().expect("a plain path");
+    let mut chain = Devchain::with_state(&directory.path().join("chain"));
     assert_eq!(chain.terminate(), Some(0));
     let output =
         command().args(["--listen", "127.0.0.1:0", "--state", path, "--tempo", "99"]).output().expect("runs");
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("genesis"));
-    let mut chain = Devchain::with_state(directory.path());
+    let mut chain = Devchain::with_state(&directory.path().join("chain"));
     assert_eq!(chain.terminate(), Some(0));
 }

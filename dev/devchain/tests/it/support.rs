@@ -61,8 +61,8 @@ impl Devchain {
         panic!("the devchain ended before it listened; it printed {:?}", chain.printed);
     }
 
-    pub(crate) fn with_state(directory: &Path) -> Self {
-        Self::start(&["--state", directory.to_str().expect("a plain path")])
+    pub(crate) fn with_state(file: &Path) -> Self {
+        Self::start(&["--state", file.to_str().expect("a plain path")])
     }
 
     /// SIGKILL, which no process can prepare for.

@@ -4,7 +4,9 @@
 //! is bounded in number, per account and in bytes. It decides only: validation and blocks happen elsewhere, and every
 //! change of status is told to the watcher that came with the extrinsic, if any.
 
-use std::collections::{BTreeMap, HashSet};
+mod included;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use tokio::sync::mpsc;
 
@@ -21,8 +23,8 @@ pub const CAPACITY_BYTES: usize = 8 << 20;
 pub const PER_BLOCK: usize = 512;
 /// Bytes tried for one block; below the runtime's own limit for normal extrinsics.
 const PER_BLOCK_BYTES: usize = 3 << 20;
-/// Statuses one watcher can have before it reads them; an extrinsic has fewer.
-pub const STATUSES: usize = 8;
+/// Statuses one watcher can have before it reads them; what comes on top is lost to it.
+pub const STATUSES: usize = 64;
 
 /// What happens to a watched extrinsic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,8 +35,14 @@ pub enum Status {
     Ready,
     /// It is in this block.
     InBlock(Hash),
+    /// The block is no longer on the best chain.
+    Retracted(Hash),
     /// The block is final; nothing follows.
     Finalized(Hash),
+    /// The block was not final for too long; nothing follows.
+    FinalityTimeout(Hash),
+    /// It left the pool without a block; nothing follows.
+    Dropped,
     /// Another one took its nonce; nothing follows.
     Usurped(Hash),
     /// It is no longer valid; nothing follows.
@@ -92,6 +100,7 @@ pub struct Pool {
     accounts: BTreeMap<AccountId, BTreeMap<Nonce, Pooled>>,
     hashes: HashSet<Hash>,
     bytes: usize,
+    included: included::Watched,
 }
 
 impl Pool {
@@ -172,10 +181,16 @@ impl Pool {
         next
     }
 
-    /// Candidates for the next block: each account's in order of nonce up to the first gap, accounts in turn, within the
-    /// block's bounds. What is behind its account's nonce comes too, so that the runtime refuses it and it leaves.
+    /// At most `limit` candidates for the next block: each account's in order of nonce up to the first gap, accounts in
+    /// turn, within the block's bounds. What is behind its account's nonce comes too, so that the runtime refuses it and
+    /// it leaves.
     #[must_use]
-    pub fn candidates(&self, account_nonce: impl Fn(&AccountId) -> Nonce) -> Vec<(Hash, Vec<u8>)> {
+    pub fn candidates(
+        &self,
+        limit: usize,
+        account_nonce: impl Fn(&AccountId) -> Nonce,
+    ) -> Vec<(Hash, Vec<u8>)> {
+        let limit = limit.min(PER_BLOCK);
         let mut queues: Vec<_> = self
             .accounts
             .iter()
@@ -190,7 +205,7 @@ impl Pool {
         while !queues.is_empty() {
             queues.retain_mut(|queue| match queue.next() {
                 Some(extrinsic)
-                    if chosen.len() < PER_BLOCK && bytes + extrinsic.bytes.len() <= PER_BLOCK_BYTES =>
+                    if chosen.len() < limit && bytes + extrinsic.bytes.len() <= PER_BLOCK_BYTES =>
                 {
                     bytes += extrinsic.bytes.len();
                     chosen.push((extrinsic.hash, extrinsic.bytes.clone()));
@@ -208,11 +223,10 @@ impl Pool {
         self.accounts.values().flat_map(BTreeMap::values).map(|extrinsic| extrinsic.bytes.clone()).collect()
     }
 
-    /// Settles what a block did with its candidates and drops what this was the last block for. Every block is final,
-    /// so inclusion and finality are told one after the other.
-    pub fn settle(&mut self, outcomes: &[(Hash, Inclusion)], block: Hash, number: u32) {
+    /// Settles what a block did with its candidates and drops what this was the last block for. How many left the pool.
+    pub fn settle(&mut self, outcomes: &[(Hash, Inclusion)], block: Hash, number: u32) -> usize {
         use sp_runtime::transaction_validity::{InvalidTransaction, TransactionValidityError};
-        let mut leaving = BTreeMap::new();
+        let mut leaving = HashMap::new();
         for (hash, inclusion) in outcomes {
             match inclusion {
                 Inclusion::Included => leaving.insert(*hash, true),
@@ -222,17 +236,59 @@ impl Pool {
                 Inclusion::Refused(_) | Inclusion::Panicked => leaving.insert(*hash, false),
             };
         }
+        let mut watched = Vec::new();
+        let left = self.take_out(|extrinsic| match leaving.get(&extrinsic.hash) {
+            Some(true) => {
+                extrinsic.tell(Status::InBlock(block));
+                watched.extend(extrinsic.watcher.take().map(|watcher| (extrinsic.hash, watcher)));
+                true
+            }
+            Some(false) => {
+                extrinsic.tell(Status::Invalid);
+                true
+            }
+            None if u64::from(number) >= extrinsic.valid_until => {
+                extrinsic.tell(Status::Invalid);
+                true
+            }
+            None => false,
+        });
+        for (hash, watcher) in watched {
+            self.included.add(number, block, hash, watcher);
+        }
+        self.included.time_out(number);
+        left
+    }
+
+    /// Everything up to this number is final.
+    pub fn finalize(&mut self, number: u32) {
+        self.included.finalize(number);
+    }
+
+    /// Blocks above this number are no longer on the best chain: tells who watched their extrinsics, and gives the
+    /// watchers back by extrinsic.
+    pub fn retract(&mut self, above: u32) -> HashMap<Hash, mpsc::Sender<Status>> {
+        self.included.retract(above)
+    }
+
+    /// Takes extrinsics out as dropped. How many they were.
+    pub fn drop_where(&mut self, mut dropped: impl FnMut(&Pooled) -> bool) -> usize {
+        self.take_out(|extrinsic| {
+            let leaves = dropped(extrinsic);
+            if leaves {
+                extrinsic.tell(Status::Dropped);
+            }
+            leaves
+        })
+    }
+
+    fn take_out(&mut self, mut leaves: impl FnMut(&mut Pooled) -> bool) -> usize {
+        let before = self.hashes.len();
         let (hashes, bytes) = (&mut self.hashes, &mut self.bytes);
         for waiting in self.accounts.values_mut() {
             waiting.retain(|_, extrinsic| {
-                match leaving.get(&extrinsic.hash) {
-                    Some(true) => {
-                        extrinsic.tell(Status::InBlock(block));
-                        extrinsic.tell(Status::Finalized(block));
-                    }
-                    Some(false) => extrinsic.tell(Status::Invalid),
-                    None if u64::from(number) >= extrinsic.valid_until => extrinsic.tell(Status::Invalid),
-                    None => return true,
+                if !leaves(extrinsic) {
+                    return true;
                 }
                 hashes.remove(&extrinsic.hash);
                 *bytes -= extrinsic.bytes.len();
@@ -240,107 +296,9 @@ impl Pool {
             });
         }
         self.accounts.retain(|_, waiting| !waiting.is_empty());
+        before - self.hashes.len()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use sp_runtime::transaction_validity::{InvalidTransaction, TransactionValidityError};
-
-    use super::*;
-
-    fn account(n: u8) -> AccountId {
-        AccountId::new([n; 32])
-    }
-
-    fn hash(n: u64) -> Hash {
-        Hash::from_low_u64_be(n)
-    }
-
-    fn pooled(n: u64, who: u8, nonce: Nonce, priority: u64) -> (Pooled, mpsc::Receiver<Status>) {
-        let (watcher, statuses) = mpsc::channel(STATUSES);
-        let signer = Signer { account: account(who), nonce };
-        let bytes = n.to_be_bytes().to_vec();
-        let pooled =
-            Pooled { hash: hash(n), bytes, signer, priority, valid_until: 100, watcher: Some(watcher) };
-        (pooled, statuses)
-    }
-
-    fn news(statuses: &mut mpsc::Receiver<Status>) -> Vec<Status> {
-        std::iter::from_fn(|| statuses.try_recv().ok()).collect()
-    }
-
-    fn hashes(pool: &Pool, nonce: Nonce) -> Vec<u64> {
-        pool.candidates(|_| nonce).iter().map(|(hash, _)| hash.to_low_u64_be()).collect()
-    }
-
-    #[test]
-    fn a_nonce_ahead_waits_until_the_gap_is_filled() {
-        let mut pool = Pool::default();
-        let (second, mut second_news) = pooled(2, 1, 6, 0);
-        let (first, mut first_news) = pooled(1, 1, 5, 0);
-        pool.add(second, 5).expect("room");
-        assert_eq!(news(&mut second_news), [Status::Future]);
-        assert_eq!(pool.next_nonce(&account(1), 5), 5);
-        pool.add(first, 5).expect("room");
-        assert_eq!(news(&mut first_news), [Status::Ready]);
-        assert_eq!(news(&mut second_news), [Status::Ready]);
-        assert_eq!(hashes(&pool, 5), [1, 2]);
-        assert_eq!(hashes(&pool, 4), [0; 0], "never past a gap");
-        assert_eq!(hashes(&pool, 7), [1, 2], "what is outdated is offered once more, to be refused");
-        assert_eq!(pool.next_nonce(&account(1), 5), 7);
-    }
-
-    #[test]
-    fn a_higher_priority_takes_the_nonce_and_a_lower_one_is_refused() {
-        let mut pool = Pool::default();
-        let (old, mut old_news) = pooled(1, 1, 0, 5);
-        pool.add(old, 0).expect("room");
-        let equal = pool.add(pooled(2, 1, 0, 5).0, 0);
-        assert_eq!(equal, Err(PoolRefusal::TooLowPriority { old: 5, new: 5 }));
-        assert_eq!(pool.add(pooled(1, 1, 0, 9).0, 0), Err(PoolRefusal::AlreadyImported(hash(1))));
-        pool.add(pooled(3, 1, 0, 6).0, 0).expect("outbids");
-        assert_eq!(news(&mut old_news), [Status::Ready, Status::Usurped(hash(3))]);
-        assert_eq!((hashes(&pool, 0), pool.len()), (vec![3], 1));
-    }
-
-    #[test]
-    fn settling_tells_inclusion_then_finality_and_keeps_what_may_come_later() {
-        let mut pool = Pool::default();
-        let mut receivers = Vec::new();
-        for n in 1..=4u8 {
-            let (extrinsic, receiver) = pooled(n.into(), n, 0, 0);
-            pool.add(extrinsic, 0).expect("room");
-            receivers.push(receiver);
-        }
-        let refused = |error| Inclusion::Refused(TransactionValidityError::Invalid(error));
-        let outcomes = [
-            (hash(1), Inclusion::Included),
-            (hash(2), refused(InvalidTransaction::Custom(12))),
-            (hash(3), refused(InvalidTransaction::Future)),
-            (hash(4), Inclusion::Panicked),
-        ];
-        pool.settle(&outcomes, hash(99), 7);
-        let told: Vec<_> = receivers.iter_mut().map(news).collect();
-        assert_eq!(told[0], [Status::Ready, Status::InBlock(hash(99)), Status::Finalized(hash(99))]);
-        assert_eq!(told[1], [Status::Ready, Status::Invalid]);
-        assert_eq!(told[2], [Status::Ready]);
-        assert_eq!(told[3], [Status::Ready, Status::Invalid]);
-        assert_eq!(hashes(&pool, 0), [3]);
-        pool.settle(&[], hash(100), 100);
-        assert_eq!(news(&mut receivers[2]), [Status::Invalid], "its last block has passed");
-        assert!(pool.is_empty() && pool.bytes == 0);
-    }
-
-    #[test]
-    fn one_account_cannot_fill_the_pool() {
-        let mut pool = Pool::default();
-        for nonce in 0..u32::try_from(PER_ACCOUNT).expect("small") {
-            pool.add(pooled(nonce.into(), 1, nonce, 0).0, 0).expect("room");
-        }
-        assert_eq!(pool.add(pooled(1_000, 1, 1_000, 0).0, 0), Err(PoolRefusal::Full));
-        pool.add(pooled(1_001, 2, 0, 0).0, 0).expect("room for others");
-        let order = hashes(&pool, 0);
-        assert!(order.iter().position(|n| *n == 1_001) <= Some(1), "accounts take turns");
-    }
-}
+mod tests;

@@ -1,0 +1,75 @@
+//! The command line: start, what is told about the chain, and a clean end.
+
+mod announcement;
+mod flags;
+
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+
+pub use flags::Flags;
+
+use crate::chain::Chain;
+use crate::executor;
+use crate::genesis::Genesis;
+use crate::node::Node;
+use crate::persist::Store;
+use crate::rpc;
+use crate::rpc::server::Serving;
+
+/// Threads on which the runtime works for requests; more would only wait for the processor.
+const WORKERS: usize = 64;
+
+/// Runs the chain until it is told to stop.
+///
+/// # Errors
+/// It cannot start (settings, file, port) or cannot go on (disk).
+pub fn run(flags: &Flags) -> anyhow::Result<()> {
+    executor::install_panic_hook();
+    let genesis = flags.genesis()?;
+    let fresh = Chain::new(genesis.state()?);
+    let listener = TcpListener::bind(flags.listen).with_context(|| {
+        format!(
+            "cannot listen on {}: stop what listens there, or choose another address with --listen (port 0 takes \
+             a free one)",
+            flags.listen
+        )
+    })?;
+    let (store, chain) = match &flags.state {
+        Some(path) => {
+            let (store, chain) = Store::open(path, fresh)?;
+            (Some(store), chain)
+        }
+        None => (None, fresh),
+    };
+    let node = Arc::new(Node::new(chain, store, flags.rules(&genesis)));
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(WORKERS).build()?;
+    runtime.block_on(serve(flags, &genesis, &node, listener))
+}
+
+async fn serve(
+    flags: &Flags,
+    genesis: &Genesis,
+    node: &Arc<Node>,
+    listener: TcpListener,
+) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let methods = rpc::methods(Arc::clone(node), flags.controls())?;
+    let serving = Serving::new(listener, methods, Arc::clone(node))?;
+    let url = format!("ws://{}", serving.address());
+    announcement::print(flags, genesis, node, &url)?;
+    flags.write_address(&url)?;
+    let outcome = tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        () = serving.run() => Ok(()),
+        error = Arc::clone(node).mine() => Err(error.into()),
+    };
+    // A step that is being made is waited for by the writer's lock.
+    node.sync()?;
+    outcome
+}

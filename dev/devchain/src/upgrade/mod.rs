@@ -1,0 +1,198 @@
+//! Runtime upgrades while the chain runs: what a client sees of one, without another runtime.
+//!
+//! An upgrade is a list of [`Change`]s to what metadata says, and a higher `spec_version`. It is part of the state (the raw
+//! key [`KEY`]), so a read at an older block gives the older version and metadata, a reorganisation takes an upgrade
+//! back, and a restart keeps it. The rest is FRAME's: `CheckSpecVersion` refuses what was signed for the version before,
+//! the next block updates `System.LastRuntimeUpgrade`, the upgrade's block carries `CodeUpdated` and its digest.
+//!
+//! Stored values keep their bytes and their keys. So [`Change::Wrap`] and [`Change::Opaque`] describe the same bytes by
+//! another type, as upgrades of the public chain did; [`Change::RenameStorage`] and [`Change::RemoveStorage`] leave the
+//! values where nobody looks any more.
+//!
+//! Rejected: building the runtime twice (every variant would have to exist at compile time), and swapping metadata for the
+//! whole process (pinned reads before the upgrade would be told the new shape).
+
+pub mod calls;
+pub mod metadata;
+
+use codec::{Decode, Encode};
+use serde::Deserialize;
+use sp_version::RuntimeVersion;
+
+use crate::executor::State;
+
+/// Where a state keeps its upgrades; no pallet's prefix begins like this.
+pub const KEY: &[u8] = b":basilica:upgrades";
+/// Changes that a state can carry in all.
+pub const MAX_CHANGES: usize = 256;
+
+/// One difference that an upgrade makes to metadata, named as metadata names things.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Deserialize)]
+#[serde(tag = "change", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Change {
+    /// The value of a storage item becomes a newtype of what it was; its encoding stays.
+    Wrap {
+        /// The pallet.
+        pallet: String,
+        /// The storage item.
+        item: String,
+        /// The newtype's name, such as `NetUid`.
+        name: String,
+    },
+    /// The value of a storage item becomes an opaque array of as many bytes: a shape that no client expects.
+    Opaque {
+        /// The pallet.
+        pallet: String,
+        /// The storage item; its value must have a fixed size.
+        item: String,
+    },
+    /// A storage item has another name; its values stay under the old key.
+    RenameStorage {
+        /// The pallet.
+        pallet: String,
+        /// The storage item.
+        item: String,
+        /// Its new name.
+        to: String,
+    },
+    /// A storage item is gone.
+    RemoveStorage {
+        /// The pallet.
+        pallet: String,
+        /// The storage item.
+        item: String,
+    },
+    /// A call is gone and refused.
+    RemoveCall {
+        /// The pallet.
+        pallet: String,
+        /// The call.
+        call: String,
+    },
+    /// A call has another index; the old one is refused. Calls inside other calls are decoded by their old index.
+    MoveCall {
+        /// The pallet.
+        pallet: String,
+        /// The call.
+        call: String,
+        /// Its new index, which must be free.
+        to: u8,
+    },
+    /// A runtime API's method is gone, and `state_call` says so.
+    RemoveApi {
+        /// The API, such as `SubnetInfoRuntimeApi`.
+        api: String,
+        /// The method.
+        method: String,
+    },
+    /// There is one more transaction extension. One that carries a byte makes every signed extrinsic invalid, because
+    /// none has it.
+    AddExtension {
+        /// Its identifier.
+        name: String,
+        /// Whether it carries a byte in every extrinsic; otherwise it carries nothing.
+        #[serde(default)]
+        carries_byte: bool,
+    },
+}
+
+/// How calls differ from the runtime's own.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+struct MovedCall {
+    pallet: u8,
+    from: u8,
+    /// `None` for one that is gone.
+    to: Option<u8>,
+}
+
+/// All upgrades of a state together.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Default)]
+pub struct Upgrades {
+    spec_versions: u32,
+    changes: Vec<Change>,
+    calls: Vec<MovedCall>,
+}
+
+/// Why an upgrade cannot be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UpgradeError {
+    /// Metadata has no such thing.
+    #[error("the metadata has no {0}")]
+    Unknown(String),
+    /// The value has no fixed size.
+    #[error("the value of {0} has no fixed size, so no array of bytes has its encoding")]
+    NoFixedSize(String),
+    /// The index belongs to another call.
+    #[error("call index {index} of {pallet} belongs to {holder}")]
+    IndexTaken {
+        /// The pallet.
+        pallet: String,
+        /// The index.
+        index: u8,
+        /// Whose it is.
+        holder: String,
+    },
+    /// A bound is reached.
+    #[error("a chain carries at most {MAX_CHANGES} changes of metadata")]
+    TooMany,
+    /// The metadata could not be read.
+    #[error("the runtime's metadata does not decode")]
+    Undecodable,
+}
+
+/// The upgrades of a state, if it has any.
+#[must_use]
+pub fn of(state: &State) -> Option<Upgrades> {
+    state.get(KEY).and_then(|value| Upgrades::decode(&mut &value[..]).ok())
+}
+
+/// A runtime's version with what the upgrades of the state at hand add; to be called on a state.
+#[must_use]
+pub fn current_version(base: RuntimeVersion) -> RuntimeVersion {
+    let upgrades = sp_io::storage::get(KEY).and_then(|value| Upgrades::decode(&mut &value[..]).ok());
+    match upgrades {
+        Some(upgrades) => {
+            RuntimeVersion { spec_version: base.spec_version.saturating_add(upgrades.spec_versions), ..base }
+        }
+        None => base,
+    }
+}
+
+impl Upgrades {
+    /// These upgrades and one more, `spec_versions` (at least 1) higher. `metadata` is what
+    /// `Metadata_metadata_at_version(15)` answers on the state as it is.
+    ///
+    /// # Errors
+    /// A change does not fit the metadata.
+    pub fn and(
+        mut self,
+        spec_versions: u32,
+        changes: Vec<Change>,
+        metadata: &[u8],
+    ) -> Result<Self, UpgradeError> {
+        if self.changes.len() + changes.len() > MAX_CHANGES {
+            return Err(UpgradeError::TooMany);
+        }
+        let moved = metadata::check(metadata, &changes)?;
+        self.spec_versions = self.spec_versions.saturating_add(spec_versions.max(1));
+        self.calls.extend(moved);
+        self.changes.extend(changes);
+        Ok(self)
+    }
+
+    /// Whether these took a runtime API's method away.
+    #[must_use]
+    pub fn hides_method(&self, exported: &str) -> bool {
+        self.changes.iter().any(|change| match change {
+            Change::RemoveApi { api, method } => exported
+                .strip_prefix(api.as_str())
+                .and_then(|rest| rest.strip_prefix('_'))
+                .is_some_and(|rest| rest == method),
+            _ => false,
+        })
+    }
+
+    fn adds_bytes(&self) -> bool {
+        self.changes.iter().any(|change| matches!(change, Change::AddExtension { carries_byte: true, .. }))
+    }
+}

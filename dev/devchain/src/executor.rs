@@ -169,11 +169,7 @@ pub fn signer_of(extrinsic: &UncheckedExtrinsic) -> Result<Signer, Refusal> {
 ///
 /// # Errors
 /// Why it cannot enter the pool.
-pub fn validate(
-    state: &State,
-    extrinsic: UncheckedExtrinsic,
-    at: Hash,
-) -> Result<ValidTransaction, Refusal> {
+pub fn validate(state: &State, extrinsic: UncheckedExtrinsic, at: Hash) -> Result<ValidTransaction, Refusal> {
     if !Profile::of(state).has_call(&extrinsic.function) {
         return Err(Refusal::Undecodable("the chain's profile has no such call".into()));
     }

@@ -342,7 +342,11 @@ impl Settings {
             if neurons.iter().any(|neuron| neuron.hotkey == hotkey.account) {
                 return Err(GenesisError::DuplicateHotkey(hotkey.address()));
             }
-            neurons.push(GenesisNeuron { hotkey: hotkey.account, coldkey: coldkey.account, stake: AlphaBalance(0) });
+            neurons.push(GenesisNeuron {
+                hotkey: hotkey.account,
+                coldkey: coldkey.account,
+                stake: AlphaBalance(0),
+            });
         }
         Ok(neurons.len() - named)
     }

@@ -307,9 +307,7 @@ impl Store {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        File::open(directory)
-            .and_then(|directory| directory.sync_all())
-            .map_err(wrap("sync", directory))?;
+        File::open(directory).and_then(|directory| directory.sync_all()).map_err(wrap("sync", directory))?;
         (self.file, self.unsynced, self.since_snapshot) = (file, 0, 0);
         Ok(())
     }

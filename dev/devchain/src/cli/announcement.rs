@@ -45,12 +45,27 @@ fn as_text(
     url: &str,
 ) -> std::io::Result<()> {
     let subnet = &genesis.subnet;
-    writeln!(out, "basilica-devchain {}: its keys are public, never use it for value\n", env!("CARGO_PKG_VERSION"))?;
-    writeln!(out, "{:<9} {}, {} neurons, an epoch every {} blocks", "subnet", subnet.netuid, subnet.neurons.len(), subnet.tempo)?;
+    writeln!(
+        out,
+        "basilica-devchain {}: its keys are public, never use it for value\n",
+        env!("CARGO_PKG_VERSION")
+    )?;
+    writeln!(
+        out,
+        "{:<9} {}, {} neurons, an epoch every {} blocks",
+        "subnet",
+        subnet.netuid,
+        subnet.neurons.len(),
+        subnet.tempo
+    )?;
     writeln!(out, "{:<9} {}; {} behind is final", "blocks", mining(node), flags.rules(genesis).finality_lag)?;
     writeln!(out, "{:<9} {:?}", "genesis", node.genesis())?;
     let (number, spec) = (node.best().header.number, spec_version(node));
-    writeln!(out, "{:<9} profile {}, spec version {spec}, now at block {number}", "runtime", genesis.profile)?;
+    writeln!(
+        out,
+        "{:<9} profile {}, spec version {spec}, now at block {number}",
+        "runtime", genesis.profile
+    )?;
     match &flags.state {
         Some(path) => writeln!(out, "{:<9} kept in {}", "state", path.display())?,
         None => writeln!(out, "{:<9} in memory, gone at the end (--state FILE keeps it)", "state")?,
@@ -62,7 +77,11 @@ fn as_text(
         write_account(out, genesis, account)?;
     }
     if genesis.unlisted > 0 {
-        writeln!(out, "and {} more neurons, hotkeys //Neuron{{uid}}, coldkeys //Neuron{{uid}}Cold", genesis.unlisted)?;
+        writeln!(
+            out,
+            "and {} more neurons, hotkeys //Neuron{{uid}}, coldkeys //Neuron{{uid}}Cold",
+            genesis.unlisted
+        )?;
     }
     writeln!(out, "\nconnect")?;
     writeln!(out, "  btcli   btcli subnets list --network {url}")?;
@@ -75,7 +94,13 @@ fn write_account(out: &mut impl Write, genesis: &Genesis, account: &NamedAccount
     let rao = genesis.balance_of(&account.account);
     let tao = format!("{}.{:09}", rao / 1_000_000_000, rao % 1_000_000_000);
     let uri = account.uri.as_deref().unwrap_or("");
-    writeln!(out, "{:<20} {} {:>15}  {uri}", account.role, account.address(), tao.trim_end_matches('0').trim_end_matches('.'))
+    writeln!(
+        out,
+        "{:<20} {} {:>15}  {uri}",
+        account.role,
+        account.address(),
+        tao.trim_end_matches('0').trim_end_matches('.')
+    )
 }
 
 fn as_json(flags: &Flags, genesis: &Genesis, node: &Node, url: &str) -> serde_json::Value {

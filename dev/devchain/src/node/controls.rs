@@ -24,7 +24,9 @@ pub enum ControlError {
     #[error("{0} blocks are too many for one call; ask for at most {MAX_BLOCKS}")]
     TooManyBlocks(u32),
     /// Time would go back.
-    #[error("the time {asked} is not after the best block's, {last}; blocks never go back in time (restore a snapshot)")]
+    #[error(
+        "the time {asked} is not after the best block's, {last}; blocks never go back in time (restore a snapshot)"
+    )]
     TimeBack {
         /// Milliseconds since 1970.
         asked: u64,
@@ -172,8 +174,7 @@ impl Node {
     /// There is none of this number, or the chain cannot go on.
     pub fn restore(&self, id: u32) -> Result<Arc<KnownBlock>, ControlError> {
         let mut writer = self.writer();
-        let snapshot =
-            writer.snapshots.taken.get(&id).cloned().ok_or(ControlError::UnknownSnapshot(id))?;
+        let snapshot = writer.snapshots.taken.get(&id).cloned().ok_or(ControlError::UnknownSnapshot(id))?;
         if let Some(store) = &mut writer.store {
             self.or_stop(store.snapshot(&snapshot.chain).map_err(ProduceError::from))?;
         }
@@ -295,9 +296,11 @@ impl Node {
     ///
     /// # Errors
     /// The runtime breaks with them, or the chain cannot go on.
-    pub fn set_storage(&self, changes: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<Arc<KnownBlock>, ControlError> {
-        let operations: Vec<_> =
-            changes.into_iter().map(|(key, value)| Operation::Set(key, value)).collect();
+    pub fn set_storage(
+        &self,
+        changes: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    ) -> Result<Arc<KnownBlock>, ControlError> {
+        let operations: Vec<_> = changes.into_iter().map(|(key, value)| Operation::Set(key, value)).collect();
         self.operate(&operations)
     }
 

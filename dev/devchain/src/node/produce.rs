@@ -89,7 +89,8 @@ impl Node {
             let best = inner.chain.best();
             ((state), (best.hash, best.header.number), candidates)
         };
-        let built = build(&chain_state, parent, writer.timestamp(order.advance_ms), candidates, order.operations)?;
+        let built =
+            build(&chain_state, parent, writer.timestamp(order.advance_ms), candidates, order.operations)?;
         if let Some(store) = &mut writer.store {
             store.append(&built.block)?;
         }
@@ -104,7 +105,8 @@ impl Node {
 
     /// Lets a fault take extrinsics out of the pool that were accepted.
     fn drop_refused(&self, inner: &mut Inner) {
-        let late = self.faults.list_has(|kind| matches!(kind, Kind::RefuseExtrinsic { late: Late::Dropped, .. }));
+        let late =
+            self.faults.list_has(|kind| matches!(kind, Kind::RefuseExtrinsic { late: Late::Dropped, .. }));
         if !late {
             return;
         }
@@ -174,7 +176,11 @@ fn build(
     }
     let changes = executor::changes(state, &built.state);
     let block = StoredBlock { header: built.header, extrinsics: built.extrinsics, changes };
-    Ok(Built { block, state: Arc::new(built.state), outcomes: hashes.into_iter().zip(built.inclusions).collect() })
+    Ok(Built {
+        block,
+        state: Arc::new(built.state),
+        outcomes: hashes.into_iter().zip(built.inclusions).collect(),
+    })
 }
 
 /// A branch that replaces the end of a chain: so many blocks more, the first with the candidates.

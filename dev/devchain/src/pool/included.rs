@@ -34,13 +34,7 @@ pub(super) struct Watched {
 }
 
 impl Watched {
-    pub(super) fn add(
-        &mut self,
-        number: u32,
-        block: Hash,
-        extrinsic: Hash,
-        watcher: mpsc::Sender<Status>,
-    ) {
+    pub(super) fn add(&mut self, number: u32, block: Hash, extrinsic: Hash, watcher: mpsc::Sender<Status>) {
         if self.inclusions.len() >= CAPACITY {
             self.inclusions.pop_front();
         }
@@ -54,9 +48,7 @@ impl Watched {
     }
 
     pub(super) fn time_out(&mut self, best: u32) {
-        let timed_out = |inclusion: &mut Inclusion| {
-            best.saturating_sub(inclusion.number) >= FINALITY_TIMEOUT
-        };
+        let timed_out = |inclusion: &mut Inclusion| best.saturating_sub(inclusion.number) >= FINALITY_TIMEOUT;
         while let Some(inclusion) = self.inclusions.pop_front_if(timed_out) {
             inclusion.tell(Status::FinalityTimeout(inclusion.block));
         }

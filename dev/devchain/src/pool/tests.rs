@@ -14,8 +14,7 @@ fn pooled(n: u64, who: u8, nonce: Nonce, priority: u64) -> (Pooled, mpsc::Receiv
     let (watcher, statuses) = mpsc::channel(STATUSES);
     let signer = Signer { account: account(who), nonce };
     let bytes = n.to_be_bytes().to_vec();
-    let pooled =
-        Pooled { hash: hash(n), bytes, signer, priority, valid_until: 100, watcher: Some(watcher) };
+    let pooled = Pooled { hash: hash(n), bytes, signer, priority, valid_until: 100, watcher: Some(watcher) };
     (pooled, statuses)
 }
 
@@ -110,10 +109,7 @@ fn a_retracted_inclusion_is_told_and_its_watcher_given_back() {
     let given_back = pool.retract(5);
     assert_eq!(given_back.keys().collect::<Vec<_>>(), [&hash(2)]);
     pool.finalize(6);
-    assert_eq!(
-        news(&mut kept_news),
-        [Status::Ready, Status::InBlock(hash(90)), Status::Finalized(hash(90))]
-    );
+    assert_eq!(news(&mut kept_news), [Status::Ready, Status::InBlock(hash(90)), Status::Finalized(hash(90))]);
     assert_eq!(
         news(&mut moved_news),
         [Status::Ready, Status::InBlock(hash(91)), Status::Retracted(hash(91))]

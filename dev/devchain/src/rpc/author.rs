@@ -16,12 +16,15 @@ use crate::pool::{STATUSES, Status};
 use crate::runtime::Hash;
 
 pub(super) fn register(module: &mut RpcModule<Arc<Node>>) -> Result<(), RegisterMethodError> {
-    module.register_blocking_method("author_submitExtrinsic", |params, node, extensions| -> Answer<String> {
-        let bytes = Arguments::of(&params)?.bytes("extrinsic")?;
-        let hash = node.submit(bytes, None).map_err(|e| error::submit(&e))?;
-        lose_answer(&node, &extensions);
-        Ok(hash_text(&hash))
-    })?;
+    module.register_blocking_method(
+        "author_submitExtrinsic",
+        |params, node, extensions| -> Answer<String> {
+            let bytes = Arguments::of(&params)?.bytes("extrinsic")?;
+            let hash = node.submit(bytes, None).map_err(|e| error::submit(&e))?;
+            lose_answer(&node, &extensions);
+            Ok(hash_text(&hash))
+        },
+    )?;
     module.register_method("author_pendingExtrinsics", |_, node, _| {
         node.pending().iter().map(|bytes| hex_of(bytes)).collect::<Vec<_>>()
     })?;

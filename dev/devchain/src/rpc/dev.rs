@@ -163,7 +163,9 @@ fn register_blocks(module: &mut RpcModule<Arc<Node>>) -> Result<(), RegisterMeth
             (Mode::Manual, None) => Mining::Manual,
             (Mode::Interval, Some(ms)) if (10..=60_000).contains(&ms) => Mining::Interval(ms),
             (Mode::Interval, _) => {
-                return Err(error::invalid_params("interval needs block_time_ms from 10 to 60000".to_owned()));
+                return Err(error::invalid_params(
+                    "interval needs block_time_ms from 10 to 60000".to_owned(),
+                ));
             }
             (_, Some(_)) => {
                 return Err(error::invalid_params("block_time_ms goes with interval alone".to_owned()));

@@ -94,8 +94,8 @@ impl Serving {
         // The handle is kept: the stop it could signal comes with the end of this future instead.
         let (stop, _server) = stop_channel();
         let node = Arc::clone(&self.node);
-        let layer = RpcServiceBuilder::new()
-            .layer_fn(move |service| Unreliable::new(service, Arc::clone(&node)));
+        let layer =
+            RpcServiceBuilder::new().layer_fn(move |service| Unreliable::new(service, Arc::clone(&node)));
         let builder = Server::builder().set_config(config()).set_rpc_middleware(layer).to_service_builder();
         let sockets = Arc::new(Semaphore::new(MAX_SOCKETS));
         let mut connections = JoinSet::new();
@@ -112,10 +112,7 @@ impl Serving {
             let Ok(permit) = Arc::clone(&sockets).try_acquire_owned() else { continue };
             number = number.wrapping_add(1);
             let line = Line::default();
-            let service = builder
-                .clone()
-                .connection_id(number)
-                .build(self.module.clone(), stop.clone());
+            let service = builder.clone().connection_id(number).build(self.module.clone(), stop.clone());
             let (node, stop) = (Arc::clone(&self.node), stop.clone());
             connections.spawn(async move {
                 let request_line = line.clone();
@@ -126,7 +123,10 @@ impl Serving {
                     let answered: Answered = Box::pin(async move {
                         match instead_of_http(&node, request.uri().path()) {
                             // A request that hyper cannot answer ends with its connection.
-                            None => Ok(service.call(request).await.unwrap_or_else(|_| answer(INTERNAL_ERROR, None))),
+                            None => Ok(service
+                                .call(request)
+                                .await
+                                .unwrap_or_else(|_| answer(INTERNAL_ERROR, None))),
                             Some(Instead::Answer(status, retry_after)) => Ok(answer(status, retry_after)),
                             Some(Instead::Cut) => {
                                 line.cut();

@@ -122,8 +122,10 @@ fn keys_of(keys: &[String]) -> Answer<Vec<Vec<u8>>> {
 }
 
 fn change_set(state: &State, block: Hash, keys: &[Vec<u8>]) -> Value {
-    let changes: Vec<Value> =
-        keys.iter().map(|key| json!([hex_of(key), value_of(state, key).map(|value| hex_of(value))])).collect();
+    let changes: Vec<Value> = keys
+        .iter()
+        .map(|key| json!([hex_of(key), value_of(state, key).map(|value| hex_of(value))]))
+        .collect();
     json!({ "block": hash_text(&block), "changes": changes })
 }
 

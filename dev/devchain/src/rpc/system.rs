@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use codec::{Decode as _, Encode as _};
 use jsonrpsee::RpcModule;
 use jsonrpsee::core::RegisterMethodError;
-use codec::{Decode as _, Encode as _};
 use pallet_transaction_payment_rpc_runtime_api::RuntimeDispatchInfo;
 use serde_json::{Value, json};
 use sp_core::crypto::Ss58Codec as _;
@@ -41,9 +41,8 @@ pub(super) fn register(module: &mut RpcModule<Arc<Node>>) -> Result<(), Register
         let state = state_of(&node, arguments.hash()?)?;
         let length = u32::try_from(extrinsic.len()).unwrap_or(u32::MAX);
         let call = [extrinsic, length.encode()].concat();
-        let answer = node
-            .call(&state, "TransactionPaymentApi_query_info", &call)
-            .map_err(|e| error::call(&e))?;
+        let answer =
+            node.call(&state, "TransactionPaymentApi_query_info", &call).map_err(|e| error::call(&e))?;
         let info = RuntimeDispatchInfo::<Balance>::decode(&mut &answer[..])
             .map_err(|source| error::internal(format!("the fee does not decode: {source}")))?;
         Ok(json!({

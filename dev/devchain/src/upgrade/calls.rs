@@ -52,10 +52,12 @@ mod tests {
     fn a_moved_call_answers_to_its_new_index_alone_through_several_moves() {
         let moved = |from, to| MovedCall { pallet: 7, from, to };
         let once = Upgrades { calls: vec![moved(4, Some(200))], ..Upgrades::default() };
-        assert_eq!((once.index_of(7, 200), once.index_of(7, 4), once.index_of(7, 5)), (Some(4), None, Some(5)));
+        assert_eq!(
+            (once.index_of(7, 200), once.index_of(7, 4), once.index_of(7, 5)),
+            (Some(4), None, Some(5))
+        );
         assert_eq!(once.index_of(8, 4), Some(4), "another pallet's");
-        let twice =
-            Upgrades { calls: vec![moved(4, Some(200)), moved(200, Some(4))], ..Upgrades::default() };
+        let twice = Upgrades { calls: vec![moved(4, Some(200)), moved(200, Some(4))], ..Upgrades::default() };
         assert_eq!((twice.index_of(7, 4), twice.index_of(7, 200)), (Some(4), None), "back again");
         let gone = Upgrades { calls: vec![moved(4, Some(200)), moved(200, None)], ..Upgrades::default() };
         assert_eq!((gone.index_of(7, 4), gone.index_of(7, 200)), (None, None));

@@ -40,10 +40,8 @@ fn changed(upgrades: &Upgrades, bytes: &[u8]) -> Option<Vec<u8>> {
 
 /// Checks changes against what `Metadata_metadata_at_version` answers and says which calls they move.
 pub(super) fn check(answer: &[u8], changes: &[Change]) -> Result<Vec<MovedCall>, UpgradeError> {
-    let bytes = Option::<Vec<u8>>::decode(&mut &answer[..])
-        .ok()
-        .flatten()
-        .ok_or(UpgradeError::Undecodable)?;
+    let bytes =
+        Option::<Vec<u8>>::decode(&mut &answer[..]).ok().flatten().ok_or(UpgradeError::Undecodable)?;
     let mut prefixed =
         RuntimeMetadataPrefixed::decode(&mut &bytes[..]).map_err(|_| UpgradeError::Undecodable)?;
     let mut moved = Vec::new();
@@ -111,7 +109,10 @@ fn retype(
     metadata: &mut RuntimeMetadata,
     pallet: &str,
     item: &str,
-    new_type: impl FnOnce(&mut PortableRegistry, scale_info::interner::UntrackedSymbol<std::any::TypeId>) -> Result<u32, UpgradeError>,
+    new_type: impl FnOnce(
+        &mut PortableRegistry,
+        scale_info::interner::UntrackedSymbol<std::any::TypeId>,
+    ) -> Result<u32, UpgradeError>,
 ) -> Result<Option<MovedCall>, UpgradeError> {
     with_item(metadata, pallet, item, |item, types| {
         let value = match item.kind {
@@ -221,11 +222,7 @@ fn remove_method(metadata: &mut RuntimeMetadata, api: &str, method: &str) -> Res
     }
 }
 
-fn add_extension(
-    metadata: &mut RuntimeMetadata,
-    name: &str,
-    carries_byte: bool,
-) -> Result<(), UpgradeError> {
+fn add_extension(metadata: &mut RuntimeMetadata, name: &str, carries_byte: bool) -> Result<(), UpgradeError> {
     let identifier = name.to_owned();
     let add = |types: &mut PortableRegistry| -> Result<(u32, u32), UpgradeError> {
         let unit = add_type(types, "", TypeDefTuple::new_portable([]).into());
@@ -272,7 +269,9 @@ fn add_type(types: &mut PortableRegistry, name: &str, type_def: TypeDef<Portable
     let id = u32::try_from(types.types.len()).unwrap_or(u32::MAX);
     let segments = (!name.is_empty()).then(|| name.to_owned());
     let path = Path::from_segments_unchecked(segments);
-    types.types.push(PortableType { id, ty: Type { path, type_params: Vec::new(), type_def, docs: Vec::new() } });
+    types
+        .types
+        .push(PortableType { id, ty: Type { path, type_params: Vec::new(), type_def, docs: Vec::new() } });
     id
 }
 

@@ -35,7 +35,7 @@ fn weights(uids: &[u16], values: &[u16]) -> RuntimeCall {
     })
 }
 
-fn remark(text: &str) -> RuntimeCall {
+pub(crate) fn remark(text: &str) -> RuntimeCall {
     RuntimeCall::System(frame_system::Call::remark { remark: text.as_bytes().to_vec() })
 }
 
@@ -189,6 +189,7 @@ async fn weights_need_a_permit_read_back_upscaled_and_are_rate_limited() {
     assert_eq!(failed, [subtensor::Error::<Runtime>::NeuronNoValidatorPermit.into()], "no epoch yet");
 
     client.call("dev_newBlock", json!([11])).await;
+    let sent = [40_000, 20_000, 1];
     let good = client.signed("//Validator1", weights(&[0, 4, 5], &sent)).await;
     let updates = client.watch(&good).await;
     assert_eq!(failures(&client, &updates.last().unwrap()["finalized"]).await, []);

@@ -1,7 +1,9 @@
 //! The real binary, spoken to as its clients do: JSON-RPC over WebSocket and HTTP, signed extrinsics, kill -9.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod controls;
 mod extrinsics;
+mod faults;
 mod finney;
 mod profile;
 mod restart;

@@ -93,7 +93,9 @@ pub(crate) struct Client {
 
 fn array(params: &Value) -> ArrayParams {
     let mut array = ArrayParams::new();
-    for value in params.as_array().expect("positional parameters") {
+    // The controls take one object in place of positions.
+    let values = params.as_array().cloned().unwrap_or_else(|| vec![params.clone()]);
+    for value in values {
         array.insert(value).expect("JSON");
     }
     array
@@ -185,6 +187,7 @@ pub(crate) async fn statuses(mut updates: Subscription<Value>) -> Vec<Value> {
         let Some(update) = update else { return all };
         let update = update.expect("a status");
         let is_last = matches!(&update, Value::String(name) if name == "invalid" || name == "dropped")
+            || update.get("finalityTimeout").is_some()
             || update.get("finalized").is_some()
             || update.get("usurped").is_some();
         all.push(update);
@@ -251,4 +254,25 @@ pub(crate) fn sign(
     let address = Address::Id(account_of(uri));
     let extrinsic = UncheckedExtrinsic::new_signed(call, address, signature.into(), extension);
     format!("0x{}", hex::encode(extrinsic.encode()))
+}
+
+/// A signed extrinsic of a runtime whose version is `spec`, with the call's bytes changed before they are signed.
+pub(crate) fn sign_raw(
+    uri: &str,
+    call: &RuntimeCall,
+    nonce: u32,
+    (genesis, spec): (Hash, u32),
+    change: impl FnOnce(Vec<u8>) -> Vec<u8>,
+) -> String {
+    let pair = dev_pair(uri).expect("a dev uri");
+    // An immortal era, the nonce, no tip, no metadata hash; the other extensions encode to nothing.
+    let extra = [vec![0], codec::Compact(nonce).encode(), vec![0], vec![0]].concat();
+    let implicit =
+        (spec, version_of(Profile::Newest).transaction_version, genesis, genesis, None::<[u8; 32]>).encode();
+    let call = change(call.encode());
+    let payload = [call.clone(), extra.clone(), implicit].concat();
+    assert!(payload.len() <= 256, "longer ones are hashed first");
+    let signature: sp_runtime::MultiSignature = pair.sign(&payload).into();
+    let body = [vec![0x84], Address::Id(account_of(uri)).encode(), signature.encode(), extra, call].concat();
+    format!("0x{}", hex::encode(body.encode()))
 }

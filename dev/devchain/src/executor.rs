@@ -146,9 +146,12 @@ pub enum Refusal {
 /// # Errors
 /// The bytes are no extrinsic of it.
 pub fn extrinsic(state: &State, bytes: &[u8]) -> Result<UncheckedExtrinsic, codec::Error> {
+    let extrinsic = UncheckedExtrinsic::decode_all(&mut &bytes[..])?;
     match upgrade::of(state) {
-        Some(upgrades) => upgrade::calls::decode(&upgrades, bytes),
-        None => UncheckedExtrinsic::decode_all(&mut &bytes[..]),
+        Some(upgrades) if !upgrades.understands(&extrinsic) => {
+            Err("the upgraded runtime has no such extrinsic".into())
+        }
+        _ => Ok(extrinsic),
     }
 }
 

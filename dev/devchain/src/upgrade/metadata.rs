@@ -9,7 +9,7 @@ use scale_info::{
     TypeDefPrimitive, TypeDefTuple, Variant,
 };
 
-use super::{Change, MovedCall, UpgradeError, Upgrades};
+use super::{Change, UpgradeError, Upgrades};
 
 /// How deep types may nest while their size is computed.
 const MAX_DEPTH: u8 = 16;
@@ -38,17 +38,13 @@ fn changed(upgrades: &Upgrades, bytes: &[u8]) -> Option<Vec<u8>> {
     Some(prefixed.encode())
 }
 
-/// Checks changes against what `Metadata_metadata_at_version` answers and says which calls they move.
-pub(super) fn check(answer: &[u8], changes: &[Change]) -> Result<Vec<MovedCall>, UpgradeError> {
+/// Checks changes against what `Metadata_metadata_at_version` answers and refuses those that do not fit.
+pub(super) fn check(answer: &[u8], changes: &[Change]) -> Result<(), UpgradeError> {
     let bytes =
         Option::<Vec<u8>>::decode(&mut &answer[..]).ok().flatten().ok_or(UpgradeError::Undecodable)?;
     let mut prefixed =
         RuntimeMetadataPrefixed::decode(&mut &bytes[..]).map_err(|_| UpgradeError::Undecodable)?;
-    let mut moved = Vec::new();
-    for change in changes {
-        moved.extend(apply(&mut prefixed.1, change)?);
-    }
-    Ok(moved)
+    changes.iter().try_for_each(|change| apply(&mut prefixed.1, change))
 }
 
 /// What the versions of metadata have in common of one storage item.
@@ -57,8 +53,8 @@ struct Item<'a> {
     kind: &'a mut StorageEntryType<PortableForm>,
 }
 
-/// Applies one change; a call that it moves is the answer.
-fn apply(metadata: &mut RuntimeMetadata, change: &Change) -> Result<Option<MovedCall>, UpgradeError> {
+/// Applies one change.
+fn apply(metadata: &mut RuntimeMetadata, change: &Change) -> Result<(), UpgradeError> {
     match change {
         Change::Wrap { pallet, item, name } => retype(metadata, pallet, item, |types, inner| {
             let field = Field::new(None, inner, None, Vec::new());
@@ -72,36 +68,25 @@ fn apply(metadata: &mut RuntimeMetadata, change: &Change) -> Result<Option<Moved
             let field = Field::new(None, array.into(), None, Vec::new());
             Ok(add_type(types, "Opaque", TypeDefComposite::new([field]).into()))
         }),
-        Change::RenameStorage { pallet, item, to } => {
-            with_item(metadata, pallet, item, |item, _| {
-                item.name.clone_from(to);
-                Ok(())
-            })?;
-            Ok(None)
-        }
+        Change::RenameStorage { pallet, item, to } => with_item(metadata, pallet, item, |item, _| {
+            item.name.clone_from(to);
+            Ok(())
+        }),
         Change::RemoveStorage { pallet, item } => {
             with_item(metadata, pallet, item, |_, _| Ok(()))?;
             remove_item(metadata, pallet, item);
-            Ok(None)
+            Ok(())
         }
-        Change::RemoveCall { pallet, call } => with_calls(metadata, pallet, |pallet_index, calls| {
-            let position = position(calls, pallet, call)?;
-            let from = calls.remove(position).index;
-            Ok(MovedCall { pallet: pallet_index, from, to: None })
+        Change::RemoveCall { pallet, call } => with_calls(metadata, pallet, |calls| {
+            let position = calls
+                .iter()
+                .position(|variant| variant.name == *call)
+                .ok_or_else(|| UpgradeError::Unknown(format!("call {pallet}.{call}")))?;
+            calls.remove(position);
+            Ok(())
         }),
-        Change::MoveCall { pallet, call, to } => with_calls(metadata, pallet, |pallet_index, calls| {
-            let position = position(calls, pallet, call)?;
-            if let Some(holder) = calls.iter().find(|variant| variant.index == *to) {
-                let (pallet, holder) = (pallet.clone(), holder.name.clone());
-                return Err(UpgradeError::IndexTaken { pallet, index: *to, holder });
-            }
-            let from = std::mem::replace(&mut calls[position].index, *to);
-            Ok(MovedCall { pallet: pallet_index, from, to: Some(*to) })
-        }),
-        Change::RemoveApi { api, method } => remove_method(metadata, api, method).map(|()| None),
-        Change::AddExtension { name, carries_byte } => {
-            add_extension(metadata, name, *carries_byte).map(|()| None)
-        }
+        Change::RemoveApi { api, method } => remove_method(metadata, api, method),
+        Change::AddExtension { name, carries_byte } => add_extension(metadata, name, *carries_byte),
     }
 }
 
@@ -113,15 +98,14 @@ fn retype(
         &mut PortableRegistry,
         scale_info::interner::UntrackedSymbol<std::any::TypeId>,
     ) -> Result<u32, UpgradeError>,
-) -> Result<Option<MovedCall>, UpgradeError> {
+) -> Result<(), UpgradeError> {
     with_item(metadata, pallet, item, |item, types| {
         let value = match item.kind {
             StorageEntryType::Plain(value) | StorageEntryType::Map { value, .. } => value,
         };
         *value = new_type(types, *value)?.into();
         Ok(())
-    })?;
-    Ok(None)
+    })
 }
 
 /// Runs the same lines on whichever version of metadata this is.
@@ -173,28 +157,21 @@ fn remove_item(metadata: &mut RuntimeMetadata, pallet: &str, item: &str) {
 fn with_calls(
     metadata: &mut RuntimeMetadata,
     pallet: &str,
-    change: impl FnOnce(u8, &mut Vec<Variant<PortableForm>>) -> Result<MovedCall, UpgradeError>,
-) -> Result<Option<MovedCall>, UpgradeError> {
+    change: impl FnOnce(&mut Vec<Variant<PortableForm>>) -> Result<(), UpgradeError>,
+) -> Result<(), UpgradeError> {
     let unknown = || UpgradeError::Unknown(format!("pallet {pallet} with calls"));
     each_version!(metadata, inner => {
-        let (index, calls) = inner
+        let calls = inner
             .pallets
             .iter()
             .find(|candidate| candidate.name == pallet)
-            .and_then(|pallet| Some((pallet.index, pallet.calls.as_ref()?.ty.id)))
+            .and_then(|pallet| Some(pallet.calls.as_ref()?.ty.id))
             .ok_or_else(unknown)?;
         match inner.types.types.get_mut(calls as usize).map(|found| &mut found.ty.type_def) {
-            Some(TypeDef::Variant(calls)) => change(index, &mut calls.variants).map(Some),
+            Some(TypeDef::Variant(calls)) => change(&mut calls.variants),
             _ => Err(unknown()),
         }
     })
-}
-
-fn position(calls: &[Variant<PortableForm>], pallet: &str, call: &str) -> Result<usize, UpgradeError> {
-    calls
-        .iter()
-        .position(|variant| variant.name == call)
-        .ok_or_else(|| UpgradeError::Unknown(format!("call {pallet}.{call}")))
 }
 
 fn remove_method(metadata: &mut RuntimeMetadata, api: &str, method: &str) -> Result<(), UpgradeError> {

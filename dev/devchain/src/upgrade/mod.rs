@@ -10,16 +10,19 @@
 //! values where nobody looks any more.
 //!
 //! Rejected: building the runtime twice (every variant would have to exist at compile time), and swapping metadata for the
-//! whole process (pinned reads before the upgrade would be told the new shape).
+//! whole process (pinned reads before the upgrade would be told the new shape). A call with another index is not among the
+//! changes: FRAME's executive decodes an extrinsic anew from the bytes that were signed, by its own indices.
 
-pub mod calls;
 pub mod metadata;
 
 use codec::{Decode, Encode};
+use frame_support::traits::GetCallMetadata as _;
 use serde::Deserialize;
+use sp_runtime::generic::Preamble;
 use sp_version::RuntimeVersion;
 
 use crate::executor::State;
+use crate::runtime::UncheckedExtrinsic;
 
 /// Where a state keeps its upgrades; no pallet's prefix begins like this.
 pub const KEY: &[u8] = b":basilica:upgrades";
@@ -69,15 +72,6 @@ pub enum Change {
         /// The call.
         call: String,
     },
-    /// A call has another index; the old one is refused. Calls inside other calls are decoded by their old index.
-    MoveCall {
-        /// The pallet.
-        pallet: String,
-        /// The call.
-        call: String,
-        /// Its new index, which must be free.
-        to: u8,
-    },
     /// A runtime API's method is gone, and `state_call` says so.
     RemoveApi {
         /// The API, such as `SubnetInfoRuntimeApi`.
@@ -96,21 +90,11 @@ pub enum Change {
     },
 }
 
-/// How calls differ from the runtime's own.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-struct MovedCall {
-    pallet: u8,
-    from: u8,
-    /// `None` for one that is gone.
-    to: Option<u8>,
-}
-
 /// All upgrades of a state together.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Default)]
 pub struct Upgrades {
     spec_versions: u32,
     changes: Vec<Change>,
-    calls: Vec<MovedCall>,
 }
 
 /// Why an upgrade cannot be.
@@ -122,16 +106,6 @@ pub enum UpgradeError {
     /// The value has no fixed size.
     #[error("the value of {0} has no fixed size, so no array of bytes has its encoding")]
     NoFixedSize(String),
-    /// The index belongs to another call.
-    #[error("call index {index} of {pallet} belongs to {holder}")]
-    IndexTaken {
-        /// The pallet.
-        pallet: String,
-        /// The index.
-        index: u8,
-        /// Whose it is.
-        holder: String,
-    },
     /// A bound is reached.
     #[error("a chain carries at most {MAX_CHANGES} changes of metadata")]
     TooMany,
@@ -173,9 +147,8 @@ impl Upgrades {
         if self.changes.len() + changes.len() > MAX_CHANGES {
             return Err(UpgradeError::TooMany);
         }
-        let moved = metadata::check(metadata, &changes)?;
+        metadata::check(metadata, &changes)?;
         self.spec_versions = self.spec_versions.saturating_add(spec_versions.max(1));
-        self.calls.extend(moved);
         self.changes.extend(changes);
         Ok(self)
     }
@@ -192,7 +165,17 @@ impl Upgrades {
         })
     }
 
-    fn adds_bytes(&self) -> bool {
-        self.changes.iter().any(|change| matches!(change, Change::AddExtension { carries_byte: true, .. }))
+    /// Whether these leave an extrinsic with a meaning: its call is still there, and no extension's byte is missing.
+    #[must_use]
+    pub fn understands(&self, extrinsic: &UncheckedExtrinsic) -> bool {
+        let named = extrinsic.function.get_call_metadata();
+        let is_signed = matches!(extrinsic.preamble, Preamble::Signed(..));
+        self.changes.iter().all(|change| match change {
+            Change::RemoveCall { pallet, call } => {
+                (pallet.as_str(), call.as_str()) != (named.pallet_name, named.function_name)
+            }
+            Change::AddExtension { carries_byte: true, .. } => !is_signed,
+            _ => true,
+        })
     }
 }

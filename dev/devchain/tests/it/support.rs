@@ -255,24 +255,3 @@ pub(crate) fn sign(
     let extrinsic = UncheckedExtrinsic::new_signed(call, address, signature.into(), extension);
     format!("0x{}", hex::encode(extrinsic.encode()))
 }
-
-/// A signed extrinsic of a runtime whose version is `spec`, with the call's bytes changed before they are signed.
-pub(crate) fn sign_raw(
-    uri: &str,
-    call: &RuntimeCall,
-    nonce: u32,
-    (genesis, spec): (Hash, u32),
-    change: impl FnOnce(Vec<u8>) -> Vec<u8>,
-) -> String {
-    let pair = dev_pair(uri).expect("a dev uri");
-    // An immortal era, the nonce, no tip, no metadata hash; the other extensions encode to nothing.
-    let extra = [vec![0], codec::Compact(nonce).encode(), vec![0], vec![0]].concat();
-    let implicit =
-        (spec, version_of(Profile::Newest).transaction_version, genesis, genesis, None::<[u8; 32]>).encode();
-    let call = change(call.encode());
-    let payload = [call.clone(), extra.clone(), implicit].concat();
-    assert!(payload.len() <= 256, "longer ones are hashed first");
-    let signature: sp_runtime::MultiSignature = pair.sign(&payload).into();
-    let body = [vec![0x84], Address::Id(account_of(uri)).encode(), signature.encode(), extra, call].concat();
-    format!("0x{}", hex::encode(body.encode()))
-}

@@ -1,4 +1,9 @@
 //! Reading a metagraph of 256 neurons from the development chain, as often as a service could.
+#![expect(
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a fixture that fails is a failed bench; criterion makes the main function"
+)]
 
 use std::sync::Arc;
 
@@ -10,7 +15,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use serde_json::json;
 
 #[path = "../tests/it/devchain.rs"]
-#[expect(dead_code, unreachable_pub, reason = "not all of the fixture is used here")]
+#[expect(dead_code, reason = "not all of the fixture is used here")]
 mod devchain;
 
 use devchain::{Devchain, SUBNET};

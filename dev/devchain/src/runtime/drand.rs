@@ -9,9 +9,10 @@
 //! those that commits wait for. At most [`MAX_KEPT`] are kept, plus the ones that are waited for, because every block of
 //! this chain copies and hashes its whole state; the public chain keeps a week of them.
 #![expect(
+    clippy::cast_possible_truncation,
     missing_docs,
     missing_debug_implementations,
-    reason = "the pallet macros generate undocumented items"
+    reason = "the pallet macros cast indices and generate undocumented items"
 )]
 
 use basilica_timelock::schedule::BeaconClock;

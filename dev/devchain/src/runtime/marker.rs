@@ -3,7 +3,11 @@
 //! A validator accepts simulated GPUs only with its own consent **and** this constant (RULES R18), whose value is
 //! [`MARKER`]. No public chain carries a pallet of this name. It also keeps the block time and the profile, so
 //! that the genesis hash depends on them and a client's metadata cache, keyed by genesis, cannot show another chain's.
-#![expect(missing_debug_implementations, reason = "the pallet macros generate the storage types")]
+#![expect(
+    clippy::cast_possible_truncation,
+    missing_debug_implementations,
+    reason = "the pallet macros cast indices and generate the storage types"
+)]
 
 pub use pallet::*;
 

@@ -12,6 +12,7 @@
 //! Rejected: a database (nothing here is looked up on disk); replaying extrinsics (a log of changes needs no determinism
 //! across versions of this program); a directory with a log, a snapshot and a lock (three files to keep consistent, and
 //! users copy a chain by copying a file).
+#![expect(clippy::cast_possible_truncation, reason = "the codec macros cast indices")]
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -42,8 +43,10 @@ const LOCK_TRIES: usize = 8;
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 enum Step {
     /// A block on top of the best one.
+    #[codec(index = 0)]
     Block(StoredBlock),
     /// So many blocks taken off.
+    #[codec(index = 1)]
     Retract(u32),
 }
 

@@ -183,13 +183,16 @@ fn build(
     })
 }
 
+/// A block of a branch: as the chain knows it, as it is stored, and what became of its candidates.
+type Branched = (Arc<KnownBlock>, StoredBlock, Vec<(Hash, Inclusion)>);
+
 /// A branch that replaces the end of a chain: so many blocks more, the first with the candidates.
 pub(super) fn branch(
     writer: &mut Writer,
     chain: &mut Chain,
     blocks: u32,
     mut candidates: Vec<(Hash, Vec<u8>)>,
-) -> Result<Vec<(Arc<KnownBlock>, StoredBlock, Vec<(Hash, Inclusion)>)>, ProduceError> {
+) -> Result<Vec<Branched>, ProduceError> {
     let mut made = Vec::new();
     for _ in 0..blocks {
         let parent = (chain.best().hash, chain.best().header.number);

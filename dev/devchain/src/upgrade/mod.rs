@@ -12,6 +12,7 @@
 //! Rejected: building the runtime twice (every variant would have to exist at compile time), and swapping metadata for the
 //! whole process (pinned reads before the upgrade would be told the new shape). A call with another index is not among the
 //! changes: FRAME's executive decodes an extrinsic anew from the bytes that were signed, by its own indices.
+#![expect(clippy::cast_possible_truncation, reason = "the codec macros cast indices")]
 
 pub mod metadata;
 
@@ -34,6 +35,7 @@ pub const MAX_CHANGES: usize = 256;
 #[serde(tag = "change", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Change {
     /// The value of a storage item becomes a newtype of what it was; its encoding stays.
+    #[codec(index = 0)]
     Wrap {
         /// The pallet.
         pallet: String,
@@ -43,6 +45,7 @@ pub enum Change {
         name: String,
     },
     /// The value of a storage item becomes an opaque array of as many bytes: a shape that no client expects.
+    #[codec(index = 1)]
     Opaque {
         /// The pallet.
         pallet: String,
@@ -50,6 +53,7 @@ pub enum Change {
         item: String,
     },
     /// A storage item has another name; its values stay under the old key.
+    #[codec(index = 2)]
     RenameStorage {
         /// The pallet.
         pallet: String,
@@ -59,6 +63,7 @@ pub enum Change {
         to: String,
     },
     /// A storage item is gone.
+    #[codec(index = 3)]
     RemoveStorage {
         /// The pallet.
         pallet: String,
@@ -66,6 +71,7 @@ pub enum Change {
         item: String,
     },
     /// A call is gone and refused.
+    #[codec(index = 4)]
     RemoveCall {
         /// The pallet.
         pallet: String,
@@ -73,6 +79,7 @@ pub enum Change {
         call: String,
     },
     /// A runtime API's method is gone, and `state_call` says so.
+    #[codec(index = 5)]
     RemoveApi {
         /// The API, such as `SubnetInfoRuntimeApi`.
         api: String,
@@ -81,6 +88,7 @@ pub enum Change {
     },
     /// There is one more transaction extension. One that carries a byte makes every signed extrinsic invalid, because
     /// none has it.
+    #[codec(index = 6)]
     AddExtension {
         /// Its identifier.
         name: String,

@@ -11,7 +11,7 @@ use scale_info::{Path, PortableRegistry};
 const TYPES: &[(&str, &[&str])] = &[
     ("node_subtensor_runtime::check_nonce", &["CheckNonce"]),
     ("node_subtensor_runtime::sudo_wrapper", &["SudoTransactionExtension"]),
-    ("pallet_commitments::types", &["CommitmentInfo", "Data", "Registration"]),
+    ("pallet_commitments::types", &["CommitmentInfo", "Data", "Registration", "UsageTracker"]),
     ("pallet_drand::drand_priority", &["DrandPriority"]),
     ("pallet_drand::types", &["BeaconConfiguration", "Metadata", "Pulse"]),
     (
@@ -38,6 +38,7 @@ const MODULES: &[(&str, &str)] = &[
     ("admin_utils", "pallet_admin_utils"),
     ("aura", "pallet_aura"),
     ("commitments", "pallet_commitments"),
+    ("mev_shield", "pallet_shield"),
     ("drand", "pallet_drand"),
     ("newtypes", "subtensor_runtime_common"),
     ("subtensor", "pallet_subtensor"),

@@ -137,12 +137,14 @@ parameter_types! {
     pub const Marker: [u8; 32] = marker::MARKER;
 }
 
-/// The beacon's rounds that commits of weights wait for.
+/// The beacon's rounds that commits of weights and commitments wait for.
 #[derive(Debug)]
 pub struct AwaitedRounds;
 impl Get<Vec<u64>> for AwaitedRounds {
     fn get() -> Vec<u64> {
-        SubtensorModule::awaited_rounds()
+        let mut rounds = SubtensorModule::awaited_rounds();
+        rounds.extend(Commitments::awaited_rounds());
+        rounds
     }
 }
 
@@ -245,7 +247,11 @@ impl pallet_sudo::Config for Runtime {
     type RuntimeCall = RuntimeCall;
     type WeightInfo = ();
 }
-impl commitments::Config for Runtime {}
+impl commitments::Config for Runtime {
+    type MaxFields = ConstU32<3>;
+    type InitialDeposit = ConstU64<0>;
+    type FieldDeposit = ConstU64<0>;
+}
 impl admin_utils::Config for Runtime {}
 impl drand::Config for Runtime {
     type AwaitedRounds = AwaitedRounds;

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod controls;
+mod commit_reveal;
 mod extrinsics;
 mod faults;
 mod finney;

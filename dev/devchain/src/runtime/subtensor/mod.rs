@@ -34,6 +34,8 @@ pub mod timelocked;
 pub mod weights;
 
 #[cfg(test)]
+mod commit_tests;
+#[cfg(test)]
 mod tests;
 
 use frame_support::pallet_macros::import_section;

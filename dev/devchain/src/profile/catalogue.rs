@@ -32,8 +32,11 @@ pub const YOUNGER: &[Entry] = &[
         Kind::Storage,
         "SubtensorModule",
         &[
+            "ColdkeyMinerCollateral",
+            "CollateralDrainRatio",
             "CollateralLockShare",
             "LastEpochBlock",
+            "MinerCollateral",
             "PendingEpochAt",
             "SubnetEpochConsensus",
             "SubnetEpochIndex",
@@ -55,7 +58,16 @@ pub const RENEWED: &[Entry] = &[(Kind::Call, "MevShield", &["submit_encrypted"])
 pub const OLDER: &[Entry] = &[(Kind::Storage, "SubtensorModule", &["PruningScores", "Rank", "Trust"])];
 
 /// Methods of runtime APIs that both have, but not in the same shape: `LegacySomeApi` answers for `SomeApi`.
-pub const RESHAPED: &[(&str, &[&str])] = &[];
+pub const RESHAPED: &[(&str, &[&str])] = &[(
+    "SubnetInfoRuntimeApi",
+    &[
+        "get_all_metagraphs",
+        "get_mechagraph",
+        "get_metagraph",
+        "get_selective_mechagraph",
+        "get_selective_metagraph",
+    ],
+)];
 
 /// What a profile does not have: (container, name) of every entry of a kind.
 pub fn hidden(profile: Profile, kind: Kind) -> impl Iterator<Item = (&'static str, &'static str)> {

@@ -1,7 +1,7 @@
 //! Metadata as a profile shows it: versions 14, 15 and 16 decoded, cut and encoded again.
 //!
-//! A named number is erased by giving its type's number the definition of the plain one, so nothing else needs another
-//! number; types that nothing refers to any more stay, as in any registry that a client only looks numbers up in.
+//! A named number is erased by giving its type's number the definition of the plain one, so nothing else changes for
+//! it; types that nothing refers to any more are left out at the end.
 
 use codec::{Compact, Decode as _, Encode as _};
 use frame_metadata::{RuntimeMetadata, RuntimeMetadataPrefixed, v15, v16};
@@ -10,7 +10,7 @@ use scale_info::{PortableRegistry, TypeDef, Variant};
 
 use super::apis::LEGACY_PREFIX;
 use super::catalogue::{Kind, hides};
-use super::{Profile, paths};
+use super::{Profile, paths, registry};
 
 /// The named numbers that spec 365 shows as plain ones.
 const NEWTYPES: [&str; 6] =
@@ -87,6 +87,7 @@ pub fn show(profile: Profile, metadata: &mut RuntimeMetadata) {
         // FRAME gives no other version.
         _ => {}
     }
+    registry::prune(metadata);
 }
 
 fn retain_variants(types: &mut PortableRegistry, id: u32, keep: impl FnMut(&Variant<PortableForm>) -> bool) {

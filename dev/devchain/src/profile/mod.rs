@@ -23,6 +23,7 @@ pub mod calls;
 pub mod catalogue;
 pub mod metadata;
 pub mod paths;
+pub mod registry;
 
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use scale_info::TypeInfo;
@@ -90,4 +91,57 @@ fn storage_prefix(pallet: &str, item: &str) -> [u8; 32] {
     prefix[..16].copy_from_slice(&twox_128(pallet.as_bytes()));
     prefix[16..].copy_from_slice(&twox_128(item.as_bytes()));
     prefix
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::executor::{self, CallError};
+    use crate::genesis::Settings;
+    use crate::runtime::newtypes::NetUid;
+    use crate::runtime::{RuntimeCall, subtensor};
+
+    fn state(profile: Profile) -> State {
+        let settings = Settings { profile, ..Settings::default() };
+        settings.resolve().expect("valid").state().expect("builds")
+    }
+
+    #[test]
+    fn a_profile_shows_its_own_storage_and_not_the_other_generations() {
+        let younger = subtensor::LastEpochBlock::<Runtime>::hashed_key_for(NetUid(39));
+        let older = subtensor::Rank::<Runtime>::hashed_key_for(NetUid(39));
+        let of_both = subtensor::Tempo::<Runtime>::hashed_key_for(NetUid(39));
+        let shown = |profile: Profile| [&younger, &older, &of_both].map(|key| profile.shows_key(key));
+        assert_eq!(shown(Profile::Newest), [true, false, true]);
+        assert_eq!(shown(Profile::Legacy), [false, true, true]);
+    }
+
+    #[test]
+    fn a_call_is_as_old_as_the_youngest_call_inside_of_it() {
+        let call = || RuntimeCall::System(frame_system::Call::remark { remark: Vec::new() });
+        let batch = RuntimeCall::Utility(pallet_utility::Call::batch { calls: vec![call(), call()] });
+        let sudo = RuntimeCall::Sudo(pallet_sudo::Call::sudo { call: Box::new(batch.clone()) });
+        assert_eq!(inner(&sudo), [&batch]);
+        assert_eq!(inner(&batch), [&call(), &call()]);
+        assert!(Profile::Legacy.has_call(&sudo));
+    }
+
+    fn inner(call: &RuntimeCall) -> Vec<&RuntimeCall> {
+        calls::inner_calls(call)
+    }
+
+    #[test]
+    fn a_method_answers_in_the_shape_that_the_profiles_metadata_gives() {
+        let arguments = NetUid(39).encode();
+        let call = |profile, method| executor::call(&state(profile), method, &arguments);
+        let method = "SubnetInfoRuntimeApi_get_metagraph";
+        let newest = call(Profile::Newest, method).expect("answers");
+        let legacy = call(Profile::Legacy, method).expect("answers");
+        // Three columns of collateral, each the number of six neurons and six zeroes.
+        assert_eq!(newest.len() - legacy.len(), 3 * 7);
+        let own = format!("Legacy{method}");
+        for profile in [Profile::Newest, Profile::Legacy] {
+            assert_eq!(call(profile, &own), Err(CallError::UnknownMethod(own.clone())));
+        }
+    }
 }

@@ -6,6 +6,7 @@ use sp_runtime::AccountId32;
 
 use super::newtypes::{MechId, NetUid, TaoBalance};
 use super::subtensor::info_types as info;
+use super::subtensor::metagraph_types::{legacy, newest};
 
 sp_api::decl_runtime_apis! {
     pub trait NeuronInfoRuntimeApi {
@@ -15,18 +16,18 @@ sp_api::decl_runtime_apis! {
         fn get_neuron_lite(netuid: NetUid, uid: u16) -> Option<info::NeuronInfoLite<AccountId32>>;
     }
     pub trait SubnetInfoRuntimeApi {
-        fn get_metagraph(netuid: NetUid) -> Option<info::Metagraph<AccountId32>>;
-        fn get_all_metagraphs() -> Vec<Option<info::Metagraph<AccountId32>>>;
-        fn get_mechagraph(netuid: NetUid, mecid: MechId) -> Option<info::Metagraph<AccountId32>>;
+        fn get_metagraph(netuid: NetUid) -> Option<newest::Metagraph<AccountId32>>;
+        fn get_all_metagraphs() -> Vec<Option<newest::Metagraph<AccountId32>>>;
+        fn get_mechagraph(netuid: NetUid, mecid: MechId) -> Option<newest::Metagraph<AccountId32>>;
         fn get_selective_metagraph(
             netuid: NetUid,
             metagraph_indexes: Vec<u16>,
-        ) -> Option<info::SelectiveMetagraph<AccountId32>>;
+        ) -> Option<newest::SelectiveMetagraph<AccountId32>>;
         fn get_selective_mechagraph(
             netuid: NetUid,
             subid: MechId,
             metagraph_indexes: Vec<u16>,
-        ) -> Option<info::SelectiveMetagraph<AccountId32>>;
+        ) -> Option<newest::SelectiveMetagraph<AccountId32>>;
         fn get_dynamic_info(netuid: NetUid) -> Option<info::DynamicInfo<AccountId32>>;
         fn get_all_dynamic_info() -> Vec<Option<info::DynamicInfo<AccountId32>>>;
         fn get_subnet_state(netuid: NetUid) -> Option<info::SubnetState<AccountId32>>;
@@ -34,6 +35,20 @@ sp_api::decl_runtime_apis! {
         fn get_subnet_hyperparams_v2(netuid: NetUid) -> Option<info::SubnetHyperparamsV2>;
         fn get_subnet_hyperparams_v3(netuid: NetUid) -> Option<Vec<info::HyperparamEntry>>;
         fn get_next_epoch_start_block(netuid: NetUid) -> Option<u64>;
+    }
+    pub trait LegacySubnetInfoRuntimeApi {
+        fn get_metagraph(netuid: NetUid) -> Option<legacy::Metagraph<AccountId32>>;
+        fn get_all_metagraphs() -> Vec<Option<legacy::Metagraph<AccountId32>>>;
+        fn get_mechagraph(netuid: NetUid, mecid: MechId) -> Option<legacy::Metagraph<AccountId32>>;
+        fn get_selective_metagraph(
+            netuid: NetUid,
+            metagraph_indexes: Vec<u16>,
+        ) -> Option<legacy::SelectiveMetagraph<AccountId32>>;
+        fn get_selective_mechagraph(
+            netuid: NetUid,
+            subid: MechId,
+            metagraph_indexes: Vec<u16>,
+        ) -> Option<legacy::SelectiveMetagraph<AccountId32>>;
     }
     pub trait StakeInfoRuntimeApi {
         fn get_stake_info_for_coldkey(

@@ -38,6 +38,7 @@ use sp_runtime::traits::{AccountIdLookup, BlakeTwo256, Block as BlockT, Identify
 use sp_runtime::transaction_validity::{TransactionSource, TransactionValidity};
 use sp_runtime::{ApplyExtrinsicResult, MultiAddress, MultiSignature, generic};
 use subtensor::info_types as info;
+use subtensor::metagraph_types::{legacy, newest};
 
 use crate::profile::Profile;
 use crate::profile::apis::is_legacy_api;
@@ -262,20 +263,14 @@ impl marker::Config for Runtime {
     type Marker = Marker;
 }
 
-/// A selective metagraph with the other pallet's commitments, if they are wanted.
-fn selective(netuid: NetUid, mecid: MechId, wanted: &[u16]) -> Option<info::SelectiveMetagraph<AccountId>> {
-    let mut chosen = SubtensorModule::metagraph(netuid, mecid)?.select(wanted);
-    if wanted.contains(&info::COMMITMENTS_INDEX) {
-        let encoded = |registration: commitments::Registration<u64, BlockNumber>| {
-            codec::Encode::encode(&registration.info).into_iter().map(codec::Compact).collect()
-        };
-        chosen.commitments = Some(
-            commitments::CommitmentOf::<Runtime>::iter_prefix(netuid)
-                .map(|(who, registration)| (who, encoded(registration)))
-                .collect(),
-        );
-    }
-    Some(chosen)
+/// What every hotkey has committed on a subnet, as a selective metagraph gives it.
+fn commitments_on(netuid: NetUid) -> Vec<(AccountId, Vec<codec::Compact<u8>>)> {
+    commitments::CommitmentOf::<Runtime>::iter_prefix(netuid)
+        .map(|(who, registration)| {
+            let encoded = codec::Encode::encode(&registration.info);
+            (who, encoded.into_iter().map(codec::Compact).collect())
+        })
+        .collect()
 }
 
 sp_api::impl_runtime_apis! {
@@ -361,27 +356,29 @@ sp_api::impl_runtime_apis! {
         }
     }
     impl apis::SubnetInfoRuntimeApi<Block> for Runtime {
-        fn get_metagraph(netuid: NetUid) -> Option<info::Metagraph<AccountId>> {
+        fn get_metagraph(netuid: NetUid) -> Option<newest::Metagraph<AccountId>> {
             SubtensorModule::metagraph(netuid, MechId::MAIN)
         }
-        fn get_all_metagraphs() -> Vec<Option<info::Metagraph<AccountId>>> {
+        fn get_all_metagraphs() -> Vec<Option<newest::Metagraph<AccountId>>> {
             SubtensorModule::netuids().into_iter().map(|netuid| SubtensorModule::metagraph(netuid, MechId::MAIN)).collect()
         }
-        fn get_mechagraph(netuid: NetUid, mecid: MechId) -> Option<info::Metagraph<AccountId>> {
+        fn get_mechagraph(netuid: NetUid, mecid: MechId) -> Option<newest::Metagraph<AccountId>> {
             SubtensorModule::metagraph(netuid, mecid)
         }
         fn get_selective_metagraph(
             netuid: NetUid,
             metagraph_indexes: Vec<u16>,
-        ) -> Option<info::SelectiveMetagraph<AccountId>> {
-            selective(netuid, MechId::MAIN, &metagraph_indexes)
+        ) -> Option<newest::SelectiveMetagraph<AccountId>> {
+            let graph = SubtensorModule::metagraph(netuid, MechId::MAIN)?;
+            Some(graph.select(&metagraph_indexes, || commitments_on(netuid)))
         }
         fn get_selective_mechagraph(
             netuid: NetUid,
             subid: MechId,
             metagraph_indexes: Vec<u16>,
-        ) -> Option<info::SelectiveMetagraph<AccountId>> {
-            selective(netuid, subid, &metagraph_indexes)
+        ) -> Option<newest::SelectiveMetagraph<AccountId>> {
+            let graph = SubtensorModule::metagraph(netuid, subid)?;
+            Some(graph.select(&metagraph_indexes, || commitments_on(netuid)))
         }
         fn get_dynamic_info(netuid: NetUid) -> Option<info::DynamicInfo<AccountId>> {
             SubtensorModule::dynamic_info(netuid)
@@ -403,6 +400,35 @@ sp_api::impl_runtime_apis! {
         }
         fn get_next_epoch_start_block(netuid: NetUid) -> Option<u64> {
             SubtensorModule::next_epoch_start(netuid)
+        }
+    }
+    impl apis::LegacySubnetInfoRuntimeApi<Block> for Runtime {
+        fn get_metagraph(netuid: NetUid) -> Option<legacy::Metagraph<AccountId>> {
+            SubtensorModule::metagraph(netuid, MechId::MAIN).map(Into::into)
+        }
+        fn get_all_metagraphs() -> Vec<Option<legacy::Metagraph<AccountId>>> {
+            SubtensorModule::netuids()
+                .into_iter()
+                .map(|netuid| SubtensorModule::metagraph(netuid, MechId::MAIN).map(Into::into))
+                .collect()
+        }
+        fn get_mechagraph(netuid: NetUid, mecid: MechId) -> Option<legacy::Metagraph<AccountId>> {
+            SubtensorModule::metagraph(netuid, mecid).map(Into::into)
+        }
+        fn get_selective_metagraph(
+            netuid: NetUid,
+            metagraph_indexes: Vec<u16>,
+        ) -> Option<legacy::SelectiveMetagraph<AccountId>> {
+            let graph = legacy::Metagraph::from(SubtensorModule::metagraph(netuid, MechId::MAIN)?);
+            Some(graph.select(&metagraph_indexes, || commitments_on(netuid)))
+        }
+        fn get_selective_mechagraph(
+            netuid: NetUid,
+            subid: MechId,
+            metagraph_indexes: Vec<u16>,
+        ) -> Option<legacy::SelectiveMetagraph<AccountId>> {
+            let graph = legacy::Metagraph::from(SubtensorModule::metagraph(netuid, subid)?);
+            Some(graph.select(&metagraph_indexes, || commitments_on(netuid)))
         }
     }
     impl apis::StakeInfoRuntimeApi<Block> for Runtime {

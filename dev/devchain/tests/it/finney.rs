@@ -217,6 +217,26 @@ fn every_version_of_metadata_shows_the_same_of_a_profile() {
     }
 }
 
+/// Paths under which more than one type of the public chain's own stands.
+fn twice(metadata: &RuntimeMetadataV16) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    let paths = metadata.types.types.iter().map(|found| found.ty.path.segments.join("::"));
+    paths
+        .filter(|path| path.starts_with("pallet_subtensor::rpc_info") && !seen.insert(path.clone()))
+        .collect()
+}
+
+#[test]
+fn a_profile_has_the_types_of_one_generation() {
+    for profile in [Profile::Newest, Profile::Legacy] {
+        assert_eq!(twice(&ours(profile)), Vec::<String>::new());
+    }
+    let legacy = format!("{:?}", ours(Profile::Legacy).types);
+    for name in ["EpochConsensus", "MinerCollateralState", "AlphaBalance\""] {
+        assert!(!legacy.contains(name), "{name}");
+    }
+}
+
 #[test]
 fn legacy_is_spec_365() {
     let complaints = complaints(&items(&ours(Profile::Legacy)), &finney(), ALLOWED);

@@ -7,6 +7,7 @@
 use codec::Compact;
 
 use super::info_types::*;
+use super::metagraph_types::newest::Metagraph;
 use super::pallet::*;
 use super::weights::storage_index;
 use crate::runtime::newtypes::{AlphaBalance, MechId, NetUid, PerU16, TaoBalance};
@@ -185,6 +186,11 @@ impl<T: Config> Pallet<T> {
         let index = storage_index(netuid, mecid);
         let hotkeys = state.hotkeys;
         let emission = Emission::<T>::get(netuid);
+        let collateral: Vec<MinerCollateralState> = hotkeys
+            .iter()
+            .zip(&state.coldkeys)
+            .map(|(hotkey, coldkey)| MinerCollateral::<T>::get((netuid, hotkey, coldkey)).unwrap_or_default())
+            .collect();
         let dividends_of = |uid: u16, hotkey: &T::AccountId| {
             let earned = if at(&Dividends::<T>::get(netuid), uid).is_zero() {
                 AlphaBalance::ZERO
@@ -222,7 +228,7 @@ impl<T: Config> Pallet<T> {
             max_weights_limit: hyper.max_weights_limit,
             weights_version: hyper.weights_version,
             weights_rate_limit: hyper.weights_rate_limit,
-            activity_cutoff: hyper.activity_cutoff,
+            activity_cutoff: Compact(u64::from(hyper.activity_cutoff.0)),
             max_validators: hyper.max_validators,
             num_uids: Compact(SubnetworkN::<T>::get(netuid)),
             max_uids: Compact(MaxAllowedUids::<T>::get(netuid)),
@@ -270,6 +276,9 @@ impl<T: Config> Pallet<T> {
                 .zip(&hotkeys)
                 .map(|(uid, hotkey)| dividends_of(uid, hotkey))
                 .collect(),
+            collateral_locked: collateral.iter().map(|state| Compact(state.locked)).collect(),
+            collateral_min: collateral.iter().map(|state| Compact(state.min_locked)).collect(),
+            collateral_earned: collateral.iter().map(|state| Compact(state.earned)).collect(),
             coldkeys: state.coldkeys,
             hotkeys,
         })

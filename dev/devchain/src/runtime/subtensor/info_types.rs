@@ -54,6 +54,15 @@ pub enum EpochConsensus {
     Null,
 }
 
+/// What a miner has at stake on a subnet beyond its stake: alpha that only earned emission releases.
+#[derive(Encode, Decode, DecodeWithMemTracking, TypeInfo, Clone, PartialEq, Eq, Debug, Default)]
+pub struct MinerCollateralState {
+    pub locked: AlphaBalance,
+    pub min_locked: AlphaBalance,
+    pub earned: AlphaBalance,
+    pub drain_ratio: FixedU128,
+}
+
 /// What a coldkey says of itself.
 #[derive(Encode, Decode, DecodeWithMemTracking, TypeInfo, Clone, PartialEq, Eq, Debug, Default)]
 pub struct ChainIdentityV2 {
@@ -83,6 +92,12 @@ pub struct SubnetIdentityV3 {
 #[derive(Encode, Decode, TypeInfo, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct FixedI128 {
     pub bits: i128,
+}
+
+/// A number with 64 fractional bits, in 128 bits.
+#[derive(Encode, Decode, DecodeWithMemTracking, TypeInfo, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FixedU128 {
+    pub bits: u128,
 }
 
 /// A signed number with 32 fractional bits, in 64 bits.
@@ -293,129 +308,4 @@ pub struct StakeInfo<AccountId> {
 pub struct SubnetPrice {
     pub netuid: NetUid,
     pub price: TaoBalance,
-}
-
-/// Makes the whole metagraph and its selective form from one list of fields, so that the two cannot drift apart.
-macro_rules! metagraph {
-    ($($field:ident: $type:ty,)*) => {
-        /// A subnet with all its neurons, as columns.
-        #[derive(Encode, Decode, TypeInfo, Clone, PartialEq, Eq, Debug)]
-        pub struct Metagraph<AccountId> {
-            pub netuid: Compact<NetUid>,
-            $(pub $field: $type,)*
-        }
-
-        /// The fields of a metagraph that were asked for.
-        #[derive(Encode, Decode, TypeInfo, Clone, PartialEq, Eq, Debug)]
-        pub struct SelectiveMetagraph<AccountId> {
-            pub netuid: Compact<NetUid>,
-            $(pub $field: Option<$type>,)*
-            pub validators: Option<Vec<Compact<u16>>>,
-            pub commitments: Option<Vec<(AccountId, Vec<Compact<u8>>)>>,
-        }
-
-        impl<AccountId> Metagraph<AccountId> {
-            /// Keeps the fields whose index (0 is `netuid`, then in order) is wanted; `commitments` comes from
-            /// another pallet and is filled by the caller.
-            #[must_use]
-            pub fn select(self, wanted: &[u16]) -> SelectiveMetagraph<AccountId> {
-                let mut index = 0u16;
-                let mut is_wanted = || {
-                    index += 1;
-                    wanted.contains(&index)
-                };
-                let permits = self.validator_permit.clone();
-                SelectiveMetagraph {
-                    netuid: self.netuid,
-                    $($field: is_wanted().then_some(self.$field),)*
-                    validators: is_wanted().then(|| {
-                        (0u16..).zip(permits).filter(|(_, permit)| *permit).map(|(uid, _)| Compact(uid)).collect()
-                    }),
-                    commitments: None,
-                }
-            }
-        }
-
-        /// The index under which the commitments of a selective metagraph are asked for.
-        pub const COMMITMENTS_INDEX: u16 = {
-            let fields: &[&str] = &[$(stringify!($field)),*];
-            #[expect(clippy::cast_possible_truncation, reason = "fewer than a hundred fields")]
-            let count = fields.len() as u16;
-            count + 2
-        };
-    };
-}
-
-metagraph! {
-    name: Vec<Compact<u8>>,
-    symbol: Vec<Compact<u8>>,
-    identity: Option<SubnetIdentityV3>,
-    network_registered_at: Compact<u64>,
-    owner_hotkey: AccountId,
-    owner_coldkey: AccountId,
-    block: Compact<u64>,
-    tempo: Compact<u16>,
-    last_step: Compact<u64>,
-    blocks_since_last_step: Compact<u64>,
-    subnet_emission: Compact<AlphaBalance>,
-    alpha_in: Compact<AlphaBalance>,
-    alpha_out: Compact<AlphaBalance>,
-    tao_in: Compact<TaoBalance>,
-    alpha_out_emission: Compact<AlphaBalance>,
-    alpha_in_emission: Compact<AlphaBalance>,
-    tao_in_emission: Compact<TaoBalance>,
-    pending_alpha_emission: Compact<AlphaBalance>,
-    pending_root_emission: Compact<TaoBalance>,
-    subnet_volume: Compact<u128>,
-    moving_price: FixedI128,
-    rho: Compact<u16>,
-    kappa: Compact<u16>,
-    min_allowed_weights: Compact<u16>,
-    max_weights_limit: Compact<u16>,
-    weights_version: Compact<u64>,
-    weights_rate_limit: Compact<u64>,
-    activity_cutoff: Compact<u16>,
-    max_validators: Compact<u16>,
-    num_uids: Compact<u16>,
-    max_uids: Compact<u16>,
-    burn: Compact<TaoBalance>,
-    difficulty: Compact<u64>,
-    registration_allowed: bool,
-    pow_registration_allowed: bool,
-    immunity_period: Compact<u16>,
-    min_difficulty: Compact<u64>,
-    max_difficulty: Compact<u64>,
-    min_burn: Compact<TaoBalance>,
-    max_burn: Compact<TaoBalance>,
-    adjustment_alpha: Compact<u64>,
-    adjustment_interval: Compact<u16>,
-    target_regs_per_interval: Compact<u16>,
-    max_regs_per_block: Compact<u16>,
-    serving_rate_limit: Compact<u64>,
-    commit_reveal_weights_enabled: bool,
-    commit_reveal_period: Compact<u64>,
-    liquid_alpha_enabled: bool,
-    alpha_high: Compact<u16>,
-    alpha_low: Compact<u16>,
-    bonds_moving_avg: Compact<u64>,
-    hotkeys: Vec<AccountId>,
-    coldkeys: Vec<AccountId>,
-    identities: Vec<Option<ChainIdentityV2>>,
-    axons: Vec<AxonInfo>,
-    active: Vec<bool>,
-    validator_permit: Vec<bool>,
-    pruning_score: Vec<Compact<PerU16>>,
-    last_update: Vec<Compact<u64>>,
-    emission: Vec<Compact<AlphaBalance>>,
-    dividends: Vec<Compact<PerU16>>,
-    incentives: Vec<Compact<PerU16>>,
-    consensus: Vec<Compact<PerU16>>,
-    trust: Vec<Compact<PerU16>>,
-    rank: Vec<Compact<PerU16>>,
-    block_at_registration: Vec<Compact<u64>>,
-    alpha_stake: Vec<Compact<AlphaBalance>>,
-    tao_stake: Vec<Compact<TaoBalance>>,
-    total_stake: Vec<Compact<TaoBalance>>,
-    tao_dividends_per_hotkey: Vec<(AccountId, Compact<TaoBalance>)>,
-    alpha_dividends_per_hotkey: Vec<(AccountId, Compact<AlphaBalance>)>,
 }

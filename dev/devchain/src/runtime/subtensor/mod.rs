@@ -28,6 +28,7 @@ pub mod genesis;
 pub mod info;
 pub mod info_types;
 pub mod mechanisms;
+pub mod metagraph_types;
 pub mod registration;
 pub mod storage;
 pub mod timelocked;
@@ -47,6 +48,7 @@ pub const GLOBAL_MAX_SUBNET_COUNT: u16 = 4096;
 /// An epoch runs after this many blocks even if its schedule was lost.
 pub const MAX_TEMPO: u64 = 50_400;
 
+#[import_section(storage::collateral::collateral)]
 #[import_section(storage::epochs::epochs)]
 #[import_section(storage::hyperparameters::hyperparameters)]
 #[import_section(storage::neurons::neurons)]
@@ -70,7 +72,8 @@ pub mod pallet {
 
     use super::commits::Reveal;
     use super::info_types::{
-        AxonInfo, ChainIdentityV2, EpochConsensus, NeuronCertificate, PrometheusInfo, SubnetIdentityV3,
+        AxonInfo, ChainIdentityV2, EpochConsensus, FixedU128, MinerCollateralState, NeuronCertificate,
+        PrometheusInfo, SubnetIdentityV3,
     };
     use super::timelocked::Ciphertext;
     use crate::runtime::drand;

@@ -325,10 +325,12 @@ fn an_epoch_gives_permits_and_pays_what_it_reports() {
 fn a_selective_metagraph_has_the_chains_indices() {
     on_chain(|| {
         let whole = SubtensorModule::metagraph(NETUID, MechId::MAIN).expect("the subnet exists");
-        assert_eq!(super::info_types::COMMITMENTS_INDEX, 73);
         ValidatorPermit::<Runtime>::mutate(NETUID, |permits| permits[2] = true);
         let permitted = SubtensorModule::metagraph(NETUID, MechId::MAIN).expect("the subnet exists");
-        let chosen = permitted.select(&[8, 52, 72]);
+        let chosen = permitted.select(&[8, 52, 72, 73, 76], || vec![(key("//Bob"), Vec::new())]);
+        assert_eq!(chosen.commitments, Some(vec![(key("//Bob"), Vec::new())]));
+        assert_eq!(chosen.collateral_earned.map(|column| column.len()), Some(6));
+        assert_eq!(chosen.collateral_locked, None);
         assert_eq!(chosen.tempo, Some(whole.tempo));
         assert_eq!(chosen.hotkeys, Some(whole.hotkeys));
         assert_eq!(chosen.validators, Some(vec![codec::Compact(2)]));

@@ -4,6 +4,7 @@
 //! Names, hashers, key and value types are the public chain's. A new item goes into the section of its concern; one that
 //! spec 365 has must equal it after newtypes are erased, one that is younger must be known to the profile `legacy`.
 
+pub mod collateral;
 pub mod epochs;
 pub mod hyperparameters;
 pub mod neurons;

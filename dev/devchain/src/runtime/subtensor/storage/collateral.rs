@@ -1,0 +1,30 @@
+//! What miners have at stake beyond their stake. It came after spec 365.
+
+use frame_support::pallet_macros::pallet_section;
+
+/// Imported into the pallet; see [`super`].
+#[pallet_section]
+mod collateral {
+    /// The part of a registration's price that becomes collateral, of 65,535.
+    #[pallet::storage]
+    pub type CollateralLockShare<T: Config> = StorageMap<_, Identity, NetUid, u16, ValueQuery>;
+    /// Alpha of collateral that one alpha of earned emission releases.
+    #[pallet::storage]
+    pub type CollateralDrainRatio<T: Config> = StorageMap<_, Identity, NetUid, FixedU128, ValueQuery>;
+    /// By subnet, hotkey and coldkey.
+    #[pallet::storage]
+    pub type MinerCollateral<T: Config> = StorageNMap<
+        _,
+        (
+            NMapKey<Identity, NetUid>,
+            NMapKey<Blake2_128Concat, T::AccountId>,
+            NMapKey<Blake2_128Concat, T::AccountId>,
+        ),
+        MinerCollateralState,
+        OptionQuery,
+    >;
+    /// All that a coldkey has locked on a subnet.
+    #[pallet::storage]
+    pub type ColdkeyMinerCollateral<T: Config> =
+        StorageDoubleMap<_, Identity, NetUid, Blake2_128Concat, T::AccountId, AlphaBalance, ValueQuery>;
+}

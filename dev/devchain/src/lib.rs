@@ -25,3 +25,4 @@ pub mod profile;
 pub mod rpc;
 pub mod runtime;
 pub mod upgrade;
+pub mod yuma;

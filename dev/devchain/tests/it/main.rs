@@ -3,6 +3,7 @@
 
 mod controls;
 mod commit_reveal;
+mod economy;
 mod extrinsics;
 mod faults;
 mod finney;

@@ -32,6 +32,8 @@ pub const YOUNGER: &[Entry] = &[
         Kind::Storage,
         "SubtensorModule",
         &[
+            "BurnHalfLife",
+            "BurnIncreaseMult",
             "ColdkeyMinerCollateral",
             "CollateralDrainRatio",
             "CollateralLockShare",
@@ -42,7 +44,8 @@ pub const YOUNGER: &[Entry] = &[
             "SubnetEpochIndex",
         ],
     ),
-    (Kind::Error, "SubtensorModule", &["TooManyUIDsPerMechanism"]),
+    (Kind::Call, "SubtensorModule", &["register_limit"]),
+    (Kind::Error, "SubtensorModule", &["RegistrationPriceLimitExceeded", "TooManyUIDsPerMechanism"]),
     (Kind::Method, "SubnetInfoRuntimeApi", &["get_next_epoch_start_block", "get_subnet_hyperparams_v3"]),
     (Kind::Method, "SwapRuntimeApi", &["current_alpha_price_all"]),
     (Kind::Constant, "SubtensorModule", &["InitialStartCallDelay"]),

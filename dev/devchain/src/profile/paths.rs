@@ -16,7 +16,14 @@ const TYPES: &[(&str, &[&str])] = &[
     ("pallet_drand::types", &["BeaconConfiguration", "Metadata", "Pulse"]),
     (
         "pallet_subtensor::pallet",
-        &["AxonInfo", "ChainIdentityV2", "NeuronCertificate", "PrometheusInfo", "SubnetIdentityV3"],
+        &[
+            "RecycleOrBurnEnum",
+            "AxonInfo",
+            "ChainIdentityV2",
+            "NeuronCertificate",
+            "PrometheusInfo",
+            "SubnetIdentityV3",
+        ],
     ),
     ("pallet_subtensor::rpc_info::delegate_info", &["DelegateInfo"]),
     ("pallet_subtensor::rpc_info::dynamic_info", &["DynamicInfo"]),
@@ -28,6 +35,7 @@ const TYPES: &[(&str, &[&str])] = &[
         "pallet_subtensor::rpc_info::subnet_info",
         &["SubnetHyperparams", "SubnetHyperparamsV2", "SubnetInfo", "SubnetInfov2"],
     ),
+    ("pallet_subtensor_swap_runtime_api", &["SimSwapResult"]),
     ("pallet_subtensor::transaction_extension", &["SubtensorTransactionExtension"]),
     ("sp_consensus_slots", &["Slot"]),
     ("substrate_fixed", &["FixedI128", "FixedI64", "FixedU128", "FixedU64"]),

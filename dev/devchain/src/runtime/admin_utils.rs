@@ -1,4 +1,8 @@
-//! Setters of hyperparameters, for the sudo key. Names and indices are the public chain's.
+//! Setters of hyperparameters, for the sudo key, and some for the subnet's owner. Names, arguments, indices and bounds are
+//! the public chain's, of those that set something this chain has.
+//!
+//! Left out: the window before an epoch in which owners may not set anything, and the rate limit of owners; with epochs every few
+//! seconds either would close the setters for good.
 #![expect(clippy::cast_possible_truncation, reason = "the pallet macros cast indices")]
 
 pub use pallet::*;
@@ -9,8 +13,9 @@ pub mod pallet {
     use frame_support::pallet_prelude::*;
     use frame_system::pallet_prelude::*;
 
-    use crate::runtime::newtypes::{MechId, NetUid};
+    use crate::runtime::newtypes::{MechId, NetUid, TaoBalance};
     use crate::runtime::subtensor;
+    use crate::runtime::subtensor::info_types::RecycleOrBurnEnum;
 
     #[pallet::pallet]
     pub struct Pallet<T>(_);
@@ -55,6 +60,15 @@ pub mod pallet {
         Ok(())
     }
 
+    /// Lets the sudo key and the subnet's owner pass.
+    fn ensure_owner_or_root<T: Config>(origin: OriginFor<T>, netuid: NetUid) -> DispatchResult {
+        ensure!(subtensor::NetworksAdded::<T>::get(netuid), Error::<T>::SubnetDoesNotExist);
+        let caller = ensure_signed_or_root(origin)?;
+        let is_allowed = caller.is_none_or(|who| who == subtensor::SubnetOwner::<T>::get(netuid));
+        ensure!(is_allowed, DispatchError::BadOrigin);
+        Ok(())
+    }
+
     #[pallet::call]
     impl<T: Config> Pallet<T> {
         /// Blocks between two changes of an endpoint.
@@ -65,7 +79,7 @@ pub mod pallet {
             netuid: NetUid,
             serving_rate_limit: u64,
         ) -> DispatchResult {
-            ensure_root_for::<T>(origin, netuid)?;
+            ensure_owner_or_root::<T>(origin, netuid)?;
             subtensor::ServingRateLimit::<T>::insert(netuid, serving_rate_limit);
             Ok(())
         }
@@ -78,7 +92,7 @@ pub mod pallet {
             netuid: NetUid,
             weights_version_key: u64,
         ) -> DispatchResult {
-            ensure_root_for::<T>(origin, netuid)?;
+            ensure_owner_or_root::<T>(origin, netuid)?;
             subtensor::WeightsVersionKey::<T>::insert(netuid, weights_version_key);
             Ok(())
         }
@@ -104,7 +118,7 @@ pub mod pallet {
             netuid: NetUid,
             immunity_period: u16,
         ) -> DispatchResult {
-            ensure_root_for::<T>(origin, netuid)?;
+            ensure_owner_or_root::<T>(origin, netuid)?;
             subtensor::ImmunityPeriod::<T>::insert(netuid, immunity_period);
             Ok(())
         }
@@ -117,7 +131,7 @@ pub mod pallet {
             netuid: NetUid,
             min_allowed_weights: u16,
         ) -> DispatchResult {
-            ensure_root_for::<T>(origin, netuid)?;
+            ensure_owner_or_root::<T>(origin, netuid)?;
             subtensor::MinAllowedWeights::<T>::insert(netuid, min_allowed_weights);
             Ok(())
         }
@@ -130,7 +144,11 @@ pub mod pallet {
             netuid: NetUid,
             max_allowed_uids: u16,
         ) -> DispatchResult {
-            ensure_root_for::<T>(origin, netuid)?;
+            ensure_owner_or_root::<T>(origin, netuid)?;
+            let neurons = subtensor::SubnetworkN::<T>::get(netuid);
+            ensure!(max_allowed_uids >= neurons, Error::<T>::MaxAllowedUIdsLessThanCurrentUIds);
+            let most = <T as subtensor::Config>::InitialMaxAllowedUids::get();
+            ensure!(max_allowed_uids <= most, Error::<T>::MaxAllowedUidsGreaterThanDefaultMaxAllowedUids);
             subtensor::MaxAllowedUids::<T>::insert(netuid, max_allowed_uids);
             Ok(())
         }
@@ -143,7 +161,7 @@ pub mod pallet {
             netuid: NetUid,
             activity_cutoff: u16,
         ) -> DispatchResult {
-            ensure_root_for::<T>(origin, netuid)?;
+            ensure_owner_or_root::<T>(origin, netuid)?;
             subtensor::ActivityCutoff::<T>::insert(netuid, activity_cutoff);
             Ok(())
         }
@@ -170,6 +188,8 @@ pub mod pallet {
             max_allowed_validators: u16,
         ) -> DispatchResult {
             ensure_root_for::<T>(origin, netuid)?;
+            let most = subtensor::MaxAllowedUids::<T>::get(netuid);
+            ensure!(max_allowed_validators <= most, Error::<T>::MaxValidatorsLargerThanMaxUIds);
             subtensor::MaxAllowedValidators::<T>::insert(netuid, max_allowed_validators);
             Ok(())
         }
@@ -201,7 +221,7 @@ pub mod pallet {
             netuid: NetUid,
             enabled: bool,
         ) -> DispatchResult {
-            ensure_root_for::<T>(origin, netuid)?;
+            ensure_owner_or_root::<T>(origin, netuid)?;
             subtensor::Pallet::<T>::set_commit_reveal(netuid, enabled);
             Ok(())
         }
@@ -214,7 +234,7 @@ pub mod pallet {
             netuid: NetUid,
             interval: u64,
         ) -> DispatchResult {
-            ensure_root_for::<T>(origin, netuid)?;
+            ensure_owner_or_root::<T>(origin, netuid)?;
             subtensor::Pallet::<T>::set_reveal_period(netuid, interval)
         }
 
@@ -248,7 +268,7 @@ pub mod pallet {
             netuid: NetUid,
             mechanism_count: MechId,
         ) -> DispatchResult {
-            ensure_root_for::<T>(origin, netuid)?;
+            ensure_owner_or_root::<T>(origin, netuid)?;
             subtensor::Pallet::<T>::do_set_mechanism_count(netuid, mechanism_count)
         }
 
@@ -260,8 +280,218 @@ pub mod pallet {
             netuid: NetUid,
             maybe_split: Option<Vec<u16>>,
         ) -> DispatchResult {
-            ensure_root_for::<T>(origin, netuid)?;
+            ensure_owner_or_root::<T>(origin, netuid)?;
             subtensor::Pallet::<T>::do_set_emission_split(netuid, maybe_split)
+        }
+
+        /// The share of stake that must support a weight, in parts of 65,535.
+        #[pallet::call_index(16)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_kappa(origin: OriginFor<T>, netuid: NetUid, kappa: u16) -> DispatchResult {
+            ensure_root_for::<T>(origin, netuid)?;
+            subtensor::Kappa::<T>::insert(netuid, kappa);
+            Ok(())
+        }
+
+        /// The steepness of the old trust; nothing reads it any more.
+        #[pallet::call_index(17)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_rho(origin: OriginFor<T>, netuid: NetUid, rho: u16) -> DispatchResult {
+            ensure_owner_or_root::<T>(origin, netuid)?;
+            subtensor::Rho::<T>::insert(netuid, rho);
+            Ok(())
+        }
+
+        /// The least price of registration.
+        #[pallet::call_index(22)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_min_burn(
+            origin: OriginFor<T>,
+            netuid: NetUid,
+            min_burn: TaoBalance,
+        ) -> DispatchResult {
+            ensure_owner_or_root::<T>(origin, netuid)?;
+            ensure!(min_burn <= subtensor::MaxBurn::<T>::get(netuid), Error::<T>::ValueNotInBounds);
+            subtensor::MinBurn::<T>::insert(netuid, min_burn);
+            Ok(())
+        }
+
+        /// The highest price of registration.
+        #[pallet::call_index(23)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_max_burn(
+            origin: OriginFor<T>,
+            netuid: NetUid,
+            max_burn: TaoBalance,
+        ) -> DispatchResult {
+            ensure_owner_or_root::<T>(origin, netuid)?;
+            ensure!(max_burn >= subtensor::MinBurn::<T>::get(netuid), Error::<T>::ValueNotInBounds);
+            subtensor::MaxBurn::<T>::insert(netuid, max_burn);
+            Ok(())
+        }
+
+        /// How much of old bonds an epoch keeps, in parts of 1,000,000.
+        #[pallet::call_index(26)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_bonds_moving_average(
+            origin: OriginFor<T>,
+            netuid: NetUid,
+            bonds_moving_average: u64,
+        ) -> DispatchResult {
+            ensure_owner_or_root::<T>(origin, netuid)?;
+            ensure!(bonds_moving_average <= 975_000, Error::<T>::BondsMovingAverageMaxReached);
+            subtensor::BondsMovingAverage::<T>::insert(netuid, bonds_moving_average);
+            Ok(())
+        }
+
+        /// The owners' part of what is created, in parts of 65,535.
+        #[pallet::call_index(28)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_subnet_owner_cut(origin: OriginFor<T>, subnet_owner_cut: u16) -> DispatchResult {
+            ensure_root(origin)?;
+            subtensor::SubnetOwnerCut::<T>::put(subnet_owner_cut);
+            Ok(())
+        }
+
+        /// Blocks between two registrations of subnets.
+        #[pallet::call_index(29)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_network_rate_limit(origin: OriginFor<T>, rate_limit: u64) -> DispatchResult {
+            ensure_root(origin)?;
+            subtensor::NetworkRateLimit::<T>::put(rate_limit);
+            Ok(())
+        }
+
+        /// The least cost of registering a subnet, and what its pool begins with.
+        #[pallet::call_index(36)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_network_min_lock_cost(origin: OriginFor<T>, lock_cost: TaoBalance) -> DispatchResult {
+            ensure_root(origin)?;
+            subtensor::NetworkMinLockCost::<T>::put(lock_cost);
+            Ok(())
+        }
+
+        /// How many subnets there may be beside the root network.
+        #[pallet::call_index(37)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_subnet_limit(origin: OriginFor<T>, max_subnets: u16) -> DispatchResult {
+            ensure_root(origin)?;
+            subtensor::SubnetLimit::<T>::put(max_subnets);
+            Ok(())
+        }
+
+        /// Blocks in which the cost of registering a subnet falls back.
+        #[pallet::call_index(38)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_lock_reduction_interval(origin: OriginFor<T>, interval: u64) -> DispatchResult {
+            ensure_root(origin)?;
+            subtensor::NetworkLockReductionInterval::<T>::put(interval);
+            Ok(())
+        }
+
+        /// The sum of what registrations paid.
+        #[pallet::call_index(39)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_rao_recycled(
+            origin: OriginFor<T>,
+            netuid: NetUid,
+            rao_recycled: TaoBalance,
+        ) -> DispatchResult {
+            ensure_root_for::<T>(origin, netuid)?;
+            subtensor::RAORecycledForRegistration::<T>::insert(netuid, rao_recycled);
+            Ok(())
+        }
+
+        /// How far bonds follow clipped weights, in parts of 65,535.
+        #[pallet::call_index(60)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_bonds_penalty(
+            origin: OriginFor<T>,
+            netuid: NetUid,
+            bonds_penalty: u16,
+        ) -> DispatchResult {
+            ensure_owner_or_root::<T>(origin, netuid)?;
+            subtensor::BondsPenalty::<T>::insert(netuid, bonds_penalty);
+            Ok(())
+        }
+
+        /// Whether stake may be given to another coldkey.
+        #[pallet::call_index(61)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_toggle_transfer(
+            origin: OriginFor<T>,
+            netuid: NetUid,
+            toggle: bool,
+        ) -> DispatchResult {
+            ensure_owner_or_root::<T>(origin, netuid)?;
+            subtensor::TransferToggle::<T>::insert(netuid, toggle);
+            Ok(())
+        }
+
+        /// The owner's hotkey.
+        #[pallet::call_index(64)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_subnet_owner_hotkey(
+            origin: OriginFor<T>,
+            netuid: NetUid,
+            hotkey: T::AccountId,
+        ) -> DispatchResult {
+            ensure_owner_or_root::<T>(origin, netuid)?;
+            subtensor::SubnetOwnerHotkey::<T>::insert(netuid, hotkey);
+            Ok(())
+        }
+
+        /// The owner's hotkey.
+        #[pallet::call_index(67)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_sn_owner_hotkey(
+            origin: OriginFor<T>,
+            netuid: NetUid,
+            hotkey: T::AccountId,
+        ) -> DispatchResult {
+            ensure_owner_or_root::<T>(origin, netuid)?;
+            subtensor::SubnetOwnerHotkey::<T>::insert(netuid, hotkey);
+            Ok(())
+        }
+
+        /// How many of the owner's uids are never replaced, 1 to 10.
+        #[pallet::call_index(72)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_owner_immune_neuron_limit(
+            origin: OriginFor<T>,
+            netuid: NetUid,
+            immune_neurons: u16,
+        ) -> DispatchResult {
+            ensure_owner_or_root::<T>(origin, netuid)?;
+            ensure!((1..=10).contains(&immune_neurons), Error::<T>::InvalidValue);
+            subtensor::ImmuneOwnerUidsLimit::<T>::insert(netuid, immune_neurons);
+            Ok(())
+        }
+
+        /// What becomes of alpha that the weights give to the owner.
+        #[pallet::call_index(80)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_recycle_or_burn(
+            origin: OriginFor<T>,
+            netuid: NetUid,
+            recycle_or_burn: RecycleOrBurnEnum,
+        ) -> DispatchResult {
+            ensure_owner_or_root::<T>(origin, netuid)?;
+            subtensor::RecycleOrBurn::<T>::insert(netuid, recycle_or_burn);
+            Ok(())
+        }
+
+        /// How many neurons must stay replaceable before immune ones are replaced.
+        #[pallet::call_index(84)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_min_non_immune_uids(
+            origin: OriginFor<T>,
+            netuid: NetUid,
+            min: u16,
+        ) -> DispatchResult {
+            ensure_root_for::<T>(origin, netuid)?;
+            subtensor::MinNonImmuneUids::<T>::insert(netuid, min);
+            Ok(())
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use sp_runtime::AccountId32;
 
-use super::newtypes::{MechId, NetUid, TaoBalance};
+use super::newtypes::{AlphaBalance, MechId, NetUid, TaoBalance};
 use super::subtensor::info_types as info;
 use super::subtensor::metagraph_types::{legacy, newest};
 
@@ -63,5 +63,7 @@ sp_api::decl_runtime_apis! {
     pub trait SwapRuntimeApi {
         fn current_alpha_price(netuid: NetUid) -> TaoBalance;
         fn current_alpha_price_all() -> Vec<info::SubnetPrice>;
+        fn sim_swap_tao_for_alpha(netuid: NetUid, tao: TaoBalance) -> info::SimSwapResult;
+        fn sim_swap_alpha_for_tao(netuid: NetUid, alpha: AlphaBalance) -> info::SimSwapResult;
     }
 }

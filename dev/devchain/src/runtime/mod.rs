@@ -453,5 +453,11 @@ sp_api::impl_runtime_apis! {
                 .map(|netuid| info::SubnetPrice { netuid, price: SubtensorModule::alpha_price(netuid) })
                 .collect()
         }
+        fn sim_swap_tao_for_alpha(netuid: NetUid, tao: newtypes::TaoBalance) -> info::SimSwapResult {
+            SubtensorModule::sim_buy(netuid, tao)
+        }
+        fn sim_swap_alpha_for_tao(netuid: NetUid, alpha: newtypes::AlphaBalance) -> info::SimSwapResult {
+            SubtensorModule::sim_sell(netuid, alpha)
+        }
     }
 }

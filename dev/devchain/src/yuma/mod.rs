@@ -41,15 +41,6 @@ pub struct Neuron {
     pub bonds: Vec<(u16, u16)>,
 }
 
-/// What the subnet's owner has that other validators have not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OwnerRights {
-    /// Its weight on itself counts.
-    OwnWeight,
-    /// Its weight on itself counts, its stake counts below the threshold, and it always has a permit.
-    OwnWeightAndPermit,
-}
-
 /// The numbers that rule an epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
@@ -69,8 +60,8 @@ pub struct Rules {
     pub bonds_moving_average: u64,
     /// How far bonds follow clipped weights instead of set ones, in parts of 65,535.
     pub bonds_penalty: u16,
-    /// The owner's uid, if it has one, and its rights.
-    pub owner: Option<(u16, OwnerRights)>,
+    /// The owner's uid, if it has one: its weight on itself counts.
+    pub owner: Option<u16>,
 }
 
 /// What an epoch leaves behind, one entry for each uid. Shares are of one.
@@ -117,25 +108,15 @@ pub fn top_stake(stakes: &[Fixed], limit: u16) -> Vec<bool> {
 /// The share of each neuron in the stake that reaches the threshold.
 #[must_use]
 pub fn stake_shares(neurons: &[Neuron], rules: &Rules) -> Vec<Fixed> {
-    let counts = |uid: usize, stake: u64| stake >= rules.stake_threshold || rules.is_exempt_owner(uid);
     let counted: Vec<u64> = neurons
         .iter()
-        .enumerate()
-        .map(|(uid, neuron)| if counts(uid, neuron.stake) { neuron.stake } else { 0 })
+        .map(|neuron| if neuron.stake >= rules.stake_threshold { neuron.stake } else { 0 })
         .collect();
     let total: u128 = counted.iter().copied().map(u128::from).sum();
     counted.into_iter().map(|stake| Fixed::ratio(stake, total)).collect()
 }
 
 impl Rules {
-    fn is_exempt_owner(&self, uid: usize) -> bool {
-        matches!(self.owner, Some((owner, OwnerRights::OwnWeightAndPermit)) if usize::from(owner) == uid)
-    }
-
-    fn is_owner(&self, uid: usize) -> bool {
-        matches!(self.owner, Some((owner, _)) if usize::from(owner) == uid)
-    }
-
     /// The weights of a row that count: not its own (but the owner's), none on a neuron that came after it was last
     /// updated or after it was committed.
     fn counted_row(&self, uid: usize, neurons: &[Neuron]) -> Row {
@@ -143,7 +124,7 @@ impl Rules {
         neuron
             .weights
             .iter()
-            .filter(|(target, _)| usize::from(*target) != uid || self.is_owner(uid))
+            .filter(|(target, _)| usize::from(*target) != uid || self.owner == Some(*target))
             .filter_map(|(target, weight)| {
                 let registered = neurons.get(usize::from(*target))?.registered_at;
                 let is_outdated = neuron.last_update <= registered
@@ -163,12 +144,8 @@ pub fn run(neurons: &[Neuron], rules: &Rules) -> Outcome {
         .iter()
         .map(|neuron| neuron.last_update.saturating_add(rules.activity_cutoff) >= rules.now)
         .collect();
-    let had_permit: Vec<bool> =
-        neurons.iter().enumerate().map(|(uid, neuron)| neuron.permit || rules.is_exempt_owner(uid)).collect();
-    let mut permits = top_stake(&stake, rules.max_validators);
-    for (uid, permit) in permits.iter_mut().enumerate() {
-        *permit |= rules.is_exempt_owner(uid);
-    }
+    let had_permit: Vec<bool> = neurons.iter().map(|neuron| neuron.permit).collect();
+    let permits = top_stake(&stake, rules.max_validators);
     let voices: Vec<Fixed> =
         (0..size).map(|uid| if active[uid] && had_permit[uid] { stake[uid] } else { Fixed::ZERO }).collect();
     let voices = normalised(&voices);

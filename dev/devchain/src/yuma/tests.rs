@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::matrix::weighted_median;
 use super::null::apportioned;
-use super::{Fixed, Neuron, OwnerRights, Rules, null, run};
+use super::{Fixed, Neuron, Rules, null, run};
 
 fn rules() -> Rules {
     Rules {
@@ -139,7 +139,7 @@ fn what_counts_is_masked() {
         [0, 0, 65_535, 0],
         "its own weight and a row without a permit do not count"
     );
-    let owner = Rules { owner: Some((0, OwnerRights::OwnWeight)), ..rules };
+    let owner = Rules { owner: Some(0), ..rules };
     assert_eq!(of(&base, &owner), [32_767, 0, 32_767, 0], "the owner's own weight counts");
     let mut replaced = base.clone();
     replaced[2].registered_at = 10;
@@ -155,15 +155,13 @@ fn what_counts_is_masked() {
 }
 
 #[test]
-fn permits_go_to_most_stake_above_the_threshold_and_to_an_owner_of_the_newest_kind() {
+fn permits_go_to_most_stake_above_the_threshold() {
     let neurons: Vec<Neuron> =
         [0, 30, 10, 20, 30].into_iter().map(|stake| Neuron { stake, ..Neuron::default() }).collect();
     let rules = Rules { max_validators: 2, stake_threshold: 11, ..rules() };
     assert_eq!(run(&neurons, &rules).permits, [false, true, false, false, true]);
-    let rules = Rules { owner: Some((0, OwnerRights::OwnWeight)), max_validators: 1, ..rules };
+    let rules = Rules { max_validators: 1, ..rules };
     assert_eq!(run(&neurons, &rules).permits, [false, false, false, false, true], "of equals the higher uid");
-    let rules = Rules { owner: Some((0, OwnerRights::OwnWeightAndPermit)), ..rules };
-    assert_eq!(run(&neurons, &rules).permits, [true, false, false, false, true]);
 }
 
 #[test]
@@ -445,7 +443,7 @@ proptest! {
             stake_threshold: extreme,
             bonds_moving_average: extreme,
             kappa: u16::MAX,
-            owner: Some((u16::MAX, OwnerRights::OwnWeightAndPermit)),
+            owner: Some(u16::MAX),
             ..rules()
         };
         prop_assert_eq!(run(&neurons, &rules).emission.len(), neurons.len());

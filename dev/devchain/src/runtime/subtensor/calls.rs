@@ -8,6 +8,9 @@ mod calls {
     const FREE: (Weight, DispatchClass, Pays) =
         (Weight::from_parts(10_000_000, 0), DispatchClass::Normal, Pays::No);
 
+    const PAID: (Weight, DispatchClass, Pays) =
+        (Weight::from_parts(340_000_000, 0), DispatchClass::Normal, Pays::Yes);
+
     #[pallet::call]
     impl<T: Config> Pallet<T> {
         /// Sets the weights of the caller's neuron on mechanism 0 of a subnet.
@@ -205,6 +208,192 @@ mod calls {
         pub fn burned_register(origin: OriginFor<T>, netuid: NetUid, hotkey: T::AccountId) -> DispatchResult {
             let coldkey = ensure_signed(origin)?;
             Self::do_burned_register(&coldkey, netuid, &hotkey)
+        }
+
+        /// Registers a hotkey on a subnet if the burn is at most the limit, in rao.
+        #[pallet::call_index(134)]
+        #[pallet::weight(FREE)]
+        pub fn register_limit(
+            origin: OriginFor<T>,
+            netuid: NetUid,
+            hotkey: T::AccountId,
+            limit_price: u64,
+        ) -> DispatchResult {
+            let coldkey = ensure_signed(origin)?;
+            Self::do_register_limit(&coldkey, netuid, &hotkey, limit_price)
+        }
+
+        /// Registers a hotkey on the root network.
+        #[pallet::call_index(62)]
+        #[pallet::weight(FREE)]
+        pub fn root_register(origin: OriginFor<T>, hotkey: T::AccountId) -> DispatchResult {
+            let coldkey = ensure_signed(origin)?;
+            Self::do_root_register(&coldkey, &hotkey)
+        }
+
+        /// Registers a subnet that the calling coldkey will own; the hotkey becomes its uid 0.
+        #[pallet::call_index(59)]
+        #[pallet::weight(FREE)]
+        pub fn register_network(origin: OriginFor<T>, hotkey: T::AccountId) -> DispatchResult {
+            let coldkey = ensure_signed(origin)?;
+            Self::do_register_network(&coldkey, &hotkey)
+        }
+
+        /// Starts the emission of a subnet; for its owner.
+        #[pallet::call_index(92)]
+        #[pallet::weight(FREE)]
+        pub fn start_call(origin: OriginFor<T>, netuid: NetUid) -> DispatchResult {
+            let coldkey = ensure_signed(origin)?;
+            Self::do_start_call(&coldkey, netuid)
+        }
+
+        /// Stakes TAO of the calling coldkey on a hotkey.
+        #[pallet::call_index(2)]
+        #[pallet::weight(PAID)]
+        pub fn add_stake(
+            origin: OriginFor<T>,
+            hotkey: T::AccountId,
+            netuid: NetUid,
+            amount_staked: TaoBalance,
+        ) -> DispatchResult {
+            let coldkey = ensure_signed(origin)?;
+            Self::do_add_stake(&Position { coldkey, hotkey, netuid }, amount_staked, None)
+        }
+
+        /// Takes alpha of the calling coldkey off a hotkey, for TAO.
+        #[pallet::call_index(3)]
+        #[pallet::weight(PAID)]
+        pub fn remove_stake(
+            origin: OriginFor<T>,
+            hotkey: T::AccountId,
+            netuid: NetUid,
+            amount_unstaked: AlphaBalance,
+        ) -> DispatchResult {
+            let coldkey = ensure_signed(origin)?;
+            Self::do_remove_stake(&Position { coldkey, hotkey, netuid }, amount_unstaked, None)
+        }
+
+        /// Stakes TAO as far as the price of alpha stays at most the limit, in rao.
+        #[pallet::call_index(88)]
+        #[pallet::weight(PAID)]
+        pub fn add_stake_limit(
+            origin: OriginFor<T>,
+            hotkey: T::AccountId,
+            netuid: NetUid,
+            amount_staked: TaoBalance,
+            limit_price: TaoBalance,
+            allow_partial: bool,
+        ) -> DispatchResult {
+            let coldkey = ensure_signed(origin)?;
+            let limit = Limit { price: limit_price.0, allow_partial };
+            Self::do_add_stake(&Position { coldkey, hotkey, netuid }, amount_staked, Some(limit))
+        }
+
+        /// Takes alpha off a hotkey as far as its price stays at least the limit, in rao.
+        #[pallet::call_index(89)]
+        #[pallet::weight(PAID)]
+        pub fn remove_stake_limit(
+            origin: OriginFor<T>,
+            hotkey: T::AccountId,
+            netuid: NetUid,
+            amount_unstaked: AlphaBalance,
+            limit_price: TaoBalance,
+            allow_partial: bool,
+        ) -> DispatchResult {
+            let coldkey = ensure_signed(origin)?;
+            let limit = Limit { price: limit_price.0, allow_partial };
+            Self::do_remove_stake(&Position { coldkey, hotkey, netuid }, amount_unstaked, Some(limit))
+        }
+
+        /// Takes all alpha off a hotkey, if its price stays at least the limit, in rao.
+        #[pallet::call_index(103)]
+        #[pallet::weight(PAID)]
+        pub fn remove_stake_full_limit(
+            origin: OriginFor<T>,
+            hotkey: T::AccountId,
+            netuid: NetUid,
+            limit_price: Option<TaoBalance>,
+        ) -> DispatchResult {
+            let coldkey = ensure_signed(origin)?;
+            let limit = limit_price.map(|price| Limit { price: price.0, allow_partial: false });
+            let staked = Self::stake_of(&hotkey, &coldkey, netuid);
+            Self::do_remove_stake(&Position { coldkey, hotkey, netuid }, staked, limit)
+        }
+
+        /// Moves alpha of the calling coldkey to another hotkey, and to another subnet if so wished.
+        #[pallet::call_index(85)]
+        #[pallet::weight(PAID)]
+        pub fn move_stake(
+            origin: OriginFor<T>,
+            origin_hotkey: T::AccountId,
+            destination_hotkey: T::AccountId,
+            origin_netuid: NetUid,
+            destination_netuid: NetUid,
+            alpha_amount: AlphaBalance,
+        ) -> DispatchResult {
+            let coldkey = ensure_signed(origin)?;
+            let from = Position { coldkey: coldkey.clone(), hotkey: origin_hotkey, netuid: origin_netuid };
+            let to = Position { coldkey, hotkey: destination_hotkey, netuid: destination_netuid };
+            let worth = Self::do_move_stake(&from, &to, alpha_amount)?;
+            Self::deposit_event(Event::StakeMoved(
+                from.coldkey,
+                from.hotkey,
+                from.netuid,
+                to.hotkey,
+                to.netuid,
+                worth,
+            ));
+            Ok(())
+        }
+
+        /// Gives alpha of the calling coldkey to another coldkey, on the same hotkey.
+        #[pallet::call_index(86)]
+        #[pallet::weight(PAID)]
+        pub fn transfer_stake(
+            origin: OriginFor<T>,
+            destination_coldkey: T::AccountId,
+            hotkey: T::AccountId,
+            origin_netuid: NetUid,
+            destination_netuid: NetUid,
+            alpha_amount: AlphaBalance,
+        ) -> DispatchResult {
+            let coldkey = ensure_signed(origin)?;
+            let from = Position { coldkey, hotkey: hotkey.clone(), netuid: origin_netuid };
+            let to = Position { coldkey: destination_coldkey, hotkey, netuid: destination_netuid };
+            let worth = Self::do_move_stake(&from, &to, alpha_amount)?;
+            Self::deposit_event(Event::StakeTransferred(
+                from.coldkey,
+                to.coldkey,
+                from.hotkey,
+                from.netuid,
+                to.netuid,
+                worth,
+            ));
+            Ok(())
+        }
+
+        /// Moves alpha of the calling coldkey to another subnet, on the same hotkey.
+        #[pallet::call_index(87)]
+        #[pallet::weight(PAID)]
+        pub fn swap_stake(
+            origin: OriginFor<T>,
+            hotkey: T::AccountId,
+            origin_netuid: NetUid,
+            destination_netuid: NetUid,
+            alpha_amount: AlphaBalance,
+        ) -> DispatchResult {
+            let coldkey = ensure_signed(origin)?;
+            let from = Position { coldkey, hotkey, netuid: origin_netuid };
+            let to = Position { netuid: destination_netuid, ..from.clone() };
+            let worth = Self::do_move_stake(&from, &to, alpha_amount)?;
+            Self::deposit_event(Event::StakeSwapped(
+                from.coldkey,
+                from.hotkey,
+                from.netuid,
+                to.netuid,
+                worth,
+            ));
+            Ok(())
         }
     }
 }

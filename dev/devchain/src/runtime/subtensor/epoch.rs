@@ -1,132 +1,67 @@
-//! The epoch: permits, consensus, incentives, dividends and emission of a subnet.
+//! The epoch on chain: when it is due, what it reads, and what it stores. What it computes is [`crate::yuma`].
 //!
-//! The clock is the public chain's stateful one. The computation is a plain, honest stake-weighted mean of the weights of
-//! active validators with a permit: enough for permits to appear and for incentives to follow weights. Full Yuma
-//! consensus (clipping, bonds, liquid alpha) is not here; nothing of ours reads its finer results yet.
-//! All arithmetic is on integers with 32 fractional bits.
+//! There are two clocks. The newest runtimes keep the block of the last epoch per subnet and run at most
+//! [`MAX_EPOCHS_PER_BLOCK`] in a block, the others a block later; spec 365 and older derive the epoch from the block number
+//! and the netuid. Which one rules is [`Config::ModularEpochs`].
 
-use super::MAX_TEMPO;
 use frame_support::traits::Get as _;
 
+use super::MAX_TEMPO;
+use super::info_types::EpochConsensus;
 use super::pallet::*;
 use super::weights::storage_index;
-use crate::runtime::newtypes::{AlphaBalance, MechId, NetUid, PerU16};
+use crate::runtime::newtypes::{AlphaBalance, MechId, NetUid, NetUidStorageIndex, PerU16};
+use crate::yuma::{self, Fixed, Neuron, Outcome, Rules};
 
-const ONE: u128 = 1 << 32;
-/// Shares of an epoch's emission, in percent: incentives, dividends, the subnet owner.
-const INCENTIVE_PERCENT: u128 = 41;
-const DIVIDEND_PERCENT: u128 = 41;
-const OWNER_PERCENT: u128 = 18;
+/// Epochs that one block runs; what is due beyond waits a block.
+pub const MAX_EPOCHS_PER_BLOCK: usize = 2;
 
-/// What one neuron brings into an epoch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EpochNeuron {
-    /// Stake weight in rao.
-    pub stake: u64,
-    /// Updated its weights within the activity cutoff.
-    pub active: bool,
-    /// The stored weights row.
-    pub weights: Vec<(u16, u16)>,
+fn to_parts(shares: &[Fixed]) -> Vec<PerU16> {
+    shares.iter().map(|share| PerU16::from_parts(share.to_share())).collect()
 }
 
-/// What an epoch gives each neuron. Shares have 32 fractional bits and sum to at most one.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct EpochOutcome {
-    /// May set weights until the next epoch.
-    pub permits: Vec<bool>,
-    /// Stake-weighted mean weight.
-    pub consensus: Vec<u128>,
-    /// Share of the miners' part.
-    pub incentive: Vec<u128>,
-    /// Share of the validators' part.
-    pub dividends: Vec<u128>,
-    /// How much of the validator's weights agrees with the consensus.
-    pub validator_trust: Vec<u128>,
+fn to_numbers(shares: &[Fixed]) -> Vec<u16> {
+    shares.iter().map(|share| share.to_share()).collect()
 }
 
-/// The `limit` neurons with most stake that is not below `threshold` and not zero; ties go to the lower uid.
-#[must_use]
-pub fn top_stake(stakes: &[u64], threshold: u64, limit: u16) -> Vec<bool> {
-    let mut order: Vec<usize> =
-        (0..stakes.len()).filter(|uid| stakes[*uid] > 0 && stakes[*uid] >= threshold).collect();
-    order.sort_by(|a, b| stakes[*b].cmp(&stakes[*a]).then(a.cmp(b)));
-    let mut permits = vec![false; stakes.len()];
-    for uid in order.into_iter().take(usize::from(limit)) {
-        permits[uid] = true;
+/// One mechanism's outcome and its part of the subnet.
+type Part = (Outcome, Fixed);
+
+/// Each uid's shares over mechanisms, by the mechanisms' parts.
+fn mean(parts: &[Part], shares: impl Fn(&Outcome) -> &[Fixed]) -> Vec<Fixed> {
+    let Some((first, _)) = parts.first() else { return Vec::new() };
+    if parts.len() == 1 {
+        return shares(first).to_vec();
     }
-    permits
-}
-
-/// Each value's share of the sum, with 32 fractional bits; all zero if the sum is.
-fn normalised(values: &[u128]) -> Vec<u128> {
-    let sum: u128 = values.iter().sum();
-    values.iter().map(|value| value.saturating_mul(ONE).checked_div(sum).unwrap_or(0)).collect()
-}
-
-/// A validator's row as shares of one, its weight on itself left out.
-fn row_of(uid: usize, neuron: &EpochNeuron, size: usize) -> Vec<u128> {
-    let mut row = vec![0; size];
-    for (target, weight) in &neuron.weights {
-        let target = usize::from(*target);
-        if target < size && target != uid {
-            row[target] = u128::from(*weight);
-        }
-    }
-    normalised(&row)
-}
-
-/// The whole computation of an epoch, without the chain.
-#[must_use]
-pub fn run(neurons: &[EpochNeuron], threshold: u64, max_validators: u16) -> EpochOutcome {
-    let size = neurons.len();
-    let stakes: Vec<u64> = neurons.iter().map(|neuron| neuron.stake).collect();
-    let permits = top_stake(&stakes, threshold, max_validators);
-    let voices: Vec<u128> = neurons
-        .iter()
-        .zip(&permits)
-        .map(|(neuron, permit)| if *permit && neuron.active { u128::from(neuron.stake) } else { 0 })
-        .collect();
-    let voices = normalised(&voices);
-    let rows: Vec<Vec<u128>> =
-        neurons.iter().enumerate().map(|(uid, neuron)| row_of(uid, neuron, size)).collect();
-    let consensus: Vec<u128> =
-        (0..size).map(|target| (0..size).map(|uid| voices[uid] * rows[uid][target] / ONE).sum()).collect();
-    let incentive = normalised(&consensus);
-    let agreement: Vec<u128> = (0..size)
-        .map(|uid| (0..size).map(|target| rows[uid][target] * incentive[target] / ONE).sum())
-        .collect();
-    let earned: Vec<u128> = (0..size).map(|uid| voices[uid] * agreement[uid] / ONE).collect();
-    let validator_trust = (0..size)
-        .map(|uid| match voices[uid] {
-            0 => 0,
-            _ => (0..size).map(|target| rows[uid][target].min(consensus[target])).sum(),
+    (0..shares(first).len())
+        .map(|uid| {
+            parts
+                .iter()
+                .map(|(outcome, part)| shares(outcome).get(uid).copied().unwrap_or_default().times(*part))
+                .sum()
         })
-        .collect();
-    EpochOutcome { permits, consensus, incentive, dividends: normalised(&earned), validator_trust }
-}
-
-fn to_parts(shares: &[u128]) -> Vec<PerU16> {
-    let part = |share: &u128| u16::try_from(share * u128::from(u16::MAX) / ONE).unwrap_or(u16::MAX);
-    shares.iter().map(|share| PerU16::from_parts(part(share))).collect()
-}
-
-fn part_of(emission: u64, percent: u128, share: u128) -> AlphaBalance {
-    let part = u128::from(emission) * percent / 100 * share / ONE;
-    AlphaBalance(u64::try_from(part).unwrap_or(u64::MAX))
+        .collect()
 }
 
 impl<T: Config> Pallet<T> {
+    /// The subnets with neurons and weights, in order.
+    pub(super) fn emitting_netuids() -> Vec<NetUid> {
+        Self::netuids().into_iter().filter(|netuid| !netuid.is_root()).collect()
+    }
+
     /// Counts the block for every subnet and runs the epochs that are due.
-    pub(super) fn run_due_epochs() {
-        let subnets: Vec<NetUid> = NetworksAdded::<T>::iter()
-            .filter(|(netuid, added)| *added && !netuid.is_root())
-            .map(|(netuid, _)| netuid)
-            .collect();
-        for netuid in subnets {
-            if Self::is_epoch_due(netuid) {
-                Self::run_epoch(netuid);
-            } else {
+    pub(super) fn run_due_epochs(subnets: &[NetUid]) {
+        let now = Self::block_now();
+        let mut run = 0;
+        for netuid in subnets.iter().copied() {
+            if !Self::is_epoch_due(netuid) {
                 BlocksSinceLastStep::<T>::mutate(netuid, |blocks| *blocks = blocks.saturating_add(1));
+            } else if run >= MAX_EPOCHS_PER_BLOCK && !T::ModularEpochs::get() {
+                PendingEpochAt::<T>::insert(netuid, now.saturating_add(1));
+                BlocksSinceLastStep::<T>::mutate(netuid, |blocks| *blocks = blocks.saturating_add(1));
+            } else {
+                run += 1;
+                Self::run_epoch(netuid, now);
             }
         }
     }
@@ -163,68 +98,105 @@ impl<T: Config> Pallet<T> {
         Some(if pending > 0 { pending.min(scheduled) } else { scheduled })
     }
 
-    fn run_epoch(netuid: NetUid) {
-        let now = Self::block_now();
-        let blocks = now.saturating_sub(LastEpochBlock::<T>::get(netuid)).max(1);
+    fn run_epoch(netuid: NetUid, now: u64) {
+        let hotkeys: Vec<T::AccountId> =
+            (0..SubnetworkN::<T>::get(netuid)).map(|uid| Keys::<T>::get(netuid, uid)).collect();
+        let count = MechanismCountCurrent::<T>::get(netuid).0.max(1);
+        let split = MechanismEmissionSplit::<T>::get(netuid);
+        let outcomes: Vec<Part> = (0..count)
+            .map(|mecid| {
+                let part = match split.as_ref().and_then(|parts| parts.get(usize::from(mecid))) {
+                    Some(part) => Fixed::from_share(*part),
+                    None => Fixed::ratio(1, u128::from(count)),
+                };
+                (Self::run_mechanism(netuid, MechId(mecid), &hotkeys, now), part)
+            })
+            .collect();
+        let miners = mean(&outcomes, |outcome| &outcome.server_emission);
+        let validators = mean(&outcomes, |outcome| &outcome.validator_emission);
+        let total = Self::distribute(netuid, &hotkeys, &miners, &validators);
+        Self::store_outcome(netuid, &outcomes, total);
+
         LastEpochBlock::<T>::insert(netuid, now);
         LastMechansimStepBlock::<T>::insert(netuid, now);
         PendingEpochAt::<T>::insert(netuid, 0);
         SubnetEpochIndex::<T>::mutate(netuid, |index| *index = index.saturating_add(1));
         BlocksSinceLastStep::<T>::insert(netuid, 0);
-
-        let hotkeys: Vec<T::AccountId> =
-            (0..SubnetworkN::<T>::get(netuid)).map(|uid| Keys::<T>::get(netuid, uid)).collect();
-        let neurons = Self::epoch_neurons(netuid, &hotkeys, now);
-        let outcome = run(&neurons, StakeThreshold::<T>::get(), MaxAllowedValidators::<T>::get(netuid));
-        let total = SubnetAlphaOutEmission::<T>::get(netuid).0.saturating_mul(blocks);
-        let emission: Vec<AlphaBalance> = outcome
-            .incentive
-            .iter()
-            .zip(&outcome.dividends)
-            .map(|(incentive, dividend)| {
-                part_of(total, INCENTIVE_PERCENT, *incentive).saturating_add(part_of(
-                    total,
-                    DIVIDEND_PERCENT,
-                    *dividend,
-                ))
-            })
-            .collect();
-        for (hotkey, earned) in hotkeys.iter().zip(&emission) {
-            Self::credit_alpha(netuid, hotkey, *earned);
-        }
-        let owner_cut = part_of(total, OWNER_PERCENT, ONE);
-        Self::credit_alpha(netuid, &SubnetOwnerHotkey::<T>::get(netuid), owner_cut);
-
-        let index = storage_index(netuid, MechId::MAIN);
-        Active::<T>::insert(netuid, neurons.iter().map(|neuron| neuron.active).collect::<Vec<_>>());
-        ValidatorPermit::<T>::insert(netuid, outcome.permits);
-        Consensus::<T>::insert(netuid, to_parts(&outcome.consensus));
-        Incentive::<T>::insert(index, to_parts(&outcome.incentive));
-        Dividends::<T>::insert(netuid, to_parts(&outcome.dividends));
-        ValidatorTrust::<T>::insert(netuid, to_parts(&outcome.validator_trust));
-        Emission::<T>::insert(netuid, emission);
     }
 
-    fn epoch_neurons(netuid: NetUid, hotkeys: &[T::AccountId], now: u64) -> Vec<EpochNeuron> {
-        let updates = LastUpdate::<T>::get(storage_index(netuid, MechId::MAIN));
-        let cutoff = u64::from(ActivityCutoff::<T>::get(netuid));
+    /// Computes one mechanism's epoch and stores what is kept for each mechanism.
+    fn run_mechanism(netuid: NetUid, mecid: MechId, hotkeys: &[T::AccountId], now: u64) -> Outcome {
+        let index = storage_index(netuid, mecid);
+        let neurons = Self::epoch_neurons(netuid, index, hotkeys);
+        let rules = Self::epoch_rules(netuid, now);
+        let mut outcome = match SubnetEpochConsensus::<T>::get(netuid) {
+            EpochConsensus::Yuma => yuma::run(&neurons, &rules),
+            EpochConsensus::Null => yuma::null::run(&neurons, &rules),
+        };
+        Incentive::<T>::insert(index, to_parts(&outcome.incentive));
+        for (uid, row) in (0u16..).zip(std::mem::take(&mut outcome.bonds)) {
+            if let Some(row) = row {
+                Bonds::<T>::insert(index, uid, row);
+            }
+        }
+        outcome
+    }
+
+    fn store_outcome(netuid: NetUid, outcomes: &[Part], total: AlphaBalance) {
+        let Some((first, _)) = outcomes.first() else { return };
+        let emission = mean(outcomes, |outcome| &outcome.emission);
+        let incentive = mean(outcomes, |outcome| &outcome.incentive);
+        Active::<T>::insert(netuid, &first.active);
+        ValidatorPermit::<T>::insert(netuid, &first.permits);
+        Consensus::<T>::insert(netuid, to_parts(&mean(outcomes, |outcome| &outcome.consensus)));
+        Dividends::<T>::insert(netuid, to_parts(&mean(outcomes, |outcome| &outcome.dividends)));
+        ValidatorTrust::<T>::insert(netuid, to_parts(&mean(outcomes, |outcome| &outcome.validator_trust)));
+        StakeWeight::<T>::insert(netuid, to_numbers(&first.stake));
+        Emission::<T>::insert(
+            netuid,
+            emission.iter().map(|share| AlphaBalance(share.of(total.0))).collect::<Vec<_>>(),
+        );
+        if T::ModularEpochs::get() {
+            Rank::<T>::insert(netuid, to_numbers(&incentive));
+            Trust::<T>::insert(netuid, to_numbers(&mean(outcomes, |outcome| &outcome.trust)));
+            let largest = emission.iter().copied().max().unwrap_or_default();
+            let scores: Vec<u16> = emission.iter().map(|share| share.over(largest).to_share()).collect();
+            PruningScores::<T>::insert(netuid, scores);
+        }
+    }
+
+    fn epoch_rules(netuid: NetUid, now: u64) -> Rules {
+        let last = LastMechansimStepBlock::<T>::get(netuid);
+        Rules {
+            now,
+            bonds_lapse_from: match last {
+                0 => now.saturating_sub(u64::from(Tempo::<T>::get(netuid))),
+                last => last.saturating_add(1),
+            },
+            activity_cutoff: u64::from(ActivityCutoff::<T>::get(netuid)),
+            stake_threshold: StakeThreshold::<T>::get(),
+            max_validators: MaxAllowedValidators::<T>::get(netuid),
+            kappa: Kappa::<T>::get(netuid),
+            bonds_moving_average: BondsMovingAverage::<T>::get(netuid),
+            bonds_penalty: BondsPenalty::<T>::get(netuid),
+            owner: Uids::<T>::get(netuid, SubnetOwnerHotkey::<T>::get(netuid)),
+        }
+    }
+
+    fn epoch_neurons(netuid: NetUid, index: NetUidStorageIndex, hotkeys: &[T::AccountId]) -> Vec<Neuron> {
+        let updates = LastUpdate::<T>::get(index);
+        let permits = ValidatorPermit::<T>::get(netuid);
         (0u16..)
             .zip(hotkeys)
-            .map(|(uid, hotkey)| {
-                let updated = updates.get(usize::from(uid)).copied().unwrap_or(0);
-                EpochNeuron {
-                    stake: Self::stake_weight(hotkey, netuid),
-                    active: updated.saturating_add(cutoff) >= now,
-                    weights: Weights::<T>::get(storage_index(netuid, MechId::MAIN), uid),
-                }
+            .map(|(uid, hotkey)| Neuron {
+                stake: Self::stake_weight(hotkey, netuid),
+                last_update: updates.get(usize::from(uid)).copied().unwrap_or(0),
+                registered_at: BlockAtRegistration::<T>::get(netuid, uid),
+                permit: permits.get(usize::from(uid)).copied().unwrap_or(false),
+                committed_at: None,
+                weights: Weights::<T>::get(index, uid),
+                bonds: Bonds::<T>::get(index, uid),
             })
             .collect()
-    }
-
-    pub(super) fn credit_alpha(netuid: NetUid, hotkey: &T::AccountId, amount: AlphaBalance) {
-        if amount > AlphaBalance::ZERO {
-            TotalHotkeyAlpha::<T>::mutate(hotkey, netuid, |alpha| *alpha = alpha.saturating_add(amount));
-            SubnetAlphaOut::<T>::mutate(netuid, |out| *out = out.saturating_add(amount));
-        }
     }
 }

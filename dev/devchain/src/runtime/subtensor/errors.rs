@@ -285,5 +285,8 @@ mod errors {
         /// More uids over all mechanisms than a subnet may have.
         #[codec(index = 200)]
         TooManyUIDsPerMechanism,
+        /// The price of registration is above the caller's limit.
+        #[codec(index = 201)]
+        RegistrationPriceLimitExceeded,
     }
 }

@@ -8,6 +8,18 @@ mod events {
     #[pallet::event]
     #[pallet::generate_deposit(pub(super) fn deposit_event)]
     pub enum Event<T: Config> {
+        /// (netuid, mechanism): a subnet was registered.
+        #[codec(index = 0)]
+        NetworkAdded(NetUid, u16),
+        /// (coldkey, hotkey, TAO paid, alpha got, netuid, fee in rao): stake was added.
+        #[codec(index = 2)]
+        StakeAdded(T::AccountId, T::AccountId, TaoBalance, AlphaBalance, NetUid, u64),
+        /// (coldkey, hotkey, TAO got, alpha paid, netuid, fee in alpha): stake was removed.
+        #[codec(index = 3)]
+        StakeRemoved(T::AccountId, T::AccountId, TaoBalance, AlphaBalance, NetUid, u64),
+        /// (coldkey, from hotkey, from netuid, to hotkey, to netuid, worth in TAO): stake changed its hotkey.
+        #[codec(index = 4)]
+        StakeMoved(T::AccountId, T::AccountId, NetUid, T::AccountId, NetUid, TaoBalance),
         /// Weights of the uid were stored under the mechanism's storage index.
         #[codec(index = 5)]
         WeightsSet(NetUidStorageIndex, u16),
@@ -50,5 +62,14 @@ mod events {
         /// The chain opened a timelocked commit of the hotkey and stored its weights.
         #[codec(index = 102)]
         TimelockedWeightsRevealed(NetUidStorageIndex, T::AccountId),
+        /// (from coldkey, to coldkey, hotkey, from netuid, to netuid, worth in TAO): stake changed its owner.
+        #[codec(index = 85)]
+        StakeTransferred(T::AccountId, T::AccountId, T::AccountId, NetUid, NetUid, TaoBalance),
+        /// (coldkey, hotkey, from netuid, to netuid, worth in TAO): stake changed its subnet.
+        #[codec(index = 86)]
+        StakeSwapped(T::AccountId, T::AccountId, NetUid, NetUid, TaoBalance),
+        /// (netuid, block): the subnet starts.
+        #[codec(index = 89)]
+        FirstEmissionBlockNumberSet(NetUid, u64),
     }
 }

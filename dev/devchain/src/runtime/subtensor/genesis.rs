@@ -48,6 +48,9 @@ pub struct GenesisSubnet<AccountId> {
     pub emission_per_block: AlphaBalance,
 }
 
+/// What the subnet's pool begins with, in rao of the token and of alpha: alpha costs one TAO.
+const POOL: u64 = 100_000_000_000_000;
+
 impl<T: Config> Pallet<T> {
     /// Writes the root network and one subnet into an empty state.
     pub fn install_genesis(subnet: &GenesisSubnet<T::AccountId>) {
@@ -74,11 +77,17 @@ impl<T: Config> Pallet<T> {
         StakeThreshold::<T>::put(subnet.stake_threshold);
         Burn::<T>::insert(netuid, subnet.burn);
         SubnetAlphaOutEmission::<T>::insert(netuid, subnet.emission_per_block);
+        MinBurn::<T>::insert(netuid, subnet.burn);
+        SubnetMechanism::<T>::insert(netuid, 1);
+        SubnetAlphaIn::<T>::insert(netuid, AlphaBalance(POOL));
+        Self::grow_pool(netuid, TaoBalance(POOL));
         SubtokenEnabled::<T>::insert(netuid, true);
         FirstEmissionBlockNumber::<T>::insert(netuid, 1);
         for (uid, neuron) in (0u16..).zip(&subnet.neurons) {
             Self::install_neuron(netuid, uid, &neuron.hotkey, &neuron.coldkey);
-            Self::credit_alpha(netuid, &neuron.hotkey, neuron.stake);
+            Self::add_alpha(&neuron.hotkey, &neuron.coldkey, netuid, neuron.stake)
+                .expect("a first stake buys shares");
+            SubnetAlphaOut::<T>::mutate(netuid, |out| *out = out.saturating_add(neuron.stake));
         }
         if let Some(owner) = subnet.neurons.first() {
             SubnetOwner::<T>::insert(netuid, &owner.coldkey);

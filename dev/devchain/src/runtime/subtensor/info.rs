@@ -1,7 +1,7 @@
 //! The records of runtime APIs, read from storage.
 //!
 //! Figures of parts this chain does not have are what they would be there with the part unused: no proof-of-work
-//! registration, no market (price 1, empty pools), no bonds. Rank, trust and pruning score are gone from the public
+//! registration, no locks. Rank, trust and pruning score are gone from the public
 //! chain's newest storage and reported as it does: from incentive, as 0 and as emission order.
 
 use codec::Compact;
@@ -12,12 +12,10 @@ use super::pallet::*;
 use super::weights::storage_index;
 use crate::runtime::newtypes::{AlphaBalance, MechId, NetUid, PerU16, TaoBalance};
 
-const PRICE_ONE: TaoBalance = TaoBalance(1_000_000_000);
 /// Hyperparameters of mechanisms that this chain does not run, at the public chain's defaults.
 const DIFFICULTY: u64 = 10_000_000;
 const MAX_DIFFICULTY: u64 = u64::MAX / 4;
 const ADJUSTMENT_INTERVAL: u16 = 100;
-const BONDS_MOVING_AVERAGE: u64 = 900_000;
 const ALPHA_HIGH: u16 = 58_982;
 const ALPHA_LOW: u16 = 45_875;
 
@@ -33,11 +31,13 @@ fn compacts<V: Copy>(values: Vec<V>) -> Vec<Compact<V>> {
     values.into_iter().map(Compact).collect()
 }
 
-fn price_one() -> FixedI128 {
-    FixedI128 { bits: 1 << 32 }
-}
-
 impl<T: Config> Pallet<T> {
+    /// The price as a fraction of one TAO; the public chain averages it over months.
+    fn price_fraction(netuid: NetUid) -> FixedI128 {
+        let bits = (u128::from(Self::alpha_price(netuid).0) << 32) / u128::from(super::market::UNIT);
+        FixedI128 { bits: i128::try_from(bits).unwrap_or(i128::MAX) }
+    }
+
     fn subnet_exists(netuid: NetUid) -> bool {
         NetworksAdded::<T>::get(netuid)
     }
@@ -136,19 +136,22 @@ impl<T: Config> Pallet<T> {
             tempo: Compact(Tempo::<T>::get(netuid)),
             last_step: Compact(LastMechansimStepBlock::<T>::get(netuid)),
             blocks_since_last_step: Compact(BlocksSinceLastStep::<T>::get(netuid)),
-            emission: Compact(AlphaBalance::ZERO),
-            alpha_in: Compact(AlphaBalance::ZERO),
+            emission: Compact(AlphaBalance(SubnetTaoInEmission::<T>::get(netuid).0)),
+            alpha_in: Compact(SubnetAlphaIn::<T>::get(netuid)),
             alpha_out: Compact(SubnetAlphaOut::<T>::get(netuid)),
-            tao_in: Compact(TaoBalance::ZERO),
+            tao_in: Compact(SubnetTAO::<T>::get(netuid)),
             alpha_out_emission: Compact(SubnetAlphaOutEmission::<T>::get(netuid)),
-            alpha_in_emission: Compact(AlphaBalance::ZERO),
-            tao_in_emission: Compact(TaoBalance::ZERO),
-            pending_alpha_emission: Compact(AlphaBalance::ZERO),
+            alpha_in_emission: Compact(SubnetAlphaInEmission::<T>::get(netuid)),
+            tao_in_emission: Compact(SubnetTaoInEmission::<T>::get(netuid)),
+            pending_alpha_emission: Compact(
+                PendingServerEmission::<T>::get(netuid)
+                    .saturating_add(PendingValidatorEmission::<T>::get(netuid)),
+            ),
             pending_root_emission: Compact(TaoBalance::ZERO),
-            subnet_volume: Compact(0),
+            subnet_volume: Compact(SubnetVolume::<T>::get(netuid)),
             network_registered_at: Compact(NetworkRegisteredAt::<T>::get(netuid)),
             subnet_identity: SubnetIdentitiesV3::<T>::get(netuid),
-            moving_price: price_one(),
+            moving_price: Self::price_fraction(netuid),
         })
     }
 
@@ -170,7 +173,31 @@ impl<T: Config> Pallet<T> {
     /// The price of one alpha in rao.
     #[must_use]
     pub fn alpha_price(netuid: NetUid) -> TaoBalance {
-        if Self::subnet_exists(netuid) { PRICE_ONE } else { TaoBalance::ZERO }
+        if Self::subnet_exists(netuid) { TaoBalance(Self::market(netuid).price()) } else { TaoBalance::ZERO }
+    }
+
+    /// What an amount of TAO would buy.
+    #[must_use]
+    pub fn sim_buy(netuid: NetUid, tao: TaoBalance) -> SimSwapResult {
+        let bought = if Self::subnet_exists(netuid) { Self::market(netuid).buy(tao.0) } else { None };
+        bought.map_or_else(SimSwapResult::default, |trade| SimSwapResult {
+            tao_amount: tao,
+            alpha_amount: AlphaBalance(trade.out),
+            tao_fee: TaoBalance(trade.fee),
+            alpha_fee: AlphaBalance::ZERO,
+        })
+    }
+
+    /// What an amount of alpha would sell for.
+    #[must_use]
+    pub fn sim_sell(netuid: NetUid, alpha: AlphaBalance) -> SimSwapResult {
+        let sold = if Self::subnet_exists(netuid) { Self::market(netuid).sell(alpha.0) } else { None };
+        sold.map_or_else(SimSwapResult::default, |trade| SimSwapResult {
+            tao_amount: TaoBalance(trade.out),
+            alpha_amount: alpha,
+            tao_fee: TaoBalance::ZERO,
+            alpha_fee: AlphaBalance(trade.fee),
+        })
     }
 
     /// The whole metagraph of one mechanism.
@@ -348,7 +375,7 @@ impl<T: Config> Pallet<T> {
             target_regs_per_interval: Compact(2),
             min_burn: Compact(MinBurn::<T>::get(netuid)),
             max_burn: Compact(MaxBurn::<T>::get(netuid)),
-            bonds_moving_avg: Compact(BONDS_MOVING_AVERAGE),
+            bonds_moving_avg: Compact(BondsMovingAverage::<T>::get(netuid)),
             max_regs_per_block: Compact(1),
             serving_rate_limit: Compact(ServingRateLimit::<T>::get(netuid)),
             max_validators: Compact(MaxAllowedValidators::<T>::get(netuid)),
@@ -432,20 +459,19 @@ impl<T: Config> Pallet<T> {
         })
     }
 
-    /// The stake of a coldkey on one of its hotkeys.
+    /// The stake of a coldkey on a hotkey of a subnet.
     #[must_use]
     pub fn stake_info(
         hotkey: &T::AccountId,
         coldkey: &T::AccountId,
         netuid: NetUid,
     ) -> Option<StakeInfo<T::AccountId>> {
-        let owned = Owner::<T>::contains_key(hotkey) && Owner::<T>::get(hotkey) == *coldkey;
         let uid = Uids::<T>::get(netuid, hotkey);
-        owned.then(|| StakeInfo {
+        Self::subnet_exists(netuid).then(|| StakeInfo {
             hotkey: hotkey.clone(),
             coldkey: coldkey.clone(),
             netuid: Compact(netuid),
-            stake: Compact(TotalHotkeyAlpha::<T>::get(hotkey, netuid)),
+            stake: Compact(Self::stake_of(hotkey, coldkey, netuid)),
             locked: Compact(0),
             emission: Compact(uid.map_or(AlphaBalance::ZERO, |uid| at(&Emission::<T>::get(netuid), uid))),
             tao_emission: Compact(TaoBalance::ZERO),
@@ -458,7 +484,7 @@ impl<T: Config> Pallet<T> {
     #[must_use]
     pub fn stakes_of(coldkey: &T::AccountId) -> Vec<StakeInfo<T::AccountId>> {
         let netuids = Self::netuids();
-        OwnedHotkeys::<T>::get(coldkey)
+        StakingHotkeys::<T>::get(coldkey)
             .iter()
             .flat_map(|hotkey| {
                 netuids.iter().filter_map(move |netuid| Self::stake_info(hotkey, coldkey, *netuid))

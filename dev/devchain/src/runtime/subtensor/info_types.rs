@@ -106,6 +106,29 @@ pub struct FixedI64 {
     pub bits: i64,
 }
 
+/// A number with 64 fractional bits, in 128 bits.
+#[derive(Encode, Decode, DecodeWithMemTracking, TypeInfo, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FixedU128 {
+    pub bits: u128,
+}
+
+/// What becomes of alpha that the weights give to the subnet's owner.
+#[derive(Encode, Decode, DecodeWithMemTracking, TypeInfo, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum RecycleOrBurnEnum {
+    #[default]
+    Burn,
+    Recycle,
+}
+
+/// What a trade would do.
+#[derive(Encode, Decode, TypeInfo, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SimSwapResult {
+    pub tao_amount: TaoBalance,
+    pub alpha_amount: AlphaBalance,
+    pub tao_fee: TaoBalance,
+    pub alpha_fee: AlphaBalance,
+}
+
 /// One neuron with its weights.
 #[derive(Encode, Decode, TypeInfo, Clone, PartialEq, Eq, Debug)]
 pub struct NeuronInfo<AccountId> {

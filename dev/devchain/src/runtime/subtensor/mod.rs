@@ -6,9 +6,10 @@
 //! [`mechanisms`], [`axons`], [`registration`], [`epoch`].
 //! The pallet's parts live in sections that it imports: [`storage`], [`calls`], [`events`], [`errors`].
 //!
-//! What it leaves out, so that nobody relies on it: no market for alpha (the price is 1 and stake is set at genesis and
-//! by emission), no root network dividends, and an epoch that
-//! is a plain stake-weighted mean instead of full Yuma consensus.
+//! The economy is in [`stake`] (over [`market`] and [`shares`]), [`emission`] and [`subnets`]. TAO is in balances or in a
+//! subnet's pool, nowhere else; [`TotalIssuance`] is their sum.
+//!
+//! What each of them leaves out of the public chain's economy stands at its top, so that nobody relies on it.
 #![expect(
     clippy::cast_possible_truncation,
     clippy::too_many_arguments,
@@ -21,16 +22,21 @@ pub mod axons;
 pub mod batches;
 pub mod calls;
 pub mod commits;
+pub mod emission;
 pub mod epoch;
 pub mod errors;
 pub mod events;
 pub mod genesis;
 pub mod info;
 pub mod info_types;
+pub mod market;
 pub mod mechanisms;
 pub mod metagraph_types;
 pub mod registration;
+pub mod shares;
+pub mod stake;
 pub mod storage;
+pub mod subnets;
 pub mod timelocked;
 pub mod weights;
 
@@ -49,6 +55,7 @@ pub const GLOBAL_MAX_SUBNET_COUNT: u16 = 4096;
 pub const MAX_TEMPO: u64 = 50_400;
 
 #[import_section(storage::collateral::collateral)]
+#[import_section(storage::economy::economy)]
 #[import_section(storage::epochs::epochs)]
 #[import_section(storage::hyperparameters::hyperparameters)]
 #[import_section(storage::neurons::neurons)]
@@ -73,8 +80,9 @@ pub mod pallet {
     use super::commits::Reveal;
     use super::info_types::{
         AxonInfo, ChainIdentityV2, EpochConsensus, FixedU128, MinerCollateralState, NeuronCertificate,
-        PrometheusInfo, SubnetIdentityV3,
+        PrometheusInfo, RecycleOrBurnEnum, SubnetIdentityV3,
     };
+    use super::stake::{Limit, Position};
     use super::timelocked::Ciphertext;
     use crate::runtime::drand;
     use crate::runtime::newtypes::{AlphaBalance, MechId, NetUid, NetUidStorageIndex, PerU16, TaoBalance};
@@ -108,8 +116,15 @@ pub mod pallet {
         fn on_initialize(_block: BlockNumberFor<T>) -> Weight {
             // As on the public chain: reveals of a block come before its epochs, so they see a due epoch as begun.
             Self::reveal_timelocked_commits();
-            Self::run_due_epochs();
+            let subnets = Self::emitting_netuids();
+            Self::decay_burns(&subnets);
+            Self::emit_block(&subnets);
+            Self::run_due_epochs(&subnets);
             Weight::from_parts(1_000_000, 0)
+        }
+
+        fn on_finalize(_block: BlockNumberFor<T>) {
+            Self::settle_issuance();
         }
     }
 }

@@ -4,7 +4,6 @@ use frame_support::traits::fungible::Inspect as _;
 use proptest::prelude::*;
 use sp_runtime::DispatchError;
 
-use super::epoch::{EpochNeuron, run, top_stake};
 use super::pallet::*;
 use super::weights::{max_upscale, within_max_share};
 use super::{AxonInfo, axons::is_servable};
@@ -155,21 +154,6 @@ proptest! {
         prop_assert_eq!(&max_upscale(&stored), &stored, "what is stored is stored again unchanged");
         prop_assert!(max == 0 || stored.contains(&u16::MAX));
     }
-
-    #[test]
-    fn permits_go_to_the_largest_stakes(
-        stakes in proptest::collection::vec(0u64..50, 0..40), threshold in 0u64..20, limit in 0u16..10,
-    ) {
-        let permits = top_stake(&stakes, threshold, limit);
-        let given: Vec<u64> = stakes.iter().zip(&permits).filter(|(_, p)| **p).map(|(s, _)| *s).collect();
-        let eligible = stakes.iter().filter(|s| **s > 0 && **s >= threshold).count();
-        prop_assert_eq!(given.len(), eligible.min(usize::from(limit)));
-        let least = given.iter().copied().min().unwrap_or(u64::MAX);
-        let passed_over = stakes.iter().zip(&permits).filter(|(s, p)| !**p && **s > 0 && **s >= threshold);
-        for (stake, _) in passed_over {
-            prop_assert!(*stake <= least);
-        }
-    }
 }
 
 #[test]
@@ -239,9 +223,19 @@ fn registration_burns_and_counts_as_the_last_update() {
         assert_eq!(register(NetUid::ROOT, "//New"), error(Error::RegistrationNotPermittedOnRootSubnet));
         assert_eq!(register(NetUid(40), "//New"), error(Error::SubnetNotExists));
         assert_eq!(register(NETUID, "//Miner1"), error(Error::HotKeyAlreadyRegisteredInSubNet));
-        let before = Balances::balance(&key("//Bob"));
-        assert_eq!(register(NETUID, "//New"), Ok(()));
-        assert_eq!(before - Balances::balance(&key("//Bob")), Burn::<Runtime>::get(NETUID).0);
+        let (before, price) = (Balances::balance(&key("//Bob")), Burn::<Runtime>::get(NETUID));
+        let limited = |limit_price: u64| {
+            SubtensorModule::register_limit(
+                RuntimeOrigin::signed(key("//Bob")),
+                NETUID,
+                key("//New"),
+                limit_price,
+            )
+        };
+        assert_eq!(limited(price.0 - 1), error(Error::RegistrationPriceLimitExceeded));
+        assert_eq!(limited(price.0), Ok(()));
+        assert_eq!(before - Balances::balance(&key("//Bob")), price.0);
+        assert_eq!(Burn::<Runtime>::get(NETUID).0, price.0 / 100 * 126, "the next one pays more");
         assert_eq!(Uids::<Runtime>::get(NETUID, key("//New")), Some(6));
         assert_eq!(SubnetworkN::<Runtime>::get(NETUID), 7);
         assert_eq!(Owner::<Runtime>::get(key("//New")), key("//Bob"));
@@ -261,7 +255,7 @@ fn a_full_subnet_replaces_the_least_earning_neuron_that_is_not_immune_nor_the_ow
             SubtensorModule::burned_register(RuntimeOrigin::signed(key("//Bob")), NETUID, key(hotkey))
         };
         MaxAllowedUids::<Runtime>::insert(NETUID, 6);
-        assert_eq!(register("//New"), error(Error::NoNeuronIdAvailable), "all are immune");
+        MinNonImmuneUids::<Runtime>::insert(NETUID, 0);
         ImmunityPeriod::<Runtime>::insert(NETUID, 10);
         Emission::<Runtime>::insert(NETUID, [0, 9, 9, 9, 5, 4].map(AlphaBalance).to_vec());
         assert_eq!(register("//New"), Ok(()));
@@ -270,28 +264,12 @@ fn a_full_subnet_replaces_the_least_earning_neuron_that_is_not_immune_nor_the_ow
         assert_eq!(register("//Newer"), Ok(()), "the new one is immune, the next least goes");
         assert_eq!(Keys::<Runtime>::get(NETUID, 4), key("//Newer"));
         assert_eq!(SubnetworkN::<Runtime>::get(NETUID), 6);
+        MinNonImmuneUids::<Runtime>::insert(NETUID, 3);
+        assert_eq!(register("//Newest"), Ok(()), "too few others are left, so the oldest immune one goes");
+        assert_eq!(Keys::<Runtime>::get(NETUID, 4), key("//Newest"));
+        MaxAllowedUids::<Runtime>::insert(NETUID, 0);
+        assert_eq!(register("//Last"), error(Error::NoNeuronIdAvailable));
     });
-}
-
-#[test]
-fn incentive_follows_stake_weighted_weights_of_permitted_validators() {
-    let neuron =
-        |stake, active, weights: &[(u16, u16)]| EpochNeuron { stake, active, weights: weights.to_vec() };
-    let neurons = [
-        neuron(0, true, &[(3, 65_535)]),
-        neuron(300, true, &[(3, 65_535), (1, 65_535)]),
-        neuron(100, true, &[(4, 65_535)]),
-        neuron(5, true, &[(4, 65_535)]),
-        neuron(1_000, false, &[(0, 65_535)]),
-    ];
-    let outcome = run(&neurons, 10, 8);
-    assert_eq!(outcome.permits, [false, true, true, false, true]);
-    let quarter = 1u128 << 30;
-    // Uid 1's weight on itself and the silent uid 4's weights count for nothing.
-    assert_eq!(outcome.incentive, [0, 0, 0, 3 * quarter, quarter]);
-    assert!(outcome.dividends[1] > outcome.dividends[2], "more stake and more agreement earn more");
-    assert_eq!(outcome.dividends[0], 0);
-    assert_eq!(run(&[], 10, 8), super::epoch::EpochOutcome::default());
 }
 
 #[test]

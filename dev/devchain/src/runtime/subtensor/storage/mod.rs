@@ -5,6 +5,7 @@
 //! spec 365 has must equal it after newtypes are erased, one that is younger must be known to the profile `legacy`.
 
 pub mod collateral;
+pub mod economy;
 pub mod epochs;
 pub mod hyperparameters;
 pub mod neurons;

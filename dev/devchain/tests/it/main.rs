@@ -1,8 +1,8 @@
 //! The real binary, spoken to as its clients do: JSON-RPC over WebSocket and HTTP, signed extrinsics, kill -9.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-mod controls;
 mod commit_reveal;
+mod controls;
 mod economy;
 mod extrinsics;
 mod faults;

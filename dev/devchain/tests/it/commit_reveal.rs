@@ -19,8 +19,9 @@ const VALIDATOR: &str = "//Validator1";
 const BLOCK_TIME: Millis = Millis(50);
 
 fn start(directory: &std::path::Path) -> Devchain {
+    let file = directory.join("chain");
     // Epochs of three seconds: long enough to act in one.
-    Devchain::start(&["--state", directory.to_str().unwrap(), "--tempo", "60"])
+    Devchain::start(&["--state", file.to_str().unwrap(), "--tempo", "60"])
 }
 
 async fn switch_on_commit_reveal(client: &Client) {

@@ -106,12 +106,6 @@ pub struct FixedI64 {
     pub bits: i64,
 }
 
-/// A number with 64 fractional bits, in 128 bits.
-#[derive(Encode, Decode, DecodeWithMemTracking, TypeInfo, Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct FixedU128 {
-    pub bits: u128,
-}
-
 /// What becomes of alpha that the weights give to the subnet's owner.
 #[derive(Encode, Decode, DecodeWithMemTracking, TypeInfo, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum RecycleOrBurnEnum {

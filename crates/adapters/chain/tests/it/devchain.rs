@@ -78,7 +78,7 @@ impl Devchain {
     /// Puts a fresh chain with other settings at the address of this one.
     pub(crate) fn replace(&mut self, changes: Value) {
         self.kill();
-        std::fs::remove_dir_all(self.dir.path().join("state")).unwrap();
+        std::fs::remove_file(self.dir.path().join("state")).unwrap();
         self.settings = settings(changes);
         self.revive();
     }

@@ -166,13 +166,15 @@ impl Waiting {
     }
 }
 
-/// The block in which the next window may be opened; none: now.
-pub fn next_window(last: Option<&WindowEnd>, policy: &Policy) -> Option<Wait> {
+/// The block in which the next window may be opened; none: now. `last` is how the one before ended, and the last block that
+/// could have taken its first call.
+pub fn next_window(last: Option<(&WindowEnd, BlockNumber)>, policy: &Policy) -> Option<Wait> {
     let after = |block: &BlockNumber, span: u64, why: Waiting| {
         Some(Wait { until: Some(BlockNumber(block.0.saturating_add(span))), why })
     };
     let interval = policy.interval;
-    match last? {
+    let (end, dies) = last?;
+    match end {
         WindowEnd::Set { block } | WindowEnd::Revealed { committed: block, .. } => {
             after(block, interval, Waiting::Interval { interval })
         }
@@ -181,6 +183,8 @@ pub fn next_window(last: Option<&WindowEnd>, policy: &Policy) -> Option<Wait> {
             let tenth = interval.checked_div(10).unwrap_or(0).max(1);
             after(block, tenth, Waiting::AfterRefusal)
         }
+        // Given up, and still the chain's: a timelocked commit opens if the tempo comes back.
+        WindowEnd::Lost(Lost::OutOfReach) => after(&dies, interval, Waiting::Interval { interval }),
         WindowEnd::Expired(_) | WindowEnd::Lost(_) => None,
     }
 }

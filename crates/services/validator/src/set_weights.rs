@@ -124,7 +124,7 @@ pub(crate) async fn reconcile(shared: &Shared) -> Result<Report, WeightsError> {
         {
             read_back(shared, window.id, &window.opened, *block).await
         }
-        WindowState::Ended(end) => open::next(shared, Some(end)).await,
+        WindowState::Ended(end) => open::next(shared, Some((&window, end))).await,
     }
 }
 

@@ -89,14 +89,15 @@ fn follow(rules: &WeightRules, form: &WindowForm) -> Follow {
 
 #[test]
 fn windows_begin_an_interval_apart_and_lost_ones_are_made_up_for_at_once() {
-    let due = |end: WindowEnd| next_window(Some(&end), &POLICY).map(|wait| wait.until.unwrap().0);
     let at = BlockNumber;
+    let due = |end: WindowEnd| next_window(Some((&end, at(520))), &POLICY).map(|wait| wait.until.unwrap().0);
     assert_eq!(next_window(None, &POLICY), None);
     assert_eq!(due(WindowEnd::Set { block: at(500) }), Some(600));
     assert_eq!(due(WindowEnd::Revealed { committed: at(500), block: at(590) }), Some(600));
     assert_eq!(due(WindowEnd::Refused { block: at(500), error: String::new() }), Some(510));
     assert_eq!(due(WindowEnd::Expired(Expiry::EraOver)), None);
     assert_eq!(due(WindowEnd::Lost(Lost::EpochPassed)), None);
+    assert_eq!(due(WindowEnd::Lost(Lost::OutOfReach)), Some(620), "it may come into reach again");
 }
 
 #[test]

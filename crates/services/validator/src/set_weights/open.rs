@@ -37,11 +37,15 @@ pub(crate) fn seal_with_timelock(
     encrypt(&key, Round(round), payload, &mut EntropyRng(entropy))
 }
 
-/// Opens the next window, if it is time and there is something to say.
-pub(super) async fn next(shared: &Shared, last: Option<&WindowEnd>) -> Result<Report, WeightsError> {
+/// Opens the next window, if it is time and there is something to say. `last` is the one before, and how it ended.
+pub(super) async fn next(
+    shared: &Shared,
+    last: Option<(&WeightWindow, &WindowEnd)>,
+) -> Result<Report, WeightsError> {
     let Some(view) = shared.chain_view() else { return Ok(Report::NotYet) };
     let policy = &shared.settings.weight_policy;
-    if let Some(wait) = next_window(last, policy)
+    let ended = last.map(|(window, end)| (end, window.opened.prepared.dies));
+    if let Some(wait) = next_window(ended, policy)
         && let Some(until) = wait.until
         && shared.ports.chain.head().await? < until
     {
@@ -54,7 +58,7 @@ pub(super) async fn next(shared: &Shared, last: Option<&WindowEnd>) -> Result<Re
     };
     let (netuid, mechanism) = (shared.settings.netuid, shared.settings.weight_mechanism);
     let rules = shared.ports.chain.weight_rules(netuid, mechanism).await?;
-    match rules.open(policy, &weights, last, shared.now()) {
+    match rules.open(policy, &weights, last.map(|(_, end)| end), shared.now()) {
         Ok(opening) => open(shared, &rules, weights, opening).await,
         Err(wait) => Ok(Report::Waiting(wait)),
     }

@@ -25,14 +25,14 @@ use basilica_runtime_service::testing::{SeededEntropy, VirtualClock};
 use basilica_runtime_service::{Metrics, Readiness};
 use basilica_schedule::{CommitChoice, Policy};
 use basilica_timelock::TimelockError;
-use basilica_types::{BlockHash, BlockNumber, Coldkey, Hotkey, Millis, NetUid, Rao, Timestamp, Uid};
+use basilica_types::{BlockHash, BlockNumber, Coldkey, Hotkey, Millis, NetUid, Rao, Timestamp, Uid, Weight};
 use basilica_verification::GpuRules;
 
 use self::ledger::{Knobs, Ledger, OWN};
 use self::memory::{Memory, miner};
 use self::network::{BLOCK, Network};
-use super::forever;
 use super::tests::{Nobody, settings, signer};
+use super::{forever, same_weights};
 use crate::metrics::ValidatorMetrics;
 use crate::prover::ProverFile;
 use crate::settings::Settings;
@@ -284,7 +284,11 @@ impl World {
         let Some(last) = windows.last() else { return false };
         let good =
             matches!(last.state, WindowState::Ended(WindowEnd::Set { .. } | WindowEnd::Revealed { .. }));
-        good && last.opened.created >= from && last.read_back.is_some()
+        let on_chain = self.network.with(|state| state.final_ledger().weights.clone());
+        let holds = |weights: &[(Uid, Weight)]| same_weights(weights, &last.opened.expected);
+        good && last.opened.created >= from
+            && last.read_back.as_deref().is_some_and(holds)
+            && holds(&on_chain)
     }
 
     fn last_states(&self) -> Vec<(i64, &'static str, WindowState)> {

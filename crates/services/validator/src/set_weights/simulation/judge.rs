@@ -9,76 +9,132 @@ use super::ledger::digest;
 use super::{INTERVAL, World};
 use crate::set_weights::same_weights;
 
+/// What the final blocks say of one window.
+#[derive(Default)]
+struct Facts {
+    /// The block in which its first call succeeded.
+    first: Option<u64>,
+    /// The block in which a reveal of ours succeeded.
+    reveal: Option<u64>,
+    /// The block in which the chain opened its timelocked commit and took the weights.
+    opened: Option<u64>,
+    /// What it opened was lost again with the registration.
+    forgotten: bool,
+}
+
+impl Facts {
+    /// The block of the first call, if its weights were ever in force.
+    fn in_force(&self, form: &WindowForm) -> Option<u64> {
+        match form {
+            WindowForm::Open => self.first,
+            WindowForm::Hash { .. } => self.reveal.and(self.first),
+            WindowForm::Timelocked { .. } => self.opened.and(self.first),
+        }
+    }
+}
+
+type Windows = BTreeMap<i64, WeightWindow>;
+
 impl World {
     /// Everything that must hold of the whole life.
     pub(super) fn judge(&self) -> Result<(), String> {
         if let Some(broken) = self.network.with(|state| state.broken.first().cloned()) {
             return Err(broken);
         }
-        let windows: BTreeMap<i64, _> = self.store.all().into_iter().map(|w| (w.id, w)).collect();
-        let mut firsts: BTreeMap<i64, u64> = BTreeMap::new();
-        let mut reveals: BTreeMap<i64, u64> = BTreeMap::new();
-        for (number, bytes, order, succeeded) in self.network.with(|state| state.final_calls()) {
-            let is_first = |w: &&WeightWindow| w.opened.prepared.extrinsic == bytes;
-            if let WeightsCall::Reveal { weights, .. } = &order.call {
-                let Some((id, _)) = self.store.holder(&bytes) else {
-                    return Err(format!("block {number} has a reveal that no window holds"));
-                };
-                if *weights != windows[&id].opened.weights {
-                    return Err(format!("window {id} revealed another vector than it was opened with"));
-                }
-                if succeeded && reveals.insert(id, number).is_some() {
-                    return Err(format!("window {id} was revealed twice"));
-                }
-                continue;
-            }
-            let Some(window) = windows.values().find(is_first) else {
-                return Err(format!("block {number} has a call that no window holds"));
-            };
-            carries(window, &order.call)?;
-            if let WindowState::Ended(WindowEnd::Expired(why)) = &window.state {
-                return Err(format!("window {} ended as {why:?} and block {number} has its call", window.id));
-            }
-            if succeeded && firsts.insert(window.id, number).is_some() {
-                return Err(format!("window {} was set twice", window.id));
-            }
-        }
-        self.judge_distance(&windows, &firsts)?;
-        for (number, opened) in self.network.with(|state| state.final_openings()) {
-            let given_up = windows.values().find(|w| {
-                let ours = matches!(w.opened.form, WindowForm::Timelocked { digest, .. } if digest == opened);
-                ours && matches!(w.state, WindowState::Ended(WindowEnd::Lost(Lost::Gone | Lost::NotRevealed)))
-            });
-            if let Some(window) = given_up {
-                return Err(format!("window {} was given up, and block {number} revealed it", window.id));
-            }
-        }
-        for window in windows.values() {
+        let windows: Windows = self.store.all().into_iter().map(|w| (w.id, w)).collect();
+        let facts = self.facts(&windows)?;
+        judge_distance(&windows, &facts)?;
+        for (id, window) in &windows {
             judge_end(window)?;
+            judge_by_chain(window, &facts[id])?;
         }
         Ok(())
     }
 
-    /// After a window that brought weights the next one begins an interval later.
-    fn judge_distance(
-        &self,
-        windows: &BTreeMap<i64, WeightWindow>,
-        firsts: &BTreeMap<i64, u64>,
-    ) -> Result<(), String> {
-        for (id, block) in firsts {
-            let brought = matches!(
-                windows[id].state,
-                WindowState::Ended(WindowEnd::Set { .. } | WindowEnd::Revealed { .. })
-            );
-            let next = firsts.range(id + 1..).next();
-            if let (true, Some((next, at))) = (brought, next)
-                && *at < block + INTERVAL
-            {
-                return Err(format!("windows {id} and {next} have weights in blocks {block} and {at}"));
+    /// What happened on chain, every call of which must be the call of a window.
+    fn facts(&self, windows: &Windows) -> Result<BTreeMap<i64, Facts>, String> {
+        let mut facts: BTreeMap<i64, Facts> = windows.keys().map(|id| (*id, Facts::default())).collect();
+        for (number, bytes, order, succeeded) in self.network.with(|state| state.final_calls()) {
+            let Some((id, _)) = self.store.holder(&bytes) else {
+                return Err(format!("block {number} has a call that no window holds"));
+            };
+            let (window, facts) = (&windows[&id], facts.entry(id).or_default());
+            let slot = if let WeightsCall::Reveal { weights, .. } = &order.call {
+                if *weights != window.opened.weights {
+                    return Err(format!("window {id} revealed another vector than it was opened with"));
+                }
+                &mut facts.reveal
+            } else {
+                carries(window, &order.call)?;
+                if let WindowState::Ended(WindowEnd::Expired(why)) = &window.state {
+                    return Err(format!("window {id} ended as {why:?} and block {number} has its call"));
+                }
+                &mut facts.first
+            };
+            if succeeded && slot.replace(number).is_some() {
+                return Err(format!("window {id} did the same twice"));
             }
         }
-        Ok(())
+        for (number, opened, gone) in self.network.with(|state| state.final_openings()) {
+            let is = |w: &&WeightWindow| matches!(w.opened.form, WindowForm::Timelocked { digest, .. } if digest == opened);
+            let Some(window) = windows.values().find(is) else {
+                return Err(format!("block {number} opened a commit of no window"));
+            };
+            let facts = facts.entry(window.id).or_default();
+            (facts.opened, facts.forgotten) = (Some(number), gone);
+        }
+        Ok(facts)
     }
+}
+
+/// One vector in a window, as the chain saw it: between the first calls of any two vectors that came into force lies an
+/// interval. Whatever the worker says of its windows, it cannot change these blocks.
+fn judge_distance(windows: &Windows, facts: &BTreeMap<i64, Facts>) -> Result<(), String> {
+    let in_force = |(id, facts): (&i64, &Facts)| Some((facts.in_force(&windows[id].opened.form)?, *id));
+    let mut all: Vec<(u64, i64)> = facts.iter().filter_map(in_force).collect();
+    all.sort_unstable();
+    for pair in all.windows(2) {
+        let [(block, id), (next, other)] = pair else { continue };
+        if *next < block + INTERVAL {
+            return Err(format!(
+                "windows {id} ({:?}) and {other} ({:?}) have weights in blocks {block} and {next}",
+                windows[id].state, windows[other].state
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// What is stored of a window that is over is what the final blocks say.
+fn judge_by_chain(window: &WeightWindow, facts: &Facts) -> Result<(), String> {
+    let WindowState::Ended(end) = &window.state else { return Ok(()) };
+    let form = &window.opened.form;
+    let told = match (form, end) {
+        (WindowForm::Open, WindowEnd::Set { block }) => facts.first == Some(block.0),
+        (WindowForm::Hash { .. }, WindowEnd::Revealed { committed, block }) => {
+            // Found by the weights that are there, it is dated by the block that was looked at.
+            facts.first == Some(committed.0) && facts.reveal.is_some_and(|reveal| reveal <= block.0)
+        }
+        (WindowForm::Timelocked { .. }, WindowEnd::Revealed { committed, block }) => {
+            facts.first == Some(committed.0) && facts.opened.is_some_and(|opened| opened <= block.0)
+        }
+        (_, WindowEnd::Set { .. } | WindowEnd::Revealed { .. }) => false,
+        (_, WindowEnd::Expired(_)) => facts.first.is_none(),
+        (_, WindowEnd::Refused { .. }) => facts.in_force(form).is_none(),
+        // Nothing withdraws a timelocked commit that is out of reach: it opens if the tempo comes back.
+        (WindowForm::Timelocked { .. }, WindowEnd::Lost(Lost::OutOfReach)) => facts.first.is_some(),
+        // What the registration took away cannot be found again.
+        (_, WindowEnd::Lost(_)) => {
+            facts.first.is_some() && (facts.forgotten || facts.in_force(form).is_none())
+        }
+    };
+    if told {
+        return Ok(());
+    }
+    Err(format!(
+        "window {} ended as {end:?}, and the chain has its first call in {:?}, its reveal in {:?}, its opening in {:?}",
+        window.id, facts.first, facts.reveal, facts.opened
+    ))
 }
 
 /// The call says what its window says.

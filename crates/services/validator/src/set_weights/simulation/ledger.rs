@@ -37,6 +37,8 @@ pub(super) struct TimelockedCommit {
 pub(super) struct Ledger {
     pub(super) number: u64,
     pub(super) knobs: Knobs,
+    /// Version of the runtime, which each signature covers.
+    pub(super) spec: u32,
     pub(super) nonce: u64,
     /// The block after which the hotkey was registered last.
     pub(super) registered: u64,
@@ -65,6 +67,7 @@ impl Ledger {
         Self {
             number: 1_000,
             knobs,
+            spec: 435,
             nonce: 3,
             registered: 900,
             last_update: 900,

@@ -37,7 +37,7 @@ pub(super) struct State {
     lag: u64,
     era: u64,
     pool: Vec<Vec<u8>>,
-    built: BTreeMap<Vec<u8>, (PreparedWeights, WeightsOrder)>,
+    built: BTreeMap<Vec<u8>, Built>,
     /// Faults happen.
     pub(super) stormy: bool,
     /// The runtime lacks an item until this block.
@@ -48,6 +48,15 @@ pub(super) struct State {
     timelocked: bool,
     /// Promises that were broken.
     pub(super) broken: Vec<String>,
+}
+
+/// A signed call.
+#[derive(Clone)]
+pub(super) struct Built {
+    prepared: PreparedWeights,
+    order: WeightsOrder,
+    /// Of the runtime that it was signed for: no other takes it.
+    spec: u32,
 }
 
 /// What happens to one call of an endpoint.
@@ -130,6 +139,10 @@ impl Network {
             }
             if state.stormy && state.rng.one_in(20) {
                 let reason = "custom 6: RateLimitExceeded".to_owned();
+                return Err(ChainError::Pool { reason, class: FailureClass::Transient });
+            }
+            if state.head().spec != state.built[&prepared.extrinsic].spec {
+                let reason = "bad signature: the runtime was upgraded after signing".to_owned();
                 return Err(ChainError::Pool { reason, class: FailureClass::Transient });
             }
             if !state.pool.contains(&prepared.extrinsic) {

@@ -8,7 +8,7 @@ use basilica_types::{BlockHash, BlockNumber, Digest, Hotkey, MechanismId, Millis
 
 use super::super::ledger::{Ledger, NETUID, OWN, digest};
 use super::super::memory::Memory;
-use super::{BLOCK, Fate, State, unreachable_now};
+use super::{BLOCK, Built, Fate, State, unreachable_now};
 
 impl State {
     pub(in super::super) fn head(&self) -> &Ledger {
@@ -74,10 +74,10 @@ impl State {
             next.nonce += 1;
         }
         let mut waiting = std::mem::take(&mut self.pool);
-        waiting.sort_by_key(|bytes| self.built[bytes].0.nonce);
+        waiting.sort_by_key(|bytes| self.built[bytes].prepared.nonce);
         for bytes in waiting {
-            let (prepared, order) = self.built[&bytes].clone();
-            if next.number > prepared.dies.0 || prepared.nonce < next.nonce {
+            let Built { prepared, order, spec } = self.built[&bytes].clone();
+            if next.number > prepared.dies.0 || prepared.nonce < next.nonce || spec != next.spec {
                 continue;
             }
             let forgotten = self.stormy && self.rng.one_in(8);
@@ -146,6 +146,8 @@ impl State {
             12 => knobs.version_key = if knobs.version_key == 0 { 9 } else { 0 },
             13..15 => knobs.beacon_runs = !knobs.beacon_runs,
             15 => head.pending = number + 1 + amount,
+            // An upgrade that leaves every item as it was, and every signature void.
+            17 | 18 => head.spec += 1,
             16 => {
                 // Registered anew: the chain remembers nothing of before but the account.
                 head.hashes.clear();
@@ -215,7 +217,7 @@ impl State {
             rule: rule.to_string(),
             class: FailureClass::Transient,
         })?;
-        let waiting = self.pool.iter().map(|bytes| self.built[bytes].0.nonce + 1).max();
+        let waiting = self.pool.iter().map(|bytes| self.built[bytes].prepared.nonce + 1).max();
         let nonce = waiting.unwrap_or(0).max(self.head().nonce);
         // Signatures differ, so that no call is built twice with the same bytes.
         let extrinsic = (self.built.len() as u64).to_le_bytes().to_vec();
@@ -229,7 +231,8 @@ impl State {
             born_hash: Digest::from_bytes([8; 32]),
             dies: BlockNumber(ledger.number + self.era - 1),
         };
-        self.built.insert(extrinsic, (prepared.clone(), order.clone()));
+        let built = Built { prepared: prepared.clone(), order: order.clone(), spec: ledger.spec };
+        self.built.insert(extrinsic, built);
         Ok(prepared)
     }
 
@@ -252,13 +255,15 @@ impl State {
         taken.then_some(WeightsOutcome::Expired(Expiry::NonceTaken))
     }
 
-    /// Timelocked commits whose weights the chain took in a final block.
-    pub(in super::super) fn final_openings(&self) -> Vec<(u64, Digest)> {
+    /// Timelocked commits whose weights the chain took in a final block, and whether a registration took them away again.
+    pub(in super::super) fn final_openings(&self) -> Vec<(u64, Digest, bool)> {
         let last = usize::try_from(self.finalized - self.blocks[0].number).unwrap();
         let registered = self.final_ledger().registered;
-        // A registration took the weights away again.
-        let all = self.blocks[..=last].iter().filter(|ledger| ledger.number > registered);
-        all.flat_map(|ledger| ledger.opened.iter().map(|digest| (ledger.number, *digest))).collect()
+        let of = |ledger: &Ledger| {
+            let (number, gone) = (ledger.number, ledger.number <= registered);
+            ledger.opened.iter().map(|digest| (number, *digest, gone)).collect::<Vec<_>>()
+        };
+        self.blocks[..=last].iter().flat_map(of).collect()
     }
 
     /// Our calls in final blocks, with the order that each carries.
@@ -266,7 +271,7 @@ impl State {
         let last = usize::try_from(self.finalized - self.blocks[0].number).unwrap();
         let calls = self.blocks[..=last].iter().flat_map(|ledger| {
             let number = ledger.number;
-            let order = |bytes: &Vec<u8>| self.built[bytes].1.clone();
+            let order = |bytes: &Vec<u8>| self.built[bytes].order.clone();
             ledger
                 .included
                 .iter()

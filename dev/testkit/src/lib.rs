@@ -1,13 +1,15 @@
-//! Fixtures for tests: real OpenSSH servers and servers that misbehave.
+//! Fixtures for tests: real OpenSSH servers, development chains, and servers that misbehave.
 //!
 //! A fixture that cannot be had panics with the reason and the command that installs what is missing: a test that cannot
 //! run is red. Nothing is mocked: what a test sees, a miner or validator sees. Everything that a fixture starts ends with it.
 
+mod devchain;
 mod eventually;
 mod hostile;
 mod localnet;
 mod nodes;
 
+pub use devchain::{Devchain, Relay, hotkey, keypair};
 pub use eventually::{eventually, holds_within};
 pub use hostile::{HostileServer, black_hole_server, flooding_server, garbage_server, locked_out_server};
 pub use localnet::{Localnet, built};

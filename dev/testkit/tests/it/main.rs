@@ -9,3 +9,4 @@ mod sdk;
 mod ssh;
 mod ssh_faults;
 mod timelock;
+mod weights;

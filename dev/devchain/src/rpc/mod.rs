@@ -28,7 +28,7 @@ use crate::runtime::Hash;
 
 type Answer<T> = Result<T, ErrorObjectOwned>;
 
-/// Every method of the chain; those of [`dev`] only with controls.
+/// Every method of the chain; the `dev_*` ones only with controls.
 ///
 /// # Errors
 /// Two methods have the same name, which is a mistake in this module.

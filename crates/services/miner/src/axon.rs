@@ -133,7 +133,7 @@ mod tests {
         let readiness = Readiness::new();
         let served = Ok(AxonOutcome::Served(BlockNumber(7)));
         let refused =
-            Err(ChainError::Dispatch { error: "SubtensorModule.ServingRateLimitExceeded".to_owned() });
+            Err(ChainError::Dispatch { error: "SubtensorModule.InvalidIpAddress".to_owned() });
         let server = AxonServer {
             chain: Arc::new(Scripted(Mutex::new(vec![served, refused, Err(unreachable())]))),
             clock: clock.clone(),

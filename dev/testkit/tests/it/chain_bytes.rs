@@ -47,14 +47,14 @@ fn listening(command: &mut Command) -> (Process, String, BufReader<ChildStdout>)
     }
 }
 
-fn devchain(directory: &tempfile::TempDir, commit_reveal: bool) -> (Process, String) {
+fn devchain(directory: &tempfile::TempDir, profile: &str, commit_reveal: bool) -> (Process, String) {
     let binaries = std::env::var_os("BASILICA_BIN_DIR")
         .expect("BASILICA_BIN_DIR is the directory of basilica-devchain; `cargo xtask test` sets it");
     let genesis = directory.path().join("genesis.json");
     // Slow enough that a block's age stays within an extrinsic's life while the peer looks at it.
     let settings = json!({
         "block_time_ms": 400, "tempo": if commit_reveal { 10 } else { 3 }, "weights_rate_limit": 1,
-        "serving_rate_limit": 1, "commit_reveal": commit_reveal,
+        "serving_rate_limit": 1, "commit_reveal": commit_reveal, "profile": profile,
     });
     std::fs::write(&genesis, settings.to_string()).unwrap();
     let mut command = Command::new(PathBuf::from(binaries).join("basilica-devchain"));
@@ -181,8 +181,17 @@ fn assert_asked(keys: &[Value], item: &str, params: &Value) {
 
 #[tokio::test]
 async fn open_weights_axons_and_registrations_are_the_bytes_of_the_public_sdk() {
+    judge_open("newest").await;
+}
+
+#[tokio::test]
+async fn open_weights_axons_and_registrations_are_those_bytes_on_an_older_chain_too() {
+    judge_open("legacy").await;
+}
+
+async fn judge_open(profile: &str) {
     let directory = tempfile::tempdir().unwrap();
-    let (_chain, url) = devchain(&directory, false);
+    let (_chain, url) = devchain(&directory, profile, false);
     let peer = Peer::before(&url);
     let validator = client(&peer.url, "//Validator1");
     permitted(&validator, &hotkey("//Validator1")).await;
@@ -224,8 +233,17 @@ async fn open_weights_axons_and_registrations_are_the_bytes_of_the_public_sdk() 
 
 #[tokio::test]
 async fn committed_weights_are_the_bytes_of_the_public_sdk() {
+    judge_committed("newest").await;
+}
+
+#[tokio::test]
+async fn committed_weights_are_those_bytes_on_an_older_chain_too() {
+    judge_committed("legacy").await;
+}
+
+async fn judge_committed(profile: &str) {
     let directory = tempfile::tempdir().unwrap();
-    let (_chain, url) = devchain(&directory, true);
+    let (_chain, url) = devchain(&directory, profile, true);
     let peer = Peer::before(&url);
     let validator = client(&peer.url, "//Validator1");
     permitted(&validator, &hotkey("//Validator1")).await;

@@ -200,6 +200,43 @@ fn reading_a_hotkey_needs_no_coldkey_and_touches_none() {
     assert!(fixture.read().is_ok());
 }
 
+/// Names that a keyfile has, and one that it has not.
+fn field() -> impl Strategy<Value = String> {
+    let names = [
+        "publicKey",
+        "accountId",
+        "ss58Address",
+        "privateKey",
+        "secretSeed",
+        "secretPhrase",
+        "cryptoType",
+        "x",
+    ];
+    prop::sample::select(names.to_vec()).prop_map(str::to_owned)
+}
+
+/// Values right for one field or another, and values right for none.
+fn value() -> impl Strategy<Value = String> {
+    let key = Secret::from_seed_hex(&"11".repeat(32)).unwrap().into_keypair();
+    let quoted = |text: String| format!("\"{text}\"");
+    let hex = |bytes: &[u8]| quoted(format!("0x{}", hex::encode(bytes)));
+    prop::sample::select(vec![
+        hex(key.hotkey().as_bytes()),
+        hex(&[0x11; 32]),
+        hex(&*key.to_secret_bytes()),
+        hex(&[0xff; 64]),
+        hex(&[]),
+        quoted(key.hotkey().to_string()),
+        quoted(vectors()["mnemonic"].as_str().unwrap().to_owned()),
+        quoted("hunter2".to_owned()),
+        "1".to_owned(),
+        "0".to_owned(),
+        "null".to_owned(),
+        "[]".to_owned(),
+        "1e400".to_owned(),
+    ])
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -212,5 +249,23 @@ proptest! {
         let fault = fault(&with_bytes(&file), &Given("x".to_owned()));
         let typed = matches!(fault, KeyfileError::Json { .. } | KeyfileError::Damaged { .. });
         prop_assert!(typed, "{fault:?}");
+    }
+
+    #[test]
+    fn a_keyfile_of_any_fields_is_read_as_the_key_that_it_states_or_refused(
+        fields in prop::collection::vec((field(), value()), 0..6),
+    ) {
+        let body: Vec<String> = fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+        let text = format!("{{{}}}", body.join(","));
+        let fixture = with_bytes(text.as_bytes());
+        match fixture.wallets.hotkey("w", "hk", &NoPassword) {
+            Ok(key) => {
+                let digits = hex::encode(key.hotkey().as_bytes());
+                for (name, value) in &fields {
+                    prop_assert!(name != "publicKey" || value == "null" || value.contains(&digits), "{text}");
+                }
+            }
+            Err(error) => prop_assert!(!format!("{error:?} {error}").contains("hunter2"), "{error:?}"),
+        }
     }
 }

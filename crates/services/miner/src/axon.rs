@@ -132,8 +132,7 @@ mod tests {
         let clock = VirtualClock::new();
         let readiness = Readiness::new();
         let served = Ok(AxonOutcome::Served(BlockNumber(7)));
-        let refused =
-            Err(ChainError::Dispatch { error: "SubtensorModule.InvalidIpAddress".to_owned() });
+        let refused = Err(ChainError::Dispatch { error: "SubtensorModule.InvalidIpAddress".to_owned() });
         let server = AxonServer {
             chain: Arc::new(Scripted(Mutex::new(vec![served, refused, Err(unreachable())]))),
             clock: clock.clone(),

@@ -202,7 +202,14 @@ async fn judge_open(profile: &str) {
     let served = client(&peer.url, "//Miner1").serve_axon(SUBNET, axon).await.unwrap();
     assert!(matches!(served, AxonOutcome::Served(_)), "{served:?}");
     let (coldkey, newcomer) = ("//Validator1Cold", hotkey("//Newcomer"));
-    validator.register(&*signer(coldkey), SUBNET, &newcomer, Rao(1_000_000_000_000)).await.unwrap();
+    let limit = Rao(1_000_000_000_000);
+    validator.register(&*signer(coldkey), SUBNET, &newcomer, limit).await.unwrap();
+    let mut registered = json!({ "netuid": 39, "hotkey": newcomer.to_string() });
+    // Only the younger generation has the call that takes a limit.
+    let register = if profile == "newest" { "register_limit" } else { "burned_register" };
+    if profile == "newest" {
+        registered["limit_price"] = limit.0.into();
+    }
     assert_eq!(validator.weights(SUBNET, MechanismId(0), Uid(1)).await.unwrap().1, [], "never submitted");
 
     let wanted = vec![
@@ -221,7 +228,7 @@ async fn judge_open(profile: &str) {
             }),
             None,
         ),
-        expected("burned_register", coldkey, json!({ "netuid": 39, "hotkey": newcomer.to_string() }), None),
+        expected(register, coldkey, registered, None),
     ];
     let keys = judged(peer, wanted).await;
     assert_asked(&keys, "Axons", &json!([39, hotkey("//Miner1").to_string()]));

@@ -34,6 +34,7 @@ pub const YOUNGER: &[Entry] = &[
         &[
             "BurnHalfLife",
             "BurnIncreaseMult",
+            "ColdkeyCollateralHotkeys",
             "ColdkeyMinerCollateral",
             "CollateralDrainRatio",
             "CollateralLockShare",
@@ -44,8 +45,20 @@ pub const YOUNGER: &[Entry] = &[
             "SubnetEpochIndex",
         ],
     ),
-    (Kind::Call, "SubtensorModule", &["register_limit"]),
-    (Kind::Error, "SubtensorModule", &["RegistrationPriceLimitExceeded", "TooManyUIDsPerMechanism"]),
+    (Kind::Call, "SubtensorModule", &["add_collateral", "register_limit", "set_min_collateral"]),
+    (Kind::Call, "AdminUtils", &["sudo_set_collateral_drain_ratio", "sudo_set_collateral_lock_share"]),
+    (Kind::Event, "SubtensorModule", &["CollateralLocked", "MinCollateralSet"]),
+    (Kind::Error, "AdminUtils", &["CollateralDrainRatioOutOfBounds", "CollateralLockShareTooHigh"]),
+    (
+        Kind::Error,
+        "SubtensorModule",
+        &[
+            "ColdkeyCollateralPositionsFull",
+            "RegistrationPriceLimitExceeded",
+            "StakeUnavailable",
+            "TooManyUIDsPerMechanism",
+        ],
+    ),
     (Kind::Method, "SubnetInfoRuntimeApi", &["get_next_epoch_start_block", "get_subnet_hyperparams_v3"]),
     (Kind::Method, "SwapRuntimeApi", &["current_alpha_price_all"]),
     (Kind::Constant, "SubtensorModule", &["InitialStartCallDelay"]),
@@ -58,12 +71,17 @@ pub const YOUNGER: &[Entry] = &[
 pub const RENEWED: &[Entry] = &[(Kind::Call, "MevShield", &["submit_encrypted"])];
 
 /// What spec 365 has and the newest runtimes no longer have.
-pub const OLDER: &[Entry] = &[(Kind::Storage, "SubtensorModule", &["PruningScores", "Rank", "Trust"])];
+pub const OLDER: &[Entry] = &[
+    (Kind::Storage, "SubtensorModule", &["PruningScores", "Rank", "RootClaimType", "Trust"]),
+    (Kind::Call, "SubtensorModule", &["set_root_claim_type"]),
+    (Kind::Event, "SubtensorModule", &["RootClaimTypeSet"]),
+];
 
 /// Methods of runtime APIs that both have, but not in the same shape: `LegacySomeApi` answers for `SomeApi`.
 pub const RESHAPED: &[(&str, &[&str])] = &[(
     "SubnetInfoRuntimeApi",
     &[
+        "get_all_mechagraphs",
         "get_all_metagraphs",
         "get_mechagraph",
         "get_metagraph",

@@ -18,6 +18,7 @@ const TYPES: &[(&str, &[&str])] = &[
         "pallet_subtensor::pallet",
         &[
             "RecycleOrBurnEnum",
+            "RootClaimTypeEnum",
             "AxonInfo",
             "ChainIdentityV2",
             "NeuronCertificate",

@@ -15,7 +15,8 @@ pub mod pallet {
 
     use crate::runtime::newtypes::{MechId, NetUid, TaoBalance};
     use crate::runtime::subtensor;
-    use crate::runtime::subtensor::info_types::RecycleOrBurnEnum;
+    use crate::runtime::subtensor::collateral::{MAX_DRAIN_RATIO, MAX_LOCK_SHARE};
+    use crate::runtime::subtensor::info_types::{FixedU128, RecycleOrBurnEnum};
 
     #[pallet::pallet]
     pub struct Pallet<T>(_);
@@ -49,6 +50,12 @@ pub mod pallet {
         /// A tempo of 0 would stop the subnet's epochs for good.
         #[codec(index = 10)]
         InvalidValue,
+        /// More than 95 % of the price would be locked.
+        #[codec(index = 14)]
+        CollateralLockShareTooHigh,
+        /// The ratio is 0, so that nothing would ever be released, or above 10.
+        #[codec(index = 15)]
+        CollateralDrainRatioOutOfBounds,
     }
 
     const FREE: (Weight, DispatchClass, Pays) =
@@ -491,6 +498,35 @@ pub mod pallet {
         ) -> DispatchResult {
             ensure_root_for::<T>(origin, netuid)?;
             subtensor::MinNonImmuneUids::<T>::insert(netuid, min);
+            Ok(())
+        }
+
+        /// The part of a registration's price that becomes collateral, of 65,535.
+        #[pallet::call_index(98)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_collateral_lock_share(
+            origin: OriginFor<T>,
+            netuid: NetUid,
+            lock_share: u16,
+        ) -> DispatchResult {
+            ensure_owner_or_root::<T>(origin, netuid)?;
+            ensure!(lock_share <= MAX_LOCK_SHARE, Error::<T>::CollateralLockShareTooHigh);
+            subtensor::CollateralLockShare::<T>::insert(netuid, lock_share);
+            Ok(())
+        }
+
+        /// Alpha of collateral that one alpha of earned emission releases, with 64 fractional bits.
+        #[pallet::call_index(99)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_collateral_drain_ratio(
+            origin: OriginFor<T>,
+            netuid: NetUid,
+            drain_ratio: FixedU128,
+        ) -> DispatchResult {
+            ensure_owner_or_root::<T>(origin, netuid)?;
+            let is_within = (1..=MAX_DRAIN_RATIO).contains(&drain_ratio.bits);
+            ensure!(is_within, Error::<T>::CollateralDrainRatioOutOfBounds);
+            subtensor::CollateralDrainRatio::<T>::insert(netuid, drain_ratio);
             Ok(())
         }
     }

@@ -28,6 +28,12 @@ sp_api::decl_runtime_apis! {
             subid: MechId,
             metagraph_indexes: Vec<u16>,
         ) -> Option<newest::SelectiveMetagraph<AccountId32>>;
+        fn get_all_mechagraphs() -> Vec<Option<newest::Metagraph<AccountId32>>>;
+        fn get_subnet_info(netuid: NetUid) -> Option<info::SubnetInfo<AccountId32>>;
+        fn get_subnets_info() -> Vec<Option<info::SubnetInfo<AccountId32>>>;
+        fn get_subnet_info_v2(netuid: NetUid) -> Option<info::SubnetInfov2<AccountId32>>;
+        fn get_subnets_info_v2() -> Vec<Option<info::SubnetInfov2<AccountId32>>>;
+        fn get_coldkey_auto_stake_hotkey(coldkey: AccountId32, netuid: NetUid) -> Option<AccountId32>;
         fn get_dynamic_info(netuid: NetUid) -> Option<info::DynamicInfo<AccountId32>>;
         fn get_all_dynamic_info() -> Vec<Option<info::DynamicInfo<AccountId32>>>;
         fn get_subnet_state(netuid: NetUid) -> Option<info::SubnetState<AccountId32>>;
@@ -39,6 +45,7 @@ sp_api::decl_runtime_apis! {
     pub trait LegacySubnetInfoRuntimeApi {
         fn get_metagraph(netuid: NetUid) -> Option<legacy::Metagraph<AccountId32>>;
         fn get_all_metagraphs() -> Vec<Option<legacy::Metagraph<AccountId32>>>;
+        fn get_all_mechagraphs() -> Vec<Option<legacy::Metagraph<AccountId32>>>;
         fn get_mechagraph(netuid: NetUid, mecid: MechId) -> Option<legacy::Metagraph<AccountId32>>;
         fn get_selective_metagraph(
             netuid: NetUid,
@@ -54,11 +61,24 @@ sp_api::decl_runtime_apis! {
         fn get_stake_info_for_coldkey(
             coldkey_account: AccountId32,
         ) -> Vec<info::StakeInfo<AccountId32>>;
+        fn get_stake_info_for_coldkeys(
+            coldkey_accounts: Vec<AccountId32>,
+        ) -> Vec<(AccountId32, Vec<info::StakeInfo<AccountId32>>)>;
         fn get_stake_info_for_hotkey_coldkey_netuid(
             hotkey_account: AccountId32,
             coldkey_account: AccountId32,
             netuid: NetUid,
         ) -> Option<info::StakeInfo<AccountId32>>;
+    }
+    pub trait DelegateInfoRuntimeApi {
+        fn get_delegates() -> Vec<info::DelegateInfo<AccountId32>>;
+        fn get_delegate(delegate_account: AccountId32) -> Option<info::DelegateInfo<AccountId32>>;
+        fn get_delegated(
+            delegatee_account: AccountId32,
+        ) -> Vec<info::Delegated<AccountId32>>;
+    }
+    pub trait SubnetRegistrationRuntimeApi {
+        fn get_network_registration_cost() -> TaoBalance;
     }
     pub trait SwapRuntimeApi {
         fn current_alpha_price(netuid: NetUid) -> TaoBalance;

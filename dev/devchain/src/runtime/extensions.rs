@@ -13,9 +13,8 @@ use sp_runtime::transaction_validity::{
     InvalidTransaction, TransactionPriority, TransactionSource, TransactionValidityError, ValidTransaction,
 };
 
-use super::subtensor::{self, AxonInfo};
-use super::weights_guard;
-use super::{AccountId, Runtime, RuntimeCall, RuntimeOrigin, mev_shield};
+use super::subtensor::info_types::{AxonInfo, PrometheusInfo};
+use super::{AccountId, Runtime, RuntimeCall, RuntimeOrigin, mev_shield, subtensor, weights_guard};
 
 /// How deep calls may be wrapped and still be looked at; deeper ones fail at dispatch instead.
 const MAX_WRAPPING: u8 = 8;
@@ -72,9 +71,20 @@ fn broken_rule(who: &AccountId, call: &RuntimeCall, depth: u8) -> Option<CustomE
 }
 
 fn broken_subtensor_rule(who: &AccountId, call: &subtensor::Call<Runtime>) -> Option<CustomError> {
-    use subtensor::{Call, Error, Pallet};
+    use subtensor::{Call, Pallet};
     match call {
-        Call::serve_axon { netuid, version, ip, port, ip_type, protocol, placeholder1, placeholder2 } => {
+        Call::serve_axon { netuid, version, ip, port, ip_type, protocol, placeholder1, placeholder2 }
+        | Call::serve_axon_tls {
+            netuid,
+            version,
+            ip,
+            port,
+            ip_type,
+            protocol,
+            placeholder1,
+            placeholder2,
+            ..
+        } => {
             let axon = AxonInfo {
                 block: 0,
                 version: *version,
@@ -85,15 +95,26 @@ fn broken_subtensor_rule(who: &AccountId, call: &subtensor::Call<Runtime>) -> Op
                 placeholder1: *placeholder1,
                 placeholder2: *placeholder2,
             };
-            Pallet::<Runtime>::check_serve_axon(who, *netuid, &axon).err().map(|error| match error {
-                Error::HotKeyNotRegisteredInNetwork => CustomError::HotKeyNotRegisteredInNetwork,
-                Error::InvalidIpAddress => CustomError::InvalidIpAddress,
-                Error::ServingRateLimitExceeded => CustomError::ServingRateLimitExceeded,
-                Error::InvalidPort => CustomError::InvalidPort,
-                _ => CustomError::BadRequest,
-            })
+            Pallet::<Runtime>::check_serve_axon(who, *netuid, &axon).err().map(serving_code)
+        }
+        Call::serve_prometheus { netuid, version, ip, port, ip_type } => {
+            let endpoint =
+                PrometheusInfo { block: 0, version: *version, ip: *ip, port: *port, ip_type: *ip_type };
+            Pallet::<Runtime>::check_serve_prometheus(who, *netuid, &endpoint).err().map(serving_code)
         }
         _ => weights_guard::broken_rule(who, call),
+    }
+}
+
+/// The number under which a rule about endpoints is refused.
+fn serving_code(error: subtensor::Error<Runtime>) -> CustomError {
+    use subtensor::Error;
+    match error {
+        Error::HotKeyNotRegisteredInNetwork => CustomError::HotKeyNotRegisteredInNetwork,
+        Error::InvalidIpAddress => CustomError::InvalidIpAddress,
+        Error::ServingRateLimitExceeded => CustomError::ServingRateLimitExceeded,
+        Error::InvalidPort => CustomError::InvalidPort,
+        _ => CustomError::BadRequest,
     }
 }
 

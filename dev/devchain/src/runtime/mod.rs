@@ -14,6 +14,7 @@
 extern crate alloc;
 
 pub mod admin_utils;
+pub mod answers;
 pub mod apis;
 pub mod aura;
 pub mod commitment_data;
@@ -31,14 +32,10 @@ use alloc::borrow::Cow;
 use frame_support::traits::{ConstU8, ConstU16, ConstU32, ConstU64, Get};
 use frame_support::weights::{ConstantMultiplier, Weight, WeightToFee};
 use frame_support::{derive_impl, parameter_types};
-use newtypes::{MechId, NetUid};
-use pallet_transaction_payment_rpc_runtime_api::RuntimeDispatchInfo;
-use sp_core::OpaqueMetadata;
-use sp_runtime::traits::{AccountIdLookup, BlakeTwo256, Block as BlockT, IdentifyAccount, Verify};
-use sp_runtime::transaction_validity::{TransactionSource, TransactionValidity};
-use sp_runtime::{ApplyExtrinsicResult, MultiAddress, MultiSignature, generic};
-use subtensor::info_types as info;
-use subtensor::metagraph_types::{legacy, newest};
+use sp_runtime::traits::{AccountIdLookup, BlakeTwo256, IdentifyAccount, Verify};
+use sp_runtime::{MultiAddress, MultiSignature, generic};
+
+pub use answers::{RUNTIME_API_VERSIONS, api};
 
 use crate::profile::Profile;
 use crate::profile::apis::is_legacy_api;
@@ -261,203 +258,4 @@ impl drand::Config for Runtime {
 impl mev_shield::Config for Runtime {}
 impl marker::Config for Runtime {
     type Marker = Marker;
-}
-
-/// What every hotkey has committed on a subnet, as a selective metagraph gives it.
-fn commitments_on(netuid: NetUid) -> Vec<(AccountId, Vec<codec::Compact<u8>>)> {
-    commitments::CommitmentOf::<Runtime>::iter_prefix(netuid)
-        .map(|(who, registration)| {
-            let encoded = codec::Encode::encode(&registration.info);
-            (who, encoded.into_iter().map(codec::Compact).collect())
-        })
-        .collect()
-}
-
-sp_api::impl_runtime_apis! {
-    impl sp_api::Core<Block> for Runtime {
-        fn version() -> sp_version::RuntimeVersion {
-            Version::get()
-        }
-        fn execute_block(block: <Block as BlockT>::LazyBlock) {
-            Executive::execute_block(block)
-        }
-        fn initialize_block(header: &Header) -> sp_runtime::ExtrinsicInclusionMode {
-            Executive::initialize_block(header)
-        }
-    }
-    impl sp_api::Metadata<Block> for Runtime {
-        fn metadata() -> OpaqueMetadata {
-            OpaqueMetadata::new(Runtime::metadata().into())
-        }
-        fn metadata_at_version(version: u32) -> Option<OpaqueMetadata> {
-            Runtime::metadata_at_version(version)
-        }
-        fn metadata_versions() -> Vec<u32> {
-            Runtime::metadata_versions()
-        }
-    }
-    impl sp_block_builder::BlockBuilder<Block> for Runtime {
-        fn apply_extrinsic(extrinsic: UncheckedExtrinsic) -> ApplyExtrinsicResult {
-            Executive::apply_extrinsic(extrinsic)
-        }
-        fn finalize_block() -> Header {
-            Executive::finalize_block()
-        }
-        fn inherent_extrinsics(data: sp_inherents::InherentData) -> Vec<UncheckedExtrinsic> {
-            data.create_extrinsics()
-        }
-        fn check_inherents(
-            block: <Block as BlockT>::LazyBlock,
-            data: sp_inherents::InherentData,
-        ) -> sp_inherents::CheckInherentsResult {
-            data.check_extrinsics(&block)
-        }
-    }
-    impl sp_transaction_pool::runtime_api::TaggedTransactionQueue<Block> for Runtime {
-        fn validate_transaction(
-            source: TransactionSource,
-            tx: UncheckedExtrinsic,
-            block_hash: <Block as BlockT>::Hash,
-        ) -> TransactionValidity {
-            Executive::validate_transaction(source, tx, block_hash)
-        }
-    }
-    impl frame_system_rpc_runtime_api::AccountNonceApi<Block, AccountId, Nonce> for Runtime {
-        fn account_nonce(account: AccountId) -> Nonce {
-            System::account_nonce(account)
-        }
-    }
-    impl pallet_transaction_payment_rpc_runtime_api::TransactionPaymentApi<Block, Balance> for Runtime {
-        fn query_info(uxt: UncheckedExtrinsic, len: u32) -> RuntimeDispatchInfo<Balance> {
-            TransactionPayment::query_info(uxt, len)
-        }
-        fn query_fee_details(uxt: UncheckedExtrinsic, len: u32) -> pallet_transaction_payment::FeeDetails<Balance> {
-            TransactionPayment::query_fee_details(uxt, len)
-        }
-        fn query_weight_to_fee(weight: Weight) -> Balance {
-            TransactionPayment::weight_to_fee(weight)
-        }
-        fn query_length_to_fee(length: u32) -> Balance {
-            TransactionPayment::length_to_fee(length)
-        }
-    }
-    impl apis::NeuronInfoRuntimeApi<Block> for Runtime {
-        fn get_neurons(netuid: NetUid) -> Vec<info::NeuronInfo<AccountId>> {
-            SubtensorModule::neurons(netuid)
-        }
-        fn get_neuron(netuid: NetUid, uid: u16) -> Option<info::NeuronInfo<AccountId>> {
-            SubtensorModule::neuron(netuid, uid)
-        }
-        fn get_neurons_lite(netuid: NetUid) -> Vec<info::NeuronInfoLite<AccountId>> {
-            SubtensorModule::neurons_lite(netuid)
-        }
-        fn get_neuron_lite(netuid: NetUid, uid: u16) -> Option<info::NeuronInfoLite<AccountId>> {
-            SubtensorModule::neuron_lite(netuid, uid)
-        }
-    }
-    impl apis::SubnetInfoRuntimeApi<Block> for Runtime {
-        fn get_metagraph(netuid: NetUid) -> Option<newest::Metagraph<AccountId>> {
-            SubtensorModule::metagraph(netuid, MechId::MAIN)
-        }
-        fn get_all_metagraphs() -> Vec<Option<newest::Metagraph<AccountId>>> {
-            SubtensorModule::netuids().into_iter().map(|netuid| SubtensorModule::metagraph(netuid, MechId::MAIN)).collect()
-        }
-        fn get_mechagraph(netuid: NetUid, mecid: MechId) -> Option<newest::Metagraph<AccountId>> {
-            SubtensorModule::metagraph(netuid, mecid)
-        }
-        fn get_selective_metagraph(
-            netuid: NetUid,
-            metagraph_indexes: Vec<u16>,
-        ) -> Option<newest::SelectiveMetagraph<AccountId>> {
-            let graph = SubtensorModule::metagraph(netuid, MechId::MAIN)?;
-            Some(graph.select(&metagraph_indexes, || commitments_on(netuid)))
-        }
-        fn get_selective_mechagraph(
-            netuid: NetUid,
-            subid: MechId,
-            metagraph_indexes: Vec<u16>,
-        ) -> Option<newest::SelectiveMetagraph<AccountId>> {
-            let graph = SubtensorModule::metagraph(netuid, subid)?;
-            Some(graph.select(&metagraph_indexes, || commitments_on(netuid)))
-        }
-        fn get_dynamic_info(netuid: NetUid) -> Option<info::DynamicInfo<AccountId>> {
-            SubtensorModule::dynamic_info(netuid)
-        }
-        fn get_all_dynamic_info() -> Vec<Option<info::DynamicInfo<AccountId>>> {
-            SubtensorModule::all_dynamic_info()
-        }
-        fn get_subnet_state(netuid: NetUid) -> Option<info::SubnetState<AccountId>> {
-            SubtensorModule::subnet_state(netuid)
-        }
-        fn get_subnet_hyperparams(netuid: NetUid) -> Option<info::SubnetHyperparams> {
-            SubtensorModule::hyperparams(netuid)
-        }
-        fn get_subnet_hyperparams_v2(netuid: NetUid) -> Option<info::SubnetHyperparamsV2> {
-            SubtensorModule::hyperparams_v2(netuid)
-        }
-        fn get_subnet_hyperparams_v3(netuid: NetUid) -> Option<Vec<info::HyperparamEntry>> {
-            SubtensorModule::hyperparams_v3(netuid)
-        }
-        fn get_next_epoch_start_block(netuid: NetUid) -> Option<u64> {
-            SubtensorModule::next_epoch_start(netuid)
-        }
-    }
-    impl apis::LegacySubnetInfoRuntimeApi<Block> for Runtime {
-        fn get_metagraph(netuid: NetUid) -> Option<legacy::Metagraph<AccountId>> {
-            SubtensorModule::metagraph(netuid, MechId::MAIN).map(Into::into)
-        }
-        fn get_all_metagraphs() -> Vec<Option<legacy::Metagraph<AccountId>>> {
-            SubtensorModule::netuids()
-                .into_iter()
-                .map(|netuid| SubtensorModule::metagraph(netuid, MechId::MAIN).map(Into::into))
-                .collect()
-        }
-        fn get_mechagraph(netuid: NetUid, mecid: MechId) -> Option<legacy::Metagraph<AccountId>> {
-            SubtensorModule::metagraph(netuid, mecid).map(Into::into)
-        }
-        fn get_selective_metagraph(
-            netuid: NetUid,
-            metagraph_indexes: Vec<u16>,
-        ) -> Option<legacy::SelectiveMetagraph<AccountId>> {
-            let graph = legacy::Metagraph::from(SubtensorModule::metagraph(netuid, MechId::MAIN)?);
-            Some(graph.select(&metagraph_indexes, || commitments_on(netuid)))
-        }
-        fn get_selective_mechagraph(
-            netuid: NetUid,
-            subid: MechId,
-            metagraph_indexes: Vec<u16>,
-        ) -> Option<legacy::SelectiveMetagraph<AccountId>> {
-            let graph = legacy::Metagraph::from(SubtensorModule::metagraph(netuid, subid)?);
-            Some(graph.select(&metagraph_indexes, || commitments_on(netuid)))
-        }
-    }
-    impl apis::StakeInfoRuntimeApi<Block> for Runtime {
-        fn get_stake_info_for_coldkey(coldkey_account: AccountId) -> Vec<info::StakeInfo<AccountId>> {
-            SubtensorModule::stakes_of(&coldkey_account)
-        }
-        fn get_stake_info_for_hotkey_coldkey_netuid(
-            hotkey_account: AccountId,
-            coldkey_account: AccountId,
-            netuid: NetUid,
-        ) -> Option<info::StakeInfo<AccountId>> {
-            SubtensorModule::stake_info(&hotkey_account, &coldkey_account, netuid)
-        }
-    }
-    impl apis::SwapRuntimeApi<Block> for Runtime {
-        fn current_alpha_price(netuid: NetUid) -> newtypes::TaoBalance {
-            SubtensorModule::alpha_price(netuid)
-        }
-        fn current_alpha_price_all() -> Vec<info::SubnetPrice> {
-            SubtensorModule::netuids()
-                .into_iter()
-                .map(|netuid| info::SubnetPrice { netuid, price: SubtensorModule::alpha_price(netuid) })
-                .collect()
-        }
-        fn sim_swap_tao_for_alpha(netuid: NetUid, tao: newtypes::TaoBalance) -> info::SimSwapResult {
-            SubtensorModule::sim_buy(netuid, tao)
-        }
-        fn sim_swap_alpha_for_tao(netuid: NetUid, alpha: newtypes::AlphaBalance) -> info::SimSwapResult {
-            SubtensorModule::sim_sell(netuid, alpha)
-        }
-    }
 }

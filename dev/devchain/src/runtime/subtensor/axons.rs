@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 use frame_support::ensure;
 use frame_support::pallet_prelude::DispatchResult;
 
-use super::info_types::AxonInfo;
+use super::info_types::{AxonInfo, NeuronCertificate, PrometheusInfo};
 use super::pallet::*;
 use crate::runtime::newtypes::NetUid;
 
@@ -28,21 +28,67 @@ impl<T: Config> Pallet<T> {
     /// # Errors
     /// The dispatch error of that rule.
     pub fn check_serve_axon(hotkey: &T::AccountId, netuid: NetUid, axon: &AxonInfo) -> Result<(), Error<T>> {
-        ensure!(Uids::<T>::contains_key(netuid, hotkey), Error::<T>::HotKeyNotRegisteredInNetwork);
-        ensure!(matches!(axon.ip_type, 4 | 6), Error::<T>::InvalidIpType);
-        ensure!(is_servable(axon.ip_type, axon.ip), Error::<T>::InvalidIpAddress);
-        let limit = ServingRateLimit::<T>::get(netuid);
+        Self::check_endpoint(hotkey, netuid, axon.ip_type, axon.ip)?;
         let served_at = Axons::<T>::get(netuid, hotkey).map_or(0, |previous| previous.block);
-        let may_change = limit == 0 || served_at == 0 || Self::block_now().saturating_sub(served_at) >= limit;
-        ensure!(may_change, Error::<T>::ServingRateLimitExceeded);
+        Self::check_rate(netuid, served_at)?;
         ensure!(axon.port != 0, Error::<T>::InvalidPort);
         Ok(())
     }
 
-    pub(super) fn do_serve_axon(hotkey: &T::AccountId, netuid: NetUid, axon: AxonInfo) -> DispatchResult {
+    /// The first rule that publishing this metrics endpoint now would break.
+    ///
+    /// # Errors
+    /// The dispatch error of that rule.
+    pub fn check_serve_prometheus(
+        hotkey: &T::AccountId,
+        netuid: NetUid,
+        endpoint: &PrometheusInfo,
+    ) -> Result<(), Error<T>> {
+        Self::check_endpoint(hotkey, netuid, endpoint.ip_type, endpoint.ip)?;
+        let served_at = Prometheus::<T>::get(netuid, hotkey).map_or(0, |previous| previous.block);
+        Self::check_rate(netuid, served_at)
+    }
+
+    fn check_endpoint(hotkey: &T::AccountId, netuid: NetUid, ip_type: u8, ip: u128) -> Result<(), Error<T>> {
+        ensure!(Uids::<T>::contains_key(netuid, hotkey), Error::<T>::HotKeyNotRegisteredInNetwork);
+        ensure!(matches!(ip_type, 4 | 6), Error::<T>::InvalidIpType);
+        ensure!(is_servable(ip_type, ip), Error::<T>::InvalidIpAddress);
+        Ok(())
+    }
+
+    fn check_rate(netuid: NetUid, served_at: u64) -> Result<(), Error<T>> {
+        let limit = ServingRateLimit::<T>::get(netuid);
+        let may_change = limit == 0 || served_at == 0 || Self::block_now().saturating_sub(served_at) >= limit;
+        ensure!(may_change, Error::<T>::ServingRateLimitExceeded);
+        Ok(())
+    }
+
+    /// Publishes an endpoint. A certificate is a byte for its algorithm and the public key; the public chain drops one that
+    /// it cannot keep without a word, and keeps the one before.
+    pub(super) fn do_serve_axon(
+        hotkey: &T::AccountId,
+        netuid: NetUid,
+        axon: AxonInfo,
+        certificate: Option<&[u8]>,
+    ) -> DispatchResult {
         Self::check_serve_axon(hotkey, netuid, &axon)?;
+        if let Some(certificate) = certificate.and_then(NeuronCertificate::parse) {
+            NeuronCertificates::<T>::insert(netuid, hotkey, certificate);
+        }
         Axons::<T>::insert(netuid, hotkey, AxonInfo { block: Self::block_now(), ..axon });
         Self::deposit_event(Event::AxonServed(netuid, hotkey.clone()));
+        Ok(())
+    }
+
+    pub(super) fn do_serve_prometheus(
+        hotkey: &T::AccountId,
+        netuid: NetUid,
+        endpoint: PrometheusInfo,
+    ) -> DispatchResult {
+        Self::check_serve_prometheus(hotkey, netuid, &endpoint)?;
+        let endpoint = PrometheusInfo { block: Self::block_now(), ..endpoint };
+        Prometheus::<T>::insert(netuid, hotkey, endpoint);
+        Self::deposit_event(Event::PrometheusServed(netuid, hotkey.clone()));
         Ok(())
     }
 }

@@ -199,7 +199,7 @@ mod calls {
             let hotkey = ensure_signed(origin)?;
             let axon =
                 AxonInfo { block: 0, version, ip, port, ip_type, protocol, placeholder1, placeholder2 };
-            Self::do_serve_axon(&hotkey, netuid, axon)
+            Self::do_serve_axon(&hotkey, netuid, axon, None)
         }
 
         /// Registers a hotkey on a subnet; the burn is taken from the calling coldkey.
@@ -394,6 +394,145 @@ mod calls {
                 worth,
             ));
             Ok(())
+        }
+
+        /// Has what the caller's neurons on a subnet earn as miners staked on this hotkey.
+        #[pallet::call_index(114)]
+        #[pallet::weight(PAID)]
+        pub fn set_coldkey_auto_stake_hotkey(
+            origin: OriginFor<T>,
+            netuid: NetUid,
+            hotkey: T::AccountId,
+        ) -> DispatchResult {
+            let coldkey = ensure_signed(origin)?;
+            Self::do_set_auto_stake(&coldkey, netuid, &hotkey)
+        }
+
+        /// Says what the caller wants for its stake on the root network.
+        #[pallet::call_index(122)]
+        #[pallet::weight(PAID)]
+        pub fn set_root_claim_type(
+            origin: OriginFor<T>,
+            new_root_claim_type: RootClaimTypeEnum,
+        ) -> DispatchResult {
+            let coldkey = ensure_signed(origin)?;
+            Self::do_set_root_claim_type(coldkey, new_root_claim_type)
+        }
+
+        /// Publishes the caller's endpoint on a subnet, with the key by which it is known on TLS.
+        #[pallet::call_index(40)]
+        #[pallet::weight(FREE)]
+        pub fn serve_axon_tls(
+            origin: OriginFor<T>,
+            netuid: NetUid,
+            version: u32,
+            ip: u128,
+            port: u16,
+            ip_type: u8,
+            protocol: u8,
+            placeholder1: u8,
+            placeholder2: u8,
+            certificate: Vec<u8>,
+        ) -> DispatchResult {
+            let hotkey = ensure_signed(origin)?;
+            let axon =
+                AxonInfo { block: 0, version, ip, port, ip_type, protocol, placeholder1, placeholder2 };
+            Self::do_serve_axon(&hotkey, netuid, axon, Some(&certificate))
+        }
+
+        /// Publishes the endpoint of the caller's metrics on a subnet.
+        #[pallet::call_index(5)]
+        #[pallet::weight(FREE)]
+        pub fn serve_prometheus(
+            origin: OriginFor<T>,
+            netuid: NetUid,
+            version: u32,
+            ip: u128,
+            port: u16,
+            ip_type: u8,
+        ) -> DispatchResult {
+            let hotkey = ensure_signed(origin)?;
+            Self::do_serve_prometheus(
+                &hotkey,
+                netuid,
+                PrometheusInfo { block: 0, version, ip, port, ip_type },
+            )
+        }
+
+        /// Says something of a subnet; for its owner.
+        #[pallet::call_index(78)]
+        #[pallet::weight(PAID)]
+        pub fn set_subnet_identity(
+            origin: OriginFor<T>,
+            netuid: NetUid,
+            subnet_name: Vec<u8>,
+            github_repo: Vec<u8>,
+            subnet_contact: Vec<u8>,
+            subnet_url: Vec<u8>,
+            discord: Vec<u8>,
+            description: Vec<u8>,
+            logo_url: Vec<u8>,
+            additional: Vec<u8>,
+        ) -> DispatchResult {
+            let coldkey = ensure_signed(origin)?;
+            let identity = SubnetIdentityV3 {
+                subnet_name,
+                github_repo,
+                subnet_contact,
+                subnet_url,
+                discord,
+                description,
+                logo_url,
+                additional,
+            };
+            Self::do_set_subnet_identity(&coldkey, netuid, identity)
+        }
+
+        /// Says something of the calling coldkey.
+        #[pallet::call_index(68)]
+        #[pallet::weight(PAID)]
+        pub fn set_identity(
+            origin: OriginFor<T>,
+            name: Vec<u8>,
+            url: Vec<u8>,
+            github_repo: Vec<u8>,
+            image: Vec<u8>,
+            discord: Vec<u8>,
+            description: Vec<u8>,
+            additional: Vec<u8>,
+        ) -> DispatchResult {
+            let coldkey = ensure_signed(origin)?;
+            let identity =
+                ChainIdentityV2 { name, url, github_repo, image, discord, description, additional };
+            Self::do_set_identity(&coldkey, identity)
+        }
+
+        /// Locks alpha of the calling coldkey on its hotkey; what is not staked yet is bought within the limit, in rao for
+        /// one alpha.
+        #[pallet::call_index(144)]
+        #[pallet::weight(PAID)]
+        pub fn add_collateral(
+            origin: OriginFor<T>,
+            netuid: NetUid,
+            hotkey: T::AccountId,
+            alpha: AlphaBalance,
+            limit_price: TaoBalance,
+        ) -> DispatchResult {
+            let coldkey = ensure_signed(origin)?;
+            Self::do_add_collateral(&Position { coldkey, hotkey, netuid }, alpha, limit_price)
+        }
+
+        /// Sets the floor below which earning does not release what is locked on a hotkey of the calling coldkey.
+        #[pallet::call_index(145)]
+        #[pallet::weight(PAID)]
+        pub fn set_min_collateral(
+            origin: OriginFor<T>,
+            netuid: NetUid,
+            hotkey: T::AccountId,
+            min_locked: AlphaBalance,
+        ) -> DispatchResult {
+            let coldkey = ensure_signed(origin)?;
+            Self::do_set_min_collateral(&Position { coldkey, hotkey, netuid }, min_locked)
         }
     }
 }

@@ -95,9 +95,7 @@ impl<T: Config> Pallet<T> {
             if earned(miners) { (for_miners, for_validators) } else { (AlphaBalance::ZERO, total) };
         let mut kept = AlphaBalance::ZERO;
         for (hotkey, amount) in hotkeys.iter().zip(apportioned(miners, for_miners.0)) {
-            if !Self::pay_miner(netuid, hotkey, &owner, AlphaBalance(amount)) {
-                kept = kept.saturating_add(AlphaBalance(amount));
-            }
+            kept = kept.saturating_add(Self::pay_miner(netuid, hotkey, &owner, AlphaBalance(amount)));
         }
         for (hotkey, amount) in hotkeys.iter().zip(apportioned(validators, for_validators.0)) {
             kept = kept.saturating_add(Self::pay_validator(netuid, hotkey, AlphaBalance(amount)));
@@ -109,22 +107,30 @@ impl<T: Config> Pallet<T> {
         total
     }
 
-    /// Pays a miner's incentive, or destroys it where it went to the owner. Says whether it could.
-    fn pay_miner(netuid: NetUid, hotkey: &T::AccountId, owner: &T::AccountId, amount: AlphaBalance) -> bool {
+    /// Pays a miner's incentive, or destroys it where it went to the owner. Returns what it could not pay.
+    fn pay_miner(
+        netuid: NetUid,
+        hotkey: &T::AccountId,
+        owner: &T::AccountId,
+        amount: AlphaBalance,
+    ) -> AlphaBalance {
         if hotkey != owner {
-            return Self::add_alpha(hotkey, &Owner::<T>::get(hotkey), netuid, amount).is_ok();
+            let rest = amount.saturating_sub(Self::settle_collateral(netuid, hotkey, amount, amount));
+            let paid = Self::reward_miner(netuid, hotkey, rest).is_ok();
+            return if paid { AlphaBalance::ZERO } else { rest };
         }
         // Burnt alpha stays outstanding with nobody, so that it is never made again; recycled alpha may be.
         if RecycleOrBurn::<T>::get(netuid) == RecycleOrBurnEnum::Recycle {
             SubnetAlphaOut::<T>::mutate(netuid, |out| *out = out.saturating_sub(amount));
         }
-        true
+        AlphaBalance::ZERO
     }
 
     /// Pays a validator's dividends: the take to its owner, the rest to who has staked on it. Returns what it could not pay.
     fn pay_validator(netuid: NetUid, hotkey: &T::AccountId, amount: AlphaBalance) -> AlphaBalance {
         let take = AlphaBalance(part_of(amount.0, Delegates::<T>::get(hotkey)));
         let rest = amount.saturating_sub(take);
+        let take = take.saturating_sub(Self::settle_collateral(netuid, hotkey, amount, take));
         let mut kept = AlphaBalance::ZERO;
         if Self::add_alpha(hotkey, &Owner::<T>::get(hotkey), netuid, take).is_err() {
             kept = kept.saturating_add(take);

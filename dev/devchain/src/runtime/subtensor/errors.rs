@@ -288,5 +288,11 @@ mod errors {
         /// The price of registration is above the caller's limit.
         #[codec(index = 201)]
         RegistrationPriceLimitExceeded,
+        /// The alpha is locked as collateral.
+        #[codec(index = 202)]
+        StakeUnavailable,
+        /// The coldkey has collateral on too many hotkeys of the subnet.
+        #[codec(index = 203)]
+        ColdkeyCollateralPositionsFull,
     }
 }

@@ -71,5 +71,40 @@ mod events {
         /// (netuid, block): the subnet starts.
         #[codec(index = 89)]
         FirstEmissionBlockNumberSet(NetUid, u64),
+        /// What a miner earned was staked where its coldkey wants it.
+        #[codec(index = 103)]
+        AutoStakeAdded {
+            netuid: NetUid,
+            destination: T::AccountId,
+            hotkey: T::AccountId,
+            owner: T::AccountId,
+            incentive: AlphaBalance,
+        },
+        /// The coldkey said where its neurons' earnings are staked.
+        #[codec(index = 106)]
+        AutoStakeDestinationSet { coldkey: T::AccountId, netuid: NetUid, hotkey: T::AccountId },
+        /// The coldkey said what it wants for its stake on the root network.
+        #[codec(index = 109)]
+        RootClaimTypeSet { coldkey: T::AccountId, root_claim_type: RootClaimTypeEnum },
+        /// The hotkey published its metrics endpoint on the subnet.
+        #[codec(index = 29)]
+        PrometheusServed(NetUid, T::AccountId),
+        /// The coldkey said something of itself.
+        #[codec(index = 72)]
+        ChainIdentitySet(T::AccountId),
+        /// The subnet said something of itself.
+        #[codec(index = 73)]
+        SubnetIdentitySet(NetUid),
+        /// Alpha of the hotkey's owner was locked, at registration or later.
+        #[codec(index = 200)]
+        CollateralLocked {
+            netuid: NetUid,
+            hotkey: T::AccountId,
+            locked: AlphaBalance,
+            total_locked: AlphaBalance,
+        },
+        /// The hotkey's owner set a floor for what is locked.
+        #[codec(index = 201)]
+        MinCollateralSet { netuid: NetUid, hotkey: T::AccountId, min_locked: AlphaBalance },
     }
 }

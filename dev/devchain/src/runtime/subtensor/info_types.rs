@@ -7,6 +7,8 @@
     reason = "the fields are the public chain's and documented there; only the shape matters"
 )]
 
+use std::collections::BTreeSet;
+
 use codec::{Compact, Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use frame_support::BoundedVec;
 use frame_support::traits::ConstU32;
@@ -44,6 +46,16 @@ pub struct NeuronCertificate {
     pub algorithm: u8,
 }
 
+impl NeuronCertificate {
+    /// The first byte is the algorithm, the rest the key, of 64 bytes at most.
+    #[must_use]
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let (algorithm, key) = bytes.split_first()?;
+        let public_key = BoundedVec::try_from(key.to_vec()).ok()?;
+        Some(Self { public_key, algorithm: *algorithm })
+    }
+}
+
 /// How a subnet turns weights into consensus.
 #[derive(
     Encode, Decode, DecodeWithMemTracking, TypeInfo, MaxEncodedLen, Clone, Copy, PartialEq, Eq, Debug, Default,
@@ -58,9 +70,9 @@ pub enum EpochConsensus {
 #[derive(Encode, Decode, DecodeWithMemTracking, TypeInfo, Clone, PartialEq, Eq, Debug, Default)]
 pub struct MinerCollateralState {
     pub locked: AlphaBalance,
+    pub drain_ratio: FixedU128,
     pub min_locked: AlphaBalance,
     pub earned: AlphaBalance,
-    pub drain_ratio: FixedU128,
 }
 
 /// What a coldkey says of itself.
@@ -88,7 +100,7 @@ pub struct SubnetIdentityV3 {
     pub additional: Vec<u8>,
 }
 
-/// A signed number with 32 fractional bits, in 128 bits.
+/// A signed number in 128 bits, of which 32 (prices) or 64 (flows) are its fraction.
 #[derive(Encode, Decode, TypeInfo, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct FixedI128 {
     pub bits: i128,
@@ -112,6 +124,17 @@ pub enum RecycleOrBurnEnum {
     #[default]
     Burn,
     Recycle,
+}
+
+/// What a coldkey of spec 365 wants to get for its stake on the root network.
+#[derive(Encode, Decode, DecodeWithMemTracking, TypeInfo, Clone, PartialEq, Eq, Debug, Default)]
+pub enum RootClaimTypeEnum {
+    #[default]
+    Swap,
+    Keep,
+    KeepSubnets {
+        subnets: BTreeSet<NetUid>,
+    },
 }
 
 /// What a trade would do.
@@ -318,6 +341,72 @@ pub struct StakeInfo<AccountId> {
     pub tao_emission: Compact<TaoBalance>,
     pub drain: Compact<u64>,
     pub is_registered: bool,
+}
+
+/// A subnet in short, first version.
+#[derive(Encode, Decode, TypeInfo, Clone, PartialEq, Eq, Debug)]
+pub struct SubnetInfo<AccountId> {
+    pub netuid: Compact<NetUid>,
+    pub rho: Compact<u16>,
+    pub kappa: Compact<u16>,
+    pub difficulty: Compact<u64>,
+    pub immunity_period: Compact<u16>,
+    pub max_allowed_validators: Compact<u16>,
+    pub min_allowed_weights: Compact<u16>,
+    pub max_weights_limit: Compact<u16>,
+    pub scaling_law_power: Compact<u16>,
+    pub subnetwork_n: Compact<u16>,
+    pub max_allowed_uids: Compact<u16>,
+    pub blocks_since_last_step: Compact<u64>,
+    pub tempo: Compact<u16>,
+    pub network_modality: Compact<u16>,
+    pub network_connect: Vec<[u16; 2]>,
+    pub emission_values: Compact<TaoBalance>,
+    pub burn: Compact<TaoBalance>,
+    pub owner: AccountId,
+}
+
+/// A subnet in short, second version: the first and what it says of itself.
+#[derive(Encode, Decode, TypeInfo, Clone, PartialEq, Eq, Debug)]
+pub struct SubnetInfov2<AccountId> {
+    pub netuid: Compact<NetUid>,
+    pub rho: Compact<u16>,
+    pub kappa: Compact<u16>,
+    pub difficulty: Compact<u64>,
+    pub immunity_period: Compact<u16>,
+    pub max_allowed_validators: Compact<u16>,
+    pub min_allowed_weights: Compact<u16>,
+    pub max_weights_limit: Compact<u16>,
+    pub scaling_law_power: Compact<u16>,
+    pub subnetwork_n: Compact<u16>,
+    pub max_allowed_uids: Compact<u16>,
+    pub blocks_since_last_step: Compact<u64>,
+    pub tempo: Compact<u16>,
+    pub network_modality: Compact<u16>,
+    pub network_connect: Vec<[u16; 2]>,
+    pub emission_value: Compact<TaoBalance>,
+    pub burn: Compact<TaoBalance>,
+    pub owner: AccountId,
+    pub identity: Option<SubnetIdentityV3>,
+}
+
+/// Alpha staked on a subnet.
+pub type SubnetStake = (Compact<NetUid>, Compact<AlphaBalance>);
+
+/// A stake of one coldkey on a delegate, with the delegate.
+pub type Delegated<AccountId> = (DelegateInfo<AccountId>, SubnetStake);
+
+/// A hotkey that takes others' stake, with all who have staked on it.
+#[derive(Encode, Decode, TypeInfo, Clone, PartialEq, Eq, Debug)]
+pub struct DelegateInfo<AccountId> {
+    pub delegate_ss58: AccountId,
+    pub take: Compact<u16>,
+    pub nominators: Vec<(AccountId, Vec<SubnetStake>)>,
+    pub owner_ss58: AccountId,
+    pub registrations: Vec<Compact<NetUid>>,
+    pub validator_permits: Vec<Compact<NetUid>>,
+    pub return_per_1000: Compact<TaoBalance>,
+    pub total_daily_return: Compact<TaoBalance>,
 }
 
 /// The price of one subnet's alpha in rao.

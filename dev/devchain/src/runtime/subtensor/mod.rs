@@ -3,7 +3,7 @@
 //! It promises the names, indices, types, hashers, checks and errors that a client of the public chain meets, for the
 //! part that validators and miners use, in the shape of its newest runtimes. The rules are written here from their
 //! description, so that they can be read in one place each: [`weights`], [`commits`], [`timelocked`],
-//! [`mechanisms`], [`axons`], [`registration`], [`epoch`].
+//! [`mechanisms`], [`axons`], [`registration`], [`epoch`], [`collateral`].
 //! The pallet's parts live in sections that it imports: [`storage`], [`calls`], [`events`], [`errors`].
 //!
 //! The economy is in [`stake`] (over [`market`] and [`shares`]), [`emission`] and [`subnets`]. TAO is in balances or in a
@@ -21,17 +21,22 @@
 pub mod axons;
 pub mod batches;
 pub mod calls;
+pub mod collateral;
 pub mod commits;
+pub mod delegates;
 pub mod emission;
 pub mod epoch;
 pub mod errors;
 pub mod events;
+pub mod flows;
 pub mod genesis;
+pub mod identities;
 pub mod info;
 pub mod info_types;
 pub mod market;
 pub mod mechanisms;
 pub mod metagraph_types;
+pub mod preferences;
 pub mod registration;
 pub mod shares;
 pub mod stake;
@@ -40,6 +45,10 @@ pub mod subnets;
 pub mod timelocked;
 pub mod weights;
 
+#[cfg(test)]
+mod answer_tests;
+#[cfg(test)]
+mod collateral_tests;
 #[cfg(test)]
 mod commit_tests;
 #[cfg(test)]
@@ -77,10 +86,11 @@ pub mod pallet {
     use sp_core::H256;
     use sp_runtime::DispatchError;
 
+    use super::collateral::MAX_POSITIONS;
     use super::commits::Reveal;
     use super::info_types::{
-        AxonInfo, ChainIdentityV2, EpochConsensus, FixedU128, MinerCollateralState, NeuronCertificate,
-        PrometheusInfo, RecycleOrBurnEnum, SubnetIdentityV3,
+        AxonInfo, ChainIdentityV2, EpochConsensus, FixedI128, FixedU128, MinerCollateralState,
+        NeuronCertificate, PrometheusInfo, RecycleOrBurnEnum, RootClaimTypeEnum, SubnetIdentityV3,
     };
     use super::stake::{Limit, Position};
     use super::timelocked::Ciphertext;
@@ -118,6 +128,7 @@ pub mod pallet {
             Self::reveal_timelocked_commits();
             let subnets = Self::emitting_netuids();
             Self::decay_burns(&subnets);
+            Self::average_flows(&subnets);
             Self::emit_block(&subnets);
             Self::run_due_epochs(&subnets);
             Weight::from_parts(1_000_000, 0)

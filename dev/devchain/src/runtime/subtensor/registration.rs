@@ -10,8 +10,10 @@ use frame_support::traits::fungible::{Inspect as _, Mutate as _};
 use frame_support::traits::tokens::{Fortitude, Precision, Preservation};
 use sp_core::U256;
 
+use super::collateral::RegistrationPrice;
 use super::info_types::FixedU128;
 use super::pallet::*;
+use super::stake::Position;
 use super::weights::storage_index;
 use crate::runtime::newtypes::{AlphaBalance, MechId, NetUid, PerU16, TaoBalance};
 
@@ -102,10 +104,12 @@ impl<T: Config> Pallet<T> {
         ensure!(!Uids::<T>::contains_key(netuid, hotkey), Error::<T>::HotKeyAlreadyRegisteredInSubNet);
         let burn = Burn::<T>::get(netuid);
         let spendable = T::Currency::reducible_balance(coldkey, Preservation::Preserve, Fortitude::Polite);
-        ensure!(spendable >= burn.0, Error::<T>::NotEnoughBalanceToStake);
+        let at = Position { coldkey: coldkey.clone(), hotkey: hotkey.clone(), netuid };
+        let price = Self::registration_price(&at, burn);
+        ensure!(spendable >= price.whole().0, Error::<T>::NotEnoughBalanceToStake);
         Self::associate(coldkey, hotkey)?;
         let uid = Self::free_uid(netuid)?;
-        Self::pay_registration(coldkey, netuid, hotkey, burn)?;
+        Self::pay_registration(&at, price)?;
         Self::install_neuron(netuid, uid, hotkey, coldkey);
         Self::set_burn(netuid, bumped(burn.0, BurnIncreaseMult::<T>::get(netuid)));
         RegistrationsThisBlock::<T>::mutate(netuid, |count| *count = count.saturating_add(1));
@@ -125,32 +129,41 @@ impl<T: Config> Pallet<T> {
         Self::do_burned_register(coldkey, netuid, hotkey)
     }
 
-    /// Takes the price from the coldkey. It buys alpha, of which the subnet's lock share is staked on the hotkey
-    /// and the rest is burnt.
-    fn pay_registration(
-        coldkey: &T::AccountId,
-        netuid: NetUid,
-        hotkey: &T::AccountId,
-        burn: TaoBalance,
-    ) -> DispatchResult {
-        if burn == TaoBalance::ZERO {
+    /// Takes the price from the coldkey. It buys alpha, of which the collateral's part is staked and locked and the rest is
+    /// burnt. With collateral the purchase may move the price by 5 % at most.
+    fn pay_registration(at: &Position<T::AccountId>, price: RegistrationPrice) -> DispatchResult {
+        let paid = price.whole();
+        RAORecycledForRegistration::<T>::mutate(at.netuid, |sum| *sum = sum.saturating_add(price.burnt));
+        if paid == TaoBalance::ZERO {
+            Self::lock_at_registration(at, AlphaBalance::ZERO)?;
             return Ok(());
         }
-        T::Currency::burn_from(coldkey, burn.0, Preservation::Preserve, Precision::Exact, Fortitude::Polite)?;
-        let locked =
-            u128::from(burn.0) * u128::from(CollateralLockShare::<T>::get(netuid)) / u128::from(u16::MAX);
-        let locked = TaoBalance(u64::try_from(locked).unwrap_or(u64::MAX));
-        let burnt = burn.saturating_sub(locked);
-        RAORecycledForRegistration::<T>::mutate(netuid, |sum| *sum = sum.saturating_add(burnt));
+        if price.locked > TaoBalance::ZERO {
+            let market = Self::market(at.netuid);
+            let most = market.most_to_buy(market.price().saturating_mul(105) / 100);
+            ensure!(paid.0 <= most, Error::<T>::SlippageTooHigh);
+        }
+        T::Currency::burn_from(
+            &at.coldkey,
+            paid.0,
+            Preservation::Preserve,
+            Precision::Exact,
+            Fortitude::Polite,
+        )?;
         // A price too small for any alpha still goes to the pool.
-        let Ok((alpha, _)) = Self::buy_alpha(netuid, burn.0) else {
-            Self::grow_pool(netuid, burn);
+        let Ok((alpha, fee)) = Self::buy_alpha(at.netuid, paid.0) else {
+            Self::grow_pool(at.netuid, paid);
             return Ok(());
         };
-        let staked = u128::from(alpha.0) * u128::from(locked.0) / u128::from(burn.0);
-        let staked = AlphaBalance(u64::try_from(staked).unwrap_or(u64::MAX));
-        SubnetAlphaOut::<T>::mutate(netuid, |out| *out = out.saturating_sub(alpha.saturating_sub(staked)));
-        Self::add_alpha(hotkey, coldkey, netuid, staked)?;
+        let locked = u128::from(alpha.0) * u128::from(price.locked.0) / u128::from(paid.0);
+        let locked = AlphaBalance(u64::try_from(locked).unwrap_or(u64::MAX));
+        SubnetAlphaOut::<T>::mutate(at.netuid, |out| *out = out.saturating_sub(alpha.saturating_sub(locked)));
+        if locked > AlphaBalance::ZERO {
+            Self::add_alpha(&at.hotkey, &at.coldkey, at.netuid, locked)?;
+            let (coldkey, hotkey) = (at.coldkey.clone(), at.hotkey.clone());
+            Self::deposit_event(Event::StakeAdded(coldkey, hotkey, price.locked, locked, at.netuid, fee));
+        }
+        Self::lock_at_registration(at, locked)?;
         Ok(())
     }
 

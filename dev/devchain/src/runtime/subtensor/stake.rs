@@ -67,6 +67,15 @@ impl<T: Config> Pallet<T> {
         wanted: TaoBalance,
         limit: Option<Limit>,
     ) -> DispatchResult {
+        Self::stake_into(to, wanted, limit).map(|_| ())
+    }
+
+    /// Takes TAO of the coldkey for alpha in the position. Returns the alpha.
+    pub(super) fn stake_into(
+        to: &Position<T::AccountId>,
+        wanted: TaoBalance,
+        limit: Option<Limit>,
+    ) -> Result<AlphaBalance, sp_runtime::DispatchError> {
         let market = Self::market(to.netuid);
         ensure!(NetworksAdded::<T>::get(to.netuid), Error::<T>::SubnetNotExists);
         ensure!(Self::is_staking_open(to.netuid), Error::<T>::SubtokenDisabled);
@@ -95,7 +104,7 @@ impl<T: Config> Pallet<T> {
             to.netuid,
             fee,
         ));
-        Ok(())
+        Ok(alpha)
     }
 
     pub(super) fn do_remove_stake(
@@ -108,6 +117,7 @@ impl<T: Config> Pallet<T> {
         ensure!(wanted > AlphaBalance::ZERO, Error::<T>::AmountTooLow);
         let staked = Self::stake_of(&from.hotkey, &from.coldkey, from.netuid);
         ensure!(wanted <= staked, Error::<T>::NotEnoughStakeToWithdraw);
+        Self::ensure_free(from, wanted)?;
         let most = limit.map_or(u64::MAX, |limit| market.most_to_sell(limit.price));
         let amount = AlphaBalance(Self::limited(wanted.0, most, limit)?);
         let worth = market.sell(amount.0).ok_or(Error::<T>::InsufficientLiquidity)?.out;
@@ -146,6 +156,7 @@ impl<T: Config> Pallet<T> {
         ensure!(amount > AlphaBalance::ZERO, Error::<T>::AmountTooLow);
         let staked = Self::stake_of(&from.hotkey, &from.coldkey, from.netuid);
         ensure!(amount <= staked, Error::<T>::NotEnoughStakeToWithdraw);
+        Self::ensure_free(from, amount)?;
         let worth = Self::market(from.netuid).sell(amount.0).ok_or(Error::<T>::InsufficientLiquidity)?.out;
         ensure!(from.netuid == to.netuid || worth >= MIN_STAKE, Error::<T>::AmountTooLow);
         if from.coldkey != to.coldkey {
@@ -181,6 +192,7 @@ impl<T: Config> Pallet<T> {
         SubnetAlphaOut::<T>::mutate(netuid, |out| *out = out.saturating_add(AlphaBalance(trade.out)));
         Self::grow_pool(netuid, TaoBalance(tao));
         SubnetVolume::<T>::mutate(netuid, |volume| *volume = volume.saturating_add(u128::from(tao)));
+        Self::record_flow(netuid, i128::from(tao));
         Ok((AlphaBalance(trade.out), trade.fee))
     }
 
@@ -197,6 +209,7 @@ impl<T: Config> Pallet<T> {
         SubnetTAO::<T>::mutate(netuid, |held| *held = held.saturating_sub(tao));
         TotalStake::<T>::mutate(|total| *total = total.saturating_sub(tao));
         SubnetVolume::<T>::mutate(netuid, |volume| *volume = volume.saturating_add(u128::from(trade.out)));
+        Self::record_flow(netuid, -i128::from(trade.out));
         Ok((tao, trade.fee))
     }
 

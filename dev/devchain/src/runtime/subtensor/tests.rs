@@ -12,16 +12,16 @@ use crate::genesis::{Settings, dev_pair};
 use crate::runtime::newtypes::{AlphaBalance, MechId, NetUid, NetUidStorageIndex, TaoBalance};
 use crate::runtime::{AccountId, Balances, Runtime, RuntimeOrigin, SubtensorModule, System};
 
-const NETUID: NetUid = NetUid(39);
+pub(super) const NETUID: NetUid = NetUid(39);
 const INDEX: NetUidStorageIndex = NetUidStorageIndex(39);
 
-fn key(uri: &str) -> AccountId {
+pub(super) fn key(uri: &str) -> AccountId {
     use sp_core::Pair as _;
     AccountId::new(dev_pair(uri).expect("a dev uri").public().0)
 }
 
 /// Runs on the default chain as if in block 50.
-fn on_chain(test: impl FnOnce()) {
+pub(super) fn on_chain(test: impl FnOnce()) {
     let state = Settings::default().resolve().expect("defaults are valid").state().expect("defaults build");
     // Not `executor::read`: a failed assertion must keep its message.
     let storage = sp_core::storage::Storage { top: state, children_default: Default::default() };
@@ -31,7 +31,7 @@ fn on_chain(test: impl FnOnce()) {
     });
 }
 
-fn error(error: Error<Runtime>) -> Result<(), DispatchError> {
+pub(super) fn error(error: Error<Runtime>) -> Result<(), DispatchError> {
     Err(error.into())
 }
 

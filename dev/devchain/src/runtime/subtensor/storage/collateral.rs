@@ -8,9 +8,16 @@ mod collateral {
     /// The part of a registration's price that becomes collateral, of 65,535.
     #[pallet::storage]
     pub type CollateralLockShare<T: Config> = StorageMap<_, Identity, NetUid, u16, ValueQuery>;
-    /// Alpha of collateral that one alpha of earned emission releases.
+    /// One, with 64 fractional bits.
+    #[pallet::type_value]
+    pub fn DefaultDrainRatio() -> FixedU128 {
+        FixedU128 { bits: 1 << 64 }
+    }
+
+    /// Alpha of collateral that one alpha of earned emission releases, for neurons that register from now on.
     #[pallet::storage]
-    pub type CollateralDrainRatio<T: Config> = StorageMap<_, Identity, NetUid, FixedU128, ValueQuery>;
+    pub type CollateralDrainRatio<T: Config> =
+        StorageMap<_, Identity, NetUid, FixedU128, ValueQuery, DefaultDrainRatio>;
     /// By subnet, hotkey and coldkey.
     #[pallet::storage]
     pub type MinerCollateral<T: Config> = StorageNMap<
@@ -27,4 +34,15 @@ mod collateral {
     #[pallet::storage]
     pub type ColdkeyMinerCollateral<T: Config> =
         StorageDoubleMap<_, Identity, NetUid, Blake2_128Concat, T::AccountId, AlphaBalance, ValueQuery>;
+    /// The hotkeys of a subnet on which a coldkey has collateral.
+    #[pallet::storage]
+    pub type ColdkeyCollateralHotkeys<T: Config> = StorageDoubleMap<
+        _,
+        Identity,
+        NetUid,
+        Blake2_128Concat,
+        T::AccountId,
+        BoundedVec<T::AccountId, ConstU32<MAX_POSITIONS>>,
+        ValueQuery,
+    >;
 }

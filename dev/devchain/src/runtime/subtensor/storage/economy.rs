@@ -60,6 +60,11 @@ mod economy {
         360
     }
 
+    #[pallet::type_value]
+    pub fn DefaultFlowSmoothing() -> u64 {
+        29_597_889_189_277
+    }
+
     /// 1.26 with 64 fractional bits.
     #[pallet::type_value]
     pub fn DefaultBurnIncreaseMult() -> FixedU128 {
@@ -89,6 +94,29 @@ mod economy {
     #[pallet::storage]
     pub type Delegates<T: Config> =
         StorageMap<_, Blake2_128Concat, T::AccountId, u16, ValueQuery, DefaultTake>;
+
+    /// Where a coldkey's neurons of a subnet have what they earn staked, in place of on themselves.
+    #[pallet::storage]
+    pub type AutoStakeDestination<T: Config> =
+        StorageDoubleMap<_, Blake2_128Concat, T::AccountId, Identity, NetUid, T::AccountId, OptionQuery>;
+    /// The coldkeys whose neurons have what they earn staked on a hotkey.
+    #[pallet::storage]
+    pub type AutoStakeDestinationColdkeys<T: Config> =
+        StorageDoubleMap<_, Blake2_128Concat, T::AccountId, Identity, NetUid, Vec<T::AccountId>, ValueQuery>;
+    /// What a coldkey wants for its stake on the root network.
+    #[pallet::storage]
+    pub type RootClaimType<T: Config> =
+        StorageMap<_, Blake2_128Concat, T::AccountId, RootClaimTypeEnum, ValueQuery>;
+
+    /// TAO that was paid into a subnet's pool by stakers since the last block, less what was paid out, in rao.
+    #[pallet::storage]
+    pub type SubnetTaoFlow<T: Config> = StorageMap<_, Identity, NetUid, i64, ValueQuery>;
+    /// The block and the moving average of [`SubnetTaoFlow`], in rao per block with 64 fractional bits.
+    #[pallet::storage]
+    pub type SubnetEmaTaoFlow<T: Config> = StorageMap<_, Identity, NetUid, (u64, FixedI128), OptionQuery>;
+    /// How much a block's flow weighs in the moving average, in parts of `i64::MAX`.
+    #[pallet::storage]
+    pub type FlowEmaSmoothingFactor<T: Config> = StorageValue<_, u64, ValueQuery, DefaultFlowSmoothing>;
 
     #[pallet::storage]
     pub type SubnetTAO<T: Config> = StorageMap<_, Identity, NetUid, TaoBalance, ValueQuery>;

@@ -7,6 +7,7 @@ mod economy;
 mod extrinsics;
 mod faults;
 mod finney;
+mod finney_changes;
 mod profile;
 mod restart;
 mod rpc;

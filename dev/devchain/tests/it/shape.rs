@@ -93,6 +93,9 @@ pub(crate) fn items(metadata: &RuntimeMetadataV16) -> Items {
     for pallet in &metadata.pallets {
         let name = &pallet.name;
         items.insert(format!("pallet {name}"), pallet.index.to_string());
+        if let Some(storage) = &pallet.storage {
+            items.insert(format!("prefix {name}"), storage.prefix.clone());
+        }
         for entry in pallet.storage.iter().flat_map(|storage| &storage.entries) {
             let kind = match &entry.ty {
                 StorageEntryType::Plain(value) => types.text(value.id),

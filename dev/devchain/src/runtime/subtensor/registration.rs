@@ -6,6 +6,7 @@
 
 use frame_support::ensure;
 use frame_support::pallet_prelude::DispatchResult;
+use frame_support::traits::Get as _;
 use frame_support::traits::fungible::{Inspect as _, Mutate as _};
 use frame_support::traits::tokens::{Fortitude, Precision, Preservation};
 use sp_core::U256;
@@ -276,6 +277,11 @@ impl<T: Config> Pallet<T> {
         ValidatorTrust::<T>::mutate(netuid, |values| set_at(values, uid, nothing, nothing));
         StakeWeight::<T>::mutate(netuid, |values| set_at(values, uid, 0, 0));
         Emission::<T>::mutate(netuid, |values| set_at(values, uid, AlphaBalance::ZERO, AlphaBalance::ZERO));
+        if T::ModularEpochs::get() {
+            Rank::<T>::mutate(netuid, |values| set_at(values, uid, 0, 0));
+            Trust::<T>::mutate(netuid, |values| set_at(values, uid, 0, 0));
+            PruningScores::<T>::mutate(netuid, |values| set_at(values, uid, 0, 0));
+        }
         for mecid in 0..MechanismCountCurrent::<T>::get(netuid).0 {
             let index = storage_index(netuid, MechId(mecid));
             Incentive::<T>::mutate(index, |values| set_at(values, uid, nothing, nothing));

@@ -81,7 +81,11 @@ impl RpcClientT for Watched {
         params: Option<Box<RawValue>>,
         unsub: &'a str,
     ) -> RawRpcFuture<'a, RawRpcSubscription> {
-        Box::pin(async move { self.note(self.inner.subscribe_raw(sub, params, unsub).await) })
+        Box::pin(async move {
+            let begin = self.inner.subscribe_raw(sub, params, unsub);
+            let answer = within(&*self.clock, self.deadline, begin).await;
+            self.note(answer.unwrap_or_else(|late| Err(subxt::rpcs::Error::Client(Box::new(late)))))
+        })
     }
 }
 

@@ -54,63 +54,67 @@ async fn weights_become(chain: &SubtensorChain, expected: &[(Uid, Weight)]) {
 
 #[tokio::test]
 async fn weights_are_committed_by_hash_and_revealed_in_their_epoch() {
-    for profile in ["newest", "legacy"] {
-        let devchain = Devchain::of(profile, committing());
-        let chain = devchain.client("//Validator1");
-        permitted(&chain).await;
-        let before = rules(&chain).await;
-        let forms = before.commit_reveal.unwrap();
-        assert!(forms.by_hash && forms.timelocked && forms.version == Some(4), "{profile}: {forms:?}");
-        let weights = vec![(Uid(4), Weight(u16::MAX)), (Uid(5), Weight(7))];
-        let salt = vec![1, 2, 65_535];
-        let hash = commit_hash(&hotkey("//Validator1"), SUBNET.0, (&[4, 5], &[u16::MAX, 7]), &salt, 0);
-        let hash = Digest::from_bytes(hash);
-        let block = done(&chain, WeightsCall::CommitHash { hash }).await;
-        let open = rules(&chain).await.open_commits;
-        assert_eq!(
-            (open.len(), open[0].form, open[0].block),
-            (1, OpenCommitForm::Hash(hash), block),
-            "{profile}"
-        );
-        let epochs = rules(&chain).await.epochs;
-        assert_eq!(open[0].epoch, epochs.epoch_of(block, block, SUBNET), "{profile}: {open:?} {epochs:?}");
-        let salt = Salt::new(salt);
-        done(&chain, WeightsCall::Reveal { weights: weights.clone(), salt, version_key: 0 }).await;
-        weights_become(&chain, &weights).await;
-        assert_eq!(rules(&chain).await.open_commits, [], "{profile}");
-    }
+    tokio::join!(committed_by_hash("newest"), committed_by_hash("legacy"));
+}
+
+async fn committed_by_hash(profile: &str) {
+    let devchain = Devchain::of(profile, committing());
+    let chain = devchain.client("//Validator1");
+    permitted(&chain).await;
+    let before = rules(&chain).await;
+    let forms = before.commit_reveal.unwrap();
+    assert!(forms.by_hash && forms.timelocked && forms.version == Some(4), "{profile}: {forms:?}");
+    let weights = vec![(Uid(4), Weight(u16::MAX)), (Uid(5), Weight(7))];
+    let salt = vec![1, 2, 65_535];
+    let hash = commit_hash(&hotkey("//Validator1"), SUBNET.0, (&[4, 5], &[u16::MAX, 7]), &salt, 0);
+    let hash = Digest::from_bytes(hash);
+    let block = done(&chain, WeightsCall::CommitHash { hash }).await;
+    let open = rules(&chain).await.open_commits;
+    assert_eq!(
+        (open.len(), open[0].form, open[0].block),
+        (1, OpenCommitForm::Hash(hash), block),
+        "{profile}"
+    );
+    let epochs = rules(&chain).await.epochs;
+    assert_eq!(open[0].epoch, epochs.epoch_of(block, block, SUBNET), "{profile}: {open:?} {epochs:?}");
+    let salt = Salt::new(salt);
+    done(&chain, WeightsCall::Reveal { weights: weights.clone(), salt, version_key: 0 }).await;
+    weights_become(&chain, &weights).await;
+    assert_eq!(rules(&chain).await.open_commits, [], "{profile}");
 }
 
 #[tokio::test]
 async fn timelocked_weights_are_opened_by_the_chain_itself() {
-    for profile in ["newest", "legacy"] {
-        let devchain = Devchain::of(profile, committing());
-        let chain = devchain.client("//Validator1");
-        permitted(&chain).await;
-        let beacon = rules(&chain).await.beacon.unwrap();
-        assert_eq!(beacon.period, Millis(1_000), "{profile}: {beacon:?}");
-        let clock = BeaconClock {
-            genesis: Timestamp::from_secs(i64::try_from(beacon.genesis).unwrap()),
-            period: beacon.period,
-        };
-        // Published before the next epoch, which is four seconds long.
-        let Round(latest) = clock.latest(SystemClock::new().now()).unwrap();
-        let round = latest + 3;
-        let payload = WeightsPayload::new(&hotkey("//Validator1"), vec![4, 5], vec![u16::MAX, 9], 0);
-        let key = BeaconKey::from_bytes(&beacon.public_key).unwrap();
-        let mut rng = EntropyRng(&OsEntropy);
-        let ciphertext = encrypt(&key, Round(round), &payload.to_bytes(), &mut rng).unwrap();
-        let commit = WeightsCall::CommitTimelocked { ciphertext, reveal_round: round, version: 4 };
-        let block = done(&chain, commit).await;
-        let open = rules(&chain).await.open_commits;
-        // It may be open already on a slow machine; what is held is ours.
-        assert!(
-            open.iter().all(|commit| commit.block == block
-                && matches!(commit.form, OpenCommitForm::Timelocked { round: held, .. } if held == round)),
-            "{profile}: {open:?}"
-        );
-        weights_become(&chain, &[(Uid(4), Weight(u16::MAX)), (Uid(5), Weight(9))]).await;
-    }
+    tokio::join!(committed_timelocked("newest"), committed_timelocked("legacy"));
+}
+
+async fn committed_timelocked(profile: &str) {
+    let devchain = Devchain::of(profile, committing());
+    let chain = devchain.client("//Validator1");
+    permitted(&chain).await;
+    let beacon = rules(&chain).await.beacon.unwrap();
+    assert_eq!(beacon.period, Millis(1_000), "{profile}: {beacon:?}");
+    let clock = BeaconClock {
+        genesis: Timestamp::from_secs(i64::try_from(beacon.genesis).unwrap()),
+        period: beacon.period,
+    };
+    // Published before the next epoch, which is four seconds long.
+    let Round(latest) = clock.latest(SystemClock::new().now()).unwrap();
+    let round = latest + 3;
+    let payload = WeightsPayload::new(&hotkey("//Validator1"), vec![4, 5], vec![u16::MAX, 9], 0);
+    let key = BeaconKey::from_bytes(&beacon.public_key).unwrap();
+    let mut rng = EntropyRng(&OsEntropy);
+    let ciphertext = encrypt(&key, Round(round), &payload.to_bytes(), &mut rng).unwrap();
+    let commit = WeightsCall::CommitTimelocked { ciphertext, reveal_round: round, version: 4 };
+    let block = done(&chain, commit).await;
+    let open = rules(&chain).await.open_commits;
+    // It may be open already on a slow machine; what is held is ours.
+    assert!(
+        open.iter().all(|commit| commit.block == block
+            && matches!(commit.form, OpenCommitForm::Timelocked { round: held, .. } if held == round)),
+        "{profile}: {open:?}"
+    );
+    weights_become(&chain, &[(Uid(4), Weight(u16::MAX)), (Uid(5), Weight(9))]).await;
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! A development chain for one test.
 
-use std::io::{BufRead as _, BufReader};
-use std::net::TcpListener;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -25,6 +25,7 @@ pub(crate) struct Devchain {
     child: Child,
     pub(crate) url: String,
     settings: Value,
+    flags: &'static [&'static str],
     dir: TempDir,
 }
 
@@ -51,10 +52,15 @@ impl Devchain {
 
     /// The same with other settings of its genesis file.
     pub(crate) fn with(changes: Value) -> Self {
+        Self::with_flags(changes, &[])
+    }
+
+    /// The same with more flags of its command line.
+    pub(crate) fn with_flags(changes: Value, flags: &'static [&'static str]) -> Self {
         let settings = settings(changes);
         let dir = tempfile::tempdir().unwrap();
-        let (child, url) = launch(&dir, &settings, "127.0.0.1:0");
-        Self { child, url, settings, dir }
+        let (child, url) = launch(&dir, (&settings, flags), "127.0.0.1:0");
+        Self { child, url, settings, flags, dir }
     }
 
     /// The same in the shape of one generation of the public chain.
@@ -72,7 +78,7 @@ impl Devchain {
     /// Brings a killed chain back where it was, at the same address.
     pub(crate) fn revive(&mut self) {
         let address = self.url.strip_prefix("ws://").unwrap();
-        (self.child, self.url) = launch(&self.dir, &self.settings, address);
+        (self.child, self.url) = launch(&self.dir, (&self.settings, self.flags), address);
     }
 
     /// Puts a fresh chain with other settings at the address of this one.
@@ -85,6 +91,24 @@ impl Devchain {
 
     pub(crate) fn client(&self, uri: &str) -> SubtensorChain {
         client(&[&self.url], uri)
+    }
+
+    /// The result of a method, asked past every fault.
+    pub(crate) fn ask(&self, method: &str, params: Value) -> Value {
+        let request = serde_json::json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        let mut answer = post(self.url.strip_prefix("ws://").unwrap(), "/dev", &request);
+        assert!(answer["error"].is_null(), "{method}: {answer}");
+        answer["result"].take()
+    }
+
+    /// Faults from now on, until they have happened as often as they say.
+    pub(crate) fn fail(&self, fault: Value) {
+        self.ask("dev_fault", fault);
+    }
+
+    /// No faults any more.
+    pub(crate) fn heal(&self) {
+        self.ask("dev_clearFaults", serde_json::json!([]));
     }
 }
 
@@ -107,7 +131,23 @@ fn settings(changes: Value) -> Value {
     settings
 }
 
-fn launch(dir: &TempDir, settings: &Value, address: &str) -> (Child, String) {
+/// One JSON-RPC request over HTTP.
+pub(crate) fn post(target: &str, path: &str, request: &Value) -> Value {
+    let body = request.to_string();
+    let mut stream = TcpStream::connect(target).unwrap();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: {target}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(body.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let start = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+    serde_json::from_slice(&answer[start..]).unwrap()
+}
+
+fn launch(dir: &TempDir, (settings, flags): (&Value, &[&str]), address: &str) -> (Child, String) {
     let genesis = dir.path().join("genesis.json");
     std::fs::write(&genesis, settings.to_string()).unwrap();
     let mut child = Command::new(binary())
@@ -116,6 +156,7 @@ fn launch(dir: &TempDir, settings: &Value, address: &str) -> (Child, String) {
         .arg(&genesis)
         .arg("--state")
         .arg(dir.path().join("state"))
+        .args(flags)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();

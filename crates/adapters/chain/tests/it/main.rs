@@ -2,14 +2,18 @@
 #![expect(clippy::unwrap_used, reason = "a fixture that fails is a failed test")]
 
 mod committing;
+mod deadlines;
 mod devchain;
 mod endpoints;
+mod fallbacks;
 mod faults;
 mod pool;
 mod profiles;
 mod proxy;
 mod reading;
 mod registering;
+mod reorganisations;
 mod serving;
+mod sharing;
 mod upgrades;
 mod weights;

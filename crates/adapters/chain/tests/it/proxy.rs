@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 use soketto::handshake::{Server, server::Response};
 use tokio_util::compat::TokioAsyncReadCompatExt as _;
 
+use crate::devchain::post;
+
 pub(crate) struct Proxy {
     pub(crate) url: String,
     silent: Arc<AtomicBool>,
@@ -116,32 +118,17 @@ async fn converse(
                 json!({ "jsonrpc": "2.0", "id": request["id"], "error": { "code": code, "message": message } })
             }
             Some(Rewrite::Lose) => {
-                post(target, &request);
+                post(target, "/", &request);
                 return Ok(());
             }
             Some(Rewrite::Result(change)) => {
-                let mut answer = post(target, &request);
+                let mut answer = post(target, "/", &request);
                 answer["result"] = change(answer["result"].take());
                 answer
             }
-            None => post(target, &request),
+            None => post(target, "/", &request),
         };
         sender.send_text(answer.to_string()).await?;
         sender.flush().await?;
     }
-}
-
-fn post(target: &str, request: &Value) -> Value {
-    let body = request.to_string();
-    let mut stream = TcpStream::connect(target).unwrap();
-    let head = format!(
-        "POST / HTTP/1.1\r\nHost: {target}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-        body.len()
-    );
-    stream.write_all(head.as_bytes()).unwrap();
-    stream.write_all(body.as_bytes()).unwrap();
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).unwrap();
-    let start = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
-    serde_json::from_slice(&answer[start..]).unwrap()
 }

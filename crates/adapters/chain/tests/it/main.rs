@@ -1,6 +1,8 @@
 //! The client against the real development chain, `basilica-devchain`, as a process of its own.
 #![expect(clippy::unwrap_used, reason = "a fixture that fails is a failed test")]
 
+mod answers;
+mod collateral;
 mod committing;
 mod deadlines;
 mod devchain;
@@ -10,6 +12,7 @@ mod faults;
 mod pool;
 mod profiles;
 mod proxy;
+mod raw;
 mod reading;
 mod registering;
 mod reorganisations;

@@ -6,8 +6,11 @@ use basilica_ports::{
 };
 use basilica_types::{Coldkey, MechanismId, NetUid, Rao, Uid, Weight};
 use serde_json::json;
+use subxt::dynamic;
+use subxt::ext::scale_decode::DecodeAsType;
 
 use crate::devchain::{Devchain, SUBNET, hotkey, permitted};
+use crate::raw::Raw;
 
 const PROFILES: [&str; 2] = ["newest", "legacy"];
 
@@ -72,21 +75,39 @@ async fn weights_are_set_and_endpoints_served() {
 }
 
 #[tokio::test]
-async fn an_item_that_a_runtime_lacks_is_named() {
-    let devchain = Devchain::of("legacy", json!({}));
-    let miner = devchain.client("//Miner1");
-    let axon = Axon { address: "10.1.2.3:9000".parse().unwrap() };
-    let certificate = [vec![4u8], vec![7; 32]].concat();
-    // Whether the development chain has the TLS form depends on its version; either it serves or it names the item.
-    match miner.serve_axon_tls(SUBNET, axon, &certificate).await {
-        Ok(served) => {
-            assert!(matches!(served, AxonOutcome::Served(_)));
-            let again = miner.serve_axon_tls(SUBNET, axon, &certificate).await.unwrap();
-            assert_eq!(again, AxonOutcome::Unchanged);
+async fn a_certificate_is_kept_with_its_endpoint_and_a_new_one_is_served_again() {
+    for profile in PROFILES {
+        let devchain = Devchain::of(profile, json!({ "serving_rate_limit": 0 }));
+        let (miner, raw) = (devchain.client("//Miner1"), Raw::connect(&devchain).await);
+        let axon = Axon { address: "10.1.2.3:9000".parse().unwrap() };
+        let serve = async |key: u8| {
+            miner.serve_axon_tls(SUBNET, axon, &[vec![4u8], vec![key; 32]].concat()).await.unwrap()
+        };
+        for key in [7, 8] {
+            let served = serve(key).await;
+            assert!(matches!(served, AxonOutcome::Served(_)), "{profile}: {served:?}");
+            assert_eq!(serve(key).await, AxonOutcome::Unchanged, "{profile}");
+            assert_eq!(certificate_of(&raw, "//Miner1").await, (vec![key; 32], 4), "{profile}");
         }
-        Err(ChainError::Unsupported { item, .. }) => {
-            assert!(item.starts_with("SubtensorModule."), "{item}");
-        }
-        Err(other) => panic!("{other:?}"),
+        let metagraph = miner.metagraph(SUBNET).await.unwrap();
+        assert_eq!(metagraph.neuron(&hotkey("//Miner1")).unwrap().axon, Some(axon), "{profile}");
+        let nobody = devchain.client("//Bob").serve_axon_tls(SUBNET, axon, &[4, 1]).await.unwrap_err();
+        let is_known = |reason: &str| reason.contains("custom error 10 (HotKeyNotRegisteredInNetwork)");
+        assert!(matches!(&nobody, ChainError::Pool { reason, .. } if is_known(reason)), "{nobody:?}");
     }
+}
+
+#[derive(Debug, DecodeAsType)]
+#[decode_as_type(crate_path = "subxt::ext::scale_decode")]
+struct Certificate {
+    public_key: Vec<u8>,
+    algorithm: u8,
+}
+
+/// The key and the algorithm that the chain keeps of a hotkey.
+async fn certificate_of(raw: &Raw, uri: &str) -> (Vec<u8>, u8) {
+    let address = dynamic::storage::<(u16, [u8; 32]), Certificate>("SubtensorModule", "NeuronCertificates");
+    let keys = (SUBNET.0, *hotkey(uri).as_bytes());
+    let kept = raw.at().await.storage().fetch(address, keys).await.unwrap().decode().unwrap();
+    (kept.public_key, kept.algorithm)
 }

@@ -3,9 +3,11 @@
 //! A key is an SS58 address or a development URI such as `//Validator1`, whose secret everybody knows.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
+use std::sync::LazyLock;
 
 use serde::Deserialize;
-use sp_core::crypto::{Pair as _, Ss58Codec as _};
+use sp_core::crypto::{DEV_PHRASE, Pair as _, SecretUri, Ss58Codec as _};
 use sp_core::sr25519;
 use sp_runtime::BuildStorage as _;
 
@@ -223,14 +225,25 @@ pub struct Genesis {
 /// # Errors
 /// It is no such URI.
 pub fn dev_pair(uri: &str) -> Result<sr25519::Pair, GenesisError> {
-    sr25519::Pair::from_string(uri, None)
-        .map_err(|_| GenesisError::Key { role: "a development key".to_owned(), key: uri.to_owned() })
+    pair(uri).ok_or_else(|| GenesisError::Key { role: "a development key".to_owned(), key: uri.to_owned() })
+}
+
+/// The pair of a secret URI. The root of those that name no phrase is stretched from its phrase only once: that takes
+/// longer than all else of a small chain's start.
+fn pair(uri: &str) -> Option<sr25519::Pair> {
+    static ROOT: LazyLock<Option<sr25519::Pair>> =
+        LazyLock::new(|| sr25519::Pair::from_phrase(DEV_PHRASE, None).ok().map(|(pair, _)| pair));
+    let secret = SecretUri::from_str(uri).ok()?;
+    if secret.password.is_some() || !uri.starts_with('/') {
+        return sr25519::Pair::from_string(uri, None).ok();
+    }
+    ROOT.as_ref()?.derive(secret.junctions.into_iter(), None).ok().map(|(pair, _)| pair)
 }
 
 fn account(role: &str, key: &str) -> Result<NamedAccount, GenesisError> {
     let refused = || GenesisError::Key { role: role.to_owned(), key: key.to_owned() };
     let (uri, account) = if key.starts_with("//") {
-        let pair = sr25519::Pair::from_string(key, None).map_err(|_| refused())?;
+        let pair = pair(key).ok_or_else(refused)?;
         (Some(key.to_owned()), AccountId::new(pair.public().0))
     } else {
         (None, AccountId::from_ss58check(key).map_err(|_| refused())?)
@@ -441,6 +454,15 @@ mod tests {
         let settings: Settings = serde_json::from_str(&named).expect("parses");
         let genesis = settings.resolve().expect("resolves");
         assert_eq!(genesis.subnet.neurons.last().map(|n| n.hotkey.to_ss58check()), Some(address.to_owned()));
+    }
+
+    #[test]
+    fn a_pair_is_that_of_its_uri() {
+        for uri in ["//Alice", "//Alice/soft//1", "//Alice///password", &format!("{DEV_PHRASE}//Bob")] {
+            let expected = sr25519::Pair::from_string(uri, None).expect("a secret uri").public();
+            assert_eq!(dev_pair(uri).expect("a secret uri").public(), expected, "{uri}");
+        }
+        assert!(dev_pair("no phrase").is_err());
     }
 
     #[test]

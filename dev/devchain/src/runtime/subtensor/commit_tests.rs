@@ -17,19 +17,19 @@ use crate::runtime::{
     marker, weights_guard,
 };
 
-const NETUID: NetUid = NetUid(39);
-const INDEX: NetUidStorageIndex = NetUidStorageIndex(39);
+pub(super) const NETUID: NetUid = NetUid(39);
+pub(super) const INDEX: NetUidStorageIndex = NetUidStorageIndex(39);
 const TEMPO: u16 = 20;
 /// The chain's clock at block 0; a second passes per block.
 const START_MS: u64 = 1_800_000_000_000;
-const VALIDATOR: &str = "//Validator1";
+pub(super) const VALIDATOR: &str = "//Validator1";
 
 fn key(uri: &str) -> AccountId {
     use sp_core::Pair as _;
     AccountId::new(dev_pair(uri).expect("a dev uri").public().0)
 }
 
-fn signed(uri: &str) -> RuntimeOrigin {
+pub(super) fn signed(uri: &str) -> RuntimeOrigin {
     RuntimeOrigin::signed(key(uri))
 }
 
@@ -38,7 +38,7 @@ fn error(error: Error<Runtime>) -> Result<(), DispatchError> {
 }
 
 /// Runs on a chain with commit-reveal in block 1, whose validators have permits; no rate limit.
-fn on_chain(test: impl FnOnce()) {
+pub(super) fn on_chain(test: impl FnOnce()) {
     let settings =
         Settings { commit_reveal: true, tempo: TEMPO, weights_rate_limit: 0, ..Settings::default() };
     let state = settings.resolve().expect("valid").state().expect("builds");
@@ -55,7 +55,7 @@ fn now() -> u64 {
 }
 
 /// The next block up to its extrinsics.
-fn block() {
+pub(super) fn block() {
     let number = System::block_number() + 1;
     System::set_block_number(number);
     System::reset_events();
@@ -64,7 +64,7 @@ fn block() {
     Drand::on_timestamp_set(START_MS + u64::from(number) * 1_000);
 }
 
-fn blocks_until(number: u64) {
+pub(super) fn blocks_until(number: u64) {
     while now() < number {
         block();
     }
@@ -84,7 +84,7 @@ fn reveal(salt: u16) -> Reveal {
     Reveal { uids: vec![4, 5], values: vec![1, 2], salt: vec![salt; 8], version_key: 0 }
 }
 
-fn commit(salt: u16) -> H256 {
+pub(super) fn commit(salt: u16) -> H256 {
     let hash = reveal(salt).hash::<Runtime>(&key(VALIDATOR), INDEX);
     assert_eq!(SubtensorModule::commit_weights(signed(VALIDATOR), NETUID, hash), Ok(()));
     hash

@@ -5,7 +5,7 @@
 //! In the legacy profile epochs follow from the block number, and a commit is stored with its block and the bounds of its
 //! reveal instead of its epoch.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use basilica_timelock::commit_hash;
 use basilica_timelock::schedule::ModularClock;
@@ -122,6 +122,33 @@ impl<T: Config> Pallet<T> {
         let clock = Self::modular_clock(netuid);
         let first = clock.first_block_of(Self::reveal_epoch_of(netuid, now));
         (hash, now, first, first.saturating_add(u64::from(clock.tempo)))
+    }
+
+    /// For each hotkey the earliest block of a commit, hashed or timelocked, that may still be revealed; none while commits
+    /// are off.
+    pub(super) fn open_commits(netuid: NetUid, index: NetUidStorageIndex) -> BTreeMap<T::AccountId, u64> {
+        let mut earliest = BTreeMap::new();
+        if !CommitRevealWeightsEnabled::<T>::get(netuid) {
+            return earliest;
+        }
+        let by_block = T::ModularEpochs::get();
+        let hashed = WeightCommits::<T>::iter_prefix(index).flat_map(|(hotkey, commits)| {
+            let block_of = move |dated, block| if by_block { dated } else { block };
+            commits
+                .into_iter()
+                .map(move |(_, dated, block, _)| (hotkey.clone(), dated, block_of(dated, block)))
+        });
+        let timelocked = TimelockedWeightCommits::<T>::iter_prefix(index).flat_map(|(epoch, commits)| {
+            let dated = move |block| if by_block { block } else { epoch };
+            commits.into_iter().map(move |(hotkey, block, _, _)| (hotkey, dated(block), block))
+        });
+        for (hotkey, dated, block) in hashed.chain(timelocked) {
+            if !Self::is_commit_expired(netuid, dated) {
+                let first = earliest.entry(hotkey).or_insert(block);
+                *first = block.min(*first);
+            }
+        }
+        earliest
     }
 
     /// Sets whether weights must be committed first.

@@ -186,6 +186,7 @@ impl<T: Config> Pallet<T> {
     fn epoch_neurons(netuid: NetUid, index: NetUidStorageIndex, hotkeys: &[T::AccountId]) -> Vec<Neuron> {
         let updates = LastUpdate::<T>::get(index);
         let permits = ValidatorPermit::<T>::get(netuid);
+        let commits = Self::open_commits(netuid, index);
         (0u16..)
             .zip(hotkeys)
             .map(|(uid, hotkey)| Neuron {
@@ -193,7 +194,7 @@ impl<T: Config> Pallet<T> {
                 last_update: updates.get(usize::from(uid)).copied().unwrap_or(0),
                 registered_at: BlockAtRegistration::<T>::get(netuid, uid),
                 permit: permits.get(usize::from(uid)).copied().unwrap_or(false),
-                committed_at: None,
+                committed_at: commits.get(hotkey).copied(),
                 weights: Weights::<T>::get(index, uid),
                 bonds: Bonds::<T>::get(index, uid),
             })

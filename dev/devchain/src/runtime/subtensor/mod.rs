@@ -52,6 +52,10 @@ mod collateral_tests;
 #[cfg(test)]
 mod commit_tests;
 #[cfg(test)]
+mod epoch_tests;
+#[cfg(test)]
+mod stake_tests;
+#[cfg(test)]
 mod tests;
 
 use frame_support::pallet_macros::import_section;

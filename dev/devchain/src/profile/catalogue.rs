@@ -39,6 +39,7 @@ pub const YOUNGER: &[Entry] = &[
             "CollateralDrainRatio",
             "CollateralLockShare",
             "LastEpochBlock",
+            "Lock",
             "MinerCollateral",
             "PendingEpochAt",
             "SubnetEpochConsensus",
@@ -60,6 +61,7 @@ pub const YOUNGER: &[Entry] = &[
         ],
     ),
     (Kind::Method, "SubnetInfoRuntimeApi", &["get_next_epoch_start_block", "get_subnet_hyperparams_v3"]),
+    (Kind::Method, "StakeInfoRuntimeApi", &["get_coldkey_lock"]),
     (Kind::Method, "SwapRuntimeApi", &["current_alpha_price_all"]),
     (Kind::Constant, "SubtensorModule", &["InitialStartCallDelay"]),
     (Kind::Storage, "MevShield", &["NextKeyExpiresAt", "PendingKey", "PendingKeyExpiresAt"]),
@@ -75,6 +77,23 @@ pub const OLDER: &[Entry] = &[
     (Kind::Storage, "SubtensorModule", &["PruningScores", "Rank", "RootClaimType", "Trust"]),
     (Kind::Call, "SubtensorModule", &["set_root_claim_type"]),
     (Kind::Event, "SubtensorModule", &["RootClaimTypeSet"]),
+    (Kind::Call, "AdminUtils", &["sudo_set_subnet_owner_hotkey"]),
+    (
+        Kind::Error,
+        "SubtensorModule",
+        &[
+            "CannotUnstakeLock",
+            "ColdkeyIsInArbitration",
+            "FailedToSchedule",
+            "InsufficientBalance",
+            "InvalidNumRootClaim",
+            "InvalidSubnetNumber",
+            "PrecisionLoss",
+            "StakingOperationRateLimitExceeded",
+            "SwapAlreadyScheduled",
+            "ZeroMaxStakeAmount",
+        ],
+    ),
 ];
 
 /// Methods of runtime APIs that both have, but not in the same shape: `LegacySomeApi` answers for `SomeApi`.

@@ -20,6 +20,7 @@ const TYPES: &[(&str, &[&str])] = &[
             "RecycleOrBurnEnum",
             "RootClaimTypeEnum",
             "AxonInfo",
+            "MinerCollateralState",
             "ChainIdentityV2",
             "NeuronCertificate",
             "PrometheusInfo",

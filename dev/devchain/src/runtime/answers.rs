@@ -243,6 +243,9 @@ sp_api::impl_runtime_apis! {
         ) -> Option<info::StakeInfo<AccountId>> {
             SubtensorModule::stake_info(&hotkey_account, &coldkey_account, netuid)
         }
+        fn get_coldkey_lock(coldkey: AccountId, netuid: NetUid) -> Option<info::LockState> {
+            subtensor::Lock::<Runtime>::iter_prefix_values((coldkey, netuid)).next()
+        }
     }
     impl apis::DelegateInfoRuntimeApi<Block> for Runtime {
         fn get_delegates() -> Vec<info::DelegateInfo<AccountId>> {

@@ -69,6 +69,7 @@ sp_api::decl_runtime_apis! {
             coldkey_account: AccountId32,
             netuid: NetUid,
         ) -> Option<info::StakeInfo<AccountId32>>;
+        fn get_coldkey_lock(coldkey: AccountId32, netuid: NetUid) -> Option<info::LockState>;
     }
     pub trait DelegateInfoRuntimeApi {
         fn get_delegates() -> Vec<info::DelegateInfo<AccountId32>>;

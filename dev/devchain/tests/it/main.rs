@@ -13,3 +13,4 @@ mod restart;
 mod rpc;
 mod shape;
 mod support;
+mod vocabulary;

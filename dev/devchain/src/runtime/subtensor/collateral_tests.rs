@@ -114,7 +114,7 @@ fn a_top_up_buys_only_what_is_missing_and_within_the_limit() {
             SubtensorModule::add_collateral(miner(), NETUID, hotkey, alpha, limit)
         };
         let price = SubtensorModule::alpha_price(NETUID).0;
-        assert_eq!(add(5 * RAO, price - 1), error(Error::ZeroMaxStakeAmount));
+        assert_eq!(add(5 * RAO, price - 1), error(Error::SlippageTooHigh));
         assert_eq!(add(1_000, price * 2), error(Error::AmountTooLow), "less than the least stake");
         assert_eq!(add(9_000_000 * RAO, price * 10_000), error(Error::NotEnoughBalanceToStake));
         assert_eq!(add(5_000 * RAO, price * 101 / 100), error(Error::SlippageTooHigh));

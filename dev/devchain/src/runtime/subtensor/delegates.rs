@@ -64,7 +64,7 @@ impl<T: Config> Pallet<T> {
             .flatten()
             .map(|(netuid, alpha)| u128::from(Self::worth_of(*netuid, *alpha).0))
             .sum();
-        let take = Delegates::<T>::get(hotkey);
+        let take = Delegates::<T>::get(hotkey).deconstruct();
         let daily: u128 = registered.iter().map(|(netuid, uid)| Self::daily_worth(*netuid, *uid)).sum();
         let left = daily.saturating_mul(u128::from(u16::MAX - take)) / u128::from(u16::MAX);
         let per_1000 = left.saturating_mul(1_000_000_000_000).checked_div(staked).unwrap_or(0);

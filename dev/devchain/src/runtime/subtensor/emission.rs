@@ -128,7 +128,7 @@ impl<T: Config> Pallet<T> {
 
     /// Pays a validator's dividends: the take to its owner, the rest to who has staked on it. Returns what it could not pay.
     fn pay_validator(netuid: NetUid, hotkey: &T::AccountId, amount: AlphaBalance) -> AlphaBalance {
-        let take = AlphaBalance(part_of(amount.0, Delegates::<T>::get(hotkey)));
+        let take = AlphaBalance(part_of(amount.0, Delegates::<T>::get(hotkey).deconstruct()));
         let rest = amount.saturating_sub(take);
         let take = take.saturating_sub(Self::settle_collateral(netuid, hotkey, amount, take));
         let mut kept = AlphaBalance::ZERO;

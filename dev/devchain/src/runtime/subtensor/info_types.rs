@@ -137,6 +137,14 @@ pub enum RootClaimTypeEnum {
     },
 }
 
+/// Alpha that its coldkey has locked for the sake of conviction.
+#[derive(Encode, Decode, DecodeWithMemTracking, TypeInfo, Clone, PartialEq, Eq, Debug)]
+pub struct LockState {
+    pub locked_mass: AlphaBalance,
+    pub conviction: FixedU128,
+    pub last_update: u64,
+}
+
 /// What a trade would do.
 #[derive(Encode, Decode, TypeInfo, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SimSwapResult {

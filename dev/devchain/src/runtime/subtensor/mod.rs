@@ -93,7 +93,7 @@ pub mod pallet {
     use super::collateral::MAX_POSITIONS;
     use super::commits::Reveal;
     use super::info_types::{
-        AxonInfo, ChainIdentityV2, EpochConsensus, FixedI128, FixedU128, MinerCollateralState,
+        AxonInfo, ChainIdentityV2, EpochConsensus, FixedI128, FixedU128, LockState, MinerCollateralState,
         NeuronCertificate, PrometheusInfo, RecycleOrBurnEnum, RootClaimTypeEnum, SubnetIdentityV3,
     };
     use super::stake::{Limit, Position};

@@ -7,6 +7,7 @@
 
 use frame_support::ensure;
 use frame_support::pallet_prelude::DispatchResult;
+use frame_support::traits::Get as _;
 use frame_support::traits::fungible::{Inspect as _, Mutate as _};
 use frame_support::traits::tokens::{Fortitude, Precision, Preservation};
 
@@ -55,9 +56,10 @@ impl<T: Config> Pallet<T> {
     fn limited(wanted: u64, most: u64, limit: Option<Limit>) -> Result<u64, Error<T>> {
         match limit {
             None => Ok(wanted),
-            Some(_) if most == 0 => Err(Error::<T>::ZeroMaxStakeAmount),
-            Some(Limit { allow_partial: true, .. }) => Ok(wanted.min(most)),
-            Some(_) if wanted > most => Err(Error::<T>::SlippageTooHigh),
+            // An error of its own only in spec 365.
+            Some(_) if most == 0 && T::ModularEpochs::get() => Err(Error::<T>::ZeroMaxStakeAmount),
+            Some(Limit { allow_partial: true, .. }) if most > 0 => Ok(wanted.min(most)),
+            Some(_) if most == 0 || wanted > most => Err(Error::<T>::SlippageTooHigh),
             Some(_) => Ok(wanted),
         }
     }

@@ -7,8 +7,9 @@ use super::market::UNIT;
 use super::pallet::*;
 use super::stake::MIN_STAKE;
 use super::tests::{NETUID, error, key, on_chain};
-use crate::runtime::newtypes::{AlphaBalance, NetUid, TaoBalance};
-use crate::runtime::{Balances, Runtime, RuntimeEvent, RuntimeOrigin, SubtensorModule, System};
+use crate::profile::Profile;
+use crate::runtime::newtypes::{AlphaBalance, NetUid, PerU16, TaoBalance};
+use crate::runtime::{Balances, Runtime, RuntimeEvent, RuntimeOrigin, SubtensorModule, System, marker};
 
 const COLD: &str = "//Bob";
 const HOT: &str = "//Validator1";
@@ -119,7 +120,10 @@ fn a_limit_refuses_or_cuts_a_trade_at_its_price() {
             )
         };
         assert_eq!(SubtensorModule::market(NETUID).price(), UNIT);
-        assert_eq!(add(UNIT, UNIT - 1, true), error(Error::ZeroMaxStakeAmount));
+        assert_eq!(add(UNIT, UNIT - 1, true), error(Error::SlippageTooHigh));
+        marker::Profile::<Runtime>::put(Profile::Legacy);
+        assert_eq!(add(UNIT, UNIT - 1, true), error(Error::ZeroMaxStakeAmount), "as spec 365 says it");
+        marker::Profile::<Runtime>::put(Profile::Newest);
         assert_eq!(add(2_000 * UNIT, UNIT + UNIT / 100, false), error(Error::SlippageTooHigh));
         let rich = balance();
         assert_eq!(add(2_000 * UNIT, UNIT + UNIT / 100, true), Ok(()));
@@ -139,7 +143,7 @@ fn a_limit_refuses_or_cuts_a_trade_at_its_price() {
             )
         };
         let all = staked(HOT, NETUID);
-        assert_eq!(remove(all, price + UNIT / 1_000, true), error(Error::ZeroMaxStakeAmount));
+        assert_eq!(remove(all, price + UNIT / 1_000, true), error(Error::SlippageTooHigh));
         assert_eq!(remove(all, price - UNIT / 1_000, false), error(Error::SlippageTooHigh));
         assert_eq!(remove(all, price - UNIT / 1_000, true), Ok(()));
         let rest = staked(HOT, NETUID);
@@ -147,7 +151,7 @@ fn a_limit_refuses_or_cuts_a_trade_at_its_price() {
         let full = |limit_price: Option<u64>| {
             SubtensorModule::remove_stake_full_limit(signed(), key(HOT), NETUID, limit_price.map(TaoBalance))
         };
-        assert_eq!(full(Some(UNIT * 2)), error(Error::ZeroMaxStakeAmount));
+        assert_eq!(full(Some(UNIT * 2)), error(Error::SlippageTooHigh));
         assert_eq!(full(None), Ok(()));
         assert_eq!(staked(HOT, NETUID), 0);
         assert_eq!(full(None), error(Error::AmountTooLow), "nothing is left");
@@ -219,7 +223,10 @@ fn the_root_network_takes_hotkeys_and_stake_at_par() {
         assert_eq!(register("//New"), Ok(()));
         assert_eq!(register("//New"), error(Error::HotKeyAlreadyRegisteredInSubNet));
         assert_eq!(Uids::<Runtime>::get(NetUid::ROOT, key("//New")), Some(0));
-        assert_eq!(Delegates::<Runtime>::iter().collect::<Vec<_>>(), [(key("//New"), 11_796)]);
+        assert_eq!(
+            Delegates::<Runtime>::iter().collect::<Vec<_>>(),
+            [(key("//New"), PerU16::from_parts(11_796))]
+        );
         let before = issuance();
         assert_eq!(add("//New", NetUid::ROOT, 5 * UNIT), Ok(()));
         assert_eq!(staked("//New", NetUid::ROOT), 5 * UNIT);

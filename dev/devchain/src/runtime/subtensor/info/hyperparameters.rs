@@ -83,7 +83,7 @@ impl<T: Config> Pallet<T> {
             alpha_sigmoid_steepness: FixedI64 { bits: 1000 << 32 },
             yuma_version: Compact(2),
             subnet_is_active: FirstEmissionBlockNumber::<T>::contains_key(netuid),
-            transfers_enabled: true,
+            transfers_enabled: TransferToggle::<T>::get(netuid),
             bonds_reset_enabled: false,
             user_liquidity_enabled: false,
         })

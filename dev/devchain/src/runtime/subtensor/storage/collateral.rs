@@ -45,4 +45,17 @@ mod collateral {
         BoundedVec<T::AccountId, ConstU32<MAX_POSITIONS>>,
         ValueQuery,
     >;
+    /// What a coldkey has locked for a hotkey of a subnet, by coldkey, subnet and hotkey. This chain has no call that locks, so
+    /// there is never an entry; clients ask before they unstake.
+    #[pallet::storage]
+    pub type Lock<T: Config> = StorageNMap<
+        _,
+        (
+            NMapKey<Blake2_128Concat, T::AccountId>,
+            NMapKey<Identity, NetUid>,
+            NMapKey<Blake2_128Concat, T::AccountId>,
+        ),
+        LockState,
+        OptionQuery,
+    >;
 }

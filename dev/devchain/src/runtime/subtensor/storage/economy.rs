@@ -11,8 +11,8 @@ mod economy {
     }
 
     #[pallet::type_value]
-    pub fn DefaultTake() -> u16 {
-        11_796
+    pub fn DefaultTake() -> PerU16 {
+        PerU16::from_parts(11_796)
     }
 
     #[pallet::type_value]
@@ -90,10 +90,10 @@ mod economy {
     #[pallet::storage]
     pub type StakingHotkeys<T: Config> =
         StorageMap<_, Blake2_128Concat, T::AccountId, Vec<T::AccountId>, ValueQuery>;
-    /// The take of a delegate's owner from what its stakers earn, in parts of 65,535.
+    /// The take of a delegate's owner from what its stakers earn.
     #[pallet::storage]
     pub type Delegates<T: Config> =
-        StorageMap<_, Blake2_128Concat, T::AccountId, u16, ValueQuery, DefaultTake>;
+        StorageMap<_, Blake2_128Concat, T::AccountId, PerU16, ValueQuery, DefaultTake>;
 
     /// Where a coldkey's neurons of a subnet have what they earn staked, in place of on themselves.
     #[pallet::storage]

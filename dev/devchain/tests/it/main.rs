@@ -3,11 +3,13 @@
 
 mod commit_reveal;
 mod controls;
+mod documentation;
 mod economy;
 mod extrinsics;
 mod faults;
 mod finney;
 mod finney_changes;
+mod hostile;
 mod profile;
 mod restart;
 mod rpc;

@@ -28,6 +28,8 @@ pub const UNDO_BYTES: usize = 64 << 20;
 pub const HASHES: usize = 1 << 17;
 /// Retracted blocks that stay readable by hash.
 pub const STALE: usize = 256;
+/// How many bytes of their bodies are kept.
+pub const STALE_BYTES: usize = 16 << 20;
 /// Past states that were asked for and are kept ready.
 const READY_STATES: usize = 8;
 
@@ -265,7 +267,8 @@ impl Chain {
         executor::apply(&mut state, &undo);
         self.state = Arc::new(state);
         self.stale.push_back(Arc::clone(&block));
-        if self.stale.len() > STALE {
+        let size = |stale: &VecDeque<Arc<KnownBlock>>| stale.iter().map(|block| block.size()).sum::<usize>();
+        while self.stale.len() > STALE || (size(&self.stale) > STALE_BYTES && self.stale.len() > 1) {
             self.stale.pop_front();
         }
         Some(block)
@@ -324,3 +327,6 @@ impl Chain {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -215,9 +215,10 @@ pub struct Genesis {
     pub accounts: Vec<NamedAccount>,
     /// Neurons that fill the subnet and are not among the accounts.
     pub unlisted: usize,
+    /// Seconds between two rounds of the randomness beacon.
+    pub drand_period_s: u32,
     sudo: AccountId,
     balances: Vec<(AccountId, u64)>,
-    drand_period_s: u32,
 }
 
 /// The pair of a development URI.
@@ -325,7 +326,7 @@ impl Settings {
         }
         let unlisted = self.fill(&mut neurons)?;
         for extra in &self.balances {
-            let named = account("balances", &extra.account)?;
+            let named = account("account", &extra.account)?;
             balances.push((named.account.clone(), extra.rao));
             accounts.push(named);
         }
@@ -340,9 +341,9 @@ impl Settings {
             profile: self.profile,
             accounts,
             unlisted,
+            drand_period_s: self.drand_period_s,
             sudo: sudo.account,
             balances: merged.into_iter().filter(|(_, rao)| *rao > 0).collect(),
-            drand_period_s: self.drand_period_s,
         })
     }
 

@@ -1,134 +1,286 @@
-//! What is printed when the chain is ready: its facts, its keys, and how to connect.
+//! What is printed when the chain is ready: its keys, its facts, and how to connect.
+//!
+//! For people by default, one object with `--json`, nothing with `--silent`. The last line for people is always
+//! `listening ws://…`, so that a script can wait for it. Colours go to a terminal only, and not with `NO_COLOR` set.
 
-use std::io::Write;
+use std::io::{IsTerminal as _, Write};
 
 use serde_json::json;
+use sp_core::crypto::Pair as _;
+use sp_core::sr25519;
 
 use super::Flags;
 use crate::genesis::{Genesis, NamedAccount};
 use crate::node::Node;
 use crate::node::mine::Mining;
-use crate::runtime::Version;
+use crate::runtime::{Version, drand};
 
-/// Prints everything; the last line, `listening ws://…`, says that the chain can be used. With `--json` it is one object.
-pub(super) fn print(flags: &Flags, genesis: &Genesis, node: &Node, url: &str) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    if flags.json {
-        writeln!(out, "{}", as_json(flags, genesis, node, url))?;
-    } else {
-        as_text(&mut out, flags, genesis, node, url)?;
-    }
-    out.flush()?;
-    Ok(())
+/// The phrase below which every development URI is; `sp_core` has it built in.
+const DEVELOPMENT_PHRASE: &str = "bottom drive obey lake curtain smoke basket hold race lonely fit walk";
+
+/// What is printed about a chain.
+pub(super) struct Announcement<'a> {
+    /// How it was started.
+    pub(super) flags: &'a Flags,
+    /// How it began.
+    pub(super) genesis: &'a Genesis,
+    /// How it is.
+    pub(super) node: &'a Node,
+    /// Where it serves WebSocket.
+    pub(super) url: &'a str,
 }
 
-/// The version of the best block's runtime; 0 if the runtime cannot say.
-fn spec_version(node: &Node) -> u32 {
-    use frame_support::traits::Get as _;
-    let state = node.chain().best_state();
-    crate::executor::read(&state, Version::get).map_or(0, |version| version.spec_version)
+/// Makes words stand out on a terminal.
+#[derive(Debug, Clone, Copy)]
+struct Paint(bool);
+
+impl Paint {
+    fn with(self, code: u8, text: &str) -> String {
+        if self.0 { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+
+    fn heading(self, text: &str) -> String {
+        self.with(1, text)
+    }
+
+    fn name(self, text: &str) -> String {
+        self.with(36, text)
+    }
+
+    fn faint(self, text: &str) -> String {
+        self.with(2, text)
+    }
 }
 
-fn mining(node: &Node) -> String {
-    match node.mining() {
-        Mining::Interval(ms) => format!("one every {ms} ms"),
-        Mining::Instant => "one for each transaction, at once".to_owned(),
-        Mining::Manual => "only by dev_newBlock".to_owned(),
+/// An amount in rao as whole tokens with their digits in threes, and what is behind the point if there is anything.
+fn tokens(rao: u64) -> String {
+    let digits = (rao / 1_000_000_000).to_string();
+    let mut whole = String::new();
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            whole.push(',');
+        }
+        whole.push(digit);
+    }
+    let fraction = format!("{:09}", rao % 1_000_000_000);
+    match fraction.trim_end_matches('0') {
+        "" => whole,
+        fraction => format!("{whole}.{fraction}"),
     }
 }
 
-fn as_text(
-    out: &mut impl Write,
-    flags: &Flags,
-    genesis: &Genesis,
-    node: &Node,
-    url: &str,
-) -> std::io::Result<()> {
-    let subnet = &genesis.subnet;
-    writeln!(
-        out,
-        "basilica-devchain {}: its keys are public, never use it for value\n",
-        env!("CARGO_PKG_VERSION")
-    )?;
-    writeln!(
-        out,
-        "{:<9} {}, {} neurons, an epoch every {} blocks",
-        "subnet",
-        subnet.netuid,
-        subnet.neurons.len(),
-        subnet.tempo
-    )?;
-    writeln!(out, "{:<9} {}; {} behind is final", "blocks", mining(node), flags.rules(genesis).finality_lag)?;
-    writeln!(out, "{:<9} {:?}", "genesis", node.genesis())?;
-    let (number, spec) = (node.best().header.number, spec_version(node));
-    writeln!(
-        out,
-        "{:<9} profile {}, spec version {spec}, now at block {number}",
-        "runtime", genesis.profile
-    )?;
-    match &flags.state {
-        Some(path) => writeln!(out, "{:<9} kept in {}", "state", path.display())?,
-        None => writeln!(out, "{:<9} in memory, gone at the end (--state FILE keeps it)", "state")?,
+impl Announcement<'_> {
+    /// Prints everything.
+    pub(super) fn print(&self) -> anyhow::Result<()> {
+        let stdout = std::io::stdout();
+        let colours = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+        let mut out = stdout.lock();
+        if self.flags.json {
+            writeln!(out, "{}", self.as_json())?;
+        } else if !self.flags.silent {
+            self.as_text(&mut out, Paint(colours))?;
+        }
+        out.flush()?;
+        Ok(())
     }
-    let controls = if flags.controls() { "dev_* methods are on" } else { "off (--dev-rpc on serves them)" };
-    writeln!(out, "{:<9} {controls}\n", "controls")?;
-    writeln!(out, "{:<20} {:<48} {:>15}  URI", "account", "address", "TAO")?;
-    for account in &genesis.accounts {
-        write_account(out, genesis, account)?;
+
+    /// The version of the best block's runtime; 0 if the runtime cannot say.
+    fn spec_version(&self) -> u32 {
+        use frame_support::traits::Get as _;
+        let state = self.node.chain().best_state();
+        crate::executor::read(&state, Version::get).map_or(0, |version| version.spec_version)
     }
-    if genesis.unlisted > 0 {
+
+    fn mining(&self) -> String {
+        match self.node.mining() {
+            Mining::Interval(ms) => format!("a block every {ms} ms"),
+            Mining::Instant => "a block for each transaction, at once".to_owned(),
+            Mining::Manual => "a block only by dev_newBlock".to_owned(),
+        }
+    }
+
+    fn finality_lag(&self) -> u32 {
+        self.flags.rules(self.genesis).finality_lag
+    }
+
+    /// Alpha staked on an account, in rao; `None` if it is no neuron's hotkey.
+    fn stake(&self, account: &NamedAccount) -> Option<u64> {
+        let neurons = &self.genesis.subnet.neurons;
+        neurons.iter().find(|neuron| neuron.hotkey == account.account).map(|neuron| neuron.stake.0)
+    }
+
+    fn http(&self) -> String {
+        self.url.replacen("ws://", "http://", 1)
+    }
+
+    fn as_text(&self, out: &mut impl Write, paint: Paint) -> std::io::Result<()> {
         writeln!(
             out,
-            "and {} more neurons, hotkeys //Neuron{{uid}}, coldkeys //Neuron{{uid}}Cold",
-            genesis.unlisted
+            "{} a subtensor for development. Its keys are public: never use it for value.\n",
+            paint.heading(concat!("basilica-devchain ", env!("CARGO_PKG_VERSION"), ","))
         )?;
+        self.write_accounts(out, paint)?;
+        let facts = self.facts();
+        for (heading, facts) in facts {
+            writeln!(out, "\n{}", paint.heading(heading))?;
+            for (name, fact) in facts {
+                writeln!(out, "  {} {fact}", paint.name(&format!("{name:<10}")))?;
+            }
+        }
+        writeln!(out, "\nlistening {}", self.url)
     }
-    writeln!(out, "\nconnect")?;
-    writeln!(out, "  btcli   btcli subnets list --network {url}")?;
-    writeln!(out, "  Python  bittensor.Subtensor(\"{url}\")")?;
-    writeln!(out, "  Rust    subxt::OnlineClient::<SubstrateConfig>::from_insecure_url(\"{url}\")\n")?;
-    writeln!(out, "listening {url}")
-}
 
-fn write_account(out: &mut impl Write, genesis: &Genesis, account: &NamedAccount) -> std::io::Result<()> {
-    let rao = genesis.balance_of(&account.account);
-    let tao = format!("{}.{:09}", rao / 1_000_000_000, rao % 1_000_000_000);
-    let uri = account.uri.as_deref().unwrap_or("");
-    writeln!(
-        out,
-        "{:<20} {} {:>15}  {uri}",
-        account.role,
-        account.address(),
-        tao.trim_end_matches('0').trim_end_matches('.')
-    )
-}
+    fn write_accounts(&self, out: &mut impl Write, paint: Paint) -> std::io::Result<()> {
+        writeln!(out, "{}", paint.heading("Accounts"))?;
+        let head = format!(
+            "  {:<20} {:<48} {:>10} {:>9}  {}",
+            "role", "address (SS58, sr25519)", "TAO", "alpha", "URI"
+        );
+        writeln!(out, "{}", paint.faint(&head))?;
+        for account in &self.genesis.accounts {
+            writeln!(
+                out,
+                "  {:<20} {} {:>10} {:>9}  {}",
+                account.role,
+                account.address(),
+                tokens(self.genesis.balance_of(&account.account)),
+                self.stake(account).map(tokens).unwrap_or_default(),
+                paint.name(account.uri.as_deref().unwrap_or(""))
+            )?;
+        }
+        if self.genesis.unlisted > 0 {
+            writeln!(
+                out,
+                "  and {} more neurons, hotkeys //Neuron{{uid}}, coldkeys //Neuron{{uid}}Cold",
+                self.genesis.unlisted
+            )?;
+        }
+        writeln!(out, "{}", paint.faint(&format!("  URIs are below the phrase: {DEVELOPMENT_PHRASE}")))
+    }
 
-fn as_json(flags: &Flags, genesis: &Genesis, node: &Node, url: &str) -> serde_json::Value {
-    let accounts: Vec<_> = genesis
-        .accounts
-        .iter()
-        .map(|account| {
+    fn facts(&self) -> [(&'static str, Vec<(&'static str, String)>); 3] {
+        let subnet = &self.genesis.subnet;
+        let (url, http) = (self.url, self.http());
+        let weights = if subnet.commit_reveal { "committed first, then revealed" } else { "set in the open" };
+        let state = match &self.flags.state {
+            Some(path) => format!("kept in {}", path.display()),
+            None => "in memory, gone at the end (--state FILE keeps it)".to_owned(),
+        };
+        let controls = match self.flags.controls() {
+            true => "dev_* methods are on",
+            false => "off (--dev-rpc on serves the dev_* methods)",
+        };
+        let key = hex::encode(drand::development_key().as_bytes());
+        let period = self.genesis.drand_period_s;
+        let finality = match self.finality_lag() {
+            0 => "final at once".to_owned(),
+            lag => format!("the last {lag} are not final"),
+        };
+        [
+            (
+                "Subnet",
+                vec![
+                    ("netuid", subnet.netuid.to_string()),
+                    ("neurons", subnet.neurons.len().to_string()),
+                    ("epoch", format!("every {} blocks", subnet.tempo)),
+                    ("weights", format!("{weights}, every {} blocks at most", subnet.weights_rate_limit)),
+                ],
+            ),
+            (
+                "Chain",
+                vec![
+                    ("profile", format!("{}, spec version {}", self.genesis.profile, self.spec_version())),
+                    ("genesis", format!("{:?}", self.node.genesis())),
+                    ("block", self.node.best().header.number.to_string()),
+                    ("blocks", format!("{}; {finality}", self.mining())),
+                    ("beacon", format!("drand, a round every {period} s, its secret is public; key {key}")),
+                    ("state", state),
+                    ("controls", controls.to_owned()),
+                ],
+            ),
+            (
+                "Connect",
+                vec![
+                    ("btcli", format!("btcli subnets list --network {url}")),
+                    ("Python", format!("bittensor.Subtensor(\"{url}\")")),
+                    ("Rust", format!("subxt::OnlineClient::<SubstrateConfig>::from_insecure_url(\"{url}\")")),
+                    ("HTTP", format!("JSON-RPC by POST to {http}")),
+                ],
+            ),
+        ]
+    }
+
+    fn as_json(&self) -> serde_json::Value {
+        let account = |account: &NamedAccount| {
             json!({
                 "role": account.role,
                 "address": account.address(),
                 "uri": account.uri,
-                "rao": genesis.balance_of(&account.account),
+                "seed": account.uri.as_deref().and_then(seed_of),
+                "rao": self.genesis.balance_of(&account.account),
+                "alpha_rao": self.stake(account),
             })
+        };
+        json!({
+            "url": self.url,
+            "http": self.http(),
+            "netuid": self.genesis.subnet.netuid.0,
+            "neurons": self.genesis.subnet.neurons.len(),
+            "tempo": self.genesis.subnet.tempo,
+            "mining": self.mining(),
+            "block_time_ms": self.genesis.block_time_ms,
+            "finality_lag": self.finality_lag(),
+            "genesis": format!("{:?}", self.node.genesis()),
+            "profile": self.genesis.profile.to_string(),
+            "spec_version": self.spec_version(),
+            "block": self.node.best().header.number,
+            "beacon": {
+                "public_key": hex::encode(drand::development_key().as_bytes()),
+                "period_s": self.genesis.drand_period_s,
+            },
+            "state": self.flags.state,
+            "controls": self.flags.controls(),
+            "phrase": DEVELOPMENT_PHRASE,
+            "accounts": self.genesis.accounts.iter().map(account).collect::<Vec<_>>(),
         })
-        .collect();
-    json!({
-        "url": url,
-        "netuid": genesis.subnet.netuid.0,
-        "neurons": genesis.subnet.neurons.len(),
-        "tempo": genesis.subnet.tempo,
-        "block_time_ms": genesis.block_time_ms,
-        "finality_lag": flags.rules(genesis).finality_lag,
-        "genesis": format!("{:?}", node.genesis()),
-        "profile": genesis.profile.to_string(),
-        "spec_version": spec_version(node),
-        "block": node.best().header.number,
-        "state": flags.state,
-        "controls": flags.controls(),
-        "accounts": accounts,
-    })
+    }
+}
+
+/// The 32 bytes of a development URI's secret, as wallets import them.
+fn seed_of(uri: &str) -> Option<String> {
+    let (_, seed) = sr25519::Pair::from_string_with_seed(uri, None).ok()?;
+    seed.map(|seed| format!("0x{}", hex::encode(seed)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_are_whole_tokens_in_threes() {
+        for (rao, text) in [
+            (0, "0"),
+            (1, "0.000000001"),
+            (999_000_000_000, "999"),
+            (1_000_500_000_000, "1,000.5"),
+            (1_000_000_000_000_000, "1,000,000"),
+        ] {
+            assert_eq!(tokens(rao), text);
+        }
+    }
+
+    #[test]
+    fn colours_are_for_terminals() {
+        assert_eq!(Paint(false).heading("x"), "x");
+        assert_eq!(Paint(true).heading("x"), "\u{1b}[1mx\u{1b}[0m");
+    }
+
+    #[test]
+    fn the_phrase_and_the_seeds_make_the_accounts() {
+        let named = sr25519::Pair::from_string("//Validator1", None).expect("a pair").public();
+        let by_phrase = sr25519::Pair::from_string(&format!("{DEVELOPMENT_PHRASE}//Validator1"), None);
+        assert_eq!(by_phrase.expect("a pair").public(), named);
+        let seed = seed_of("//Validator1").expect("a seed");
+        assert_eq!(sr25519::Pair::from_string(&seed, None).expect("a pair").public(), named);
+    }
 }

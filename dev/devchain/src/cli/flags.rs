@@ -24,19 +24,25 @@ Examples:
       the public chain's pace, kept across restarts in one file
   basilica-devchain --neurons 256 --mining manual
       a full subnet that stands still until dev_newBlock
+  basilica-devchain --profile legacy --json --listen 127.0.0.1:0
+      what clients of spec 365 meet, on a free port, with all facts in JSON for a test
 
-Try it:
+While it runs (JSON-RPC on the same port, by WebSocket or POST):
+  dev_newBlock [5]                      five blocks now        dev_timeTravel [86400000]   a day later
+  dev_snapshot [], dev_restore [1]      and back again         dev_reorg [2]               two blocks replaced
+  dev_fault {\"kind\":\"delay\",\"ms\":3000}  a slow endpoint        dev_upgradeRuntime {}       a new spec version
   curl -sd '{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"dev_newBlock\",\"params\":[5]}' \\
       -H 'content-type: application/json' http://127.0.0.1:9944
 
 Exit codes: 0 told to stop (SIGTERM, SIGINT); 1 cannot start or go on, with the reason; 2 wrong usage.
-Everything that it can do: docs/devchain.md";
+Everything that it can do, with all faults and limits: docs/devchain.md";
 
-/// A local development chain that Bittensor SDKs and btcli take for subtensor.
+/// A subtensor for your laptop: one program that the Bittensor SDKs, btcli and subxt take for the public chain.
 ///
-/// It has a subnet with registered validators and miners, real signatures, fees and errors, a block every 250 ms, and
-/// controls for time, forks, faults and runtime upgrades (JSON-RPC methods dev_*). Its keys are public: never use it for
-/// value.
+/// No node, no wasm, no peers: it starts in a second with a subnet, registered validators and miners with stake, and a
+/// block every 250 ms. Signatures, fees, nonces, weights, commit-reveal, epochs with Yuma consensus, and the errors are
+/// the public chain's. Time, forks, slow and failing endpoints and runtime upgrades happen when you say so.
+/// Its keys are public: never use it for value.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "basilica-devchain", version, args_override_self = true, after_long_help = AFTER_HELP,
           after_help = "More, with examples: --help")]
@@ -78,6 +84,9 @@ pub struct Flags {
     /// Print one line of JSON when the chain is ready instead of text for people.
     #[arg(long, help_heading = "Output")]
     pub(super) json: bool,
+    /// Print nothing; --print-addr says when and where the chain listens.
+    #[arg(long, conflicts_with = "json", help_heading = "Output")]
+    pub(super) silent: bool,
     /// File to write the WebSocket URL to once the chain listens.
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(super) print_addr: Option<PathBuf>,

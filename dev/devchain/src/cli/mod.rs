@@ -9,6 +9,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 
+use announcement::Announcement;
 pub use flags::Flags;
 
 use crate::chain::Chain;
@@ -61,7 +62,7 @@ async fn serve(
     let methods = rpc::methods(Arc::clone(node), flags.controls())?;
     let serving = Serving::new(listener, methods, Arc::clone(node))?;
     let url = format!("ws://{}", serving.address());
-    announcement::print(flags, genesis, node, &url)?;
+    Announcement { flags, genesis, node, url: &url }.print()?;
     flags.write_address(&url)?;
     let outcome = tokio::select! {
         _ = terminate.recv() => Ok(()),

@@ -16,6 +16,8 @@ use crate::upgrade::{self, Change, UpgradeError};
 pub const MAX_SNAPSHOTS: usize = 16;
 /// Blocks of one order.
 pub const MAX_BLOCKS: u32 = 10_000;
+/// The last millisecond of the year 9999, in milliseconds since 1970. A clock at the end of its numbers could not go on.
+pub const MAX_TIME_MS: u64 = 253_402_300_799_999;
 
 /// Why a control does not do what it was told.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +34,12 @@ pub enum ControlError {
         asked: u64,
         /// Milliseconds since 1970.
         last: u64,
+    },
+    /// Time would go on where nothing can be after it.
+    #[error("the chain's time ends with the year 9999, at {MAX_TIME_MS} ms; {asked} is later")]
+    TimeOver {
+        /// Milliseconds since 1970.
+        asked: u64,
     },
     /// Fewer blocks are unfinalised.
     #[error(
@@ -85,6 +93,10 @@ pub(super) struct Snapshots {
     last: u32,
 }
 
+fn in_time(asked: u64) -> Result<u64, ControlError> {
+    if asked > MAX_TIME_MS { Err(ControlError::TimeOver { asked }) } else { Ok(asked) }
+}
+
 impl Node {
     /// Ends the chain if an order without operations failed, which no later one would survive.
     fn or_stop<T>(&self, outcome: Result<T, ProduceError>) -> Result<T, ControlError> {
@@ -103,7 +115,9 @@ impl Node {
         if count > MAX_BLOCKS {
             return Err(ControlError::TooManyBlocks(count));
         }
-        let advance_ms = Some(advance_ms.unwrap_or(self.rules.block_time_ms));
+        let advance_ms = advance_ms.unwrap_or(self.rules.block_time_ms);
+        in_time(self.now_ms().saturating_add(advance_ms.saturating_mul(count.into())))?;
+        let advance_ms = Some(advance_ms);
         for _ in 0..count {
             self.or_stop(self.produce(Order { advance_ms, ..Order::default() }))?;
             self.or_stop(self.reorganise_by_fault())?;
@@ -127,17 +141,20 @@ impl Node {
         if now_ms <= last {
             return Err(ControlError::TimeBack { asked: now_ms, last });
         }
+        in_time(now_ms)?;
         writer.clock.set(now_ms);
         Ok(writer.clock.now_ms())
     }
 
     /// Puts the chain's clock forward. What it shows now.
-    #[must_use]
-    pub fn travel(&self, ms: u64) -> u64 {
+    ///
+    /// # Errors
+    /// It would be beyond its end.
+    pub fn travel(&self, ms: u64) -> Result<u64, ControlError> {
         let mut writer = self.writer();
-        let now = writer.clock.now_ms().saturating_add(ms);
+        let now = in_time(writer.clock.now_ms().saturating_add(ms))?;
         writer.clock.set(now);
-        now
+        Ok(now)
     }
 
     /// Remembers the chain as it is: state, history, finality and clock. What waits in the pool is not part of it.

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::line::Line;
+use super::outlet::Outlet;
 use super::{Answer, Arguments, error, hash_text, hex_of};
 use crate::executor;
 use crate::faults::Kind;
@@ -85,6 +86,7 @@ async fn watch(
     extensions: Extensions,
 ) {
     let (watcher, mut statuses) = mpsc::channel(STATUSES);
+    let connection = extensions.clone();
     let submitted = match bytes {
         Ok(bytes) => tokio::task::spawn_blocking(move || {
             let hash = node.submit(bytes, Some(watcher))?;
@@ -100,14 +102,14 @@ async fn watch(
         return pending.reject(refused).await;
     }
     let Ok(sink) = pending.accept().await else { return };
+    let outlet = Outlet::new(sink, &connection);
     loop {
         let status = tokio::select! {
             status = statuses.recv() => status,
-            () = sink.closed() => return,
+            () = outlet.closed() => return,
         };
         let Some(status) = status else { return };
-        let Ok(message) = jsonrpsee::core::to_json_raw_value(&status_json(status)) else { return };
-        if sink.send(message).await.is_err() {
+        if outlet.send(&status_json(status)).await.is_none() {
             return;
         }
     }

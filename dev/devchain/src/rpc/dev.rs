@@ -180,7 +180,7 @@ fn register_blocks(module: &mut RpcModule<Arc<Node>>) -> Result<(), RegisterMeth
 fn register_time(module: &mut RpcModule<Arc<Node>>) -> Result<(), RegisterMethodError> {
     module.register_blocking_method("dev_timeTravel", |params, node, _| -> Answer<Value> {
         let travel: TimeTravel = parse(&params, &["ms"])?;
-        Ok(json!({ "now_ms": node.travel(travel.ms) }))
+        node.travel(travel.ms).map(|now_ms| json!({ "now_ms": now_ms })).map_err(|e| error::control(&e))
     })?;
     module.register_blocking_method("dev_setTime", |params, node, _| -> Answer<Value> {
         let time: SetTime = parse(&params, &["timestamp_ms"])?;

@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use jsonrpsee::core::RegisterMethodError;
-use jsonrpsee::{PendingSubscriptionSink, RpcModule, SubscriptionSink};
+use jsonrpsee::{Extensions, PendingSubscriptionSink, RpcModule};
 use tokio::sync::broadcast::error::RecvError;
 
 use super::chain::header;
+use super::outlet::Outlet;
 use crate::chain::KnownBlock;
 use crate::node::Node;
 
@@ -16,15 +17,18 @@ pub(super) fn register(module: &mut RpcModule<Arc<Node>>) -> Result<(), Register
         ("chain_subscribeNewHeads", "chain_newHead", "chain_unsubscribeNewHeads", false),
         ("chain_subscribeAllHeads", "chain_allHead", "chain_unsubscribeAllHeads", true),
     ] {
-        module.register_subscription(subscribe, notification, unsubscribe, move |_, sink, node, _| {
-            follow_heads(sink, Arc::clone(&node), all)
-        })?;
+        module.register_subscription(
+            subscribe,
+            notification,
+            unsubscribe,
+            move |_, sink, node, extensions| follow_heads(sink, Arc::clone(&node), extensions, all),
+        )?;
     }
     module.register_subscription(
         "chain_subscribeFinalizedHeads",
         "chain_finalizedHead",
         "chain_unsubscribeFinalizedHeads",
-        |_, sink, node, _| follow_finality(sink, Arc::clone(&node)),
+        |_, sink, node, extensions| follow_finality(sink, Arc::clone(&node), extensions),
     )?;
     module.register_alias("chain_subscribeNewHead", "chain_subscribeNewHeads")?;
     module.register_alias("chain_unsubscribeNewHead", "chain_unsubscribeNewHeads")?;
@@ -35,24 +39,19 @@ pub(super) fn register(module: &mut RpcModule<Arc<Node>>) -> Result<(), Register
     Ok(())
 }
 
-/// Sends a header; `None` if the subscriber is gone.
-async fn send(sink: &SubscriptionSink, block: &KnownBlock) -> Option<()> {
-    let message = jsonrpsee::core::to_json_raw_value(&header(block)).ok()?;
-    sink.send(message).await.ok()
-}
-
 /// Sends the best block and then every new one; of a new branch only its best one, unless all are wanted.
-async fn follow_heads(pending: PendingSubscriptionSink, node: Arc<Node>, all: bool) {
+async fn follow_heads(pending: PendingSubscriptionSink, node: Arc<Node>, extensions: Extensions, all: bool) {
     let (mut head, mut news) = node.follow();
     let Ok(sink) = pending.accept().await else { return };
+    let outlet = Outlet::new(sink, &extensions);
     loop {
-        if send(&sink, &head).await.is_none() {
+        if outlet.send(&header(&head)).await.is_none() {
             return;
         }
         head = loop {
             let next = tokio::select! {
                 next = news.recv() => next,
-                () = sink.closed() => return,
+                () = outlet.closed() => return,
             };
             match next {
                 Ok(news) if news.best || all => break news.block,
@@ -64,9 +63,10 @@ async fn follow_heads(pending: PendingSubscriptionSink, node: Arc<Node>, all: bo
 }
 
 /// Sends the last final block and then each one that becomes final, in order.
-async fn follow_finality(pending: PendingSubscriptionSink, node: Arc<Node>) {
+async fn follow_finality(pending: PendingSubscriptionSink, node: Arc<Node>, extensions: Extensions) {
     let mut finality = node.follow_finality();
     let Ok(sink) = pending.accept().await else { return };
+    let outlet = Outlet::new(sink, &extensions);
     let mut sent: Option<Arc<KnownBlock>> = None;
     loop {
         let hash = *finality.borrow_and_update();
@@ -75,13 +75,13 @@ async fn follow_finality(pending: PendingSubscriptionSink, node: Arc<Node>) {
             for number in from..last.header.number {
                 let between = node.hash_of(number).and_then(|hash| node.block(Some(&hash)));
                 if let Some(block) = between
-                    && send(&sink, &block).await.is_none()
+                    && outlet.send(&header(&block)).await.is_none()
                 {
                     return;
                 }
             }
             if sent.as_ref().is_none_or(|sent| sent.hash != last.hash) {
-                if send(&sink, &last).await.is_none() {
+                if outlet.send(&header(&last)).await.is_none() {
                     return;
                 }
                 sent = Some(last);
@@ -89,7 +89,7 @@ async fn follow_finality(pending: PendingSubscriptionSink, node: Arc<Node>) {
         }
         tokio::select! {
             changed = finality.changed() => if changed.is_err() { return },
-            () = sink.closed() => return,
+            () = outlet.closed() => return,
         }
     }
 }

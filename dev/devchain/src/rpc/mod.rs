@@ -10,6 +10,7 @@ mod error;
 mod eth;
 mod heads;
 mod line;
+mod outlet;
 pub mod server;
 mod state;
 mod storage;

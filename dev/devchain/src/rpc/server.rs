@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use jsonrpsee::RpcModule;
 use jsonrpsee::core::middleware::RpcServiceBuilder;
+use jsonrpsee::server::ws::is_upgrade_request;
 use jsonrpsee::server::{
     BatchRequestConfig, HttpBody, HttpRequest, HttpResponse, RandomStringIdProvider, Server, ServerConfig,
     StopHandle, serve_with_graceful_shutdown, stop_channel,
@@ -26,13 +27,14 @@ use crate::faults::Kind;
 use crate::node::Node;
 
 /// Connections at a time; the next one is answered 429.
-pub const MAX_CONNECTIONS: u32 = 512;
+pub const MAX_CONNECTIONS: u32 = 256;
 /// Sockets at a time, those above [`MAX_CONNECTIONS`] only until they are told so; the next one is closed at once.
-pub const MAX_SOCKETS: usize = 1_024;
+pub const MAX_SOCKETS: usize = 512;
 /// Subscriptions of one connection.
 pub const MAX_SUBSCRIPTIONS: u32 = 1_024;
-/// Bytes of one request.
-pub const MAX_REQUEST: u32 = 15 << 20;
+/// Bytes of one request. The WebSocket below sets aside what a frame claims to have, so this times the connections is
+/// what claims alone can take; it holds the largest extrinsic of a block in hex.
+pub const MAX_REQUEST: u32 = 8 << 20;
 /// Bytes of one answer.
 pub const MAX_RESPONSE: u32 = 15 << 20;
 /// Requests of one batch.
@@ -119,6 +121,7 @@ impl Serving {
                 let service = tower::service_fn(move |mut request: HttpRequest<hyper::body::Incoming>| {
                     let (mut service, node, line) =
                         (service.clone(), Arc::clone(&node), request_line.clone());
+                    line.spoke(is_upgrade_request(&request));
                     request.extensions_mut().insert(line.clone());
                     let answered: Answered = Box::pin(async move {
                         match instead_of_http(&node, request.uri().path()) {
@@ -165,6 +168,7 @@ async fn serve_one<S>(
         // How a connection ended is between the client and the network.
         _ = serve_with_graceful_shutdown(socket, service, stop.shutdown()) => {}
         () = line.is_cut() => {}
+        () = line.is_silent() => {}
     }
 }
 

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use jsonrpsee::core::RegisterMethodError;
-use jsonrpsee::{PendingSubscriptionSink, RpcModule};
+use jsonrpsee::{Extensions, PendingSubscriptionSink, RpcModule};
 use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
 
+use super::outlet::Outlet;
 use super::{Answer, Arguments, error, hex_of};
 use crate::executor::State;
 use crate::node::Node;
@@ -38,7 +39,7 @@ pub(super) fn register(module: &mut RpcModule<Arc<Node>>) -> Result<(), Register
         "state_subscribeRuntimeVersion",
         "state_runtimeVersion",
         "state_unsubscribeRuntimeVersion",
-        |_, sink, node, _| follow_version(sink, Arc::clone(&node)),
+        |_, sink, node, extensions| follow_version(sink, Arc::clone(&node), extensions),
     )?;
     module.register_alias("chain_subscribeRuntimeVersion", "state_subscribeRuntimeVersion")?;
     module.register_alias("chain_unsubscribeRuntimeVersion", "state_unsubscribeRuntimeVersion")?;
@@ -69,17 +70,17 @@ fn version(node: &Node, state: &State) -> Answer<Value> {
 }
 
 /// Sends the version, and again whenever an upgrade, or its undoing, changes it.
-async fn follow_version(pending: PendingSubscriptionSink, node: Arc<Node>) {
+async fn follow_version(pending: PendingSubscriptionSink, node: Arc<Node>, extensions: Extensions) {
     let (mut head, mut news) = node.follow();
     let Ok(sink) = pending.accept().await else { return };
+    let outlet = Outlet::new(sink, &extensions);
     let mut told: Option<Option<Vec<u8>>> = None;
     loop {
         if let Ok(state) = node.state(Some(&head.hash)) {
             let upgrades = state.get(upgrade::KEY).cloned();
             if told.as_ref() != Some(&upgrades) {
                 let Ok(version) = version(&node, &state) else { return };
-                let Ok(message) = jsonrpsee::core::to_json_raw_value(&version) else { return };
-                if sink.send(message).await.is_err() {
+                if outlet.send(&version).await.is_none() {
                     return;
                 }
                 told = Some(upgrades);
@@ -88,7 +89,7 @@ async fn follow_version(pending: PendingSubscriptionSink, node: Arc<Node>) {
         head = loop {
             let next = tokio::select! {
                 next = news.recv() => next,
-                () = sink.closed() => return,
+                () = outlet.closed() => return,
             };
             match next {
                 Ok(news) if news.best => break news.block,

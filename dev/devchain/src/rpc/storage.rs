@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use jsonrpsee::core::RegisterMethodError;
-use jsonrpsee::{PendingSubscriptionSink, RpcModule};
+use jsonrpsee::{Extensions, PendingSubscriptionSink, RpcModule};
 use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
 
+use super::outlet::Outlet;
 use super::state::state_of;
-use super::{Answer, Arguments, bytes_of, error, hash_text, hex_of};
+use super::{Answer, Arguments, bytes_of, error, hash_text, hex_of, server};
 use crate::executor::State;
 use crate::node::Node;
 use crate::profile::Profile;
@@ -16,8 +17,12 @@ use crate::runtime::Hash;
 
 /// Keys of one page.
 const MAX_PAGE: u64 = 1_000;
-/// Keys of one query or subscription.
+/// Keys of one query.
 const MAX_KEYS: usize = 10_000;
+/// Keys of one subscription.
+const MAX_WATCHED: usize = 1_000;
+/// Their bytes: the chain keeps them as long as the subscription lives.
+const MAX_WATCHED_BYTES: usize = 128 << 10;
 
 pub(super) fn register(module: &mut RpcModule<Arc<Node>>) -> Result<(), RegisterMethodError> {
     module.register_method("state_getStorage", |params, node, _| -> Answer<Option<String>> {
@@ -46,7 +51,7 @@ pub(super) fn register(module: &mut RpcModule<Arc<Node>>) -> Result<(), Register
         let keys = keys_of(&arguments.required::<Vec<String>>("keys")?)?;
         let block = arguments.hash()?.unwrap_or_else(|| node.best().hash);
         let state = state_of(node, Some(block))?;
-        Ok(json!([change_set(&state, block, &keys)]))
+        Ok(json!([change_set(&state, block, &keys)?]))
     })?;
     module.register_method("state_getKeysPaged", |params, node, _| -> Answer<Vec<String>> {
         let mut arguments = Arguments::of(&params)?;
@@ -80,14 +85,13 @@ pub(super) fn register(module: &mut RpcModule<Arc<Node>>) -> Result<(), Register
         "state_subscribeStorage",
         "state_storage",
         "state_unsubscribeStorage",
-        |params, sink, node, _| {
+        |params, sink, node, extensions| {
             let keys = Arguments::of(&params)
                 .and_then(|mut arguments| arguments.required::<Vec<String>>("keys"))
-                .and_then(|keys| keys_of(&keys));
-            follow_storage(keys, sink, Arc::clone(&node))
+                .and_then(|keys| watched_keys(&keys));
+            follow_storage(keys, sink, Arc::clone(&node), extensions)
         },
     )?;
-    module.register_alias("state_unsubscribeStorageAt", "state_unsubscribeStorage")?;
     Ok(())
 }
 
@@ -121,44 +125,65 @@ fn keys_of(keys: &[String]) -> Answer<Vec<Vec<u8>>> {
     keys.iter().map(|key| bytes_of(key)).collect()
 }
 
-fn change_set(state: &State, block: Hash, keys: &[Vec<u8>]) -> Value {
-    let changes: Vec<Value> = keys
-        .iter()
-        .map(|key| json!([hex_of(key), value_of(state, key).map(|value| hex_of(value))]))
-        .collect();
-    json!({ "block": hash_text(&block), "changes": changes })
+fn watched_keys(keys: &[String]) -> Answer<Vec<Vec<u8>>> {
+    let bytes: usize = keys.iter().map(String::len).sum();
+    if keys.len() > MAX_WATCHED || bytes > 2 * MAX_WATCHED_BYTES {
+        return Err(error::invalid_params(format!(
+            "{} keys of {bytes} digits are above {MAX_WATCHED} keys of {MAX_WATCHED_BYTES} bytes in all; watch them in \
+             several subscriptions",
+            keys.len()
+        )));
+    }
+    keys_of(keys)
+}
+
+/// The keys' values at a block. A key may be named twice, and so may the values be more than the state.
+fn change_set(state: &State, block: Hash, keys: &[Vec<u8>]) -> Answer<Value> {
+    let mut room = server::MAX_RESPONSE as usize / 2;
+    let mut changes = Vec::with_capacity(keys.len());
+    for key in keys {
+        let value = value_of(state, key);
+        room = room.checked_sub(key.len() + value.map_or(0, Vec::len)).ok_or_else(|| {
+            error::invalid_params("the values are above 7 MiB in all; ask for fewer keys".to_owned())
+        })?;
+        changes.push(json!([hex_of(key), value.map(|value| hex_of(value))]));
+    }
+    Ok(json!({ "block": hash_text(&block), "changes": changes }))
+}
+
+/// What a value is known by, so that a subscriber that is slow does not hold on to an old state.
+fn print_of(state: &State, key: &[u8]) -> Option<[u8; 32]> {
+    value_of(state, key).map(|value| sp_io::hashing::blake2_256(value))
 }
 
 /// Sends the keys' values and then those that change, block by block.
-async fn follow_storage(keys: Answer<Vec<Vec<u8>>>, pending: PendingSubscriptionSink, node: Arc<Node>) {
+async fn follow_storage(
+    keys: Answer<Vec<Vec<u8>>>,
+    pending: PendingSubscriptionSink,
+    node: Arc<Node>,
+    extensions: Extensions,
+) {
     let keys = match keys {
         Ok(keys) => keys,
         Err(refused) => return pending.reject(refused).await,
     };
     let (head, mut news) = node.follow();
     let Ok(sink) = pending.accept().await else { return };
-    let mut last: Option<Arc<State>> = None;
+    let outlet = Outlet::new(sink, &extensions);
+    let mut sent: Option<Vec<Option<[u8; 32]>>> = None;
     let mut block = head.hash;
     loop {
-        if let Ok(state) = node.state(Some(&block)) {
-            let changed: Vec<Vec<u8>> = keys
-                .iter()
-                .filter(|key| last.as_ref().is_none_or(|last| last.get(*key) != state.get(*key)))
-                .cloned()
-                .collect();
-            if !changed.is_empty() {
-                let set = change_set(&state, block, &changed);
-                let Ok(message) = jsonrpsee::core::to_json_raw_value(&set) else { return };
-                if sink.send(message).await.is_err() {
-                    return;
-                }
-            }
-            last = Some(state);
+        // Too many to be sent: the subscription ends, as nothing that it could tell would be true.
+        let Ok(changes) = changed(&node, block, &keys, &mut sent) else { return };
+        if let Some(changes) = changes
+            && outlet.send(&changes).await.is_none()
+        {
+            return;
         }
         block = loop {
             let next = tokio::select! {
                 next = news.recv() => next,
-                () = sink.closed() => return,
+                () = outlet.closed() => return,
             };
             match next {
                 Ok(news) if news.best => break news.block.hash,
@@ -168,4 +193,25 @@ async fn follow_storage(keys: Answer<Vec<Vec<u8>>>, pending: PendingSubscription
             }
         };
     }
+}
+
+/// The values that are not as they were sent; `None` where there are none, or the block is gone.
+fn changed(
+    node: &Node,
+    block: Hash,
+    keys: &[Vec<u8>],
+    sent: &mut Option<Vec<Option<[u8; 32]>>>,
+) -> Answer<Option<Value>> {
+    let Ok(state) = node.state(Some(&block)) else { return Ok(None) };
+    let now: Vec<_> = keys.iter().map(|key| print_of(&state, key)).collect();
+    let new: Vec<Vec<u8>> = (0..)
+        .zip(keys)
+        .filter(|(index, _)| sent.as_ref().is_none_or(|sent| sent.get(*index) != now.get(*index)))
+        .map(|(_, key)| key.clone())
+        .collect();
+    *sent = Some(now);
+    if new.is_empty() {
+        return Ok(None);
+    }
+    change_set(&state, block, &new).map(Some)
 }

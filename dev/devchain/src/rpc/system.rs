@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use codec::{Decode as _, Encode as _};
+use codec::Encode as _;
 use jsonrpsee::RpcModule;
 use jsonrpsee::core::RegisterMethodError;
-use pallet_transaction_payment_rpc_runtime_api::RuntimeDispatchInfo;
+use jsonrpsee::types::Params;
+use pallet_transaction_payment_rpc_runtime_api::{FeeDetails, RuntimeDispatchInfo};
 use serde_json::{Value, json};
 use sp_core::crypto::Ss58Codec as _;
 
@@ -35,25 +36,45 @@ pub(super) fn register(module: &mut RpcModule<Arc<Node>>) -> Result<(), Register
     module.register_method("system_nodeRoles", |_, _, _| json!(["Authority"]))?;
     module.register_method("system_peers", |_, _, _| json!([]))?;
     module.register_method("system_localListenAddresses", |_, _, _| json!([]))?;
+    module.register_method("system_syncState", |_, node, _| {
+        let best = node.best().header.number;
+        json!({ "startingBlock": 0, "currentBlock": best, "highestBlock": best })
+    })?;
+    register_fees(module)
+}
+
+/// What a runtime API of fees says of an extrinsic at a block.
+fn fees<T: codec::Decode>(params: &Params<'_>, node: &Node, method: &str) -> Answer<T> {
+    let mut arguments = Arguments::of(params)?;
+    let extrinsic = arguments.bytes("extrinsic")?;
+    let state = state_of(node, arguments.hash()?)?;
+    let length = u32::try_from(extrinsic.len()).unwrap_or(u32::MAX);
+    let answer =
+        node.call(&state, method, &[extrinsic, length.encode()].concat()).map_err(|e| error::call(&e))?;
+    T::decode(&mut &answer[..])
+        .map_err(|source| error::internal(format!("the fee does not decode: {source}")))
+}
+
+fn register_fees(module: &mut RpcModule<Arc<Node>>) -> Result<(), RegisterMethodError> {
     module.register_blocking_method("payment_queryInfo", |params, node, _| -> Answer<Value> {
-        let mut arguments = Arguments::of(&params)?;
-        let extrinsic = arguments.bytes("extrinsic")?;
-        let state = state_of(&node, arguments.hash()?)?;
-        let length = u32::try_from(extrinsic.len()).unwrap_or(u32::MAX);
-        let call = [extrinsic, length.encode()].concat();
-        let answer =
-            node.call(&state, "TransactionPaymentApi_query_info", &call).map_err(|e| error::call(&e))?;
-        let info = RuntimeDispatchInfo::<Balance>::decode(&mut &answer[..])
-            .map_err(|source| error::internal(format!("the fee does not decode: {source}")))?;
+        let info: RuntimeDispatchInfo<Balance> = fees(&params, &node, "TransactionPaymentApi_query_info")?;
         Ok(json!({
             "weight": { "ref_time": info.weight.ref_time(), "proof_size": info.weight.proof_size() },
             "class": info.class,
             "partialFee": info.partial_fee.to_string(),
         }))
     })?;
-    module.register_method("system_syncState", |_, node, _| {
-        let best = node.best().header.number;
-        json!({ "startingBlock": 0, "currentBlock": best, "highestBlock": best })
+    module.register_blocking_method("payment_queryFeeDetails", |params, node, _| -> Answer<Value> {
+        let details: FeeDetails<Balance> = fees(&params, &node, "TransactionPaymentApi_query_fee_details")?;
+        let hex = |fee: Balance| format!("{fee:#x}");
+        let inclusion = details.inclusion_fee.map(|fee| {
+            json!({
+                "baseFee": hex(fee.base_fee),
+                "lenFee": hex(fee.len_fee),
+                "adjustedWeightFee": hex(fee.adjusted_weight_fee),
+            })
+        });
+        Ok(json!({ "inclusionFee": inclusion }))
     })?;
     Ok(())
 }

@@ -4,9 +4,9 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jsonrpsee::MethodResponse;
-use jsonrpsee::core::middleware::{Batch, Notification, RpcServiceT};
+use jsonrpsee::core::middleware::{Batch, BatchEntry, Notification, RpcServiceT};
 use jsonrpsee::types::Request;
+use jsonrpsee::{BatchResponseBuilder, MethodResponse};
 use tokio::sync::Semaphore;
 
 use super::error;
@@ -71,6 +71,37 @@ where
     type BatchResponse = MethodResponse;
 
     fn call<'a>(&self, request: Request<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
+        let this = self.clone();
+        async move {
+            let line = request.extensions.get::<Line>().cloned();
+            let size = request.params.as_ref().map_or(0, |params| params.get().len());
+            counted(line, size, this.answer(request)).await
+        }
+    }
+
+    fn batch<'a>(&self, mut batch: Batch<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
+        let this = self.clone();
+        async move {
+            let line = batch.extensions().get::<Line>().cloned();
+            let size = batch.iter().flatten().map(size_of_entry).sum();
+            counted(line, size, answer_batch(&this, batch)).await
+        }
+    }
+
+    fn notification<'a>(
+        &self,
+        notification: Notification<'a>,
+    ) -> impl Future<Output = MethodResponse> + Send + 'a {
+        self.service.notification(notification)
+    }
+}
+
+impl<S> Unreliable<S>
+where
+    S: RpcServiceT<MethodResponse = MethodResponse> + Send + Sync + Clone + 'static,
+{
+    /// Answers one request, or does what a fault orders instead.
+    fn answer<'a>(&self, request: Request<'a>) -> impl Future<Output = MethodResponse> + Send + use<'a, S> {
         let Self { service, node, in_flight } = self.clone();
         async move {
             let Ok(_permit) = in_flight.try_acquire() else {
@@ -95,35 +126,51 @@ where
             }
         }
     }
+}
 
-    fn batch<'a>(&self, batch: Batch<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
-        let this = self.clone();
-        async move { answer_batch(&this, batch).await }
-    }
+fn size_of_entry(entry: &BatchEntry<'_>) -> usize {
+    let params = match entry {
+        BatchEntry::Call(request) => request.params.as_ref(),
+        BatchEntry::Notification(notification) => notification.params.as_ref(),
+    };
+    params.map_or(0, |params| params.get().len())
+}
 
-    fn notification<'a>(
-        &self,
-        notification: Notification<'a>,
-    ) -> impl Future<Output = MethodResponse> + Send + 'a {
-        self.service.notification(notification)
+/// Waits while the client does not read, counts what it sent while that is worked on, and then what it is owed for it.
+async fn counted(
+    line: Option<Line>,
+    size: usize,
+    answering: impl Future<Output = MethodResponse>,
+) -> MethodResponse {
+    let Some(line) = line else { return answering.await };
+    line.has_room().await;
+    line.owe(size);
+    let answer = answering.await;
+    // The answer to a subscription is sent by the subscription itself.
+    if answer.is_method_call() || answer.is_batch() {
+        line.owe(answer.as_ref().len());
     }
+    line.pay(size);
+    answer
 }
 
 /// Each request of a batch in turn, as the service below does it, but through the faults.
 async fn answer_batch<S>(service: &Unreliable<S>, batch: Batch<'_>) -> MethodResponse
 where
-    Unreliable<S>: RpcServiceT<MethodResponse = MethodResponse, NotificationResponse = MethodResponse>,
+    S: RpcServiceT<MethodResponse = MethodResponse, NotificationResponse = MethodResponse>
+        + Send
+        + Sync
+        + Clone
+        + 'static,
 {
-    use jsonrpsee::BatchResponseBuilder;
-    use jsonrpsee::core::middleware::BatchEntry;
     let mut answers = BatchResponseBuilder::new_with_limit(super::server::MAX_RESPONSE as usize);
     let mut notified = false;
     for entry in batch {
         let answer = match entry {
-            Ok(BatchEntry::Call(request)) => service.call(request).await,
+            Ok(BatchEntry::Call(request)) => service.answer(request).await,
             Ok(BatchEntry::Notification(notification)) => {
                 notified = true;
-                service.notification(notification).await;
+                service.service.notification(notification).await;
                 continue;
             }
             Err(refused) => {

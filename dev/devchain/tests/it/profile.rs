@@ -19,7 +19,7 @@ async fn a_legacy_chain_hides_what_came_later_and_a_newest_chain_what_is_gone() 
         let chain = Devchain::start(&["--profile", flag]);
         let client = chain.client().await;
         assert!(
-            chain.printed.iter().any(|line| line.contains(&format!("profile {flag}"))),
+            chain.printed.iter().any(|line| line.contains(&format!("{flag}, spec version"))),
             "{:?}",
             chain.printed
         );

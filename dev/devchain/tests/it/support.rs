@@ -79,6 +79,19 @@ impl Devchain {
         self.child.wait().expect("it ends").code()
     }
 
+    /// The process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Bytes of memory that it has.
+    pub(crate) fn resident(&self) -> u64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("a running process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a resident size");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
+    }
+
     pub(crate) async fn client(&self) -> Client {
         let client =
             WsClientBuilder::default().request_timeout(PATIENCE).build(&self.url).await.expect("connects");
@@ -128,6 +141,12 @@ impl Client {
         unsubscribe: &str,
     ) -> Subscription<Value> {
         self.client.subscribe(method, array(&params), unsubscribe).await.expect("subscribes")
+    }
+
+    /// Whether a subscription is refused.
+    pub(crate) async fn refuses_subscription(&self, method: &str, params: Value, unsubscribe: &str) -> bool {
+        let subscribed = self.client.subscribe::<Value, _>(method, array(&params), unsubscribe).await;
+        matches!(subscribed, Err(Error::Call(_)))
     }
 
     pub(crate) async fn number(&self) -> u64 {

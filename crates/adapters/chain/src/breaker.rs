@@ -44,8 +44,10 @@ pub(crate) enum Breaker {
 pub(crate) enum Event {
     /// A call was let through.
     Tried,
-    /// A call came to its end, whatever the answer said.
+    /// A call came to its end.
     Worked,
+    /// A probe was answered, which says nothing of calls: it may be tried, and failures still count.
+    Reached,
     /// It could not be reached, broke, lied about its chain or lagged.
     Failed,
     /// It said that it is asked too much, and perhaps for how long to stay away.
@@ -88,6 +90,8 @@ impl Breaker {
         let failures = self.failures();
         match (self, event) {
             (_, Event::Worked) => Self::default(),
+            (Self::Open { until, .. }, Event::Reached) if now < until => self,
+            (_, Event::Reached) => Self::Closed { failures },
             (Self::Closed { .. }, Event::Tried) => self,
             (Self::Open { .. } | Self::HalfOpen { .. }, Event::Tried) if self.admits(now) => {
                 Self::HalfOpen { failures, until: now.saturating_add(policy.trial.as_duration()) }
@@ -153,6 +157,7 @@ mod tests {
         prop_oneof![
             Just(Event::Tried),
             Just(Event::Worked),
+            Just(Event::Reached),
             Just(Event::Failed),
             proptest::option::of(0u64..2_000_000)
                 .prop_map(|after| Event::Throttled { after: after.map(Millis) }),
@@ -207,6 +212,19 @@ mod tests {
         let thrice =
             run(&[(0, Event::Failed), (0, Event::Failed), (200, Event::Tried), (300, Event::Failed)]);
         assert_eq!(thrice, Breaker::Open { failures: 3, until: ms(550) });
+    }
+
+    #[test]
+    fn a_probe_lets_calls_through_and_forgives_nothing() {
+        let twice = [(0, Event::Failed), (0, Event::Failed)];
+        let probed = run(&[&twice[..], &[(200, Event::Tried), (210, Event::Reached)]].concat());
+        assert_eq!(probed, Breaker::Closed { failures: 2 });
+        assert_eq!(
+            probed.after(Event::Failed, ms(220), &POLICY, 0),
+            Breaker::Open { failures: 3, until: ms(470) }
+        );
+        let early = run(&[&twice[..], &[(100, Event::Reached)]].concat());
+        assert_eq!(early, run(&twice), "nor shortens a rest");
     }
 
     #[test]

@@ -1,25 +1,29 @@
 //! One connection at a time to one of several endpoints.
 //!
 //! Reconnecting happens when somebody calls: the next call opens a new link, to the endpoint that is worth it most
-//! ([`pool`]), while the others rest behind their breakers ([`crate::breaker`]). [`Connection::watch`] adds what only
-//! time can do: it looks at the endpoints that are not in use, goes back to a preferred one that recovered, and leaves
-//! one whose head stands still while another's moves.
+//! ([`crate::pool`]), while the others rest behind their breakers ([`crate::breaker`]). [`Connection::watch`] adds what
+//! only time can do: it looks at the endpoints that are not in use, goes back to a preferred one that recovered, and
+//! leaves one whose head stands still while another's moves.
+//!
+//! An endpoint that answers with an error is not the chain saying no: each call is asked of every other endpoint once,
+//! and if one of them serves it, those that did not are left. If none does, the question is at fault and nobody is
+//! left for it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as SyncMutex, MutexGuard, OnceLock, PoisonError};
 
 use basilica_ports::{BoxError, ChainError, Clock, Entropy};
-use basilica_types::{BlockHash, BlockNumber, Millis};
+use basilica_types::{BlockHash, Millis};
 use tokio::sync::Mutex;
 use tracing::{info, warn};
 
 use crate::ChainOptions;
-use crate::breaker::{Event, Policy};
+use crate::breaker::Event;
 use crate::deadline::within;
-use crate::dial;
-use crate::link::{Link, Opening};
+use crate::endpoints::Endpoints;
+use crate::link::{Link, NotOpened, Opening};
 use crate::options::shown;
-use crate::pool::{self, Endpoint, EndpointReport, Move};
+use crate::pool::{self, EndpointReport, Miss, Move};
 
 /// The endpoint serves another chain than the one that this process began with.
 #[derive(Debug, thiserror::Error)]
@@ -31,14 +35,6 @@ struct OtherChain {
     found: BlockHash,
 }
 
-/// All endpoints asked to be left alone, or failed so often that they are.
-#[derive(Debug, thiserror::Error)]
-#[error("every endpoint rests for {} ms more after failures; last: {last}", .wait.0)]
-struct AllRest {
-    wait: Millis,
-    last: String,
-}
-
 #[derive(Debug, thiserror::Error)]
 #[error("its finalised head {height} is more than {max_lag} blocks behind another endpoint's")]
 struct Lags {
@@ -46,98 +42,126 @@ struct Lags {
     max_lag: u64,
 }
 
+/// The link that a call is on.
+#[derive(Default)]
+struct InUse(SyncMutex<Option<Arc<Link>>>);
+
+impl InUse {
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Link>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The endpoints and the one connection.
 pub(crate) struct Connection {
     pub(crate) options: ChainOptions,
     pub(crate) clock: Arc<dyn Clock>,
-    entropy: Arc<dyn Entropy>,
-    policy: Policy,
+    endpoints: Endpoints,
+    link: InUse,
     /// Held while a link is opened, so that waiting callers share it.
-    link: Mutex<Option<Arc<Link>>>,
-    endpoints: SyncMutex<Vec<Endpoint>>,
+    opening: Mutex<()>,
     genesis: OnceLock<BlockHash>,
     opened: AtomicU64,
 }
 
 impl Connection {
     pub(crate) fn new(options: ChainOptions, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
-        let policy = Policy {
-            tolerated: 1,
-            rest: options.backoff,
-            longest: options.rest_max,
-            trial: Millis(
-                options.connect_deadline.0.saturating_add(options.request_deadline.0.saturating_mul(2)),
-            ),
-        };
         Self {
+            endpoints: Endpoints::new(&options, Arc::clone(&clock), entropy),
             clock,
-            entropy,
-            policy,
-            link: Mutex::default(),
-            endpoints: SyncMutex::new(options.endpoints.iter().cloned().map(Endpoint::new).collect()),
+            link: InUse::default(),
+            opening: Mutex::default(),
             genesis: options.genesis.map_or_else(OnceLock::new, OnceLock::from),
             opened: AtomicU64::new(0),
             options,
         }
     }
 
-    /// Runs one call of the port under its deadline: `work` on the present link, and again on another one each time
-    /// the link is lost under it, at most once per endpoint more. `work` must be safe to repeat.
+    /// Runs one call of the port under its deadline: `work` on the present link; again on another one each time the link
+    /// is lost under it, at most once per endpoint more; and once on each other endpoint while the answer is an error.
+    /// `work` must be safe to repeat.
     pub(crate) async fn call<T, F, Fut>(&self, call: &'static str, work: F) -> Result<T, ChainError>
     where
         F: Fn(Arc<Link>) -> Fut + Send,
         Fut: Future<Output = Result<T, ChainError>> + Send,
     {
-        within(&*self.clock, self.options.call_deadline, Box::pin(self.attempts(work)))
-            .await
-            .unwrap_or(Err(ChainError::Deadline { call }))
+        let on = InUse::default();
+        let attempts = Box::pin(self.attempts(call, &on, work));
+        within(&*self.clock, self.options.call_deadline, attempts).await.unwrap_or_else(|late| {
+            if let Some(link) = on.lock().take() {
+                warn!(chain.endpoint = link.endpoint, chain.call = call, "chain endpoint is too slow");
+                self.endpoints.missed(link.index, call, Miss::Late, &late);
+                link.retire();
+            }
+            Err(ChainError::Deadline { call })
+        })
     }
 
-    async fn attempts<T, F, Fut>(&self, work: F) -> Result<T, ChainError>
+    async fn attempts<T, F, Fut>(&self, call: &'static str, on: &InUse, work: F) -> Result<T, ChainError>
     where
         F: Fn(Arc<Link>) -> Fut + Send,
         Fut: Future<Output = Result<T, ChainError>> + Send,
     {
         let mut left = self.options.endpoints.len();
+        let mut refused: Vec<(usize, ChainError)> = Vec::new();
         loop {
-            let link = self.link().await?;
+            *on.lock() = None;
+            let asked: Vec<usize> = refused.iter().map(|(index, _)| *index).collect();
+            let link = match self.link(&asked).await {
+                Ok(link) => link,
+                Err(error) => return Err(refused.pop().map_or(error, |(_, answer)| answer)),
+            };
+            *on.lock() = Some(Arc::clone(&link));
             match work(Arc::clone(&link)).await {
                 Err(error) if link.is_lost() => {
-                    self.settle_lost(&link, &error);
+                    self.settle_lost(&link, Some(call), &error);
                     if left == 0 {
                         return Err(error);
                     }
                     left -= 1;
                 }
+                Err(error @ ChainError::Call { .. }) => {
+                    warn!(
+                        chain.endpoint = link.endpoint,
+                        error = &error as &dyn std::error::Error,
+                        "chain endpoint answers with an error"
+                    );
+                    refused.push((link.index, error));
+                }
                 done => {
-                    self.note(link.index, Event::Worked);
-                    self.seen(&link);
+                    for (index, error) in refused {
+                        self.endpoints.missed(index, call, Miss::Refused, &error);
+                    }
+                    self.endpoints.served(&link, call);
                     return done;
                 }
             }
         }
     }
 
-    async fn link(&self) -> Result<Arc<Link>, ChainError> {
-        let mut slot = self.link.lock().await;
-        let last = match &*slot {
-            Some(link) if link.is_fresh() => return Ok(Arc::clone(link)),
+    /// The present link, or a new one; to none of the endpoints that were `asked` already.
+    async fn link(&self, asked: &[usize]) -> Result<Arc<Link>, ChainError> {
+        let _opening = self.opening.lock().await;
+        let present = self.link.lock().clone();
+        let last = match present {
+            Some(link) if asked.contains(&link.index) => None,
+            Some(link) if link.is_fresh() => return Ok(link),
             Some(link) if link.is_lost() => {
                 // Its caller may have been dropped before it could tell.
-                self.settle_lost(link, &ChainError::Deadline { call: "request" });
+                self.settle_lost(&link, None, &ChainError::Deadline { call: "request" });
                 None
             }
-            outdated => outdated.as_ref().map(|link| link.index),
+            outdated => outdated.map(|link| link.index),
         };
-        let link = Arc::new(self.connect(last).await?);
-        *slot = Some(Arc::clone(&link));
+        let link = Arc::new(self.connect(last, asked).await?);
+        *self.link.lock() = Some(Arc::clone(&link));
         Ok(link)
     }
 
     /// A link to the best endpoint that answers.
-    async fn connect(&self, last: Option<usize>) -> Result<Link, ChainError> {
+    async fn connect(&self, last: Option<usize>, asked: &[usize]) -> Result<Link, ChainError> {
         self.rest().await?;
-        let order = pool::order(&self.endpoints(), self.clock.monotonic(), last);
+        let order = self.endpoints.order(last).into_iter().filter(|index| !asked.contains(index));
         let mut behind: Option<Link> = None;
         let mut failed = None;
         for index in order {
@@ -161,15 +185,15 @@ impl Connection {
                 Ok(link)
             }
             (None, Some(error)) => Err(error),
-            (None, None) => Err(self.all_rest()),
+            (None, None) => Err(self.endpoints.all_rest()),
         }
     }
 
     /// Waits until an endpoint may be tried, unless that is longer than our own backoff ever takes.
     async fn rest(&self) -> Result<(), ChainError> {
-        let wait = Millis::from(pool::wait(&self.endpoints(), self.clock.monotonic()));
+        let wait = self.endpoints.wait();
         if wait.0 > self.options.backoff.1.0 {
-            return Err(self.all_rest());
+            return Err(self.endpoints.all_rest());
         }
         if wait.0 > 0 {
             self.clock.sleep(Millis(wait.0.saturating_add(1))).await;
@@ -177,21 +201,10 @@ impl Connection {
         Ok(())
     }
 
-    fn all_rest(&self) -> ChainError {
-        let endpoints = self.endpoints();
-        let now = self.clock.monotonic();
-        let first = endpoints.iter().min_by_key(|endpoint| endpoint.breaker.free_at());
-        let last = first.and_then(|endpoint| endpoint.failure.clone()).unwrap_or_default();
-        ChainError::Unreachable {
-            endpoint: first.map(|endpoint| shown(&endpoint.url)).unwrap_or_default(),
-            source: AllRest { wait: pool::wait(&endpoints, now).into(), last }.into(),
-        }
-    }
-
     /// Opens a link to one endpoint and notes how that went.
     async fn open(&self, index: usize) -> Result<Link, ChainError> {
         let url = self.options.endpoints[index].as_str();
-        self.note(index, Event::Tried);
+        self.endpoints.note(index, Event::Tried);
         let opening = Opening {
             id: self.opened.fetch_add(1, Ordering::Relaxed),
             index,
@@ -200,26 +213,23 @@ impl Connection {
             request_deadline: self.options.request_deadline,
         };
         let opened = match Box::pin(Link::open(url, opening)).await {
-            Ok(link) => self.check_genesis(link),
+            Ok(link) => self.check_genesis(link).map_err(|source| NotOpened { source, throttled: None }),
             Err(error) => Err(error),
         };
         match opened {
             Ok(link) => {
                 info!(chain.endpoint = link.endpoint, chain.head = link.height(), "chain connected");
-                self.seen(&link);
+                self.endpoints.seen(&link);
                 Ok(link)
             }
-            Err(source) => {
+            Err(NotOpened { source, throttled }) => {
                 warn!(
                     chain.endpoint = shown(url),
                     error = &*source as &dyn std::error::Error,
                     "chain endpoint failed"
                 );
-                let event = match dial::throttled(&source) {
-                    Some(after) => Event::Throttled { after },
-                    None => Event::Failed,
-                };
-                self.failed(index, event, &*source);
+                let event = throttled.map_or(Event::Failed, |after| Event::Throttled { after });
+                self.endpoints.failed(index, event, &*source);
                 Err(ChainError::Unreachable { endpoint: shown(url), source })
             }
         }
@@ -232,54 +242,39 @@ impl Connection {
     }
 
     fn is_behind(&self, link: &Link) -> bool {
-        let behind = pool::is_behind(&self.endpoints(), link.index, link.height(), self.options.max_lag);
+        let behind = self.endpoints.is_behind(link);
         if behind {
             let lags = Lags { height: link.height(), max_lag: self.options.max_lag };
             warn!(chain.endpoint = link.endpoint, chain.head = link.height(), "chain endpoint lags");
-            self.failed(link.index, Event::Failed, &lags);
+            self.endpoints.failed(link.index, Event::Failed, &lags);
         }
         behind
     }
 
-    /// Notes once that a link was lost.
-    fn settle_lost(&self, link: &Link, error: &(dyn std::error::Error + 'static)) {
+    /// Notes once that a link was lost, and by which call if it is known.
+    fn settle_lost(
+        &self,
+        link: &Link,
+        call: Option<&'static str>,
+        error: &(dyn std::error::Error + 'static),
+    ) {
         if link.settle() {
+            if let Some(call) = call {
+                self.endpoints.missed(link.index, call, Miss::Broke, error);
+            }
             warn!(chain.endpoint = link.endpoint, error, "chain connection lost");
             let event = if link.is_throttled() { Event::Throttled { after: None } } else { Event::Failed };
-            self.failed(link.index, event, error);
+            self.endpoints.failed(link.index, event, error);
         }
     }
 
-    fn failed(&self, index: usize, event: Event, error: &dyn std::error::Error) {
-        self.note(index, event);
-        self.endpoints()[index].failure = Some(chain_of(error));
+    fn present(&self) -> Option<Arc<Link>> {
+        self.link.lock().as_ref().filter(|link| !link.is_lost()).map(Arc::clone)
     }
 
-    fn note(&self, index: usize, event: Event) {
-        let entropy = u64::from_le_bytes(self.entropy.array());
-        self.endpoints()[index].note(event, self.clock.monotonic(), &self.policy, entropy);
-    }
-
-    fn seen(&self, link: &Link) {
-        self.endpoints()[link.index].height = Some(link.height());
-    }
-
-    fn endpoints(&self) -> MutexGuard<'_, Vec<Endpoint>> {
-        self.endpoints.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What is known of each endpoint, in order of preference.
-    pub(crate) async fn report(&self) -> Vec<EndpointReport> {
-        let in_use = self.link.lock().await.as_ref().filter(|link| !link.is_lost()).map(|link| link.index);
-        let now = self.clock.monotonic();
-        let one = |(index, endpoint): (usize, &Endpoint)| EndpointReport {
-            endpoint: shown(&endpoint.url),
-            in_use: in_use == Some(index),
-            state: endpoint.state(now),
-            head: endpoint.height.map(BlockNumber),
-            failure: endpoint.failure.clone(),
-        };
-        self.endpoints().iter().enumerate().map(one).collect()
+    /// What is known of each endpoint, in order of preference. Waits for nobody.
+    pub(crate) fn report(&self) -> Vec<EndpointReport> {
+        self.endpoints.report(self.present().map(|link| link.index))
     }
 
     /// Looks after the endpoints for as long as it is polled; with one endpoint there is nothing to choose.
@@ -294,21 +289,20 @@ impl Connection {
 
     /// One look at all endpoints.
     pub(crate) async fn check_health(&self) {
-        let current = self.link.lock().await.as_ref().filter(|link| !link.is_lost()).map(Arc::clone);
-        let Some(current) = current else { return };
-        let order = pool::order(&self.endpoints(), self.clock.monotonic(), None);
+        let Some(current) = self.present() else { return };
         let mut others = Vec::new();
-        for index in order.into_iter().filter(|index| *index != current.index) {
+        for index in self.endpoints.order(None).into_iter().filter(|index| *index != current.index) {
             if let Ok(link) = self.open(index).await {
-                self.note(index, Event::Worked);
+                self.endpoints.probed(index);
                 others.push(link);
             }
         }
         match current.finalized_number().await {
-            Ok(_) => self.seen(&current),
+            Ok(_) => self.endpoints.seen(&current),
             // The next call finds the link lost, or asks itself.
             Err(_) => return,
         }
+        others.retain(|link| self.endpoints.is_trusted(link.index));
         let heads: Vec<_> = others.iter().map(|link| (link.index, link.height())).collect();
         let to = match pool::settle((current.index, current.height()), &heads, self.options.max_lag) {
             Move::Stay => return,
@@ -320,23 +314,11 @@ impl Connection {
             }
         };
         let Some(link) = others.into_iter().find(|link| link.index == to) else { return };
-        let mut slot = self.link.lock().await;
+        let mut slot = self.link.lock();
         // Calls under way end on the link that they began with.
         if slot.as_ref().is_some_and(|present| present.id == current.id) {
             info!(chain.endpoint = link.endpoint, chain.left = current.endpoint, "chain endpoint changed");
             *slot = Some(Arc::new(link));
         }
     }
-}
-
-/// An error with its causes, in one line.
-fn chain_of(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }

@@ -21,6 +21,7 @@ mod connection;
 mod deadline;
 mod dial;
 mod dispatch;
+mod endpoints;
 mod era;
 mod flight;
 mod hyperparameters;

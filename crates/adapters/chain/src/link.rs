@@ -2,7 +2,7 @@
 //!
 //! A link is *lost* when its transport failed, when a request missed its deadline or when the endpoint said that it is
 //! asked too much; a lost link is never used again. An answer that is any other error (a JSON-RPC error object) loses
-//! nothing.
+//! nothing: whether it speaks against the endpoint is seen by asking another one ([`crate::connection`]).
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -19,7 +19,7 @@ use subxt::rpcs::methods::legacy::LegacyRpcMethods;
 use tracing::info;
 
 use crate::deadline::within;
-use crate::dial::dial;
+use crate::dial::{self, dial};
 use crate::options::shown;
 
 pub(crate) type Rpc = LegacyRpcMethods<RpcConfigFor<SubstrateConfig>>;
@@ -106,8 +106,16 @@ pub(crate) struct Link {
     height: AtomicU64,
     /// The runtime version at the first look.
     spec_version: OnceLock<u32>,
-    /// The runtime was upgraded: still good, but the next call takes a new link, which lets go of the old metadata.
+    /// Still good for the calls that have it, but the next takes a new link: the runtime was upgraded, and a new link lets
+    /// go of the old metadata, or a call found the endpoint too slow.
     outdated: AtomicBool,
+}
+
+/// Why a link was not opened.
+pub(crate) struct NotOpened {
+    pub(crate) source: BoxError,
+    /// It asked to be left alone, and perhaps for how long.
+    pub(crate) throttled: Option<Option<Millis>>,
 }
 
 /// What opening a link needs besides its endpoint.
@@ -121,14 +129,21 @@ pub(crate) struct Opening<'a> {
 
 impl Link {
     /// Connects and reads genesis and height, which shows that the endpoint answers.
-    pub(crate) async fn open(url: &str, opening: Opening<'_>) -> Result<Self, BoxError> {
-        let inner = within(&**opening.clock, opening.connect_deadline, dial(url)).await??;
+    pub(crate) async fn open(url: &str, opening: Opening<'_>) -> Result<Self, NotOpened> {
         let condition = Arc::<Condition>::default();
+        Self::greet(url, opening, &condition).await.map_err(|source| {
+            let asked = condition.throttled.load(Ordering::Acquire).then_some(None);
+            NotOpened { throttled: dial::throttled(&source).or(asked), source }
+        })
+    }
+
+    async fn greet(url: &str, opening: Opening<'_>, condition: &Arc<Condition>) -> Result<Self, BoxError> {
+        let inner = within(&**opening.clock, opening.connect_deadline, dial(url)).await??;
         let watched = RpcClient::new(Watched {
             inner,
             clock: Arc::clone(opening.clock),
             deadline: opening.request_deadline,
-            condition: Arc::clone(&condition),
+            condition: Arc::clone(condition),
         });
         let backend = LegacyBackend::builder().build(watched.clone());
         // A configuration of its own for each link: metadata is cached in it by spec version, and a development chain
@@ -141,7 +156,7 @@ impl Link {
             endpoint: shown(url),
             client,
             rpc: Rpc::new(watched),
-            condition,
+            condition: Arc::clone(condition),
             settled: AtomicBool::new(false),
             height: AtomicU64::new(0),
             spec_version: OnceLock::new(),
@@ -167,6 +182,11 @@ impl Link {
     /// Whether this is the first to ask so: the end of a link is noted once.
     pub(crate) fn settle(&self) -> bool {
         !self.settled.swap(true, Ordering::AcqRel)
+    }
+
+    /// From now on calls take a new link.
+    pub(crate) fn retire(&self) {
+        self.outdated.store(true, Ordering::Release);
     }
 
     pub(crate) fn genesis(&self) -> H256 {

@@ -3,12 +3,19 @@
 //! Endpoints are in order of preference. One that failed lately comes after those that did not, one that rests is not
 //! used, and one whose finalised head is far behind another's is used only if nobody better answers: an old state is
 //! worse than a new one, and better than none.
+//!
+//! Being reached and serving calls are two things. An endpoint that tells its head and fails at what is asked of it
+//! looks well to every probe, so what calls found ([`Distrust`]) is only ever taken back by the same call, and until
+//! then the endpoint comes last and is not gone back to for a time that doubles.
 
 use std::time::Duration;
 
 use basilica_types::{BlockNumber, Millis};
 
 use crate::breaker::{Breaker, Event, Policy};
+
+/// What calls found is held against an endpoint for this part of the longest rest at first, and doubles from there.
+const FIRST_DISTRUST: u64 = 8;
 
 /// One endpoint, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,11 +45,43 @@ pub enum EndpointState {
     Trial,
 }
 
+/// How an endpoint that could be reached failed a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Miss {
+    /// The connection ended. Once may be a restart.
+    Broke,
+    /// It answered with an error, or with something that cannot be understood, where another endpoint answered well.
+    Refused,
+    /// The call's deadline passed.
+    Late,
+}
+
+impl Miss {
+    /// Misses in a row that do not keep anybody from going back.
+    const fn tolerated(self) -> u32 {
+        match self {
+            Self::Broke => 1,
+            Self::Refused | Self::Late => 0,
+        }
+    }
+}
+
+/// A call that an endpoint does not serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Distrust {
+    call: &'static str,
+    /// In a row.
+    misses: u32,
+    /// It is not gone back to before.
+    until: Duration,
+}
+
 /// What is known of one endpoint.
 #[derive(Clone, Debug)]
 pub(crate) struct Endpoint {
     pub(crate) url: String,
     pub(crate) breaker: Breaker,
+    pub(crate) distrust: Option<Distrust>,
     /// Newest finalised height seen there.
     pub(crate) height: Option<u64>,
     /// Why it failed last.
@@ -51,19 +90,50 @@ pub(crate) struct Endpoint {
 
 impl Endpoint {
     pub(crate) fn new(url: String) -> Self {
-        Self { url, breaker: Breaker::default(), height: None, failure: None }
+        Self { url, breaker: Breaker::default(), distrust: None, height: None, failure: None }
     }
 
     pub(crate) fn note(&mut self, event: Event, now: Duration, policy: &Policy, entropy: u64) {
         self.breaker = self.breaker.after(event, now, policy, entropy);
-        if event == Event::Worked {
+        if event == Event::Worked && self.distrust.is_none() {
             self.failure = None;
         }
     }
 
+    /// A call failed here; `policy.longest` bounds for how long that is held against the endpoint.
+    pub(crate) fn missed(&mut self, call: &'static str, how: Miss, now: Duration, policy: &Policy) {
+        let misses = self.distrust.map_or(0, |distrust| distrust.misses).saturating_add(1);
+        let until = match misses.checked_sub(how.tolerated()) {
+            None | Some(0) => now,
+            Some(held) => {
+                let first = policy.longest.0 / FIRST_DISTRUST;
+                let span = 1u64.checked_shl(held - 1).map_or(u64::MAX, |n| first.saturating_mul(n));
+                now.saturating_add(Millis(span.min(policy.longest.0)).as_duration())
+            }
+        };
+        self.distrust = Some(Distrust { call, misses, until });
+    }
+
+    /// A call was served: takes back what the same call found before, and nothing else.
+    pub(crate) fn served(&mut self, call: &'static str) {
+        if self.distrust.is_some_and(|distrust| distrust.call == call) {
+            self.distrust = None;
+        }
+    }
+
+    /// Whether calls may be moved here from an endpoint that serves them.
+    pub(crate) fn is_trusted(&self, now: Duration) -> bool {
+        self.distrust.is_none_or(|distrust| distrust.until <= now)
+    }
+
+    /// Nothing but good is known.
+    fn is_well(&self) -> bool {
+        self.breaker.failures() == 0 && self.distrust.is_none()
+    }
+
     pub(crate) fn state(&self, now: Duration) -> EndpointState {
         match self.breaker {
-            Breaker::Closed { failures: 0 } => EndpointState::Healthy,
+            Breaker::Closed { failures: 0 } if self.distrust.is_none() => EndpointState::Healthy,
             Breaker::Open { until, .. } if until > now => {
                 EndpointState::Resting(Millis::from(until.saturating_sub(now)))
             }
@@ -77,7 +147,7 @@ impl Endpoint {
 pub(crate) fn order(endpoints: &[Endpoint], now: Duration, last: Option<usize>) -> Vec<usize> {
     let mut admitted: Vec<usize> =
         (0..endpoints.len()).filter(|index| endpoints[*index].breaker.admits(now)).collect();
-    admitted.sort_by_key(|index| (endpoints[*index].breaker.failures() > 0, last != Some(*index), *index));
+    admitted.sort_by_key(|index| (!endpoints[*index].is_well(), last != Some(*index), *index));
     admitted
 }
 
@@ -145,6 +215,38 @@ mod tests {
         assert_eq!(order(&endpoints(&[resting(6), resting(7)]), now, None), [0usize; 0]);
         assert_eq!(wait(&endpoints(&[resting(6), resting(7)]), now), Duration::from_secs(1));
         assert_eq!(wait(&endpoints(&[resting(6), GOOD]), now), Duration::ZERO);
+    }
+
+    #[test]
+    fn what_a_call_found_is_taken_back_by_that_call_only() {
+        let policy = Policy {
+            tolerated: 1,
+            rest: (Millis(1), Millis(2)),
+            longest: Millis::from_secs(800),
+            trial: Millis(1),
+        };
+        let at = Duration::from_secs;
+        let mut one = Endpoint::new("ws://x".to_owned());
+        one.missed("metagraph", Miss::Refused, at(0), &policy);
+        for event in [Event::Tried, Event::Reached, Event::Worked] {
+            one.note(event, at(1), &policy, 0);
+        }
+        one.served("head");
+        assert!(!one.is_trusted(at(99)) && one.is_trusted(at(100)));
+        assert_eq!(one.state(at(99)), EndpointState::Suspect);
+        one.missed("metagraph", Miss::Late, at(100), &policy);
+        assert!(!one.is_trusted(at(299)) && one.is_trusted(at(300)), "twice as long");
+        for _ in 0..70 {
+            one.missed("metagraph", Miss::Broke, at(300), &policy);
+        }
+        assert!(!one.is_trusted(at(1_099)) && one.is_trusted(at(1_100)), "bounded");
+        one.served("metagraph");
+        assert_eq!((one.is_trusted(at(0)), one.state(at(0))), (true, EndpointState::Healthy));
+        one.missed("metagraph", Miss::Broke, at(0), &policy);
+        assert!(one.is_trusted(at(0)), "one broken connection may be a restart");
+        let mut all = endpoints(&[GOOD, GOOD]);
+        all[0].distrust = one.distrust;
+        assert_eq!(order(&all, at(0), Some(0)), [1, 0]);
     }
 
     #[test]

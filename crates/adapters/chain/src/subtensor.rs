@@ -49,9 +49,9 @@ impl SubtensorChain {
         self.connection.watch().await;
     }
 
-    /// What is known of each endpoint, in order of preference.
-    pub async fn endpoints(&self) -> Vec<EndpointReport> {
-        self.connection.report().await
+    /// What is known of each endpoint, in order of preference. Waits for no endpoint.
+    pub fn endpoints(&self) -> Vec<EndpointReport> {
+        self.connection.report()
     }
 
     fn signer(&self) -> Result<&dyn HotkeySigner, ChainError> {

@@ -101,6 +101,6 @@ async fn a_slow_endpoint_is_not_a_dead_one() {
     devchain.fail(json!({ "kind": "delay", "ms": 60 }));
     assert_eq!(chain.metagraph(SUBNET).await.unwrap().neurons.len(), 6);
     assert_eq!(chain.weight_rules(SUBNET, MECHANISM).await.unwrap().neurons, 6);
-    let report = chain.endpoints().await;
+    let report = chain.endpoints();
     assert!(report[0].in_use && report[0].failure.is_none(), "{report:?}");
 }

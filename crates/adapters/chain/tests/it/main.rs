@@ -7,6 +7,7 @@ mod committing;
 mod deadlines;
 mod devchain;
 mod endpoints;
+mod failover;
 mod fallbacks;
 mod faults;
 mod pool;

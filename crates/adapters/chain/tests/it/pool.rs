@@ -42,7 +42,7 @@ async fn until(
     holds: impl Fn(&[basilica_chain::EndpointReport]) -> bool,
 ) {
     let look = async {
-        while !holds(&chain.endpoints().await) {
+        while !holds(&chain.endpoints()) {
             pause().await;
         }
     };
@@ -65,7 +65,7 @@ async fn an_endpoint_that_throttles_the_handshake_is_left_alone_for_as_long_as_i
     for _ in 0..5 {
         chain.head().await.unwrap();
     }
-    let report = chain.endpoints().await;
+    let report = chain.endpoints();
     let EndpointState::Resting(rest) = report[0].state else { panic!("{report:?}") };
     assert!(rest > Millis(100_000) && rest <= Millis(120_000), "{rest}");
     assert!(report[0].failure.as_ref().unwrap().contains("HTTP status 429"), "{report:?}");
@@ -97,7 +97,7 @@ async fn an_endpoint_that_throttles_requests_is_left_for_the_next() {
         });
         let chain = client_with(options(&[&proxy.url, &devchain.url]), "//Validator1");
         assert_eq!(chain.metagraph(SUBNET).await.unwrap().neurons.len(), 6);
-        let report = chain.endpoints().await;
+        let report = chain.endpoints();
         assert!(report[1].in_use && report[0].state != EndpointState::Healthy, "{code}: {report:?}");
     }
 }
@@ -111,7 +111,7 @@ async fn an_endpoint_of_another_chain_is_skipped_and_taken_again_when_it_serves_
         ChainOptions { genesis: Some(genesis), max_lag: 100_000, ..watchful(&[&wrong.url, &right.url]) };
     let chain = client_with(pinned, "//Validator1");
     assert_eq!(chain.identity().await.unwrap().genesis, genesis);
-    let report = chain.endpoints().await;
+    let report = chain.endpoints();
     assert!(report[0].failure.as_ref().unwrap().contains("endpoint serves the chain with genesis 0x"));
     assert!(report[1].in_use, "{report:?}");
     wrong.replace(json!({}));
@@ -130,10 +130,10 @@ async fn an_endpoint_whose_head_stands_still_while_anothers_moves_is_left() {
     });
     let chain = client_with(watchful(&[&stuck.url, &ahead.url]), "//Validator1");
     let old = chain.head().await.unwrap();
-    assert!(chain.endpoints().await[0].in_use, "nothing else is known yet");
+    assert!(chain.endpoints()[0].in_use, "nothing else is known yet");
     until(&chain, "leaving the stuck endpoint", |report| report[1].in_use).await;
     assert!(chain.head().await.unwrap() > old);
-    let report = chain.endpoints().await;
+    let report = chain.endpoints();
     assert!(report[0].failure.as_ref().unwrap().contains("blocks behind another"), "{report:?}");
     // Alone, it is better than nothing.
     drop(ahead);
@@ -155,9 +155,11 @@ async fn a_preferred_endpoint_is_returned_to_when_it_is_back() {
     chain.head().await.unwrap();
     first.kill();
     chain.head().await.unwrap();
-    assert!(chain.endpoints().await[1].in_use);
+    assert!(chain.endpoints()[1].in_use);
     first.revive();
-    until(&chain, "the return", |report| report[0].in_use && report[0].state == EndpointState::Healthy).await;
+    until(&chain, "the return", |report| report[0].in_use).await;
+    chain.head().await.unwrap();
+    assert_eq!(chain.endpoints()[0].state, EndpointState::Healthy);
 }
 
 #[tokio::test]
@@ -165,9 +167,13 @@ async fn an_endpoint_that_always_breaks_after_its_greeting_rests() {
     let devchain = Devchain::start();
     let proxy =
         Proxy::rewriting(&devchain.url, |method: &str| (method == "state_call").then_some(Rewrite::Drop));
-    let chain = client_with(options(&[&proxy.url]), "//Validator1");
+    let minute = Millis::from_secs(60);
+    let patient = ChainOptions { backoff: (minute, minute), ..options(&[&proxy.url]) };
+    let chain = client_with(patient, "//Validator1");
     let error = soon("an answer", chain.metagraph(SUBNET)).await.unwrap_err();
     assert!(matches!(error, ChainError::Unreachable { .. }), "{error:?}");
+    let report = chain.endpoints();
+    assert!(matches!(report[0].state, EndpointState::Resting(rest) if rest.0 > 1_000), "{report:?}");
     let both = client_with(options(&[&proxy.url, &devchain.url]), "//Validator1");
     assert_eq!(both.metagraph(SUBNET).await.unwrap().neurons.len(), 6);
 }

@@ -1,0 +1,151 @@
+//! What calls and probes found at each endpoint, kept for the next choice ([`crate::pool`]).
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use basilica_ports::{ChainError, Clock, Entropy};
+use basilica_types::{BlockNumber, Millis};
+
+use crate::ChainOptions;
+use crate::breaker::{Event, Policy};
+use crate::link::Link;
+use crate::options::shown;
+use crate::pool::{self, Endpoint, EndpointReport, Miss};
+
+/// All endpoints asked to be left alone, or failed so often that they are.
+#[derive(Debug, thiserror::Error)]
+#[error("every endpoint rests for {} ms more after failures; last: {last}", .wait.0)]
+struct AllRest {
+    wait: Millis,
+    last: String,
+}
+
+/// All endpoints, in order of preference.
+pub(crate) struct Endpoints {
+    all: Mutex<Vec<Endpoint>>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    policy: Policy,
+    max_lag: u64,
+}
+
+impl Endpoints {
+    pub(crate) fn new(options: &ChainOptions, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+        let trial = options.connect_deadline.0.saturating_add(options.request_deadline.0.saturating_mul(2));
+        Self {
+            all: Mutex::new(options.endpoints.iter().cloned().map(Endpoint::new).collect()),
+            clock,
+            entropy,
+            policy: Policy {
+                tolerated: 1,
+                rest: options.backoff,
+                longest: options.rest_max,
+                trial: Millis(trial),
+            },
+            max_lag: options.max_lag,
+        }
+    }
+
+    /// Those that may be tried now, best first; `last` is the one in use until now.
+    pub(crate) fn order(&self, last: Option<usize>) -> Vec<usize> {
+        pool::order(&self.all(), self.now(), last)
+    }
+
+    /// How long until one may be tried.
+    pub(crate) fn wait(&self) -> Millis {
+        pool::wait(&self.all(), self.now()).into()
+    }
+
+    /// The error of a call that nobody may be asked for.
+    pub(crate) fn all_rest(&self) -> ChainError {
+        let wait = self.wait();
+        let endpoints = self.all();
+        let first = endpoints.iter().min_by_key(|endpoint| endpoint.breaker.free_at());
+        let last = first.and_then(|endpoint| endpoint.failure.clone()).unwrap_or_default();
+        ChainError::Unreachable {
+            endpoint: first.map(|endpoint| shown(&endpoint.url)).unwrap_or_default(),
+            source: AllRest { wait, last }.into(),
+        }
+    }
+
+    pub(crate) fn note(&self, index: usize, event: Event) {
+        let entropy = u64::from_le_bytes(self.entropy.array());
+        let now = self.now();
+        self.all()[index].note(event, now, &self.policy, entropy);
+    }
+
+    pub(crate) fn failed(&self, index: usize, event: Event, error: &dyn std::error::Error) {
+        self.note(index, event);
+        self.all()[index].failure = Some(chain_of(error));
+    }
+
+    /// An endpoint that could be reached failed a call.
+    pub(crate) fn missed(&self, index: usize, call: &'static str, how: Miss, error: &dyn std::error::Error) {
+        let now = self.now();
+        self.all()[index].missed(call, how, now, &self.policy);
+        if how != Miss::Broke {
+            self.failed(index, Event::Failed, error);
+        }
+    }
+
+    /// A call came to its end.
+    pub(crate) fn served(&self, link: &Link, call: &'static str) {
+        self.all()[link.index].served(call);
+        self.note(link.index, Event::Worked);
+        self.seen(link);
+    }
+
+    /// A probe was answered: enough for an endpoint that was only out of reach.
+    pub(crate) fn probed(&self, index: usize) {
+        let misses = self.all()[index].distrust.is_some();
+        self.note(index, if misses { Event::Reached } else { Event::Worked });
+    }
+
+    /// Whether calls may be moved there.
+    pub(crate) fn is_trusted(&self, index: usize) -> bool {
+        let now = self.now();
+        self.all()[index].is_trusted(now)
+    }
+
+    pub(crate) fn seen(&self, link: &Link) {
+        self.all()[link.index].height = Some(link.height());
+    }
+
+    /// Whether the link's head is too far behind what another endpoint has shown.
+    pub(crate) fn is_behind(&self, link: &Link) -> bool {
+        pool::is_behind(&self.all(), link.index, link.height(), self.max_lag)
+    }
+
+    /// What is known of each.
+    pub(crate) fn report(&self, in_use: Option<usize>) -> Vec<EndpointReport> {
+        let now = self.now();
+        let one = |(index, endpoint): (usize, &Endpoint)| EndpointReport {
+            endpoint: shown(&endpoint.url),
+            in_use: in_use == Some(index),
+            state: endpoint.state(now),
+            head: endpoint.height.map(BlockNumber),
+            failure: endpoint.failure.clone(),
+        };
+        self.all().iter().enumerate().map(one).collect()
+    }
+
+    fn now(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
+    fn all(&self) -> MutexGuard<'_, Vec<Endpoint>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An error with its causes, in one line.
+fn chain_of(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}

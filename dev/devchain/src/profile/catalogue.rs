@@ -60,8 +60,26 @@ pub const YOUNGER: &[Entry] = &[
             "TooManyUIDsPerMechanism",
         ],
     ),
-    (Kind::Method, "SubnetInfoRuntimeApi", &["get_next_epoch_start_block", "get_subnet_hyperparams_v3"]),
-    (Kind::Method, "StakeInfoRuntimeApi", &["get_coldkey_lock"]),
+    (
+        Kind::Method,
+        "SubnetInfoRuntimeApi",
+        &[
+            "get_block_emission",
+            "get_next_epoch_start_block",
+            "get_subnet_account_id",
+            "get_subnet_hyperparams_v3",
+        ],
+    ),
+    (
+        Kind::Method,
+        "StakeInfoRuntimeApi",
+        &[
+            "get_coldkey_lock",
+            "get_hotkey_conviction",
+            "get_most_convicted_hotkey_on_subnet",
+            "get_stake_availability_for_coldkeys",
+        ],
+    ),
     (Kind::Method, "SwapRuntimeApi", &["current_alpha_price_all"]),
     (Kind::Constant, "SubtensorModule", &["InitialStartCallDelay"]),
     (Kind::Storage, "MevShield", &["NextKeyExpiresAt", "PendingKey", "PendingKeyExpiresAt"]),

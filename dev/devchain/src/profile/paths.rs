@@ -32,7 +32,7 @@ const TYPES: &[(&str, &[&str])] = &[
     ("pallet_subtensor::rpc_info::metagraph", &["Metagraph", "SelectiveMetagraph"]),
     ("pallet_subtensor::rpc_info::neuron_info", &["NeuronInfo", "NeuronInfoLite"]),
     ("pallet_subtensor::rpc_info::show_subnet", &["SubnetState"]),
-    ("pallet_subtensor::rpc_info::stake_info", &["StakeInfo"]),
+    ("pallet_subtensor::rpc_info::stake_info", &["StakeAvailability", "StakeInfo"]),
     (
         "pallet_subtensor::rpc_info::subnet_info",
         &["SubnetHyperparams", "SubnetHyperparamsV2", "SubnetInfo", "SubnetInfov2"],

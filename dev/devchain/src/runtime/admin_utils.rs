@@ -529,5 +529,17 @@ pub mod pallet {
             subtensor::CollateralDrainRatio::<T>::insert(netuid, drain_ratio);
             Ok(())
         }
+
+        /// Blocks during which a new subnet does not make room for another.
+        #[pallet::call_index(35)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_network_immunity_period(
+            origin: OriginFor<T>,
+            immunity_period: u64,
+        ) -> DispatchResult {
+            ensure_root(origin)?;
+            subtensor::NetworkImmunityPeriod::<T>::put(immunity_period);
+            Ok(())
+        }
     }
 }

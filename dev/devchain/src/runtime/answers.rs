@@ -1,6 +1,8 @@
 //! The runtime's answers: every method of a runtime API that clients call by name.
 #![expect(missing_docs, reason = "the macro generates undocumented items")]
 
+use std::collections::BTreeMap;
+
 use codec::Compact;
 use frame_support::traits::Get as _;
 use frame_support::weights::Weight;
@@ -185,6 +187,15 @@ sp_api::impl_runtime_apis! {
         fn get_subnet_hyperparams_v3(netuid: NetUid) -> Option<Vec<info::HyperparamEntry>> {
             SubtensorModule::hyperparams_v3(netuid)
         }
+        fn get_subnet_to_prune() -> Option<NetUid> {
+            SubtensorModule::subnet_to_prune()
+        }
+        fn get_subnet_account_id(netuid: NetUid) -> Option<AccountId> {
+            SubtensorModule::subnet_account(netuid)
+        }
+        fn get_block_emission() -> TaoBalance {
+            TaoBalance(subtensor::BlockEmission::<Runtime>::get())
+        }
         fn get_next_epoch_start_block(netuid: NetUid) -> Option<u64> {
             SubtensorModule::next_epoch_start(netuid)
         }
@@ -243,8 +254,37 @@ sp_api::impl_runtime_apis! {
         ) -> Option<info::StakeInfo<AccountId>> {
             SubtensorModule::stake_info(&hotkey_account, &coldkey_account, netuid)
         }
+        fn get_stake_fee(
+            origin: Option<(AccountId, NetUid)>,
+            _origin_coldkey_account: AccountId,
+            destination: Option<(AccountId, NetUid)>,
+            _destination_coldkey_account: AccountId,
+            amount: u64,
+        ) -> u64 {
+            let netuid = |place: Option<(AccountId, NetUid)>| place.map(|(_, netuid)| netuid);
+            SubtensorModule::stake_fee(netuid(origin), netuid(destination), amount)
+        }
+        fn get_stake_availability_for_coldkeys(
+            coldkey_accounts: Vec<AccountId>,
+            netuids: Option<Vec<NetUid>>,
+        ) -> BTreeMap<AccountId, BTreeMap<NetUid, info::StakeAvailability>> {
+            coldkey_accounts
+                .into_iter()
+                .map(|coldkey| {
+                    let stakes = SubtensorModule::stake_availability(&coldkey, netuids.as_deref());
+                    (coldkey, stakes)
+                })
+                .collect()
+        }
         fn get_coldkey_lock(coldkey: AccountId, netuid: NetUid) -> Option<info::LockState> {
             subtensor::Lock::<Runtime>::iter_prefix_values((coldkey, netuid)).next()
+        }
+        fn get_hotkey_conviction(hotkey: AccountId, netuid: NetUid) -> info::FixedU128 {
+            let bits = SubtensorModule::convictions(netuid).get(&hotkey).copied().unwrap_or(0);
+            info::FixedU128 { bits }
+        }
+        fn get_most_convicted_hotkey_on_subnet(netuid: NetUid) -> Option<AccountId> {
+            SubtensorModule::convictions(netuid).into_iter().max_by_key(|(_, bits)| *bits).map(|(hotkey, _)| hotkey)
         }
     }
     impl apis::DelegateInfoRuntimeApi<Block> for Runtime {

@@ -2,6 +2,10 @@
 //!
 //! A trait `LegacySomeApi` holds the methods of `SomeApi` that spec 365 answers in another shape; see [`crate::profile`].
 
+#![expect(clippy::too_many_arguments, reason = "the methods and their arguments are the public chain's")]
+
+use std::collections::BTreeMap;
+
 use sp_runtime::AccountId32;
 
 use super::newtypes::{AlphaBalance, MechId, NetUid, TaoBalance};
@@ -40,6 +44,9 @@ sp_api::decl_runtime_apis! {
         fn get_subnet_hyperparams(netuid: NetUid) -> Option<info::SubnetHyperparams>;
         fn get_subnet_hyperparams_v2(netuid: NetUid) -> Option<info::SubnetHyperparamsV2>;
         fn get_subnet_hyperparams_v3(netuid: NetUid) -> Option<Vec<info::HyperparamEntry>>;
+        fn get_subnet_to_prune() -> Option<NetUid>;
+        fn get_subnet_account_id(netuid: NetUid) -> Option<AccountId32>;
+        fn get_block_emission() -> TaoBalance;
         fn get_next_epoch_start_block(netuid: NetUid) -> Option<u64>;
     }
     pub trait LegacySubnetInfoRuntimeApi {
@@ -69,7 +76,20 @@ sp_api::decl_runtime_apis! {
             coldkey_account: AccountId32,
             netuid: NetUid,
         ) -> Option<info::StakeInfo<AccountId32>>;
+        fn get_stake_fee(
+            origin: Option<(AccountId32, NetUid)>,
+            origin_coldkey_account: AccountId32,
+            destination: Option<(AccountId32, NetUid)>,
+            destination_coldkey_account: AccountId32,
+            amount: u64,
+        ) -> u64;
+        fn get_stake_availability_for_coldkeys(
+            coldkey_accounts: Vec<AccountId32>,
+            netuids: Option<Vec<NetUid>>,
+        ) -> BTreeMap<AccountId32, BTreeMap<NetUid, info::StakeAvailability>>;
         fn get_coldkey_lock(coldkey: AccountId32, netuid: NetUid) -> Option<info::LockState>;
+        fn get_hotkey_conviction(hotkey: AccountId32, netuid: NetUid) -> info::FixedU128;
+        fn get_most_convicted_hotkey_on_subnet(netuid: NetUid) -> Option<AccountId32>;
     }
     pub trait DelegateInfoRuntimeApi {
         fn get_delegates() -> Vec<info::DelegateInfo<AccountId32>>;

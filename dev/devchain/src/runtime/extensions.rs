@@ -6,6 +6,7 @@
 use core::marker::PhantomData;
 
 use codec::{Decode, DecodeWithMemTracking, Encode};
+use frame_support::traits::Get as _;
 use scale_info::TypeInfo;
 use sp_runtime::impl_tx_ext_default;
 use sp_runtime::traits::{AsSystemOriginSigner as _, DispatchInfoOf, TransactionExtension, ValidateResult};
@@ -13,8 +14,12 @@ use sp_runtime::transaction_validity::{
     InvalidTransaction, TransactionPriority, TransactionSource, TransactionValidityError, ValidTransaction,
 };
 
+use super::newtypes::NetUid;
 use super::subtensor::info_types::{AxonInfo, PrometheusInfo};
-use super::{AccountId, Runtime, RuntimeCall, RuntimeOrigin, mev_shield, subtensor, weights_guard};
+use super::{
+    AccountId, ModularEpochs, Runtime, RuntimeCall, RuntimeOrigin, commitments, mev_shield, subtensor,
+    weights_guard,
+};
 
 /// How deep calls may be wrapped and still be looked at; deeper ones fail at dispatch instead.
 const MAX_WRAPPING: u8 = 8;
@@ -25,7 +30,9 @@ const MAX_WRAPPING: u8 = 8;
 pub enum CustomError {
     /// Stake below the threshold for weights.
     StakeAmountTooLow = 1,
-    /// Weights were set or committed too recently.
+    /// The subnet does not exist.
+    SubnetNotExists = 3,
+    /// Weights were set or committed too recently, or a subnet was registered.
     RateLimitExceeded = 6,
     /// The hotkey is not registered on the subnet.
     HotKeyNotRegisteredInNetwork = 10,
@@ -43,6 +50,8 @@ pub enum CustomError {
     CommitBlockNotInRevealRange = 17,
     /// The lists of a batch differ in length.
     InputLengthsUnequal = 18,
+    /// The hotkey has no uid on the subnet.
+    UidNotFound = 19,
     /// An encrypted extrinsic lacks parts.
     FailedShieldedTxParsing = 23,
     /// An extrinsic is encrypted for another key.
@@ -61,12 +70,28 @@ impl From<CustomError> for TransactionValidityError {
 fn broken_rule(who: &AccountId, call: &RuntimeCall, depth: u8) -> Option<CustomError> {
     match call {
         RuntimeCall::SubtensorModule(call) => broken_subtensor_rule(who, call),
+        RuntimeCall::Commitments(commitments::Call::set_commitment { netuid, .. }) => {
+            broken_commitment_rule(who, *netuid)
+        }
         RuntimeCall::Utility(
             pallet_utility::Call::batch { calls }
             | pallet_utility::Call::batch_all { calls }
             | pallet_utility::Call::force_batch { calls },
         ) if depth < MAX_WRAPPING => calls.iter().find_map(|call| broken_rule(who, call, depth + 1)),
         _ => None,
+    }
+}
+
+/// The generation of the legacy profile takes commitments into the pool and fails them at dispatch.
+fn broken_commitment_rule(who: &AccountId, netuid: NetUid) -> Option<CustomError> {
+    if ModularEpochs::get() {
+        None
+    } else if !subtensor::NetworksAdded::<Runtime>::get(netuid) {
+        Some(CustomError::SubnetNotExists)
+    } else if !subtensor::Uids::<Runtime>::contains_key(netuid, who) {
+        Some(CustomError::UidNotFound)
+    } else {
+        None
     }
 }
 
@@ -101,6 +126,10 @@ fn broken_subtensor_rule(who: &AccountId, call: &subtensor::Call<Runtime>) -> Op
             let endpoint =
                 PrometheusInfo { block: 0, version: *version, ip: *ip, port: *port, ip_type: *ip_type };
             Pallet::<Runtime>::check_serve_prometheus(who, *netuid, &endpoint).err().map(serving_code)
+        }
+        Call::register_network { .. } => {
+            let too_soon = !ModularEpochs::get() && !Pallet::<Runtime>::may_register_network();
+            too_soon.then_some(CustomError::RateLimitExceeded)
         }
         _ => weights_guard::broken_rule(who, call),
     }

@@ -3,8 +3,9 @@
 use basilica_devchain::runtime::newtypes::{MechId, NetUid};
 use basilica_devchain::runtime::subtensor::weights::{max_upscale, storage_index};
 use basilica_devchain::runtime::subtensor::{self, AxonInfo};
-use basilica_devchain::runtime::{Runtime, RuntimeCall, RuntimeEvent};
+use basilica_devchain::runtime::{Runtime, RuntimeCall, RuntimeEvent, commitments};
 use codec::Encode as _;
+use frame_support::BoundedVec;
 use serde_json::{Value, json};
 use sp_runtime::generic::Era;
 
@@ -23,6 +24,35 @@ fn serve(ip: [u8; 4], port: u16) -> RuntimeCall {
         placeholder1: 0,
         placeholder2: 0,
     })
+}
+
+fn serve_tls(ip: [u8; 4], port: u16) -> RuntimeCall {
+    RuntimeCall::SubtensorModule(subtensor::Call::serve_axon_tls {
+        netuid: NETUID,
+        version: 1,
+        ip: u32::from_be_bytes(ip).into(),
+        port,
+        ip_type: 4,
+        protocol: 4,
+        placeholder1: 0,
+        placeholder2: 0,
+        certificate: vec![4, 1],
+    })
+}
+
+fn serve_metrics(ip: [u8; 4], port: u16) -> RuntimeCall {
+    let ip = u32::from_be_bytes(ip).into();
+    let call = subtensor::Call::serve_prometheus { netuid: NETUID, version: 1, ip, port, ip_type: 4 };
+    RuntimeCall::SubtensorModule(call)
+}
+
+fn commitment(netuid: u16) -> RuntimeCall {
+    let info = commitments::CommitmentInfo { fields: BoundedVec::default() };
+    RuntimeCall::Commitments(commitments::Call::set_commitment { netuid: NetUid(netuid), info })
+}
+
+fn subnet(hotkey: &str) -> RuntimeCall {
+    RuntimeCall::SubtensorModule(subtensor::Call::register_network { hotkey: account_of(hotkey) })
 }
 
 fn weights(uids: &[u16], values: &[u16]) -> RuntimeCall {
@@ -94,12 +124,19 @@ async fn broken_rules_are_refused_before_the_pool_with_the_chains_codes() {
     assert!(client.watch(&set).await.last().unwrap().get("finalized").is_some());
     let served = client.signed("//Miner2", serve([10, 0, 0, 1], 1)).await;
     client.watch(&served).await;
+    client.watch(&client.signed("//Alice", subnet("//Subnet")).await).await;
     let wrapped = RuntimeCall::Utility(pallet_utility::Call::batch { calls: vec![serve([127, 0, 0, 1], 1)] });
     for (uri, call, data) in [
         ("//Miner1", serve([127, 0, 0, 1], 1), "\"Custom error: 11\""),
         ("//Miner1", serve([10, 0, 0, 1], 0), "\"Custom error: 13\""),
         ("//Miner2", serve([10, 0, 0, 2], 1), "\"Custom error: 12\""),
         ("//Bob", serve([10, 0, 0, 1], 1), "\"Custom error: 10\""),
+        ("//Miner1", serve_tls([127, 0, 0, 1], 1), "\"Custom error: 11\""),
+        ("//Miner1", serve_metrics([0, 0, 0, 0], 1), "\"Custom error: 11\""),
+        ("//Bob", serve_metrics([10, 0, 0, 1], 0), "\"Custom error: 10\""),
+        ("//Miner1", commitment(7), "\"Custom error: 3\""),
+        ("//Bob", commitment(NETUID.0), "\"Custom error: 19\""),
+        ("//Alice", subnet("//Another"), "\"Custom error: 6\""),
         ("//Miner1", weights(&[0], &[1]), "\"Custom error: 1\""),
         ("//Bob", wrapped, "\"Custom error: 10\""),
         ("//Bob", long_limit, "\"Invalid signing address\""),

@@ -24,7 +24,8 @@ const MAKES_BLOCKS: [&str; 6] = [
 ];
 
 /// What is empty on every chain: no call locks alpha here.
-const EMPTY: [&str; 1] = ["StakeInfoRuntimeApi_get_coldkey_lock"];
+const EMPTY: [&str; 2] =
+    ["StakeInfoRuntimeApi_get_coldkey_lock", "StakeInfoRuntimeApi_get_most_convicted_hotkey_on_subnet"];
 
 /// The parts of a metagraph, all of which are asked for.
 const PARTS: u16 = 80;
@@ -48,10 +49,18 @@ fn argument(at: &OnlineClientAtBlock<SubstrateConfig>, method: &str, name: &str)
         "mecid" | "subid" => vec![0],
         "uid" => 1u16.to_le_bytes().to_vec(),
         "metagraph_indexes" => list((0..PARTS).map(|part| part.to_le_bytes().to_vec())),
-        "coldkey" | "coldkey_account" | "delegatee_account" => key("//Validator1Cold"),
+        "coldkey"
+        | "coldkey_account"
+        | "delegatee_account"
+        | "origin_coldkey_account"
+        | "destination_coldkey_account" => key("//Validator1Cold"),
         "coldkey_accounts" => list(["//Validator1Cold", "//Bob"].into_iter().map(key)),
-        "account" | "hotkey_account" | "delegate_account" => key("//Validator1"),
-        "tao" | "alpha" => 1_000_000_000u64.to_le_bytes().to_vec(),
+        "account" | "hotkey" | "hotkey_account" | "delegate_account" => key("//Validator1"),
+        // Stake of the coldkey's own hotkey on the subnet.
+        "origin" | "destination" => [vec![1], key("//Validator1"), 39u16.to_le_bytes().to_vec()].concat(),
+        // All.
+        "netuids" => vec![0],
+        "amount" | "tao" | "alpha" => 1_000_000_000u64.to_le_bytes().to_vec(),
         "version" => 15u32.to_le_bytes().to_vec(),
         "len" | "length" => 100u32.to_le_bytes().to_vec(),
         // Two compact numbers.
@@ -68,6 +77,11 @@ fn argument(at: &OnlineClientAtBlock<SubstrateConfig>, method: &str, name: &str)
 /// Makes a chain in which nothing that can be asked for is empty.
 async fn lived_in(raw: &Raw) {
     let calls = |name| ("SubtensorModule", name);
+    let now = Value::unnamed_variant(
+        "AdminUtils",
+        [Value::named_variant("sudo_set_network_immunity_period", [("immunity_period", number(0u8))])],
+    );
+    raw.submit("//Alice", ("Sudo", "sudo"), vec![("call", now)]).await;
     raw.submit("//Validator1Cold", calls("root_register"), vec![("hotkey", account("//Validator1"))]).await;
     let destination = vec![("netuid", number(39u16)), ("hotkey", account("//Validator2"))];
     raw.submit("//Validator1Cold", calls("set_coldkey_auto_stake_hotkey"), destination).await;
@@ -119,7 +133,12 @@ async fn every_answer_decodes_to_its_end_by_the_metadata_of_its_profile() {
     let younger: Vec<_> = seen[0].difference(&seen[1]).map(String::as_str).collect();
     let expected = [
         "StakeInfoRuntimeApi_get_coldkey_lock",
+        "StakeInfoRuntimeApi_get_hotkey_conviction",
+        "StakeInfoRuntimeApi_get_most_convicted_hotkey_on_subnet",
+        "StakeInfoRuntimeApi_get_stake_availability_for_coldkeys",
+        "SubnetInfoRuntimeApi_get_block_emission",
         "SubnetInfoRuntimeApi_get_next_epoch_start_block",
+        "SubnetInfoRuntimeApi_get_subnet_account_id",
         "SubnetInfoRuntimeApi_get_subnet_hyperparams_v3",
         "SwapRuntimeApi_current_alpha_price_all",
     ];

@@ -220,19 +220,62 @@ fn a_certificate_is_kept_with_its_endpoint_or_dropped_in_silence() {
 fn a_metrics_endpoint_has_the_rules_of_endpoints_and_a_clock_of_its_own() {
     on_chain(|| {
         ServingRateLimit::<Runtime>::insert(NETUID, 10);
-        let serve = |who: &str, ip: u32, ip_type: u8| {
-            SubtensorModule::serve_prometheus(signed(who), NETUID, 3, ip.into(), 9100, ip_type)
+        let serve = |who: &str, netuid: NetUid, ip: u32, ip_type: u8, port: u16| {
+            SubtensorModule::serve_prometheus(signed(who), netuid, 3, ip.into(), port, ip_type)
         };
-        assert_eq!(serve("//Bob", 0, 5), error(Error::HotKeyNotRegisteredInNetwork));
-        assert_eq!(serve("//Miner1", 0x7f00_0001, 5), error(Error::InvalidIpType));
-        assert_eq!(serve("//Miner1", 0x7f00_0001, 4), error(Error::InvalidIpAddress));
+        let at = |who: &str, ip: u32, ip_type: u8, port: u16| serve(who, NETUID, ip, ip_type, port);
+        // Each breaks the rule it must be refused for and every rule after it.
+        assert_eq!(serve("//Bob", NetUid(7), 0, 5, 0), error(Error::SubnetNotExists));
+        assert_eq!(at("//Bob", 0, 5, 0), error(Error::InvalidIpType));
+        assert_eq!(at("//Bob", 0, 4, 0), error(Error::InvalidIpAddress));
+        assert_eq!(at("//Bob", 0x7f00_0001, 4, 0), error(Error::InvalidIpAddress));
+        assert_eq!(at("//Bob", 0x0a01_0203, 4, 0), error(Error::HotKeyNotRegisteredInNetwork));
+        assert_eq!(at("//Miner1", 0x0a01_0203, 4, 0), error(Error::InvalidPort));
         assert_eq!(
             SubtensorModule::serve_axon(signed("//Miner1"), NETUID, 1, 0x0a01_0203, 9000, 4, 0, 0, 0),
             Ok(())
         );
-        assert_eq!(serve("//Miner1", 0x0a01_0203, 4), Ok(()));
-        assert_eq!(serve("//Miner1", 0x0a01_0203, 4), error(Error::ServingRateLimitExceeded));
+        assert_eq!(at("//Miner1", 0x0a01_0203, 4, 9100), Ok(()));
+        assert_eq!(at("//Miner1", 0x0a01_0203, 4, 0), error(Error::ServingRateLimitExceeded));
         let shown = SubtensorModule::neuron_lite(NETUID, 4).expect("exists").prometheus_info;
         assert_eq!((shown.block, shown.version, shown.port), (50, 3, 9100));
+    });
+}
+
+#[test]
+fn the_fee_of_moving_stake_is_what_the_market_takes() {
+    on_chain(|| {
+        let fee = |from: Option<NetUid>, to: Option<NetUid>| SubtensorModule::stake_fee(from, to, 10 * RAO);
+        let bought = SubtensorModule::sim_buy(NETUID, TaoBalance(10 * RAO)).tao_fee.0;
+        assert!(bought > 0);
+        assert_eq!(fee(None, Some(NETUID)), bought);
+        assert_eq!(
+            fee(Some(NETUID), None),
+            SubtensorModule::sim_sell(NETUID, AlphaBalance(10 * RAO)).alpha_fee.0
+        );
+        assert_eq!([fee(Some(NETUID), Some(NetUid::ROOT)), fee(None, None)], [0, 0], "the root has no fee");
+    });
+}
+
+#[test]
+fn the_cheapest_subnet_that_is_no_longer_immune_would_make_room() {
+    on_chain(|| {
+        assert_eq!(SubtensorModule::subnet_to_prune(), None, "all are immune");
+        NetworkImmunityPeriod::<Runtime>::put(50);
+        assert_eq!(SubtensorModule::subnet_to_prune(), Some(NETUID));
+        let open = |netuid: u16, tao: u64, registered: u64| {
+            let netuid = NetUid(netuid);
+            NetworksAdded::<Runtime>::insert(netuid, true);
+            SubnetMechanism::<Runtime>::insert(netuid, 1);
+            SubnetTAO::<Runtime>::insert(netuid, TaoBalance(tao));
+            SubnetAlphaIn::<Runtime>::insert(netuid, AlphaBalance(100));
+            NetworkRegisteredAt::<Runtime>::insert(netuid, registered);
+        };
+        open(3, 50, 1);
+        assert_eq!(SubtensorModule::subnet_to_prune(), Some(NETUID), "cheaper, but immune");
+        System::set_block_number(60);
+        assert_eq!(SubtensorModule::subnet_to_prune(), Some(NetUid(3)));
+        open(2, 50, 2);
+        assert_eq!(SubtensorModule::subnet_to_prune(), Some(NetUid(3)), "of equal prices the oldest");
     });
 }

@@ -28,14 +28,17 @@ impl<T: Config> Pallet<T> {
     /// # Errors
     /// The dispatch error of that rule.
     pub fn check_serve_axon(hotkey: &T::AccountId, netuid: NetUid, axon: &AxonInfo) -> Result<(), Error<T>> {
-        Self::check_endpoint(hotkey, netuid, axon.ip_type, axon.ip)?;
+        Self::ensure_serving_neuron(hotkey, netuid)?;
+        ensure!(matches!(axon.ip_type, 4 | 6), Error::<T>::InvalidIpType);
+        ensure!(is_servable(axon.ip_type, axon.ip), Error::<T>::InvalidIpAddress);
         let served_at = Axons::<T>::get(netuid, hotkey).map_or(0, |previous| previous.block);
-        Self::check_rate(netuid, served_at)?;
+        Self::ensure_serving_rate(netuid, served_at)?;
         ensure!(axon.port != 0, Error::<T>::InvalidPort);
         Ok(())
     }
 
-    /// The first rule that publishing this metrics endpoint now would break.
+    /// The first rule that publishing this metrics endpoint now would break. Unlike for an endpoint, the address comes
+    /// first and must not be 0.
     ///
     /// # Errors
     /// The dispatch error of that rule.
@@ -44,19 +47,22 @@ impl<T: Config> Pallet<T> {
         netuid: NetUid,
         endpoint: &PrometheusInfo,
     ) -> Result<(), Error<T>> {
-        Self::check_endpoint(hotkey, netuid, endpoint.ip_type, endpoint.ip)?;
+        ensure!(matches!(endpoint.ip_type, 4 | 6), Error::<T>::InvalidIpType);
+        let is_address = endpoint.ip != 0 && is_servable(endpoint.ip_type, endpoint.ip);
+        ensure!(is_address, Error::<T>::InvalidIpAddress);
+        Self::ensure_serving_neuron(hotkey, netuid)?;
         let served_at = Prometheus::<T>::get(netuid, hotkey).map_or(0, |previous| previous.block);
-        Self::check_rate(netuid, served_at)
-    }
-
-    fn check_endpoint(hotkey: &T::AccountId, netuid: NetUid, ip_type: u8, ip: u128) -> Result<(), Error<T>> {
-        ensure!(Uids::<T>::contains_key(netuid, hotkey), Error::<T>::HotKeyNotRegisteredInNetwork);
-        ensure!(matches!(ip_type, 4 | 6), Error::<T>::InvalidIpType);
-        ensure!(is_servable(ip_type, ip), Error::<T>::InvalidIpAddress);
+        Self::ensure_serving_rate(netuid, served_at)?;
+        ensure!(endpoint.port != 0, Error::<T>::InvalidPort);
         Ok(())
     }
 
-    fn check_rate(netuid: NetUid, served_at: u64) -> Result<(), Error<T>> {
+    fn ensure_serving_neuron(hotkey: &T::AccountId, netuid: NetUid) -> Result<(), Error<T>> {
+        ensure!(Uids::<T>::contains_key(netuid, hotkey), Error::<T>::HotKeyNotRegisteredInNetwork);
+        Ok(())
+    }
+
+    fn ensure_serving_rate(netuid: NetUid, served_at: u64) -> Result<(), Error<T>> {
         let limit = ServingRateLimit::<T>::get(netuid);
         let may_change = limit == 0 || served_at == 0 || Self::block_now().saturating_sub(served_at) >= limit;
         ensure!(may_change, Error::<T>::ServingRateLimitExceeded);
@@ -71,6 +77,7 @@ impl<T: Config> Pallet<T> {
         axon: AxonInfo,
         certificate: Option<&[u8]>,
     ) -> DispatchResult {
+        ensure!(NetworksAdded::<T>::get(netuid), Error::<T>::SubnetNotExists);
         Self::check_serve_axon(hotkey, netuid, &axon)?;
         if let Some(certificate) = certificate.and_then(NeuronCertificate::parse) {
             NeuronCertificates::<T>::insert(netuid, hotkey, certificate);
@@ -85,6 +92,7 @@ impl<T: Config> Pallet<T> {
         netuid: NetUid,
         endpoint: PrometheusInfo,
     ) -> DispatchResult {
+        ensure!(NetworksAdded::<T>::get(netuid), Error::<T>::SubnetNotExists);
         Self::check_serve_prometheus(hotkey, netuid, &endpoint)?;
         let endpoint = PrometheusInfo { block: Self::block_now(), ..endpoint };
         Prometheus::<T>::insert(netuid, hotkey, endpoint);

@@ -84,6 +84,11 @@ fn what_is_locked_cannot_leave_by_any_call() {
         );
         assert_eq!(locked("//Validator1", "//Validator1Cold"), Some((lock.0, 0, 0)));
         assert_eq!(staked("//Validator1", "//Validator1Cold"), all, "locked alpha stays staked");
+        let shown = SubtensorModule::stake_availability(&key("//Validator1Cold"), None);
+        assert_eq!(shown.keys().collect::<Vec<_>>(), [&NETUID], "only where it has stake");
+        let shown = shown[&NETUID];
+        assert_eq!((shown.total.0.0, shown.locked.0, shown.available.0.0), (all, lock, 10 * RAO));
+        assert!(SubtensorModule::stake_availability(&key("//Validator1Cold"), Some(&[])).is_empty());
         let too_much = AlphaBalance(10 * RAO + 1);
         let refused = error(Error::StakeUnavailable);
         let (h, c, to) = (|| hotkey.clone(), || key("//Bob"), || key("//Validator2"));

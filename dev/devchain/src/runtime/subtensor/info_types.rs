@@ -335,6 +335,8 @@ pub enum HyperparamValue {
     U16(u16),
     U64(u64),
     TaoBalance(TaoBalance),
+    U64F64(FixedU128),
+    EpochConsensus(EpochConsensus),
 }
 
 /// Stake of one coldkey on one hotkey.
@@ -415,6 +417,14 @@ pub struct DelegateInfo<AccountId> {
     pub validator_permits: Vec<Compact<NetUid>>,
     pub return_per_1000: Compact<TaoBalance>,
     pub total_daily_return: Compact<TaoBalance>,
+}
+
+/// What a coldkey has staked on a subnet, on all hotkeys together, and how much of it may leave.
+#[derive(Encode, Decode, TypeInfo, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StakeAvailability {
+    pub total: Compact<AlphaBalance>,
+    pub locked: Compact<AlphaBalance>,
+    pub available: Compact<AlphaBalance>,
 }
 
 /// The price of one subnet's alpha in rao.

@@ -70,6 +70,15 @@ impl Market {
         }
     }
 
+    /// The fee of a trade, in the unit of what is paid in.
+    #[must_use]
+    pub fn fee(self, paid: u64) -> u64 {
+        match self {
+            Self::Stable { .. } => 0,
+            Self::Pool { .. } => fee_of(paid),
+        }
+    }
+
     /// What `tao` buys. `None` if the pool cannot give anything for it.
     #[must_use]
     pub fn buy(self, tao: u64) -> Option<Trade> {

@@ -50,13 +50,18 @@ impl<T: Config> Pallet<T> {
         NetworkRegisteredAt::<T>::iter().map(|(_, block)| block).max().unwrap_or(0)
     }
 
+    /// Whether enough blocks have passed since a subnet was registered.
+    #[must_use]
+    pub fn may_register_network() -> bool {
+        let last = Self::last_network_block();
+        last == 0 || Self::block_now().saturating_sub(last) >= NetworkRateLimit::<T>::get()
+    }
+
     pub(super) fn do_register_network(coldkey: &T::AccountId, hotkey: &T::AccountId) -> DispatchResult {
         let is_others = Owner::<T>::contains_key(hotkey) && Owner::<T>::get(hotkey) != *coldkey;
         ensure!(!is_others, Error::<T>::NonAssociatedColdKey);
         let now = Self::block_now();
-        let last = Self::last_network_block();
-        let is_early = last > 0 && now.saturating_sub(last) < NetworkRateLimit::<T>::get();
-        ensure!(!is_early, Error::<T>::NetworkTxRateLimitExceeded);
+        ensure!(Self::may_register_network(), Error::<T>::NetworkTxRateLimitExceeded);
         let netuids = Self::netuids();
         let count = netuids.iter().filter(|netuid| !netuid.is_root()).count();
         ensure!(count < usize::from(SubnetLimit::<T>::get()), Error::<T>::SubnetLimitReached);

@@ -92,7 +92,7 @@ impl<T: Config> Pallet<T> {
     /// The subnet's hyperparameters as named values; only those this chain keeps.
     #[must_use]
     pub fn hyperparams_v3(netuid: NetUid) -> Option<Vec<HyperparamEntry>> {
-        use HyperparamValue::{Bool, TaoBalance, U16, U64};
+        use HyperparamValue::{Bool, EpochConsensus, TaoBalance, U16, U64, U64F64};
         Self::subnet_exists(netuid).then(|| {
             [
                 ("rho", U16(Rho::<T>::get(netuid))),
@@ -111,6 +111,17 @@ impl<T: Config> Pallet<T> {
                 ("max_validators", U16(MaxAllowedValidators::<T>::get(netuid))),
                 ("commit_reveal_period", U64(RevealPeriodEpochs::<T>::get(netuid))),
                 ("commit_reveal_weights_enabled", Bool(CommitRevealWeightsEnabled::<T>::get(netuid))),
+                ("bonds_moving_avg", U64(BondsMovingAverage::<T>::get(netuid))),
+                ("bonds_penalty", U16(BondsPenalty::<T>::get(netuid))),
+                ("owner_immune_neuron_limit", U16(ImmuneOwnerUidsLimit::<T>::get(netuid))),
+                ("max_allowed_uids", U16(MaxAllowedUids::<T>::get(netuid))),
+                ("burn_half_life", U16(BurnHalfLife::<T>::get(netuid))),
+                ("burn_increase_mult", U64F64(BurnIncreaseMult::<T>::get(netuid))),
+                ("collateral_drain_ratio", U64F64(CollateralDrainRatio::<T>::get(netuid))),
+                ("epoch_consensus", EpochConsensus(SubnetEpochConsensus::<T>::get(netuid))),
+                ("collateral_lock_share", U16(CollateralLockShare::<T>::get(netuid))),
+                ("subnet_is_active", Bool(FirstEmissionBlockNumber::<T>::contains_key(netuid))),
+                ("transfers_enabled", Bool(TransferToggle::<T>::get(netuid))),
             ]
             .into_iter()
             .map(|(name, value)| HyperparamEntry { name: name.as_bytes().to_vec(), value })

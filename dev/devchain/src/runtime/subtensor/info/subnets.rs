@@ -1,11 +1,16 @@
 //! Subnets in short.
 
 use codec::Compact;
+use frame_support::PalletId;
+use sp_runtime::traits::AccountIdConversion as _;
 
 use super::DIFFICULTY;
 use crate::runtime::newtypes::NetUid;
 use crate::runtime::subtensor::info_types::{SubnetInfo, SubnetInfov2};
 use crate::runtime::subtensor::pallet::*;
+
+/// The name from which the accounts of subnets are derived.
+const PALLET: PalletId = PalletId(*b"subtensr");
 
 /// What the public chain answers for rules that it no longer has.
 const SCALING_LAW_POWER: u16 = 50;
@@ -60,5 +65,25 @@ impl<T: Config> Pallet<T> {
             burn: info.burn,
             owner: info.owner,
         })
+    }
+
+    /// The subnet that would make room for another: the lowest price, of equal ones the oldest, among those that are no
+    /// longer immune. This chain only tells; see [`super::super::subnets`].
+    #[must_use]
+    pub fn subnet_to_prune() -> Option<NetUid> {
+        let (now, immunity) = (Self::block_now(), NetworkImmunityPeriod::<T>::get());
+        Self::netuids()
+            .into_iter()
+            .filter(|netuid| !netuid.is_root())
+            .map(|netuid| (Self::alpha_price(netuid), NetworkRegisteredAt::<T>::get(netuid), netuid))
+            .filter(|(_, registered, _)| now >= registered.saturating_add(immunity))
+            .min()
+            .map(|(_, _, netuid)| netuid)
+    }
+
+    /// The account that stands for a subnet, if it exists. On the public chain it holds what is in the pool.
+    #[must_use]
+    pub fn subnet_account(netuid: NetUid) -> Option<T::AccountId> {
+        Self::subnet_exists(netuid).then(|| PALLET.into_sub_account_truncating(netuid.0))
     }
 }

@@ -61,6 +61,11 @@ mod economy {
     }
 
     #[pallet::type_value]
+    pub fn DefaultNetworkImmunityPeriod() -> u64 {
+        1_296_000
+    }
+
+    #[pallet::type_value]
     pub fn DefaultFlowSmoothing() -> u64 {
         29_597_889_189_277
     }
@@ -189,4 +194,8 @@ mod economy {
         StorageValue<_, u64, ValueQuery, DefaultLockReductionInterval>;
     #[pallet::storage]
     pub type NetworkRateLimit<T: Config> = StorageValue<_, u64, ValueQuery, DefaultNetworkRateLimit>;
+    /// Blocks during which a new subnet does not make room for another.
+    #[pallet::storage]
+    pub type NetworkImmunityPeriod<T: Config> =
+        StorageValue<_, u64, ValueQuery, DefaultNetworkImmunityPeriod>;
 }

@@ -56,7 +56,8 @@ async fn timelocked(
     let now = epochs.epoch_of(head, head, netuid);
     let period: u64 = view.value(REVEAL_PERIOD, (netuid.0,)).await?;
     let mut open = Vec::new();
-    for epoch in now.saturating_sub(period.min(LONGEST_PERIOD))..=now {
+    // Runtimes that count by block height date a commit made in the block of an epoch by the next one.
+    for epoch in now.saturating_sub(period.min(LONGEST_PERIOD))..=now.saturating_add(1) {
         let commits: Vec<Timelocked> = view.value(TIMELOCKED_COMMITS, (index, epoch)).await?;
         let own = commits.into_iter().filter(|(account, ..)| account == hotkey.as_bytes());
         open.extend(own.map(|(_, block, ciphertext, round)| OpenCommit {

@@ -288,7 +288,8 @@ impl WeightRules {
         let now = self.epochs.epoch_of(self.block, self.block, self.netuid);
         // The chain opens what it holds even while commit-reveal is off.
         let due = held.epoch.saturating_add(self.reveal_period);
-        if now < held.epoch {
+        // Where epochs are counted by block height, a commit in an epoch's last block belongs to the next one.
+        if now.saturating_add(1) < held.epoch {
             return Follow::End(WindowEnd::Lost(Lost::OutOfReach));
         }
         if now < due {

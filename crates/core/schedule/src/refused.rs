@@ -22,6 +22,9 @@ pub fn remedy(error: &str) -> &'static str {
         "RevealTooEarly" | "ExpiredWeightCommit" | "NoWeightsCommitFound" => {
             "nothing: the subnet's epochs moved meanwhile; the next window commits anew"
         }
+        "InvalidRevealCommitHashNotMatch" => {
+            "run one validator per hotkey: another one committed and revealed since; the next window commits anew"
+        }
         "TooManyUnrevealedCommits" => {
             "run one validator per hotkey; the commits expire with their epochs, then the next window is taken"
         }

@@ -210,6 +210,11 @@ fn a_timelocked_commit_is_left_to_the_chain() {
     assert_eq!(wait(&holding(&form, 5)).until, Some(BlockNumber(1_050)));
     let round = wait(&holding(&form, 4));
     assert_eq!(round.why, Waiting::Round { round: 10_212, last: Some(10_000) });
+    assert_eq!(
+        wait(&holding(&form, 6)).until,
+        Some(BlockNumber(1_150)),
+        "old runtimes date some by the next epoch"
+    );
     let out_of_reach = Follow::End(WindowEnd::Lost(Lost::OutOfReach));
     assert_eq!(follow(&holding(&form, 9), &form), out_of_reach, "the count went back");
     assert_eq!(

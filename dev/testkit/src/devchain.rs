@@ -13,6 +13,8 @@ use basilica_system::OsEntropy;
 use basilica_types::{Hotkey, NetUid};
 use basilica_wallet::Secret;
 use basilica_wire::Keypair;
+use blake2::digest::consts::U32;
+use blake2::{Blake2b, Digest as _};
 use codec::{Compact, Encode as _};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -80,6 +82,14 @@ impl Devchain {
 
     /// The result of a JSON-RPC call over HTTP.
     pub fn ask(&self, method: &str, params: &Value) -> Value {
+        self.try_ask(method, params).unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    /// The same, or the error object that it is answered with.
+    ///
+    /// # Errors
+    /// That object.
+    pub fn try_ask(&self, method: &str, params: &Value) -> Result<Value, Value> {
         let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string();
         let head = format!(
             "POST / HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
@@ -93,8 +103,7 @@ impl Devchain {
         stream.read_to_string(&mut answer).unwrap();
         let (_, body) = answer.split_once("\r\n\r\n").unwrap();
         let mut answer: Value = serde_json::from_str(body).unwrap();
-        assert!(answer["error"].is_null(), "{method}: {answer}");
-        answer["result"].take()
+        if answer["error"].is_null() { Ok(answer["result"].take()) } else { Err(answer["error"].take()) }
     }
 
     /// No block comes by itself any more.
@@ -109,8 +118,12 @@ impl Devchain {
 
     /// Whether weights must be committed first on a subnet, by the chain's sudo account.
     pub fn set_commit_reveal(&self, netuid: NetUid, enabled: bool) {
-        let setter = [&SET_COMMIT_REVEAL[..], &(netuid.0, enabled).encode()].concat();
-        self.submit("//Alice", &[&SUDO_SUDO[..], &setter].concat());
+        self.sudo(&[&SET_COMMIT_REVEAL[..], &(netuid.0, enabled).encode()].concat());
+    }
+
+    /// Submits a call in the name of the chain's root.
+    pub fn sudo(&self, call: &[u8]) {
+        self.submit("//Alice", &[&SUDO_SUDO[..], call].concat());
     }
 
     /// Submits a call, which is the indices of its pallet and itself and then its arguments.
@@ -125,7 +138,7 @@ impl Devchain {
     }
 
     /// Signed for ever, version 4: era, nonce, tip and the mode of `CheckMetadataHash` are all that extensions carry.
-    fn signed(&self, uri: &str, call: &[u8]) -> Vec<u8> {
+    pub fn signed(&self, uri: &str, call: &[u8]) -> Vec<u8> {
         let version = self.ask("state_getRuntimeVersion", &json!([]));
         let number = |name: &str| u32::try_from(version[name].as_u64().unwrap()).unwrap();
         let genesis = self.ask("chain_getBlockHash", &json!([0]));
@@ -140,7 +153,7 @@ impl Devchain {
             vec![0],
         ];
         let payload = [call.to_vec(), extra.clone(), implied.concat()].concat();
-        assert!(payload.len() <= 256, "longer ones are hashed before they are signed");
+        let payload = if payload.len() > 256 { Blake2b::<U32>::digest(&payload).to_vec() } else { payload };
         let signature = pair.sign(&payload, EntropyRng(&OsEntropy));
         let head = [&[0x84, 0][..], pair.hotkey().as_bytes(), &[1], signature.as_bytes()].concat();
         let body = [head, extra, call.to_vec()].concat();

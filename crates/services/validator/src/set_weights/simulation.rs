@@ -8,6 +8,7 @@
 //!
 //! `BASILICA_SIMULATION_RUNS` asks for more (or fewer) than ten thousand.
 
+mod conformance;
 mod judge;
 mod ledger;
 mod memory;
@@ -40,6 +41,8 @@ use crate::shared::{ChainView, Ports, Shared};
 
 const RUNS: u64 = 10_000;
 const INTERVAL: u64 = 12;
+/// Where an operator looks up what a reason means.
+const GUIDE: &str = include_str!("../../../../../docs/validator-weights.md");
 
 /// SplitMix64, as the seeded entropy draws.
 #[derive(Clone)]
@@ -381,6 +384,12 @@ fn ten_thousand_stormy_lives_set_one_vector_a_window_and_explain_every_failure()
     let reasons: BTreeSet<&str> = seen.iter().flat_map(|s| s.reasons.clone()).collect();
     let boots: u64 = seen.iter().map(|s| s.boots).sum();
     assert!(boots > 3 * runs, "workers were cut off, {boots} lives in {runs} runs");
+    for reason in &reasons {
+        assert!(
+            GUIDE.contains(&format!("`{reason}`")),
+            "docs/validator-weights.md does not explain {reason}"
+        );
+    }
     if runs >= 1_000 {
         // The storm must reach what it is for.
         for end in [

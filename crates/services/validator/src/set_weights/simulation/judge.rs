@@ -23,11 +23,13 @@ struct Facts {
 }
 
 impl Facts {
-    /// The block of the first call, if its weights were ever in force.
+    /// The block of the first call, if its weights were ever in force. What a new registration of the hotkey took away
+    /// does not count: the chain itself begins anew with it.
     fn in_force(&self, form: &WindowForm) -> Option<u64> {
         match form {
             WindowForm::Open => self.first,
             WindowForm::Hash { .. } => self.reveal.and(self.first),
+            WindowForm::Timelocked { .. } if self.forgotten => None,
             WindowForm::Timelocked { .. } => self.opened.and(self.first),
         }
     }

@@ -62,6 +62,11 @@ pub(super) fn digest(bytes: &[u8]) -> Digest {
     Digest::from_bytes(Blake2b::<U32>::digest(bytes).into())
 }
 
+fn revealed_hash(own: &Hotkey, weights: &[(Uid, Weight)], salt: &[u16], version_key: u64) -> Digest {
+    let (uids, values): (Vec<u16>, Vec<u16>) = weights.iter().map(|(uid, w)| (uid.0, w.0)).unzip();
+    Digest::from_bytes(commit_hash(own, NETUID, (&uids, &values), salt, version_key))
+}
+
 impl Ledger {
     pub(super) fn genesis(knobs: Knobs, stateful: bool) -> Self {
         Self {
@@ -94,6 +99,12 @@ impl Ledger {
         if self.stateful { stored } else { self.modular_epoch(block) }
     }
 
+    /// Old runtimes count the block in which an epoch runs, its last, to the next one, for timelocked commits only.
+    fn epoch_of_timelocked(&self) -> u64 {
+        let into = (self.number + u64::from(NETUID) + 1) % (u64::from(self.knobs.tempo) + 1);
+        self.epoch() + u64::from(!self.stateful && into == u64::from(self.knobs.tempo))
+    }
+
     fn modular_epoch(&self, block: u64) -> u64 {
         (block + u64::from(NETUID) + 1) / (u64::from(self.knobs.tempo) + 1)
     }
@@ -102,13 +113,21 @@ impl Ledger {
     pub(super) fn next(&self, own: &Hotkey) -> Self {
         let mut next =
             Self { number: self.number + 1, included: Vec::new(), opened: Vec::new(), ..self.clone() };
+        next.step_epoch();
+        next.open_timelocked(own);
+        // Rounds come with the block's calls, after its hooks.
         if next.knobs.beacon_runs {
             // A beacon that was down catches up.
             next.round = next.round.max(50_000 + (next.number - 1_000) * ROUNDS);
         }
-        next.step_epoch();
-        next.open_timelocked(own);
         next
+    }
+
+    /// The next block as the pool sees it: of its hooks only the epoch's step, which the runtime looks ahead to.
+    pub(super) fn coming(&self) -> Self {
+        let mut coming = Self { number: self.number + 1, ..self.clone() };
+        coming.step_epoch();
+        coming
     }
 
     fn step_epoch(&mut self) {
@@ -142,6 +161,25 @@ impl Ledger {
         }
     }
 
+    /// `InvalidTransaction::Custom` by which the next block would not even take the call: rules that are asked before the
+    /// pool and again before inclusion.
+    pub(super) fn refuses(&self, own: &Hotkey, order: &WeightsOrder) -> Option<u8> {
+        let limited = self.stateful && self.number - self.last_update < self.knobs.rate_limit;
+        match &order.call {
+            WeightsCall::Set { .. } => (limited && !self.knobs.commit_reveal).then_some(6),
+            WeightsCall::CommitHash { .. } => limited.then_some(6),
+            WeightsCall::CommitTimelocked { reveal_round, .. } if *reveal_round < self.round => Some(15),
+            WeightsCall::CommitTimelocked { .. } => limited.then_some(6),
+            WeightsCall::Reveal { weights, salt, version_key } => {
+                let hash = revealed_hash(own, weights, salt.expose(), *version_key);
+                let held = self.hashes.iter().find(|(held, ..)| *held == hash);
+                let Some((_, stored, block)) = held else { return Some(16) };
+                let due = self.epoch_of_hash(*stored, *block) + self.knobs.period;
+                (self.epoch() != due).then_some(17)
+            }
+        }
+    }
+
     /// A call of ours in this block.
     pub(super) fn apply(&mut self, own: &Hotkey, order: &WeightsOrder) -> Result<(), &'static str> {
         match &order.call {
@@ -150,31 +188,21 @@ impl Ledger {
                     return Err("CommitRevealEnabled");
                 }
                 self.set(weights, *version_key)?;
-                self.last_update = self.number;
             }
             WeightsCall::CommitHash { hash } => {
-                self.commit()?;
-                let epoch = self.epoch();
-                let hashes = std::mem::take(&mut self.hashes);
-                let fresh = |at: u64, block: u64| epoch <= self.epoch_of_hash(at, block) + self.knobs.period;
-                self.hashes = hashes.into_iter().filter(|(_, at, block)| fresh(*at, *block)).collect();
+                self.commit(None)?;
+                self.drop_expired();
                 if self.hashes.len() >= 10 {
                     return Err("TooManyUnrevealedCommits");
                 }
-                self.hashes.push((*hash, epoch, self.number));
+                self.hashes.push((*hash, self.epoch(), self.number));
                 self.last_update = self.number;
             }
             WeightsCall::CommitTimelocked { ciphertext, reveal_round, version } => {
-                self.commit()?;
-                if *version != 4 {
-                    return Err("IncorrectCommitRevealVersion");
-                }
-                if *reveal_round <= self.round {
-                    return Err("InvalidRevealRound");
-                }
+                self.commit(Some(*version))?;
                 self.timelocked.push(TimelockedCommit {
                     ciphertext: ciphertext.clone(),
-                    epoch: self.epoch(),
+                    epoch: self.epoch_of_timelocked(),
                     block: self.number,
                     round: *reveal_round,
                 });
@@ -187,9 +215,19 @@ impl Ledger {
         Ok(())
     }
 
-    fn commit(&self) -> Result<(), &'static str> {
+    fn drop_expired(&mut self) {
+        let epoch = self.epoch();
+        let hashes = std::mem::take(&mut self.hashes);
+        let fresh = |at: u64, block: u64| epoch <= self.epoch_of_hash(at, block) + self.knobs.period;
+        self.hashes = hashes.into_iter().filter(|(_, at, block)| fresh(*at, *block)).collect();
+    }
+
+    fn commit(&self, version: Option<u16>) -> Result<(), &'static str> {
         if !self.knobs.commit_reveal {
             return Err("CommitRevealDisabled");
+        }
+        if version.is_some_and(|version| version != 4) {
+            return Err("IncorrectCommitRevealVersion");
         }
         if self.number - self.last_update < self.knobs.rate_limit {
             return Err("CommittingWeightsTooFast");
@@ -207,9 +245,13 @@ impl Ledger {
         if !self.knobs.commit_reveal {
             return Err("CommitRevealDisabled");
         }
-        let (uids, values): (Vec<u16>, Vec<u16>) = weights.iter().map(|(uid, w)| (uid.0, w.0)).unzip();
-        let hash = Digest::from_bytes(commit_hash(own, NETUID, (&uids, &values), salt, version_key));
-        let found = self.hashes.iter().position(|(held, ..)| *held == hash).ok_or("NoWeightsCommitFound")?;
+        let hash = revealed_hash(own, weights, salt, version_key);
+        let Some(found) = self.hashes.iter().position(|(held, ..)| *held == hash) else {
+            let mut fresh = self.clone();
+            fresh.drop_expired();
+            let none = fresh.hashes.is_empty();
+            return Err(if none { "NoWeightsCommitFound" } else { "InvalidRevealCommitHashNotMatch" });
+        };
         let (_, stored, block) = self.hashes[found];
         let due = self.epoch_of_hash(stored, block) + self.knobs.period;
         match self.epoch().cmp(&due) {
@@ -218,7 +260,9 @@ impl Ledger {
             std::cmp::Ordering::Equal => {}
         }
         self.set(weights, version_key)?;
-        self.hashes.remove(found);
+        // What was committed before it is superseded, and what expired is dropped.
+        self.hashes.drain(..=found);
+        self.drop_expired();
         Ok(())
     }
 
@@ -233,6 +277,9 @@ impl Ledger {
             return Err("NeuronNoValidatorPermit");
         }
         self.weights = upscale(weights);
+        if !self.knobs.commit_reveal {
+            self.last_update = self.number;
+        }
         Ok(())
     }
 }

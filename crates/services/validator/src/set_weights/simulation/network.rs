@@ -2,6 +2,8 @@
 
 mod state;
 
+pub(super) use self::state::epochs;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -143,6 +145,12 @@ impl Network {
             }
             if state.head().spec != state.built[&prepared.extrinsic].spec {
                 let reason = "bad signature: the runtime was upgraded after signing".to_owned();
+                return Err(ChainError::Pool { reason, class: FailureClass::Transient });
+            }
+            if let Some(code) =
+                state.head().coming().refuses(&self.own, &state.built[&prepared.extrinsic].order)
+            {
+                let reason = format!("custom error {code}");
                 return Err(ChainError::Pool { reason, class: FailureClass::Transient });
             }
             if !state.pool.contains(&prepared.extrinsic) {

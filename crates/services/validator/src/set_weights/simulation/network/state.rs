@@ -80,6 +80,9 @@ impl State {
             if next.number > prepared.dies.0 || prepared.nonce < next.nonce || spec != next.spec {
                 continue;
             }
+            if prepared.nonce == next.nonce && next.refuses(own, &order).is_some() {
+                continue;
+            }
             let forgotten = self.stormy && self.rng.one_in(8);
             let delayed = prepared.nonce > next.nonce || (self.stormy && self.rng.one_in(4));
             if delayed || forgotten {
@@ -281,7 +284,8 @@ impl State {
     }
 }
 
-fn epochs(ledger: &Ledger) -> EpochClock {
+/// Where the subnet stands, as the client reads it.
+pub(in super::super) fn epochs(ledger: &Ledger) -> EpochClock {
     if ledger.stateful {
         EpochClock::Stateful {
             last_epoch: BlockNumber(ledger.last_epoch),

@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use codec::{Decode as _, DecodeAll as _, Encode as _};
+use codec::{Decode as _, DecodeLimit as _, Encode as _};
 use sp_core::storage::Storage;
 use sp_runtime::traits::Header as _;
 use sp_runtime::transaction_validity::{TransactionSource, TransactionValidityError, ValidTransaction};
@@ -16,10 +16,16 @@ use sp_state_machine::BasicExternalities;
 
 use crate::profile::{self, Profile};
 use crate::runtime::{
-    AccountId, Address, Executive, Hash, Header, Nonce, Runtime, RuntimeCall, RuntimeEvent, System,
+    AccountId, Address, Block, Executive, Hash, Header, Nonce, Runtime, RuntimeCall, RuntimeEvent, System,
     UncheckedExtrinsic, api, mev_shield,
 };
 use crate::upgrade::{self, Upgrades};
+
+/// How deep calls may lie in each other. A deeper one would end the process when it overflows a thread's stack, which
+/// nothing can catch.
+pub const MAX_DEPTH: u32 = 256;
+/// Bytes of stack that so many levels need in a debug build, with room.
+pub const STACK: usize = 32 << 20;
 
 /// All keys and values of a block's state.
 pub type State = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -108,10 +114,34 @@ pub fn call(state: &State, method: &str, arguments: &[u8]) -> Result<Vec<u8>, Ca
 fn profile_call(state: &State, method: &str, arguments: &[u8]) -> Result<Vec<u8>, CallError> {
     let profile = Profile::of(state);
     let own = profile.exported(method).ok_or_else(|| CallError::UnknownMethod(method.to_owned()))?;
+    if is_too_deep(&own, arguments) {
+        return Err(CallError::BadArguments { method: method.to_owned(), source: Panicked });
+    }
     match read(state, || api::dispatch(&own, arguments)) {
         Ok(Some(answer)) => Ok(profile::metadata::answer(profile, method, answer)),
         Ok(None) => Err(CallError::UnknownMethod(method.to_owned())),
         Err(source) => Err(CallError::BadArguments { method: method.to_owned(), source }),
+    }
+}
+
+/// Whether a method's arguments carry an extrinsic or a call that does not decode within [`MAX_DEPTH`]; the runtime's own
+/// decoding has no bound.
+fn is_too_deep(method: &str, arguments: &[u8]) -> bool {
+    let extrinsic =
+        |mut bytes: &[u8]| UncheckedExtrinsic::decode_with_depth_limit(MAX_DEPTH, &mut bytes).is_err();
+    match method {
+        "BlockBuilder_apply_extrinsic"
+        | "TransactionPaymentApi_query_info"
+        | "TransactionPaymentApi_query_fee_details" => extrinsic(arguments),
+        // One byte says where the extrinsic comes from.
+        "TaggedTransactionQueue_validate_transaction" => extrinsic(arguments.get(1..).unwrap_or_default()),
+        "TransactionPaymentCallApi_query_call_info" | "TransactionPaymentCallApi_query_call_fee_details" => {
+            RuntimeCall::decode_with_depth_limit(MAX_DEPTH, &mut &arguments[..]).is_err()
+        }
+        "Core_execute_block" | "BlockBuilder_check_inherents" => {
+            Block::decode_with_depth_limit(MAX_DEPTH, &mut &arguments[..]).is_err()
+        }
+        _ => false,
     }
 }
 
@@ -146,7 +176,7 @@ pub enum Refusal {
 /// # Errors
 /// The bytes are no extrinsic of it.
 pub fn extrinsic(state: &State, bytes: &[u8]) -> Result<UncheckedExtrinsic, codec::Error> {
-    let extrinsic = UncheckedExtrinsic::decode_all(&mut &bytes[..])?;
+    let extrinsic = UncheckedExtrinsic::decode_all_with_depth_limit(MAX_DEPTH, &mut &bytes[..])?;
     match upgrade::of(state) {
         Some(upgrades) if !upgrades.understands(&extrinsic) => {
             Err("the upgraded runtime has no such extrinsic".into())
@@ -260,7 +290,7 @@ pub fn build_block_with(
         let (result, ext) = run(state, || {
             let inherent = begin_block(parent, timestamp_ms);
             operations.iter().for_each(Operation::apply);
-            let (applied, inclusions) = apply_all(candidates, &decoded, &poisonous, &current);
+            let (applied, inclusions) = apply_all(state, candidates, &decoded, &poisonous, &current);
             let extrinsics = std::iter::once(inherent).chain(applied).collect();
             (Executive::finalize_block(), extrinsics, inclusions)
         });
@@ -290,6 +320,7 @@ fn begin_block((parent_hash, parent_number): (Hash, u32), timestamp_ms: u64) -> 
 
 /// Applies the candidates; the bytes of those included, and what became of each.
 fn apply_all(
+    state: &State,
     candidates: &[Vec<u8>],
     decoded: &[Option<UncheckedExtrinsic>],
     poisonous: &[bool],
@@ -307,7 +338,7 @@ fn apply_all(
                         included.push(bytes.clone());
                         // As the public chain's authors do: what a carrier brings follows it in the same block.
                         let inner = sealed.filter(|_| outcome.is_ok());
-                        included.extend(inner.and_then(apply_unsealed));
+                        included.extend(inner.and_then(|sealed| apply_unsealed(state, &sealed)));
                         Inclusion::Included
                     }
                     Err(error) => Inclusion::Refused(error),
@@ -322,9 +353,12 @@ fn apply_all(
 
 /// Opens a sealed extrinsic and applies it; its bytes if it is now in the block. One that the runtime refuses is lost, as
 /// on the public chain: its sender sees that the block does not have it.
-fn apply_unsealed(ciphertext: Vec<u8>) -> Option<Vec<u8>> {
-    let bytes = mev_shield::Sealed::parse(&ciphertext)?.open()?;
-    let extrinsic = UncheckedExtrinsic::decode_all(&mut &bytes[..]).ok()?;
+fn apply_unsealed(state: &State, ciphertext: &[u8]) -> Option<Vec<u8>> {
+    let bytes = mev_shield::Sealed::parse(ciphertext)?.open()?;
+    let extrinsic = extrinsic(state, &bytes).ok()?;
+    if !Profile::of(state).has_call(&extrinsic.function) {
+        return None;
+    }
     Executive::apply_extrinsic(extrinsic).ok().map(|_| bytes)
 }
 

@@ -1,6 +1,6 @@
 //! The chain on disk: one file, a snapshot and the steps since.
 //!
-//! A step (a block, or blocks taken off) is appended before anyone hears of it, so `kill -9` loses nothing that was seen.
+//! A step (a block, or a branch that replaces the last ones) is appended before anyone hears of it, so `kill -9` loses nothing that was seen.
 //! The file is handed to the disk ([`File::sync_data`]) every [`SYNC_EVERY`] blocks and at every snapshot: a power cut
 //! may lose that many blocks, never more, and never leaves a state that was not one. Each record carries its length and
 //! hash; a torn tail is cut off on opening. Every [`SNAPSHOT_EVERY`] blocks a new file with a fresh snapshot is written
@@ -33,7 +33,7 @@ pub const SNAPSHOT_EVERY: u32 = 1_024;
 /// No record is longer; a larger length is a torn or foreign one.
 const MAX_RECORD: usize = 1 << 30;
 const HEAD: usize = 4 + 32;
-const MAGIC: &[u8; 8] = b"bdevch2\n";
+const MAGIC: &[u8; 8] = b"bdevch3\n";
 /// What every version of the format begins with.
 const FAMILY: &[u8; 6] = b"bdevch";
 /// How often a lock is tried anew because the file was replaced meanwhile.
@@ -45,9 +45,9 @@ enum Step {
     /// A block on top of the best one.
     #[codec(index = 0)]
     Block(StoredBlock),
-    /// So many blocks taken off.
+    /// So many blocks taken off, and these put there.
     #[codec(index = 1)]
-    Retract(u32),
+    Replace(u32, Vec<StoredBlock>),
 }
 
 /// Why the chain's file cannot be used.
@@ -205,19 +205,24 @@ fn read_chain(path: &Path, bytes: &[u8]) -> Result<Option<(Chain, u32, usize)>, 
     let mut blocks = 0;
     for step in steps {
         match step {
-            Step::Block(block) if block.header.parent_hash == chain.best().hash => {
-                chain.push(block);
-                blocks += 1;
-            }
-            Step::Block(_) => return Err(damaged()),
-            Step::Retract(count) => {
+            Step::Block(block) => put(&mut chain, block).ok_or_else(damaged)?,
+            Step::Replace(count, branch) => {
                 for _ in 0..count {
                     chain.pop().ok_or_else(damaged)?;
                 }
+                for block in branch {
+                    put(&mut chain, block).ok_or_else(damaged)?;
+                }
             }
         }
+        blocks += 1;
     }
     Ok(Some((chain, blocks, bytes.len() - rest.len() + whole)))
+}
+
+/// Puts a block on top if it belongs there.
+fn put(chain: &mut Chain, block: StoredBlock) -> Option<()> {
+    (block.header.parent_hash == chain.best().hash).then(|| chain.push(block)).map(|_| ())
 }
 
 impl Store {
@@ -255,25 +260,26 @@ impl Store {
     /// # Errors
     /// The file cannot be written.
     pub fn append(&mut self, block: &StoredBlock) -> Result<(), PersistError> {
-        self.write(&Step::Block(block.clone()))?;
+        self.write(&Step::Block(block.clone()))
+    }
+
+    /// Takes so many blocks off and puts a branch there, in one step: whenever this process ends, the file has the old
+    /// branch or the new one.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn replace(&mut self, blocks: u32, branch: Vec<StoredBlock>) -> Result<(), PersistError> {
+        self.write(&Step::Replace(blocks, branch))
+    }
+
+    fn write(&mut self, step: &Step) -> Result<(), PersistError> {
+        self.file.write_all(&record(&step.encode())).map_err(wrap("append to", &self.path))?;
         self.unsynced += 1;
         self.since_snapshot += 1;
         if self.unsynced >= SYNC_EVERY {
             self.sync()?;
         }
         Ok(())
-    }
-
-    /// Notes that so many blocks are taken off.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub fn retract(&mut self, blocks: u32) -> Result<(), PersistError> {
-        self.write(&Step::Retract(blocks))
-    }
-
-    fn write(&mut self, step: &Step) -> Result<(), PersistError> {
-        self.file.write_all(&record(&step.encode())).map_err(wrap("append to", &self.path))
     }
 
     /// Hands the file to the disk.

@@ -46,8 +46,11 @@ pub fn run(flags: &Flags) -> anyhow::Result<()> {
         None => (None, fresh),
     };
     let node = Arc::new(Node::new(chain, store, flags.rules(&genesis)));
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(WORKERS).build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(WORKERS)
+        .thread_stack_size(executor::STACK)
+        .build()?;
     runtime.block_on(serve(flags, &genesis, &node, listener))
 }
 

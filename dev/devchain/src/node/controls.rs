@@ -198,11 +198,7 @@ impl Node {
         writer.clock = snapshot.clock;
         writer.last_timestamp_ms = executor::timestamp_of(&snapshot.chain.best_state());
         let mut inner = self.lock();
-        let watchers = inner.pool.retract(snapshot.chain.best().header.number);
-        for watcher in watchers.into_values() {
-            // A watcher that went away or does not read loses only its own news.
-            let _ = watcher.try_send(Status::Dropped);
-        }
+        inner.pool.abandon(|number, block| snapshot.chain.hash_of(number) == Some(*block));
         inner.pool.drop_where(|_| true);
         inner.chain = snapshot.chain;
         let best = Arc::clone(inner.chain.best());
@@ -256,10 +252,7 @@ impl Node {
         let candidates = self.give_back(&chain, &bodies, above, extrinsics);
         let made = produce::branch(writer, &mut chain, depth + 1, candidates)?;
         if let Some(store) = &mut writer.store {
-            store.retract(depth)?;
-            for (_, block, _) in &made {
-                store.append(block)?;
-            }
+            store.replace(depth, made.iter().map(|(_, block, _)| block.clone()).collect())?;
         }
         let mut inner = self.lock();
         inner.chain = chain;

@@ -69,7 +69,12 @@ impl Node {
             }
             Mining::Instant => loop {
                 Arc::clone(&self).in_background(Self::mine_waiting).await;
-                self.submitted.notified().await;
+                let again = Duration::from_millis(self.rules.block_time_ms);
+                tokio::select! {
+                    () = self.submitted.notified() => {}
+                    // A fault held it up, and may have ended.
+                    () = tokio::time::sleep(again), if self.has_candidate() => {}
+                }
             },
         }
     }

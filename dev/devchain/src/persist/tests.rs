@@ -62,17 +62,26 @@ fn a_reorganised_chain_is_reopened_on_its_new_branch() {
     extend(&mut store, &mut chain, 3);
     let before = chain.image();
     let popped = chain.pop().expect("undone");
-    store.retract(1).expect("writes");
     assert_eq!(chain.best().header.number, 2);
-    let block = next_at(&chain, 77);
-    store.append(&block).expect("appends");
-    chain.push(block);
+    let mut branch = Vec::new();
+    for later_ms in [77, 1] {
+        let block = next_at(&chain, later_ms);
+        branch.push(block.clone());
+        chain.push(block);
+    }
+    store.replace(1, branch).expect("writes");
     assert_ne!(chain.image(), before);
     assert_eq!(chain.block(&popped.hash), Some(&popped), "a retracted block is readable by hash");
     assert_eq!(chain.state_at(&popped.hash), Err(StateUnavailable::Discarded(popped.hash)));
     drop(store);
-    let (_store, reopened) = Store::open(&path, fresh()).expect("opens again");
+    let whole = fs::read(&path).expect("reads");
+    let (store, reopened) = Store::open(&path, fresh()).expect("opens again");
     assert_eq!(reopened.image(), chain.image());
+    drop(store);
+    // A process that ended while it wrote the branch leaves the old one.
+    fs::write(&path, &whole[..whole.len() - 1]).expect("writes");
+    let (_store, reopened) = Store::open(&path, fresh()).expect("opens with a torn tail");
+    assert_eq!(reopened.image(), before);
 }
 
 #[test]

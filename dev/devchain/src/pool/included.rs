@@ -54,6 +54,18 @@ impl Watched {
         }
     }
 
+    /// Keeps who watches a block of the chain; tells the others that theirs is gone for good.
+    pub(super) fn keep(&mut self, is_on_chain: impl Fn(u32, &Hash) -> bool) {
+        self.inclusions.retain(|inclusion| {
+            let stays = is_on_chain(inclusion.number, &inclusion.block);
+            if !stays {
+                inclusion.tell(Status::Retracted(inclusion.block));
+                inclusion.tell(Status::Dropped);
+            }
+            stays
+        });
+    }
+
     pub(super) fn retract(&mut self, above: u32) -> HashMap<Hash, mpsc::Sender<Status>> {
         let mut given_back = HashMap::new();
         while let Some(inclusion) = self.inclusions.pop_back_if(|inclusion| inclusion.number > above) {

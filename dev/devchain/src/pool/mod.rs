@@ -6,7 +6,7 @@
 
 mod included;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use tokio::sync::mpsc;
 
@@ -98,7 +98,9 @@ pub enum PoolRefusal {
 #[derive(Debug, Default)]
 pub struct Pool {
     accounts: BTreeMap<AccountId, BTreeMap<Nonce, Pooled>>,
-    hashes: HashSet<Hash>,
+    /// Those in the pool, and which came when.
+    hashes: HashMap<Hash, u64>,
+    arrived: u64,
     bytes: usize,
     included: included::Watched,
 }
@@ -121,7 +123,7 @@ impl Pool {
     /// # Errors
     /// It is known, outbid, or a bound is reached.
     pub fn add(&mut self, extrinsic: Pooled, account_nonce: Nonce) -> Result<(), PoolRefusal> {
-        if self.hashes.contains(&extrinsic.hash) {
+        if self.hashes.contains_key(&extrinsic.hash) {
             return Err(PoolRefusal::AlreadyImported(extrinsic.hash));
         }
         let waiting = self.accounts.get(&extrinsic.signer.account);
@@ -139,7 +141,8 @@ impl Pool {
         let (account, nonce, hash) =
             (extrinsic.signer.account.clone(), extrinsic.signer.nonce, extrinsic.hash);
         self.bytes += extrinsic.bytes.len();
-        self.hashes.insert(hash);
+        self.arrived += 1;
+        self.hashes.insert(hash, self.arrived);
         let waiting = self.accounts.entry(account).or_default();
         if let Some(old) = waiting.insert(nonce, extrinsic) {
             self.hashes.remove(&old.hash);
@@ -182,7 +185,7 @@ impl Pool {
     }
 
     /// At most `limit` candidates for the next block: each account's in order of nonce up to the first gap, accounts in
-    /// turn, within the block's bounds. What is behind its account's nonce comes too, so that the runtime refuses it and
+    /// turn, the one that waits longest first, within the block's bounds. What is behind its account's nonce comes too, so that the runtime refuses it and
     /// it leaves.
     #[must_use]
     pub fn candidates(
@@ -200,6 +203,8 @@ impl Pool {
                 waiting.range(..next).chain(gapless.map(|(entry, _)| entry)).map(|(_, extrinsic)| extrinsic)
             })
             .collect();
+        queues
+            .sort_by_cached_key(|queue| queue.clone().next().and_then(|first| self.hashes.get(&first.hash)));
         let mut chosen = Vec::new();
         let mut bytes = 0;
         while !queues.is_empty() {
@@ -269,6 +274,11 @@ impl Pool {
     /// watchers back by extrinsic.
     pub fn retract(&mut self, above: u32) -> HashMap<Hash, mpsc::Sender<Status>> {
         self.included.retract(above)
+    }
+
+    /// The chain is another one now: tells who watched extrinsics in blocks that are not of it.
+    pub fn abandon(&mut self, is_on_chain: impl Fn(u32, &Hash) -> bool) {
+        self.included.keep(is_on_chain);
     }
 
     /// Takes extrinsics out as dropped. How many they were.

@@ -138,3 +138,14 @@ fn dropping_tells_and_frees() {
     assert_eq!(news(&mut told), [Status::Ready, Status::Dropped]);
     assert!(pool.is_empty() && pool.bytes == 0);
 }
+
+#[test]
+fn who_waits_longest_is_first_among_accounts() {
+    let mut pool = Pool::default();
+    for (n, who) in [(1, 9), (2, 5), (3, 7)] {
+        pool.add(pooled(n, who, 0, 0).0, 0).expect("room");
+    }
+    pool.add(pooled(4, 9, 1, 0).0, 0).expect("room");
+    assert_eq!(hashes(&pool, 0), [1, 2, 3, 4]);
+    assert_eq!(pool.candidates(1, |_| 0).first().map(|(first, _)| *first), Some(hash(1)));
+}

@@ -17,7 +17,7 @@ impl Profile {
 }
 
 /// The calls that a call carries.
-pub(super) fn inner_calls(call: &RuntimeCall) -> Vec<&RuntimeCall> {
+pub(crate) fn inner_calls(call: &RuntimeCall) -> Vec<&RuntimeCall> {
     use pallet_sudo::Call as Sudo;
     use pallet_utility::Call as Utility;
     match call {

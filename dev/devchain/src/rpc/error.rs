@@ -10,6 +10,7 @@ use crate::node::controls::ControlError;
 use crate::pool::PoolRefusal;
 
 const CLIENT: i32 = 4003;
+const TOO_MANY_KEYS: i32 = 4002;
 const BAD_FORMAT: i32 = 1001;
 const VERIFICATION: i32 = 1002;
 const INVALID: i32 = 1010;
@@ -45,6 +46,11 @@ pub(super) fn control(error: &ControlError) -> ErrorObjectOwned {
         _ => jsonrpsee::types::error::INVALID_PARAMS_CODE,
     };
     plain(code, error.to_string())
+}
+
+/// A page of more keys than are given at once.
+pub(super) fn too_many_keys(asked: u64, most: u64) -> ErrorObjectOwned {
+    plain(TOO_MANY_KEYS, format!("count exceeds maximum value. value: {asked}, max: {most}"))
 }
 
 pub(super) fn too_many_requests() -> ErrorObjectOwned {

@@ -58,7 +58,7 @@ pub(super) fn register(module: &mut RpcModule<Arc<Node>>) -> Result<(), Register
         let prefix = bytes_of(&arguments.optional::<String>("prefix")?.unwrap_or_default())?;
         let count: u64 = arguments.required("count")?;
         if count > MAX_PAGE {
-            return Err(error::invalid_params(format!("count {count} is above {MAX_PAGE}")));
+            return Err(error::too_many_keys(count, MAX_PAGE));
         }
         let start = arguments.optional::<String>("start key")?.map(|key| bytes_of(&key)).transpose()?;
         let state = state_of(node, arguments.hash()?)?;

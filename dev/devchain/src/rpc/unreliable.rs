@@ -104,12 +104,12 @@ where
     fn answer<'a>(&self, request: Request<'a>) -> impl Future<Output = MethodResponse> + Send + use<'a, S> {
         let Self { service, node, in_flight } = self.clone();
         async move {
-            let Ok(_permit) = in_flight.try_acquire() else {
-                return MethodResponse::error(request.id, error::too_many_in_flight(MAX_IN_FLIGHT));
-            };
             if request.method.starts_with("dev_") {
                 return service.call(request).await;
             }
+            let Ok(_permit) = in_flight.try_acquire() else {
+                return MethodResponse::error(request.id, error::too_many_in_flight(MAX_IN_FLIGHT));
+            };
             if let Some(delay) = delay_of(&node, &request.method) {
                 tokio::time::sleep(delay).await;
             }

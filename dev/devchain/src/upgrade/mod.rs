@@ -23,7 +23,8 @@ use sp_runtime::generic::Preamble;
 use sp_version::RuntimeVersion;
 
 use crate::executor::State;
-use crate::runtime::UncheckedExtrinsic;
+use crate::profile::calls::inner_calls;
+use crate::runtime::{RuntimeCall, UncheckedExtrinsic};
 
 /// Where a state keeps its upgrades; no pallet's prefix begins like this.
 pub const KEY: &[u8] = b":basilica:upgrades";
@@ -173,17 +174,22 @@ impl Upgrades {
         })
     }
 
-    /// Whether these leave an extrinsic with a meaning: its call is still there, and no extension's byte is missing.
+    /// Whether these leave an extrinsic with a meaning: its call and those inside of it are still there, and no
+    /// extension's byte is missing.
     #[must_use]
     pub fn understands(&self, extrinsic: &UncheckedExtrinsic) -> bool {
-        let named = extrinsic.function.get_call_metadata();
         let is_signed = matches!(extrinsic.preamble, Preamble::Signed(..));
         self.changes.iter().all(|change| match change {
-            Change::RemoveCall { pallet, call } => {
-                (pallet.as_str(), call.as_str()) != (named.pallet_name, named.function_name)
-            }
+            Change::RemoveCall { pallet, call } => !calls_any(&extrinsic.function, pallet, call),
             Change::AddExtension { carries_byte: true, .. } => !is_signed,
             _ => true,
         })
     }
+}
+
+/// Whether this is such a call, or carries one.
+fn calls_any(call: &RuntimeCall, pallet: &str, name: &str) -> bool {
+    let named = call.get_call_metadata();
+    (named.pallet_name, named.function_name) == (pallet, name)
+        || inner_calls(call).into_iter().any(|inner| calls_any(inner, pallet, name))
 }

@@ -202,6 +202,27 @@ async fn a_reorganisation_can_lose_the_extrinsics_and_survives_a_restart() {
 }
 
 #[tokio::test]
+async fn who_watches_a_block_that_a_restored_chain_lacks_is_told_that_it_is_gone() {
+    let chain = Devchain::start(&["--mining", "manual", "--finality-lag", "8"]);
+    let client = chain.client().await;
+    client.call("dev_newBlock", json!([3])).await;
+    let id = client.call("dev_snapshot", json!([])).await["id"].clone();
+    client.call("dev_reorg", json!({"depth": 2, "drop_extrinsics": true})).await;
+    client.call("dev_restore", json!([id])).await;
+    client.call("dev_reorg", json!({"depth": 2})).await;
+    let extrinsic = client.signed("//Bob", remark("in another branch")).await;
+    let watched = client
+        .subscribe("author_submitAndWatchExtrinsic", json!([extrinsic]), "author_unwatchExtrinsic")
+        .await;
+    client.call("dev_reorg", json!({"depth": 2})).await;
+    client.call("dev_restore", json!([id])).await;
+    let told = statuses(watched).await;
+    assert_eq!(told.last(), Some(&json!("dropped")), "{told:?}");
+    assert!(told.iter().any(|status| status.get("inBlock").is_some()), "{told:?}");
+    client.call("dev_newBlock", json!([12])).await;
+}
+
+#[tokio::test]
 async fn storage_is_set_by_a_block_of_its_own() {
     let chain = Devchain::start(&["--mining", "manual"]);
     let client = chain.client().await;

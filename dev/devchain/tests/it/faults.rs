@@ -89,6 +89,32 @@ async fn an_accepted_extrinsic_whose_answer_is_lost_is_in_the_pool() {
 }
 
 #[tokio::test]
+async fn instant_blocks_go_on_when_a_stall_has_ended() {
+    let chain = Devchain::start(&["--mining", "instant"]);
+    let client = chain.client().await;
+    client.call("dev_fault", json!({"kind": "stall_blocks", "count": 2})).await;
+    let first = client.signed("//Bob", remark("held up")).await;
+    assert!(client.watch(&first).await.iter().any(|status| status.get("inBlock").is_some()));
+    assert_eq!(client.call("dev_faults", json!([])).await[0]["left"], 0);
+}
+
+#[tokio::test]
+async fn controls_answer_although_everything_else_hangs() {
+    let chain = Devchain::start(&["--mining", "manual"]);
+    let client = chain.client().await;
+    client.call("dev_fault", json!({"kind": "hang"})).await;
+    let mut web = crate::raw::Raw::connect(&chain).expect("connects");
+    for id in 0..300 {
+        let request = json!({ "jsonrpc": "2.0", "id": id, "method": "system_name" });
+        assert!(web.send(crate::raw::TEXT, request.to_string().as_bytes()));
+    }
+    let clear = json!({ "jsonrpc": "2.0", "id": "clear", "method": "dev_clearFaults" });
+    assert!(web.send(crate::raw::TEXT, clear.to_string().as_bytes()));
+    let cleared = std::iter::from_fn(|| web.next()).find(|(_, answer)| answer.contains("clear"));
+    assert!(cleared.is_some_and(|(_, answer)| answer.contains("\"cleared\":1")));
+}
+
+#[tokio::test]
 async fn a_class_of_extrinsics_is_refused_or_dropped_later() {
     let chain = Devchain::start(&["--mining", "manual"]);
     let client = chain.client().await;

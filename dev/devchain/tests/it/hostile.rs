@@ -2,8 +2,10 @@
 
 use std::io::{Read as _, Write as _};
 
+use basilica_devchain::runtime::RuntimeCall;
 use serde_json::{Value, json};
 
+use crate::extrinsics::remark;
 use crate::raw::{BINARY, PING, Raw, TEXT, post, socket};
 use crate::support::{Client, Devchain, PATIENCE};
 
@@ -94,6 +96,51 @@ async fn parameters_out_of_bounds_are_refused() {
             client.refuses_subscription("state_subscribeStorage", json!([keys]), "state_unsubscribeStorage");
         assert!(refused.await, "{why}");
     }
+    goes_on(&chain, &client).await;
+}
+
+/// A call of so many calls in each other, `Sudo.sudo` of `Sudo.sudo`, around nothing.
+fn nested(levels: usize) -> String {
+    "0c00".repeat(levels)
+}
+
+/// With the length that begins an extrinsic, unsigned.
+fn extrinsic_of(call: &str) -> String {
+    let body = hex::decode(format!("04{call}")).expect("hex");
+    hex::encode(codec::Encode::encode(&body))
+}
+
+#[tokio::test]
+async fn calls_nested_without_end_are_refused_before_they_fill_a_stack() {
+    let chain = Devchain::start(&["--mining", "instant"]);
+    let client = chain.client().await;
+    for levels in [257, 30_000, 500_000] {
+        let (call, extrinsic) = (nested(levels), extrinsic_of(&nested(levels)));
+        assert_eq!(client.refusal("author_submitExtrinsic", json!([extrinsic])).await.0, 1001);
+        for method in ["payment_queryInfo", "payment_queryFeeDetails"] {
+            assert_eq!(client.refusal(method, json!([extrinsic])).await.0, 4003, "{method}");
+        }
+        let block = format!("{}04{extrinsic}", "00".repeat(98));
+        for (method, arguments) in [
+            ("BlockBuilder_apply_extrinsic", extrinsic.clone()),
+            ("TransactionPaymentApi_query_info", format!("{extrinsic}00000000")),
+            ("TransactionPaymentApi_query_fee_details", format!("{extrinsic}00000000")),
+            ("TransactionPaymentCallApi_query_call_info", format!("{call}00000000")),
+            ("TransactionPaymentCallApi_query_call_fee_details", format!("{call}00000000")),
+            ("TaggedTransactionQueue_validate_transaction", format!("00{extrinsic}{}", "00".repeat(32))),
+            ("Core_execute_block", block.clone()),
+            ("BlockBuilder_check_inherents", format!("{block}00")),
+        ] {
+            assert_eq!(client.refusal("state_call", json!([method, arguments])).await.0, 4003, "{method}");
+        }
+    }
+    // As deep as is allowed, and run: nothing of it is refused for its depth.
+    let mut call = remark("at the bottom");
+    for _ in 0..120 {
+        call = RuntimeCall::Sudo(pallet_sudo::Call::sudo { call: Box::new(call) });
+    }
+    let statuses = client.watch(&client.signed("//Alice", call).await).await;
+    assert!(statuses.iter().any(|status| status.get("inBlock").is_some()), "{statuses:?}");
     goes_on(&chain, &client).await;
 }
 

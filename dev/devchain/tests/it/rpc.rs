@@ -147,7 +147,7 @@ async fn keys_come_in_pages_that_join_without_gap_or_repeat() {
         joined.extend(page);
     }
     assert_eq!(joined, all);
-    assert_eq!(client.refusal("state_getKeysPaged", json!(["0x", 1_001])).await.0, -32602);
+    assert_eq!(client.refusal("state_getKeysPaged", json!(["0x", 1_001])).await.0, 4002);
     let values = client.call("state_queryStorageAt", json!([[all[0], "0xdead"], at])).await;
     assert_eq!(values[0]["block"], at);
     assert_eq!(values[0]["changes"][0][0], all[0]);

@@ -7,6 +7,7 @@ use super::pallet::*;
 use super::tests::{NETUID, error, key, on_chain};
 use crate::runtime::newtypes::{AlphaBalance, NetUid, TaoBalance};
 use crate::runtime::{AccountId, Balances, Runtime, RuntimeOrigin, SubtensorModule, admin_utils};
+use crate::yuma::Fixed;
 
 type Admin = admin_utils::Pallet<Runtime>;
 
@@ -233,5 +234,33 @@ fn a_coldkey_has_collateral_on_32_hotkeys_at_most() {
         assert_eq!(set(7, 0), Ok(()));
         assert_eq!(set(32, 1), Ok(()));
         assert_indexed(&key("//Bob"));
+    });
+}
+
+#[test]
+fn an_epoch_settles_what_miners_and_validators_have_locked() {
+    on_chain(|| {
+        let floor = |coldkey: &str, hotkey: &str, floor: u64| {
+            SubtensorModule::set_min_collateral(signed(coldkey), NETUID, key(hotkey), AlphaBalance(floor))
+        };
+        assert_eq!(floor("//Miner1Cold", "//Miner1", 400_000), Ok(()));
+        assert_eq!(floor("//Validator1Cold", "//Validator1", 400_000), Ok(()));
+        PendingServerEmission::<Runtime>::insert(NETUID, AlphaBalance(1_000_000));
+        PendingValidatorEmission::<Runtime>::insert(NETUID, AlphaBalance(1_000_000));
+        let before = staked("//Validator1", "//Validator1Cold");
+        let hotkeys: Vec<_> = (0..6).map(|uid| Keys::<Runtime>::get(NETUID, uid)).collect();
+        let all_for = |uid: usize| {
+            let mut shares = vec![Fixed::ZERO; 6];
+            shares[uid] = Fixed::ratio(1, 1);
+            shares
+        };
+        SubtensorModule::distribute(NETUID, &hotkeys, &all_for(4), &all_for(1));
+        assert_eq!(locked("//Miner1", "//Miner1Cold"), Some((400_000, 400_000, 1_000_000)));
+        assert_eq!(staked("//Miner1", "//Miner1Cold"), 1_000_000, "the rest is staked and free");
+        // Only the take is the validator's own; what its stakers get is never locked.
+        let take = 1_000_000 * 11_796 / 65_535;
+        assert_eq!(locked("//Validator1", "//Validator1Cold"), Some((take, 400_000, 1_000_000)));
+        let after = staked("//Validator1", "//Validator1Cold");
+        assert!((999_999..=1_000_000).contains(&(after - before)), "{before} to {after}");
     });
 }

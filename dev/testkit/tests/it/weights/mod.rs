@@ -8,12 +8,13 @@
 mod validator;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use basilica_chain::{ChainOptions, SubtensorChain};
-use basilica_ports::{Chain as _, Lost, WeightWindow, WindowEnd, WindowForm, WindowState};
+use basilica_ports::{Chain as _, Expiry, Lost, WeightWindow, WindowEnd, WindowForm, WindowState};
 use basilica_scoring::weights::upscale;
 use basilica_system::{OsEntropy, SystemClock};
-use basilica_testkit::{Devchain, Relay, hotkey};
+use basilica_testkit::{Devchain, Relay, holds_within, hotkey};
 use basilica_types::{MechanismId, NetUid, Uid, Weight};
 use serde_json::json;
 
@@ -79,11 +80,12 @@ async fn killed_after_commit(chain: &Devchain, validator: &mut Validator, after:
     committed
 }
 
-/// It did not fail, unless the switch of commit-reveal met it on its way.
+/// It did not fail, unless the switch of commit-reveal met it on its way, or an upgrade that made its signature void.
 fn is_well(state: &WindowState) -> bool {
     let WindowState::Ended(end) = state else { return true };
     match end {
-        WindowEnd::Set { .. } | WindowEnd::Revealed { .. } | WindowEnd::Lost(Lost::SwitchedOff) => true,
+        WindowEnd::Set { .. } | WindowEnd::Revealed { .. } => true,
+        WindowEnd::Lost(Lost::SwitchedOff) | WindowEnd::Expired(Expiry::EraOver) => true,
         WindowEnd::Refused { error, .. } => error.starts_with("SubtensorModule.CommitReveal"),
         WindowEnd::Expired(_) | WindowEnd::Lost(_) => false,
     }
@@ -133,10 +135,10 @@ async fn timelocked_weights_come_on_chain_through_kills_upgrades_and_lost_endpoi
     let expected = sorted(committed.opened.expected.clone());
     let opened = async {
         while on_chain(&chain).await != expected {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(60), opened).await.expect("the chain's own reveal");
+    tokio::time::timeout(Duration::from_secs(60), opened).await.expect("the chain's own reveal");
     validator.start_again();
     validator.until("the end of that window", |w| w.id == committed.id && is_revealed(w)).await;
 
@@ -182,5 +184,19 @@ async fn weights_committed_by_hash_are_revealed_by_whoever_finds_the_salt_after_
     let open = validator.until("weights in the open", |w| w.id > committed.id && is_set(w)).await;
     chain.set_commit_reveal(SUBNET, true);
     validator.until("a reveal again", |w| w.id > open.id && is_revealed(w)).await;
+
+    // An upgrade makes something of an item that nobody can read.
+    chain.ask(
+        "dev_upgradeRuntime",
+        &json!({ "spec_versions": 1, "changes": [
+            { "change": "opaque", "pallet": "SubtensorModule", "item": "MinAllowedWeights" },
+        ] }),
+    );
+    let mut said = String::new();
+    let named = holds_within(Duration::from_secs(60), || {
+        said = validator.readiness();
+        said.starts_with("HTTP/1.1 503") && said.contains("SubtensorModule.MinAllowedWeights")
+    });
+    assert!(named.await, "{said}");
     judge(&chain, &mut validator).await;
 }

@@ -1,6 +1,8 @@
 //! The validator's own program, with scores that it finds in its database.
 
 use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -65,6 +67,23 @@ impl Validator {
         let mut child = self.child.take().expect("it runs");
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    /// Whether it is ready, in its own words.
+    pub(super) fn readiness(&self) -> String {
+        let text = std::fs::read_to_string(self.directory.path().join("validator.log")).unwrap();
+        // The latest start's.
+        let (_, rest) = text.rsplit_once("api.address").expect("it tells where its API listens");
+        let address: String = rest
+            .chars()
+            .skip_while(|c| !c.is_ascii_digit())
+            .take_while(|c| "0123456789.:".contains(*c))
+            .collect();
+        let mut stream = TcpStream::connect(&address).unwrap();
+        write!(stream, "GET /ready HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
     }
 
     /// All windows, oldest first.

@@ -16,7 +16,7 @@ use basilica_ports::{
 use basilica_system::{OsEntropy, SystemClock};
 use basilica_testkit::{Devchain, hotkey, keypair};
 use basilica_timelock::{BeaconKey, Round, WeightsPayload, commit_hash, encrypt};
-use basilica_types::{BlockHash, BlockNumber, Digest, Hotkey, MechanismId, NetUid, Uid, Weight};
+use basilica_types::{BlockHash, BlockNumber, Digest, Hotkey, MechanismId, Millis, NetUid, Uid, Weight};
 use basilica_wallet::WalletSigner;
 use codec::Encode as _;
 use serde_json::json;
@@ -54,7 +54,14 @@ impl Twins {
             "commit_reveal": false,
         });
         let devchain = Devchain::start(&settings, &["--mining", "manual"]);
-        let options = ChainOptions::new(vec![devchain.url.clone()]);
+        // The other walk's steps hold the thread, and a loaded machine is slow.
+        let patience = Millis::from_secs(120);
+        let options = ChainOptions {
+            connect_deadline: patience,
+            request_deadline: patience,
+            call_deadline: patience,
+            ..ChainOptions::new(vec![devchain.url.clone()])
+        };
         let signer = WalletSigner::new(keypair("//Validator1"), Arc::new(OsEntropy));
         let (clock, entropy) = (Arc::new(SystemClock::new()), Arc::new(OsEntropy));
         let client = SubtensorChain::new(options, Some(Arc::new(signer)), clock, entropy).unwrap();

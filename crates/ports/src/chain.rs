@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use basilica_schedule::{Expiry, WeightRules, WeightsOrder};
+use basilica_schedule::{Expiry, WeightRules, WeightsCall, WeightsOrder};
 use basilica_types::{
     BlockHash, BlockNumber, Coldkey, Digest, Hotkey, MechanismId, Millis, NetUid, Rao, Uid, Weight,
 };
@@ -88,6 +88,28 @@ pub enum AxonOutcome {
     Served(BlockNumber),
 }
 
+/// What a call leaves on the chain, by which its end can be told when its block no longer tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Weights set or committed: the mechanism's `LastUpdate` of the signer becomes the call's block.
+    Weights,
+    /// Weights revealed: they are there, and nothing says since when.
+    Reveal,
+    /// Nothing to do with weights.
+    Other,
+}
+
+impl From<&WeightsCall> for Effect {
+    fn from(call: &WeightsCall) -> Self {
+        match call {
+            WeightsCall::Set { .. }
+            | WeightsCall::CommitHash { .. }
+            | WeightsCall::CommitTimelocked { .. } => Self::Weights,
+            WeightsCall::Reveal { .. } => Self::Reveal,
+        }
+    }
+}
+
 /// A signed weight call, built once and submitted as often as it takes (RULES R28).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PreparedWeights {
@@ -99,6 +121,10 @@ pub struct PreparedWeights {
     pub nonce: u64,
     /// For which subnet.
     pub netuid: NetUid,
+    /// For which of its mechanisms.
+    pub mechanism: MechanismId,
+    /// What it leaves behind.
+    pub effect: Effect,
     /// Signed for the chain with this first block.
     pub genesis: BlockHash,
     /// Built on this block.
@@ -124,7 +150,8 @@ pub enum WeightsOutcome {
         /// The chain's name of the error, such as `SubtensorModule.SettingWeightsTooFast`.
         error: String,
     },
-    /// It was not included and never can be; prepare a new one.
+    /// It was not included and never can be; prepare a new one. Of a reveal ([`Effect::Reveal`]) also: its block tells no
+    /// more, and whether it did its work is to be seen in the commits and weights that the chain holds.
     Expired(Expiry),
 }
 

@@ -22,7 +22,7 @@ pub use basilica_schedule::{
     WeightRules, WeightsCall, WeightsOrder, WindowEnd, WindowForm, WindowState,
 };
 pub use chain::{
-    Aged, Axon, AxonOutcome, Chain, ChainError, ChainIdentity, Metagraph, Neuron, PreparedWeights,
+    Aged, Axon, AxonOutcome, Chain, ChainError, ChainIdentity, Effect, Metagraph, Neuron, PreparedWeights,
     WeightsOutcome,
 };
 pub use clock::Clock;

@@ -1,5 +1,7 @@
 //! What the chain holds of commits that are not revealed yet, and the beacon that opens the timelocked ones.
 
+use std::ops::RangeInclusive;
+
 use basilica_ports::{Beacon, ChainError, EpochClock, OpenCommit, OpenCommitForm};
 use basilica_types::{BlockNumber, Digest, Hotkey, MechanismId, Millis, NetUid};
 use subxt::config::Hasher as _;
@@ -46,18 +48,38 @@ pub(crate) async fn open(
     Ok(open)
 }
 
+/// The epochs of which commits can be open.
+async fn open_epochs(
+    view: &View,
+    netuid: NetUid,
+    epochs: &EpochClock,
+) -> Result<RangeInclusive<u64>, ChainError> {
+    let head = BlockNumber(view.at.block_number());
+    let now = epochs.epoch_of(head, head, netuid);
+    let period: u64 = view.value(REVEAL_PERIOD, (netuid.0,)).await?;
+    // Runtimes that count by block height date a commit made in the block of an epoch by the next one.
+    Ok(now.saturating_sub(period.min(LONGEST_PERIOD))..=now.saturating_add(1))
+}
+
+/// The keys of the timelocked commits that can be open, at most [`LONGEST_PERIOD`] and two.
+pub(crate) async fn keys(
+    view: &View,
+    (netuid, mechanism): (NetUid, MechanismId),
+    epochs: &EpochClock,
+) -> Result<Vec<Vec<u8>>, ChainError> {
+    let index = index(netuid, mechanism);
+    let open = open_epochs(view, netuid, epochs).await?;
+    open.map(|epoch| view.key(TIMELOCKED_COMMITS, (index, epoch))).filter_map(Result::transpose).collect()
+}
+
 async fn timelocked(
     view: &View,
     (netuid, index): (NetUid, u16),
     hotkey: &Hotkey,
     epochs: &EpochClock,
 ) -> Result<Vec<OpenCommit>, ChainError> {
-    let head = BlockNumber(view.at.block_number());
-    let now = epochs.epoch_of(head, head, netuid);
-    let period: u64 = view.value(REVEAL_PERIOD, (netuid.0,)).await?;
     let mut open = Vec::new();
-    // Runtimes that count by block height date a commit made in the block of an epoch by the next one.
-    for epoch in now.saturating_sub(period.min(LONGEST_PERIOD))..=now.saturating_add(1) {
+    for epoch in open_epochs(view, netuid, epochs).await? {
         let commits: Vec<Timelocked> = view.value(TIMELOCKED_COMMITS, (index, epoch)).await?;
         let own = commits.into_iter().filter(|(account, ..)| account == hotkey.as_bytes());
         open.extend(own.map(|(_, block, ciphertext, round)| OpenCommit {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 use std::time::Duration;
 
 use basilica_ports::{Aged, ChainError, Clock, Metagraph};
-use basilica_types::{Millis, NetUid};
+use basilica_types::{BlockNumber, Millis, NetUid};
 use tokio::sync::Mutex;
 
 /// More subnets than this are not kept at once; a validator or miner asks for one.
@@ -59,6 +59,30 @@ impl Metagraphs {
         Ok(Aged { value: metagraph, age: Millis(0) })
     }
 
+    /// The metagraph at just this block, by `fetch` unless it was read there already: what is read beside other things
+    /// of one block must be of that block too.
+    pub(crate) async fn at<F, Fut>(
+        &self,
+        netuid: NetUid,
+        block: BlockNumber,
+        fetch: F,
+    ) -> Result<Arc<Metagraph>, ChainError>
+    where
+        F: FnOnce() -> Fut + Send,
+        Fut: Future<Output = Result<Metagraph, ChainError>> + Send,
+    {
+        let slot = self.slot(netuid);
+        let mut kept = slot.lock().await;
+        if let Some(fetched) = kept.as_ref().filter(|fetched| fetched.metagraph.block == block) {
+            return Ok(Arc::clone(&fetched.metagraph));
+        }
+        let metagraph = Arc::new(fetch().await?);
+        if kept.as_ref().is_none_or(|fetched| fetched.metagraph.block < metagraph.block) {
+            *kept = Some(Fetched { metagraph: Arc::clone(&metagraph), at: self.clock.monotonic() });
+        }
+        Ok(metagraph)
+    }
+
     fn slot(&self, netuid: NetUid) -> Slot {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         if !slots.contains_key(&netuid) && slots.len() >= KEPT {
@@ -76,7 +100,7 @@ mod tests {
 
     use async_trait::async_trait;
     use basilica_ports::FailureClass;
-    use basilica_types::{BlockNumber, Timestamp};
+    use basilica_types::Timestamp;
     use tokio::sync::Notify;
 
     use super::*;
@@ -165,6 +189,22 @@ mod tests {
         assert!(tokio::time::timeout(Duration::from_millis(1), hung).await.is_err());
         let next = metagraphs.within(NetUid(39), Millis(9), || async { Ok(at(3)) }).await;
         assert_eq!(next.unwrap().value.block, BlockNumber(3));
+    }
+
+    #[tokio::test]
+    async fn a_metagraph_of_one_block_is_shared_and_never_replaces_a_newer_one() {
+        let metagraphs = Metagraphs::new(Arc::new(Hand::default()));
+        let calls = AtomicU32::new(0);
+        let ask = async |block: u64| {
+            let fetch = || async {
+                calls.fetch_add(1, Ordering::SeqCst);
+                Ok(at(block))
+            };
+            metagraphs.at(NetUid(39), BlockNumber(block), fetch).await.unwrap().block.0
+        };
+        assert_eq!((ask(5).await, ask(5).await, calls.load(Ordering::SeqCst)), (5, 5, 1));
+        assert_eq!((ask(4).await, ask(5).await, calls.load(Ordering::SeqCst)), (4, 5, 2));
+        assert_eq!((ask(6).await, calls.load(Ordering::SeqCst)), (6, 3));
     }
 
     #[tokio::test]

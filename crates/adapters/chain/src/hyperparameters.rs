@@ -15,6 +15,7 @@ use crate::item::{
     MIN_ALLOWED_WEIGHTS, Method, NETWORKS_ADDED, REGISTRATION_ALLOWED, REVEAL_PERIOD, SERVING_RATE_LIMIT,
     TEMPO, View, WEIGHTS_RATE_LIMIT, WEIGHTS_VERSION_KEY,
 };
+use crate::metagraph::no_subnet;
 
 macro_rules! method {
     ($name:literal) => {
@@ -49,8 +50,6 @@ const ENTRIES: [(&str, Entry); 13] = [
 /// Why an answer is no settings.
 #[derive(Debug, thiserror::Error)]
 enum AnswerError {
-    #[error("subnet {0} does not exist")]
-    NoSubnet(NetUid),
     #[error("the answer is neither a record nor a list of named values")]
     Shape,
 }
@@ -58,7 +57,7 @@ enum AnswerError {
 pub(crate) async fn read(view: &View, netuid: NetUid) -> Result<Hyperparameters, ChainError> {
     for method in METHODS.into_iter().filter(|method| view.has_method(*method)) {
         let answer: Option<Value> = view.ask(method, (netuid.0,)).await?;
-        let answer = answer.ok_or_else(|| view.link.fault(method.full, AnswerError::NoSubnet(netuid)))?;
+        let answer = answer.ok_or_else(|| no_subnet(netuid))?;
         match flatten(&answer) {
             Some(found) => return Ok(Hyperparameters(found)),
             None => {
@@ -71,7 +70,7 @@ pub(crate) async fn read(view: &View, netuid: NetUid) -> Result<Hyperparameters,
 
 async fn one_by_one(view: &View, netuid: NetUid) -> Result<Hyperparameters, ChainError> {
     if !view.value::<_, bool>(NETWORKS_ADDED, (netuid.0,)).await? {
-        return Err(view.link.fault("hyperparameters", AnswerError::NoSubnet(netuid)));
+        return Err(no_subnet(netuid));
     }
     let mut all = BTreeMap::new();
     for (name, entry) in ENTRIES {
@@ -116,7 +115,7 @@ fn setting(value: &Value) -> Option<Hyperparameter> {
     }
 }
 
-fn only(composite: &Composite<()>) -> Option<&Value> {
+pub(crate) fn only(composite: &Composite<()>) -> Option<&Value> {
     let mut values = composite.values();
     values.next().filter(|_| values.next().is_none())
 }

@@ -6,9 +6,15 @@
 //! does not contain it, or the final blocks without it have used up its nonce, is it [`WeightsOutcome::Expired`].
 //!
 //! A witness can be gone: nodes keep the states of some hundred blocks, and a validator may be down for longer. After
-//! its life an extrinsic has had all the effect that it ever will, so what it left behind then judges: the
-//! block of the own neuron's last weights. And a chain on which the birth block has another hash, as a wiped one, can
+//! its life an extrinsic has had all the effect that it ever will, so what it left behind then judges ([`effect`]), once
+//! no endpoint tells the block any more. And a chain on which the birth block has another hash, as a wiped one, can
 //! never include it: the hash is in the signature.
+//!
+//! A block once searched stays searched ([`progress`]), whatever ends the look, so that an endpoint that is slow or breaks
+//! often brings every search to its end.
+
+mod effect;
+mod progress;
 
 use std::sync::Arc;
 
@@ -20,18 +26,19 @@ use subxt::ext::scale_decode::DecodeAsType;
 use subxt::rpcs::methods::legacy::NumberOrHex;
 use tracing::{debug, info, warn};
 
+pub(crate) use self::progress::Followed;
+use self::progress::{Shared, Unseen};
 use crate::connection::Connection;
 use crate::deadline::within;
 use crate::dispatch::{self, ExtrinsicFailed};
 use crate::item::{ACCOUNT, View};
 use crate::link::Link;
-use crate::metagraph;
 use crate::refusal::{self, Verdict};
 
 /// A pool may have dropped what it took: it gets the same bytes again after this many final blocks without them.
 const RESUBMIT_AFTER: u64 = 8;
-/// In place of the chain's name of an error that nobody has any more.
-const FORGOTTEN: &str = "unknown, the block's state is gone";
+/// Blocks searched at one look, so that a look on a slow endpoint ends before its deadline.
+const BLOCKS_AT_ONCE: u64 = 8;
 const FIRST_PAUSE: Millis = Millis(100);
 
 /// Why a node's answers about blocks make no sense.
@@ -43,76 +50,64 @@ enum WitnessError {
     NoEvent(u64),
 }
 
-/// Why a block does not tell.
-struct Unseen {
-    /// It contains the extrinsic; only how that ended is not known.
-    included: bool,
-    error: ChainError,
-}
-
-impl From<ChainError> for Unseen {
-    fn from(error: ChainError) -> Self {
-        Self { included: false, error }
-    }
-}
-
-/// By what the end of an extrinsic can be told where blocks no longer can.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Effect {
-    /// It sets the signer's weights, which carry their block.
-    Weights,
-    /// Nothing that carries its block.
-    Unseen,
-}
-
-/// Who signed, and what that leaves behind.
-type Signer = (Hotkey, Effect);
-
 #[derive(DecodeAsType)]
 #[decode_as_type(crate_path = "subxt::ext::scale_decode")]
 struct Account {
     nonce: u64,
 }
 
-/// How far the search is.
-#[derive(Clone, Copy)]
-struct Progress {
-    /// The first block not searched.
-    next: u64,
-    /// The link it was last submitted on, and the finalised head then.
-    submitted: Option<(u64, u64)>,
-    /// The link that was found to serve the chain that it was signed for.
-    same_chain: Option<u64>,
+/// What a look found.
+enum Look {
+    Ended(WeightsOutcome),
+    /// There are more blocks to search.
+    More,
+    /// All there is was searched.
+    Waiting,
 }
 
 /// Follows `prepared` to its end, submitting it as often as it takes.
 pub(crate) async fn conclude(
     connection: &Connection,
+    followed: &Followed,
     prepared: &PreparedWeights,
-    signer: Signer,
+    signer: Hotkey,
 ) -> Result<WeightsOutcome, ChainError> {
-    within(&*connection.clock, connection.options.conclude_deadline, follow(connection, prepared, signer))
+    let progress = followed.progress(prepared);
+    let follow = follow(connection, prepared, &signer, &progress);
+    let outcome = within(&*connection.clock, connection.options.conclude_deadline, follow)
         .await
-        .unwrap_or(Err(ChainError::Deadline { call: "conclude" }))
+        .unwrap_or(Err(ChainError::Deadline { call: "conclude" }))?;
+    followed.forget(prepared);
+    Ok(outcome)
 }
 
 async fn follow(
     connection: &Connection,
     prepared: &PreparedWeights,
-    signer: Signer,
+    signer: &Hotkey,
+    progress: &Shared,
 ) -> Result<WeightsOutcome, ChainError> {
-    let next = prepared.born.0.saturating_add(1);
-    let mut progress = Progress { next, submitted: None, same_chain: None };
     let mut pause = FIRST_PAUSE;
     loop {
-        let (advanced, outcome) =
-            connection.call("conclude", |link| look(link, prepared, signer, progress)).await?;
-        if let Some(outcome) = outcome {
-            return Ok(outcome);
+        progress.with(|progress| progress.unseen = None);
+        let look = connection.call("conclude", |link| look(link, prepared, signer, progress)).await;
+        match (look, progress.with(|progress| progress.unseen)) {
+            (Ok(Look::Ended(outcome)), _) => return Ok(outcome),
+            (Ok(Look::More), _) => {}
+            (Ok(Look::Waiting), _) => {
+                connection.clock.sleep(pause).await;
+                pause = Millis(pause.0.saturating_mul(2)).min(connection.options.poll_max);
+            }
+            // No endpoint tells that block any more.
+            (Err(error @ ChainError::Call { .. }), Some(unseen)) => {
+                warn!(chain.extrinsic = %prepared.hash, chain.block = unseen.number,
+                    error = &error as &dyn std::error::Error,
+                    "block no longer tells the extrinsic's end; judged by its effect");
+                let judge = |link| effect::judge(link, prepared, signer, unseen);
+                return connection.call("conclude", judge).await?.ok_or(error);
+            }
+            (Err(error), _) => return Err(error),
         }
-        progress = advanced;
-        connection.clock.sleep(pause).await;
-        pause = Millis(pause.0.saturating_mul(2)).min(connection.options.poll_max);
     }
 }
 
@@ -120,135 +115,129 @@ async fn follow(
 async fn look(
     link: Arc<Link>,
     prepared: &PreparedWeights,
-    signer: Signer,
-    mut progress: Progress,
-) -> Result<(Progress, Option<WeightsOutcome>), ChainError> {
+    signer: &Hotkey,
+    progress: &Shared,
+) -> Result<Look, ChainError> {
     let head = link.finalized_number().await?;
-    if progress.same_chain != Some(link.id) {
-        if !is_of_chain(&link, prepared, head).await? {
-            warn!(chain.extrinsic = %prepared.hash, chain.block = head,
-                "chain is not the one that the extrinsic was signed for, and can never include it");
-            return Ok((progress, Some(WeightsOutcome::Expired(Expiry::OtherChain))));
-        }
-        progress.same_chain = (head >= prepared.born.0).then_some(link.id);
+    if !is_of_chain(&link, prepared, head, progress).await? {
+        warn!(chain.extrinsic = %prepared.hash, chain.block = head,
+            "chain is not the one that the extrinsic was signed for, and can never include it");
+        return Ok(Look::Ended(WeightsOutcome::Expired(Expiry::OtherChain)));
     }
-    while progress.next <= head.min(prepared.dies.0) {
-        let outcome = match find(&link, prepared, progress.next).await {
-            Err(unseen) if head > prepared.dies.0 && !link.is_lost() => {
-                Some(judge_by_effect(&link, prepared, signer, progress.next, unseen).await?)
-            }
-            found => found.map_err(|unseen| unseen.error)?,
-        };
-        if outcome.is_some() {
-            return Ok((progress, outcome));
-        }
-        progress.next += 1;
+    if let Some(outcome) = search(&link, prepared, head, progress).await? {
+        return Ok(Look::Ended(outcome));
+    }
+    if progress.with(|progress| progress.next) <= head.min(prepared.dies.0) {
+        return Ok(Look::More);
     }
     if head > prepared.dies.0 {
         info!(chain.extrinsic = %prepared.hash, chain.block = head, "extrinsic expired");
-        return Ok((progress, Some(WeightsOutcome::Expired(Expiry::EraOver))));
+        return Ok(Look::Ended(WeightsOutcome::Expired(Expiry::EraOver)));
     }
-    if head > prepared.born.0 && nonce_at(&link, head, &signer.0).await? > prepared.nonce {
+    if head > prepared.born.0 && nonce_at(&link, head, signer).await? > prepared.nonce {
         // Every block that made up this count was searched.
         info!(chain.extrinsic = %prepared.hash, chain.block = head, chain.nonce = prepared.nonce,
             "another extrinsic of this key took the nonce");
-        return Ok((progress, Some(WeightsOutcome::Expired(Expiry::NonceTaken))));
+        return Ok(Look::Ended(WeightsOutcome::Expired(Expiry::NonceTaken)));
     }
-    let due =
-        progress.submitted.is_none_or(|(on, at)| on != link.id || head >= at.saturating_add(RESUBMIT_AFTER));
-    if due {
+    let submitted = progress.with(|progress| progress.submitted);
+    if submitted.is_none_or(|(on, at)| on != link.id || head >= at.saturating_add(RESUBMIT_AFTER)) {
         submit(&link, prepared).await?;
-        progress.submitted = Some((link.id, head));
+        progress.with(|progress| progress.submitted = Some((link.id, head)));
     }
-    Ok((progress, None))
+    Ok(Look::Waiting)
+}
+
+/// Searches the next blocks up to `head`, as many as one look may.
+async fn search(
+    link: &Link,
+    prepared: &PreparedWeights,
+    head: u64,
+    progress: &Shared,
+) -> Result<Option<WeightsOutcome>, ChainError> {
+    let first = progress.with(|progress| progress.next);
+    let last = head.min(prepared.dies.0).min(first.saturating_add(BLOCKS_AT_ONCE - 1));
+    for number in first..=last {
+        let (hash, outcome) = match find(link, prepared, number).await {
+            Ok(found) => found,
+            Err((included, error)) => {
+                // While it lives it can still be seen in another block, or here by another endpoint.
+                let unseen = (head > prepared.dies.0).then_some(Unseen { number, included });
+                progress.with(|progress| progress.unseen = unseen);
+                return Err(error);
+            }
+        };
+        if outcome.is_some() {
+            return Ok(outcome);
+        }
+        progress.with(|progress| progress.searched(number, hash));
+    }
+    Ok(None)
 }
 
 /// The account's nonce after the block at this height.
 async fn nonce_at(link: &Arc<Link>, number: u64, account: &Hotkey) -> Result<u64, ChainError> {
-    let call = "chain_getBlockHash";
-    let at = NumberOrHex::Number(number);
-    let hash = (link.rpc.chain_get_block_hash(Some(at)).await)
-        .map_err(|error| link.fault(call, error))?
-        .ok_or_else(|| link.fault(call, WitnessError::NoBlock(number)))?;
-    let view = View { at: link.at(hash).await?, link: Arc::clone(link) };
+    let missing = || link.fault("chain_getBlockHash", WitnessError::NoBlock(number));
+    let hash = hash_at(link, number).await?.ok_or_else(missing)?;
+    let view = View::of_block(Arc::clone(link), hash).await?;
     let account: Option<Account> = view.storage(ACCOUNT, (*account.as_bytes(),)).await?;
     Ok(account.map_or(0, |account| account.nonce))
 }
 
-/// Whether the chain behind `link` is the one that `prepared` was signed for, as far as it reaches.
-async fn is_of_chain(link: &Link, prepared: &PreparedWeights, head: u64) -> Result<bool, ChainError> {
+/// Whether the chain behind `link` is the one that `prepared` was signed for, as far as it reaches. Asked once of each
+/// link; a chain that came back with other blocks than those that were searched is searched anew.
+async fn is_of_chain(
+    link: &Link,
+    prepared: &PreparedWeights,
+    head: u64,
+    progress: &Shared,
+) -> Result<bool, ChainError> {
+    if progress.with(|progress| progress.same_chain) == Some(link.id) {
+        return Ok(true);
+    }
     if link.genesis().0 != *prepared.genesis.as_bytes() {
         return Ok(false);
     }
-    if head < prepared.born.0 {
+    let born = H256(*prepared.born_hash.as_bytes());
+    let (number, searched) = progress.with(|progress| progress.newest).unwrap_or((prepared.born.0, born));
+    if head < number {
         // An endpoint that lags, or a chain that began anew and will show another block at this height.
         return Ok(true);
     }
-    let at = NumberOrHex::Number(prepared.born.0);
-    let hash = (link.rpc.chain_get_block_hash(Some(at)).await)
-        .map_err(|error| link.fault("chain_getBlockHash", error))?;
-    Ok(hash.is_none_or(|hash| hash.0 == *prepared.born_hash.as_bytes()))
-}
-
-/// The end of an extrinsic whose life is over, by what the finalised state says: weights that were set carry the block
-/// in which they were set.
-async fn judge_by_effect(
-    link: &Arc<Link>,
-    prepared: &PreparedWeights,
-    signer: Signer,
-    number: u64,
-    unseen: Unseen,
-) -> Result<WeightsOutcome, ChainError> {
-    let (own, Effect::Weights) = signer else { return Err(unseen.error) };
-    let view = View::finalized(Arc::clone(link)).await?;
-    if view.at.block_number() <= prepared.dies.0 {
-        return Err(unseen.error);
+    if hash_at(link, number).await?.is_some_and(|hash| hash != searched) {
+        if number == prepared.born.0 || hash_at(link, prepared.born.0).await?.is_some_and(|hash| hash != born)
+        {
+            return Ok(false);
+        }
+        progress.with(|progress| progress.begin_again(prepared));
     }
-    let metagraph = metagraph::read(&view, prepared.netuid).await?;
-    let last_update = metagraph.neuron(&own).map(|neuron| neuron.last_update);
-    warn!(chain.extrinsic = %prepared.hash, chain.block = number, chain.last_update = ?last_update,
-        error = &unseen.error as &dyn std::error::Error,
-        "block no longer tells the extrinsic's end; judged by the neuron's last weights");
-    let included = unseen.included.then_some(BlockNumber(number));
-    Ok(end_by_effect(prepared.born, included, last_update))
+    progress.with(|progress| progress.same_chain = Some(link.id));
+    Ok(true)
 }
 
-/// What `last_update`, the block of the last weights or registration of a neuron that still is one, says of an
-/// extrinsic whose life is over. Nothing else sets weights between windows, and what somebody did by hand shows when
-/// they are read back.
-fn end_by_effect(
-    born: BlockNumber,
-    included: Option<BlockNumber>,
-    last_update: Option<BlockNumber>,
-) -> WeightsOutcome {
-    match (included, last_update) {
-        (Some(block), Some(last)) if last >= block => WeightsOutcome::Set { block },
-        (Some(block), _) => WeightsOutcome::Failed { block, error: FORGOTTEN.to_owned() },
-        (None, Some(last)) if last > born => WeightsOutcome::Set { block: last },
-        (None, _) => WeightsOutcome::Expired(Expiry::EraOver),
-    }
+async fn hash_at(link: &Link, number: u64) -> Result<Option<H256>, ChainError> {
+    let at = NumberOrHex::Number(number);
+    (link.rpc.chain_get_block_hash(Some(at)).await).map_err(|error| link.fault("chain_getBlockHash", error))
 }
 
+/// The hash of a block, and the end of the extrinsic if it is there. With an error goes whether the block contains it.
 async fn find(
     link: &Link,
     prepared: &PreparedWeights,
     number: u64,
-) -> Result<Option<WeightsOutcome>, Unseen> {
+) -> Result<(H256, Option<WeightsOutcome>), (bool, ChainError)> {
     let call = "chain_getBlock";
-    let missing = || link.fault(call, WitnessError::NoBlock(number));
-    let at = NumberOrHex::Number(number);
-    let hash = (link.rpc.chain_get_block_hash(Some(at)).await)
-        .map_err(|error| link.fault(call, error))?
-        .ok_or_else(missing)?;
+    let missing = || (false, link.fault(call, WitnessError::NoBlock(number)));
+    let hash = hash_at(link, number).await.map_err(|error| (false, error))?.ok_or_else(missing)?;
     let block = (link.rpc.chain_get_block(Some(hash)).await)
-        .map_err(|error| link.fault(call, error))?
+        .map_err(|error| (false, link.fault(call, error)))?
         .ok_or_else(missing)?;
     match block.block.extrinsics.iter().position(|extrinsic| extrinsic.0 == prepared.extrinsic) {
         Some(index) => match outcome(link, hash, number, index).await {
-            Ok(outcome) => Ok(Some(outcome)),
-            Err(error) => Err(Unseen { included: true, error }),
+            Ok(outcome) => Ok((hash, Some(outcome))),
+            Err(error) => Err((true, error)),
         },
-        None => Ok(None),
+        None => Ok((hash, None)),
     }
 }
 
@@ -295,6 +284,10 @@ async fn submit(link: &Link, prepared: &PreparedWeights) -> Result<(), ChainErro
             class: FailureClass::Transient,
         }),
         Some(refusal::INVALID_TRANSACTION | refusal::UNKNOWN_VALIDITY) => reason(link, prepared).await,
+        Some(refusal::CYCLE | refusal::IMMEDIATELY_DROPPED) => Err(ChainError::Pool {
+            reason: "its pool is full; it is tried again".to_owned(),
+            class: FailureClass::Transient,
+        }),
         _ => Err(link.fault("author_submitExtrinsic", refused)),
     }
 }
@@ -314,25 +307,5 @@ async fn reason(link: &Link, prepared: &PreparedWeights) -> Result<(), ChainErro
             Ok(())
         }
         Verdict::Refused(error) => Err(error),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_forgotten_extrinsic_is_judged_by_the_weights_it_left() {
-        let end = |included: Option<u64>, last: Option<u64>| {
-            end_by_effect(BlockNumber(100), included.map(BlockNumber), last.map(BlockNumber))
-        };
-        let set = |block| WeightsOutcome::Set { block: BlockNumber(block) };
-        let failed = || WeightsOutcome::Failed { block: BlockNumber(103), error: FORGOTTEN.to_owned() };
-        assert_eq!(end(Some(103), Some(103)), set(103));
-        assert_eq!(end(Some(103), Some(102)), failed());
-        assert_eq!(end(Some(103), None), failed(), "no longer registered");
-        assert_eq!(end(None, Some(103)), set(103), "not even the block is left");
-        assert_eq!(end(None, Some(100)), WeightsOutcome::Expired(Expiry::EraOver));
-        assert_eq!(end(None, None), WeightsOutcome::Expired(Expiry::EraOver));
     }
 }

@@ -4,11 +4,13 @@
 //! we do not name are skipped, which is what survives upgrades. What cannot be decoded so is
 //! [`ChainError::Unsupported`] with the item's name.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use basilica_ports::ChainError;
 use scale_info::TypeDef;
-use subxt::dynamic;
+use subxt::config::substrate::H256;
+use subxt::dynamic::{self, Value};
 use subxt::error::{RuntimeApiError, StorageError};
 use subxt::ext::frame_decode::storage::{IntoDecodableValues, IntoEncodableValues};
 use subxt::ext::scale_decode::DecodeAsType;
@@ -16,6 +18,13 @@ use subxt::storage::PrefixOf;
 use tracing::error;
 
 use crate::link::{AtBlock, Link};
+
+/// JSON-RPC's code for a method that a server does not have.
+const METHOD_NOT_FOUND: i32 = -32_601;
+
+#[derive(Debug, thiserror::Error)]
+#[error("{0} bytes are left over")]
+struct Leftover(usize);
 
 /// The pallet that holds subnets.
 pub(crate) const SUBTENSOR: &str = "SubtensorModule";
@@ -25,7 +34,7 @@ pub(crate) const SUBTENSOR: &str = "SubtensorModule";
 pub(crate) struct Entry {
     pallet: &'static str,
     name: &'static str,
-    full: &'static str,
+    pub(crate) full: &'static str,
 }
 
 macro_rules! entries {
@@ -96,13 +105,53 @@ pub(crate) struct Method {
 pub(crate) struct View {
     pub(crate) link: Arc<Link>,
     pub(crate) at: AtBlock,
+    /// Values that were fetched together, by their keys; nothing is stored under those without one.
+    fetched: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
 }
 
 impl View {
     /// The newest finalised block.
     pub(crate) async fn finalized(link: Arc<Link>) -> Result<Self, ChainError> {
         let at = link.finalized().await?;
-        Ok(Self { link, at })
+        Ok(Self { link, at, fetched: BTreeMap::new() })
+    }
+
+    /// The block with this hash.
+    pub(crate) async fn of_block(link: Arc<Link>, hash: H256) -> Result<Self, ChainError> {
+        let at = link.at(hash).await?;
+        Ok(Self { link, at, fetched: BTreeMap::new() })
+    }
+
+    /// The key of a value to be fetched with others; none where the runtime has no such entry.
+    pub(crate) fn key<K>(&self, entry: Entry, keys: K) -> Result<Option<Vec<u8>>, ChainError>
+    where
+        K: IntoEncodableValues + IntoDecodableValues + Send + Sync,
+    {
+        if !self.has_entry(entry) {
+            return Ok(None);
+        }
+        let address = dynamic::storage::<K, Value>(entry.pallet, entry.name);
+        let key = self.at.storage().entry(address).and_then(|found| found.fetch_key(keys));
+        key.map(Some).map_err(|shape| self.unsupported(entry.full, &shape))
+    }
+
+    /// Fetches what is under all these keys with one request; reading any of it then asks nobody. An endpoint without
+    /// such a request is asked for each value as it is read.
+    pub(crate) async fn fetch(&mut self, keys: Vec<Vec<u8>>) -> Result<(), ChainError> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let call = "state_queryStorageAt";
+        let at = Some(self.at.block_hash());
+        let changes = match self.link.rpc.state_query_storage_at(keys.iter().map(Vec::as_slice), at).await {
+            Err(subxt::rpcs::Error::User(answer)) if answer.code == METHOD_NOT_FOUND => return Ok(()),
+            answer => answer.map_err(|error| self.link.fault(call, error))?,
+        };
+        self.fetched.extend(keys.into_iter().map(|key| (key, None)));
+        for (key, value) in changes.into_iter().flat_map(|set| set.changes) {
+            self.fetched.insert(key.0, value.map(|value| value.0));
+        }
+        Ok(())
     }
 
     pub(crate) fn has_entry(&self, entry: Entry) -> bool {
@@ -123,21 +172,41 @@ impl View {
     /// The value of an entry, or the chain's default for it; `None` where it has neither.
     pub(crate) async fn storage<K, V>(&self, entry: Entry, keys: K) -> Result<Option<V>, ChainError>
     where
-        K: IntoEncodableValues + IntoDecodableValues + Send + Sync,
+        K: IntoEncodableValues + IntoDecodableValues + Clone + Send + Sync,
         V: DecodeAsType + Send + Sync,
     {
-        let address = dynamic::storage::<K, V>(entry.pallet, entry.name);
-        let found = self.at.storage().try_fetch(address, keys).await.map_err(|error| match error {
+        let failed = |error| match error {
             StorageError::CannotFetchValue(source) => self.link.fault(entry.full, source),
             shape => self.unsupported(entry.full, &shape),
-        })?;
-        found.map(|value| value.decode()).transpose().map_err(|shape| self.unsupported(entry.full, &shape))
+        };
+        let address = dynamic::storage::<K, V>(entry.pallet, entry.name);
+        let found = self.at.storage().entry(address).map_err(failed)?;
+        let key = found.fetch_key(keys.clone()).map_err(failed)?;
+        if let Some(Some(bytes)) = self.fetched.get(&key) {
+            return self.decoded(entry, bytes).map(Some);
+        }
+        let value = if self.fetched.contains_key(&key) {
+            found.default_value()
+        } else {
+            found.try_fetch(keys).await.map_err(failed)?
+        };
+        value.map(|value| value.decode()).transpose().map_err(|shape| self.unsupported(entry.full, &shape))
+    }
+
+    fn decoded<V: DecodeAsType>(&self, entry: Entry, mut bytes: &[u8]) -> Result<V, ChainError> {
+        let metadata = self.at.metadata_ref();
+        let storage = metadata.pallet_by_name(entry.pallet).and_then(|pallet| pallet.storage());
+        let value = storage.and_then(|all| all.entry_by_name(entry.name)).map(|found| found.value_ty());
+        let value = value.ok_or_else(|| self.absent(entry.full))?;
+        let decoded = V::decode_as_type(&mut bytes, value, metadata.types())
+            .map_err(|shape| self.unsupported(entry.full, &shape))?;
+        if bytes.is_empty() { Ok(decoded) } else { Err(self.unsupported(entry.full, &Leftover(bytes.len()))) }
     }
 
     /// As [`Self::storage`], for an entry that always has a value.
     pub(crate) async fn value<K, V>(&self, entry: Entry, keys: K) -> Result<V, ChainError>
     where
-        K: IntoEncodableValues + IntoDecodableValues + Send + Sync,
+        K: IntoEncodableValues + IntoDecodableValues + Clone + Send + Sync,
         V: DecodeAsType + Send + Sync,
     {
         self.storage(entry, keys).await?.ok_or_else(|| self.absent(entry.full))
@@ -146,7 +215,7 @@ impl View {
     /// As [`Self::value`], where the runtime has the entry.
     pub(crate) async fn if_present<K, V>(&self, entry: Entry, keys: K) -> Result<Option<V>, ChainError>
     where
-        K: IntoEncodableValues + IntoDecodableValues + Send + Sync,
+        K: IntoEncodableValues + IntoDecodableValues + Clone + Send + Sync,
         V: DecodeAsType + Send + Sync,
     {
         if self.has_entry(entry) { self.storage(entry, keys).await } else { Ok(None) }

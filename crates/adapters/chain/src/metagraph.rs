@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use basilica_ports::{Axon, ChainError, Collateral, Metagraph, Neuron};
+use basilica_ports::{Axon, ChainError, Collateral, FailureClass, Metagraph, Neuron};
 use basilica_types::{BlockNumber, Coldkey, Hotkey, NetUid, Rao, Uid};
 use subxt::ext::scale_decode::DecodeAsType;
 
@@ -27,11 +27,17 @@ const NEURONS_LITE: Method = Method {
     full: "NeuronInfoRuntimeApi.get_neurons_lite",
 };
 
+/// What is said to whoever asks for a subnet that the chain does not have.
+pub(crate) fn no_subnet(netuid: NetUid) -> ChainError {
+    ChainError::Preflight {
+        rule: format!("subnet {netuid} does not exist; check the netuid and the network"),
+        class: FailureClass::Permanent,
+    }
+}
+
 /// Why an answer is not a metagraph.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 enum AnswerError {
-    #[error("subnet {0} does not exist")]
-    NoSubnet(u16),
     #[error("column {0} is missing or has another length than the hotkeys")]
     Column(&'static str),
     #[error("neurons are not in order of uid without gaps")]
@@ -128,14 +134,12 @@ pub(crate) async fn fetch(link: Arc<Link>, netuid: NetUid) -> Result<Metagraph, 
 
 /// The subnet at the block of `view`.
 pub(crate) async fn read(view: &View, netuid: NetUid) -> Result<Metagraph, ChainError> {
-    let source = if view.has_method(METAGRAPH) {
-        Source::Whole
-    } else if view.has_method(SELECTIVE) {
-        Source::Selected
-    } else {
-        Source::Rows
-    };
-    read_from(view, source, netuid).await
+    read_from(view, Source::of(view), netuid).await
+}
+
+/// Whether the metagraph tells each neuron's whole stake weight, not only its alpha.
+pub(crate) fn tells_stake(view: &View) -> bool {
+    !matches!(Source::of(view), Source::Rows)
 }
 
 /// Which runtime API is asked.
@@ -146,20 +150,32 @@ enum Source {
     Rows,
 }
 
+impl Source {
+    fn of(view: &View) -> Self {
+        if view.has_method(METAGRAPH) {
+            Self::Whole
+        } else if view.has_method(SELECTIVE) {
+            Self::Selected
+        } else {
+            Self::Rows
+        }
+    }
+}
+
 async fn read_from(view: &View, source: Source, netuid: NetUid) -> Result<Metagraph, ChainError> {
+    let absent = || no_subnet(netuid);
     let (method, metagraph) = match source {
         Source::Whole => {
             let columns: Option<Columns> = view.ask(METAGRAPH, (netuid.0,)).await?;
-            (METAGRAPH, columns.ok_or(AnswerError::NoSubnet(netuid.0)).and_then(|c| c.assemble(netuid)))
+            (METAGRAPH, columns.ok_or_else(absent)?.assemble(netuid))
         }
         Source::Selected => {
             let columns: Option<SelectedColumns> = view.ask(SELECTIVE, (netuid.0, SELECTED.to_vec())).await?;
-            let columns = columns.ok_or(AnswerError::NoSubnet(netuid.0)).and_then(SelectedColumns::complete);
-            (SELECTIVE, columns.and_then(|c| c.assemble(netuid)))
+            (SELECTIVE, columns.ok_or_else(absent)?.complete().and_then(|columns| columns.assemble(netuid)))
         }
         Source::Rows => {
             let rows: Vec<Row> = view.ask(NEURONS_LITE, (netuid.0,)).await?;
-            (NEURONS_LITE, subnet(view, netuid).await?.and_then(|subnet| assemble_rows(subnet, rows)))
+            (NEURONS_LITE, assemble_rows(subnet(view, netuid).await?, rows))
         }
     };
     metagraph.map_err(|error| view.link.fault(method.full, error))
@@ -183,7 +199,7 @@ pub(crate) async fn collateral(
         return Ok(None);
     }
     let columns: Option<CollateralColumns> = view.ask(METAGRAPH, (netuid.0,)).await?;
-    let columns = columns.ok_or(AnswerError::NoSubnet(netuid.0)).and_then(CollateralColumns::assemble);
+    let columns = columns.ok_or_else(|| no_subnet(netuid))?.assemble();
     columns.map(Some).map_err(|error| view.link.fault(METAGRAPH.full, error))
 }
 
@@ -210,22 +226,22 @@ impl CollateralColumns {
 }
 
 /// What the rows do not tell about their subnet.
-async fn subnet(view: &View, netuid: NetUid) -> Result<Result<Metagraph, AnswerError>, ChainError> {
+async fn subnet(view: &View, netuid: NetUid) -> Result<Metagraph, ChainError> {
     if !view.value::<_, bool>(NETWORKS_ADDED, (netuid.0,)).await? {
-        return Ok(Err(AnswerError::NoSubnet(netuid.0)));
+        return Err(no_subnet(netuid));
     }
     let owner = if view.has_entry(SUBNET_OWNER_HOTKEY) {
         view.storage(SUBNET_OWNER_HOTKEY, (netuid.0,)).await?
     } else {
         None
     };
-    Ok(Ok(Metagraph {
+    Ok(Metagraph {
         netuid,
         block: BlockNumber(view.at.block_number()),
         tempo: view.value(TEMPO, (netuid.0,)).await?,
         owner_hotkey: owner.and_then(present),
         neurons: Vec::new(),
-    }))
+    })
 }
 
 impl SelectedColumns {
@@ -324,7 +340,8 @@ mod tests {
             let view = View::finalized(link).await?;
             for source in [Source::Whole, Source::Selected, Source::Rows] {
                 let absent = read_from(&view, source, NetUid(7)).await;
-                assert!(matches!(absent, Err(ChainError::Call { .. })), "{source:?}: {absent:?}");
+                let absent = absent.unwrap_err();
+                assert_eq!(absent.class(), FailureClass::Permanent, "{source:?}: {absent:?}");
             }
             let whole = read_from(&view, Source::Whole, SUBNET).await?;
             assert_eq!(read_from(&view, Source::Selected, SUBNET).await?, whole);

@@ -18,6 +18,10 @@ pub(crate) const TEMPORARILY_BANNED: i32 = 1012;
 pub(crate) const ALREADY_IMPORTED: i32 = 1013;
 /// The pool has another extrinsic with this nonce.
 pub(crate) const TOO_LOW_PRIORITY: i32 = 1014;
+/// The pool would wait for itself.
+pub(crate) const CYCLE: i32 = 1015;
+/// The pool is full.
+pub(crate) const IMMEDIATELY_DROPPED: i32 = 1016;
 
 /// What the runtime's verdict means for an extrinsic that is being followed.
 #[derive(Debug)]

@@ -4,14 +4,13 @@ use basilica_ports::{ChainError, FailureClass};
 use basilica_types::{Hotkey, NetUid, Rao};
 
 use crate::item::{BURN, NETWORKS_ADDED, REGISTRATION_ALLOWED, UIDS, View};
+use crate::metagraph::no_subnet;
 
 /// A rule that a registration would break, with what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 enum Rule {
     #[error("the root network takes no such registration; choose another subnet")]
     Root,
-    #[error("subnet {0} does not exist; check the netuid and the network")]
-    NoSubnet(NetUid),
     #[error("subnet {0} admits no registrations now; its owner can open them")]
     Closed(NetUid),
     #[error("the hotkey is registered on subnet {0} already; nothing is to be done")]
@@ -24,7 +23,7 @@ impl Rule {
     const fn class(&self) -> FailureClass {
         match self {
             Self::Root | Self::Registered(_) => FailureClass::Invalid,
-            Self::NoSubnet(_) | Self::Closed(_) => FailureClass::Permanent,
+            Self::Closed(_) => FailureClass::Permanent,
             Self::TooDear { .. } => FailureClass::Transient,
         }
     }
@@ -48,7 +47,7 @@ pub(crate) async fn check(
         return Err(Rule::Root.into());
     }
     if !view.value::<_, bool>(NETWORKS_ADDED, subnet).await? {
-        return Err(Rule::NoSubnet(netuid).into());
+        return Err(no_subnet(netuid));
     }
     if !view.value::<_, bool>(REGISTRATION_ALLOWED, subnet).await? {
         return Err(Rule::Closed(netuid).into());

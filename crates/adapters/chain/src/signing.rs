@@ -3,7 +3,7 @@
 //! Everything that goes into the signature is explicit: account nonce, birth block, genesis, runtime version. The
 //! extensions are those of the block's metadata; the ones that we do not know must encode to nothing, or building fails.
 
-use basilica_ports::{Axon, ChainError, HotkeySigner, PreparedWeights, WeightsCall, WeightsOrder};
+use basilica_ports::{Axon, ChainError, Effect, HotkeySigner, PreparedWeights, WeightsCall, WeightsOrder};
 use basilica_types::{BlockHash, BlockNumber, Digest, Hotkey, MechanismId, NetUid, Rao, Uid, Weight};
 use subxt::config::DefaultExtrinsicParamsBuilder;
 use subxt::config::substrate::{AccountId32, MultiSignature, SubstrateConfig};
@@ -16,6 +16,8 @@ use crate::item::{SUBTENSOR, View};
 /// A call of [`SUBTENSOR`] with its arguments by name.
 pub(crate) struct Call {
     netuid: NetUid,
+    mechanism: MechanismId,
+    effect: Effect,
     name: &'static str,
     full: &'static str,
     arguments: Composite<()>,
@@ -65,13 +67,18 @@ impl Call {
         arguments.push(("netuid", number(order.netuid.0)));
         if view.has_call(names.mechanism.0) {
             arguments.push(("mecid", number(order.mechanism.0)));
-            return Ok(Self::new(order.netuid, names.mechanism.0, names.mechanism.1, arguments));
+            let call = Self::new(order.netuid, names.mechanism.0, names.mechanism.1, arguments);
+            return Ok(call.of_order(order));
         }
         // The older call is about the first mechanism.
         if order.mechanism != MechanismId(0) || !view.has_call(names.plain.0) {
             return Err(view.absent(names.mechanism.1));
         }
-        Ok(Self::new(order.netuid, names.plain.0, names.plain.1, arguments))
+        Ok(Self::new(order.netuid, names.plain.0, names.plain.1, arguments).of_order(order))
+    }
+
+    fn of_order(self, order: &WeightsOrder) -> Self {
+        Self { mechanism: order.mechanism, effect: Effect::from(&order.call), ..self }
     }
 
     /// With a `certificate` the neuron also says by which key it is known on TLS.
@@ -125,7 +132,8 @@ impl Call {
         full: &'static str,
         arguments: Vec<(&'static str, Value)>,
     ) -> Self {
-        Self { netuid, name, full, arguments: Composite::named(arguments) }
+        let arguments = Composite::named(arguments);
+        Self { netuid, mechanism: MechanismId(0), effect: Effect::Other, name, full, arguments }
     }
 }
 
@@ -202,6 +210,8 @@ pub(crate) async fn sign(
         extrinsic: signed.into_encoded(),
         nonce,
         netuid: call.netuid,
+        mechanism: call.mechanism,
+        effect: call.effect,
         genesis: BlockHash::from_bytes(view.link.genesis().0),
         born: BlockNumber(life.born),
         born_hash: BlockHash::from_bytes(view.at.block_hash().0),

@@ -11,11 +11,12 @@ use basilica_types::{BlockNumber, Hotkey, MechanismId, Millis, NetUid, Rao, Uid,
 use crate::connection::Connection;
 use crate::deadline::within;
 use crate::flight::Metagraphs;
-use crate::inclusion::Effect;
+use crate::inclusion::Followed;
 use crate::item::{AXONS, View, WEIGHTS};
 use crate::link::Link;
 use crate::metagraph::{self, AxonInfo};
 use crate::signing::{self, Call};
+use crate::weight_rules::Asked;
 use crate::{
     ChainOptions, EndpointReport, OptionsError, certificate, identity, inclusion, registration, weight_rules,
 };
@@ -25,6 +26,7 @@ pub struct SubtensorChain {
     pub(crate) connection: Connection,
     signer: Option<Arc<dyn HotkeySigner>>,
     metagraphs: Metagraphs,
+    followed: Followed,
 }
 
 impl SubtensorChain {
@@ -40,7 +42,8 @@ impl SubtensorChain {
     ) -> Result<Self, OptionsError> {
         options.check()?;
         let metagraphs = Metagraphs::new(Arc::clone(&clock));
-        Ok(Self { connection: Connection::new(options, clock, entropy), signer, metagraphs })
+        let connection = Connection::new(options, clock, entropy);
+        Ok(Self { connection, signer, metagraphs, followed: Followed::default() })
     }
 
     /// Looks after the endpoints for as long as it is polled: goes back to a preferred one that recovered, leaves one
@@ -63,11 +66,16 @@ impl SubtensorChain {
 
     async fn prepare(&self, link: Arc<Link>, order: &WeightsOrder) -> Result<PreparedWeights, ChainError> {
         let signer = self.signer()?;
-        let view = View::finalized(link).await?;
-        let rules = weight_rules::read(&view, order.netuid, order.mechanism, &signer.hotkey()).await?;
+        let mut view = View::finalized(link).await?;
+        let hotkey = signer.hotkey();
+        let rules = weight_rules::read(&mut view, self.asked(order.netuid, order.mechanism, &hotkey)).await?;
         rules.check(order).map_err(weight_rules::refusal)?;
         let call = Call::weights(&view, order)?;
         signing::sign(&view, signer, call, self.connection.options.era_blocks).await
+    }
+
+    fn asked<'a>(&'a self, netuid: NetUid, mechanism: MechanismId, hotkey: &'a Hotkey) -> Asked<'a> {
+        Asked { netuid, mechanism, hotkey, metagraphs: &self.metagraphs }
     }
 
     /// The extrinsic that serves `axon`, or nothing if the chain already says so.
@@ -147,7 +155,7 @@ impl SubtensorChain {
 
     /// Sees a call other than weights to its end.
     async fn finish(&self, prepared: &PreparedWeights, signer: Hotkey) -> Result<BlockNumber, ChainError> {
-        match inclusion::conclude(&self.connection, prepared, (signer, Effect::Unseen)).await? {
+        match inclusion::conclude(&self.connection, &self.followed, prepared, signer).await? {
             WeightsOutcome::Set { block } => Ok(block),
             WeightsOutcome::Failed { error, .. } => Err(ChainError::Dispatch { error }),
             WeightsOutcome::Expired(expiry) => Err(ChainError::Pool {
@@ -187,8 +195,9 @@ impl Chain for SubtensorChain {
 
     async fn weight_rules(&self, netuid: NetUid, mechanism: MechanismId) -> Result<WeightRules, ChainError> {
         let own = self.signer()?.hotkey();
+        let own = &own;
         let read = |link| async move {
-            weight_rules::read(&View::finalized(link).await?, netuid, mechanism, &own).await
+            weight_rules::read(&mut View::finalized(link).await?, self.asked(netuid, mechanism, own)).await
         };
         self.connection.call("weight_rules", read).await
     }
@@ -199,7 +208,7 @@ impl Chain for SubtensorChain {
 
     async fn conclude_weights(&self, prepared: &PreparedWeights) -> Result<WeightsOutcome, ChainError> {
         let own = self.signer()?.hotkey();
-        inclusion::conclude(&self.connection, prepared, (own, Effect::Weights)).await
+        inclusion::conclude(&self.connection, &self.followed, prepared, own).await
     }
 
     async fn weights(

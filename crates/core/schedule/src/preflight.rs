@@ -344,10 +344,12 @@ impl WeightRules {
     }
 
     fn check_stake(&self, own: &OwnNeuron) -> Result<(), Rule> {
-        if own.is_owner || own.stake >= self.stake_threshold {
-            return Ok(());
+        match own.stake {
+            Some(stake) if !own.is_owner && stake < self.stake_threshold => {
+                Err(Rule::Stake { stake, threshold: self.stake_threshold })
+            }
+            _ => Ok(()),
         }
-        Err(Rule::Stake { stake: own.stake, threshold: self.stake_threshold })
     }
 
     fn check_rate(&self, own: &OwnNeuron) -> Result<(), Rule> {

@@ -47,8 +47,8 @@ pub struct WeightRules {
 pub struct OwnNeuron {
     /// Its slot.
     pub uid: Uid,
-    /// Stake weight as the chain reports it.
-    pub stake: Rao,
+    /// Stake weight as the chain reports it; none where it tells only a part of it, which no threshold is for.
+    pub stake: Option<Rao>,
     /// The hotkey is the subnet owner's: excepted from the threshold and, under Yuma, from the permit.
     pub is_owner: bool,
     /// `ValidatorPermit`.

@@ -10,6 +10,7 @@ mod endpoints;
 mod failover;
 mod fallbacks;
 mod faults;
+mod following;
 mod pool;
 mod profiles;
 mod proxy;

@@ -1,8 +1,8 @@
 //! The same reads and writes on both generations of the public chain's metadata.
 
 use basilica_ports::{
-    Axon, AxonOutcome, Chain as _, ChainError, EpochClock, SubnetReads as _, WeightsCall, WeightsOrder,
-    WeightsOutcome,
+    Axon, AxonOutcome, Chain as _, ChainError, EpochClock, FailureClass, SubnetReads as _, WeightsCall,
+    WeightsOrder, WeightsOutcome,
 };
 use basilica_types::{Coldkey, MechanismId, NetUid, Rao, Uid, Weight};
 use serde_json::json;
@@ -30,7 +30,7 @@ async fn settings_and_terms_are_read_by_name() {
         assert_eq!(settings.flag("commit_reveal_weights_enabled"), Some(false), "{profile}");
         assert_eq!(settings.flag("registration_allowed"), Some(true), "{profile}");
         let absent = chain.hyperparameters(NetUid(7)).await.unwrap_err();
-        assert!(matches!(absent, ChainError::Call { .. }), "{profile}: {absent:?}");
+        assert_eq!(absent.class(), FailureClass::Permanent, "{profile}: {absent:?}");
         let terms = chain.registration_terms(SUBNET).await.unwrap();
         assert!(terms.price > Rao(0) && terms.allowed, "{profile}: {terms:?}");
         assert_eq!(terms.collateral_share.is_some(), profile == "newest", "{profile}: {terms:?}");

@@ -1,4 +1,4 @@
-use basilica_ports::{Chain as _, ChainError, FailureClass};
+use basilica_ports::{Chain as _, FailureClass};
 use basilica_types::{MechanismId, NetUid, Rao, Uid};
 
 use crate::devchain::{Devchain, SUBNET, hotkey, metagraph_when};
@@ -45,7 +45,7 @@ async fn a_subnet_that_does_not_exist_is_an_error_and_not_an_empty_one() {
     let devchain = Devchain::start();
     let chain = devchain.client("//Validator1");
     let error = chain.metagraph(NetUid(7)).await.unwrap_err();
-    assert!(matches!(error, ChainError::Call { .. }), "{error:?}");
-    assert_eq!(error.class(), FailureClass::Transient);
+    assert!(error.to_string().contains("subnet 7 does not exist; check the netuid"), "{error}");
+    assert_eq!(error.class(), FailureClass::Permanent);
     assert_eq!(chain.weights(SUBNET, MechanismId(0), Uid(1)).await.unwrap().1, [], "nothing set yet");
 }

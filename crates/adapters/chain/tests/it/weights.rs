@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::devchain::{Devchain, SUBNET, client_with, hotkey, options, permitted, soon};
 
-fn order(pairs: &[(u16, u16)]) -> WeightsOrder {
+pub(crate) fn order(pairs: &[(u16, u16)]) -> WeightsOrder {
     let weights = pairs.iter().map(|(uid, weight)| (Uid(*uid), Weight(*weight))).collect();
     WeightsOrder {
         netuid: SUBNET,
@@ -30,7 +30,7 @@ fn upscaled(pairs: &[(u16, u16)]) -> Vec<(Uid, Weight)> {
     pairs.iter().map(|(uid, weight)| (Uid(*uid), Weight(scale((*weight).into())))).collect()
 }
 
-fn set_in(outcome: WeightsOutcome) -> BlockNumber {
+pub(crate) fn set_in(outcome: WeightsOutcome) -> BlockNumber {
     match outcome {
         WeightsOutcome::Set { block } => block,
         other => panic!("weights were not set: {other:?}"),
@@ -44,7 +44,7 @@ fn refused(result: Result<PreparedWeights, ChainError>) -> (String, FailureClass
     }
 }
 
-async fn head_past(chain: &SubtensorChain, block: BlockNumber) {
+pub(crate) async fn head_past(chain: &SubtensorChain, block: BlockNumber) {
     soon("blocks", async {
         while chain.head().await.unwrap() <= block {
             SystemClock::new().sleep(Millis(50)).await;
@@ -146,50 +146,6 @@ async fn an_extrinsic_that_nobody_submitted_expires_and_sets_nothing() {
     head_past(&chain, prepared.dies).await;
     assert_eq!(chain.conclude_weights(&prepared).await.unwrap(), WeightsOutcome::Expired(Expiry::EraOver));
     assert_eq!(chain.weights(SUBNET, MechanismId(0), Uid(1)).await.unwrap().1, []);
-}
-
-/// Blocks so quick that the chain soon forgets the states of old ones.
-fn forgetful() -> Devchain {
-    Devchain::with(json!({ "block_time_ms": 20 }))
-}
-
-/// Waits until the chain has no state of the blocks that may contain the extrinsic any more.
-async fn forgotten(devchain: &mut Devchain, chain: &SubtensorChain, prepared: &PreparedWeights) {
-    // It keeps 256 states, and in memory the few that were asked for last.
-    head_past(chain, BlockNumber(prepared.dies.0 + 300)).await;
-    devchain.kill();
-    devchain.revive();
-}
-
-#[tokio::test]
-async fn weights_that_were_set_in_a_block_that_the_chain_forgot_are_set() {
-    let mut devchain = forgetful();
-    let chain = devchain.client("//Validator1");
-    permitted(&chain).await;
-    let prepared = chain.prepare_weights(&order(&[(4, 1), (5, 2)])).await.unwrap();
-    let block = set_in(chain.conclude_weights(&prepared).await.unwrap());
-    forgotten(&mut devchain, &chain, &prepared).await;
-    // The validator was killed before it stored that, and is back only now.
-    let restarted = devchain.client("//Validator1");
-    assert_eq!(set_in(restarted.conclude_weights(&prepared).await.unwrap()), block);
-}
-
-#[tokio::test]
-async fn a_call_that_failed_in_a_block_that_the_chain_forgot_has_failed() {
-    let mut devchain = forgetful();
-    let chain = devchain.client("//Validator1");
-    permitted(&chain).await;
-    let prepared = chain.prepare_weights(&order(&[(4, 1), (5, 2)])).await.unwrap();
-    let block = set_in(chain.conclude_weights(&prepared).await.unwrap());
-    forgotten(&mut devchain, &chain, &prepared).await;
-    // As seen by a neuron whose weights were not set then: it sent the same bytes, and they did nothing for it.
-    let other = devchain.client("//Validator2");
-    match other.conclude_weights(&prepared).await.unwrap() {
-        WeightsOutcome::Failed { block: failed, error } => {
-            assert_eq!((failed, error.as_str()), (block, "unknown, the block's state is gone"));
-        }
-        outcome => panic!("expected a failure, got {outcome:?}"),
-    }
 }
 
 #[tokio::test]

@@ -1,9 +1,9 @@
 //! What the validator's store promises, on real files.
 
 use basilica_ports::{
-    Absence, CheckEntry, Expiry, FleetStore, HistoryEntry, Lost, NewWindow, NodeChange, NodeKey, Opened,
-    PreparedWeights, Recorded, Salt, SeenMiner, StoredStanding, VerdictStore, VerdictSummary, WeightStore,
-    WindowEnd, WindowForm, WindowState,
+    Absence, CheckEntry, Effect, Expiry, FleetStore, HistoryEntry, Lost, NewWindow, NodeChange, NodeKey,
+    Opened, PreparedWeights, Recorded, Salt, SeenMiner, StoredStanding, VerdictStore, VerdictSummary,
+    WeightStore, WindowEnd, WindowForm, WindowState,
 };
 use basilica_types::{
     BasisPoints, BlockNumber, Category, Digest, FencingToken, GpuUuid, Hotkey, MechanismId, Millis, NetUid,
@@ -424,6 +424,8 @@ fn window(fencing: u64) -> NewWindow {
             hash: Digest::from_bytes([7; 32]),
             nonce: 3,
             netuid: NetUid(39),
+            mechanism: MechanismId(0),
+            effect: Effect::Weights,
             genesis: Digest::from_bytes([8; 32]),
             born: BlockNumber(100),
             born_hash: Digest::from_bytes([9; 32]),
@@ -461,6 +463,7 @@ fn reveal() -> PreparedWeights {
     PreparedWeights {
         extrinsic: vec![4, 5],
         nonce: 4,
+        effect: Effect::Reveal,
         born: BlockNumber(150),
         dies: BlockNumber(213),
         ..window(0).prepared

@@ -1,7 +1,7 @@
 //! A window of weights as its row.
 
 use basilica_ports::{
-    Expiry, Lost, NewWindow, PreparedWeights, Salt, StoreError, WeightWindow, WindowEnd, WindowForm,
+    Effect, Expiry, Lost, NewWindow, PreparedWeights, Salt, StoreError, WeightWindow, WindowEnd, WindowForm,
     WindowState,
 };
 use basilica_types::{BlockNumber, FencingToken, MechanismId, NetUid, Timestamp};
@@ -111,7 +111,10 @@ impl WindowRow {
 const COMMITMENT: &str = "windows.commitment";
 
 impl RevealRow {
-    fn prepared(self, netuid: NetUid) -> Result<Option<PreparedWeights>, StoreError> {
+    fn prepared(
+        self,
+        (netuid, mechanism): (NetUid, MechanismId),
+    ) -> Result<Option<PreparedWeights>, StoreError> {
         let Some(extrinsic) = self.reveal_extrinsic else { return Ok(None) };
         let nonce = there(self.reveal_nonce, "reveals.nonce")?;
         Ok(Some(PreparedWeights {
@@ -119,6 +122,8 @@ impl RevealRow {
             hash: parse(&there(self.reveal_hash, "reveals.hash")?, "reveals.hash")?,
             nonce: unsigned(nonce, "reveals.nonce")?,
             netuid,
+            mechanism,
+            effect: Effect::Reveal,
             genesis: parse(&there(self.reveal_genesis, "reveals.genesis")?, "reveals.genesis")?,
             born: block(self.reveal_born, "reveals.born")?,
             born_hash: parse(&there(self.reveal_born_hash, "reveals.born_hash")?, "reveals.born_hash")?,
@@ -134,11 +139,12 @@ impl TryFrom<WindowRow> for WeightWindow {
         let (state, form) = (row.state()?, row.form()?);
         let read_back = row.read_back.as_deref().map(|text| columns::weights(text, "windows.read_back"));
         let netuid = NetUid(unsigned(row.netuid, "windows.netuid")?);
+        let mechanism = MechanismId(unsigned(row.mechanism, "windows.mechanism")?);
         Ok(Self {
             id: row.id,
             opened: NewWindow {
                 netuid,
-                mechanism: MechanismId(unsigned(row.mechanism, "windows.mechanism")?),
+                mechanism,
                 fencing: FencingToken(unsigned(row.fencing, "windows.fencing")?),
                 created: Timestamp(row.created),
                 weights: columns::weights(&row.weights, "windows.weights")?,
@@ -150,6 +156,8 @@ impl TryFrom<WindowRow> for WeightWindow {
                     hash: parse(&row.hash, "windows.hash")?,
                     nonce: unsigned(row.nonce, "windows.nonce")?,
                     netuid,
+                    mechanism,
+                    effect: Effect::Weights,
                     genesis: parse(&row.genesis, "windows.genesis")?,
                     born: BlockNumber(unsigned(row.born, "windows.born")?),
                     born_hash: parse(&row.born_hash, "windows.born_hash")?,
@@ -157,7 +165,7 @@ impl TryFrom<WindowRow> for WeightWindow {
                 },
             },
             state,
-            reveal: row.reveal.prepared(netuid)?,
+            reveal: row.reveal.prepared((netuid, mechanism))?,
             read_back: read_back.transpose()?,
         })
     }

@@ -19,7 +19,7 @@ fn rules() -> WeightRules {
         neurons: 6,
         own: Some(OwnNeuron {
             uid: Uid(1),
-            stake: Rao(100),
+            stake: Some(Rao(100)),
             is_owner: false,
             permit: true,
             last_update: BlockNumber(800),

@@ -16,7 +16,7 @@ fn rules() -> WeightRules {
         neurons: 6,
         own: Some(OwnNeuron {
             uid: Uid(1),
-            stake: Rao(100),
+            stake: Some(Rao(100)),
             is_owner: false,
             permit: true,
             last_update: BlockNumber(900),
@@ -78,7 +78,11 @@ fn each_rule_is_named_with_its_numbers() {
     assert_eq!(with(|r| r.mechanism_exists = false), Err(Rule::NoMechanism(SUBNET, MechanismId(0))));
     assert_eq!(with(|r| r.neurons = 1), Err(Rule::TooMany { given: 2, neurons: 1 }));
     assert_eq!(with(|r| r.own = None), Err(Rule::NotRegistered(SUBNET)));
-    assert_eq!(with(|r| own(r).stake = Rao(99)), Err(Rule::Stake { stake: Rao(99), threshold: Rao(100) }));
+    assert_eq!(
+        with(|r| own(r).stake = Some(Rao(99))),
+        Err(Rule::Stake { stake: Rao(99), threshold: Rao(100) })
+    );
+    assert_eq!(with(|r| own(r).stake = None), Ok(()), "a part of it is not compared");
     assert_eq!(with(|r| r.version_key = 8), Err(Rule::VersionKey { given: 7, required: 8 }));
     assert_eq!(
         with(|r| r.block = BlockNumber(998)),
@@ -123,13 +127,13 @@ fn rules_are_reported_in_the_order_of_the_chain() {
     assert!(matches!(rules.check(&order(7, &twice)), Err(Rule::NotRegistered(_))));
     rules.own = Some(OwnNeuron {
         uid: Uid(1),
-        stake: Rao(0),
+        stake: Some(Rao(0)),
         is_owner: false,
         permit: false,
         last_update: BlockNumber(900),
     });
     assert!(matches!(rules.check(&order(7, &twice)), Err(Rule::Stake { .. })));
-    own(&mut rules).stake = Rao(100);
+    own(&mut rules).stake = Some(Rao(100));
     assert!(matches!(rules.check(&order(7, &twice)), Err(Rule::VersionKey { .. })));
     assert!(matches!(rules.check(&order(9, &twice)), Err(Rule::TooFast { .. })));
     rules.rate_limit = 0;
@@ -158,7 +162,10 @@ fn owners_and_self_weights_are_excepted_where_the_chain_excepts_them() {
         r.consensus = Consensus::Null;
     };
     assert_eq!(unpermitted(null_owner, &order()), Err(Rule::NoPermit));
-    assert_eq!(with(|r| *own(r) = OwnNeuron { stake: Rao(0), is_owner: true, ..own(r).clone() }), Ok(()));
+    assert_eq!(
+        with(|r| *own(r) = OwnNeuron { stake: Some(Rao(0)), is_owner: true, ..own(r).clone() }),
+        Ok(())
+    );
 }
 
 fn timelocked(round: u64, version: u16) -> WeightsOrder {

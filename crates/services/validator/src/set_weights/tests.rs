@@ -6,10 +6,10 @@ use std::task::Poll;
 
 use async_trait::async_trait;
 use basilica_ports::{
-    Axon, AxonOutcome, Chain, ChainIdentity, CheckEntry, Consensus, Dial, Entropy, EntropyRng, EpochClock,
-    Expiry, FleetStore as _, HotkeySigner, Identity, Metagraph, MinerApi, MinerCallError, MinerDialer,
-    Neuron, NodeKey, NodeShell, OwnNeuron, PreparedWeights, SeenMiner, Shell, ShellError, StoredStanding,
-    VerdictStore as _, VerdictSummary, WeightsOrder,
+    Axon, AxonOutcome, Chain, ChainIdentity, CheckEntry, Consensus, Dial, Effect, Entropy, EntropyRng,
+    EpochClock, Expiry, FleetStore as _, HotkeySigner, Identity, Metagraph, MinerApi, MinerCallError,
+    MinerDialer, Neuron, NodeKey, NodeShell, OwnNeuron, PreparedWeights, SeenMiner, Shell, ShellError,
+    StoredStanding, VerdictStore as _, VerdictSummary, WeightsOrder,
 };
 use basilica_runtime_service::testing::{SeededEntropy, VirtualClock};
 use basilica_runtime_service::{ConfigSource, Metrics, Readiness, load};
@@ -136,6 +136,8 @@ impl Chain for Laptop {
                 extrinsic,
                 nonce: state.nonce,
                 netuid: order.netuid,
+                mechanism: order.mechanism,
+                effect: Effect::from(&order.call),
                 genesis: BlockHash::from_bytes([9; 32]),
                 born: BlockNumber(state.head),
                 born_hash: BlockHash::from_bytes([8; 32]),
@@ -195,7 +197,7 @@ fn open_rules(block: BlockNumber, netuid: NetUid, mechanism: MechanismId) -> Wei
         neurons: 3,
         own: Some(OwnNeuron {
             uid: OWN,
-            stake: Rao(1),
+            stake: Some(Rao(1)),
             is_owner: false,
             permit: true,
             last_update: BlockNumber(0),

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use basilica_chain::{ChainOptions, SubtensorChain};
 use basilica_ports::{
-    Chain as _, ChainError, EntropyRng, EpochClock, OpenCommitForm, PreparedWeights, Salt, WeightRules,
-    WeightsCall, WeightsOrder, WeightsOutcome,
+    Chain as _, ChainError, Effect, EntropyRng, EpochClock, OpenCommitForm, PreparedWeights, Salt,
+    WeightRules, WeightsCall, WeightsOrder, WeightsOutcome,
 };
 use basilica_system::{OsEntropy, SystemClock};
 use basilica_testkit::{Devchain, hotkey, keypair};
@@ -146,6 +146,8 @@ impl Twins {
             extrinsic,
             nonce: u64::MAX,
             netuid: SUBNET,
+            mechanism: MechanismId(0),
+            effect: Effect::Other,
             genesis: hash(0),
             born: BlockNumber(born),
             born_hash: hash(born),

@@ -1,7 +1,7 @@
 //! The chain behind the endpoints: its blocks, its pool, and what befalls them.
 
 use basilica_ports::{
-    Beacon, ChainError, CommitReveal, Consensus, EpochClock, Expiry, FailureClass, OpenCommit,
+    Beacon, ChainError, CommitReveal, Consensus, Effect, EpochClock, Expiry, FailureClass, OpenCommit,
     OpenCommitForm, OwnNeuron, PreparedWeights, WeightRules, WeightsOrder, WeightsOutcome,
 };
 use basilica_types::{BlockHash, BlockNumber, Digest, Hotkey, MechanismId, Millis, NetUid, Rao};
@@ -182,7 +182,7 @@ impl State {
             neurons: 4,
             own: Some(OwnNeuron {
                 uid: OWN,
-                stake: Rao(10),
+                stake: Some(Rao(10)),
                 is_owner: false,
                 permit: knobs.permit,
                 last_update: BlockNumber(ledger.last_update),
@@ -229,6 +229,8 @@ impl State {
             extrinsic: extrinsic.clone(),
             nonce,
             netuid: order.netuid,
+            mechanism: order.mechanism,
+            effect: Effect::from(&order.call),
             genesis: BlockHash::from_bytes([9; 32]),
             born: BlockNumber(ledger.number),
             born_hash: Digest::from_bytes([8; 32]),

@@ -134,8 +134,13 @@ fn tell(text: &str) {
 
 /// The exit code that belongs to a failure.
 pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
+    if error.is::<new::Partly>() {
+        return ExitCode::FAILURE;
+    }
     for cause in error.chain() {
         match cause.downcast_ref::<WalletError>() {
+            // Something was changed, whatever the cause below.
+            Some(WalletError::Half { .. }) => return ExitCode::FAILURE,
             Some(
                 WalletError::Exists { .. }
                 | WalletError::OtherColdkey { .. }

@@ -3,7 +3,7 @@
 use std::io::IsTerminal as _;
 
 use basilica_system::OsEntropy;
-use basilica_wallet::{KeyName, Password, Protection, Secret, SecretError, WordCount};
+use basilica_wallet::{KeyName, Password, Protection, Secret, SecretError, WalletError, WordCount};
 use clap::Args;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -44,22 +44,37 @@ impl New {
         let kinds = self.key.map_or_else(|| vec![Kind::Coldkey, Kind::Hotkey], |kind| vec![kind]);
         let keys: Vec<KeyName> = kinds.into_iter().map(|kind| self.names.key(kind)).collect();
         for key in &keys {
-            wallets.vacant(wallet, key)?;
+            wallets.unclaimed(wallet, key)?;
         }
         let password = self.choice.password(&keys)?;
         let mut made = Vec::new();
         for key in &keys {
-            let secret = Secret::generate(self.words, &OsEntropy)?;
             let password = password.as_ref().filter(|_| self.choice.encrypts(key));
-            wallets.add(wallet, key, &secret, protection(password))?;
-            made.push(Made {
-                name: key.to_string(),
-                path: wallets.key_path(wallet, key).display().to_string(),
-                encrypted: password.is_some(),
-                secret,
-            });
+            let secret = Secret::generate(self.words, &OsEntropy)?;
+            let added = wallets.add(wallet, key, &secret, protection(password));
+            if matches!(added, Ok(()) | Err(WalletError::Half { .. })) {
+                made.push(Made {
+                    name: key.to_string(),
+                    path: wallets.key_path(wallet, key).display().to_string(),
+                    encrypted: password.is_some(),
+                    secret,
+                });
+            }
+            if let Err(error) = added {
+                return self.partly(&made, error);
+            }
         }
         self.report(&made)
+    }
+
+    /// What was made is told also where the rest failed: its mnemonic is shown now or never.
+    fn partly(&self, made: &[Made], error: WalletError) -> anyhow::Result<()> {
+        if made.is_empty() {
+            return Err(error.into());
+        }
+        self.report(made)?;
+        let names: Vec<&str> = made.iter().map(|made| made.name.as_str()).collect();
+        Err(Partly { made: names.join(" and "), source: error }.into())
     }
 
     fn report(&self, made: &[Made]) -> anyhow::Result<()> {
@@ -84,6 +99,14 @@ impl New {
         }
         Ok(())
     }
+}
+
+/// Only the first of several keys were made.
+#[derive(Debug, thiserror::Error)]
+#[error("{made} was made and stays; the rest was not")]
+pub(crate) struct Partly {
+    made: String,
+    source: WalletError,
 }
 
 pub(crate) fn protection(password: Option<&Password>) -> Protection<'_> {

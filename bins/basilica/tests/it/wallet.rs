@@ -71,6 +71,34 @@ fn nothing_is_overwritten() {
     assert!(!home.wallets("default/coldkey").exists());
 }
 
+#[test]
+fn new_makes_nothing_where_any_file_of_any_key_is_taken() {
+    let home = Home::new();
+    // Of the second key, and only its public half.
+    home.run(&["import", "hotkey", "--address", BOB]).good();
+    let words = home.run(&["new", "--no-password"]).fails(4);
+    assert!(words.contains("defaultpub.txt") && words.contains("states another key"), "{words}");
+    assert!(!home.wallets("default/coldkey").exists() && !home.wallets("default/coldkeypub.txt").exists());
+    // And watched without its secret: a new one would be another.
+    home.run(&["import", "coldkey", "-w", "watched", "--address", BOB]).good();
+    let words = home.run(&["new", "coldkey", "-w", "watched", "--no-password"]).fails(4);
+    assert!(words.contains("coldkeypub.txt"), "{words}");
+    assert!(!home.wallets("watched/coldkey").exists());
+}
+
+#[test]
+fn what_new_made_before_it_failed_is_told() {
+    let home = Home::new();
+    std::fs::create_dir_all(home.wallets("default")).unwrap();
+    // A directory in which nobody can make a file, not even root.
+    std::os::unix::fs::symlink("/proc/self", home.wallets("default/hotkeys")).unwrap();
+    let ended = home.run(&["new", "--no-password", "--show-mnemonic"]);
+    assert_eq!(ended.code, Some(1), "something was changed: {}", ended.err);
+    assert!(ended.err.contains("coldkey was made and stays; the rest was not"), "{}", ended.err);
+    assert!(ended.out.contains("mnemonic"), "{}", ended.out);
+    assert!(home.wallets("default/coldkey").exists() && home.wallets("default/coldkeypub.txt").exists());
+}
+
 const BOB: &str = "5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty";
 
 #[test]

@@ -1,7 +1,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use basilica_types::{Coldkey, Ss58Error};
+use basilica_types::{Coldkey, Hotkey, Ss58Error};
 use basilica_wire::KeypairError;
 
 use crate::{Encryption, NameError, PasswordError, SecretError, WalletName};
@@ -56,6 +56,21 @@ pub enum WalletError {
     OtherPublic {
         /// The public keyfile.
         path: PathBuf,
+    },
+    /// A key was written, and its public half was not.
+    #[error(
+        "keyfile {} was written and holds the key {address}, but its public half was not; when the cause is gone, write it with: \
+         basilica wallet import … --address {address}",
+        path.display()
+    )]
+    Half {
+        /// The secret's file.
+        path: PathBuf,
+        /// What the public half would state.
+        address: Hotkey,
+        /// Why.
+        #[source]
+        source: Box<Self>,
     },
     /// The directory of wallets cannot be read.
     #[error("read the wallets below {}", path.display())]

@@ -142,22 +142,29 @@ impl Wallets {
     /// [`WalletError::Exists`] if it is there already.
     pub fn vacant(&self, wallet: &WalletName, key: &KeyName) -> Result<(), WalletError> {
         let path = self.key_path(wallet, key);
-        match path.symlink_metadata() {
-            Ok(_) => Err(WalletError::Exists { path }),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(WalletError::Keyfile { path, source: KeyfileError::Io(error) }),
-        }
+        if is_there(&path)? { Err(WalletError::Exists { path }) } else { Ok(()) }
+    }
+
+    /// Whether neither half of a key of this name is there; to be asked of every key before the first of several new ones is
+    /// made, because a public half that is there states another key than any new one.
+    ///
+    /// # Errors
+    /// [`WalletError::Exists`] or [`WalletError::OtherPublic`].
+    pub fn unclaimed(&self, wallet: &WalletName, key: &KeyName) -> Result<(), WalletError> {
+        self.vacant(wallet, key)?;
+        let path = self.public_path(wallet, key);
+        if is_there(&path)? { Err(WalletError::OtherPublic { path }) } else { Ok(()) }
     }
 
     /// Writes a key and its public half, mode 0600 below directories of mode 0700.
     ///
-    /// Nothing is overwritten; the secret appears whole or not at all, and last, so that where it is, the rest is. An
-    /// addition that was interrupted can be repeated.
+    /// Nothing is overwritten; each file appears whole or not at all. The secret comes first: what an interruption leaves
+    /// is a key that can be used, never the public half of one that is lost.
     ///
     /// # Errors
     /// [`WalletError::Exists`] if the secret is there already; [`WalletError::OtherColdkey`] and
     /// [`WalletError::OtherPublic`] if a public keyfile of that name belongs to another key; [`WalletError::Keyfile`]
-    /// if a file cannot be written.
+    /// if a file cannot be written. With any of them nothing was written. [`WalletError::Half`] if only the secret was.
     pub fn add(
         &self,
         wallet: &WalletName,
@@ -166,14 +173,22 @@ impl Wallets {
         protection: Protection<'_>,
     ) -> Result<(), WalletError> {
         self.vacant(wallet, key)?;
-        let path = self.key_path(wallet, key);
-        let content = keyfile::encode(secret, protection)
-            .map_err(|source| WalletError::Keyfile { path: path.clone(), source })?;
-        self.add_public(wallet, key, secret.keypair().hotkey())?;
-        match write::new_file(&path, &content) {
-            Err(KeyfileError::Exists) => Err(WalletError::Exists { path }),
-            other => other.map_err(|source| WalletError::Keyfile { path, source }),
+        let (path, public) = (self.key_path(wallet, key), secret.keypair().hotkey());
+        if is_there(&self.public_path(wallet, key))? {
+            self.agrees(wallet, key, public)?;
         }
+        let at = |source| WalletError::Keyfile { path: path.clone(), source };
+        let content = keyfile::encode(secret, protection).map_err(at)?;
+        write::make_private_dirs(path.parent().unwrap_or(&self.root)).map_err(at)?;
+        match write::new_file(&path, &content) {
+            Err(KeyfileError::Exists) => return Err(WalletError::Exists { path }),
+            other => other.map_err(at)?,
+        }
+        self.add_public(wallet, key, public).map_err(|source| WalletError::Half {
+            path,
+            address: public,
+            source: Box::new(source),
+        })
     }
 
     /// Writes only the public half of a key; content with one that says the same.
@@ -185,19 +200,33 @@ impl Wallets {
         let at = |source| WalletError::Keyfile { path: path.clone(), source };
         write::make_private_dirs(path.parent().unwrap_or(&self.root)).map_err(at)?;
         match write::new_file(&path, keyfile::public_json(public.as_bytes()).as_bytes()) {
-            Err(KeyfileError::Exists) => {
-                let found = keyfile::read_public(&path).map_err(at)?;
-                match key {
-                    _ if found == public => Ok(()),
-                    KeyName::Hotkey(_) => Err(WalletError::OtherPublic { path }),
-                    KeyName::Coldkey => {
-                        let coldkey = |key: Hotkey| Coldkey::from_bytes(*key.as_bytes());
-                        let (found, wanted) = (coldkey(found), coldkey(public));
-                        Err(WalletError::OtherColdkey { path, found, wanted })
-                    }
-                }
-            }
+            Err(KeyfileError::Exists) => self.agrees(wallet, key, public),
             other => other.map_err(at),
         }
+    }
+
+    /// Whether the public half that is there states this key.
+    fn agrees(&self, wallet: &WalletName, key: &KeyName, public: Hotkey) -> Result<(), WalletError> {
+        let path = self.public_path(wallet, key);
+        let read = keyfile::read_public(&path);
+        let found = read.map_err(|source| WalletError::Keyfile { path: path.clone(), source })?;
+        match key {
+            _ if found == public => Ok(()),
+            KeyName::Hotkey(_) => Err(WalletError::OtherPublic { path }),
+            KeyName::Coldkey => {
+                let coldkey = |key: Hotkey| Coldkey::from_bytes(*key.as_bytes());
+                let (found, wanted) = (coldkey(found), coldkey(public));
+                Err(WalletError::OtherColdkey { path, found, wanted })
+            }
+        }
+    }
+}
+
+/// Whether there is anything at all of this name.
+fn is_there(path: &Path) -> Result<bool, WalletError> {
+    match path.symlink_metadata() {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(WalletError::Keyfile { path: path.to_owned(), source: KeyfileError::Io(error) }),
     }
 }

@@ -91,7 +91,7 @@ async fn serve(config: MinerConfig) -> anyhow::Result<()> {
     let database = Database::open(&config.database.url, &MINER_SCHEMA, options).await?;
     let listeners = Listeners::bind(&config).await?;
     let chain = Arc::new(SubtensorChain::new(
-        ChainOptions::new(config.subnet.endpoints.clone()),
+        ChainOptions::new(config.subnet.endpoints.clone()).of_network(&config.subnet.network),
         Some(Arc::clone(&signer)),
         Arc::clone(&clock),
         Arc::clone(&entropy),

@@ -137,6 +137,6 @@ fn chain(
         let network = &config.bittensor.network;
         anyhow!("bittensor.network {network:?} is not finney, test or local; set bittensor.chain_endpoint")
     })?;
-    let options = ChainOptions::new(endpoints);
+    let options = ChainOptions::new(endpoints).of_network(&config.bittensor.network);
     Ok(SubtensorChain::new(options, Some(Arc::clone(signer)), Arc::clone(clock), Arc::clone(entropy))?)
 }

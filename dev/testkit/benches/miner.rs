@@ -208,6 +208,7 @@ impl Site {
             metagraph_max_age: Millis::from_secs(900),
         };
         let subnet = SubnetConfig {
+            network: "local".to_owned(),
             endpoints: Vec::new(),
             netuid: NetUid(39),
             axon: None,

@@ -25,10 +25,11 @@ use crate::link::{Link, NotOpened, Opening};
 use crate::options::shown;
 use crate::pool::{self, EndpointReport, Miss, Move};
 
-/// The endpoint serves another chain than the one that this process began with.
+/// The endpoint serves another chain than the one that is meant or that this process began with.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "endpoint serves the chain with genesis 0x{found}, not 0x{expected}; it is skipped until it serves that chain again"
+    "endpoint serves the chain with genesis 0x{found}, not 0x{expected}, and is skipped until it serves that; check the \
+     endpoint, and the network's name if another chain is meant"
 )]
 struct OtherChain {
     expected: BlockHash,

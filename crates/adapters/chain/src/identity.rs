@@ -14,11 +14,17 @@ const MARKER_PALLET: &str = "BasilicaDevchain";
 const MARKER_CONSTANT: &str = "Marker";
 const MARKER: [u8; 32] = *b"basilica-devchain/v1\0\0\0\0\0\0\0\0\0\0\0\0";
 
-/// Never development chains, whatever their metadata says: the main network (finney) and the test network.
-const PUBLIC: [&str; 2] = [
-    "2f0555cc76fc2840a25a6ea3b9637146806f1f44b090c175ffde2a7e5ab36c03",
-    "8f9cf856bf558a14440e75569c9e58594757048d7b3a84b5d25f6bd978263105",
+/// The public networks by name, with their first blocks. Never development chains, whatever their metadata says.
+const PUBLIC: [(&str, &str); 2] = [
+    ("finney", "2f0555cc76fc2840a25a6ea3b9637146806f1f44b090c175ffde2a7e5ab36c03"),
+    ("test", "8f9cf856bf558a14440e75569c9e58594757048d7b3a84b5d25f6bd978263105"),
 ];
+
+/// First block of a public network; any other name has none that is known.
+pub(crate) fn genesis_of(network: &str) -> Option<BlockHash> {
+    let known = PUBLIC.iter().find(|(name, _)| *name == network);
+    known.and_then(|(_, genesis)| genesis.parse().ok())
+}
 
 #[derive(Debug, thiserror::Error)]
 #[error("the runtime version has no specName")]
@@ -47,7 +53,7 @@ pub(crate) async fn fetch(link: Arc<Link>) -> Result<ChainIdentity, ChainError> 
 }
 
 fn is_development(genesis: BlockHash, marker: Option<[u8; 32]>) -> bool {
-    marker == Some(MARKER) && !PUBLIC.contains(&genesis.to_string().as_str())
+    marker == Some(MARKER) && PUBLIC.iter().all(|(network, _)| genesis_of(network) != Some(genesis))
 }
 
 #[cfg(test)]
@@ -56,9 +62,16 @@ mod tests {
 
     #[test]
     fn public_networks_are_never_development_chains() {
-        for genesis in PUBLIC {
-            assert!(!is_development(genesis.parse().unwrap(), Some(MARKER)), "{genesis}");
+        for (network, genesis) in PUBLIC {
+            assert!(!is_development(genesis.parse().unwrap(), Some(MARKER)), "{network}");
         }
+    }
+
+    #[test]
+    fn public_networks_are_known_by_name() {
+        let finney = genesis_of("finney").unwrap().to_string();
+        assert_eq!(finney, "2f0555cc76fc2840a25a6ea3b9637146806f1f44b090c175ffde2a7e5ab36c03");
+        assert!(genesis_of("test").is_some() && genesis_of("local").is_none());
     }
 
     #[test]

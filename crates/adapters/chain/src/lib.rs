@@ -14,6 +14,7 @@
 //! endpoints lack them or limit them), and subxt's own watch of a submitted transaction (it ends with the connection,
 //! and the chain itself is the better witness).
 
+mod axon;
 mod breaker;
 mod certificate;
 mod commits;
@@ -35,6 +36,7 @@ mod pool;
 mod reads;
 mod refusal;
 mod registration;
+mod serving;
 mod signing;
 mod subtensor;
 mod weight_rules;

@@ -4,13 +4,13 @@
 //! is absent too, `get_neurons_lite` gives the rows, with the hotkey's alpha for its stake.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use basilica_ports::{Axon, ChainError, Collateral, FailureClass, Metagraph, Neuron};
+use basilica_ports::{ChainError, Collateral, FailureClass, Metagraph, Neuron};
 use basilica_types::{BlockNumber, Coldkey, Hotkey, NetUid, Rao, Uid};
 use subxt::ext::scale_decode::DecodeAsType;
 
+use crate::axon::AxonInfo;
 use crate::item::{Method, NETWORKS_ADDED, SUBNET_OWNER_HOTKEY, TEMPO, View};
 use crate::link::Link;
 
@@ -42,43 +42,6 @@ enum AnswerError {
     Column(&'static str),
     #[error("neurons are not in order of uid without gaps")]
     Order,
-}
-
-/// Where a neuron says it listens, as stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, DecodeAsType)]
-#[decode_as_type(crate_path = "subxt::ext::scale_decode")]
-pub(crate) struct AxonInfo {
-    ip: u128,
-    port: u16,
-    ip_type: u8,
-}
-
-impl AxonInfo {
-    pub(crate) fn of(axon: Axon) -> Self {
-        let (ip, ip_type) = match axon.address.ip() {
-            IpAddr::V4(ip) => (u128::from(u32::from(ip)), 4),
-            IpAddr::V6(ip) => (u128::from(ip), 6),
-        };
-        Self { ip, port: axon.address.port(), ip_type }
-    }
-
-    pub(crate) const fn ip(&self) -> u128 {
-        self.ip
-    }
-
-    pub(crate) const fn ip_type(&self) -> u8 {
-        self.ip_type
-    }
-
-    /// The address, or nothing for the placeholder of a neuron that never served and for what cannot be one.
-    pub(crate) fn axon(&self) -> Option<Axon> {
-        let ip = match self.ip_type {
-            4 => IpAddr::V4(Ipv4Addr::from(u32::try_from(self.ip).ok()?)),
-            6 => IpAddr::V6(Ipv6Addr::from(self.ip)),
-            _ => return None,
-        };
-        (!ip.is_unspecified() && self.port != 0).then(|| Axon { address: SocketAddr::new(ip, self.port) })
-    }
 }
 
 type Account = [u8; 32];
@@ -322,6 +285,8 @@ fn assemble_rows(subnet: Metagraph, rows: Vec<Row>) -> Result<Metagraph, AnswerE
 
 #[cfg(test)]
 mod tests {
+    use basilica_ports::Axon;
+
     use super::*;
     use crate::connection::Connection;
     use crate::devchain::{Devchain, SUBNET, hotkey, options, permitted};
@@ -353,34 +318,6 @@ mod tests {
         assert!(metagraph.neuron(&hotkey("//Validator1")).unwrap().validator_permit);
     }
 
-    fn stored(ip: u128, port: u16, ip_type: u8) -> Option<String> {
-        AxonInfo { ip, port, ip_type }.axon().map(|axon| axon.address.to_string())
-    }
-
-    #[test]
-    fn stored_endpoints_become_addresses() {
-        assert_eq!(stored(0x7f00_0002, 9000, 4).as_deref(), Some("127.0.0.2:9000"));
-        assert_eq!(stored(1, 1, 6).as_deref(), Some("[::1]:1"));
-        assert_eq!(stored(0x2001_0db8 << 96 | 5, 65_535, 6).as_deref(), Some("[2001:db8::5]:65535"));
-    }
-
-    #[test]
-    fn placeholders_and_nonsense_are_no_address() {
-        for (ip, port, ip_type) in
-            [(0, 0, 0), (0, 9000, 4), (0, 9000, 6), (1, 0, 4), (1, 9000, 0), (1, 9000, 5), (1 << 32, 9000, 4)]
-        {
-            assert_eq!(stored(ip, port, ip_type), None, "{ip} {port} {ip_type}");
-        }
-    }
-
-    #[test]
-    fn an_axon_is_stored_as_it_is_read() {
-        for address in ["10.1.2.3:8091", "[2001:db8::7]:1"] {
-            let axon = Axon { address: address.parse().unwrap() };
-            assert_eq!(AxonInfo::of(axon).axon(), Some(axon));
-        }
-    }
-
     fn columns() -> Columns {
         Columns {
             block: 7,
@@ -388,7 +325,7 @@ mod tests {
             owner_hotkey: [0; 32],
             hotkeys: vec![[1; 32], [2; 32]],
             coldkeys: vec![[3; 32]; 2],
-            axons: vec![AxonInfo { ip: 0, port: 0, ip_type: 0 }; 2],
+            axons: vec![AxonInfo::default(); 2],
             validator_permit: vec![true, false],
             last_update: vec![5, 6],
             total_stake: vec![9, 10],
@@ -416,7 +353,7 @@ mod tests {
             hotkey: [1; 32],
             coldkey: [2; 32],
             uid,
-            axon_info: AxonInfo { ip: 0, port: 0, ip_type: 0 },
+            axon_info: AxonInfo::default(),
             stake: vec![([0; 32], 4), ([1; 32], 5)],
             last_update: 0,
             validator_permit: false,

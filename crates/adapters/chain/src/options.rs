@@ -2,6 +2,8 @@ use std::fmt;
 
 use basilica_types::{BlockHash, Millis};
 
+use crate::identity::genesis_of;
+
 /// How to reach the chain. Durations are spans of the injected clock.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ChainOptions {
@@ -65,6 +67,13 @@ impl ChainOptions {
             genesis: None,
             era_blocks: 32,
         }
+    }
+
+    /// The same for a network by its name: of finney and test the first block is known, so that no endpoint, not even the
+    /// first that answers, can put another chain in their place. Any other name leaves that to the endpoints.
+    #[must_use]
+    pub fn of_network(self, network: &str) -> Self {
+        Self { genesis: genesis_of(network).or(self.genesis), ..self }
     }
 
     pub(crate) fn check(&self) -> Result<(), OptionsError> {

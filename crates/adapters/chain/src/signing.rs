@@ -10,6 +10,7 @@ use subxt::config::substrate::{AccountId32, MultiSignature, SubstrateConfig};
 use subxt::dynamic::{self, Value};
 use subxt::ext::scale_value::Composite;
 
+use crate::axon::AxonInfo;
 use crate::era::Life;
 use crate::item::{SUBTENSOR, View};
 
@@ -83,7 +84,7 @@ impl Call {
 
     /// With a `certificate` the neuron also says by which key it is known on TLS.
     pub(crate) fn serve_axon(netuid: NetUid, axon: Axon, certificate: Option<&[u8]>) -> Self {
-        let stored = crate::metagraph::AxonInfo::of(axon);
+        let stored = AxonInfo::of(axon);
         let mut arguments = vec![
             ("netuid", number(netuid.0)),
             ("version", number(AXON_VERSION)),

@@ -8,17 +8,19 @@ use basilica_ports::{
 };
 use basilica_types::{BlockNumber, Hotkey, MechanismId, Millis, NetUid, Rao, Uid, Weight};
 
+use crate::axon::ServedAxon;
 use crate::connection::Connection;
 use crate::deadline::within;
 use crate::flight::Metagraphs;
 use crate::inclusion::Followed;
 use crate::item::{AXONS, View, WEIGHTS};
 use crate::link::Link;
-use crate::metagraph::{self, AxonInfo};
+use crate::metagraph;
 use crate::signing::{self, Call};
 use crate::weight_rules::Asked;
 use crate::{
-    ChainOptions, EndpointReport, OptionsError, certificate, identity, inclusion, registration, weight_rules,
+    ChainOptions, EndpointReport, OptionsError, certificate, identity, inclusion, registration, serving,
+    weight_rules,
 };
 
 /// A subtensor chain behind its RPC endpoints.
@@ -88,15 +90,17 @@ impl SubtensorChain {
     ) -> Result<Option<PreparedWeights>, ChainError> {
         let signer = self.signer()?;
         let view = View::finalized(link).await?;
-        let keys = (netuid.0, *signer.hotkey().as_bytes());
-        let served: Option<AxonInfo> = view.storage(AXONS, keys).await?;
+        let hotkey = signer.hotkey();
+        let keys = (netuid.0, *hotkey.as_bytes());
+        let served: Option<ServedAxon> = view.storage(AXONS, keys).await?;
         let same_key = match certificate {
             Some(certificate) => certificate::is_served(&view, keys, certificate).await?,
             None => true,
         };
-        if same_key && served.and_then(|served| served.axon()) == Some(axon) {
+        if same_key && served.as_ref().and_then(ServedAxon::axon) == Some(axon) {
             return Ok(None);
         }
+        serving::check(&view, (netuid, &hotkey), axon, served.as_ref()).await?;
         let call = Call::serve_axon(netuid, axon, certificate);
         signing::sign(&view, signer, call, self.connection.options.era_blocks).await.map(Some)
     }
@@ -134,8 +138,8 @@ impl SubtensorChain {
     /// `coldkey`. For localnets and the command line: a service never holds a coldkey.
     ///
     /// # Errors
-    /// As of the port; a price above the limit, closed registration and a hotkey that is registered already are refused
-    /// before anything is sent.
+    /// As of the port; a price above the limit or the coldkey's balance, closed registration and a hotkey that is
+    /// registered already are refused before anything is sent.
     pub async fn register(
         &self,
         coldkey: &dyn HotkeySigner,
@@ -145,7 +149,7 @@ impl SubtensorChain {
     ) -> Result<BlockNumber, ChainError> {
         let prepare = |link| async move {
             let view = View::finalized(link).await?;
-            registration::check(&view, netuid, hotkey, limit).await?;
+            registration::check(&view, &coldkey.hotkey(), (netuid, hotkey), limit).await?;
             let call = Call::register(&view, netuid, hotkey, limit)?;
             signing::sign(&view, coldkey, call, self.connection.options.era_blocks).await
         };

@@ -101,6 +101,8 @@ pub struct AdmissionConfig {
 /// The chain and the own place on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubnetConfig {
+    /// `finney`, `test` or `local`: which chain is meant, whatever the endpoints serve.
+    pub network: String,
     /// WebSocket URLs, the preferred first.
     pub endpoints: Vec<String>,
     /// The subnet.

@@ -321,6 +321,7 @@ impl Site {
             metagraph_max_age: Millis::from_secs(60),
         };
         let subnet = SubnetConfig {
+            network: "local".to_owned(),
             endpoints: Vec::new(),
             netuid: NETUID,
             axon: None,

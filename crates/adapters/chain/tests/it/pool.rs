@@ -120,6 +120,19 @@ async fn an_endpoint_of_another_chain_is_skipped_and_taken_again_when_it_serves_
 }
 
 #[tokio::test]
+async fn a_named_network_is_never_another_chain_whoever_answers_first() {
+    let devchain = Devchain::start();
+    for network in ["finney", "test"] {
+        let chain = client_with(options(&[&devchain.url]).of_network(network), "//Validator1");
+        let error = soon("an answer", chain.identity()).await.unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.contains("genesis 0x") && cause.contains("check the endpoint"), "{network}: {cause}");
+    }
+    let local = client_with(options(&[&devchain.url]).of_network("local"), "//Validator1");
+    assert!(local.identity().await.unwrap().development);
+}
+
+#[tokio::test]
 async fn an_endpoint_whose_head_stands_still_while_anothers_moves_is_left() {
     let (ahead, behind) = (Devchain::start(), Devchain::start());
     let frozen = Arc::new(OnceLock::new());

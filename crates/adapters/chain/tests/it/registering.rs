@@ -29,6 +29,11 @@ async fn a_hotkey_is_registered_at_the_price_and_only_once() {
         let (rule, class) = refused(low);
         assert!(rule.contains(&format!("the price is {} rao", price.0)), "{profile}: {rule}");
         assert_eq!(class, FailureClass::Transient);
+        // A hotkey of the development chain that owns nothing.
+        let poor = chain.register(&signer("//Nobody"), SUBNET, &newcomer, Rao(price.0 * 2)).await;
+        let (rule, class) = refused(poor);
+        assert!(rule.ends_with("the coldkey can spend 0 rao; fund it"), "{profile}: {rule}");
+        assert_eq!(class, FailureClass::Permanent);
         let block = chain.register(&payer, SUBNET, &newcomer, Rao(price.0 * 2)).await.unwrap();
         let metagraph = chain.metagraph(SUBNET).await.unwrap();
         let neuron = metagraph.neuron(&newcomer).unwrap();

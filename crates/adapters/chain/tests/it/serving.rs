@@ -1,15 +1,19 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use basilica_ports::{Axon, AxonOutcome, Chain as _, ChainError, FailureClass};
 
-use crate::devchain::{Devchain, SUBNET, hotkey};
+use crate::devchain::{Devchain, SUBNET, client, hotkey};
+use crate::proxy::Proxy;
 
 fn axon(address: &str) -> Axon {
     Axon { address: address.parse().unwrap() }
 }
 
-fn pool(result: Result<AxonOutcome, ChainError>) -> (String, FailureClass) {
+fn refused(result: Result<AxonOutcome, ChainError>) -> (String, FailureClass) {
     match result {
-        Err(ChainError::Pool { reason, class }) => (reason, class),
-        other => panic!("expected a refusal by the pool, got {other:?}"),
+        Err(ChainError::Preflight { rule, class }) => (rule, class),
+        other => panic!("expected a refusal by our own check, got {other:?}"),
     }
 }
 
@@ -27,24 +31,38 @@ async fn an_axon_is_served_once_and_again_only_when_it_changed() {
 }
 
 #[tokio::test]
-async fn refusals_of_the_pool_name_the_rule_and_what_to_do() {
+async fn what_the_chain_would_refuse_is_refused_before_signing() {
     let devchain = Devchain::with(serde_json::json!({ "serving_rate_limit": 100_000 }));
-    let miner = devchain.client("//Miner1");
-    let stranger = devchain.client("//Bob").serve_axon(SUBNET, axon("10.0.0.1:9000")).await;
+    let sent = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&sent);
+    let proxy = Proxy::rewriting(&devchain.url, move |method: &str| {
+        counted.fetch_add(u32::from(method == "author_submitExtrinsic"), Ordering::SeqCst);
+        None
+    });
+    let miner = client(&[&proxy.url], "//Miner1");
+    // In the chain's order: an unreachable address on port 0 of a stranger is a stranger's first.
+    let stranger = client(&[&proxy.url], "//Bob").serve_axon(SUBNET, axon("127.0.0.1:0")).await;
+    let (rule, class) = refused(stranger);
+    assert!(rule.contains("not registered on subnet 39") && class == FailureClass::Permanent, "{rule}");
+    let (rule, class) = refused(miner.serve_axon(SUBNET, axon("127.0.0.1:0")).await);
     assert_eq!(
-        pool(stranger),
-        (
-            "custom error 10 (HotKeyNotRegisteredInNetwork): register the hotkey on the subnet".to_owned(),
-            FailureClass::Permanent
-        )
+        (rule.as_str(), class),
+        ("nobody can reach 127.0.0.1; serve a public address", FailureClass::Invalid)
     );
-    let (reason, class) = pool(miner.serve_axon(SUBNET, axon("127.0.0.1:9000")).await);
-    assert!(reason.contains("custom error 11 (InvalidIpAddress)"), "{reason}");
-    assert_eq!(class, FailureClass::Invalid);
-    let (reason, _) = pool(miner.serve_axon(SUBNET, axon("10.0.0.1:0")).await);
-    assert!(reason.contains("custom error 13 (InvalidPort)"), "{reason}");
-    miner.serve_axon(SUBNET, axon("10.0.0.1:9000")).await.unwrap();
-    let (reason, class) = pool(miner.serve_axon(SUBNET, axon("10.0.0.1:9001")).await);
-    assert!(reason.contains("custom error 12 (ServingRateLimitExceeded)"), "{reason}");
-    assert_eq!(class, FailureClass::Transient);
+    let (rule, class) = refused(miner.serve_axon(SUBNET, axon("10.0.0.1:0")).await);
+    assert!(rule.contains("port 0") && class == FailureClass::Invalid, "{rule}");
+    assert_eq!(sent.load(Ordering::SeqCst), 0);
+    let AxonOutcome::Served(block) = miner.serve_axon(SUBNET, axon("10.0.0.1:9000")).await.unwrap() else {
+        panic!("not served")
+    };
+    let certificate = [vec![4u8], vec![7; 32]].concat();
+    for late in [
+        miner.serve_axon(SUBNET, axon("10.0.0.1:0")).await,
+        miner.serve_axon_tls(SUBNET, axon("10.0.0.1:9000"), &certificate).await,
+    ] {
+        let (rule, class) = refused(late);
+        assert!(rule.ends_with(&format!("again at block {}", block.0 + 100_000)), "{rule}");
+        assert_eq!(class, FailureClass::Transient);
+    }
+    assert_eq!(sent.load(Ordering::SeqCst), 1);
 }

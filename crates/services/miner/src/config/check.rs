@@ -293,6 +293,7 @@ impl Check<'_> {
         }
         let netuid = NetUid(bittensor.netuid);
         Ok(SubnetConfig {
+            network: bittensor.network.clone(),
             endpoints: self.endpoints()?,
             netuid,
             axon: self.axon(notices)?,

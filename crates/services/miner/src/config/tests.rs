@@ -77,6 +77,7 @@ fn the_seeds_minimal_example_is_accepted_without_a_word() {
     assert_eq!(notices, Vec::<String>::new());
     assert_eq!(config.listen.grpc.to_string(), "0.0.0.0:50051");
     assert_eq!(config.subnet.axon.unwrap().address.to_string(), "203.0.113.7:50051");
+    assert_eq!(config.subnet.network, "finney", "which chain is meant, beside where it is asked");
     assert_eq!(config.fleet.ssh_key, home.key());
     assert_eq!(config.wallet.root, home.path().join(".bittensor/wallets"));
     let node = &config.fleet.nodes[0];

@@ -12,10 +12,12 @@ use basilica_runtime_service::{AdminListener, AdminRoutes, AdminState, Metrics, 
 use basilica_ssh::RusshShell;
 use basilica_store::{Database, OpenOptions, VALIDATOR_SCHEMA, ValidatorDatabase};
 use basilica_system::{OsEntropy, SystemClock};
-use basilica_types::Millis;
+use basilica_types::{Millis, NetUid};
 use basilica_validator_service::{Ports, ProverFile, Settings, Validator, ValidatorConfig};
 use basilica_wallet::{Unattended, WalletSigner, Wallets};
 use tracing::info;
+
+use crate::endpoints;
 
 /// For tasks to end after SIGTERM.
 const GRACE: Millis = Millis::from_secs(10);
@@ -47,6 +49,7 @@ pub(crate) async fn start(config: &ValidatorConfig, settings: Settings) -> anyho
     let (metrics, readiness) = (Metrics::new(), Readiness::new());
     let supervisor = Supervisor::new(Arc::clone(&clock), entropy);
     supervisor.observe(&metrics, "basilica_validator");
+    endpoints::observe(&chain, NetUid(config.bittensor.netuid), &metrics);
     let validator = Validator::new(ports, settings, prover.clone(), &metrics, &readiness);
     let state = |routes| AdminState {
         readiness: readiness.clone(),

@@ -2,6 +2,7 @@
 
 mod ask;
 mod build;
+mod endpoints;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

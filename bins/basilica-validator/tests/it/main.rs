@@ -203,3 +203,47 @@ fn without_a_chain_it_lives_says_why_it_is_not_ready_and_stops_on_sigterm() {
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     assert!(running.0.wait().unwrap().success());
 }
+
+/// A validator on `network` whose first endpoint is the chain of these tests, and a key in its URL.
+fn on_devchain(home: &Home, url: &str, network: &str, (api, metrics): (SocketAddr, SocketAddr)) -> Running {
+    let config = home
+        .config(&format!(
+            "[api]\nbind = \"{api}\"\n[metrics.prometheus]\nhost = \"{}\"\nport = {}\n",
+            metrics.ip(),
+            metrics.port()
+        ))
+        .replace("ws://127.0.0.1:1", &format!("{url}/?apikey=hunter2"))
+        .replace("network = \"local\"", &format!("network = \"{network}\""));
+    Running(home.command(&config, &["start"]).stderr(Stdio::null()).spawn().unwrap())
+}
+
+#[test]
+fn the_endpoints_of_the_chain_and_the_age_of_the_metagraph_are_metrics() {
+    let devchain = basilica_testkit::Devchain::start(&serde_json::json!({ "block_time_ms": 200 }), &[]);
+    let (home, api, metrics) = (Home::new().with_wallet(), free_address(), free_address());
+    let _running = on_devchain(&home, &devchain.url, "local", (api, metrics));
+    let labels = format!("{{endpoint=\"{}\",place=\"0\"", devchain.url);
+    let expected = [
+        format!("chain_endpoint_up{labels}}} 1"),
+        format!("chain_endpoint_in_use{labels}}} 1"),
+        format!("chain_endpoint_state{labels},state=\"healthy\"}} 1"),
+        format!("chain_endpoint_head{labels}}} "),
+        "chain_metagraph_age_seconds ".to_owned(),
+    ];
+    eventually("the metrics", || {
+        get(metrics, "/metrics").is_some_and(|text| expected.iter().all(|line| text.contains(line)))
+    });
+    assert!(!get(metrics, "/metrics").unwrap().contains("hunter2"), "a key of the URL is shown to nobody");
+}
+
+#[test]
+fn an_endpoint_of_another_chain_cannot_pass_for_the_main_network() {
+    let devchain = basilica_testkit::Devchain::start(&serde_json::json!({ "block_time_ms": 200 }), &[]);
+    let (home, api, metrics) = (Home::new().with_wallet(), free_address(), free_address());
+    let _running = on_devchain(&home, &devchain.url, "finney", (api, metrics));
+    eventually("readiness names the wrong chain", || {
+        get(api, "/ready").is_some_and(|a| a.starts_with("HTTP/1.1 503") && a.contains("genesis 0x"))
+    });
+    let up = format!("chain_endpoint_up{{endpoint=\"{}\",place=\"0\"}} 0", devchain.url);
+    eventually("the endpoint is not up", || get(metrics, "/metrics").is_some_and(|text| text.contains(&up)));
+}

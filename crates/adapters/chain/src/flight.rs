@@ -5,6 +5,7 @@
 //! under its own deadline.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 use std::time::Duration;
 
@@ -21,7 +22,24 @@ struct Fetched {
     at: Duration,
 }
 
-type Slot = Arc<Mutex<Option<Fetched>>>;
+/// In place of a moment: nothing was fetched.
+const NEVER: u64 = u64::MAX;
+
+/// One subnet's.
+struct Place {
+    /// Held while it is fetched.
+    kept: Mutex<Option<Fetched>>,
+    /// When the answer came, in milliseconds, for those who only ask about it and must not wait.
+    at_ms: AtomicU64,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self { kept: Mutex::default(), at_ms: AtomicU64::new(NEVER) }
+    }
+}
+
+type Slot = Arc<Place>;
 
 /// What was fetched last, by subnet.
 pub(crate) struct Metagraphs {
@@ -47,7 +65,7 @@ impl Metagraphs {
     {
         let asked = self.clock.monotonic();
         let slot = self.slot(netuid);
-        let mut kept = slot.lock().await;
+        let mut kept = slot.kept.lock().await;
         if let Some(fetched) = &*kept {
             let age = Millis::from(self.clock.monotonic().saturating_sub(fetched.at));
             if fetched.at > asked || age.0 < max_age.0 {
@@ -55,7 +73,7 @@ impl Metagraphs {
             }
         }
         let metagraph = Arc::new(fetch().await?);
-        *kept = Some(Fetched { metagraph: Arc::clone(&metagraph), at: self.clock.monotonic() });
+        self.keep(&slot, &mut kept, &metagraph);
         Ok(Aged { value: metagraph, age: Millis(0) })
     }
 
@@ -72,22 +90,36 @@ impl Metagraphs {
         Fut: Future<Output = Result<Metagraph, ChainError>> + Send,
     {
         let slot = self.slot(netuid);
-        let mut kept = slot.lock().await;
+        let mut kept = slot.kept.lock().await;
         if let Some(fetched) = kept.as_ref().filter(|fetched| fetched.metagraph.block == block) {
             return Ok(Arc::clone(&fetched.metagraph));
         }
         let metagraph = Arc::new(fetch().await?);
         if kept.as_ref().is_none_or(|fetched| fetched.metagraph.block < metagraph.block) {
-            *kept = Some(Fetched { metagraph: Arc::clone(&metagraph), at: self.clock.monotonic() });
+            self.keep(&slot, &mut kept, &metagraph);
         }
         Ok(metagraph)
+    }
+
+    fn keep(&self, slot: &Place, kept: &mut Option<Fetched>, metagraph: &Arc<Metagraph>) {
+        let at = self.clock.monotonic();
+        slot.at_ms.store(Millis::from(at).0, Ordering::Release);
+        *kept = Some(Fetched { metagraph: Arc::clone(metagraph), at });
+    }
+
+    /// How old the newest metagraph is; none if there is none. Waits for nobody.
+    pub(crate) fn age(&self, netuid: NetUid) -> Option<Millis> {
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = slots.get(&netuid)?.at_ms.load(Ordering::Acquire);
+        let now = Millis::from(self.clock.monotonic()).0;
+        (at != NEVER).then(|| Millis(now.saturating_sub(at)))
     }
 
     fn slot(&self, netuid: NetUid) -> Slot {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         if !slots.contains_key(&netuid) && slots.len() >= KEPT {
             // Any but one that is being filled; callers that hold one keep it.
-            let idle = slots.iter().find(|(_, slot)| slot.try_lock().is_ok()).map(|(netuid, _)| *netuid);
+            let idle = slots.iter().find(|(_, slot)| slot.kept.try_lock().is_ok()).map(|(netuid, _)| *netuid);
             slots.remove(&idle.unwrap_or(netuid));
         }
         Arc::clone(slots.entry(netuid).or_default())
@@ -96,7 +128,7 @@ impl Metagraphs {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::AtomicU32;
 
     use async_trait::async_trait;
     use basilica_ports::FailureClass;
@@ -173,8 +205,10 @@ mod tests {
             let aged = aged.unwrap();
             (aged.value.block.0, aged.age.0)
         };
+        assert_eq!(metagraphs.age(NetUid(39)), None);
         assert_eq!(ask(0, 1).await, (1, 0));
         clock.set(500);
+        assert_eq!(metagraphs.age(NetUid(39)), Some(Millis(500)));
         assert_eq!(ask(501, 2).await, (1, 500));
         assert_eq!(ask(500, 3).await, (3, 0));
         assert_eq!(ask(0, 4).await, (4, 0), "no age will do: always asked");

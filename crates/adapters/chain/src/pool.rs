@@ -45,6 +45,18 @@ pub enum EndpointState {
     Trial,
 }
 
+impl EndpointState {
+    /// A word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Suspect => "suspect",
+            Self::Resting(_) => "resting",
+            Self::Trial => "trial",
+        }
+    }
+}
+
 /// How an endpoint that could be reached failed a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Miss {

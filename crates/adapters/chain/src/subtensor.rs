@@ -59,6 +59,11 @@ impl SubtensorChain {
         self.connection.report()
     }
 
+    /// Age of the newest metagraph of a subnet that was read; none if there is none. Waits for no endpoint.
+    pub fn metagraph_age(&self, netuid: NetUid) -> Option<Millis> {
+        self.metagraphs.age(netuid)
+    }
+
     fn signer(&self) -> Result<&dyn HotkeySigner, ChainError> {
         self.signer.as_deref().ok_or_else(|| ChainError::Preflight {
             rule: "this client has no hotkey to sign with".to_owned(),

@@ -38,12 +38,18 @@ pub const YOUNGER: &[Entry] = &[
             "ColdkeyMinerCollateral",
             "CollateralDrainRatio",
             "CollateralLockShare",
+            "DecayingHotkeyLock",
+            "DecayingOwnerLock",
+            "HotkeyLock",
             "LastEpochBlock",
             "Lock",
+            "MaturityRate",
             "MinerCollateral",
+            "OwnerLock",
             "PendingEpochAt",
             "SubnetEpochConsensus",
             "SubnetEpochIndex",
+            "UnlockRate",
         ],
     ),
     (Kind::Call, "SubtensorModule", &["add_collateral", "register_limit", "set_min_collateral"]),
@@ -92,7 +98,7 @@ pub const RENEWED: &[Entry] = &[(Kind::Call, "MevShield", &["submit_encrypted"])
 
 /// What spec 365 has and the newest runtimes no longer have.
 pub const OLDER: &[Entry] = &[
-    (Kind::Storage, "SubtensorModule", &["PruningScores", "Rank", "RootClaimType", "Trust"]),
+    (Kind::Storage, "SubtensorModule", &["PruningScores", "Rank", "Trust"]),
     (Kind::Call, "SubtensorModule", &["set_root_claim_type"]),
     (Kind::Event, "SubtensorModule", &["RootClaimTypeSet"]),
     (Kind::Call, "AdminUtils", &["sudo_set_subnet_owner_hotkey"]),

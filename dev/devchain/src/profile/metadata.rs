@@ -55,6 +55,9 @@ pub fn show(profile: Profile, metadata: &mut RuntimeMetadata) {
                 for (kind, id) in enums {
                     if let Some(id) = id {
                         retain_variants(&mut $metadata.types, id, |variant| has(kind, &variant.name));
+                        if kind == Kind::Error {
+                            close_gaps(&mut $metadata.types, id);
+                        }
                     }
                 }
             }
@@ -95,6 +98,32 @@ fn retain_variants(types: &mut PortableRegistry, id: u32, keep: impl FnMut(&Vari
     {
         all.variants.retain(keep);
     }
+}
+
+/// What stands where a profile hides an error.
+const UNUSED: &str = "Unused";
+
+/// Whether an error only keeps the place of one that the profile hides.
+#[must_use]
+pub fn is_unused(error: &str) -> bool {
+    error.strip_prefix(UNUSED).is_some_and(|index| index.parse::<u8>().is_ok())
+}
+
+/// Puts something in the place of each number that has no error: `async-substrate-interface` takes the number of an error
+/// for its place in the list, which holds on the public chain.
+fn close_gaps(types: &mut PortableRegistry, id: u32) {
+    let Some(TypeDef::Variant(all)) = types.types.get_mut(id as usize).map(|found| &mut found.ty.type_def)
+    else {
+        return;
+    };
+    let last = all.variants.iter().map(|variant| variant.index).max().unwrap_or(0);
+    for index in 0..last {
+        if !all.variants.iter().any(|variant| variant.index == index) {
+            let docs = vec!["Never occurs.".to_owned()];
+            all.variants.push(Variant { name: format!("{UNUSED}{index}"), fields: Vec::new(), index, docs });
+        }
+    }
+    all.variants.sort_by_key(|variant| variant.index);
 }
 
 /// Shows types where the public chain has them, and named numbers as plain ones if the profile is that old.

@@ -83,8 +83,8 @@ pub type Executive = frame_executive::Executive<
 #[must_use]
 pub fn version_of(profile: Profile) -> sp_version::RuntimeVersion {
     let spec_version = match profile {
-        Profile::Newest => 10_004,
-        Profile::Legacy => 8_004,
+        Profile::Newest => 10_005,
+        Profile::Legacy => 8_005,
     };
     let apis = RUNTIME_API_VERSIONS.iter().filter(|(id, _)| !is_legacy_api(*id)).copied().collect();
     sp_version::RuntimeVersion {

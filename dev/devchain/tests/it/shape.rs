@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use basilica_devchain::profile::metadata::is_unused;
 use frame_metadata::v14::StorageEntryType;
 use frame_metadata::v16::RuntimeMetadataV16;
 use scale_info::form::PortableForm;
@@ -79,7 +80,7 @@ impl Types<'_> {
         let ty = self.0.resolve(id).expect("metadata refers to its own types");
         let TypeDef::Variant(variants) = &ty.type_def else { panic!("{kind}s of {pallet} are no enum") };
         items.insert(format!("{kind}s {pallet}"), ty.path.segments.join("::"));
-        for variant in &variants.variants {
+        for variant in variants.variants.iter().filter(|variant| !is_unused(&variant.name)) {
             let mut open = vec![id];
             items.insert(format!("{kind} {pallet}.{}", variant.name), self.variant(variant, &mut open));
         }

@@ -283,16 +283,16 @@ mod errors {
         #[codec(index = 123)]
         PrecisionLoss,
         /// More uids over all mechanisms than a subnet may have.
-        #[codec(index = 200)]
+        #[codec(index = 124)]
         TooManyUIDsPerMechanism,
         /// The price of registration is above the caller's limit.
-        #[codec(index = 201)]
+        #[codec(index = 125)]
         RegistrationPriceLimitExceeded,
         /// The alpha is locked as collateral.
-        #[codec(index = 202)]
+        #[codec(index = 126)]
         StakeUnavailable,
         /// The coldkey has collateral on too many hotkeys of the subnet.
-        #[codec(index = 203)]
+        #[codec(index = 127)]
         ColdkeyCollateralPositionsFull,
     }
 }

@@ -58,4 +58,30 @@ mod collateral {
         LockState,
         OptionQuery,
     >;
+    /// Sums of the locks by subnet and hotkey, of those that stay and of those that decay; empty for the same reason.
+    #[pallet::storage]
+    pub type HotkeyLock<T: Config> =
+        StorageDoubleMap<_, Identity, NetUid, Blake2_128Concat, T::AccountId, LockState, OptionQuery>;
+    /// See [`HotkeyLock`].
+    #[pallet::storage]
+    pub type DecayingHotkeyLock<T: Config> =
+        StorageDoubleMap<_, Identity, NetUid, Blake2_128Concat, T::AccountId, LockState, OptionQuery>;
+    /// The same of the subnet's owner.
+    #[pallet::storage]
+    pub type OwnerLock<T: Config> = StorageMap<_, Identity, NetUid, LockState, OptionQuery>;
+    /// See [`OwnerLock`].
+    #[pallet::storage]
+    pub type DecayingOwnerLock<T: Config> = StorageMap<_, Identity, NetUid, LockState, OptionQuery>;
+    /// Blocks in which a lock would decay to 1/e, as the public chain has it: half in 90 days.
+    #[pallet::type_value]
+    pub fn DefaultLockRate() -> u64 {
+        934_866
+    }
+
+    /// How fast locks decay.
+    #[pallet::storage]
+    pub type UnlockRate<T: Config> = StorageValue<_, u64, ValueQuery, DefaultLockRate>;
+    /// How fast conviction grows.
+    #[pallet::storage]
+    pub type MaturityRate<T: Config> = StorageValue<_, u64, ValueQuery, DefaultLockRate>;
 }

@@ -20,8 +20,11 @@ const BLOCK_TIME: Millis = Millis(50);
 
 fn start(directory: &std::path::Path) -> Devchain {
     let file = directory.join("chain");
-    // Epochs of three seconds: long enough to act in one.
-    Devchain::start(&["--state", file.to_str().unwrap(), "--tempo", "60"])
+    // Epochs of three seconds: long enough to act in one, with rounds of the beacon within.
+    let genesis = directory.join("genesis.json");
+    std::fs::write(&genesis, r#"{"drand_period_s": 1}"#).unwrap();
+    let (file, genesis) = (file.to_str().unwrap(), genesis.to_str().unwrap());
+    Devchain::start(&["--state", file, "--genesis", genesis, "--tempo", "60"])
 }
 
 async fn switch_on_commit_reveal(client: &Client) {

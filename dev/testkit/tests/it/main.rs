@@ -1,6 +1,7 @@
 //! Tests against real servers. One binary: linking is what integration tests cost most.
 
 mod chain_bytes;
+mod clients;
 mod localnet;
 mod miner;
 mod nodes;

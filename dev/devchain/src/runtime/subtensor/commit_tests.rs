@@ -39,8 +39,13 @@ fn error(error: Error<Runtime>) -> Result<(), DispatchError> {
 
 /// Runs on a chain with commit-reveal in block 1, whose validators have permits; no rate limit.
 pub(super) fn on_chain(test: impl FnOnce()) {
-    let settings =
-        Settings { commit_reveal: true, tempo: TEMPO, weights_rate_limit: 0, ..Settings::default() };
+    let settings = Settings {
+        commit_reveal: true,
+        tempo: TEMPO,
+        weights_rate_limit: 0,
+        drand_period_s: 1,
+        ..Settings::default()
+    };
     let state = settings.resolve().expect("valid").state().expect("builds");
     let storage = sp_core::storage::Storage { top: state, children_default: Default::default() };
     sp_state_machine::BasicExternalities::new(storage).execute_with(|| {

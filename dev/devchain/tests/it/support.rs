@@ -243,6 +243,18 @@ pub(crate) fn sign(
     era: Era,
     anchor: (Hash, Option<Hash>),
 ) -> String {
+    let extrinsic = sign_under(Profile::Newest, uri, (call, nonce), era, anchor);
+    format!("0x{}", hex::encode(extrinsic.encode()))
+}
+
+/// Signs a call with a nonce for a chain of a profile.
+pub(crate) fn sign_under(
+    profile: Profile,
+    uri: &str,
+    (call, nonce): (RuntimeCall, u32),
+    era: Era,
+    anchor: (Hash, Option<Hash>),
+) -> UncheckedExtrinsic {
     let (genesis, birth) = anchor;
     let pair = dev_pair(uri).expect("a dev uri");
     let extension: TxExtension = (
@@ -264,13 +276,12 @@ pub(crate) fn sign(
         ),
         frame_metadata_hash_extension::CheckMetadataHash::new(false),
     );
-    let version = version_of(Profile::Newest);
+    let version = version_of(profile);
     let versions = (version.spec_version, version.transaction_version);
     let implicit =
         (((), versions.0, versions.1, genesis, birth.unwrap_or(genesis), (), ()), ((), (), (), (), ()), None);
     let payload = SignedPayload::from_raw(call.clone(), extension.clone(), implicit);
     let signature = payload.using_encoded(|bytes| pair.sign(bytes));
     let address = Address::Id(account_of(uri));
-    let extrinsic = UncheckedExtrinsic::new_signed(call, address, signature.into(), extension);
-    format!("0x{}", hex::encode(extrinsic.encode()))
+    UncheckedExtrinsic::new_signed(call, address, signature.into(), extension)
 }

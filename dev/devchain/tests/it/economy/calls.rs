@@ -579,7 +579,7 @@ fn setter(dice: &mut Dice<'_>) -> admin_utils::Call<Runtime> {
     use admin_utils::Call;
     let (netuid, number, amount, flag) = (dice.main_netuid(), dice.number(), dice.amount(), dice.flag());
     let (small, hotkey) = (dice.below(8), dice.hotkey());
-    match dice.below(39) {
+    match dice.below(40) {
         0 => Call::sudo_set_serving_rate_limit { netuid, serving_rate_limit: small },
         1 => Call::sudo_set_weights_version_key { netuid, weights_version_key: small / 6 },
         2 => Call::sudo_set_weights_set_rate_limit { netuid, weights_set_rate_limit: small / 4 },
@@ -616,6 +616,7 @@ fn setter(dice: &mut Dice<'_>) -> admin_utils::Call<Runtime> {
         34 => Call::sudo_set_min_non_immune_uids { netuid, min: number },
         35 => Call::sudo_set_collateral_lock_share { netuid, lock_share: number },
         36 => Call::sudo_set_collateral_drain_ratio { netuid, drain_ratio: FixedU128 { bits: u128::from(amount) << (small * 3) } },
+        37 => Call::sudo_set_network_immunity_period { immunity_period: small },
         _ => Call::sudo_set_recycle_or_burn { netuid, recycle_or_burn: if flag { RecycleOrBurnEnum::Burn } else { RecycleOrBurnEnum::Recycle } },
     }
 }

@@ -17,6 +17,8 @@ pub(super) struct Alpha {
     pub(super) supply: u128,
     /// Outstanding, and neither staked nor waiting for the epoch: burnt.
     pub(super) nobodys: u128,
+    /// Waiting for miners.
+    for_miners: u128,
     /// What the weights give to the owner is burnt, not recycled.
     burns: bool,
     /// Its epoch ran in this block.
@@ -36,6 +38,8 @@ pub(super) struct Books {
 pub(super) struct Emission {
     pub(super) tao: u128,
     pub(super) alpha: BTreeMap<NetUid, u128>,
+    /// The part of it that is for people.
+    people: BTreeMap<NetUid, u128>,
 }
 
 /// Adds up a state.
@@ -99,6 +103,7 @@ fn alpha_of(netuid: NetUid) -> Alpha {
         nobodys: outstanding
             .checked_sub(somebodys)
             .expect("no alpha is staked or waits that is not outstanding"),
+        for_miners: u128::from(subtensor::PendingServerEmission::<Runtime>::get(netuid).0),
         burns: subtensor::RecycleOrBurn::<Runtime>::get(netuid) == RecycleOrBurnEnum::Burn,
         stepped: subtensor::LastMechansimStepBlock::<Runtime>::get(netuid) == SubtensorModule::block_now(),
     }
@@ -133,7 +138,7 @@ pub(super) fn emission(state: &State) -> Emission {
             .collect();
         let room = MAX_SUPPLY - subtensor::TotalIssuance::<Runtime>::get().0;
         let each = (1_000_000_000 / started.len().max(1) as u64).min(room);
-        let mut emission = Emission { tao: 0, alpha: BTreeMap::new() };
+        let mut emission = Emission { tao: 0, alpha: BTreeMap::new(), people: BTreeMap::new() };
         for netuid in started {
             let tao = u128::from(subtensor::SubnetTAO::<Runtime>::get(netuid).0);
             let inside = u128::from(subtensor::SubnetAlphaIn::<Runtime>::get(netuid).0);
@@ -145,6 +150,7 @@ pub(super) fn emission(state: &State) -> Emission {
             // Beside the TAO goes alpha in the pool's ratio, so that the price stays.
             let beside = (u128::from(each) * inside / tao).min(most - inside);
             emission.alpha.insert(netuid, created + beside);
+            emission.people.insert(netuid, created);
         }
         emission
     })
@@ -190,7 +196,10 @@ pub(super) fn check_alpha(before: &Books, after: &Books, emission: &Emission, st
             "{gone} of {netuid}'s alpha are gone without a registration or an epoch"
         );
         let burnt = now.nobodys.checked_sub(old.nobodys).expect("what is burnt stays burnt");
-        assert!(burnt == 0 || (now.stepped && old.burns), "{burnt} of {netuid}'s alpha are nobody's");
+        // Only what miners were to get is burnt, of this epoch and of this block.
+        let most = old.for_miners + emission.people.get(netuid).copied().unwrap_or(0);
+        let most = if now.stepped && old.burns { most } else { 0 };
+        assert!(burnt <= most, "{burnt} of {netuid}'s alpha are nobody's, at most {most} can be");
     }
 }
 

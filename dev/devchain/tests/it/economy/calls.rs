@@ -55,6 +55,8 @@ pub(super) struct Facts {
     commits: Vec<(AccountId, NetUid, MechId, H256)>,
     /// Subnets with their owners.
     subnets: Vec<(NetUid, AccountId)>,
+    /// Those that emit nothing yet.
+    unstarted: Vec<NetUid>,
 }
 
 impl Facts {
@@ -75,6 +77,10 @@ impl Facts {
             round: drand::LastStoredRound::<Runtime>::get(),
             positions: positions.collect(),
             commits: commits.collect(),
+            unstarted: SubtensorModule::netuids()
+                .into_iter()
+                .filter(|netuid| !subtensor::FirstEmissionBlockNumber::<Runtime>::contains_key(netuid))
+                .collect(),
             subnets: subtensor::SubnetOwner::<Runtime>::iter().collect(),
         }
     }
@@ -339,6 +345,10 @@ fn joining(dice: &mut Dice<'_>, signer: &str) -> subtensor::Call<Runtime> {
         .map(|(netuid, _)| *netuid);
     let own: Vec<NetUid> = own.collect();
     let (hotkey, netuid) = (dice.hotkey(), dice.netuid());
+    let is_new = |netuid: &NetUid| dice.facts.unstarted.contains(netuid);
+    if let Some(netuid) = own.iter().copied().find(is_new).filter(|_| dice.flag()) {
+        return Call::start_call { netuid };
+    }
     match dice.below(10) {
         0 | 1 => Call::burned_register { netuid, hotkey: account_of(dice.pick(&NEWCOMERS)) },
         2 => {
@@ -346,7 +356,7 @@ fn joining(dice: &mut Dice<'_>, signer: &str) -> subtensor::Call<Runtime> {
             Call::register_limit { netuid, hotkey, limit_price: dice.amount() }
         }
         3 => Call::root_register { hotkey },
-        4 => Call::register_network { hotkey },
+        4 => Call::register_network { hotkey: account_of(dice.pick(&NEWCOMERS)) },
         5 => Call::start_call { netuid: dice.chance(&own).unwrap_or(netuid) },
         6 => Call::set_coldkey_auto_stake_hotkey { netuid, hotkey },
         7 => {
@@ -437,7 +447,10 @@ fn commits(dice: &mut Dice<'_>, signer: &'static str) -> subtensor::Call<Runtime
     use subtensor::Call;
     let (netuid, mecid) = (dice.main_netuid(), dice.mecid());
     let commit_reveal_version = dice.pick(&[4, 4, 4, 3]);
-    match dice.below(15) {
+    if dice.facts.commits.iter().any(|(hotkey, ..)| *hotkey == account_of(signer)) && dice.flag() {
+        return revealing(dice, signer);
+    }
+    match dice.below(9) {
         0 => Call::commit_weights { netuid, commit_hash: dice.commit(signer, netuid, MechId::MAIN) },
         1 => {
             Call::commit_mechanism_weights { netuid, mecid, commit_hash: dice.commit(signer, netuid, mecid) }
@@ -446,24 +459,7 @@ fn commits(dice: &mut Dice<'_>, signer: &'static str) -> subtensor::Call<Runtime
             netuids: vec![Compact(netuid), Compact(NetUid(9))],
             commit_hashes: vec![dice.commit(signer, netuid, MechId::MAIN), H256::zero()],
         },
-        3 | 9 | 10 => {
-            let (netuid, _, Reveal { uids, values, salt, version_key }) = dice.reveal(signer);
-            Call::reveal_weights { netuid, uids, values, salt, version_key }
-        }
-        4 | 11 | 12 => {
-            let (netuid, mecid, Reveal { uids, values, salt, version_key }) = dice.reveal(signer);
-            Call::reveal_mechanism_weights { netuid, mecid, uids, values, salt, version_key }
-        }
-        5 | 13 | 14 => {
-            let (netuid, _, Reveal { uids, values, salt, version_key }) = dice.reveal(signer);
-            Call::batch_reveal_weights {
-                netuid,
-                uids_list: vec![uids],
-                values_list: vec![values],
-                salts_list: vec![salt],
-                version_keys: vec![version_key],
-            }
-        }
+        3..=5 => revealing(dice, signer),
         6 => {
             let (commit, reveal_round) = dice.sealed(signer);
             Call::commit_timelocked_weights { netuid, commit, reveal_round, commit_reveal_version }
@@ -481,6 +477,30 @@ fn commits(dice: &mut Dice<'_>, signer: &'static str) -> subtensor::Call<Runtime
         _ => {
             let (commit, reveal_round) = dice.sealed(signer);
             Call::commit_crv3_mechanism_weights { netuid, mecid, commit, reveal_round }
+        }
+    }
+}
+
+fn revealing(dice: &mut Dice<'_>, signer: &str) -> subtensor::Call<Runtime> {
+    use subtensor::Call;
+    match dice.below(3) {
+        0 => {
+            let (netuid, _, Reveal { uids, values, salt, version_key }) = dice.reveal(signer);
+            Call::reveal_weights { netuid, uids, values, salt, version_key }
+        }
+        1 => {
+            let (netuid, mecid, Reveal { uids, values, salt, version_key }) = dice.reveal(signer);
+            Call::reveal_mechanism_weights { netuid, mecid, uids, values, salt, version_key }
+        }
+        _ => {
+            let (netuid, _, Reveal { uids, values, salt, version_key }) = dice.reveal(signer);
+            Call::batch_reveal_weights {
+                netuid,
+                uids_list: vec![uids],
+                values_list: vec![values],
+                salts_list: vec![salt],
+                version_keys: vec![version_key],
+            }
         }
     }
 }

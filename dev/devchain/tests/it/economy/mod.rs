@@ -308,7 +308,7 @@ fn whatever_is_sent_both_currencies_are_conserved_and_a_restored_chain_goes_on_t
     let coverage = std::cell::RefCell::new(Coverage::default());
     let mut complaints = Vec::new();
     // The same sequences in every run, so that what they cover is known; more of them while a call is missing.
-    for round in 0..ROUNDS {
+    for round in 1..=ROUNDS {
         let rng = TestRng::from_seed(config.rng_algorithm, &[round; 32]);
         TestRunner::new_with_rng(config.clone(), rng)
             .run(&cases, |(blocks, (legacy, commit_reveal, saved_at))| {

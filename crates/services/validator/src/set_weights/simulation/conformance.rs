@@ -264,8 +264,7 @@ impl Twins {
     }
 
     async fn commit_timelocked(&mut self, weights: &[(Uid, Weight)], version_key: u64, rng: &mut Rng) {
-        let beacon = self.rules.beacon.clone().unwrap();
-        let last = beacon.last_round.unwrap();
+        let last = last_round(&self.rules);
         // One that has passed, one that never comes, or one that time brings before its epoch.
         let round = match rng.below(6) {
             0 => last - 1,
@@ -273,16 +272,34 @@ impl Twins {
             _ => last + 1,
         };
         let version = if rng.one_in(8) { 3 } else { 4 };
+        self.seal(weights, version_key, (round, version)).await;
+        if round == last + 1 {
+            // Published before its epoch comes.
+            self.devchain.ask("dev_timeTravel", &json!([1_000]));
+        }
+    }
+
+    /// A commit in the block in which an epoch runs by the old formula, which old runtimes date by the next one.
+    async fn commit_in_the_last_block_of_an_epoch(&mut self) {
+        self.turn(49, (NETUID, true).encode(), |knobs| knobs.commit_reveal = true).await;
+        let tempo = u64::from(self.model.knobs.tempo);
+        while (self.model.number + 1 + u64::from(NETUID) + 1) % (tempo + 1) != tempo {
+            self.block().await;
+        }
+        let round = last_round(&self.rules) + 1_000_000;
+        self.seal(&[(Uid(0), Weight(1)), (Uid(4), Weight(2))], 9, (round, 4)).await;
+        self.compare().await;
+        assert_eq!(self.rules.open_commits.len(), 1, "{}: {:?}", self.profile, self.rules);
+    }
+
+    async fn seal(&mut self, weights: &[(Uid, Weight)], version_key: u64, (round, version): (u64, u16)) {
+        let beacon = self.rules.beacon.clone().unwrap();
         let (uids, values) = weights.iter().map(|(uid, w)| (uid.0, w.0)).unzip();
         let payload = WeightsPayload::new(&self.own, uids, values, version_key).to_bytes();
         let key = BeaconKey::from_bytes(&beacon.public_key).unwrap();
         let sealed = encrypt(&key, Round(round), &payload, &mut EntropyRng(&OsEntropy)).unwrap();
         let call = |ciphertext| WeightsCall::CommitTimelocked { ciphertext, reveal_round: round, version };
         self.call(&call(sealed), call(payload)).await;
-        if round == last + 1 {
-            // Published before its epoch comes.
-            self.devchain.ask("dev_timeTravel", &json!([1_000]));
-        }
     }
 }
 
@@ -368,6 +385,7 @@ async fn the_simulated_chain_does_what_the_development_chain_does() {
 /// The ends that were met.
 async fn walk(profile: &'static str, seed: u64) -> BTreeSet<String> {
     let mut twins = Twins::start(profile).await;
+    twins.commit_in_the_last_block_of_an_epoch().await;
     let mut rng = Rng(seed);
     for _ in 0..STEPS {
         twins.step(&mut rng).await;

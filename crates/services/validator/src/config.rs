@@ -103,11 +103,12 @@ pub struct BittensorConfig {
     pub wallet_path: Option<PathBuf>,
     /// File of one line with the password of an encrypted hotkey; without it the Bittensor SDK's variable counts.
     pub wallet_password_file: Option<PathBuf>,
-    /// `finney`, `test` or `local`: picks the endpoint where none is given.
+    /// `finney`, `test` or `local`: picks the endpoint where none is given. Of the first two the chain is known, and an
+    /// endpoint of another one is not used.
     pub network: String,
     /// 39 on finney, 387 on test.
     pub netuid: u16,
-    /// WebSocket URL; wins over `network`.
+    /// WebSocket URL; wins over the one that `network` picks.
     pub chain_endpoint: Option<String>,
     /// Tried in order after `chain_endpoint`.
     pub fallback_endpoints: Vec<String>,

@@ -20,15 +20,17 @@ use crate::proxy::{Proxy, Rewrite};
 use crate::raw::{Raw, number};
 use crate::weights::{head_past, order, set_in};
 
-/// Blocks so quick that the chain soon forgets the states of old ones.
 fn forgetful() -> Devchain {
-    Devchain::with(json!({ "block_time_ms": 20 }))
+    Devchain::with(json!({ "block_time_ms": 50 }))
 }
 
 /// Waits until the chain has no state of the blocks that may contain the extrinsic any more.
 async fn forgotten(devchain: &mut Devchain, chain: &SubtensorChain, prepared: &PreparedWeights) {
     // It keeps 256 states, and in memory the few that were asked for last.
-    head_past(chain, BlockNumber(prepared.dies.0 + 300)).await;
+    let end = BlockNumber(prepared.dies.0 + 300);
+    while chain.head().await.unwrap() <= end {
+        devchain.ask("dev_newBlock", json!([100]));
+    }
     devchain.kill();
     devchain.revive();
 }
@@ -82,7 +84,7 @@ async fn prepared(chain: &SubtensorChain, mechanism: MechanismId, call: WeightsC
 
 #[tokio::test]
 async fn a_reveal_in_a_block_that_the_chain_forgot_is_judged_by_the_weights() {
-    let mut devchain = Devchain::with(json!({ "block_time_ms": 20, "tempo": 100, "commit_reveal": true }));
+    let mut devchain = Devchain::with(json!({ "block_time_ms": 50, "tempo": 40, "commit_reveal": true }));
     let chain = devchain.client("//Validator1");
     permitted(&chain).await;
     let weights = vec![(Uid(4), Weight(u16::MAX)), (Uid(5), Weight(7))];

@@ -3,8 +3,10 @@
 //! A step (a block, or a branch that replaces the last ones) is appended before anyone hears of it, so `kill -9` loses nothing that was seen.
 //! The file is handed to the disk ([`File::sync_data`]) every [`SYNC_EVERY`] blocks and at every snapshot: a power cut
 //! may lose that many blocks, never more, and never leaves a state that was not one. Each record carries its length and
-//! hash; a torn tail is cut off on opening. Every [`SNAPSHOT_EVERY`] blocks a new file with a fresh snapshot is written
-//! beside this one, synced and renamed over it, so a crash at any point leaves the one or the other, both whole.
+//! hash; a torn tail, as a crash leaves it, is cut off on opening, and [`Store::cut`] tells of it. What is damaged before
+//! its end is refused and left alone: cutting there would lose blocks that are whole. Every [`SNAPSHOT_EVERY`] blocks a
+//! new file with a fresh snapshot is written beside this one, synced and renamed over it, so a crash at any point leaves
+//! the one or the other, both whole.
 //!
 //! The file is locked while it is used. A rename replaces the file that is locked, so the new one is locked before the
 //! rename, and who gets a lock looks whether the path still leads to what it locked.
@@ -32,8 +34,11 @@ pub const SYNC_EVERY: u32 = 64;
 pub const SNAPSHOT_EVERY: u32 = 1_024;
 /// No record is longer; a larger length is a torn or foreign one.
 const MAX_RECORD: usize = 1 << 30;
-const HEAD: usize = 4 + 32;
-const MAGIC: &[u8; 8] = b"bdevch3\n";
+/// A record's length, the beginning of the length's hash (a length that only claims more than there is would look like a
+/// torn tail), the payload's hash.
+const HEAD: usize = 4 + LENGTH_CHECK + 32;
+const LENGTH_CHECK: usize = 4;
+const MAGIC: &[u8; 8] = b"bdevch4\n";
 /// What every version of the format begins with.
 const FAMILY: &[u8; 6] = b"bdevch";
 /// How often a lock is tried anew because the file was replaced meanwhile.
@@ -82,6 +87,19 @@ pub enum PersistError {
     /// The snapshot is damaged.
     #[error("{0} is damaged; remove it to begin a new chain")]
     Damaged(PathBuf),
+    /// A record before the last is damaged.
+    #[error(
+        "{path} is damaged at byte {at}, after block {block}; it is left as it is: put a copy of it in its place, or \
+         give up the blocks after {block} with: truncate --size={at} {path}"
+    )]
+    DamagedAt {
+        /// The file.
+        path: PathBuf,
+        /// Where the record begins.
+        at: usize,
+        /// The last block before it.
+        block: u32,
+    },
     /// The file holds a chain of the other profile.
     #[error(
         "{path} holds a chain of profile {found}, but profile {asked} is asked for; \
@@ -110,11 +128,21 @@ pub enum PersistError {
     },
 }
 
+/// What was cut off a file's end because it was not whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cut {
+    /// How many bytes.
+    pub bytes: usize,
+    /// The block on which the chain goes on.
+    pub block: u32,
+}
+
 /// A chain's file, locked while this lives.
 #[derive(Debug)]
 pub struct Store {
     path: PathBuf,
     file: File,
+    cut: Option<Cut>,
     unsynced: u32,
     since_snapshot: u32,
 }
@@ -126,33 +154,72 @@ fn wrap<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> P
 fn record(payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).expect("bodies and undo logs are bounded far below 4 GiB");
     let mut bytes = Vec::with_capacity(HEAD + payload.len());
-    bytes.extend_from_slice(&length.to_le_bytes());
+    let length = length.to_le_bytes();
+    bytes.extend_from_slice(&length);
+    bytes.extend_from_slice(&blake2_256(&length)[..LENGTH_CHECK]);
     bytes.extend_from_slice(&blake2_256(payload));
     bytes.extend_from_slice(payload);
     bytes
 }
 
-/// The first whole record's payload and what follows it; `None` where the rest is torn.
-fn split_record(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (head, rest) = bytes.split_at_checked(HEAD)?;
-    let length = u32::from_le_bytes(head.first_chunk::<4>().copied()?) as usize;
-    if length > MAX_RECORD {
-        return None;
-    }
-    let (payload, rest) = rest.split_at_checked(length)?;
-    (blake2_256(payload) == head[4..]).then_some((payload, rest))
+/// What a file's rest begins with.
+enum Next<'a> {
+    /// A whole record: its payload, and what follows it.
+    Whole(&'a [u8], &'a [u8]),
+    /// The end of a file whose last write did not end.
+    Torn,
+    /// A record that was whole once.
+    Damaged,
 }
 
-/// Steps in order and the length of their whole records.
-fn read_steps(bytes: &[u8]) -> (Vec<Step>, usize) {
+fn next_record(bytes: &[u8]) -> Next<'_> {
+    // A power cut may leave a file that grew but was not written.
+    let is_unwritten = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
+    let Some(((length, checks), rest)) =
+        bytes.split_at_checked(HEAD).and_then(|(head, rest)| Some((head.split_first_chunk::<4>()?, rest)))
+    else {
+        return Next::Torn;
+    };
+    let (length_check, payload_check) = checks.split_at(LENGTH_CHECK);
+    let size = u32::from_le_bytes(*length) as usize;
+    if blake2_256(length)[..LENGTH_CHECK] != *length_check || size > MAX_RECORD {
+        return if is_unwritten(bytes) { Next::Torn } else { Next::Damaged };
+    }
+    match rest.split_at_checked(size) {
+        None => Next::Torn,
+        Some((payload, rest)) if blake2_256(payload) == *payload_check => Next::Whole(payload, rest),
+        Some((_, rest)) if is_unwritten(rest) => Next::Torn,
+        Some(_) => Next::Damaged,
+    }
+}
+
+/// What follows a file's whole records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Clean,
+    Torn,
+    Damaged,
+}
+
+/// Steps in order, the length of their whole records, and what follows them.
+fn read_steps(bytes: &[u8]) -> (Vec<Step>, usize, End) {
     let mut steps = Vec::new();
     let mut rest = bytes;
-    while let Some((payload, after)) = split_record(rest) {
-        let Ok(step) = Step::decode(&mut &payload[..]) else { break };
-        steps.push(step);
-        rest = after;
-    }
-    (steps, bytes.len() - rest.len())
+    let end = loop {
+        if rest.is_empty() {
+            break End::Clean;
+        }
+        match next_record(rest) {
+            Next::Whole(payload, after) => {
+                let Ok(step) = Step::decode(&mut &payload[..]) else { break End::Damaged };
+                steps.push(step);
+                rest = after;
+            }
+            Next::Torn => break End::Torn,
+            Next::Damaged => break End::Damaged,
+        }
+    };
+    (steps, bytes.len() - rest.len(), end)
 }
 
 /// Opens the file, making an empty one if there is none, and locks it.
@@ -186,7 +253,8 @@ fn open_locked(path: &Path) -> Result<File, PersistError> {
     Err(PersistError::Locked(path.to_owned()))
 }
 
-/// The chain in a file's bytes and where its records end; `None` in a file that was only just made.
+/// The chain in a file's bytes, the steps since its snapshot and where its records end; `None` in a file that was only
+/// just made.
 fn read_chain(path: &Path, bytes: &[u8]) -> Result<Option<(Chain, u32, usize)>, PersistError> {
     if bytes.is_empty() {
         return Ok(None);
@@ -198,10 +266,11 @@ fn read_chain(path: &Path, bytes: &[u8]) -> Result<Option<(Chain, u32, usize)>, 
         });
     };
     let damaged = || PersistError::Damaged(path.to_owned());
-    let (snapshot, rest) = split_record(rest).ok_or_else(damaged)?;
+    let Next::Whole(snapshot, rest) = next_record(rest) else { return Err(damaged()) };
     let image = ChainImage::decode(&mut &snapshot[..]).map_err(|_| damaged())?;
     let mut chain = Chain::from_image(image).ok_or_else(damaged)?;
-    let (steps, whole) = read_steps(rest);
+    let (steps, whole, end) = read_steps(rest);
+    let whole = bytes.len() - rest.len() + whole;
     let mut blocks = 0;
     for step in steps {
         match step {
@@ -217,7 +286,13 @@ fn read_chain(path: &Path, bytes: &[u8]) -> Result<Option<(Chain, u32, usize)>, 
         }
         blocks += 1;
     }
-    Ok(Some((chain, blocks, bytes.len() - rest.len() + whole)))
+    match end {
+        End::Clean | End::Torn => Ok(Some((chain, blocks, whole))),
+        End::Damaged => {
+            let block = chain.best().header.number;
+            Err(PersistError::DamagedAt { path: path.to_owned(), at: whole, block })
+        }
+    }
 }
 
 /// Puts a block on top if it belongs there.
@@ -235,7 +310,7 @@ impl Store {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(wrap("read", path))?;
         let Some((chain, blocks, whole)) = read_chain(path, &bytes)? else {
-            let mut store = Self { path: path.to_owned(), file, unsynced: 0, since_snapshot: 0 };
+            let mut store = Self { path: path.to_owned(), file, cut: None, unsynced: 0, since_snapshot: 0 };
             store.snapshot(&fresh)?;
             return Ok((store, fresh));
         };
@@ -252,7 +327,17 @@ impl Store {
         }
         file.set_len(whole as u64).map_err(wrap("cut the torn tail of", path))?;
         file.seek(SeekFrom::End(0)).map_err(wrap("seek in", path))?;
-        Ok((Self { path: path.to_owned(), file, unsynced: 0, since_snapshot: blocks }, chain))
+        let cut = match bytes.len() - whole {
+            0 => None,
+            bytes => Some(Cut { bytes, block: chain.best().header.number }),
+        };
+        Ok((Self { path: path.to_owned(), file, cut, unsynced: 0, since_snapshot: blocks }, chain))
+    }
+
+    /// What was cut off when the file was opened.
+    #[must_use]
+    pub fn cut(&self) -> Option<Cut> {
+        self.cut
     }
 
     /// Appends a block; it survives the end of this process from here on.

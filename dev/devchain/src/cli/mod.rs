@@ -4,6 +4,7 @@ mod announcement;
 mod flags;
 
 use std::net::TcpListener;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -16,7 +17,7 @@ use crate::chain::Chain;
 use crate::executor;
 use crate::genesis::Genesis;
 use crate::node::Node;
-use crate::persist::Store;
+use crate::persist::{Cut, Store};
 use crate::rpc;
 use crate::rpc::server::Serving;
 
@@ -41,6 +42,9 @@ pub fn run(flags: &Flags) -> anyhow::Result<()> {
     let (store, chain) = match &flags.state {
         Some(path) => {
             let (store, chain) = Store::open(path, fresh)?;
+            if let Some(cut) = store.cut() {
+                warn_of(path, cut);
+            }
             (Some(store), chain)
         }
         None => (None, fresh),
@@ -54,6 +58,17 @@ pub fn run(flags: &Flags) -> anyhow::Result<()> {
     runtime.block_on(serve(flags, &genesis, &node, listener))
 }
 
+#[expect(clippy::print_stderr, reason = "a warning of a command to its user")]
+fn warn_of(path: &Path, cut: Cut) {
+    eprintln!(
+        "warning: {} ended in a record that was not whole: its last {} bytes, a block or more, are cut off; \
+         the chain goes on after block {}",
+        path.display(),
+        cut.bytes,
+        cut.block
+    );
+}
+
 async fn serve(
     flags: &Flags,
     genesis: &Genesis,
@@ -65,8 +80,9 @@ async fn serve(
     let methods = rpc::methods(Arc::clone(node), flags.controls())?;
     let serving = Serving::new(listener, methods, Arc::clone(node))?;
     let url = format!("ws://{}", serving.address());
-    Announcement { flags, genesis, node, url: &url }.print()?;
+    // Who waits for `listening` takes it that nothing else can fail.
     flags.write_address(&url)?;
+    Announcement { flags, genesis, node, url: &url }.print()?;
     let outcome = tokio::select! {
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),

@@ -77,10 +77,12 @@ fn a_reorganised_chain_is_reopened_on_its_new_branch() {
     let whole = fs::read(&path).expect("reads");
     let (store, reopened) = Store::open(&path, fresh()).expect("opens again");
     assert_eq!(reopened.image(), chain.image());
+    assert_eq!(store.cut(), None);
     drop(store);
     // A process that ended while it wrote the branch leaves the old one.
     fs::write(&path, &whole[..whole.len() - 1]).expect("writes");
-    let (_store, reopened) = Store::open(&path, fresh()).expect("opens with a torn tail");
+    let (store, reopened) = Store::open(&path, fresh()).expect("opens with a torn tail");
+    assert_eq!(store.cut().map(|cut| cut.block), Some(3));
     assert_eq!(reopened.image(), before);
 }
 
@@ -198,8 +200,20 @@ proptest! {
                 intact -= 1;
             }
         }
-        let (steps, whole) = read_steps(&log);
+        let (steps, whole, end) = read_steps(&log);
         prop_assert_eq!(steps.len(), intact);
         prop_assert_eq!(whole, ends[intact]);
+        prop_assert_eq!(end, if whole == log.len() { End::Clean } else { End::Torn });
+    }
+
+    #[test]
+    fn a_byte_that_changed_before_the_last_record_is_found_where_it_is(at in any::<prop::sample::Index>(), flip in 1u8..) {
+        let (log, ends) = &*THREE_BLOCKS;
+        let at = at.index(ends[2]);
+        let mut log = log.clone();
+        log[at] ^= flip;
+        let intact = ends.iter().filter(|end| **end <= at && **end > 0).count();
+        let (steps, whole, end) = read_steps(&log);
+        prop_assert_eq!((steps.len(), whole, end), (intact, ends[intact], End::Damaged));
     }
 }

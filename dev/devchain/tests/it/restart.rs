@@ -57,6 +57,43 @@ async fn a_torn_tail_is_cut_and_the_chain_goes_on() {
     chain.client().await.until("block 9", async |client| client.number().await >= 9).await;
 }
 
+#[tokio::test]
+async fn a_file_damaged_in_its_middle_is_refused_and_left_alone_and_a_cut_one_is_warned_of() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("chain");
+    let mut chain = Devchain::start(&["--state", path.to_str().expect("a plain path"), "--mining", "manual"]);
+    let begun = std::fs::read(&path).expect("reads").len();
+    chain.client().await.call("dev_newBlock", json!([5])).await;
+    chain.kill();
+    let whole = std::fs::read(&path).expect("reads");
+    // It ends by itself, after the file was opened and before anything is printed.
+    let open = || {
+        let nowhere = directory.path().join("no/such/place");
+        let flags =
+            ["--listen", "127.0.0.1:0", "--block-time", "50ms", "--tempo", "10", "--mining", "manual"];
+        let output = command()
+            .args(flags)
+            .args([std::ffi::OsStr::new("--state"), path.as_os_str()])
+            .args([std::ffi::OsStr::new("--print-addr"), nowhere.as_os_str()])
+            .output()
+            .expect("runs");
+        assert_eq!(output.status.code(), Some(1));
+        assert!(output.stdout.is_empty(), "nothing is announced that does not come");
+        String::from_utf8(output.stderr).expect("text")
+    };
+    let message = open();
+    assert!(message.contains("cannot write the address") && !message.contains("warning"), "{message}");
+    let mut spoilt = whole.clone();
+    spoilt[begun + (whole.len() - begun) / 2] ^= 1;
+    std::fs::write(&path, &spoilt).expect("writes");
+    let message = open();
+    assert!(message.contains("is damaged at byte") && message.contains("truncate --size="), "{message}");
+    assert_eq!(std::fs::read(&path).expect("reads"), spoilt, "left as it was");
+    std::fs::write(&path, &whole[..whole.len() - 1]).expect("writes");
+    let message = open();
+    assert!(message.contains("warning") && message.contains("goes on after block 4"), "{message}");
+}
+
 #[test]
 fn a_file_of_another_genesis_is_refused_and_left_alone() {
     let directory = tempfile::tempdir().expect("a directory");

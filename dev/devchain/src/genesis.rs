@@ -2,12 +2,14 @@
 //!
 //! A key is an SS58 address or a development URI such as `//Validator1`, whose secret everybody knows.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::sync::LazyLock;
 
 use serde::Deserialize;
-use sp_core::crypto::{DEV_PHRASE, Pair as _, SecretUri, Ss58Codec as _};
+use serde::de::IgnoredAny;
+use sp_core::crypto::{DEV_PHRASE, Pair as _, SecretUri, Ss58AddressFormat, Ss58Codec as _};
 use sp_core::sr25519;
 use sp_runtime::BuildStorage as _;
 
@@ -15,7 +17,9 @@ use crate::executor::{self, State};
 use crate::profile::Profile;
 use crate::runtime::newtypes::{AlphaBalance, NetUid, TaoBalance};
 use crate::runtime::subtensor::genesis::{GenesisNeuron, GenesisSubnet};
-use crate::runtime::{AccountId, Drand, MevShield, Runtime, RuntimeGenesisConfig, SubtensorModule, marker};
+use crate::runtime::{
+    AccountId, Drand, EXISTENTIAL_DEPOSIT, MevShield, Runtime, RuntimeGenesisConfig, SubtensorModule, marker,
+};
 
 const RAO: u64 = 1_000_000_000;
 /// What every account that the settings name owns at first, in rao: 10,000 tokens.
@@ -24,6 +28,11 @@ const DEV_BALANCE: u64 = 10_000 * RAO;
 const SUDO_BALANCE: u64 = 1_000_000 * RAO;
 /// Neurons a subnet holds.
 const MAX_NEURONS: usize = 256;
+/// The prefix of the chain's addresses.
+const SS58_PREFIX: u16 = 42;
+/// The most that all accounts own at first, in rao, and the most alpha staked at first: 21 million, as many as the public
+/// chain will ever make of each. Sums of amounts, and what is created later, stay far below the end of their numbers.
+const MAX_SUPPLY: u64 = 21_000_000 * RAO;
 
 /// Why settings cannot begin a chain.
 #[derive(Debug, thiserror::Error)]
@@ -49,15 +58,17 @@ pub enum GenesisError {
     /// A value is out of its range.
     #[error("genesis value {field} = {value} is not allowed: {rule}")]
     Value {
-        /// Which.
-        field: &'static str,
+        /// Which, with its place in a list: `balances[1].rao`.
+        field: String,
         /// What it is.
         value: String,
         /// What it must be.
         rule: &'static str,
     },
     /// A key is neither an SS58 address nor a development URI.
-    #[error("genesis key {key:?} of {role} is neither an SS58 address nor a development URI like //Alice")]
+    #[error(
+        "genesis key {key:?} of {role} is neither an SS58 address of prefix 42 nor a development URI like //Alice"
+    )]
     Key {
         /// Whose.
         role: String,
@@ -95,7 +106,7 @@ pub struct NeuronSettings {
 pub struct BalanceSettings {
     /// SS58 address or development URI.
     pub account: String,
-    /// Rao.
+    /// Rao: 0, or at least the existential deposit of 500.
     pub rao: u64,
 }
 
@@ -119,8 +130,8 @@ pub struct Settings {
     pub validators: Vec<NeuronSettings>,
     /// Miners, uids after the validators'. They have no endpoint yet.
     pub miners: Vec<NeuronSettings>,
-    /// Neurons in all: further miners `//Neuron{uid}` come after those named until there are so many. None if not above
-    /// the number of those named.
+    /// Neurons in all, at least as many as are named: further miners `//Neuron{uid}` come after those until there are so
+    /// many. None if 0.
     pub neurons: u16,
     /// Blocks between two settings of weights.
     pub weights_rate_limit: u64,
@@ -130,7 +141,7 @@ pub struct Settings {
     pub commit_reveal: bool,
     /// Permits per epoch.
     pub max_allowed_validators: u16,
-    /// Fewest weights of one setting.
+    /// Fewest weights of one setting, 1 to 256.
     pub min_allowed_weights: u16,
     /// Blocks during which a new neuron cannot be replaced.
     pub immunity_period: u16,
@@ -142,7 +153,8 @@ pub struct Settings {
     pub emission_rao_per_block: u64,
     /// Seconds between two rounds of the randomness beacon, at least 1.
     pub drand_period_s: u32,
-    /// Further accounts with a balance.
+    /// What accounts own, each named once: further ones, or those above in place of what they own by default. In all at
+    /// most 21 million tokens.
     pub balances: Vec<BalanceSettings>,
 }
 
@@ -248,7 +260,11 @@ fn account(role: &str, key: &str) -> Result<NamedAccount, GenesisError> {
         let pair = pair(key).ok_or_else(refused)?;
         (Some(key.to_owned()), AccountId::new(pair.public().0))
     } else {
-        (None, AccountId::from_ss58check(key).map_err(|_| refused())?)
+        let (account, format) = AccountId::from_ss58check_with_version(key).map_err(|_| refused())?;
+        if format != Ss58AddressFormat::custom(SS58_PREFIX) {
+            return Err(refused());
+        }
+        (None, account)
     };
     Ok(NamedAccount { role: role.to_owned(), uri, account })
 }
@@ -261,7 +277,13 @@ impl Settings {
     pub fn read(path: &Path) -> Result<Self, GenesisError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| GenesisError::Read { path: path.to_owned(), source })?;
-        serde_json::from_str(&text).map_err(|source| GenesisError::Parse { path: path.to_owned(), source })
+        Self::parse(&text).map_err(|source| GenesisError::Parse { path: path.to_owned(), source })
+    }
+
+    fn parse(text: &str) -> Result<Self, serde_json::Error> {
+        // A struct would take an array of its fields too, and an empty one would be all defaults.
+        serde_json::from_str::<HashMap<String, IgnoredAny>>(text)?;
+        serde_json::from_str(text)
     }
 
     fn named_neurons(&self) -> usize {
@@ -270,7 +292,10 @@ impl Settings {
 
     fn check_ranges(&self) -> Result<(), GenesisError> {
         let neurons = self.named_neurons().max(usize::from(self.neurons));
-        let rules: [(&'static str, u64, bool, &'static str); 7] = [
+        let fills = self.neurons == 0 || usize::from(self.neurons) >= self.named_neurons();
+        let stakes = std::iter::once(&self.owner).chain(&self.validators).chain(&self.miners);
+        let staked = stakes.fold(0u64, |total, neuron| total.saturating_add(neuron.stake_rao));
+        let rules: [(&'static str, u64, bool, &'static str); 10] = [
             ("netuid", self.netuid.into(), (1..4096).contains(&self.netuid), "1 to 4095"),
             (
                 "block_time_ms",
@@ -288,10 +313,28 @@ impl Settings {
             ("drand_period_s", self.drand_period_s.into(), self.drand_period_s >= 1, "at least 1 second"),
             ("burn_rao", self.burn_rao, self.burn_rao >= 1, "at least 1 rao"),
             ("number of neurons", neurons as u64, neurons <= MAX_NEURONS, "at most 256"),
+            (
+                "neurons",
+                self.neurons.into(),
+                fills,
+                "0, or at least as many as the owner, validators and miners that are named",
+            ),
+            (
+                "min_allowed_weights",
+                self.min_allowed_weights.into(),
+                (1..=MAX_NEURONS).contains(&self.min_allowed_weights.into()),
+                "1 to 256",
+            ),
+            (
+                "sum of stake_rao",
+                staked,
+                staked <= MAX_SUPPLY,
+                "at most 21000000000000000 (21 million alpha)",
+            ),
         ];
         match rules.into_iter().find(|(_, _, holds, _)| !holds) {
             Some((field, value, _, rule)) => {
-                Err(GenesisError::Value { field, value: value.to_string(), rule })
+                Err(GenesisError::Value { field: field.to_owned(), value: value.to_string(), rule })
             }
             None => Ok(()),
         }
@@ -305,7 +348,7 @@ impl Settings {
         self.check_ranges()?;
         let sudo = account("sudo", &self.sudo)?;
         let mut accounts = vec![sudo.clone()];
-        let mut balances = vec![(sudo.account.clone(), SUDO_BALANCE)];
+        let mut owned = BTreeMap::from([(sudo.account.clone(), SUDO_BALANCE)]);
         let mut neurons: Vec<GenesisNeuron<AccountId>> = Vec::new();
         let roles = std::iter::once(("owner".to_owned(), &self.owner))
             .chain((1..).zip(&self.validators).map(|(n, neuron)| (format!("validator {n}"), neuron)))
@@ -322,20 +365,11 @@ impl Settings {
                 coldkey: coldkey.account.clone(),
                 stake: AlphaBalance(settings.stake_rao),
             });
-            balances.push((coldkey.account.clone(), DEV_BALANCE));
+            owned.entry(coldkey.account.clone()).or_insert(DEV_BALANCE);
             accounts.extend([hotkey, coldkey]);
         }
         let unlisted = self.fill(&mut neurons)?;
-        for extra in &self.balances {
-            let named = account("account", &extra.account)?;
-            balances.push((named.account.clone(), extra.rao));
-            accounts.push(named);
-        }
-        let mut merged = std::collections::BTreeMap::<AccountId, u64>::new();
-        for (account, rao) in balances {
-            let entry = merged.entry(account).or_default();
-            *entry = (*entry).max(rao);
-        }
+        accounts.extend(self.endow(&mut owned)?);
         Ok(Genesis {
             subnet: self.subnet(neurons),
             block_time_ms: self.block_time_ms,
@@ -344,8 +378,36 @@ impl Settings {
             unlisted,
             drand_period_s: self.drand_period_s,
             sudo: sudo.account,
-            balances: merged.into_iter().filter(|(_, rao)| *rao > 0).collect(),
+            balances: owned.into_iter().filter(|(_, rao)| *rao > 0).collect(),
         })
+    }
+
+    /// Gives the accounts of `balances` what they own; their names.
+    fn endow(&self, owned: &mut BTreeMap<AccountId, u64>) -> Result<Vec<NamedAccount>, GenesisError> {
+        let mut accounts = Vec::new();
+        let mut seen = BTreeSet::new();
+        for (position, BalanceSettings { account: key, rao }) in self.balances.iter().enumerate() {
+            let refused = |part: &str, value: String, rule| GenesisError::Value {
+                field: format!("balances[{position}].{part}"),
+                value,
+                rule,
+            };
+            let named = account("account", key)?;
+            if !seen.insert(named.account.clone()) {
+                return Err(refused("account", key.clone(), "each account is named once"));
+            }
+            if (1..EXISTENTIAL_DEPOSIT).contains(rao) {
+                return Err(refused("rao", rao.to_string(), "0, or at least the existential deposit of 500"));
+            }
+            owned.insert(named.account.clone(), *rao);
+            let total = owned.values().fold(0u64, |total, rao| total.saturating_add(*rao));
+            if total > MAX_SUPPLY {
+                let rule = "with what the others own at most 21000000000000000 (21 million tokens)";
+                return Err(refused("rao", rao.to_string(), rule));
+            }
+            accounts.push(named);
+        }
+        Ok(accounts)
     }
 
     /// Adds the neurons that fill the subnet; how many. Their coldkeys own nothing.
@@ -421,7 +483,7 @@ mod tests {
     use super::*;
 
     fn refusal(text: &str) -> String {
-        match serde_json::from_str::<Settings>(text) {
+        match Settings::parse(text) {
             Err(error) => error.to_string(),
             Ok(settings) => settings.resolve().expect_err("must be refused").to_string(),
         }
@@ -441,6 +503,26 @@ mod tests {
             (r#"{"owner": {"hotkey": "//Miner1"}}"#, "occurs twice"),
             (r#"{"miners": [{"hotkey": "//A", "coldkey": "x"}]}"#, "\"x\" of miner 1 coldkey"),
             (r#"{"balances": [{"account": "//Bob"}]}"#, "missing field `rao`"),
+            ("[]", "expected a map"),
+            (r#"{"min_allowed_weights": 0}"#, "min_allowed_weights = 0"),
+            (r#"{"min_allowed_weights": 257}"#, "min_allowed_weights = 257"),
+            (r#"{"neurons": 3}"#, "neurons = 3"),
+            (
+                r#"{"validators": [{"hotkey": "//V", "stake_rao": 18446744073709551615},
+                                   {"hotkey": "//W", "stake_rao": 18446744073709551615}]}"#,
+                "sum of stake_rao",
+            ),
+            (r#"{"balances": [{"account": "//Bob", "rao": 18446744073709551615}]}"#, "balances[0].rao"),
+            (
+                r#"{"balances": [{"account": "//Bob", "rao": 15000000000000000},
+                                 {"account": "//Eve", "rao": 15000000000000000}]}"#,
+                "balances[1].rao",
+            ),
+            (
+                r#"{"balances": [{"account": "//Bob", "rao": 500}, {"account": "//Bob", "rao": 500}]}"#,
+                "balances[1].account = //Bob",
+            ),
+            (r#"{"balances": [{"account": "//Eve", "rao": 499}]}"#, "balances[0].rao = 499"),
         ] {
             let message = refusal(text);
             assert!(message.contains(part), "{text} says {message:?}, not {part:?}");
@@ -452,6 +534,10 @@ mod tests {
         let address = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY";
         let alone = format!(r#"{{"miners": [{{"hotkey": "{address}"}}]}}"#);
         assert!(refusal(&alone).contains("miner 1 coldkey"));
+        let elsewhere = AccountId::from_ss58check(address)
+            .expect("an address")
+            .to_ss58check_with_version(Ss58AddressFormat::custom(0));
+        assert!(refusal(&format!(r#"{{"sudo": "{elsewhere}"}}"#)).contains("prefix 42"));
         let named = format!(r#"{{"miners": [{{"hotkey": "{address}", "coldkey": "//Cold"}}]}}"#);
         let settings: Settings = serde_json::from_str(&named).expect("parses");
         let genesis = settings.resolve().expect("resolves");
@@ -473,9 +559,23 @@ mod tests {
         assert_eq!((genesis.subnet.neurons.len(), genesis.unlisted), (256, 250));
         let last = dev_pair("//Neuron255").expect("a dev uri").public().0;
         assert_eq!(genesis.subnet.neurons[255].hotkey, AccountId::new(last));
-        let fewer = Settings { neurons: 3, ..Settings::default() }.resolve().expect("resolves");
-        assert_eq!((fewer.subnet.neurons.len(), fewer.unlisted), (6, 0));
         assert!(refusal(r#"{"neurons": 257}"#).contains("at most 256"));
+    }
+
+    #[test]
+    fn an_account_owns_what_the_file_says_and_the_extremes_make_a_chain() {
+        let text = r#"{"balances": [{"account": "//Miner1Cold", "rao": 500}, {"account": "//Miner2Cold", "rao": 0},
+                                    {"account": "//Rich", "rao": 19960000000000000}],
+                       "validators": [{"hotkey": "//V", "stake_rao": 21000000000000000}]}"#;
+        let genesis = Settings::parse(text).expect("parses").resolve().expect("resolves");
+        let owns = |uri| genesis.balance_of(&AccountId::new(dev_pair(uri).expect("a dev uri").public().0));
+        assert_eq!(["//Miner1Cold", "//Miner2Cold", "//OwnerCold"].map(owns), [500, 0, DEV_BALANCE]);
+        let mut state = genesis.state().expect("builds");
+        let mut parent = (executor::hash_of(&crate::chain::genesis_header(&state)), 0);
+        for number in 1..=40 {
+            let built = executor::build_block(&state, parent, u64::from(number) * 250, &[]).expect("builds");
+            (state, parent) = (built.state, (executor::hash_of(&built.header), number));
+        }
     }
 
     #[test]

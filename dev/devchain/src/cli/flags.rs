@@ -72,7 +72,7 @@ pub struct Flags {
     /// Which generation of the public chain to look like; over the genesis file's.
     #[arg(long, value_name = "PROFILE", help_heading = "Chain")]
     profile: Option<Profile>,
-    /// Neurons of the subnet in all, at most 256: miners //Neuron{uid} are added to those of the genesis.
+    /// Neurons of the subnet in all, from those of the genesis (6 by default) to 256: miners //Neuron{uid} are added to those of the genesis.
     #[arg(long, value_name = "N", help_heading = "Chain")]
     neurons: Option<u16>,
     /// File that keeps the chain across restarts and crashes; without it everything is gone at the end.

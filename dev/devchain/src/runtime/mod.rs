@@ -110,6 +110,8 @@ impl Get<sp_version::RuntimeVersion> for Version {
 /// Blocks whose hashes the runtime remembers, which bounds how long a mortal extrinsic can live. The public chain keeps
 /// 2,400; every hash is hashed again into each block's state root here, and 256 covers the SDK's era of 128.
 pub const BLOCK_HASH_COUNT: u32 = 256;
+/// The least that an account can own, in rao.
+pub const EXISTENTIAL_DEPOSIT: u64 = 500;
 
 /// The block time of this chain, from its state, as a constant of metadata.
 #[derive(Debug)]
@@ -207,7 +209,7 @@ impl aura::Config for Runtime {
 impl pallet_balances::Config for Runtime {
     type Balance = Balance;
     type AccountStore = System;
-    type ExistentialDeposit = ConstU64<500>;
+    type ExistentialDeposit = ConstU64<EXISTENTIAL_DEPOSIT>;
     type MaxLocks = ConstU32<50>;
     type MaxReserves = ConstU32<50>;
     type MaxFreezes = ConstU32<50>;

@@ -1,7 +1,10 @@
 //! What can go wrong, as `dev_fault` names it.
 
+use frame_support::traits::GetCallMetadata as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::runtime::RuntimeCall;
 
 /// The longest delay of an answer, in milliseconds.
 const MAX_DELAY_MS: u64 = 600_000;
@@ -20,6 +23,15 @@ impl Methods {
                 Some(prefix) => method.starts_with(prefix),
                 None => name == method,
             })
+    }
+
+    /// The first name that covers none of these methods.
+    pub(crate) fn outside(&self, served: &[String]) -> Option<&str> {
+        let covers_any = |name: &String| {
+            let alone = Self(vec![name.clone()]);
+            served.iter().any(|method| alone.cover(method))
+        };
+        self.0.iter().find(|name| !covers_any(name)).map(String::as_str)
     }
 }
 
@@ -125,6 +137,25 @@ pub enum SpecError {
     /// Its fields are not those of its kind.
     #[error("this is no fault: {0}")]
     Fields(String),
+    /// Faults do not touch such a method.
+    #[error(
+        "{0:?} covers no method that a fault can touch; rpc_methods lists them, and dev_* is never touched"
+    )]
+    Method(String),
+    /// There is no such call.
+    #[error("there is no call {0}; the metadata names the pallets and their calls")]
+    Call(String),
+    /// More blocks than are ever unfinalised.
+    #[error(
+        "a reorganisation {depth} blocks deep never comes: {unfinalised} are not final; \
+         start with --finality-lag, or stall finality first"
+    )]
+    TooDeep {
+        /// How many were to be replaced.
+        depth: u32,
+        /// How many can be.
+        unfinalised: u32,
+    },
     /// A value is out of its range.
     #[error("{field} of a fault must be {rule}")]
     Range {
@@ -155,6 +186,9 @@ impl Spec {
                 .ok_or(SpecError::Range { field: name, rule: "a whole number that is not negative" }),
         };
         let (count, seed) = (whole("count")?, whole("seed")?);
+        if count == Some(0) {
+            return Err(SpecError::Range { field: "count", rule: "at least 1" });
+        }
         let probability_ppm = match fields.remove("probability") {
             None | Some(Value::Null) => super::CERTAIN_PPM,
             Some(value) => ppm(&value)?,
@@ -179,6 +213,12 @@ fn ppm(value: &Value) -> Result<u32, SpecError> {
     Ok((probability * f64::from(super::CERTAIN_PPM)).round() as u32)
 }
 
+/// Whether the runtime has such a call; any of the pallet if none is named.
+fn has_call(pallet: &str, call: Option<&str>) -> bool {
+    RuntimeCall::get_module_names().contains(&pallet)
+        && call.is_none_or(|call| RuntimeCall::get_call_names(pallet).contains(&call))
+}
+
 impl Kind {
     fn check(&self) -> Result<(), SpecError> {
         let refused = |field, rule| Err(SpecError::Range { field, rule });
@@ -188,7 +228,22 @@ impl Kind {
                 refused("status", "an HTTP status from 400 to 599")
             }
             Self::Reorg { depth: 0, .. } => refused("depth", "at least 1"),
+            Self::RefuseExtrinsic { pallet, call, .. } if !has_call(pallet, call.as_deref()) => {
+                let call = call.as_ref().map(|call| format!(".{call}")).unwrap_or_default();
+                Err(SpecError::Call(format!("{pallet}{call}")))
+            }
             _ => Ok(()),
+        }
+    }
+
+    /// The methods that it is told to touch, if it is told any.
+    pub(crate) fn methods(&self) -> Option<&Methods> {
+        match self {
+            Self::Delay { methods, .. }
+            | Self::Hang { methods }
+            | Self::Disconnect { methods }
+            | Self::RateLimit { methods } => Some(methods),
+            _ => None,
         }
     }
 
@@ -215,6 +270,10 @@ mod tests {
             (json!({"kind": "hang", "method": "x"}), "unknown field `method`"),
             (json!({"kind": "hang", "probability": 2}), "a number from 0 to 1"),
             (json!({"kind": "hang", "count": -1}), "not negative"),
+            (json!({"kind": "hang", "count": 0}), "at least 1"),
+            (json!({"kind": "refuse_extrinsic", "pallet": "Nope", "call": "x"}), "no call Nope.x"),
+            (json!({"kind": "refuse_extrinsic", "pallet": "Nope"}), "no call Nope;"),
+            (json!({"kind": "refuse_extrinsic", "pallet": "System", "call": "x"}), "no call System.x"),
             (json!({"kind": "handshake", "status": 200}), "400 to 599"),
             (json!({"kind": "reorg", "depth": 0}), "at least 1"),
             (json!({"kind": "stall_finality", "depth": 0}), "unknown field"),

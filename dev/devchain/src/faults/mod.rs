@@ -85,7 +85,20 @@ impl Faults {
     /// # Errors
     /// It is not described well, or there are too many.
     pub fn add(&self, spec: Value) -> Result<u64, FaultError> {
+        self.add_if(spec, |_| Ok(()))
+    }
+
+    /// As [`Self::add`], if it can strike where it is to.
+    ///
+    /// # Errors
+    /// Those of [`Self::add`] and of `can_strike`.
+    pub fn add_if(
+        &self,
+        spec: Value,
+        can_strike: impl FnOnce(&Kind) -> Result<(), SpecError>,
+    ) -> Result<u64, FaultError> {
         let spec = kind::Spec::parse(spec)?;
+        can_strike(&spec.kind)?;
         let mut inner = self.lock();
         if inner.faults.len() >= MAX_FAULTS {
             return Err(FaultError::Full);

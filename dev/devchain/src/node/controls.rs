@@ -8,6 +8,7 @@ use super::{Node, Writer};
 use crate::chain::{Chain, KnownBlock};
 use crate::clock::ChainClock;
 use crate::executor::{self, Operation};
+use crate::faults::{FaultError, Kind, SpecError};
 use crate::pool::{PER_BLOCK, Status};
 use crate::runtime::Hash;
 use crate::upgrade::{self, Change, UpgradeError};
@@ -22,9 +23,9 @@ pub const MAX_TIME_MS: u64 = 253_402_300_799_999;
 /// Why a control does not do what it was told.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
-    /// Too many blocks at once.
-    #[error("{0} blocks are too many for one call; ask for at most {MAX_BLOCKS}")]
-    TooManyBlocks(u32),
+    /// No blocks, or too many at once.
+    #[error("one call makes 1 to {MAX_BLOCKS} blocks, not {0}")]
+    BlockCount(u32),
     /// Time would go back.
     #[error(
         "the time {asked} is not after the best block's, {last}; blocks never go back in time (restore a snapshot)"
@@ -110,10 +111,10 @@ impl Node {
     /// last one.
     ///
     /// # Errors
-    /// Too many, or the chain cannot go on.
+    /// None or too many, or the chain cannot go on.
     pub fn new_blocks(&self, count: u32, advance_ms: Option<u64>) -> Result<Arc<KnownBlock>, ControlError> {
-        if count > MAX_BLOCKS {
-            return Err(ControlError::TooManyBlocks(count));
+        if !(1..=MAX_BLOCKS).contains(&count) {
+            return Err(ControlError::BlockCount(count));
         }
         let advance_ms = advance_ms.unwrap_or(self.rules.block_time_ms);
         in_time(self.now_ms().saturating_add(advance_ms.saturating_mul(count.into())))?;
@@ -227,6 +228,24 @@ impl Node {
             0 => Ok(()),
             depth => self.reorganise_as(&mut writer, depth, extrinsics).map(|_| ()),
         }
+    }
+
+    /// Adds a fault as `dev_fault` describes it; its number. `served` are the methods that faults can touch.
+    ///
+    /// # Errors
+    /// It is not described well, could never strike, or there are too many.
+    pub fn add_fault(&self, spec: serde_json::Value, served: &[String]) -> Result<u64, FaultError> {
+        let stalls = self.faults.list_has(|kind| matches!(kind, Kind::StallFinality {}));
+        let unfinalised = self.rules.finality_lag.max(self.unfinalised());
+        self.faults.add_if(spec, |kind| match kind {
+            Kind::Reorg { depth, .. } if *depth > unfinalised && !stalls => {
+                Err(SpecError::TooDeep { depth: *depth, unfinalised })
+            }
+            kind => match kind.methods().and_then(|methods| methods.outside(served)) {
+                Some(name) => Err(SpecError::Method(name.to_owned())),
+                None => Ok(()),
+            },
+        })
     }
 
     fn unfinalised(&self) -> u32 {

@@ -84,11 +84,18 @@ struct Reorg {
     drop_extrinsics: bool,
 }
 
+/// A field that is there, null or not.
+fn given<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::<String>::deserialize(value).map(Some)
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SetStorage {
     key: Option<String>,
-    value: Option<String>,
+    /// `Some(None)` is null, which removes.
+    #[serde(default, deserialize_with = "given")]
+    value: Option<Option<String>>,
     #[serde(default)]
     entries: Vec<(String, Option<String>)>,
 }
@@ -113,8 +120,7 @@ struct SetMining {
 struct Upgrade {
     #[serde(default)]
     changes: Vec<Change>,
-    #[serde(default)]
-    spec_versions: u32,
+    spec_versions: Option<u32>,
 }
 
 pub(super) fn register(module: &mut RpcModule<Arc<Node>>) -> Result<(), RegisterMethodError> {
@@ -124,7 +130,15 @@ pub(super) fn register(module: &mut RpcModule<Arc<Node>>) -> Result<(), Register
     register_faults(module)?;
     module.register_blocking_method("dev_setStorage", |params, node, _| -> Answer<Value> {
         let set: SetStorage = parse(&params, &["key", "value"])?;
-        let entries = set.key.map(|key| (key, set.value)).into_iter().chain(set.entries);
+        let one = match (set.key, set.value) {
+            (Some(key), Some(value)) => Some((key, value)),
+            (None, None) => None,
+            (Some(_), None) => {
+                return Err(error::invalid_params("missing field `value`; null removes the key".to_owned()));
+            }
+            (None, Some(_)) => return Err(error::invalid_params("missing field `key`".to_owned())),
+        };
+        let entries = one.into_iter().chain(set.entries);
         let changes = entries
             .map(|(key, value)| Ok((bytes_of(&key)?, value.as_deref().map(bytes_of).transpose()?)))
             .collect::<Answer<Vec<_>>>()?;
@@ -135,7 +149,7 @@ pub(super) fn register(module: &mut RpcModule<Arc<Node>>) -> Result<(), Register
     })?;
     module.register_blocking_method("dev_upgradeRuntime", |params, node, _| -> Answer<Value> {
         let upgrade: Upgrade = parse(&params, &["changes", "spec_versions"])?;
-        node.upgrade(upgrade.spec_versions, upgrade.changes)
+        node.upgrade(upgrade.spec_versions.unwrap_or(1), upgrade.changes)
             .map(|block| block_json(&block))
             .map_err(|e| error::control(&e))
     })?;
@@ -208,9 +222,13 @@ fn register_snapshots(module: &mut RpcModule<Arc<Node>>) -> Result<(), RegisterM
 }
 
 fn register_faults(module: &mut RpcModule<Arc<Node>>) -> Result<(), RegisterMethodError> {
-    module.register_method("dev_fault", |params, node, _| -> Answer<Value> {
+    let mut served: Vec<String> = module.method_names().map(str::to_owned).collect();
+    // The list itself is registered after everything that it lists.
+    served.push("rpc_methods".to_owned());
+    served.retain(|name| !name.starts_with("dev_"));
+    module.register_method("dev_fault", move |params, node, _| -> Answer<Value> {
         let spec = named(&params, &[])?;
-        let id = node.faults.add(spec).map_err(|e| error::invalid_params(e.to_string()))?;
+        let id = node.add_fault(spec, &served).map_err(|e| error::invalid_params(e.to_string()))?;
         Ok(json!({ "id": id }))
     })?;
     module.register_method("dev_faults", |_, node, _| node.faults.list())?;

@@ -99,6 +99,27 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// The name that this puts into metadata.
+    fn new_name(&self) -> Option<&str> {
+        match self {
+            Self::Wrap { name, .. }
+            | Self::RenameStorage { to: name, .. }
+            | Self::AddExtension { name, .. } => Some(name),
+            Self::Opaque { .. }
+            | Self::RemoveStorage { .. }
+            | Self::RemoveCall { .. }
+            | Self::RemoveApi { .. } => None,
+        }
+    }
+}
+
+/// Whether clients can generate code for something of this name.
+fn is_identifier(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        && name.chars().all(|part| part.is_ascii_alphanumeric() || part == '_')
+}
+
 /// All upgrades of a state together.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Default)]
 pub struct Upgrades {
@@ -115,6 +136,12 @@ pub enum UpgradeError {
     /// The value has no fixed size.
     #[error("the value of {0} has no fixed size, so no array of bytes has its encoding")]
     NoFixedSize(String),
+    /// A name that no type, storage item or extension can have.
+    #[error("{0:?} is no name: a letter or _, then letters, digits and _")]
+    Name(String),
+    /// The version would stay.
+    #[error("spec_versions must be at least 1: an upgrade raises the version")]
+    SameVersion,
     /// A bound is reached.
     #[error("a chain carries at most {MAX_CHANGES} changes of metadata")]
     TooMany,
@@ -146,7 +173,7 @@ impl Upgrades {
     /// `Metadata_metadata_at_version(15)` answers on the state as it is.
     ///
     /// # Errors
-    /// A change does not fit the metadata.
+    /// A change does not fit the metadata, or the version would stay.
     pub fn and(
         mut self,
         spec_versions: u32,
@@ -156,8 +183,14 @@ impl Upgrades {
         if self.changes.len() + changes.len() > MAX_CHANGES {
             return Err(UpgradeError::TooMany);
         }
+        if spec_versions == 0 {
+            return Err(UpgradeError::SameVersion);
+        }
+        if let Some(name) = changes.iter().filter_map(Change::new_name).find(|name| !is_identifier(name)) {
+            return Err(UpgradeError::Name(name.to_owned()));
+        }
         metadata::check(metadata, &changes)?;
-        self.spec_versions = self.spec_versions.saturating_add(spec_versions.max(1));
+        self.spec_versions = self.spec_versions.saturating_add(spec_versions);
         self.changes.extend(changes);
         Ok(self)
     }

@@ -38,6 +38,7 @@ async fn manual_blocks_come_only_when_told_and_take_a_block_time_each() {
     client.call("dev_newBlock", json!([1, 1_000])).await;
     assert_eq!(timestamp(&client).await, before + 61_000);
     assert_eq!(client.refusal("dev_newBlock", json!([1_000_000])).await.0, -32602);
+    assert_eq!(client.refusal("dev_newBlock", json!([0])).await.0, -32602);
     assert_eq!(client.refusal("dev_newBlock", json!({"blocks": 1})).await.0, -32602);
     client.call("dev_setMining", json!(["instant"])).await;
     client.watch(&client.signed("//Bob", remark("now")).await).await;
@@ -235,6 +236,10 @@ async fn storage_is_set_by_a_block_of_its_own() {
     assert_eq!(client.call("state_getStorage", json!([key])).await, Value::Null);
     assert_eq!(client.refusal("dev_setStorage", json!(["0xzz", "0x00"])).await.0, -32602);
     assert_eq!(client.refusal("dev_setStorage", json!({})).await.0, -32602);
+    let (code, message) = client.refusal("dev_setStorage", json!([key])).await;
+    assert!(code == -32602 && message.contains("missing field `value`"), "{message}");
+    assert_eq!(client.refusal("dev_setStorage", json!({"value": null})).await.0, -32602);
+    assert_eq!(client.number().await, 2);
 }
 
 #[tokio::test]
@@ -313,9 +318,17 @@ async fn a_removed_call_is_refused_and_nonsense_upgrades_too() {
         (json!([{"change": "opaque", "pallet": "SubtensorModule", "item": "TokenSymbol"}]), "no fixed size"),
         (json!([{"change": "remove_api", "api": "Core", "method": "nothing"}]), "no runtime API method"),
         (json!([{"change": "explode"}]), "unknown variant"),
+        (json!([{"change": "add_extension", "name": ""}]), "\"\" is no name"),
+        (
+            json!([{"change": "wrap", "pallet": "SubtensorModule", "item": "Tempo", "name": "not a name!"}]),
+            "\"not a name!\" is no name",
+        ),
     ] {
         let (code, message) = client.refusal("dev_upgradeRuntime", json!({"changes": changes})).await;
         assert_eq!(code, -32602);
         assert!(message.contains(part), "{message}");
     }
+    let (code, message) = client.refusal("dev_upgradeRuntime", json!({"spec_versions": 0})).await;
+    assert!(code == -32602 && message.contains("at least 1"), "{message}");
+    assert_eq!(spec(&client, Value::Null).await, version, "nothing of this made a block");
 }

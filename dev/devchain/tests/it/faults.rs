@@ -115,6 +115,33 @@ async fn controls_answer_although_everything_else_hangs() {
 }
 
 #[tokio::test]
+async fn a_fault_that_could_never_strike_is_refused() {
+    let chain = Devchain::start(&["--mining", "manual", "--finality-lag", "8"]);
+    let client = chain.client().await;
+    for (fault, part) in [
+        (json!({"kind": "hang", "count": 0}), "at least 1"),
+        (json!({"kind": "hang", "methods": ["nosuch_method"]}), "nosuch_method"),
+        (json!({"kind": "delay", "ms": 1, "methods": ["system_name", "nosuch_*"]}), "nosuch_*"),
+        (json!({"kind": "disconnect", "methods": ["dev_now"]}), "dev_now"),
+        (json!({"kind": "rate_limit", "methods": ["dev_*"]}), "dev_*"),
+        (json!({"kind": "refuse_extrinsic", "pallet": "Nope", "call": "x"}), "no call Nope.x"),
+        (json!({"kind": "reorg", "depth": 9}), "8 are not final"),
+    ] {
+        let (code, message) = client.refusal("dev_fault", fault.clone()).await;
+        assert!(code == -32602 && message.contains(part), "{fault}: {message}");
+    }
+    assert_eq!(client.call("dev_faults", json!([])).await, json!([]));
+    for fault in [
+        json!({"kind": "hang", "methods": ["rpc_methods", "chain_subscribe*"]}),
+        json!({"kind": "reorg", "depth": 8}),
+        json!({"kind": "stall_finality"}),
+        json!({"kind": "reorg", "depth": 9}),
+    ] {
+        client.call("dev_fault", fault).await;
+    }
+}
+
+#[tokio::test]
 async fn a_class_of_extrinsics_is_refused_or_dropped_later() {
     let chain = Devchain::start(&["--mining", "manual"]);
     let client = chain.client().await;

@@ -68,10 +68,15 @@ fn apply(metadata: &mut RuntimeMetadata, change: &Change) -> Result<(), UpgradeE
             let field = Field::new(None, array.into(), None, Vec::new());
             Ok(add_type(types, "Opaque", TypeDefComposite::new([field]).into()))
         }),
-        Change::RenameStorage { pallet, item, to } => with_item(metadata, pallet, item, |item, _| {
-            item.name.clone_from(to);
-            Ok(())
-        }),
+        Change::RenameStorage { pallet, item, to } => {
+            if with_item(metadata, pallet, to, |_, _| Ok(())).is_ok() {
+                return Err(UpgradeError::Taken(format!("{pallet}.{to}")));
+            }
+            with_item(metadata, pallet, item, |item, _| {
+                item.name.clone_from(to);
+                Ok(())
+            })
+        }
         Change::RemoveStorage { pallet, item } => {
             with_item(metadata, pallet, item, |_, _| Ok(()))?;
             remove_item(metadata, pallet, item);

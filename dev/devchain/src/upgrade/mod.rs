@@ -139,6 +139,9 @@ pub enum UpgradeError {
     /// A name that no type, storage item or extension can have.
     #[error("{0:?} is no name: a letter or _, then letters, digits and _")]
     Name(String),
+    /// A storage item has the name already.
+    #[error("the metadata has a storage item {0} already")]
+    Taken(String),
     /// The version would stay.
     #[error("spec_versions must be at least 1: an upgrade raises the version")]
     SameVersion,

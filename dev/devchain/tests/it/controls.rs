@@ -318,6 +318,10 @@ async fn a_removed_call_is_refused_and_nonsense_upgrades_too() {
         (json!([{"change": "opaque", "pallet": "SubtensorModule", "item": "TokenSymbol"}]), "no fixed size"),
         (json!([{"change": "remove_api", "api": "Core", "method": "nothing"}]), "no runtime API method"),
         (json!([{"change": "explode"}]), "unknown variant"),
+        (
+            json!([{"change": "rename_storage", "pallet": "SubtensorModule", "item": "Tempo", "to": "Kappa"}]),
+            "SubtensorModule.Kappa already",
+        ),
         (json!([{"change": "add_extension", "name": ""}]), "\"\" is no name"),
         (
             json!([{"change": "wrap", "pallet": "SubtensorModule", "item": "Tempo", "name": "not a name!"}]),

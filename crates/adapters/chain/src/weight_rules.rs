@@ -1,5 +1,7 @@
 //! What the chain says about setting weights, at one block.
 
+use std::collections::BTreeMap;
+
 use basilica_ports::{ChainError, CommitReveal, Consensus, EpochClock, FailureClass, OwnNeuron, WeightRules};
 use basilica_schedule::{Cure, Rule};
 use basilica_types::{BlockNumber, Hotkey, MechanismId, Millis, NetUid, Rao, Uid};
@@ -56,13 +58,14 @@ pub(crate) async fn read(view: &mut View, asked: Asked<'_>) -> Result<WeightRule
     let mechanisms: u8 =
         if view.has_entry(MECHANISM_COUNT) { view.value(MECHANISM_COUNT, subnet).await? } else { 1 };
     let mechanism_exists = added && mechanism.0 < mechanisms;
-    let (neurons, own) = if mechanism_exists { neurons(view, asked).await? } else { (0, None) };
+    let (uids, own) = if mechanism_exists { neurons(view, asked).await? } else { (BTreeMap::new(), None) };
     Ok(WeightRules {
         block: BlockNumber(view.at.block_number()),
         netuid,
         mechanism,
         mechanism_exists,
-        neurons,
+        neurons: u16::try_from(uids.len()).unwrap_or(u16::MAX),
+        uids,
         own,
         stake_threshold: Rao(view.value(STAKE_THRESHOLD, ()).await?),
         version_key: view.value(WEIGHTS_VERSION_KEY, subnet).await?,
@@ -106,12 +109,15 @@ const OF_SUBNET: [Entry; 14] = [
 ];
 const OF_CHAIN: [Entry; 4] = [BEACON_CONFIG, COMMIT_REVEAL_VERSION, LAST_STORED_ROUND, STAKE_THRESHOLD];
 
-async fn neurons(view: &View, asked: Asked<'_>) -> Result<(u16, Option<OwnNeuron>), ChainError> {
+async fn neurons(
+    view: &View,
+    asked: Asked<'_>,
+) -> Result<(BTreeMap<Hotkey, Uid>, Option<OwnNeuron>), ChainError> {
     let Asked { netuid, mechanism, hotkey, metagraphs } = asked;
     let block = BlockNumber(view.at.block_number());
     let metagraph = metagraphs.at(netuid, block, || metagraph::read(view, netuid)).await?;
-    let count = u16::try_from(metagraph.neurons.len()).unwrap_or(u16::MAX);
-    let Some(neuron) = metagraph.neuron(hotkey) else { return Ok((count, None)) };
+    let uids = metagraph.neurons.iter().map(|neuron| (neuron.hotkey, neuron.uid)).collect();
+    let Some(neuron) = metagraph.neuron(hotkey) else { return Ok((uids, None)) };
     let own = OwnNeuron {
         uid: neuron.uid,
         stake: metagraph::tells_stake(view).then_some(neuron.stake),
@@ -119,7 +125,7 @@ async fn neurons(view: &View, asked: Asked<'_>) -> Result<(u16, Option<OwnNeuron
         permit: neuron.validator_permit,
         last_update: last_update(view, index(netuid, mechanism), neuron.uid).await?,
     };
-    Ok((count, Some(own)))
+    Ok((uids, Some(own)))
 }
 
 /// Block of the last weights or commit of a neuron for one mechanism, or of its registration; 0 is never, also where the

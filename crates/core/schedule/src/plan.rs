@@ -13,19 +13,31 @@
 //! **The reveal round** is counted from the newest round that the chain itself stores, plus the blocks until the reveal
 //! epoch in rounds. That is the chain's own lag behind the beacon included, and this machine's clock, which may be
 //! wrong, not: a round chosen by a clock that is ten minutes slow gives the weights away, by one that is fast loses them.
-//! The clock serves only a chain that has stored no round yet.
+//! The clock serves only a chain that has stored no round yet, and to see that the beacon stalls: with a newest round that
+//! is minutes old, the round so counted could be public long before its epoch, or never come. Such a beacon counts as
+//! none, and a clock that is wrong by as much costs the timelock, not the secret.
+//!
+//! The chain dates a commit by the block that takes it, some blocks after the final one that everything was read at. One
+//! that slipped into the next epoch would be opened an epoch later than its round is public, so no timelocked commit
+//! is made within [`INCLUSION`] blocks of an epoch's end.
 
-use basilica_types::{BlockNumber, Timestamp, Uid, Weight};
+use basilica_types::{BlockNumber, Millis, Timestamp, Uid, Weight};
 
 use crate::order::{WeightsCall, WeightsOrder};
 use crate::preflight::{Cure, Rule};
-use crate::rules::{Beacon, CommitReveal, OpenCommit, OpenCommitForm, WeightRules};
+use crate::rules::{Beacon, CommitReveal, EpochClock, OpenCommit, OpenCommitForm, WeightRules};
 use crate::window::{Lost, WindowEnd, WindowForm};
 
 /// The timelocked commits that this program makes: the chain's `CommitRevealWeightsVersion`.
 const TIMELOCK_VERSION: u16 = 4;
 /// Blocks that the beacon's round may come after the first reveal block, as the public clients choose it.
 const INGEST_MARGIN: u64 = 3;
+/// Blocks within which a call is included: the usual lag of finality, and a few for the pool.
+const INCLUSION: u64 = 7;
+/// A newest round older than this is that of a beacon that stalls; finality and an endpoint that is behind take part of it.
+const STALLED: Millis = Millis::from_secs(300);
+/// Longest time between two reads of the rules while a known block is waited for.
+const LOOK_AGAIN: u64 = 25;
 
 /// What the operator wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +139,22 @@ pub enum Waiting {
         /// The chain's newest.
         last: Option<u64>,
     },
+    /// A timelocked commit made now might be counted to the next epoch, and be public before the chain opens it.
+    #[error(
+        "the epoch ends at block {next}: a timelocked commit might slip into the next one and be public before the chain opens it"
+    )]
+    EpochEnds {
+        /// The next epoch's first block.
+        next: BlockNumber,
+    },
+    /// The chain takes timelocked commits only, and its beacon gives no rounds.
+    #[error(
+        "the chain has had no round of the beacon since round {last}, and it takes no commits by hash; weights wait for the beacon"
+    )]
+    BeaconStalled {
+        /// The chain's newest.
+        last: u64,
+    },
     /// A subnet whose commits are never revealed.
     #[error("the subnet's tempo is 0: no epoch runs, and no commit would ever be revealed")]
     NoEpochs,
@@ -147,6 +175,8 @@ impl Waiting {
             Self::EndpointBehind { .. } => "endpoint_behind",
             Self::RevealEpoch { .. } => "reveal_epoch",
             Self::Round { .. } => "beacon_round",
+            Self::EpochEnds { .. } => "epoch_ends",
+            Self::BeaconStalled { .. } => "beacon_stalled",
             Self::NoEpochs => "no_epochs",
             Self::NoForm => "no_commit_form",
         }
@@ -161,7 +191,9 @@ impl Waiting {
             | Self::AfterRefusal
             | Self::EndpointBehind { .. }
             | Self::RevealEpoch { .. }
-            | Self::Round { .. } => false,
+            | Self::Round { .. }
+            | Self::EpochEnds { .. }
+            | Self::BeaconStalled { .. } => false,
         }
     }
 }
@@ -210,8 +242,7 @@ impl WeightRules {
         if !self.epochs.runs() {
             return Err(Wait { until: None, why: Waiting::NoEpochs });
         }
-        let opening =
-            self.form(policy, rules, last, now).ok_or(Wait { until: None, why: Waiting::NoForm })?;
+        let opening = self.form(policy, rules, last, now).ok_or_else(|| self.without_form(rules, now))?;
         let call = match opening {
             Opening::CommitTimelocked { round, version } => {
                 WeightsCall::CommitTimelocked { ciphertext: Vec::new(), reveal_round: round, version }
@@ -220,7 +251,18 @@ impl WeightRules {
                 WeightsCall::CommitHash { hash: basilica_types::Digest::from_bytes([0; 32]) }
             }
         };
-        self.allowed(call).map(|()| opening)
+        self.allowed(call)?;
+        if let Opening::CommitTimelocked { .. } = opening {
+            self.check_slip()?;
+        }
+        Ok(opening)
+    }
+
+    /// The block at which the rules are read again after they said to wait: the wait's end, or earlier where epochs are
+    /// short or it is far off, since what was predicted may change. None: at the next look.
+    pub fn look_again(&self, wait: &Wait) -> Option<BlockNumber> {
+        let span = self.epochs.length().checked_div(4).unwrap_or(0).clamp(1, LOOK_AGAIN);
+        wait.until.map(|until| until.min(BlockNumber(self.block.0.saturating_add(span))))
     }
 
     /// What becomes of a window whose commit is final since `committed`.
@@ -322,12 +364,39 @@ impl WeightRules {
         let hash = rules.by_hash.then_some(Opening::CommitHash);
         let usable = rules.timelocked && rules.version.is_none_or(|version| version == TIMELOCK_VERSION);
         let timelocked = match &self.beacon {
-            Some(beacon) if usable && policy.commit == CommitChoice::Auto => self
-                .reveal_round(beacon, now)
-                .map(|round| Opening::CommitTimelocked { round, version: TIMELOCK_VERSION }),
+            Some(beacon)
+                if usable && beacon.stalled(now).is_none() && policy.commit == CommitChoice::Auto =>
+            {
+                self.reveal_round(beacon, now)
+                    .map(|round| Opening::CommitTimelocked { round, version: TIMELOCK_VERSION })
+            }
             _ => None,
         };
         if dropped { hash.or(timelocked) } else { timelocked.or(hash) }
+    }
+
+    /// Why there is no form to commit in.
+    fn without_form(&self, rules: CommitReveal, now: Timestamp) -> Wait {
+        let stalled =
+            self.beacon.as_ref().filter(|_| rules.timelocked).and_then(|beacon| beacon.stalled(now));
+        let why = stalled.map_or(Waiting::NoForm, |last| Waiting::BeaconStalled { last });
+        Wait { until: None, why }
+    }
+
+    /// Whether a timelocked commit made now is sure to be of the epoch of the next block.
+    fn check_slip(&self) -> Result<(), Wait> {
+        let next = self.epochs.epoch_of(self.next_block(), self.block, self.netuid).saturating_add(1);
+        let Some(next) = self.epochs.first_block_of(next, self.block, self.netuid) else { return Ok(()) };
+        // Where epochs are counted by block height, the last block's commits belong to the next one.
+        let modular = u64::from(matches!(self.epochs, EpochClock::Modular { .. }));
+        let rest = next.0.saturating_sub(self.block.0).saturating_sub(modular);
+        let room = self.epochs.length().saturating_mul(3).checked_div(4).unwrap_or(0);
+        if rest >= INCLUSION.min(room) {
+            return Ok(());
+        }
+        // A call made on the block before is in the next epoch.
+        let until = Some(BlockNumber(next.0.saturating_sub(1)));
+        Err(Wait { until, why: Waiting::EpochEnds { next } })
     }
 
     /// The round that the chain will have shortly after the first reveal block of a commit made in the next block.
@@ -364,6 +433,17 @@ impl WeightRules {
             _ => None,
         };
         Wait { until, why: Waiting::Rule(rule) }
+    }
+}
+
+impl Beacon {
+    /// The newest round, if the chain has had no newer one for so long that the beacon must be stalled.
+    fn stalled(&self, now: Timestamp) -> Option<u64> {
+        let last = self.last_round?;
+        let since_genesis = last.saturating_sub(1).saturating_mul(self.period.0);
+        let published = Millis(self.genesis.saturating_mul(1_000).saturating_add(since_genesis));
+        let late = now.since(Timestamp(0).saturating_add(published));
+        (late > STALLED).then_some(last)
     }
 }
 

@@ -306,11 +306,15 @@ impl WeightRules {
         {
             return Err(Rule::RoundPassed { round, last });
         }
-        let same_form = |form: &OpenCommitForm| match form {
-            OpenCommitForm::Hash(_) => timelocked.is_none(),
+        let now = self.epochs.epoch_of(self.next_block(), self.block, self.netuid);
+        // The chain drops expired hashes before it counts.
+        let counts = |commit: &&OpenCommit| match commit.form {
+            OpenCommitForm::Hash(_) => {
+                timelocked.is_none() && commit.epoch.saturating_add(self.reveal_period) >= now
+            }
             OpenCommitForm::Timelocked { .. } => timelocked.is_some(),
         };
-        let open = self.open_commits.iter().filter(|commit| same_form(&commit.form)).count();
+        let open = self.open_commits.iter().filter(counts).count();
         if open >= MAX_UNREVEALED { Err(Rule::TooManyCommits(open)) } else { Ok(()) }
     }
 

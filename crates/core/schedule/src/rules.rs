@@ -1,4 +1,6 @@
-use basilica_types::{BlockNumber, Digest, MechanismId, Millis, NetUid, Rao, Uid};
+use std::collections::BTreeMap;
+
+use basilica_types::{BlockNumber, Digest, Hotkey, MechanismId, Millis, NetUid, Rao, Uid};
 
 /// Everything that the chain says about setting weights for one hotkey, read at one block.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +15,8 @@ pub struct WeightRules {
     pub mechanism_exists: bool,
     /// Neurons of the subnet.
     pub neurons: u16,
+    /// Who they are: whom a weight for a uid would reach.
+    pub uids: BTreeMap<Hotkey, Uid>,
     /// The own neuron; none if the hotkey is not registered.
     pub own: Option<OwnNeuron>,
     /// Least stake weight that may set weights.

@@ -51,6 +51,32 @@ pub(crate) enum Report {
     Fenced,
 }
 
+/// A wait that the chain's rules told, which saves reading them all again at every look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pause {
+    /// The newest window at that time, and whether its commit was followed.
+    window: Option<(i64, bool)>,
+    /// What is waited for.
+    wait: Wait,
+    /// At this block they are read again.
+    until: BlockNumber,
+}
+
+/// The wait that still holds for this window, by the chain's height alone.
+async fn paused(shared: &Shared, window: Option<(i64, bool)>) -> Result<Option<Report>, ChainError> {
+    let Some(pause) = shared.weights_pause().filter(|pause| pause.window == window) else { return Ok(None) };
+    let still = shared.ports.chain.head().await? < pause.until;
+    Ok(still.then_some(Report::Waiting(pause.wait)))
+}
+
+/// The report of a wait that `rules` told, which is remembered if its end is known.
+fn pause(shared: &Shared, window: Option<(i64, bool)>, rules: &WeightRules, wait: Wait) -> Report {
+    if let Some(until) = rules.look_again(&wait) {
+        shared.pause_weights(Pause { window, wait: wait.clone(), until });
+    }
+    Report::Waiting(wait)
+}
+
 /// Why a pass did not end.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WeightsError {
@@ -156,9 +182,13 @@ async fn follow(
     committed: BlockNumber,
 ) -> Result<Report, WeightsError> {
     let opened = &window.opened;
+    let place = Some((window.id, true));
+    if let Some(waiting) = paused(shared, place).await? {
+        return Ok(waiting);
+    }
     let rules = shared.ports.chain.weight_rules(opened.netuid, opened.mechanism).await?;
     match rules.follow(&opened.form, committed, &opened.weights, opened.version_key) {
-        Follow::Wait(wait) => Ok(Report::Waiting(wait)),
+        Follow::Wait(wait) => Ok(pause(shared, place, &rules, wait)),
         Follow::End(how) => end(shared, window, how).await,
         Follow::AskWeights(lost) => judge_by_weights(shared, window, &rules, (committed, lost)).await,
         Follow::Reveal => reveal(shared, window, &rules, committed).await,

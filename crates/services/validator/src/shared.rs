@@ -16,7 +16,7 @@ use crate::connections::Connections;
 use crate::metrics::ValidatorMetrics;
 use crate::prover::ProverFile;
 use crate::sessions::Access;
-use crate::set_weights::{Explanation, Seal, seal_with_timelock};
+use crate::set_weights::{Explanation, Pause, Seal, seal_with_timelock};
 use crate::settings::Settings;
 
 /// Bytes of proof answers that are held at a time, in KiB: each proof under way may hold as many as its whole answer has.
@@ -86,6 +86,8 @@ pub(crate) struct Shared {
     named: Mutex<BTreeMap<Hotkey, Timestamp>>,
     /// What the last look at the weights came to.
     weights: Mutex<Option<Explanation>>,
+    /// Until when the chain's rules are not read again.
+    weights_pause: Mutex<Option<Pause>>,
     /// Encrypts timelocked commits.
     pub(crate) seal: Seal,
 }
@@ -109,6 +111,7 @@ impl Shared {
             head: Mutex::default(),
             named: Mutex::default(),
             weights: Mutex::default(),
+            weights_pause: Mutex::default(),
             seal: seal_with_timelock,
             proof_memory: Semaphore::new(PROOF_MEMORY_KIB as usize),
             ports,
@@ -189,6 +192,15 @@ impl Shared {
 
     pub(crate) fn explain_weights(&self, explanation: Explanation) {
         *self.weights.lock().unwrap_or_else(PoisonError::into_inner) = Some(explanation);
+    }
+
+    /// What the last read of the chain's rules said to wait for.
+    pub(crate) fn weights_pause(&self) -> Option<Pause> {
+        self.weights_pause.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn pause_weights(&self, pause: Pause) {
+        *self.weights_pause.lock().unwrap_or_else(PoisonError::into_inner) = Some(pause);
     }
 
     /// A node of this miner was reached by name.

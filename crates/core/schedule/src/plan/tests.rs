@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use basilica_types::{Digest, MechanismId, Millis, NetUid, Rao};
 
 use super::*;
@@ -17,6 +19,7 @@ fn rules() -> WeightRules {
         mechanism: MechanismId(0),
         mechanism_exists: true,
         neurons: 6,
+        uids: BTreeMap::new(),
         own: Some(OwnNeuron {
             uid: Uid(1),
             stake: Some(Rao(100)),
@@ -43,7 +46,8 @@ fn rules() -> WeightRules {
         beacon: Some(Beacon {
             public_key: vec![0; 96],
             period: Millis::from_secs(3),
-            genesis: 1_692_803_367,
+            // So that the beacon is at round 10,000 + 1 now.
+            genesis: 1_699_970_000,
             last_round: Some(10_000),
         }),
         block_time: Millis::from_secs(12),
@@ -139,8 +143,73 @@ fn the_round_goes_by_the_chains_own_rounds_and_by_the_clock_only_before_the_firs
     assert_eq!(at(0), at(NOW.0), "a wrong clock changes nothing");
     let mut young = committing();
     young.beacon.as_mut().unwrap().last_round = None;
-    // (1,700,000,000 - 1,692,803,367) s / 3 s = 2,398,877, of which the next is published next.
-    assert_eq!(open(&young), Ok(Opening::CommitTimelocked { round: 2_398_877 + 212 + 1, version: 4 }));
+    // 30,000 s of 3 s since the genesis.
+    assert_eq!(open(&young), Ok(Opening::CommitTimelocked { round: 10_000 + 212 + 1, version: 4 }));
+}
+
+#[test]
+fn no_timelocked_commit_is_made_that_could_slip_into_the_next_epoch() {
+    let at = |block: u64, epochs: EpochClock, policy: &Policy| {
+        let rules = WeightRules { block: BlockNumber(block), epochs, ..committing() };
+        rules.open(policy, &vector(), None, NOW)
+    };
+    let stored = committing().epochs;
+    let held = |next: u64| {
+        let next = BlockNumber(next);
+        Err(Wait { until: Some(BlockNumber(next.0 - 1)), why: Waiting::EpochEnds { next } })
+    };
+    // Epoch 6 begins at block 1,050.
+    assert!(matches!(at(1_043, stored, &POLICY), Ok(Opening::CommitTimelocked { .. })));
+    assert_eq!(at(1_044, stored, &POLICY), held(1_050));
+    assert_eq!(at(1_048, stored, &POLICY), held(1_050));
+    assert!(matches!(at(1_049, stored, &POLICY), Ok(Opening::CommitTimelocked { .. })), "in the next epoch");
+    let by_hash = Policy { commit: CommitChoice::Hash, ..POLICY };
+    assert_eq!(at(1_048, stored, &by_hash), Ok(Opening::CommitHash), "a hash is safe in any epoch");
+    // By block height (block + 40) / 100, epochs begin at 960 and 1,060; a commit in block 1,059 counts to the next.
+    let modular = EpochClock::Modular { tempo: 99 };
+    assert!(matches!(at(1_052, modular, &POLICY), Ok(Opening::CommitTimelocked { .. })));
+    assert_eq!(at(1_053, modular, &POLICY), held(1_060));
+    // A short epoch still has room.
+    let short = EpochClock::Modular { tempo: 7 };
+    assert!((1_000..1_008).any(|block| at(block, short, &POLICY).is_ok()));
+}
+
+#[test]
+fn a_beacon_that_stalls_is_none() {
+    let late = |seconds: i64, choice: CommitChoice, rules: &WeightRules| {
+        let policy = Policy { commit: choice, ..POLICY };
+        rules.open(&policy, &vector(), None, Timestamp(NOW.0 + 1_000 * seconds))
+    };
+    let rules = committing();
+    let timelocked = Ok(Opening::CommitTimelocked { round: 10_212, version: 4 });
+    // Round 10,000 was published 3 s before NOW.
+    assert_eq!(
+        late(297, CommitChoice::Auto, &rules),
+        timelocked,
+        "blocks, finality and the endpoint lag too"
+    );
+    for seconds in [298, 3_000, 1_000_000] {
+        assert_eq!(late(seconds, CommitChoice::Auto, &rules), Ok(Opening::CommitHash), "{seconds} s");
+    }
+    let mut only = committing();
+    only.commit_reveal = Some(CommitReveal { by_hash: false, ..FORMS });
+    let wait = late(298, CommitChoice::Auto, &only).unwrap_err();
+    assert_eq!(wait, Wait { until: None, why: Waiting::BeaconStalled { last: 10_000 } });
+    assert!(!wait.why.needs_operator(), "nothing of ours mends it");
+}
+
+#[test]
+fn a_wait_is_looked_into_again_at_its_end_or_after_a_while() {
+    let again = |tempo: u16, until: Option<u64>| {
+        let rules = WeightRules { epochs: EpochClock::Modular { tempo }, ..rules() };
+        let wait = Wait { until: until.map(BlockNumber), why: Waiting::Rule(Rule::NoPermit) };
+        rules.look_again(&wait).map(|block| block.0)
+    };
+    assert_eq!(again(359, Some(1_300)), Some(1_025), "the clock may have changed");
+    assert_eq!(again(359, Some(1_010)), Some(1_010));
+    assert_eq!(again(11, Some(1_010)), Some(1_003), "and an epoch is never slept through");
+    assert_eq!(again(1, Some(1_010)), Some(1_001));
+    assert_eq!(again(359, None), None);
 }
 
 #[test]

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use basilica_types::{Digest, Millis};
 
 use super::*;
@@ -14,6 +16,7 @@ fn rules() -> WeightRules {
         mechanism: MechanismId(0),
         mechanism_exists: true,
         neurons: 6,
+        uids: BTreeMap::new(),
         own: Some(OwnNeuron {
             uid: Uid(1),
             stake: Some(Rao(100)),
@@ -201,6 +204,11 @@ fn commits_keep_the_rate_limit_and_need_no_permit() {
     rules.open_commits = vec![open; 10];
     assert_eq!(rules.check(&hash), Err(Rule::TooManyCommits(10)));
     assert_eq!(rules.check(&timelocked(51, 4)), Ok(()), "the other form is counted apart");
+    let dated = |epoch: u64| OpenCommit { epoch, ..open };
+    rules.open_commits = vec![dated(7); 10];
+    assert_eq!(rules.check(&hash), Ok(()), "due in epoch 9, they are dropped before any is counted");
+    rules.open_commits = vec![dated(8); 10];
+    assert_eq!(rules.check(&hash), Err(Rule::TooManyCommits(10)), "due in this epoch, they are kept");
     rules.block = BlockNumber(990);
     assert!(matches!(rules.check(&hash), Err(Rule::TooFast { .. })));
 }

@@ -14,7 +14,7 @@ use blake2::digest::consts::U32;
 use blake2::{Blake2b, Digest as _};
 use tracing::info;
 
-use super::{Report, WeightsError, conclude};
+use super::{Report, WeightsError, conclude, pause, paused};
 use crate::score;
 use crate::shared::Shared;
 
@@ -52,15 +52,25 @@ pub(super) async fn next(
         return Ok(Report::Waiting(wait));
     }
     let uids = view.metagraph.neurons.iter().map(|n| (n.hotkey, n.uid)).collect();
-    let weights = match vector(shared, &uids, last.is_none()).await? {
+    // Whether there is anything to say; the chain's rules are not read to say nothing.
+    if let Err(report) = vector(shared, &uids, last.is_none()).await? {
+        return Ok(report);
+    }
+    let place = last.map(|(window, _)| (window.id, false));
+    if let Some(waiting) = paused(shared, place).await? {
+        return Ok(waiting);
+    }
+    let (netuid, mechanism) = (shared.settings.netuid, shared.settings.weight_mechanism);
+    let rules = shared.ports.chain.weight_rules(netuid, mechanism).await?;
+    // By the neurons of the very block of the rules: a uid that changed hands since the shared view was read must not be
+    // paid for its predecessor.
+    let weights = match vector(shared, &rules.uids, last.is_none()).await? {
         Ok(weights) => weights,
         Err(report) => return Ok(report),
     };
-    let (netuid, mechanism) = (shared.settings.netuid, shared.settings.weight_mechanism);
-    let rules = shared.ports.chain.weight_rules(netuid, mechanism).await?;
     match rules.open(policy, &weights, last.map(|(_, end)| end), shared.now()) {
         Ok(opening) => open(shared, &rules, weights, opening).await,
-        Err(wait) => Ok(Report::Waiting(wait)),
+        Err(wait) => Ok(pause(shared, place, &rules, wait)),
     }
 }
 

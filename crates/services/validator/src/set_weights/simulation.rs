@@ -242,7 +242,7 @@ impl World {
     }
 
     fn storm(&mut self, blocks: u64) {
-        self.network.with(|state| state.stormy = true);
+        self.network.with(|state| state.begin_storm());
         let end = self.number() + blocks;
         loop {
             // Cut off at a random await; sometimes down for longer than a call lives.
@@ -435,6 +435,47 @@ fn the_same_seed_lives_the_same_life() {
     };
     for seed in 0..20 {
         assert_eq!(story(seed), story(seed), "seed {seed}");
+    }
+}
+
+/// A world in which nothing goes wrong, with commits.
+fn quiet(seed: u64, settings: &Settings, choice: CommitChoice) -> World {
+    let mut rng = Rng(seed);
+    let mut genesis = subnet(&mut rng);
+    genesis.knobs.commit_reveal = true;
+    World::with(rng, settings, genesis, (true, true), choice)
+}
+
+#[test]
+fn no_round_is_public_before_the_epoch_in_which_the_chain_opens_it() {
+    let settings = settings();
+    let (mut judged, runs) = (0, 300);
+    for seed in 0..runs {
+        let mut world = quiet(seed, &settings, CommitChoice::Auto);
+        let end = world.number() + 150;
+        world.live(&mut { u64::MAX }, &mut |world| world.number() >= end);
+        let (looked_at, early) = world.network.with(|state| state.early_rounds());
+        assert!(early.is_empty(), "seed {seed}: {early:?}");
+        judged += looked_at;
+    }
+    assert!(judged > 2 * 300, "{judged} commits in {runs} runs");
+}
+
+#[test]
+fn while_a_block_is_waited_for_the_rules_are_seldom_read() {
+    for choice in [CommitChoice::Auto, CommitChoice::Hash] {
+        let mut settings = settings();
+        let mut rng = Rng(5);
+        let mut genesis = subnet(&mut rng);
+        (genesis.knobs.commit_reveal, genesis.knobs.tempo) = (true, 200);
+        settings.weights_poll = BLOCK;
+        let mut world = World::with(rng, &settings, genesis, (true, true), choice);
+        world.settings.weights_poll = BLOCK;
+        let begin = world.number();
+        world.live(&mut { u64::MAX }, &mut |world| world.is_settled(Timestamp(0)) || world.number() > 2_000);
+        assert!(world.is_settled(Timestamp(0)), "{:?}", world.last_states());
+        let (blocks, reads) = (world.number() - begin, world.network.with(|state| state.reads));
+        assert!(blocks > 150 && reads < blocks / 8, "{reads} reads in {blocks} blocks, {choice:?}");
     }
 }
 

@@ -54,6 +54,8 @@ struct State {
     orders: Vec<(Vec<u8>, WeightsOrder)>,
     /// Steps until the process dies; none: never.
     fuse: Option<u32>,
+    /// Uid 2 belongs to somebody else since the shared view was read.
+    taken_over: bool,
     /// No endpoint answers.
     silent: bool,
 }
@@ -121,7 +123,12 @@ impl Chain for Laptop {
         self.step().await;
         let block = self.with(|state| BlockNumber(state.head));
         self.step().await;
-        Ok(open_rules(block, netuid, mechanism))
+        let mut rules = open_rules(block, netuid, mechanism);
+        if self.with(|state| state.taken_over) {
+            rules.uids.remove(&MINER);
+            rules.uids.insert(Hotkey::from_bytes([6; 32]), Uid(2));
+        }
+        Ok(rules)
     }
 
     async fn prepare_weights(&self, order: &WeightsOrder) -> Result<PreparedWeights, ChainError> {
@@ -195,6 +202,7 @@ fn open_rules(block: BlockNumber, netuid: NetUid, mechanism: MechanismId) -> Wei
         mechanism,
         mechanism_exists: true,
         neurons: 3,
+        uids: [(Hotkey::from_bytes([9; 32]), Uid(0)), (signer().hotkey(), OWN), (MINER, Uid(2))].into(),
         own: Some(OwnNeuron {
             uid: OWN,
             stake: Some(Rao(1)),
@@ -540,6 +548,19 @@ async fn once_weights_were_set_the_loss_of_all_scores_burns_everything() {
     world.chain.with(|state| state.head = 222);
     assert!(world.live(&second).await);
     assert_eq!(world.chain.with(|state| state.included.len()), 3);
+}
+
+#[tokio::test]
+async fn a_uid_that_changed_hands_is_not_paid_for_its_predecessor() {
+    let world = World::new();
+    world.judge_a_node().await;
+    let shared = world.boot().await;
+    assert!(world.live(&shared).await);
+    assert_ne!(world.chain.with(|state| state.weights.clone()), all_burnt());
+    // The shared view still knows the miner by that uid.
+    world.chain.with(|state| (state.taken_over, state.head) = (true, 111));
+    assert!(world.live(&shared).await);
+    assert_eq!(world.chain.with(|state| state.weights.clone()), all_burnt());
 }
 
 #[tokio::test]

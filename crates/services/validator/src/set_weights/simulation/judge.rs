@@ -43,6 +43,9 @@ impl World {
         if let Some(broken) = self.network.with(|state| state.broken.first().cloned()) {
             return Err(broken);
         }
+        if let Some(early) = self.network.with(|state| state.early_rounds().1.pop()) {
+            return Err(early);
+        }
         let windows: Windows = self.store.all().into_iter().map(|w| (w.id, w)).collect();
         let facts = self.facts(&windows)?;
         judge_distance(&windows, &facts)?;

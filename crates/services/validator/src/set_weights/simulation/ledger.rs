@@ -11,6 +11,8 @@ pub(super) const OWN: Uid = Uid(1);
 pub(super) const NETUID: u16 = 39;
 /// Rounds of the beacon in one block: 12 s of 3 s.
 pub(super) const ROUNDS: u64 = 4;
+/// Of the beacon, where a life begins.
+pub(super) const FIRST_ROUND: u64 = 50_000;
 
 /// What the subnet's owner and the chain's upgrades can change.
 #[derive(Clone, Debug)]
@@ -47,6 +49,8 @@ pub(super) struct Ledger {
     pub(super) hashes: Vec<(Digest, u64, u64)>,
     pub(super) timelocked: Vec<TimelockedCommit>,
     pub(super) round: u64,
+    /// When it was made, in blocks' times: more than its number where blocks were reorganised away.
+    pub(super) time: u64,
     pub(super) stateful: bool,
     pub(super) last_epoch: u64,
     pub(super) pending: u64,
@@ -79,7 +83,8 @@ impl Ledger {
             weights: Vec::new(),
             hashes: Vec::new(),
             timelocked: Vec::new(),
-            round: 50_000,
+            round: FIRST_ROUND,
+            time: 0,
             stateful,
             last_epoch: 995,
             pending: 0,
@@ -109,17 +114,12 @@ impl Ledger {
         (block + u64::from(NETUID) + 1) / (u64::from(self.knobs.tempo) + 1)
     }
 
-    /// The next block before its calls.
+    /// The next block before its calls, and before the beacon's rounds, which come with them.
     pub(super) fn next(&self, own: &Hotkey) -> Self {
         let mut next =
             Self { number: self.number + 1, included: Vec::new(), opened: Vec::new(), ..self.clone() };
         next.step_epoch();
         next.open_timelocked(own);
-        // Rounds come with the block's calls, after its hooks.
-        if next.knobs.beacon_runs {
-            // A beacon that was down catches up.
-            next.round = next.round.max(50_000 + (next.number - 1_000) * ROUNDS);
-        }
         next
     }
 

@@ -35,11 +35,17 @@ pub(super) struct State {
     pub(super) rng: Rng,
     blocks: Vec<Ledger>,
     finalized: u64,
+    /// Times of a block since the beginning.
+    time: u64,
     /// Blocks between the head and the newest final one.
     lag: u64,
     era: u64,
     pool: Vec<Vec<u8>>,
     built: BTreeMap<Vec<u8>, Built>,
+    /// Nothing was meddled with since this block.
+    calm_from: u64,
+    /// So often the rules were read.
+    pub(super) reads: u64,
     /// Faults happen.
     pub(super) stormy: bool,
     /// The runtime lacks an item until this block.
@@ -82,11 +88,14 @@ impl Network {
         let state = State {
             rng,
             finalized: genesis.number,
+            time: 0,
             blocks: vec![genesis],
             lag,
             era,
             pool: Vec::new(),
             built: BTreeMap::new(),
+            calm_from: 0,
+            reads: 0,
             stormy: false,
             away_until: 0,
             silent_until: 0,
@@ -184,7 +193,11 @@ impl Chain for Network {
     }
 
     async fn weight_rules(&self, _: NetUid, _: MechanismId) -> Result<WeightRules, ChainError> {
-        self.read(|state, ledger| Ok(state.rules(ledger))).await
+        self.read(|state, ledger| {
+            state.reads += 1;
+            Ok(state.rules(ledger))
+        })
+        .await
     }
 
     async fn prepare_weights(&self, order: &WeightsOrder) -> Result<PreparedWeights, ChainError> {

@@ -2,13 +2,18 @@
 
 use basilica_ports::{
     Beacon, ChainError, CommitReveal, Consensus, Effect, EpochClock, Expiry, FailureClass, OpenCommit,
-    OpenCommitForm, OwnNeuron, PreparedWeights, WeightRules, WeightsOrder, WeightsOutcome,
+    OpenCommitForm, OwnNeuron, PreparedWeights, WeightRules, WeightsCall, WeightsOrder, WeightsOutcome,
 };
 use basilica_types::{BlockHash, BlockNumber, Digest, Hotkey, MechanismId, Millis, NetUid, Rao};
 
-use super::super::ledger::{Ledger, NETUID, OWN, digest};
+use super::super::ledger::{FIRST_ROUND, Ledger, NETUID, OWN, ROUNDS, digest};
 use super::super::memory::Memory;
 use super::{BLOCK, Built, Fate, State, unreachable_now};
+
+/// So that the beacon is at [`FIRST_ROUND`] when the virtual clock starts.
+const BEACON_GENESIS: u64 = 1_735_689_600 - 3 * (FIRST_ROUND - 1);
+/// Blocks after which nothing is left of what was meddled with.
+const CALM: u64 = 16;
 
 impl State {
     pub(in super::super) fn head(&self) -> &Ledger {
@@ -27,12 +32,50 @@ impl State {
         self.era + self.lag
     }
 
+    pub(in super::super) fn begin_storm(&mut self) {
+        self.stormy = true;
+        self.calm_from = u64::MAX;
+    }
+
     /// The storm is over: whatever somebody has to mend is mended, and what is left is as the owner wants it.
     pub(in super::super) fn calm(&mut self) {
         self.stormy = false;
+        self.calm_from = self.head().number;
         (self.away_until, self.silent_until) = (0, 0);
         let knobs = &mut self.blocks.last_mut().unwrap().knobs;
         (knobs.permit, knobs.version_key, knobs.beacon_runs) = (true, 0, true);
+    }
+
+    /// Timelocked commits whose round was public before the epoch in which the chain opens them began, and how many were
+    /// looked at: those that were signed when nothing had been meddled with for a while, since nobody can foresee that.
+    pub(in super::super) fn early_rounds(&self) -> (usize, Vec<String>) {
+        let last = usize::try_from(self.finalized - self.blocks[0].number).unwrap();
+        let (mut judged, mut early) = (0, Vec::new());
+        for (at, block) in self.blocks[..=last].iter().enumerate() {
+            for (bytes, _) in &block.included {
+                let Built { prepared, order, .. } = &self.built[bytes];
+                let WeightsCall::CommitTimelocked { ciphertext, reveal_round, .. } = &order.call else {
+                    continue;
+                };
+                let held = block.timelocked.iter().find(|commit| commit.ciphertext == *ciphertext);
+                let (Some(held), true) = (held, prepared.born.0 >= self.calm_from.saturating_add(CALM))
+                else {
+                    continue;
+                };
+                judged += 1;
+                let due = held.epoch + block.knobs.period;
+                let opens = self.blocks[at..].iter().find(|later| later.epoch() >= due);
+                let opens = opens.map_or(self.time + 1, |block| block.time);
+                let public = reveal_round.saturating_sub(FIRST_ROUND).div_ceil(ROUNDS);
+                if public < opens && public <= self.time {
+                    let number = block.number;
+                    early.push(format!(
+                        "block {number} took a commit whose round was public at {public}, and its epoch begins at {opens}"
+                    ));
+                }
+            }
+        }
+        (judged, early)
     }
 
     pub(super) fn draw_fate(&mut self) -> (Fate, Option<Millis>) {
@@ -72,6 +115,12 @@ impl State {
         if self.stormy && self.rng.one_in(25) {
             // Another process signs with the same hotkey.
             next.nonce += 1;
+        }
+        self.time += 1;
+        next.time = self.time;
+        if next.knobs.beacon_runs {
+            // A beacon that was down catches up.
+            next.round = next.round.max(FIRST_ROUND + self.time * ROUNDS);
         }
         let mut waiting = std::mem::take(&mut self.pool);
         waiting.sort_by_key(|bytes| self.built[bytes].prepared.nonce);
@@ -180,6 +229,7 @@ impl State {
             mechanism: MechanismId(0),
             mechanism_exists: true,
             neurons: 4,
+            uids: super::super::chain_view().metagraph.neurons.iter().map(|n| (n.hotkey, n.uid)).collect(),
             own: Some(OwnNeuron {
                 uid: OWN,
                 stake: Some(Rao(10)),
@@ -204,7 +254,7 @@ impl State {
             beacon: self.timelocked.then(|| Beacon {
                 public_key: vec![0; 96],
                 period: Millis::from_secs(3),
-                genesis: 1_692_803_367,
+                genesis: BEACON_GENESIS,
                 last_round: Some(ledger.round),
             }),
             block_time: BLOCK,

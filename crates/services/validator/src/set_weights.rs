@@ -109,11 +109,7 @@ async fn forever(shared: &Shared) -> Infallible {
 /// One step, explained; returns the pause after it.
 async fn pass(shared: &Shared, backoff: &mut Backoff) -> Millis {
     let pass = reconcile(shared).await;
-    let explanation = match &pass {
-        Ok(report) => Explanation::of(report, shared.now()),
-        Err(error) => Explanation::of_error(error, shared.now()),
-    };
-    explanation.show(shared);
+    let explanation = explain(shared, &pass);
     match pass {
         // The next step of a window follows at once.
         Ok(Report::Advanced(_)) => Millis(0),
@@ -132,6 +128,28 @@ async fn pass(shared: &Shared, backoff: &mut Backoff) -> Millis {
             backoff.next(shared.ports.entropy.as_ref())
         }
     }
+}
+
+/// Says what a pass came to. A window that ended without its weights stays wrong until one ends well, whatever is waited
+/// for in between.
+fn explain(shared: &Shared, pass: &Result<Report, WeightsError>) -> Explanation {
+    let explanation = match pass {
+        Ok(report) => Explanation::of(report, shared.now()),
+        Err(error) => Explanation::of_error(error, shared.now()),
+    };
+    match pass {
+        Ok(
+            Report::Advanced(WindowState::Ended(WindowEnd::Refused { .. } | WindowEnd::Lost(_)))
+            | Report::ReadBack(false),
+        ) => shared.keep_weights_failure(Some(explanation.text.clone())),
+        Ok(
+            Report::Advanced(WindowState::Ended(WindowEnd::Set { .. } | WindowEnd::Revealed { .. }))
+            | Report::ReadBack(true),
+        ) => shared.keep_weights_failure(None),
+        _ => {}
+    }
+    explanation.show(shared);
+    explanation
 }
 
 /// One step toward the chain holding the right weights.

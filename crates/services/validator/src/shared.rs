@@ -86,6 +86,8 @@ pub(crate) struct Shared {
     named: Mutex<BTreeMap<Hotkey, Timestamp>>,
     /// What the last look at the weights came to.
     weights: Mutex<Option<Explanation>>,
+    /// Why the last window that was over put no weights on chain; none once one did.
+    weights_failure: Mutex<Option<String>>,
     /// Until when the chain's rules are not read again.
     weights_pause: Mutex<Option<Pause>>,
     /// Encrypts timelocked commits.
@@ -111,6 +113,7 @@ impl Shared {
             head: Mutex::default(),
             named: Mutex::default(),
             weights: Mutex::default(),
+            weights_failure: Mutex::default(),
             weights_pause: Mutex::default(),
             seal: seal_with_timelock,
             proof_memory: Semaphore::new(PROOF_MEMORY_KIB as usize),
@@ -192,6 +195,15 @@ impl Shared {
 
     pub(crate) fn explain_weights(&self, explanation: Explanation) {
         *self.weights.lock().unwrap_or_else(PoisonError::into_inner) = Some(explanation);
+    }
+
+    /// Why the last window that was over put no weights on chain; none once one did.
+    pub(crate) fn weights_failure(&self) -> Option<String> {
+        self.weights_failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn keep_weights_failure(&self, failure: Option<String>) {
+        *self.weights_failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
     }
 
     /// What the last read of the chain's rules said to wait for.

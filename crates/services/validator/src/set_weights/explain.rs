@@ -97,7 +97,10 @@ impl Explanation {
     /// Puts it where people and programs look.
     pub(super) fn show(&self, shared: &Shared) {
         match self.class {
-            None => shared.weights_ready.ready(),
+            None => match shared.weights_failure() {
+                Some(failure) => shared.weights_ready.not_ready(failure),
+                None => shared.weights_ready.ready(),
+            },
             Some(_) => {
                 shared.weights_ready.not_ready(self.text.clone());
                 shared.metrics.weight_problems.get_or_create(&ReasonLabel { reason: self.code }).inc();

@@ -564,6 +564,26 @@ async fn a_uid_that_changed_hands_is_not_paid_for_its_predecessor() {
 }
 
 #[tokio::test]
+async fn a_refused_window_stays_unready_with_its_error_until_one_ends_well() {
+    let world = World::new();
+    let shared = world.boot().await;
+    let readiness = |report: Report| {
+        explain(&shared, &Ok(report));
+        world.readiness.report().into_iter().find(|(name, _)| *name == "weights").unwrap().1
+    };
+    let block = BlockNumber(5);
+    let error = "SubtensorModule.NotEnoughStakeToSetWeights".to_owned();
+    let waiting = || Report::Waiting(Wait { until: None, why: Waiting::AfterRefusal });
+    readiness(Report::Advanced(WindowState::Ended(WindowEnd::Refused { block, error }))).unwrap_err();
+    let why = readiness(waiting()).unwrap_err();
+    assert!(why.contains("NotEnoughStakeToSetWeights"), "{why}");
+    readiness(Report::Advanced(WindowState::Ended(WindowEnd::Set { block }))).unwrap();
+    readiness(waiting()).unwrap();
+    readiness(Report::ReadBack(false)).unwrap_err();
+    readiness(waiting()).unwrap_err();
+}
+
+#[tokio::test]
 async fn while_scoring_is_stuck_the_weights_stay_and_readiness_says_why() {
     let world = World::new();
     let key = world.judge_a_node().await;

@@ -221,7 +221,7 @@ async fn processes_of_an_ended_key_end_even_where_its_line_cannot_be_removed() {
     let shell = login(&site.first, &node).await;
     run(shell.as_ref(), "setsid sleep 41.3 >/dev/null 2>&1 </dev/null & echo $!").await;
     let runs = || nodes.node("gpu-1").processes().iter().any(|p| p.contains("41.3"));
-    assert!(runs());
+    eventually("it runs", runs).await;
     // Longer than any file that a miner touches.
     let giant = format!("{}{}\n", authorized_keys(&nodes, "gpu-1"), "#".repeat(300 * 1024));
     let path = nodes.node("gpu-1").home().join(".ssh/authorized_keys");

@@ -61,7 +61,7 @@ pub(crate) fn configured(cli: &Cli, path: &Path) -> anyhow::Result<Configured> {
 }
 
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
-    std::io::stdout().write_all(text.as_bytes()).context("write to standard output")
+    basilica_console::print(text).context("write to standard output")
 }
 
 fn answer(cli: &Cli, data: &Value, words: impl FnOnce() -> String) -> anyhow::Result<()> {

@@ -6,8 +6,8 @@ mod service;
 
 use std::process::ExitCode;
 
-use basilica_runtime_service::{ConfigError, ErrorChain};
-use clap::Parser as _;
+use basilica_console as console;
+use basilica_runtime_service::ConfigError;
 
 use crate::cli::{Cli, Command, ConfigCommand, HostKeyCommand};
 
@@ -17,13 +17,15 @@ const FAILURE: u8 = 1;
 const BAD_CONFIG: u8 = 78;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match console::parse() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
     match dispatch(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            report(&error);
             let bad_config = error.chain().any(|cause| cause.is::<ConfigError>());
-            ExitCode::from(if bad_config { BAD_CONFIG } else { FAILURE })
+            console::fail(&format_args!("{error:#}"), if bad_config { BAD_CONFIG } else { FAILURE })
         }
     }
 }
@@ -47,10 +49,4 @@ fn dispatch(cli: &Cli) -> anyhow::Result<()> {
         }
         Some(Command::HostKey { command: HostKeyCommand::List }) => commands::list_host_keys(cli),
     }
-}
-
-/// One line with all causes; the text of a configuration error has its own lines.
-#[expect(clippy::print_stderr, reason = "the last words of a command-line program")]
-fn report(error: &anyhow::Error) {
-    eprintln!("error: {}", ErrorChain(error.as_ref()));
 }

@@ -9,6 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use basilica_ports::EntropyRng;
 use basilica_system::OsEntropy;
+use basilica_testkit::{eventually, free_address, spawn_unread};
 use basilica_wallet::{NoPassword, Wallets};
 use basilica_wire::Keypair;
 use serde_json::Value;
@@ -148,12 +149,25 @@ impl Running {
     }
 
     fn get(&self, path: &str) -> (String, String) {
-        let mut stream = TcpStream::connect(self.health).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        self.try_get(path).expect("the miner answers")
+    }
+
+    /// None while it does not listen yet.
+    fn try_get(&self, path: &str) -> Option<(String, String)> {
+        let mut stream = TcpStream::connect(self.health).ok()?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
         let mut text = String::new();
-        stream.read_to_string(&mut text).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        (head.lines().next().unwrap().to_owned(), body.to_owned())
+        stream.read_to_string(&mut text).ok()?;
+        let (head, body) = text.split_once("\r\n\r\n")?;
+        Some((head.lines().next()?.to_owned(), body.to_owned()))
+    }
+
+    /// As an operator ends it.
+    fn terminate(&mut self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let ended = self.child.wait().unwrap();
+        assert!(ended.success(), "{ended}");
     }
 }
 
@@ -273,13 +287,37 @@ fn without_a_chain_it_lives_but_is_not_ready_and_stops_in_order() {
     assert!(running.get("/live").0.contains("200"));
     let (status, body) = running.get("/ready");
     assert!(status.contains("503") && body.contains("metagraph"), "{status} {body}");
-    let pid = i32::try_from(running.child.id()).unwrap();
-    rustix::process::kill_process(
-        rustix::process::Pid::from_raw(pid).unwrap(),
-        rustix::process::Signal::TERM,
-    )
-    .unwrap();
-    assert!(running.child.wait().unwrap().success());
+    running.terminate();
+}
+
+#[tokio::test]
+async fn it_lives_on_when_nobody_reads_its_log() {
+    let home = Home::new();
+    let health = free_address();
+    let mut command = home.command();
+    command.env("BASILICA_HEALTH__LISTEN", health.to_string()).arg("-v");
+    let mut running = Running { child: spawn_unread(&mut command), health };
+    eventually("it asks the chain, and says so to nobody", || {
+        running.try_get("/ready").is_some_and(|(_, body)| body.contains("the chain does not answer"))
+    })
+    .await;
+    running.terminate();
+}
+
+#[test]
+fn commands_end_as_they_should_when_nobody_reads_their_answer() {
+    let home = Home::new();
+    for (arguments, code) in [
+        (["config", "validate"].as_slice(), 0),
+        (&["config", "show"], 0),
+        (&["config", "validate", "--path", "/nowhere"], 1),
+        (&["--json", "frobnicate"], 2),
+        (&["--help"], 0),
+        (&["--gen-config"], 0),
+    ] {
+        let mut child = spawn_unread(home.command().args(arguments));
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{arguments:?}");
+    }
 }
 
 #[test]
@@ -312,6 +350,22 @@ fn show_keeps_paths_to_itself_unless_asked() {
     let shown = home.run(&["config", "show"]).out;
     assert!(shown.contains("bittensor.netuid = 39") && !shown.contains("node_key\""), "{shown}");
     assert!(home.run(&["config", "show", "--show-sensitive"]).out.contains("node_key"));
+}
+
+#[test]
+fn with_json_a_failure_is_one_json_object() {
+    let home = Home::new();
+    home.configure("[validator_coms]\nport = 1");
+    for (arguments, code, words) in [
+        (["--json", "config", "validate"].as_slice(), 78, "miner.toml:1:"),
+        (&["--json"], 78, "miner.toml:1:"),
+        (&["--json", "frobnicate"], 2, "unrecognized subcommand"),
+    ] {
+        let ended = home.run(arguments);
+        ended.fails(code, &[words]);
+        let error: Value = serde_json::from_str(&ended.err).unwrap();
+        assert_eq!(error["exit_code"], code);
+    }
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! Questions to a running validator, over its own API.
 
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -16,9 +15,9 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// Largest answer that is read, in bytes: 10,000 nodes take about 10 MB.
 const ANSWER_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Prints a line of an answer. Whoever stops reading, as `head` does, has what it wanted.
-pub(crate) fn print(text: &str) {
-    let _ = writeln!(std::io::stdout().lock(), "{text}");
+/// Prints a line of an answer.
+fn print(line: &str) -> anyhow::Result<()> {
+    basilica_console::print(&format!("{line}\n")).context("write to standard output")
 }
 
 /// The JSON at a path; any status, because an unhealthy validator answers 503 with its reasons.
@@ -61,14 +60,14 @@ pub(crate) async fn status(address: SocketAddr, json: bool) -> anyhow::Result<Ex
     let (code, health) = get(address, "/health").await?;
     let (_, nodes) = get(address, "/nodes").await?;
     if json {
-        print(&serde_json::json!({ "health": health, "nodes": nodes["nodes"] }).to_string());
+        print(&serde_json::json!({ "health": health, "nodes": nodes["nodes"] }).to_string())?;
     } else {
-        print(&format!("validator is {}", text(&health, "status")));
+        print(&format!("validator is {}", text(&health, "status")))?;
         for (name, state) in health["checks"].as_object().into_iter().flatten() {
-            print(&format!("  {name}: {}", state.as_str().unwrap_or("?")));
+            print(&format!("  {name}: {}", state.as_str().unwrap_or("?")))?;
         }
         for node in nodes["nodes"].as_array().into_iter().flatten() {
-            print(&line(node));
+            print(&line(node))?;
         }
     }
     Ok(if code == 200 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -102,13 +101,13 @@ pub(crate) async fn why(address: SocketAddr, wanted: &str, json: bool) -> anyhow
     let path = format!("/nodes/{}/verdicts", text(node, "node_id"));
     let (_, verdicts) = get(address, &path).await?;
     if json {
-        print(&serde_json::json!({ "node": node, "verdicts": verdicts["verdicts"] }).to_string());
+        print(&serde_json::json!({ "node": node, "verdicts": verdicts["verdicts"] }).to_string())?;
         return Ok(ExitCode::SUCCESS);
     }
-    print(&line(node));
-    print(&format!("  multiplier {} ppm", node["multiplier"]));
+    print(&line(node))?;
+    print(&format!("  multiplier {} ppm", node["multiplier"]))?;
     let (banned, next) = (moment(&node["banned_until"]), moment(&node["next_check"]));
-    print(&format!("  banned until {banned}  next check {next}"));
+    print(&format!("  banned until {banned}  next check {next}"))?;
     for verdict in verdicts["verdicts"].as_array().into_iter().flatten() {
         let (kind, outcome) = (text(verdict, "kind"), text(verdict, "outcome"));
         print(&format!(
@@ -116,7 +115,7 @@ pub(crate) async fn why(address: SocketAddr, wanted: &str, json: bool) -> anyhow
             moment(&verdict["finished"]),
             text(verdict, "fault"),
             text(verdict, "explanation")
-        ));
+        ))?;
     }
     Ok(ExitCode::SUCCESS)
 }

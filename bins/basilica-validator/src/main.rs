@@ -7,6 +7,7 @@ mod endpoints;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use basilica_console as console;
 use basilica_runtime_service::{
     ConfigError, ConfigSource, Loaded, TracingOptions, init_tracing, load, process_environment,
 };
@@ -14,6 +15,8 @@ use basilica_validator_service::{IGNORED, Settings, ValidatorConfig};
 use clap::{Parser, Subcommand};
 use tracing::warn;
 
+/// Something failed while working.
+const FAILURE: u8 = 1;
 /// The configuration is wrong (`EX_CONFIG` of sysexits.h).
 const BAD_CONFIG: u8 = 78;
 
@@ -66,24 +69,17 @@ enum ConfigCommand {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match console::parse() {
+        Ok(args) => args,
+        Err(code) => return code,
+    };
     match run(args) {
         Ok(code) => code,
         Err(error) => {
-            let chain: Vec<String> = error.chain().map(ToString::to_string).collect();
-            print_error(&chain.join(": "));
-            if error.chain().any(|cause| cause.is::<ConfigError>()) {
-                ExitCode::from(BAD_CONFIG)
-            } else {
-                ExitCode::FAILURE
-            }
+            let bad_config = error.chain().any(|cause| cause.is::<ConfigError>());
+            console::fail(&format_args!("{error:#}"), if bad_config { BAD_CONFIG } else { FAILURE })
         }
     }
-}
-
-#[expect(clippy::print_stderr, reason = "the last words of a command line program")]
-fn print_error(text: &str) {
-    eprintln!("error: {text}");
 }
 
 fn configuration(args: &Args) -> anyhow::Result<(Loaded<ValidatorConfig>, Settings)> {
@@ -102,7 +98,7 @@ fn configuration(args: &Args) -> anyhow::Result<(Loaded<ValidatorConfig>, Settin
 
 fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.gen_config {
-        ask::print(include_str!("../../../config/validator.toml.example").trim_end());
+        console::print(include_str!("../../../config/validator.toml.example"))?;
         return Ok(ExitCode::SUCCESS);
     }
     init_tracing(&TracingOptions::from_env(args.json, args.verbose))?;
@@ -114,7 +110,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command.unwrap_or(Command::Start) {
         Command::Start => runtime.block_on(build::start(&loaded.value, settings)),
         Command::CheckConfig | Command::Config(ConfigCommand::Validate) => {
-            ask::print("Configuration validation passed");
+            console::print("Configuration validation passed\n")?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Config(ConfigCommand::Show) => {
@@ -123,7 +119,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
             } else {
                 toml::to_string(&loaded.value)?
             };
-            ask::print(&shown);
+            console::print(&format!("{}\n", shown.trim_end()))?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Status => runtime.block_on(ask::status(loaded.value.api_address(), args.json)),

@@ -1,6 +1,6 @@
 //! `basilica localnet …`: arguments in, library calls, text out.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -120,7 +120,7 @@ struct Screen {
 impl Screen {
     fn show(&mut self, report: &Report, json: bool) -> anyhow::Result<()> {
         if json {
-            return print(&format!("{}\n", serde_json::to_string_pretty(report)?));
+            return show(&format!("{}\n", serde_json::to_string_pretty(report)?));
         }
         let text = render(report, colour());
         // The block number moves all the time; a log wants only what is new.
@@ -130,14 +130,19 @@ impl Screen {
             let lines: String = text.lines().map(|line| format!("{line}\x1b[K\n")).collect();
             let clear = if self.shown.is_empty() { "\x1b[2J" } else { "" };
             self.shown = news;
-            return print(&format!("{clear}\x1b[H{lines}\nCtrl-C ends it\x1b[K\n\x1b[J"));
+            return show(&format!("{clear}\x1b[H{lines}\nCtrl-C ends it\x1b[K\n\x1b[J"));
         }
         if news != self.shown {
             self.shown = news;
-            print(&format!("{text}\n"))?;
+            show(&format!("{text}\n"))?;
         }
         Ok(())
     }
+}
+
+/// Where nobody looks any more, the network that is shown ends.
+fn show(text: &str) -> anyhow::Result<()> {
+    basilica_console::deliver(text).context("write to standard output")
 }
 
 fn colour() -> Colour {
@@ -146,8 +151,7 @@ fn colour() -> Colour {
 }
 
 fn print(text: &str) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("write to standard output")
+    basilica_console::print(text).context("write to standard output")
 }
 
 async fn status(layout: &Layout, json: bool) -> anyhow::Result<()> {

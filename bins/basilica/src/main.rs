@@ -5,6 +5,7 @@
 
 use std::process::ExitCode;
 
+use basilica_console as console;
 use clap::{Parser, Subcommand};
 
 #[cfg(feature = "localnet")]
@@ -30,19 +31,14 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match console::parse() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
     match run(cli) {
         Ok(code) => code,
-        Err(error) => {
-            complain(&error);
-            wallet::exit_code(&error)
-        }
+        Err(error) => console::fail(&format_args!("{error:#}"), wallet::exit_code(&error)),
     }
-}
-
-#[expect(clippy::print_stderr, reason = "a command line's errors belong there")]
-fn complain(error: &anyhow::Error) {
-    eprintln!("error: {error:#}");
 }
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {

@@ -10,7 +10,6 @@ mod passwords;
 mod show;
 mod terminal;
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -23,6 +22,7 @@ pub(crate) const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 failed or a problem was found, 2 the command line is wrong,
 3 a password is wrong, 4 the key exists already and nothing was changed.";
 
+const FAILURE: u8 = 1;
 const WRONG_PASSWORD: u8 = 3;
 const EXISTS: u8 = 4;
 
@@ -123,39 +123,33 @@ fn form_name(form: Form) -> String {
 }
 
 fn print(text: &str) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("write to standard output")
-}
-
-#[expect(clippy::print_stderr, reason = "what a person should know beside the answer")]
-fn tell(text: &str) {
-    eprintln!("{text}");
+    basilica_console::print(text).context("write to standard output")
 }
 
 /// The exit code that belongs to a failure.
-pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
+pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     if error.is::<new::Partly>() {
-        return ExitCode::FAILURE;
+        return FAILURE;
     }
     for cause in error.chain() {
         match cause.downcast_ref::<WalletError>() {
             // Something was changed, whatever the cause below.
-            Some(WalletError::Half { .. }) => return ExitCode::FAILURE,
+            Some(WalletError::Half { .. }) => return FAILURE,
             Some(
                 WalletError::Exists { .. }
                 | WalletError::OtherColdkey { .. }
                 | WalletError::OtherPublic { .. },
             ) => {
-                return EXISTS.into();
+                return EXISTS;
             }
             Some(WalletError::Keyfile { source: KeyfileError::WrongPassword(_), .. }) => {
-                return WRONG_PASSWORD.into();
+                return WRONG_PASSWORD;
             }
             _ => {}
         }
         if matches!(cause.downcast_ref::<PasswordError>(), Some(PasswordError::Differ)) {
-            return WRONG_PASSWORD.into();
+            return WRONG_PASSWORD;
         }
     }
-    ExitCode::FAILURE
+    FAILURE
 }

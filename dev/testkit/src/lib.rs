@@ -3,14 +3,18 @@
 //! A fixture that cannot be had panics with the reason and the command that installs what is missing: a test that cannot
 //! run is red. Nothing is mocked: what a test sees, a miner or validator sees. Everything that a fixture starts ends with it.
 
+mod address;
 mod devchain;
 mod eventually;
 mod hostile;
 mod localnet;
 mod nodes;
+mod unread;
 
+pub use address::free_address;
 pub use devchain::{Devchain, Relay, hotkey, keypair};
 pub use eventually::{eventually, holds_within};
 pub use hostile::{HostileServer, black_hole_server, flooding_server, garbage_server, locked_out_server};
 pub use localnet::{Localnet, built};
 pub use nodes::Nodes;
+pub use unread::spawn_unread;

@@ -3,16 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test panics where it cannot go on")]
 
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
 
+use basilica_testkit::{eventually, free_address, spawn_unread};
 use basilica_wallet::Wallets;
-
-const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
-/// Looks in a minute: a slow machine needs one second.
-const PATIENCE: u32 = 1_200;
 
 struct Home(tempfile::TempDir);
 
@@ -59,12 +55,6 @@ impl Home {
     }
 }
 
-/// A free port on a loopback address that this test process has to itself, so that it stays free once it is let go.
-fn free_address() -> SocketAddr {
-    let [_, _, high, low] = std::process::id().to_be_bytes();
-    TcpListener::bind((Ipv4Addr::new(127, 77, high, low.max(1)), 0)).unwrap().local_addr().unwrap()
-}
-
 fn failure(output: &Output) -> String {
     failure_with(1, output)
 }
@@ -91,6 +81,22 @@ fn a_good_configuration_passes_and_a_wrong_key_is_named_with_its_line() {
     assert_eq!(good.stdout, b"Configuration validation passed\n");
     let words = failure_with(78, &home.run(&home.config("retires = 3\n"), &["check-config"]));
     assert!(words.contains("validator.toml:9") && words.contains("retries"), "{words}");
+}
+
+#[test]
+fn with_json_a_failure_is_one_json_object() {
+    let home = Home::new();
+    let wrong = home.config("retires = 3\n");
+    for (arguments, code, words) in [
+        (["check-config", "--json"], 78, "validator.toml:9"),
+        (["start", "--json"], 78, "validator.toml:9"),
+        (["frobnicate", "--json"], 2, "unrecognized subcommand"),
+    ] {
+        let output = home.run(&wrong, &arguments);
+        let error: serde_json::Value = serde_json::from_str(&failure_with(code, &output)).unwrap();
+        assert_eq!(error["exit_code"], code);
+        assert!(error["error"].as_str().unwrap().contains(words), "{error}");
+    }
 }
 
 #[test]
@@ -167,20 +173,16 @@ fn get(address: SocketAddr, path: &str) -> Option<String> {
     Some(answer)
 }
 
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    // Nobody sends: the receiver is the pause between two looks.
-    let (_sender, pause) = std::sync::mpsc::channel::<()>();
-    for _ in 0..PATIENCE {
-        if holds() {
-            return;
-        }
-        let _ = pause.recv_timeout(BETWEEN_LOOKS);
-    }
-    panic!("not within a minute: {what}");
+/// Ends a running validator as an operator does.
+fn terminate(running: &mut Running) {
+    let pid = rustix::process::Pid::from_child(&running.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let ended = running.0.wait().unwrap();
+    assert!(ended.success(), "{ended}");
 }
 
-#[test]
-fn without_a_chain_it_lives_says_why_it_is_not_ready_and_stops_on_sigterm() {
+#[tokio::test]
+async fn without_a_chain_it_lives_says_why_it_is_not_ready_and_stops_on_sigterm() {
     let home = Home::new().with_wallet();
     let free = free_address();
     let config = home.config(&format!("[api]\nbind = \"{free}\"\n[metrics]\nenabled = false\n"));
@@ -190,7 +192,8 @@ fn without_a_chain_it_lives_says_why_it_is_not_ready_and_stops_on_sigterm() {
         get(free, "/ready").is_some_and(|a| {
             a.starts_with("HTTP/1.1 503") && a.contains("chain") && a.contains("ws://127.0.0.1:1")
         })
-    });
+    })
+    .await;
     assert!(get(free, "/nodes").unwrap().contains("\"total_count\":0"));
     assert!(get(free, "/weights").unwrap().contains("\"state\":\"none\""));
     assert!(get(free, "/elsewhere").unwrap().starts_with("HTTP/1.1 404"));
@@ -199,9 +202,39 @@ fn without_a_chain_it_lives_says_why_it_is_not_ready_and_stops_on_sigterm() {
     assert!(String::from_utf8_lossy(&status.stdout).contains("validator is unhealthy"), "{status:?}");
     let words = failure(&home.run(&config, &["why", "root@198.51.100.7:22"]));
     assert!(words.contains("knows no node"), "{words}");
-    let pid = rustix::process::Pid::from_child(&running.0);
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    assert!(running.0.wait().unwrap().success());
+    terminate(&mut running);
+}
+
+#[tokio::test]
+async fn it_lives_on_when_nobody_reads_its_log() {
+    let home = Home::new().with_wallet();
+    let free = free_address();
+    let config = home.config(&format!("[api]\nbind = \"{free}\"\n[metrics]\nenabled = false\n"));
+    let mut running = Running(spawn_unread(&mut home.command(&config, &["start", "-v"])));
+    eventually("it asks the chain, and says so to nobody", || {
+        get(free, "/ready").is_some_and(|answer| answer.contains("ws://127.0.0.1:1"))
+    })
+    .await;
+    terminate(&mut running);
+}
+
+#[test]
+fn commands_end_as_they_should_when_nobody_reads_their_answer() {
+    let home = Home::new().with_wallet();
+    let good = home.config("");
+    let wrong = home.config("retires = 3\n");
+    for (config, arguments, code) in [
+        (&good, ["check-config"].as_slice(), 0),
+        (&good, &["config", "show"], 0),
+        (&wrong, &["check-config"], 78),
+        (&wrong, &["start", "--json"], 78),
+        (&good, &["frobnicate"], 2),
+        (&good, &["--help"], 0),
+        (&good, &["status"], 1),
+    ] {
+        let mut child = spawn_unread(&mut home.command(config, arguments));
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{arguments:?}");
+    }
 }
 
 /// A validator on `network` whose first endpoint is the chain of these tests, and a key in its URL.
@@ -217,8 +250,8 @@ fn on_devchain(home: &Home, url: &str, network: &str, (api, metrics): (SocketAdd
     Running(home.command(&config, &["start"]).stderr(Stdio::null()).spawn().unwrap())
 }
 
-#[test]
-fn the_endpoints_of_the_chain_and_the_age_of_the_metagraph_are_metrics() {
+#[tokio::test]
+async fn the_endpoints_of_the_chain_and_the_age_of_the_metagraph_are_metrics() {
     let devchain = basilica_testkit::Devchain::start(&serde_json::json!({ "block_time_ms": 200 }), &[]);
     let (home, api, metrics) = (Home::new().with_wallet(), free_address(), free_address());
     let _running = on_devchain(&home, &devchain.url, "local", (api, metrics));
@@ -232,18 +265,21 @@ fn the_endpoints_of_the_chain_and_the_age_of_the_metagraph_are_metrics() {
     ];
     eventually("the metrics", || {
         get(metrics, "/metrics").is_some_and(|text| expected.iter().all(|line| text.contains(line)))
-    });
+    })
+    .await;
     assert!(!get(metrics, "/metrics").unwrap().contains("hunter2"), "a key of the URL is shown to nobody");
 }
 
-#[test]
-fn an_endpoint_of_another_chain_cannot_pass_for_the_main_network() {
+#[tokio::test]
+async fn an_endpoint_of_another_chain_cannot_pass_for_the_main_network() {
     let devchain = basilica_testkit::Devchain::start(&serde_json::json!({ "block_time_ms": 200 }), &[]);
     let (home, api, metrics) = (Home::new().with_wallet(), free_address(), free_address());
     let _running = on_devchain(&home, &devchain.url, "finney", (api, metrics));
     eventually("readiness names the wrong chain", || {
         get(api, "/ready").is_some_and(|a| a.starts_with("HTTP/1.1 503") && a.contains("genesis 0x"))
-    });
+    })
+    .await;
     let up = format!("chain_endpoint_up{{endpoint=\"{}\",place=\"0\"}} 0", devchain.url);
-    eventually("the endpoint is not up", || get(metrics, "/metrics").is_some_and(|text| text.contains(&up)));
+    eventually("the endpoint is not up", || get(metrics, "/metrics").is_some_and(|text| text.contains(&up)))
+        .await;
 }

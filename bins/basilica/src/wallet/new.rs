@@ -2,6 +2,8 @@
 
 use std::io::IsTerminal as _;
 
+use anyhow::Context as _;
+use basilica_console::tell;
 use basilica_system::OsEntropy;
 use basilica_wallet::{KeyName, Password, Protection, Secret, SecretError, WalletError, WordCount};
 use clap::Args;
@@ -9,7 +11,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::passwords::Choice;
-use super::{Kind, Names, Place, print, tell};
+use super::{Kind, Names, Place};
 
 /// Make new keys: a coldkey and a hotkey, or one of them.
 #[derive(Debug, Args)]
@@ -78,6 +80,8 @@ impl New {
     }
 
     fn report(&self, made: &[Made]) -> anyhow::Result<()> {
+        // What is shown this once must not be lost in silence.
+        let print = |text: &str| basilica_console::deliver(text).context("write to standard output");
         let shown = self.show_mnemonic || (!self.json && std::io::stdout().is_terminal());
         if self.json {
             let keys: Vec<Value> = made.iter().map(|made| made.json(shown)).collect();

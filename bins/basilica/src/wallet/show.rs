@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use basilica_console::tell;
 use basilica_types::Hotkey;
 use basilica_wallet::{
     FileReport, Form, KeyName, KeyReport, KeyfileError, Listing, PasswordSource, Problem, WalletName,
@@ -13,7 +14,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::passwords::Asking;
-use super::{Kind, Place, WRONG_PASSWORD, form_name, print, tell};
+use super::{Kind, Place, WRONG_PASSWORD, form_name, print};
 
 /// Say what is in a wallet.
 #[derive(Debug, Args)]

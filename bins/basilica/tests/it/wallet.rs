@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 
+use basilica_testkit::spawn_unread;
 use insta::assert_snapshot;
 
 use super::{Home, mode};
@@ -178,4 +179,36 @@ fn a_keyfile_in_an_old_form_is_brought_over_and_kept_encrypted() {
     let unlock = ["show", "coldkey", "--unlock", "--password-file", good.to_str().unwrap()];
     assert_snapshot!(home.run(&unlock).good());
     assert_snapshot!(home.run(&["show", "coldkey"]).good());
+}
+
+#[test]
+fn commands_end_as_they_should_when_nobody_reads_their_answer() {
+    let home = Home::new();
+    home.run(&["import", "hotkey", "--uri", "//Alice"]).good();
+    for (arguments, code) in [
+        (["list"].as_slice(), 0),
+        (&["show"], 0),
+        (&["new", "hotkey"], 4),
+        (&["frobnicate"], 2),
+        // What is shown this once is lost.
+        (&["new", "hotkey", "-H", "lost", "--show-mnemonic"], 1),
+    ] {
+        let mut child = spawn_unread(&mut home.command(arguments));
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{arguments:?}");
+    }
+}
+
+#[test]
+fn with_json_a_failure_is_one_json_object() {
+    let home = Home::new();
+    home.run(&["import", "hotkey", "--uri", "//Alice"]).good();
+    for (arguments, code, words) in [
+        (["new", "hotkey", "--json"], 4, "exists already"),
+        (["frobnicate", "--json", "x"], 2, "unrecognized subcommand"),
+    ] {
+        let error = home.run(&arguments).fails(code);
+        let error: serde_json::Value = serde_json::from_str(error.lines().last().unwrap()).unwrap();
+        assert_eq!(error["exit_code"], code);
+        assert!(error["error"].as_str().unwrap().contains(words), "{error}");
+    }
 }

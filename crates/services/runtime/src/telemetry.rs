@@ -55,10 +55,15 @@ pub enum TelemetryError {
 
 /// Starts logging for the whole process; call once, first thing in `main`.
 ///
-/// Colours only on a terminal, and not where `NO_COLOR` is set. From here on panics are logged as errors too.
+/// Colours only on a terminal, and not where `NO_COLOR` is set. From here on panics are logged as errors too. A line that
+/// cannot be written, because its reader has gone or the disk is full, is lost; the service goes on.
 pub fn init_tracing(options: &TracingOptions) -> Result<(), TelemetryError> {
     let filter = options.env_filter()?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        // Its words about a line that could not be written go to the same closed pipe by `eprintln!`, which panics.
+        .log_internal_errors(false);
     let started = if options.json {
         builder.json().flatten_event(true).finish().try_init()
     } else {

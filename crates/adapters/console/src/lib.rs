@@ -1,0 +1,112 @@
+//! What a program takes from its command line and says on its standard output and standard error.
+//!
+//! Promises: nobody who stops reading ends a program with a panic (`eprintln!` does: its message about the panic goes to
+//! the same closed pipe, and the process aborts); an answer that cannot be written to a full disk is a failure all the
+//! same; with `--json` every failure is one JSON object on one line of standard error, a wrong command line included.
+//!
+//! Rejected: the default action of SIGPIPE. It ends a server in silence because its log's reader was restarted.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::io::{self, ErrorKind, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// The command line is wrong; clap's own.
+pub const USAGE: u8 = 2;
+
+/// The process's command line.
+///
+/// # Errors
+/// With the exit code, once its user was told: 0 where help or the version was asked for, [`USAGE`] where it is wrong.
+pub fn parse<C: Parser>() -> Result<C, ExitCode> {
+    C::try_parse().map_err(|error| {
+        if error.use_stderr() && json_wanted() {
+            return fail(&error.render(), USAGE);
+        }
+        // Nobody has to read help to its end.
+        let _gone = error.print();
+        if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
+    })
+}
+
+/// Whether the command line asks for JSON, as far as that can be told of one that may be wrong.
+pub fn json_wanted() -> bool {
+    asks_for_json(std::env::args_os().skip(1))
+}
+
+fn asks_for_json(arguments: impl IntoIterator<Item = OsString>) -> bool {
+    arguments
+        .into_iter()
+        .take_while(|argument| argument != "--")
+        .any(|argument| argument == OsStr::new("--json"))
+}
+
+/// Writes an answer to standard output. Whoever stopped reading, as `head` does, has what it wanted.
+///
+/// # Errors
+/// It cannot be written for another reason, such as a full disk.
+pub fn print(text: &str) -> io::Result<()> {
+    match deliver(text) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
+/// The same for what is shown this once: a reader that has gone is an error too.
+///
+/// # Errors
+/// It cannot be written.
+pub fn deliver(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush())
+}
+
+/// Tells a person something beside the answer, on standard error, if somebody reads it.
+pub fn tell(text: &str) {
+    let _gone = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Says on standard error why the program fails. `reason` is the error with its causes; the code is also in the JSON.
+pub fn fail(reason: &dyn fmt::Display, code: u8) -> ExitCode {
+    tell(&last_words(&reason.to_string(), code, json_wanted()));
+    ExitCode::from(code)
+}
+
+fn last_words(reason: &str, code: u8, json: bool) -> String {
+    // clap's words begin like ours.
+    let reason = reason.trim_end();
+    let reason = reason.strip_prefix("error: ").unwrap_or(reason);
+    if json {
+        serde_json::json!({ "error": reason, "exit_code": code }).to_string()
+    } else {
+        format!("error: {reason}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(line: &str) -> bool {
+        asks_for_json(line.split(' ').map(OsString::from))
+    }
+
+    #[test]
+    fn json_is_asked_for_anywhere_before_the_end_of_the_flags() {
+        assert!(asked("--json status") && asked("status --json --frob"));
+        assert!(!asked("status") && !asked("why -- --json") && !asked("--jsonl"));
+    }
+
+    #[test]
+    fn the_last_words_are_one_line_of_json_or_text() {
+        let reason = "validator.toml:3:1: unknown key\n  = help: remove it\n";
+        let json = last_words(reason, 78, true);
+        assert_eq!(json.lines().count(), 1);
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(json["error"], reason.trim_end());
+        assert_eq!(json["exit_code"], 78);
+        assert_eq!(last_words("error: what\n", 2, false), "error: what");
+    }
+}

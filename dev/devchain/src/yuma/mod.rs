@@ -14,6 +14,10 @@ pub mod fixed;
 mod matrix;
 pub mod null;
 #[cfg(test)]
+mod oracle;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 
 pub use fixed::Fixed;

@@ -54,6 +54,8 @@ mod commit_tests;
 #[cfg(test)]
 mod epoch_tests;
 #[cfg(test)]
+mod payout_tests;
+#[cfg(test)]
 mod stake_tests;
 #[cfg(test)]
 mod tests;

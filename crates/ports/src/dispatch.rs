@@ -16,69 +16,152 @@ pub struct DispatchAdvice {
 }
 
 /// Names without their pallet: the same error has lived in more than one.
-const KNOWN: [(&str, &str, FailureClass); 46] = [
+const KNOWN: [(&str, &str, FailureClass); 48] = [
     ("AccountNotAllowedCommit", "register the hotkey on the subnet before publishing", Permanent),
     ("BadOrigin", "sign with the key that the call asks for", Invalid),
-    ("CommitRevealDisabled", "set weights in the open: commit-reveal was switched off", Transient),
-    ("CommitRevealEnabled", "commit the weights: commit-reveal was switched on", Transient),
-    ("CommittingWeightsTooFast", "wait for the subnet's rate limit", Transient),
+    (
+        "CommitRevealDisabled",
+        "nothing: the subnet's owner switched commit-reveal meanwhile; the next window goes by it",
+        Transient,
+    ),
+    (
+        "CommitRevealEnabled",
+        "nothing: the subnet's owner switched commit-reveal meanwhile; the next window goes by it",
+        Transient,
+    ),
+    (
+        "CommittingWeightsTooFast",
+        "nothing: something else with this hotkey set weights since; the next window waits for the rate limit",
+        Transient,
+    ),
     ("DuplicateUids", "name each uid once", Invalid),
-    ("ExpiredWeightCommit", "the epoch of the reveal has passed; commit again", Transient),
+    (
+        "ExpiredWeightCommit",
+        "nothing: the subnet's epochs moved meanwhile; the next window commits anew",
+        Transient,
+    ),
     ("FundsUnavailable", "fund the coldkey", Permanent),
+    ("HotKeyAccountNotExists", "register the hotkey first", Permanent),
     ("HotKeyAlreadyRegisteredInSubNet", "the hotkey is registered already; nothing is to be done", Invalid),
     ("HotKeyNotRegisteredInNetwork", "register the hotkey on the subnet", Permanent),
     ("HotKeyNotRegisteredInSubNet", "register the hotkey on the subnet", Permanent),
-    ("HotKeyAccountNotExists", "register the hotkey first", Permanent),
     (
         "IncorrectCommitRevealVersion",
-        "update this program: the chain takes another form of commits",
+        "update this validator: the chain wants commits in another form",
         Permanent,
     ),
-    ("IncorrectWeightVersionKey", "update this program: the subnet asks for a newer version key", Permanent),
+    (
+        "IncorrectWeightVersionKey",
+        "update this validator, or set emission.weight_version_key to the subnet's",
+        Permanent,
+    ),
+    ("InputLengthsUnequal", "give lists of equal length", Invalid),
+    ("InsufficientBalance", "fund the coldkey", Permanent),
     ("InvalidIpAddress", "serve an address that others can reach", Invalid),
     ("InvalidIpType", "serve an IPv4 or IPv6 address", Invalid),
     ("InvalidPort", "serve a port other than 0", Invalid),
-    ("InvalidRevealCommitHashNotMatch", "reveal exactly what was committed", Invalid),
-    ("InvalidRevealRound", "take a later round of the beacon", Transient),
-    ("MaxWeightExceeded", "give no uid more than the subnet's largest share", Invalid),
-    ("MechanismDoesNotExist", "check the netuid and the mechanism", Permanent),
-    ("NeuronNoValidatorPermit", "add stake: permits go to the top stakes at each epoch", Transient),
+    (
+        "InvalidRevealCommitHashNotMatch",
+        "run one validator per hotkey: another one committed and revealed since; the next window commits anew",
+        Invalid,
+    ),
+    (
+        "InvalidRevealRound",
+        "nothing: the beacon was faster than the blocks; the next window chooses a later round",
+        Transient,
+    ),
+    (
+        "MaxWeightExceeded",
+        "change the burn or the categories' shares: the subnet limits how weights may be spread",
+        Invalid,
+    ),
+    (
+        "MechanismDoesNotExist",
+        "check netuid, emission.burn_uid and emission.weight_mechanism: the subnet has no such neuron or mechanism",
+        Permanent,
+    ),
+    (
+        "NeuronNoValidatorPermit",
+        "add stake: permits go to the top stakes at each epoch; the next window waits for one",
+        Transient,
+    ),
     ("NoNeuronIdAvailable", "wait until a slot can be replaced", Transient),
-    ("NoWeightsCommitFound", "the chain holds no commit of this hotkey; commit again", Transient),
+    (
+        "NoWeightsCommitFound",
+        "nothing: the subnet's epochs moved meanwhile; the next window commits anew",
+        Transient,
+    ),
     ("NonAssociatedColdKey", "use the coldkey that owns the hotkey", Permanent),
-    ("InputLengthsUnequal", "give lists of equal length", Invalid),
-    ("InsufficientBalance", "fund the coldkey", Permanent),
-    ("SlippageTooHigh", "allow a higher price, or wait", Transient),
-    ("SubtokenDisabled", "wait until the subnet is started", Permanent),
-    ("TxRateLimitExceeded", "wait for the chain's rate limit", Transient),
-    ("UidsLengthExceedUidsInSubNet", "give no more weights than there are neurons", Invalid),
     ("NotEnoughBalanceToStake", "fund the coldkey", Permanent),
-    ("NotEnoughStakeToSetWeights", "add stake to the hotkey", Permanent),
     ("NotEnoughStake", "add stake to the hotkey", Permanent),
+    (
+        "NotEnoughStakeToSetWeights",
+        "add stake to the hotkey until it reaches the chain's threshold",
+        Permanent,
+    ),
+    ("NotRegistered", "register the hotkey on the subnet", Permanent),
+    (
+        "RateLimitExceeded",
+        "nothing: something else with this hotkey set weights since; the next window waits for the rate limit",
+        Transient,
+    ),
     ("RegistrationNotPermittedOnRootSubnet", "choose a subnet other than 0", Invalid),
-    ("RevealTooEarly", "reveal in the epoch that the subnet's reveal period says", Transient),
+    (
+        "RevealTooEarly",
+        "nothing: the subnet's epochs moved meanwhile; the next window commits anew",
+        Transient,
+    ),
     ("ServingRateLimitExceeded", "wait for the subnet's serving rate limit", Transient),
-    ("SettingWeightsTooFast", "wait for the subnet's rate limit", Transient),
+    (
+        "SettingWeightsTooFast",
+        "nothing: something else with this hotkey set weights since; the next window waits for the rate limit",
+        Transient,
+    ),
+    ("SlippageTooHigh", "allow a higher price, or wait", Transient),
     ("SubNetRegistrationDisabled", "wait until the subnet's owner admits registrations", Permanent),
     ("SubnetNotExists", "check the netuid and the network", Permanent),
+    ("SubtokenDisabled", "wait until the subnet is started", Permanent),
     ("TooManyRegistrationsThisBlock", "try again in the next block", Transient),
     ("TooManyRegistrationsThisInterval", "try again in the next interval", Transient),
-    ("TooManyUnrevealedCommits", "wait until commits are revealed or expire", Transient),
-    ("UidVecContainInvalidOne", "read the metagraph again: a uid does not exist", Invalid),
-    ("WeightVecLengthIsLow", "give at least as many weights as the subnet asks for", Invalid),
+    (
+        "TooManyUnrevealedCommits",
+        "run one validator per hotkey; the commits expire with their epochs, then the next window is taken",
+        Transient,
+    ),
+    ("TxRateLimitExceeded", "wait for the chain's rate limit", Transient),
+    (
+        "UidVecContainInvalidOne",
+        "check netuid, emission.burn_uid and emission.weight_mechanism: the subnet has no such neuron or mechanism",
+        Invalid,
+    ),
+    (
+        "UidsLengthExceedUidsInSubNet",
+        "check netuid, emission.burn_uid and emission.weight_mechanism: the subnet has no such neuron or mechanism",
+        Invalid,
+    ),
+    (
+        "WeightVecLengthIsLow",
+        "change the burn or the categories' shares: the subnet limits how weights may be spread",
+        Invalid,
+    ),
     ("WeightVecNotEqualSize", "give as many weights as uids", Invalid),
 ];
+
+impl DispatchAdvice {
+    /// What is said of an error that this version does not know.
+    pub const UNKNOWN: Self = Self {
+        action: "look the error up in the chain's documentation and compare the call with the subnet's settings",
+        class: Invalid,
+    };
+}
 
 /// Advice on the error that the chain calls `name`, such as `SubtensorModule.SettingWeightsTooFast`.
 pub fn dispatch_advice(name: &str) -> DispatchAdvice {
     let bare = name.rsplit_once('.').map_or(name, |(_, bare)| bare);
-    match KNOWN.iter().find(|(known, ..)| *known == bare) {
-        Some((_, action, class)) => DispatchAdvice { action, class: *class },
-        None => DispatchAdvice {
-            action: "compare the call with the subnet's settings; this version does not know the error",
-            class: Invalid,
-        },
-    }
+    KNOWN
+        .iter()
+        .find(|(known, ..)| *known == bare)
+        .map_or(DispatchAdvice::UNKNOWN, |(_, action, class)| DispatchAdvice { action, class: *class })
 }
 
 #[cfg(test)]
@@ -94,8 +177,6 @@ mod tests {
         assert_eq!(dispatch_advice("SubtensorModule.SettingWeightsTooFast").class, Transient);
         assert_eq!(dispatch_advice("BadOrigin").class, Invalid);
         assert_eq!(dispatch_advice("SubtensorModule.IncorrectWeightVersionKey").class, Permanent);
-        let new = dispatch_advice("SubtensorModule.NobodyKnowsIt");
-        assert_eq!(new.class, Invalid);
-        assert!(new.action.contains("does not know the error"));
+        assert_eq!(dispatch_advice("SubtensorModule.NobodyKnowsIt"), DispatchAdvice::UNKNOWN);
     }
 }

@@ -18,8 +18,8 @@ mod subnet;
 mod validator_store;
 
 pub use basilica_schedule::{
-    Beacon, CommitReveal, Consensus, EpochClock, Expiry, Lost, OpenCommit, OpenCommitForm, OwnNeuron, Salt,
-    WeightRules, WeightsCall, WeightsOrder, WindowEnd, WindowForm, WindowState,
+    Beacon, BeaconClock, CommitReveal, Consensus, EpochClock, Expiry, Lost, OpenCommit, OpenCommitForm,
+    OwnNeuron, Salt, WeightRules, WeightsCall, WeightsOrder, WindowEnd, WindowForm, WindowState,
 };
 pub use chain::{
     Aged, Axon, AxonOutcome, Chain, ChainError, ChainIdentity, Effect, Metagraph, Neuron, PreparedWeights,

@@ -2,8 +2,8 @@
 
 use std::ops::RangeInclusive;
 
-use basilica_ports::{Beacon, ChainError, EpochClock, OpenCommit, OpenCommitForm};
-use basilica_types::{BlockNumber, Digest, Hotkey, MechanismId, Millis, NetUid};
+use basilica_ports::{Beacon, BeaconClock, ChainError, EpochClock, OpenCommit, OpenCommitForm};
+use basilica_types::{BlockNumber, Digest, Hotkey, MechanismId, Millis, NetUid, Timestamp};
 use subxt::config::Hasher as _;
 use subxt::config::substrate::BlakeTwo256;
 use subxt::ext::scale_decode::DecodeAsType;
@@ -113,8 +113,10 @@ pub(crate) async fn beacon(view: &View) -> Result<Option<Beacon>, ChainError> {
     let last: Option<u64> = view.if_present(LAST_STORED_ROUND, ()).await?;
     Ok(Some(Beacon {
         public_key: config.public_key,
-        period: Millis::from_secs(config.period.into()),
-        genesis: config.genesis_time.into(),
+        clock: BeaconClock {
+            genesis: Timestamp::from_secs(config.genesis_time.into()),
+            period: Millis::from_secs(config.period.into()),
+        },
         last_round: last.filter(|round| *round != 0),
     }))
 }

@@ -8,19 +8,17 @@
 
 #![deny(clippy::float_arithmetic, clippy::arithmetic_side_effects)]
 
+mod beacon;
 mod epoch;
 mod order;
 mod plan;
 mod preflight;
-mod refused;
 mod rules;
 mod window;
 
+pub use beacon::{Beacon, BeaconClock};
 pub use order::{Salt, WeightsCall, WeightsOrder};
 pub use plan::{CommitChoice, Follow, Opening, Policy, Wait, Waiting, next_window};
 pub use preflight::{Cure, Rule};
-pub use refused::remedy;
-pub use rules::{
-    Beacon, CommitReveal, Consensus, EpochClock, OpenCommit, OpenCommitForm, OwnNeuron, WeightRules,
-};
+pub use rules::{CommitReveal, Consensus, EpochClock, OpenCommit, OpenCommitForm, OwnNeuron, WeightRules};
 pub use window::{Expiry, Lost, WindowEnd, WindowForm, WindowState};

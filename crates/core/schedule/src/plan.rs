@@ -25,7 +25,7 @@ use basilica_types::{BlockNumber, Millis, Timestamp, Uid, Weight};
 
 use crate::order::{WeightsCall, WeightsOrder};
 use crate::preflight::{Cure, Rule};
-use crate::rules::{Beacon, CommitReveal, EpochClock, OpenCommit, OpenCommitForm, WeightRules};
+use crate::rules::{CommitReveal, EpochClock, OpenCommit, OpenCommitForm, WeightRules};
 use crate::window::{Lost, WindowEnd, WindowForm};
 
 /// The timelocked commits that this program makes: the chain's `CommitRevealWeightsVersion`.
@@ -34,8 +34,6 @@ const TIMELOCK_VERSION: u16 = 4;
 const INGEST_MARGIN: u64 = 3;
 /// Blocks within which a call is included: the usual lag of finality, and a few for the pool.
 const INCLUSION: u64 = 7;
-/// A newest round older than this is that of a beacon that stalls; finality and an endpoint that is behind take part of it.
-const STALLED: Millis = Millis::from_secs(300);
 /// Longest time between two reads of the rules while a known block is waited for.
 const LOOK_AGAIN: u64 = 25;
 
@@ -367,7 +365,7 @@ impl WeightRules {
             Some(beacon)
                 if usable && beacon.stalled(now).is_none() && policy.commit == CommitChoice::Auto =>
             {
-                self.reveal_round(beacon, now)
+                self.reveal_round(now)
                     .map(|round| Opening::CommitTimelocked { round, version: TIMELOCK_VERSION })
             }
             _ => None,
@@ -399,22 +397,17 @@ impl WeightRules {
         Err(Wait { until, why: Waiting::EpochEnds { next } })
     }
 
-    /// The round that the chain will have shortly after the first reveal block of a commit made in the next block.
-    fn reveal_round(&self, beacon: &Beacon, now: Timestamp) -> Option<u64> {
-        let epoch = self.epochs.epoch_of(self.next_block(), self.block, self.netuid);
-        let due = epoch.checked_add(self.reveal_period)?;
-        let first = self.epochs.first_block_of(due, self.block, self.netuid)?;
+    /// The round that the chain will have shortly after the first reveal block of a commit made in the next block; none
+    /// without a beacon or without epochs.
+    pub fn reveal_round(&self, now: Timestamp) -> Option<u64> {
+        let beacon = self.beacon.as_ref()?;
+        let first = self.epochs.first_reveal_block(self.block, self.netuid, self.reveal_period)?;
         let margin = INGEST_MARGIN.min(self.epochs.length().checked_div(4).unwrap_or(0));
         let blocks = first.0.saturating_add(margin).saturating_sub(self.block.0);
-        let wait = blocks.saturating_mul(self.block_time.0);
-        let period = beacon.period.0.max(1);
-        let rounds = wait.div_ceil(period);
+        let rounds = beacon.clock.rounds_in(Millis(blocks.saturating_mul(self.block_time.0)));
         match beacon.last_round {
             Some(last) => Some(last.saturating_add(rounds).max(last.saturating_add(1))),
-            None => {
-                let since = u64::try_from(now.0).ok()?.checked_sub(beacon.genesis.checked_mul(1_000)?)?;
-                since.checked_div(period)?.checked_add(rounds)?.checked_add(1)
-            }
+            None => beacon.clock.latest(now)?.checked_add(rounds),
         }
     }
 
@@ -433,17 +426,6 @@ impl WeightRules {
             _ => None,
         };
         Wait { until, why: Waiting::Rule(rule) }
-    }
-}
-
-impl Beacon {
-    /// The newest round, if the chain has had no newer one for so long that the beacon must be stalled.
-    fn stalled(&self, now: Timestamp) -> Option<u64> {
-        let last = self.last_round?;
-        let since_genesis = last.saturating_sub(1).saturating_mul(self.period.0);
-        let published = Millis(self.genesis.saturating_mul(1_000).saturating_add(since_genesis));
-        let late = now.since(Timestamp(0).saturating_add(published));
-        (late > STALLED).then_some(last)
     }
 }
 

@@ -2,6 +2,8 @@ use std::collections::BTreeMap;
 
 use basilica_types::{BlockNumber, Digest, Hotkey, MechanismId, Millis, NetUid, Rao, Uid};
 
+use crate::beacon::Beacon;
+
 /// Everything that the chain says about setting weights for one hotkey, read at one block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WeightRules {
@@ -127,17 +129,4 @@ pub enum EpochClock {
         /// Blocks per epoch, less one.
         tempo: u16,
     },
-}
-
-/// A randomness beacon as the chain follows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Beacon {
-    /// Compressed public key in G2, 96 bytes.
-    pub public_key: Vec<u8>,
-    /// Time between two rounds.
-    pub period: Millis,
-    /// Time of round 1, in seconds since 1970.
-    pub genesis: u64,
-    /// `LastStoredRound`: the newest round whose signature the chain has; none before the first.
-    pub last_round: Option<u64>,
 }

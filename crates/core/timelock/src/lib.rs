@@ -1,8 +1,8 @@
-//! Timelock encryption to rounds of a drand beacon, and the arithmetic of commit-reveal.
+//! Timelock encryption to rounds of a drand beacon, and the payloads of committed weights.
 //!
 //! What is promised: a ciphertext made here opens on chain and in the public SDKs once the beacon has signed the round,
-//! and the other way round; the reveal round and the commit hash are those that the chain will check. The SDKs' own
-//! binary is the judge of both in the test suite.
+//! and the other way round; the commit hash is the one that the chain will check. The SDKs' own binary is the judge in
+//! the test suite. Which round to encrypt to is not decided here: see `basilica-schedule`.
 //!
 //! The cryptography is the `timelock` crate's (Boneh-Franklin identity encryption over BLS12-381, AES-256-GCM for the
 //! body). The bytes around it are ours, because that crate's own framing leaves out two lengths that the chain's has,
@@ -15,7 +15,6 @@
 mod beacon;
 mod cipher;
 mod payload;
-pub mod schedule;
 
 #[cfg(feature = "beacon")]
 pub use beacon::BeaconSecret;

@@ -18,10 +18,10 @@ use std::sync::Arc;
 
 use basilica_ports::{
     BoxError, ChainError, FailureClass, Lost, NewWindow, Opened, PreparedWeights, StoreError, WeightWindow,
-    WeightsCall, WeightsOutcome, WindowEnd, WindowForm, WindowState,
+    WeightsCall, WeightsOutcome, WindowEnd, WindowForm, WindowState, dispatch_advice,
 };
 use basilica_runtime_service::{Backoff, ErrorChain, Stop};
-use basilica_schedule::{Follow, Wait, Waiting, WeightRules, remedy};
+use basilica_schedule::{Follow, Wait, Waiting, WeightRules};
 use basilica_timelock::TimelockError;
 use basilica_types::{BlockNumber, Millis, Uid, Weight};
 use tracing::{debug, error, info, warn};
@@ -288,7 +288,7 @@ async fn end(shared: &Shared, window: &WeightWindow, how: WindowEnd) -> Result<R
         }
         WindowEnd::Refused { block, error } => {
             shared.metrics.weight_set_failures.inc();
-            error!(window.id, block = %block, error, action = remedy(error), "chain refused the weights");
+            error!(window.id, block = %block, error, action = dispatch_advice(error).action, "chain refused the weights");
         }
         WindowEnd::Expired(why) => {
             shared.metrics.weight_set_failures.inc();

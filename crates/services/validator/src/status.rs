@@ -5,9 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use basilica_ports::{
     MinerRecord, NodeRecord, StoreError, VerdictSummary, WeightWindow, WindowEnd, WindowForm, WindowState,
+    dispatch_advice,
 };
 use basilica_runtime_service::{ErrorChain, JsonPages, Page};
-use basilica_schedule::remedy;
 use basilica_types::{BlockNumber, Timestamp, Uid, Weight};
 use basilica_verification::{Outcome, Verdict};
 use basilica_wire::Signed;
@@ -157,7 +157,7 @@ const fn block_of(state: &WindowState) -> Option<BlockNumber> {
 fn failure_row(window: &WeightWindow) -> Option<Value> {
     let (reason, explanation, action) = match &window.state {
         WindowState::Ended(WindowEnd::Refused { block, error }) => {
-            (error.as_str(), format!("the chain refused it in block {block}"), remedy(error))
+            (error.as_str(), format!("the chain refused it in block {block}"), dispatch_advice(error).action)
         }
         WindowState::Ended(WindowEnd::Expired(why)) => (why.as_str(), why.to_string(), NEXT_FOLLOWS),
         WindowState::Ended(WindowEnd::Lost(why)) => (why.as_str(), why.to_string(), NEXT_FOLLOWS),

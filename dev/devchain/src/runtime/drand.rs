@@ -15,7 +15,7 @@
     reason = "the pallet macros cast indices and generate undocumented items"
 )]
 
-use basilica_timelock::schedule::BeaconClock;
+use basilica_schedule::BeaconClock;
 use basilica_timelock::{BeaconKey, BeaconSecret, Round};
 use basilica_types::{Millis, Timestamp};
 use frame_support::BoundedVec;
@@ -152,7 +152,7 @@ impl<T: Config> Pallet<T> {
     /// Stores the pulses published up to `moment`, in milliseconds since the epoch.
     fn store_published(moment: u64) {
         let now = Timestamp(i64::try_from(moment).unwrap_or(i64::MAX));
-        let Some(Round(latest)) = Self::clock().latest(now) else { return };
+        let Some(latest) = Self::clock().latest(now) else { return };
         let last = LastStoredRound::<T>::get();
         if latest <= last {
             return;

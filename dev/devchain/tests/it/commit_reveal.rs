@@ -5,9 +5,9 @@ use basilica_devchain::runtime::subtensor::commits::{HashCommits, Reveal};
 use basilica_devchain::runtime::subtensor::weights::max_upscale;
 use basilica_devchain::runtime::subtensor::{self, Event};
 use basilica_devchain::runtime::{Runtime, RuntimeCall, RuntimeEvent, admin_utils, drand};
-use basilica_timelock::schedule::{BeaconClock, EpochClock};
+use basilica_schedule::{BeaconClock, EpochClock};
 use basilica_timelock::{BeaconKey, Round, WeightsPayload, encrypt};
-use basilica_types::{Hotkey, Millis, Timestamp};
+use basilica_types::{BlockNumber, Hotkey, Millis, Timestamp};
 use rand_core::SeedableRng as _;
 use serde_json::{Value, json};
 
@@ -131,23 +131,25 @@ async fn a_timelocked_commit_outlives_a_kill_and_the_chain_opens_it_when_the_cli
         wide[..bytes.len()].copy_from_slice(&bytes);
         u64::from_le_bytes(wide)
     };
-    let epochs = EpochClock {
-        last_epoch_block: at(subtensor::LastEpochBlock::<Runtime>::hashed_key_for(NETUID)).await,
-        pending_epoch_at: at(subtensor::PendingEpochAt::<Runtime>::hashed_key_for(NETUID)).await,
-        epoch_index: at(subtensor::SubnetEpochIndex::<Runtime>::hashed_key_for(NETUID)).await,
-        blocks_since_last_step: at(subtensor::BlocksSinceLastStep::<Runtime>::hashed_key_for(NETUID)).await,
+    let epochs = EpochClock::Stateful {
+        last_epoch: BlockNumber(at(subtensor::LastEpochBlock::<Runtime>::hashed_key_for(NETUID)).await),
+        pending_at: BlockNumber(at(subtensor::PendingEpochAt::<Runtime>::hashed_key_for(NETUID)).await),
+        index: at(subtensor::SubnetEpochIndex::<Runtime>::hashed_key_for(NETUID)).await,
+        since_last_step: at(subtensor::BlocksSinceLastStep::<Runtime>::hashed_key_for(NETUID)).await,
         tempo: u16::try_from(at(subtensor::Tempo::<Runtime>::hashed_key_for(NETUID)).await).unwrap(),
     };
     let now = at(pallet_timestamp::Now::<Runtime>::hashed_key().to_vec()).await;
-    let first = epochs.first_reveal_block(head, 1).unwrap();
-    let round = clock.reveal_round(Timestamp(i64::try_from(now).unwrap()), head, first, BLOCK_TIME);
+    let subnet = basilica_types::NetUid(NETUID.0);
+    let first = epochs.first_reveal_block(BlockNumber(head), subnet, 1).unwrap().0;
+    let arrived = Millis((first + 3 - head) * BLOCK_TIME.0);
+    let now = Timestamp(i64::try_from(now).unwrap());
+    let reveal_round = clock.latest(now.saturating_add(arrived)).unwrap();
 
     let hotkey = Hotkey::from_bytes(account_of(VALIDATOR).into());
     let payload = WeightsPayload::new(&hotkey, vec![4, 5], vec![1, 3], 0).to_bytes();
     let key = BeaconKey::from_bytes(&beacon.public_key).expect("a key");
     let mut rng = rand_chacha::ChaCha20Rng::seed_from_u64(1);
-    let ciphertext = encrypt(&key, round, &payload, &mut rng).unwrap();
-    let Round(reveal_round) = round;
+    let ciphertext = encrypt(&key, Round(reveal_round), &payload, &mut rng).unwrap();
     let call = subtensor::Call::commit_timelocked_mechanism_weights {
         netuid: NETUID,
         mecid: MechId::MAIN,

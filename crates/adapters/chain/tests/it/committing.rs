@@ -6,9 +6,8 @@ use basilica_ports::{
     WeightsCall, WeightsOrder, WeightsOutcome,
 };
 use basilica_system::{OsEntropy, SystemClock};
-use basilica_timelock::schedule::BeaconClock;
 use basilica_timelock::{BeaconKey, Round, WeightsPayload, commit_hash, encrypt};
-use basilica_types::{BlockNumber, Digest, MechanismId, Millis, Timestamp, Uid, Weight};
+use basilica_types::{BlockNumber, Digest, MechanismId, Millis, Uid, Weight};
 use serde_json::{Value, json};
 
 use crate::devchain::{Devchain, SUBNET, hotkey, permitted, soon};
@@ -93,13 +92,9 @@ async fn committed_timelocked(profile: &str) {
     let chain = devchain.client("//Validator1");
     permitted(&chain).await;
     let beacon = rules(&chain).await.beacon.unwrap();
-    assert_eq!(beacon.period, Millis(1_000), "{profile}: {beacon:?}");
-    let clock = BeaconClock {
-        genesis: Timestamp::from_secs(i64::try_from(beacon.genesis).unwrap()),
-        period: beacon.period,
-    };
+    assert_eq!(beacon.clock.period, Millis(1_000), "{profile}: {beacon:?}");
     // Published before the next epoch, which is four seconds long.
-    let Round(latest) = clock.latest(SystemClock::new().now()).unwrap();
+    let latest = beacon.clock.latest(SystemClock::new().now()).unwrap();
     let round = latest + 3;
     let payload = WeightsPayload::new(&hotkey("//Validator1"), vec![4, 5], vec![u16::MAX, 9], 0);
     let key = BeaconKey::from_bytes(&beacon.public_key).unwrap();

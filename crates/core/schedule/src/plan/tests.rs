@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use basilica_types::{Digest, MechanismId, Millis, NetUid, Rao};
 
 use super::*;
+use crate::beacon::{Beacon, BeaconClock};
 use crate::order::Salt;
 use crate::rules::{Consensus, EpochClock, OwnNeuron};
 use crate::window::Expiry;
@@ -45,9 +46,8 @@ fn rules() -> WeightRules {
         },
         beacon: Some(Beacon {
             public_key: vec![0; 96],
-            period: Millis::from_secs(3),
             // So that the beacon is at round 10,000 + 1 now.
-            genesis: 1_699_970_000,
+            clock: BeaconClock { genesis: Timestamp::from_secs(1_699_970_000), period: Millis::from_secs(3) },
             last_round: Some(10_000),
         }),
         block_time: Millis::from_secs(12),

@@ -3,8 +3,9 @@ use std::collections::BTreeMap;
 use basilica_types::{Digest, Millis};
 
 use super::*;
+use crate::beacon::{Beacon, BeaconClock};
 use crate::order::Salt;
-use crate::rules::{Beacon, EpochClock};
+use crate::rules::EpochClock;
 
 const SUBNET: NetUid = NetUid(39);
 
@@ -177,12 +178,7 @@ fn timelocked(round: u64, version: u16) -> WeightsOrder {
 
 /// Rules of a subnet with commit-reveal, at block 999 of epoch (999 + 40) / 100 = 10.
 fn committing() -> WeightRules {
-    let beacon = Beacon {
-        public_key: vec![0; 96],
-        period: Millis::from_secs(3),
-        genesis: 1_692_803_367,
-        last_round: Some(50),
-    };
+    let beacon = Beacon { public_key: vec![0; 96], clock: BeaconClock::QUICKNET, last_round: Some(50) };
     WeightRules { commit_reveal: Some(BOTH_FORMS), beacon: Some(beacon), ..rules() }
 }
 

@@ -1,5 +1,4 @@
-//! Timelock encryption and the commit-reveal schedule, seen from outside.
+//! Timelock encryption and committed payloads, seen from outside.
 
 mod cipher;
 mod payload;
-mod schedule;

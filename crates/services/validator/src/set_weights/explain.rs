@@ -2,9 +2,8 @@
 //!
 //! Every way that a pass can end has a code and a sentence here; there is no other.
 
-use basilica_ports::{ChainError, FailureClass, WindowEnd, WindowState};
+use basilica_ports::{ChainError, FailureClass, WindowEnd, WindowState, dispatch_advice};
 use basilica_runtime_service::ErrorChain;
-use basilica_schedule::remedy;
 use basilica_types::{BlockNumber, Timestamp};
 
 use super::{Report, WeightsError};
@@ -76,9 +75,10 @@ impl Explanation {
             WindowState::Ended(WindowEnd::Revealed { block, .. }) => {
                 plain("revealed", format!("the weights were revealed by block {block}"))
             }
-            WindowState::Ended(WindowEnd::Refused { block, error }) => {
-                failed("refused", format!("block {block}: the chain refused with {error}; {}", remedy(error)))
-            }
+            WindowState::Ended(WindowEnd::Refused { block, error }) => failed(
+                "refused",
+                format!("block {block}: the chain refused with {error}; {}", dispatch_advice(error).action),
+            ),
             WindowState::Ended(WindowEnd::Expired(why)) => failed(why.as_str(), why.to_string()),
             WindowState::Ended(WindowEnd::Lost(why)) => failed(why.as_str(), why.to_string()),
         }

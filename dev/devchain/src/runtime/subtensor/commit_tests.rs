@@ -506,7 +506,7 @@ fn pulses_follow_the_chains_clock_and_are_pruned() {
         let clock = Drand::clock();
         let expected =
             clock.latest(basilica_types::Timestamp(i64::try_from(START_MS).expect("fits") + 1_000));
-        assert_eq!(Some(Round(first)), expected);
+        assert_eq!(Some(first), expected);
         let pulse = drand::Pulses::<Runtime>::get(first).expect("a pulse");
         let signature = RoundSignature::from_bytes(&pulse.signature).expect("a point");
         assert!(verify(&drand::development_key(), Round(first), &signature));

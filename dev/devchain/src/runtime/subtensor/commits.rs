@@ -8,7 +8,6 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use basilica_timelock::commit_hash;
-use basilica_timelock::schedule::ModularClock;
 use basilica_types::Hotkey;
 use codec::Encode as _;
 use frame_support::ensure;
@@ -16,6 +15,7 @@ use frame_support::pallet_prelude::DispatchResult;
 use frame_support::traits::Get as _;
 use sp_core::H256;
 
+use super::clock::ModularClock;
 use super::pallet::*;
 use super::weights::storage_index;
 use crate::runtime::newtypes::{MechId, NetUid, NetUidStorageIndex};

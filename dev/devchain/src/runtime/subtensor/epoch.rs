@@ -54,11 +54,12 @@ impl<T: Config> Pallet<T> {
         let now = Self::block_now();
         let mut run = 0;
         for netuid in subnets.iter().copied() {
+            BlocksSinceLastStep::<T>::mutate(netuid, |blocks| *blocks = blocks.saturating_add(1));
             if !Self::is_epoch_due(netuid) {
-                BlocksSinceLastStep::<T>::mutate(netuid, |blocks| *blocks = blocks.saturating_add(1));
-            } else if run >= MAX_EPOCHS_PER_BLOCK && !T::ModularEpochs::get() {
+                continue;
+            }
+            if run >= MAX_EPOCHS_PER_BLOCK && !T::ModularEpochs::get() {
                 PendingEpochAt::<T>::insert(netuid, now.saturating_add(1));
-                BlocksSinceLastStep::<T>::mutate(netuid, |blocks| *blocks = blocks.saturating_add(1));
             } else {
                 run += 1;
                 Self::run_epoch(netuid, now);

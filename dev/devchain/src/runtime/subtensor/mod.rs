@@ -21,6 +21,7 @@
 pub mod axons;
 pub mod batches;
 pub mod calls;
+pub mod clock;
 pub mod collateral;
 pub mod commits;
 pub mod delegates;

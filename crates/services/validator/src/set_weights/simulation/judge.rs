@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use basilica_ports::{Lost, WeightWindow, WeightsCall, WindowEnd, WindowForm, WindowState};
-use basilica_schedule::remedy;
+use basilica_ports::{
+    DispatchAdvice, Lost, WeightWindow, WeightsCall, WindowEnd, WindowForm, WindowState, dispatch_advice,
+};
 
 use super::ledger::digest;
 use super::{INTERVAL, World};
@@ -158,7 +159,9 @@ fn carries(window: &WeightWindow, call: &WeightsCall) -> Result<(), String> {
 /// A window that is over has weights on chain as predicted, or a reason that means something.
 fn judge_end(window: &WeightWindow) -> Result<(), String> {
     match &window.state {
-        WindowState::Ended(WindowEnd::Refused { error, .. }) if remedy(error).starts_with("look") => {
+        WindowState::Ended(WindowEnd::Refused { error, .. })
+            if dispatch_advice(error) == DispatchAdvice::UNKNOWN =>
+        {
             Err(format!("window {} was refused with {error}, which nobody can explain", window.id))
         }
         WindowState::Ended(WindowEnd::Set { .. } | WindowEnd::Revealed { .. }) => match &window.read_back {

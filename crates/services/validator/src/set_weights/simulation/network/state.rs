@@ -1,17 +1,16 @@
 //! The chain behind the endpoints: its blocks, its pool, and what befalls them.
 
 use basilica_ports::{
-    Beacon, ChainError, CommitReveal, Consensus, Effect, EpochClock, Expiry, FailureClass, OpenCommit,
-    OpenCommitForm, OwnNeuron, PreparedWeights, WeightRules, WeightsCall, WeightsOrder, WeightsOutcome,
+    Beacon, BeaconClock, ChainError, CommitReveal, Consensus, Effect, EpochClock, Expiry, FailureClass,
+    OpenCommit, OpenCommitForm, OwnNeuron, PreparedWeights, WeightRules, WeightsCall, WeightsOrder,
+    WeightsOutcome,
 };
-use basilica_types::{BlockHash, BlockNumber, Digest, Hotkey, MechanismId, Millis, NetUid, Rao};
+use basilica_types::{BlockHash, BlockNumber, Digest, Hotkey, MechanismId, Millis, NetUid, Rao, Timestamp};
 
 use super::super::ledger::{FIRST_ROUND, Ledger, NETUID, OWN, ROUNDS, digest};
 use super::super::memory::Memory;
 use super::{BLOCK, Built, Fate, State, unreachable_now};
 
-/// So that the beacon is at [`FIRST_ROUND`] when the virtual clock starts.
-const BEACON_GENESIS: u64 = 1_735_689_600 - 3 * (FIRST_ROUND - 1);
 /// Blocks after which nothing is left of what was meddled with.
 const CALM: u64 = 16;
 
@@ -253,8 +252,7 @@ impl State {
             epochs: epochs(ledger),
             beacon: self.timelocked.then(|| Beacon {
                 public_key: vec![0; 96],
-                period: Millis::from_secs(3),
-                genesis: BEACON_GENESIS,
+                clock: beacon_clock(),
                 last_round: Some(ledger.round),
             }),
             block_time: BLOCK,
@@ -337,6 +335,12 @@ impl State {
 }
 
 /// Where the subnet stands, as the client reads it.
+/// At [`FIRST_ROUND`] when the virtual clock starts.
+fn beacon_clock() -> BeaconClock {
+    let passed = 3 * i64::try_from(FIRST_ROUND - 1).unwrap();
+    BeaconClock { genesis: Timestamp::from_secs(1_735_689_600 - passed), period: Millis::from_secs(3) }
+}
+
 pub(in super::super) fn epochs(ledger: &Ledger) -> EpochClock {
     if ledger.stateful {
         EpochClock::Stateful {

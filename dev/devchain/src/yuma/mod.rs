@@ -7,8 +7,8 @@
 //! machine's threads can change a bit.
 //! [`null::run`] is the newest runtimes' other form, in which the holder of most stake decides alone.
 //!
-//! Left out: liquid alpha and the third version of bonds (both are off by default on the public chain), and the row sums
-//! of mechanisms beyond the first, which the caller adds up.
+//! Left out: liquid alpha and the third version of bonds (both are off by default on the public chain). A subnet's mechanisms
+//! are an epoch each; the caller adds them up.
 
 pub mod fixed;
 mod matrix;
@@ -66,6 +66,8 @@ pub struct Rules {
     pub bonds_penalty: u16,
     /// The owner's uid, if it has one: its weight on itself counts.
     pub owner: Option<u16>,
+    /// The owner's stake counts below the threshold too, and it always has a permit: the newest runtimes' rule.
+    pub exempts_owner: bool,
 }
 
 /// What an epoch leaves behind, one entry for each uid. Shares are of one.
@@ -109,18 +111,40 @@ pub fn top_stake(stakes: &[Fixed], limit: u16) -> Vec<bool> {
     permits
 }
 
-/// The share of each neuron in the stake that reaches the threshold.
+/// The stakes that reach the threshold, in rao; zero for others.
 #[must_use]
-pub fn stake_shares(neurons: &[Neuron], rules: &Rules) -> Vec<Fixed> {
-    let counted: Vec<u64> = neurons
+pub fn counted_stakes(neurons: &[Neuron], rules: &Rules) -> Vec<u64> {
+    neurons
         .iter()
-        .map(|neuron| if neuron.stake >= rules.stake_threshold { neuron.stake } else { 0 })
-        .collect();
+        .enumerate()
+        .map(|(uid, neuron)| {
+            let counts = neuron.stake >= rules.stake_threshold || rules.exempted() == Some(uid);
+            if counts { neuron.stake } else { 0 }
+        })
+        .collect()
+}
+
+/// The share of each stake in all of it.
+#[must_use]
+pub fn stake_shares(counted: &[u64]) -> Vec<Fixed> {
     let total: u128 = counted.iter().copied().map(u128::from).sum();
-    counted.into_iter().map(|stake| Fixed::ratio(stake, total)).collect()
+    counted.iter().map(|stake| Fixed::ratio(*stake, total)).collect()
 }
 
 impl Rules {
+    /// The uid that needs neither stake nor rank for a permit.
+    fn exempted(&self) -> Option<usize> {
+        self.owner.filter(|_| self.exempts_owner).map(usize::from)
+    }
+
+    /// The permits with that of who always has one.
+    fn with_exempted(&self, mut permits: Vec<bool>) -> Vec<bool> {
+        if let Some(permit) = self.exempted().and_then(|uid| permits.get_mut(uid)) {
+            *permit = true;
+        }
+        permits
+    }
+
     /// The weights of a row that count: not its own (but the owner's), none on a neuron that came after it was last
     /// updated or after it was committed.
     fn counted_row(&self, uid: usize, neurons: &[Neuron]) -> Row {
@@ -143,13 +167,13 @@ impl Rules {
 #[must_use]
 pub fn run(neurons: &[Neuron], rules: &Rules) -> Outcome {
     let size = neurons.len();
-    let stake = stake_shares(neurons, rules);
+    let stake = stake_shares(&counted_stakes(neurons, rules));
     let active: Vec<bool> = neurons
         .iter()
         .map(|neuron| neuron.last_update.saturating_add(rules.activity_cutoff) >= rules.now)
         .collect();
-    let had_permit: Vec<bool> = neurons.iter().map(|neuron| neuron.permit).collect();
-    let permits = top_stake(&stake, rules.max_validators);
+    let had_permit = rules.with_exempted(neurons.iter().map(|neuron| neuron.permit).collect());
+    let permits = rules.with_exempted(top_stake(&stake, rules.max_validators));
     let voices: Vec<Fixed> =
         (0..size).map(|uid| if active[uid] && had_permit[uid] { stake[uid] } else { Fixed::ZERO }).collect();
     let voices = normalised(&voices);

@@ -1,4 +1,4 @@
-//! Null consensus: the holder of most stake among those with a permit decides alone.
+//! Null consensus: the holder of most stake decides alone, and has the only permit.
 //!
 //! Miners are paid by that one row of weights, equally where it says nothing that counts; validators by stake, active or
 //! not. Bonds stay as they are, so that a subnet can go back. This follows the public chain's own tests of the
@@ -6,19 +6,21 @@
 
 use super::fixed::Fixed;
 use super::matrix::{normalised, shares_of};
-use super::{Neuron, Outcome, Rules, stake_shares, top_stake};
+use super::{Neuron, Outcome, Rules, counted_stakes, stake_shares};
 
 /// Runs an epoch of null consensus.
 #[must_use]
 pub fn run(neurons: &[Neuron], rules: &Rules) -> Outcome {
     let size = neurons.len();
-    let stake = stake_shares(neurons, rules);
+    let counted = counted_stakes(neurons, rules);
+    let winner = decider(&counted);
+    let stake = stake_shares(&counted);
     let active: Vec<bool> = neurons
         .iter()
         .map(|neuron| neuron.last_update.saturating_add(rules.activity_cutoff) >= rules.now)
         .collect();
     let mut consensus = vec![Fixed::ZERO; size];
-    if let Some(winner) = decider(neurons) {
+    if let Some(winner) = winner {
         for (target, weight) in rules.counted_row(winner, neurons) {
             if let Some(cell) = consensus.get_mut(usize::from(target)) {
                 *cell = weight;
@@ -36,7 +38,7 @@ pub fn run(neurons: &[Neuron], rules: &Rules) -> Outcome {
     let whole = vec![Fixed::ONE; size];
     Outcome {
         active,
-        permits: top_stake(&stake, rules.max_validators),
+        permits: (0..size).map(|uid| winner == Some(uid)).collect(),
         trust: whole,
         validator_trust: vec![Fixed::ZERO; size],
         bonds: vec![None; size],
@@ -50,23 +52,23 @@ pub fn run(neurons: &[Neuron], rules: &Rules) -> Outcome {
     }
 }
 
-/// The uid with most stake of those with a permit; of equal ones the lowest.
+/// The uid with most stake, if there is any stake; of equal ones the lowest.
 #[must_use]
-pub fn decider(neurons: &[Neuron]) -> Option<usize> {
-    let permitted = neurons.iter().enumerate().filter(|(_, neuron)| neuron.permit && neuron.stake > 0);
-    permitted.max_by_key(|(uid, neuron)| (neuron.stake, std::cmp::Reverse(*uid))).map(|(uid, _)| uid)
+pub fn decider(stakes: &[u64]) -> Option<usize> {
+    let staked = stakes.iter().enumerate().filter(|(_, stake)| **stake > 0);
+    staked.max_by_key(|(uid, stake)| (**stake, std::cmp::Reverse(*uid))).map(|(uid, _)| uid)
 }
 
-/// Hands out `budget` in whole units in proportion to `shares`: each its quotient rounded down, and what is left by
-/// largest remainder, of equal ones to the lowest position. Nothing where the shares are all zero.
+/// Hands out `budget` in whole units in proportion to `claims`: each its quotient rounded down, and what is left by
+/// largest remainder, of equal ones to the lowest position. Nothing where the claims are all zero.
 #[must_use]
-pub fn apportioned(shares: &[Fixed], budget: u64) -> Vec<u64> {
-    let total: u128 = shares.iter().map(|share| u128::from(share.bits())).sum();
+pub fn apportioned(claims: &[u64], budget: u64) -> Vec<u64> {
+    let total: u128 = claims.iter().copied().map(u128::from).sum();
     if total == 0 {
-        return vec![0; shares.len()];
+        return vec![0; claims.len()];
     }
-    let exact = shares.iter().map(|share| {
-        let product = u128::from(share.bits()) * u128::from(budget);
+    let exact = claims.iter().map(|claim| {
+        let product = u128::from(*claim) * u128::from(budget);
         (u64::try_from(product / total).unwrap_or(u64::MAX), product % total)
     });
     let (mut parts, remainders): (Vec<u64>, Vec<u128>) = exact.unzip();

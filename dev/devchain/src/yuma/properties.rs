@@ -47,6 +47,7 @@ fn ruled() -> impl Strategy<Value = Rules> {
             bonds_moving_average: bonds.1,
             bonds_penalty: bonds.2,
             owner: None,
+            exempts_owner: false,
         },
     )
 }
@@ -81,8 +82,8 @@ fn hostile_rules() -> impl Strategy<Value = Rules> {
     let wide = || prop::sample::select(vec![0, 1, 999_999, 1_000_000, u64::MAX - 1, u64::MAX]);
     let narrow = || prop::sample::select(vec![0, 1, 2, 32_767, u16::MAX]);
     let numbers = (wide(), wide(), wide(), wide(), wide());
-    (numbers, (narrow(), narrow(), narrow()), proptest::option::of(narrow())).prop_map(
-        |(numbers, (max_validators, kappa, bonds_penalty), owner)| Rules {
+    (numbers, (narrow(), narrow(), narrow()), proptest::option::of(narrow()), any::<bool>()).prop_map(
+        |(numbers, (max_validators, kappa, bonds_penalty), owner, exempts_owner)| Rules {
             now: numbers.0,
             bonds_lapse_from: numbers.1,
             activity_cutoff: numbers.2,
@@ -92,6 +93,7 @@ fn hostile_rules() -> impl Strategy<Value = Rules> {
             kappa,
             bonds_penalty,
             owner,
+            exempts_owner,
         },
     )
 }
@@ -193,9 +195,11 @@ proptest! {
             for lengths in [outcome.permits.len(), outcome.bonds.len(), outcome.validator_trust.len(), outcome.trust.len()] {
                 prop_assert_eq!(lengths, neurons.len());
             }
-            prop_assert!(outcome.permits.iter().filter(|permit| **permit).count() <= usize::from(rules.max_validators));
         }
+        let permits = |outcome: &Outcome| outcome.permits.iter().filter(|permit| **permit).count();
+        prop_assert!(permits(&null::run(&neurons, &rules)) <= 1);
         let outcome = run(&neurons, &rules);
+        prop_assert!(permits(&outcome) <= usize::from(rules.max_validators));
         for (uid, neuron) in neurons.iter().enumerate() {
             prop_assert!(outcome.validator_trust[uid] == Fixed::ZERO || neuron.permit);
             prop_assert!(outcome.validator_trust[uid] <= Fixed::ONE);
@@ -219,15 +223,15 @@ proptest! {
 
     #[test]
     fn apportioning_gives_all_of_the_budget_and_each_its_quotient(
-        shares in proptest::collection::vec(any::<u32>(), 1..40), budget in any::<u64>(),
+        claims in proptest::collection::vec(prop_oneof![any::<u32>().prop_map(u64::from), any::<u64>()], 1..40),
+        budget in any::<u64>(),
     ) {
-        let fixed: Vec<Fixed> = shares.iter().map(|share| Fixed::from_bits(u64::from(*share))).collect();
-        let parts = apportioned(&fixed, budget);
-        let total: u128 = shares.iter().copied().map(u128::from).sum();
+        let parts = apportioned(&claims, budget);
+        let total: u128 = claims.iter().copied().map(u128::from).sum();
         let given: u128 = parts.iter().copied().map(u128::from).sum();
         prop_assert_eq!(given, if total == 0 { 0 } else { u128::from(budget) });
-        for (share, part) in shares.iter().zip(&parts) {
-            let quotient = (u128::from(*share) * u128::from(budget)).checked_div(total).unwrap_or(0);
+        for (claim, part) in claims.iter().zip(&parts) {
+            let quotient = (u128::from(*claim) * u128::from(budget)).checked_div(total).unwrap_or(0);
             prop_assert!((quotient..=quotient + 1).contains(&u128::from(*part)));
         }
     }
@@ -240,13 +244,14 @@ proptest! {
         }),
         rules in ruled(),
         owner in proptest::option::of(any::<prop::sample::Index>()),
+        exempts_owner in any::<bool>(),
     ) {
         let mut stakes: Vec<u64> = neurons.iter().map(|neuron| neuron.stake).filter(|stake| *stake > 0).collect();
         stakes.sort_unstable();
         // Of equal stakes the uid decides who has a permit.
         prop_assume!(stakes.windows(2).all(|pair| pair[0] < pair[1]));
         let owner = owner.map(|owner| u16::try_from(owner.index(neurons.len())).expect("small"));
-        let rules = Rules { owner, ..rules };
+        let rules = Rules { owner, exempts_owner, ..rules };
         let renamed = Rules { owner: owner.map(|owner| to[usize::from(owner)]), ..rules };
         let moved = renumbered(&neurons, &to);
         prop_assert_eq!(run(&moved, &renamed), renumbered_outcome(&run(&neurons, &rules), &to));
@@ -348,7 +353,8 @@ proptest! {
             }
             prop_assert!(outcome.validator_trust.iter().all(|trust| *trust <= Fixed::ONE));
             let parts = [outcome.server_emission, outcome.validator_emission].concat();
-            let given: u128 = apportioned(&parts, emission).into_iter().map(u128::from).sum();
+            let claims: Vec<u64> = parts.iter().map(|share| share.bits()).collect();
+            let given: u128 = apportioned(&claims, emission).into_iter().map(u128::from).sum();
             prop_assert!(given == 0 || given == u128::from(emission));
         }
     }

@@ -14,6 +14,7 @@ pub(super) fn rules() -> Rules {
         bonds_moving_average: 900_000,
         bonds_penalty: u16::MAX,
         owner: None,
+        exempts_owner: false,
     }
 }
 
@@ -200,6 +201,7 @@ fn null_consensus_lets_the_top_stake_decide_alone() {
     let late = Rules { now: 6000, ..rules() };
     let outcome = null::run(&neurons, &late);
     assert_eq!(outcome.active, [false; 4]);
+    assert_eq!(outcome.permits, [true, false, false, false]);
     assert_eq!(paid(&outcome.server_emission, 1_000_000), [0, 0, 375_000, 125_000]);
     assert_eq!(paid(&outcome.validator_emission, 1_000_000), [375_000, 125_000, 0, 0]);
     assert_eq!(outcome.bonds, [const { None }; 4]);
@@ -209,8 +211,49 @@ fn null_consensus_lets_the_top_stake_decide_alone() {
     let outcome = null::run(&poor, &late);
     assert_eq!(paid(&outcome.server_emission, 1_000_000), [250_000; 4]);
     assert_eq!(paid(&outcome.validator_emission, 1_000_000), [0; 4]);
-    assert_eq!(null::decider(&[neuron(5, &[]), neuron(5, &[])]), Some(0), "of equals the first");
+    assert_eq!(null::decider(&[5, 5]), Some(0), "of equals the first");
+    assert_eq!(outcome.permits, [false; 4], "nobody has most of nothing");
     assert_eq!(null::run(&[], &late).incentive, []);
+    let overtaken = [neuron(300_000_000, &[]), neuron(400_000_000, &[(3, 1)])];
+    let overtaken = [&overtaken[..], &neurons[2..]].concat();
+    let outcome = null::run(&overtaken, &late);
+    assert_eq!(outcome.permits, [false, true, false, false], "whoever has most now");
+    assert_eq!(paid(&outcome.server_emission, 1_000_000), [0, 0, 0, 500_000]);
+}
+
+#[test]
+fn the_newest_rule_counts_the_owners_stake_and_weights_whatever_it_has() {
+    let neuron = |stake, permit, weights: &[(u16, u16)]| Neuron {
+        stake,
+        last_update: 1,
+        permit,
+        weights: weights.to_vec(),
+        ..Neuron::default()
+    };
+    let neurons = [
+        neuron(30, false, &[(2, 1)]),
+        neuron(10, true, &[(3, 1)]),
+        neuron(0, false, &[]),
+        neuron(0, false, &[]),
+    ];
+    let older = Rules { owner: Some(0), stake_threshold: 10, max_validators: 1, ..rules() };
+    let newest = Rules { exempts_owner: true, ..older };
+    let shown = |outcome: &super::Outcome| -> (Vec<u16>, Vec<bool>) {
+        (outcome.incentive.iter().map(|share| share.to_share()).collect(), outcome.permits.clone())
+    };
+    assert_eq!(shown(&run(&neurons, &older)), (vec![0, 0, 0, 65_535], vec![true, false, false, false]));
+    assert_eq!(shown(&run(&neurons, &newest)), (vec![0, 0, 65_535, 0], vec![true, false, false, false]));
+    let richer = Rules { stake_threshold: 31, ..newest };
+    assert_eq!(run(&neurons, &Rules { stake_threshold: 31, ..older }).stake, [Fixed::ZERO; 4]);
+    assert_eq!(run(&neurons, &richer).stake[0], Fixed::ONE, "below the threshold it counts");
+    let mut poor = neurons;
+    poor[0].stake = 0;
+    assert_eq!(run(&poor, &newest).permits, [true, true, false, false], "a permit beside the others'");
+    assert_eq!(
+        null::run(&poor, &newest).permits,
+        [false, true, false, false],
+        "where there is one it is another's"
+    );
 }
 
 #[test]

@@ -2,12 +2,12 @@
 
 use frame_support::traits::fungible::Inspect as _;
 
+use super::emission::Earned;
 use super::info_types::FixedU128;
 use super::pallet::*;
 use super::tests::{NETUID, error, key, on_chain};
 use crate::runtime::newtypes::{AlphaBalance, NetUid, TaoBalance};
 use crate::runtime::{AccountId, Balances, Runtime, RuntimeOrigin, SubtensorModule, admin_utils};
-use crate::yuma::Fixed;
 
 type Admin = admin_utils::Pallet<Runtime>;
 
@@ -250,11 +250,12 @@ fn an_epoch_settles_what_miners_and_validators_have_locked() {
         let before = staked("//Validator1", "//Validator1Cold");
         let hotkeys: Vec<_> = (0..6).map(|uid| Keys::<Runtime>::get(NETUID, uid)).collect();
         let all_for = |uid: usize| {
-            let mut shares = vec![Fixed::ZERO; 6];
-            shares[uid] = Fixed::ratio(1, 1);
-            shares
+            let mut amounts = vec![0; 6];
+            amounts[uid] = 1_000_000;
+            amounts
         };
-        SubtensorModule::distribute(NETUID, &hotkeys, &all_for(4), &all_for(1));
+        let earned = Earned { miners: all_for(4), validators: all_for(1) };
+        SubtensorModule::pay(NETUID, &hotkeys, SubtensorModule::take_pot(NETUID), &earned);
         assert_eq!(locked("//Miner1", "//Miner1Cold"), Some((400_000, 400_000, 1_000_000)));
         assert_eq!(staked("//Miner1", "//Miner1Cold"), 1_000_000, "the rest is staked and free");
         // Only the take is the validator's own; what its stakers get is never locked.

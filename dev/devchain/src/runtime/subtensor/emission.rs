@@ -2,8 +2,9 @@
 //!
 //! Each block adds TAO and alpha to the pools of subnets that have started, in the pool's own ratio so that the price
 //! stays, and alpha for the subnet's people, which waits for the epoch: the owner's cut, and half of the rest each
-//! for miners and validators. At the epoch nothing of what waited is lost: amounts are handed out by largest remainder, and a part that
-//! nobody earned waits on. What the weights give to the owner's own hotkey is burnt or recycled.
+//! for miners and validators. At the epoch each mechanism has its part of it, handed out by largest remainder. What no validator
+//! of any mechanism earned waits on; what the miners of one mechanism did not earn, while others' did, stays outstanding
+//! with nobody, as on the public chain. What the weights give to a hotkey of the owner's coldkey is burnt or recycled.
 //!
 //! Simpler than the public chain: TAO is split evenly between subnets instead of by price or flow, the alpha per block is a
 //! value of the subnet instead of a curve, and stakers of the root network earn in the subnets' alpha like others.
@@ -12,8 +13,8 @@ use super::info_types::RecycleOrBurnEnum;
 use super::market::Market;
 use super::pallet::*;
 use crate::runtime::newtypes::{AlphaBalance, NetUid, TaoBalance};
-use crate::yuma::Fixed;
 use crate::yuma::null::apportioned;
+use crate::yuma::{Fixed, Outcome};
 
 /// The most TAO there will be, in rao; also the most alpha a subnet makes.
 pub const MAX_SUPPLY: u64 = 21_000_000_000_000_000;
@@ -22,6 +23,41 @@ pub const MAX_SUPPLY: u64 = 21_000_000_000_000_000;
 fn part_of(amount: u64, part: u16) -> u64 {
     let exact = u128::from(amount) * u128::from(part) / u128::from(u16::MAX);
     u64::try_from(exact).unwrap_or(u64::MAX)
+}
+
+/// What waited for an epoch, in rao of alpha.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pot {
+    pub(super) owner: AlphaBalance,
+    pub(super) miners: AlphaBalance,
+    pub(super) validators: AlphaBalance,
+}
+
+/// What each uid earned over all mechanisms, in rao of alpha: miners amounts, validators claims on the validators' part.
+#[derive(Debug, Default)]
+pub(super) struct Earned {
+    pub(super) miners: Vec<u64>,
+    pub(super) validators: Vec<u64>,
+}
+
+impl Earned {
+    /// Adds a mechanism with its part of the emission, of which `for_miners` is its miners'.
+    pub(super) fn add(&mut self, outcome: &Outcome, part: AlphaBalance, for_miners: AlphaBalance) {
+        let earns = |shares: &[Fixed]| shares.iter().any(|share| *share > Fixed::ZERO);
+        let budget = if earns(&outcome.validator_emission) { for_miners } else { part };
+        let shares: Vec<u64> = outcome.server_emission.iter().map(|share| share.bits()).collect();
+        add_amounts(&mut self.miners, apportioned(&shares, budget.0));
+        add_amounts(&mut self.validators, outcome.validator_emission.iter().map(|share| share.of(part.0)));
+    }
+}
+
+fn add_amounts(sums: &mut Vec<u64>, amounts: impl IntoIterator<Item = u64>) {
+    for (position, amount) in amounts.into_iter().enumerate() {
+        match sums.get_mut(position) {
+            Some(sum) => *sum = sum.saturating_add(amount),
+            None => sums.push(amount),
+        }
+    }
 }
 
 impl<T: Config> Pallet<T> {
@@ -73,48 +109,49 @@ impl<T: Config> Pallet<T> {
         SubnetAlphaInEmission::<T>::insert(netuid, AlphaBalance(alpha));
     }
 
-    /// Hands out what waited for the epoch, by each uid's share as a miner and as a validator. Returns what waited for
-    /// miners and validators together.
-    pub(super) fn distribute(
-        netuid: NetUid,
-        hotkeys: &[T::AccountId],
-        miners: &[Fixed],
-        validators: &[Fixed],
-    ) -> AlphaBalance {
-        let owner_cut = PendingOwnerCut::<T>::take(netuid);
-        let for_miners = PendingServerEmission::<T>::take(netuid);
-        let for_validators = PendingValidatorEmission::<T>::take(netuid);
-        let total = for_miners.saturating_add(for_validators);
+    /// Takes what waits for the epoch.
+    pub(super) fn take_pot(netuid: NetUid) -> Pot {
+        Pot {
+            owner: PendingOwnerCut::<T>::take(netuid),
+            miners: PendingServerEmission::<T>::take(netuid),
+            validators: PendingValidatorEmission::<T>::take(netuid),
+        }
+    }
+
+    /// Hands out what waited for the epoch: miners get what they earned, validators their part by what they earned, all
+    /// of it where no miner earned.
+    pub(super) fn pay(netuid: NetUid, hotkeys: &[T::AccountId], pot: Pot, earned: &Earned) {
         let owner = SubnetOwnerHotkey::<T>::get(netuid);
-        if Self::add_alpha(&owner, &SubnetOwner::<T>::get(netuid), netuid, owner_cut).is_err() {
-            PendingOwnerCut::<T>::insert(netuid, owner_cut);
+        if Self::add_alpha(&owner, &SubnetOwner::<T>::get(netuid), netuid, pot.owner).is_err() {
+            PendingOwnerCut::<T>::insert(netuid, pot.owner);
         }
-        let earned = |shares: &[Fixed]| shares.iter().any(|share| *share > Fixed::ZERO);
-        // Where no miner earns, validators get all.
-        let (for_miners, for_validators) =
-            if earned(miners) { (for_miners, for_validators) } else { (AlphaBalance::ZERO, total) };
+        let whole = pot.miners.saturating_add(pot.validators);
+        let to_miners = earned.miners.iter().fold(0u64, |sum, amount| sum.saturating_add(*amount));
+        // Miners get more than their part where a mechanism has no validator that earns.
+        let left = whole.0.saturating_sub(to_miners);
+        let to_validators = if to_miners == 0 { left } else { left.min(pot.validators.0) };
         let mut kept = AlphaBalance::ZERO;
-        for (hotkey, amount) in hotkeys.iter().zip(apportioned(miners, for_miners.0)) {
-            kept = kept.saturating_add(Self::pay_miner(netuid, hotkey, &owner, AlphaBalance(amount)));
+        for (hotkey, amount) in hotkeys.iter().zip(&earned.miners) {
+            kept = kept.saturating_add(Self::pay_miner(netuid, hotkey, AlphaBalance(*amount)));
         }
-        for (hotkey, amount) in hotkeys.iter().zip(apportioned(validators, for_validators.0)) {
+        for (hotkey, amount) in hotkeys.iter().zip(apportioned(&earned.validators, to_validators)) {
             kept = kept.saturating_add(Self::pay_validator(netuid, hotkey, AlphaBalance(amount)));
         }
-        if !earned(validators) {
-            kept = kept.saturating_add(for_validators);
+        if earned.validators.iter().all(|claim| *claim == 0) {
+            kept = kept.saturating_add(AlphaBalance(to_validators));
         }
         PendingValidatorEmission::<T>::insert(netuid, kept);
-        total
+    }
+
+    /// Whether what the weights give to a hotkey is withheld: the owner's, and every other of the owner's coldkey.
+    fn is_withheld(netuid: NetUid, hotkey: &T::AccountId) -> bool {
+        *hotkey == SubnetOwnerHotkey::<T>::get(netuid)
+            || Owner::<T>::get(hotkey) == SubnetOwner::<T>::get(netuid)
     }
 
     /// Pays a miner's incentive, or destroys it where it went to the owner. Returns what it could not pay.
-    fn pay_miner(
-        netuid: NetUid,
-        hotkey: &T::AccountId,
-        owner: &T::AccountId,
-        amount: AlphaBalance,
-    ) -> AlphaBalance {
-        if hotkey != owner {
+    fn pay_miner(netuid: NetUid, hotkey: &T::AccountId, amount: AlphaBalance) -> AlphaBalance {
+        if !Self::is_withheld(netuid, hotkey) {
             let rest = amount.saturating_sub(Self::settle_collateral(netuid, hotkey, amount, amount));
             let paid = Self::reward_miner(netuid, hotkey, rest).is_ok();
             return if paid { AlphaBalance::ZERO } else { rest };

@@ -7,6 +7,7 @@
 use frame_support::traits::Get as _;
 
 use super::MAX_TEMPO;
+use super::emission::Earned;
 use super::info_types::EpochConsensus;
 use super::pallet::*;
 use super::weights::storage_index;
@@ -16,31 +17,71 @@ use crate::yuma::{self, Fixed, Neuron, Outcome, Rules};
 /// Epochs that one block runs; what is due beyond waits a block.
 pub const MAX_EPOCHS_PER_BLOCK: usize = 2;
 
-fn to_parts(shares: &[Fixed]) -> Vec<PerU16> {
-    shares.iter().map(|share| PerU16::from_parts(share.to_share())).collect()
+fn to_parts(scores: &[u16]) -> Vec<PerU16> {
+    scores.iter().copied().map(PerU16::from_parts).collect()
 }
 
-fn to_numbers(shares: &[Fixed]) -> Vec<u16> {
-    shares.iter().map(|share| share.to_share()).collect()
+/// What a subnet shows of its mechanisms' epochs, one entry for each uid.
+///
+/// Scores are sums weighted by the mechanisms' parts of the emission, each product rounded down, as the public chain adds them up;
+/// emission too, although its amounts are parts already: over several mechanisms less is reported than was paid.
+#[derive(Debug, Default)]
+struct Report {
+    active: Vec<bool>,
+    permits: Vec<bool>,
+    consensus: Vec<u16>,
+    dividends: Vec<u16>,
+    validator_trust: Vec<u16>,
+    stake: Vec<u16>,
+    rank: Vec<u16>,
+    trust: Vec<u16>,
+    emission: Vec<u64>,
 }
 
-/// One mechanism's outcome and its part of the subnet.
-type Part = (Outcome, Fixed);
+/// A weight of one, with 64 fractional bits.
+const WHOLE: u128 = 1 << 64;
 
-/// Each uid's shares over mechanisms, by the mechanisms' parts.
-fn mean(parts: &[Part], shares: impl Fn(&Outcome) -> &[Fixed]) -> Vec<Fixed> {
-    let Some((first, _)) = parts.first() else { return Vec::new() };
-    if parts.len() == 1 {
-        return shares(first).to_vec();
+fn weighted(amount: u64, weight: u128) -> u64 {
+    u64::try_from((u128::from(amount) * weight) >> 64).unwrap_or(u64::MAX)
+}
+
+fn add_scores(sums: &mut Vec<u16>, shares: &[Fixed], weight: u128) {
+    sums.resize(shares.len(), 0);
+    for (sum, share) in sums.iter_mut().zip(shares) {
+        let score = weighted(share.to_share().into(), weight);
+        *sum = sum.saturating_add(u16::try_from(score).unwrap_or(u16::MAX));
     }
-    (0..shares(first).len())
-        .map(|uid| {
-            parts
-                .iter()
-                .map(|(outcome, part)| shares(outcome).get(uid).copied().unwrap_or_default().times(*part))
-                .sum()
-        })
-        .collect()
+}
+
+fn add_flags(sums: &mut Vec<bool>, flags: &[bool]) {
+    sums.resize(flags.len(), false);
+    for (sum, flag) in sums.iter_mut().zip(flags) {
+        *sum |= flag;
+    }
+}
+
+impl Report {
+    /// Adds a mechanism whose part of the emission is `part`, in rao of alpha, and which counts for `weight`.
+    fn add(&mut self, outcome: &Outcome, part: AlphaBalance, weight: u128) {
+        add_flags(&mut self.active, &outcome.active);
+        add_flags(&mut self.permits, &outcome.permits);
+        add_scores(&mut self.consensus, &outcome.consensus, weight);
+        add_scores(&mut self.dividends, &outcome.dividends, weight);
+        add_scores(&mut self.validator_trust, &outcome.validator_trust, weight);
+        add_scores(&mut self.stake, &outcome.stake, weight);
+        add_scores(&mut self.rank, &outcome.incentive, weight);
+        add_scores(&mut self.trust, &outcome.trust, weight);
+        self.emission.resize(outcome.emission.len(), 0);
+        for (sum, share) in self.emission.iter_mut().zip(&outcome.emission) {
+            *sum = sum.saturating_add(weighted(share.of(part.0), weight));
+        }
+    }
+}
+
+/// What a mechanism counts for: its part of the whole; where there is nothing to hand out, the first counts alone.
+fn weight_of(mecid: u8, part: AlphaBalance, whole: AlphaBalance) -> u128 {
+    let first = if mecid == 0 { WHOLE } else { 0 };
+    (u128::from(part.0) << 64).checked_div(u128::from(whole.0)).unwrap_or(first)
 }
 
 impl<T: Config> Pallet<T> {
@@ -102,21 +143,18 @@ impl<T: Config> Pallet<T> {
     fn run_epoch(netuid: NetUid, now: u64) {
         let hotkeys: Vec<T::AccountId> =
             (0..SubnetworkN::<T>::get(netuid)).map(|uid| Keys::<T>::get(netuid, uid)).collect();
-        let count = MechanismCountCurrent::<T>::get(netuid).0.max(1);
-        let split = MechanismEmissionSplit::<T>::get(netuid);
-        let outcomes: Vec<Part> = (0..count)
-            .map(|mecid| {
-                let part = match split.as_ref().and_then(|parts| parts.get(usize::from(mecid))) {
-                    Some(part) => Fixed::from_share(*part),
-                    None => Fixed::ratio(1, u128::from(count)),
-                };
-                (Self::run_mechanism(netuid, MechId(mecid), &hotkeys, now), part)
-            })
-            .collect();
-        let miners = mean(&outcomes, |outcome| &outcome.server_emission);
-        let validators = mean(&outcomes, |outcome| &outcome.validator_emission);
-        let total = Self::distribute(netuid, &hotkeys, &miners, &validators);
-        Self::store_outcome(netuid, &outcomes, total);
+        let pot = Self::take_pot(netuid);
+        let whole = pot.miners.saturating_add(pot.validators);
+        let parts =
+            Self::split_emission(netuid, whole).into_iter().zip(Self::split_emission(netuid, pot.miners));
+        let (mut report, mut earned) = (Report::default(), Earned::default());
+        for (mecid, (part, for_miners)) in (0u8..).zip(parts) {
+            let outcome = Self::run_mechanism(netuid, MechId(mecid), &hotkeys, now);
+            report.add(&outcome, part, weight_of(mecid, part, whole));
+            earned.add(&outcome, part, for_miners);
+        }
+        Self::pay(netuid, &hotkeys, pot, &earned);
+        Self::store_report(netuid, report);
 
         LastEpochBlock::<T>::insert(netuid, now);
         LastMechansimStepBlock::<T>::insert(netuid, now);
@@ -134,7 +172,8 @@ impl<T: Config> Pallet<T> {
             EpochConsensus::Yuma => yuma::run(&neurons, &rules),
             EpochConsensus::Null => yuma::null::run(&neurons, &rules),
         };
-        Incentive::<T>::insert(index, to_parts(&outcome.incentive));
+        let incentive: Vec<u16> = outcome.incentive.iter().map(|share| share.to_share()).collect();
+        Incentive::<T>::insert(index, to_parts(&incentive));
         for (uid, row) in (0u16..).zip(std::mem::take(&mut outcome.bonds)) {
             if let Some(row) = row {
                 Bonds::<T>::insert(index, uid, row);
@@ -143,27 +182,21 @@ impl<T: Config> Pallet<T> {
         outcome
     }
 
-    fn store_outcome(netuid: NetUid, outcomes: &[Part], total: AlphaBalance) {
-        let Some((first, _)) = outcomes.first() else { return };
-        let emission = mean(outcomes, |outcome| &outcome.emission);
-        let incentive = mean(outcomes, |outcome| &outcome.incentive);
-        Active::<T>::insert(netuid, &first.active);
-        ValidatorPermit::<T>::insert(netuid, &first.permits);
-        Consensus::<T>::insert(netuid, to_parts(&mean(outcomes, |outcome| &outcome.consensus)));
-        Dividends::<T>::insert(netuid, to_parts(&mean(outcomes, |outcome| &outcome.dividends)));
-        ValidatorTrust::<T>::insert(netuid, to_parts(&mean(outcomes, |outcome| &outcome.validator_trust)));
-        StakeWeight::<T>::insert(netuid, to_numbers(&first.stake));
-        Emission::<T>::insert(
-            netuid,
-            emission.iter().map(|share| AlphaBalance(share.of(total.0))).collect::<Vec<_>>(),
-        );
+    fn store_report(netuid: NetUid, report: Report) {
+        Consensus::<T>::insert(netuid, to_parts(&report.consensus));
+        Dividends::<T>::insert(netuid, to_parts(&report.dividends));
+        ValidatorTrust::<T>::insert(netuid, to_parts(&report.validator_trust));
         if T::ModularEpochs::get() {
-            Rank::<T>::insert(netuid, to_numbers(&incentive));
-            Trust::<T>::insert(netuid, to_numbers(&mean(outcomes, |outcome| &outcome.trust)));
-            let largest = emission.iter().copied().max().unwrap_or_default();
-            let scores: Vec<u16> = emission.iter().map(|share| share.over(largest).to_share()).collect();
-            PruningScores::<T>::insert(netuid, scores);
+            let largest = report.emission.iter().copied().max().unwrap_or_default();
+            let score = |amount: &u64| Fixed::ratio(*amount, largest.into()).to_share();
+            PruningScores::<T>::insert(netuid, report.emission.iter().map(score).collect::<Vec<_>>());
+            Rank::<T>::insert(netuid, report.rank);
+            Trust::<T>::insert(netuid, report.trust);
         }
+        Active::<T>::insert(netuid, report.active);
+        ValidatorPermit::<T>::insert(netuid, report.permits);
+        StakeWeight::<T>::insert(netuid, report.stake);
+        Emission::<T>::insert(netuid, report.emission.into_iter().map(AlphaBalance).collect::<Vec<_>>());
     }
 
     fn epoch_rules(netuid: NetUid, now: u64) -> Rules {
@@ -181,6 +214,7 @@ impl<T: Config> Pallet<T> {
             bonds_moving_average: BondsMovingAverage::<T>::get(netuid),
             bonds_penalty: BondsPenalty::<T>::get(netuid),
             owner: Uids::<T>::get(netuid, SubnetOwnerHotkey::<T>::get(netuid)),
+            exempts_owner: !T::ModularEpochs::get(),
         }
     }
 

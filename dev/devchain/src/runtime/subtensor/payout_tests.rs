@@ -4,8 +4,9 @@ use super::commit_tests::{INDEX, NETUID, VALIDATOR, block, blocks_until, on_chai
 use super::epoch::MAX_EPOCHS_PER_BLOCK;
 use super::pallet::*;
 use super::tests::key;
+use super::weights::storage_index;
 use crate::profile::Profile;
-use crate::runtime::newtypes::{AlphaBalance, NetUid};
+use crate::runtime::newtypes::{AlphaBalance, MechId, NetUid, NetUidStorageIndex};
 use crate::runtime::{Runtime, SubtensorModule, marker};
 
 /// What 20 blocks of 1,000,000 rao each are for: 11,796 of 65,535 of each block are the owner's, half of the rest each the
@@ -62,7 +63,7 @@ fn an_epoch_pays_owner_miners_delegates_and_their_stakers() {
 
         assert_eq!(stake("//Owner", "//OwnerCold"), OWNERS);
         assert_paid("the first miner", stake("//Miner1", "//Miner1Cold"), MINERS / 4);
-        assert_paid("the second miner", stake("//Miner2", "//Miner2Cold"), MINERS / 4 * 3);
+        assert_paid("the second miner", stake("//Miner2", "//Miner2Cold"), MINERS * 3 / 4);
         // Stakes of 200, 50 and 25 thousand; 11,796 of 65,535 of what a delegate earns is its owner's.
         let earned = VALIDATORS * 200 / 275;
         let take = earned * 11_796 / 65_535;
@@ -123,6 +124,107 @@ fn what_is_given_to_the_owner_is_nobodys_or_made_again() {
             assert_eq!(staked() - before, 20_000_000 - MINERS);
             // The first block's million was there already.
             assert_eq!(SubnetAlphaOut::<Runtime>::get(NETUID).0 - out, 19_000_000 - gone, "{rule:?}");
+        });
+    }
+}
+
+#[test]
+fn no_hotkey_of_the_owners_coldkey_is_paid_for_mining() {
+    on_chain(|| {
+        weigh_miners();
+        SubnetOwner::<Runtime>::insert(NETUID, key("//Miner2Cold"));
+        let before = staked();
+        blocks_until(20);
+        assert_paid("another's miner", stake("//Miner1", "//Miner1Cold"), MINERS / 4);
+        assert_eq!(stake("//Miner2", "//Miner2Cold"), 0);
+        assert_eq!(stake("//Owner", "//Miner2Cold"), OWNERS, "the cut follows the subnet");
+        assert_paid("all", staked() - before, 20_000_000 - MINERS * 3 / 4);
+        assert_eq!(Incentive::<Runtime>::get(INDEX)[5].deconstruct(), 49_151, "what is withheld still shows");
+    });
+}
+
+/// A second mechanism with three quarters of the emission, in which nobody has weighed anybody yet.
+fn second_mechanism() -> NetUidStorageIndex {
+    assert_eq!(SubtensorModule::do_set_mechanism_count(NETUID, MechId(2)), Ok(()));
+    let split = Some(vec![16_384, 49_151]);
+    assert_eq!(SubtensorModule::do_set_emission_split(NETUID, split), Ok(()));
+    let index = storage_index(NETUID, MechId(1));
+    LastUpdate::<Runtime>::insert(index, vec![1; 6]);
+    index
+}
+
+/// What rounding leaves is the first mechanism's.
+fn parts_of_miners() -> (u64, u64) {
+    let other = MINERS * 49_151 / 65_535;
+    (MINERS - other, other)
+}
+
+#[test]
+fn each_mechanism_pays_its_miners_from_its_own_part() {
+    on_chain(|| {
+        MaxAllowedUids::<Runtime>::insert(NETUID, 128);
+        let second = second_mechanism();
+        weigh_miners();
+        Weights::<Runtime>::insert(second, 1, vec![(4, 1)]);
+        let before = staked();
+        blocks_until(20);
+        let (first, other) = parts_of_miners();
+        assert_paid("who is in both", stake("//Miner1", "//Miner1Cold"), first / 4 + other);
+        assert_paid("who is in one", stake("//Miner2", "//Miner2Cold"), first * 3 / 4);
+        assert_eq!(staked() - before, 20_000_000);
+        let incentive = |index| Incentive::<Runtime>::get(index)[4].deconstruct();
+        assert_eq!([incentive(INDEX), incentive(second)], [16_383, 65_535]);
+        // Of 65,535 in one mechanism: a part of each score, and the parts' own parts of the emission.
+        assert_eq!(Consensus::<Runtime>::get(NETUID)[5].deconstruct(), 49_151 / 4);
+        let reported = Emission::<Runtime>::get(NETUID)[5].0;
+        assert!(reported.abs_diff(first / 4 * 3 / 4) <= 100, "{reported}");
+    });
+}
+
+#[test]
+fn what_a_mechanism_without_weights_would_pay_its_miners_is_nobodys() {
+    on_chain(|| {
+        MaxAllowedUids::<Runtime>::insert(NETUID, 128);
+        second_mechanism();
+        weigh_miners();
+        let before = staked();
+        blocks_until(20);
+        let (first, _) = parts_of_miners();
+        assert_paid("its miners", stake("//Miner2", "//Miner2Cold"), first * 3 / 4);
+        let paid = staked() - before;
+        assert_paid("all that is paid", paid, OWNERS + VALIDATORS + first);
+        assert_eq!(pending(), 0, "nor does it wait for the miners of the other one");
+    });
+}
+
+#[test]
+fn who_is_active_in_one_mechanism_is_active() {
+    on_chain(|| {
+        MaxAllowedUids::<Runtime>::insert(NETUID, 128);
+        let second = second_mechanism();
+        ActivityCutoff::<Runtime>::insert(NETUID, 5);
+        LastUpdate::<Runtime>::insert(INDEX, vec![1, 1, 19, 1, 1, 1]);
+        LastUpdate::<Runtime>::insert(second, vec![1, 19, 1, 1, 1, 1]);
+        blocks_until(20);
+        assert_eq!(Active::<Runtime>::get(NETUID), [false, true, true, false, false, false]);
+    });
+}
+
+#[test]
+fn only_the_newest_generation_counts_the_owner_below_the_threshold() {
+    for (profile, epoch, permits) in [(Profile::Newest, 20, true), (Profile::Legacy, 22, false)] {
+        on_chain(|| {
+            marker::Profile::<Runtime>::put(profile);
+            weigh_miners();
+            Weights::<Runtime>::insert(INDEX, 0, vec![(4, 1)]);
+            SubtensorModule::add_alpha(&key("//Owner"), &key("//OwnerCold"), NETUID, AlphaBalance(1))
+                .expect("adds");
+            // Above what validators have.
+            StakeThreshold::<Runtime>::put(2 * STAKED);
+            blocks_until(epoch);
+            assert_eq!(ValidatorPermit::<Runtime>::get(NETUID), [permits, false, false, false, false, false]);
+            let miner = Incentive::<Runtime>::get(INDEX)[4].deconstruct();
+            assert_eq!(miner, if permits { u16::MAX } else { 0 }, "{profile}");
         });
     }
 }

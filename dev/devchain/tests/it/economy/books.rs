@@ -21,6 +21,8 @@ pub(super) struct Alpha {
     for_miners: u128,
     /// What the weights give to the owner is burnt, not recycled.
     burns: bool,
+    /// There are several mechanisms: what the miners of one did not earn is nobody's.
+    several: bool,
     /// Its epoch ran in this block.
     stepped: bool,
 }
@@ -105,6 +107,7 @@ fn alpha_of(netuid: NetUid) -> Alpha {
             .expect("no alpha is staked or waits that is not outstanding"),
         for_miners: u128::from(subtensor::PendingServerEmission::<Runtime>::get(netuid).0),
         burns: subtensor::RecycleOrBurn::<Runtime>::get(netuid) == RecycleOrBurnEnum::Burn,
+        several: subtensor::MechanismCountCurrent::<Runtime>::get(netuid).0 > 1,
         stepped: subtensor::LastMechansimStepBlock::<Runtime>::get(netuid) == SubtensorModule::block_now(),
     }
 }
@@ -198,7 +201,7 @@ pub(super) fn check_alpha(before: &Books, after: &Books, emission: &Emission, st
         let burnt = now.nobodys.checked_sub(old.nobodys).expect("what is burnt stays burnt");
         // Only what miners were to get is burnt, of this epoch and of this block.
         let most = old.for_miners + emission.people.get(netuid).copied().unwrap_or(0);
-        let most = if now.stepped && old.burns { most } else { 0 };
+        let most = if now.stepped && (old.burns || old.several) { most } else { 0 };
         assert!(burnt <= most, "{burnt} of {netuid}'s alpha are nobody's, at most {most} can be");
     }
 }

@@ -8,7 +8,8 @@ const EXIT_CODES: &str = "Exit codes:
   0   done, or stopped by a signal in order
   1   something failed; the last line says what
   2   wrong command line
-  78  wrong configuration; the message names file, line and key";
+  78  wrong configuration: no file, or the message names its line and key, or a variable.
+      A wallet or directory that it names and that is not there is 1";
 
 /// Serves GPU nodes to the validators of a Basilica subnet.
 #[derive(Debug, Parser)]

@@ -1,6 +1,6 @@
 //! Everything but running: each command opens what it needs, answers and ends.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
@@ -8,13 +8,14 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use basilica_miner_service::config::{IGNORED, MinerConfig, Settings, check};
 use basilica_ports::{Clock as _, HostKeyApproval, HostKeyRecord, MinerStore as _};
-use basilica_runtime_service::{ConfigSource, Loaded, Notice, load};
+use basilica_runtime_service::{ConfigError, ConfigSource, Loaded, Notice, load};
 use basilica_store::{Database, MINER_SCHEMA, MinerDatabase, OpenOptions};
 use basilica_system::SystemClock;
 use basilica_types::{NodeAddress, NodeId};
 use serde_json::{Value, json};
 
 use crate::cli::Cli;
+use crate::service;
 
 /// Keys that `config show` keeps to itself unless asked.
 const SENSITIVE: [&str; 6] = [
@@ -36,12 +37,6 @@ pub(crate) struct Configured {
 }
 
 pub(crate) fn configured(cli: &Cli, path: &Path) -> anyhow::Result<Configured> {
-    if !path.exists() {
-        bail!(
-            "configuration file {path} does not exist; make one with: basilica-miner --gen-config > {path}",
-            path = path.display()
-        );
-    }
     let env = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
     let mut source = ConfigSource {
         path: Some(path),
@@ -54,7 +49,13 @@ pub(crate) fn configured(cli: &Cli, path: &Path) -> anyhow::Result<Configured> {
     if cli.metrics {
         source.overrides.push(("metrics.enabled".to_owned(), true.into()));
     }
-    let loaded = load::<Settings>(&source)?;
+    let loaded = load::<Settings>(&source).map_err(|error| match error {
+        ConfigError::Read { ref source, .. } if source.kind() == ErrorKind::NotFound => {
+            let path = path.display();
+            anyhow::Error::from(error).context(format!("make one with: basilica-miner --gen-config > {path}"))
+        }
+        error => error.into(),
+    })?;
     let home = std::env::home_dir();
     let (config, notices) = check(&loaded, home.as_deref())?;
     Ok(Configured { loaded, config, notices })
@@ -70,12 +71,21 @@ fn answer(cli: &Cli, data: &Value, words: impl FnOnce() -> String) -> anyhow::Re
 }
 
 pub(crate) fn validate(cli: &Cli, path: Option<&Path>) -> anyhow::Result<()> {
-    let Configured { notices, .. } = configured(cli, path.unwrap_or(&cli.config))?;
+    let Configured { loaded, config, notices } = configured(cli, path.unwrap_or(&cli.config))?;
     let notices: Vec<String> = notices.iter().map(ToString::to_string).collect();
-    answer(cli, &json!({ "valid": true, "notices": notices }), || {
-        let warnings = notices.iter().map(|notice| format!("warning: {notice}\n"));
-        format!("{}Configuration validation passed", warnings.collect::<String>())
-    })
+    let warnings: String = notices.iter().map(|notice| format!("warning: {notice}\n")).collect();
+    let obstacles = block_on(async { Ok(service::obstacles(&config).await) })?;
+    if !obstacles.is_empty() {
+        let lines: String = obstacles.iter().map(|error| format!("\n  {error:#}")).collect();
+        bail!("{} is valid, but the miner could not start:{lines}", loaded.origin());
+    }
+    let data = json!({
+        "valid": true,
+        "file": loaded.file(),
+        "variables": loaded.variables(),
+        "notices": notices,
+    });
+    answer(cli, &data, || format!("read: {}\n{warnings}Configuration validation passed", loaded.origin()))
 }
 
 pub(crate) fn show(cli: &Cli, show_sensitive: bool) -> anyhow::Result<()> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use basilica_chain::{ChainOptions, SubtensorChain};
-use basilica_miner_service::config::MinerConfig;
+use basilica_miner_service::config::{DatabaseConfig, MinerConfig, WalletConfig};
 use basilica_miner_service::{Miner, MinerPorts};
 use basilica_ports::{Clock, Entropy, HotkeySigner, Identity};
 use basilica_rpc::{MinerListener, ServerLimits};
@@ -79,19 +79,35 @@ impl Listeners {
     }
 }
 
+/// What a start would find missing, as far as that shows without the network and without changing anything.
+pub(crate) async fn obstacles(config: &MinerConfig) -> Vec<anyhow::Error> {
+    let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
+    let database = Database::check(&config.database.url, &MINER_SCHEMA, open_options(&config.database)).await;
+    [signer(&config.wallet, &entropy).err(), database.err().map(Into::into)].into_iter().flatten().collect()
+}
+
+fn signer(wallet: &WalletConfig, entropy: &Arc<dyn Entropy>) -> anyhow::Result<Arc<dyn HotkeySigner>> {
+    let passwords = Unattended::new(wallet.password_file.clone(), |name| std::env::var_os(name));
+    let keypair = Wallets::at(&wallet.root)
+        .hotkey(wallet.wallet.as_str(), wallet.hotkey.as_str(), &passwords)
+        .context("Failed to load hotkey")?;
+    Ok(Arc::new(WalletSigner::new(keypair, Arc::clone(entropy))))
+}
+
+const fn open_options(database: &DatabaseConfig) -> OpenOptions {
+    OpenOptions { readers: database.readers, migrate: database.migrate }
+}
+
 async fn serve(config: MinerConfig) -> anyhow::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
-    let passwords = Unattended::new(config.wallet.password_file.clone(), |name| std::env::var_os(name));
-    let keypair = Wallets::at(&config.wallet.root)
-        .hotkey(&config.wallet.wallet, &config.wallet.hotkey, &passwords)
-        .context("Failed to load hotkey")?;
-    let signer: Arc<dyn HotkeySigner> = Arc::new(WalletSigner::new(keypair, Arc::clone(&entropy)));
-    let options = OpenOptions { readers: config.database.readers, migrate: config.database.migrate };
-    let database = Database::open(&config.database.url, &MINER_SCHEMA, options).await?;
+    let signer = signer(&config.wallet, &entropy)?;
+    let database =
+        Database::open(&config.database.url, &MINER_SCHEMA, open_options(&config.database)).await?;
     let listeners = Listeners::bind(&config).await?;
+    let endpoints = config.subnet.endpoints.iter().map(ToString::to_string).collect();
     let chain = Arc::new(SubtensorChain::new(
-        ChainOptions::new(config.subnet.endpoints.clone()).of_network(&config.subnet.network),
+        ChainOptions::new(endpoints).of_network(config.subnet.network),
         Some(Arc::clone(&signer)),
         Arc::clone(&clock),
         Arc::clone(&entropy),

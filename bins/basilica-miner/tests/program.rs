@@ -185,16 +185,59 @@ fn a_good_configuration_passes() {
     let ended = home.run(&["config", "validate"]);
     assert_eq!(ended.code, Some(0), "{}", ended.err);
     assert!(ended.out.ends_with("Configuration validation passed\n"), "{}", ended.out);
+    let read = format!("read: configuration file {}, and BASILICA_HEALTH__LISTEN", home.config().display());
+    assert!(ended.out.starts_with(&read), "{}", ended.out);
     let json: Value = serde_json::from_str(&home.run(&["--json", "config", "validate"]).out).unwrap();
     assert_eq!(json["valid"], true);
+    assert_eq!(json["file"], home.config().to_str().unwrap());
+    assert_eq!(json["variables"][0], "BASILICA_HEALTH__LISTEN");
+    assert!(!home.path().join("data/miner.db").exists(), "a check leaves no file behind");
 }
 
 #[test]
-fn the_generated_configuration_passes_once_its_key_exists() {
+fn validation_names_everything_that_a_start_would_miss() {
+    let home = Home::new();
+    std::fs::remove_dir_all(home.path().join(".bittensor")).unwrap();
+    std::fs::remove_dir(home.path().join("data")).unwrap();
+    let missing =
+        ["Failed to load hotkey", ".bittensor/wallets/w/hotkeys/h", "data does not exist", "mkdir -p"];
+    home.run(&["config", "validate"]).fails(1, &missing);
+    // A start names the first of them, in the same words.
+    let started = home.run(&[]);
+    started.fails(1, &missing[..2]);
+    let first = started.err.lines().last().unwrap().trim_start_matches("error: ");
+    assert!(home.run(&["config", "validate"]).err.contains(first), "{first}");
+}
+
+#[test]
+fn a_start_with_values_that_cannot_work_is_a_wrong_configuration() {
+    let home = Home::new();
+    for (name, value, words) in [
+        ("BITTENSOR__NETWORK", "foo", "known values: finney, test, local"),
+        ("BITTENSOR__CHAIN_ENDPOINT", "http://x y", "not a WebSocket URL"),
+        ("DATABASE__URL", "mysql://x", "does not start with \"sqlite:\""),
+        ("BITTENSOR__WALLET_NAME", "../w", "may hold only letters"),
+    ] {
+        for arguments in [[].as_slice(), &["config", "validate"]] {
+            let mut command = home.command();
+            let name = format!("BASILICA_{name}");
+            let ended = Ended::from(command.env(&name, value).args(arguments).output().unwrap());
+            ended.fails(78, &[words, &name]);
+        }
+    }
+}
+
+#[test]
+fn the_generated_configuration_passes_once_what_it_names_exists() {
     let home = Home::new();
     let generated = home.run(&["--gen-config"]);
     assert_eq!(generated.code, Some(0));
-    let text = generated.out.replace("~/.ssh/miner_node_key", "~/node_key");
+    let text = generated
+        .out
+        .replace("~/.ssh/miner_node_key", "~/node_key")
+        .replace("/opt/basilica/data/", &format!("{}/data/", home.path().display()))
+        .replace("\"miner\" ", "\"w\" ")
+        .replace("\"default\"", "\"h\"");
     std::fs::write(home.config(), text).unwrap();
     let ended = home.run(&["config", "validate"]);
     assert!(ended.out.contains("Configuration validation passed"), "{}{}", ended.out, ended.err);
@@ -215,7 +258,8 @@ fn a_wrong_configuration_names_file_line_and_key() {
 fn a_missing_configuration_says_how_to_make_one() {
     let home = Home::new();
     std::fs::remove_file(home.config()).unwrap();
-    home.run(&[]).fails(1, &["does not exist", "--gen-config"]);
+    home.run(&[]).fails(78, &["read configuration file", "miner.toml", "--gen-config"]);
+    home.run(&["config", "validate"]).fails(78, &["--gen-config"]);
 }
 
 #[test]
@@ -310,7 +354,7 @@ fn commands_end_as_they_should_when_nobody_reads_their_answer() {
     for (arguments, code) in [
         (["config", "validate"].as_slice(), 0),
         (&["config", "show"], 0),
-        (&["config", "validate", "--path", "/nowhere"], 1),
+        (&["config", "validate", "--path", "/nowhere"], 78),
         (&["--json", "frobnicate"], 2),
         (&["--help"], 0),
         (&["--gen-config"], 0),

@@ -27,15 +27,13 @@ pub(crate) async fn start(config: &ValidatorConfig, settings: Settings) -> anyho
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
     let signer = signer(config, &entropy)?;
-    let prover = prover(config)?;
+    let prover = ProverFile::new(prover(config)?);
     let api = AdminListener::bind(config.api_address()).await.context("bind the API")?;
     let prometheus = match config.metrics_address() {
         Some(address) => Some(AdminListener::bind(address).await.context("bind the metrics")?),
         None => None,
     };
-    let options =
-        OpenOptions { readers: config.database.max_connections, migrate: config.database.run_migrations };
-    let database = Database::open(&config.database.url, &VALIDATOR_SCHEMA, options).await?;
+    let database = Database::open(&config.database.url, &VALIDATOR_SCHEMA, options(config)).await?;
     let chain = Arc::new(chain(config, &signer, &clock, &entropy)?);
     let ports = Ports {
         chain: Arc::<SubtensorChain>::clone(&chain),
@@ -87,6 +85,20 @@ pub(crate) async fn start(config: &ValidatorConfig, settings: Settings) -> anyho
     Ok(ExitCode::SUCCESS)
 }
 
+/// What a start would find missing, as far as that shows without the network and without changing anything.
+pub(crate) async fn obstacles(config: &ValidatorConfig) -> Vec<anyhow::Error> {
+    let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
+    let database = Database::check(&config.database.url, &VALIDATOR_SCHEMA, options(config)).await;
+    [signer(config, &entropy).err(), prover(config).err(), database.err().map(Into::into)]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+const fn options(config: &ValidatorConfig) -> OpenOptions {
+    OpenOptions { readers: config.database.max_connections, migrate: config.database.run_migrations }
+}
+
 fn signer(config: &ValidatorConfig, entropy: &Arc<dyn Entropy>) -> anyhow::Result<Arc<dyn HotkeySigner>> {
     let wallets = match &config.bittensor.wallet_path {
         Some(path) => Wallets::at(expand(path)?),
@@ -95,7 +107,7 @@ fn signer(config: &ValidatorConfig, entropy: &Arc<dyn Entropy>) -> anyhow::Resul
     let password_file = config.bittensor.wallet_password_file.as_deref().map(expand).transpose()?;
     let passwords = Unattended::new(password_file, |name| std::env::var_os(name));
     let keypair = wallets
-        .hotkey(&config.bittensor.wallet_name, &config.bittensor.hotkey_name, &passwords)
+        .hotkey(config.bittensor.wallet_name.as_str(), config.bittensor.hotkey_name.as_str(), &passwords)
         .context("Failed to load hotkey")?;
     Ok(Arc::new(WalletSigner::new(keypair, Arc::clone(entropy))))
 }
@@ -114,20 +126,19 @@ fn expand(path: &std::path::Path) -> anyhow::Result<PathBuf> {
 }
 
 /// The prover from the configured file, or from beside this program.
-fn prover(config: &ValidatorConfig) -> anyhow::Result<ProverFile> {
+fn prover(config: &ValidatorConfig) -> anyhow::Result<Vec<u8>> {
     let path = match &config.verification.prover_path {
         Some(path) => expand(path)?,
         None => {
             std::env::current_exe().context("find this program's own file")?.with_file_name("basilica-prover")
         }
     };
-    let bytes = std::fs::read(&path).with_context(|| {
+    std::fs::read(&path).with_context(|| {
         format!(
             "read the prover {}; build it (cargo build -p basilica-prover) or set verification.prover_path",
             path.display()
         )
-    })?;
-    Ok(ProverFile::new(bytes))
+    })
 }
 
 fn chain(
@@ -136,10 +147,7 @@ fn chain(
     clock: &Arc<dyn Clock>,
     entropy: &Arc<dyn Entropy>,
 ) -> anyhow::Result<SubtensorChain> {
-    let endpoints = config.chain_endpoints().ok_or_else(|| {
-        let network = &config.bittensor.network;
-        anyhow!("bittensor.network {network:?} is not finney, test or local; set bittensor.chain_endpoint")
-    })?;
-    let options = ChainOptions::new(endpoints).of_network(&config.bittensor.network);
+    let endpoints = config.chain_endpoints().iter().map(ToString::to_string).collect();
+    let options = ChainOptions::new(endpoints).of_network(config.bittensor.network);
     Ok(SubtensorChain::new(options, Some(Arc::clone(signer)), Arc::clone(clock), Arc::clone(entropy))?)
 }

@@ -7,6 +7,7 @@ mod endpoints;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::bail;
 use basilica_console as console;
 use basilica_runtime_service::{
     ConfigError, ConfigSource, Loaded, TracingOptions, init_tracing, load, process_environment,
@@ -22,7 +23,8 @@ const BAD_CONFIG: u8 = 78;
 
 /// Verifies GPU nodes and sets weights on a Bittensor subnet.
 ///
-/// Exit codes: 0 done, 1 failed or not healthy, 2 wrong arguments, 78 the configuration is wrong.
+/// Exit codes: 0 done, 1 failed or not healthy, 2 wrong arguments, 78 the configuration is wrong (its file, a line of it,
+/// or a variable; a wallet, a directory or a file that it names and that is not there is 1).
 #[derive(Debug, Parser)]
 #[command(name = "basilica-validator", version)]
 struct Args {
@@ -46,7 +48,8 @@ struct Args {
 enum Command {
     /// Run until SIGTERM or Ctrl-C; the default.
     Start,
-    /// Read the configuration and say what is wrong with it. Starts nothing.
+    /// Read the configuration and say what is wrong with it, or with what it names. Starts nothing, asks no network and
+    /// changes no file.
     CheckConfig,
     /// The configuration.
     #[command(subcommand)]
@@ -96,6 +99,28 @@ fn configuration(args: &Args) -> anyhow::Result<(Loaded<ValidatorConfig>, Settin
     Ok((loaded, settings))
 }
 
+/// Says what was read and whether a start would go on from here.
+async fn check(loaded: &Loaded<ValidatorConfig>, json: bool) -> anyhow::Result<()> {
+    let obstacles = build::obstacles(&loaded.value).await;
+    if !obstacles.is_empty() {
+        let lines: String = obstacles.iter().map(|error| format!("\n  {error:#}")).collect();
+        bail!("{} is valid, but the validator could not start:{lines}", loaded.origin());
+    }
+    let notices: Vec<String> = loaded.notices.iter().map(ToString::to_string).collect();
+    let report = serde_json::json!({
+        "valid": true,
+        "file": loaded.file(),
+        "variables": loaded.variables(),
+        "notices": notices,
+    });
+    let text = if json {
+        format!("{report:#}\n")
+    } else {
+        format!("read: {}\nConfiguration validation passed\n", loaded.origin())
+    };
+    Ok(console::print(&text)?)
+}
+
 fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.gen_config {
         console::print(include_str!("../../../config/validator.toml.example"))?;
@@ -110,8 +135,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command.unwrap_or(Command::Start) {
         Command::Start => runtime.block_on(build::start(&loaded.value, settings)),
         Command::CheckConfig | Command::Config(ConfigCommand::Validate) => {
-            console::print("Configuration validation passed\n")?;
-            Ok(ExitCode::SUCCESS)
+            runtime.block_on(check(&loaded, args.json)).map(|()| ExitCode::SUCCESS)
         }
         Command::Config(ConfigCommand::Show) => {
             let shown = if args.json {

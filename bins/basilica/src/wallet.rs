@@ -14,7 +14,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow};
-use basilica_wallet::{Form, KeyName, KeyfileError, PasswordError, WalletError, WalletName, Wallets};
+use basilica_types::WalletName;
+use basilica_wallet::{Form, KeyName, KeyfileError, PasswordError, WalletError, Wallets};
 use clap::{Args, Subcommand, ValueEnum};
 
 /// Shown below the help of every command.

@@ -1,4 +1,4 @@
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -27,6 +27,18 @@ pub struct ChainIdentity {
 pub struct Axon {
     /// Address and port as served on chain.
     pub address: SocketAddr,
+}
+
+impl Axon {
+    /// Whether the chain takes the address, and whoever reads it there takes it for one. The chain refuses 127.0.0.1, ::1 and
+    /// the broadcast address; it keeps an unspecified one, which says that there is none.
+    pub fn has_usable_ip(&self) -> bool {
+        let is_refused = match self.address.ip() {
+            IpAddr::V4(ip) => ip == Ipv4Addr::LOCALHOST || ip == Ipv4Addr::BROADCAST,
+            IpAddr::V6(ip) => ip.is_loopback() || u128::from(ip) == u128::MAX,
+        };
+        !is_refused && !self.address.ip().is_unspecified()
+    }
 }
 
 /// One participant of the subnet.

@@ -33,8 +33,8 @@ use basilica_ssh::RusshShell;
 use basilica_store::{Database, MINER_SCHEMA, MinerDatabase, OpenOptions};
 use basilica_system::{OsEntropy, SystemClock};
 use basilica_types::{
-    BlockNumber, Coldkey, FencingToken, Hotkey, MechanismId, Millis, NetUid, Rao, RequestNonce, SessionToken,
-    SshPublicKey, Uid, Weight,
+    BlockNumber, Coldkey, FencingToken, Hotkey, MechanismId, Millis, NetUid, Network, Rao, RequestNonce,
+    SessionToken, SshPublicKey, Uid, Weight,
 };
 use basilica_wallet::WalletSigner;
 use basilica_wire::Keypair;
@@ -174,7 +174,7 @@ impl Site {
             (Arc::new(SystemClock::new()), Arc::new(OsEntropy));
         let signer = WalletSigner::new(Keypair::from_seed(&[2; 32]).unwrap(), Arc::clone(&entropy));
         let target = signer.hotkey();
-        let url = format!("sqlite://{}", directory.path().join("miner.db").display());
+        let url = format!("sqlite://{}", directory.path().join("miner.db").display()).parse().unwrap();
         let database = Database::open(&url, &MINER_SCHEMA, OpenOptions::default()).await.unwrap();
         let ports = MinerPorts {
             chain: Arc::new(Validators((0..VALIDATORS).map(|at| keypair(at).hotkey()).collect())),
@@ -208,7 +208,7 @@ impl Site {
             metagraph_max_age: Millis::from_secs(900),
         };
         let subnet = SubnetConfig {
-            network: "local".to_owned(),
+            network: Network::Local,
             endpoints: Vec::new(),
             netuid: NetUid(39),
             axon: None,

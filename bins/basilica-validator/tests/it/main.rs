@@ -75,10 +75,16 @@ fn an_example_configuration_is_printed_on_demand() {
 
 #[test]
 fn a_good_configuration_passes_and_a_wrong_key_is_named_with_its_line() {
-    let home = Home::new();
+    let home = Home::new().with_wallet();
     let good = home.run(&home.config(""), &["check-config"]);
     assert!(good.status.success(), "{good:?}");
-    assert_eq!(good.stdout, b"Configuration validation passed\n");
+    let file = home.path().join("validator.toml");
+    let shown = format!("read: configuration file {}\nConfiguration validation passed\n", file.display());
+    assert_eq!(String::from_utf8(good.stdout).unwrap(), shown);
+    assert!(!home.path().join("validator.db").exists(), "a check leaves no file behind");
+    let json = home.run(&home.config(""), &["config", "validate", "--json"]);
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!((&json["valid"], json["file"].as_str()), (&true.into(), file.to_str()));
     let words = failure_with(78, &home.run(&home.config("retires = 3\n"), &["check-config"]));
     assert!(words.contains("validator.toml:9") && words.contains("retries"), "{words}");
 }
@@ -96,6 +102,47 @@ fn with_json_a_failure_is_one_json_object() {
         let error: serde_json::Value = serde_json::from_str(&failure_with(code, &output)).unwrap();
         assert_eq!(error["exit_code"], code);
         assert!(error["error"].as_str().unwrap().contains(words), "{error}");
+    }
+}
+
+#[test]
+fn without_a_file_a_check_says_so() {
+    let home = Home::new();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_basilica-validator"));
+    command.env_clear().env("HOME", home.path()).arg("check-config");
+    let words = failure(&command.current_dir(home.path()).output().unwrap());
+    assert!(words.contains("no configuration file is valid, but"), "{words}");
+}
+
+#[test]
+fn a_check_names_everything_that_a_start_would_miss() {
+    let home = Home::new();
+    let config = home.config("").replace("/prover\"", "/nothing\"").replace("/validator.db", "/no/v.db");
+    let words = failure(&home.run(&config, &["check-config"]));
+    let missing = ["Failed to load hotkey", "wallets/validator", "read the prover", "no does not exist"];
+    for word in missing {
+        assert!(words.contains(word), "{word} is not in {words}");
+    }
+    // A start names the first of them, in the same words.
+    let started = failure(&home.run(&config, &["start"]));
+    let first = started.lines().last().unwrap().trim_start_matches("error: ");
+    assert!(words.contains(first), "{first} is not in {words}");
+}
+
+#[test]
+fn a_start_with_values_that_cannot_work_is_a_wrong_configuration() {
+    let home = Home::new().with_wallet();
+    for (good, wrong, words) in [
+        ("\"local\"", "\"foo\"", "validator.toml:3:"),
+        ("ws://127.0.0.1:1", "http://x y", "validator.toml:4:"),
+        ("sqlite:", "mysql://x", "validator.toml:6:"),
+        ("[verification]", "[emission]\nweight_set_interval_blocks = 0\n[verification]", "validator.toml:8:"),
+    ] {
+        let config = home.config("").replace(good, wrong);
+        for command in ["start", "check-config"] {
+            let shown = failure_with(78, &home.run(&config, &[command]));
+            assert!(shown.contains(words), "{shown}");
+        }
     }
 }
 

@@ -5,10 +5,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use basilica_console::tell;
-use basilica_types::Hotkey;
+use basilica_types::{Hotkey, WalletName};
 use basilica_wallet::{
-    FileReport, Form, KeyName, KeyReport, KeyfileError, Listing, PasswordSource, Problem, WalletName,
-    WalletReport,
+    FileReport, Form, KeyName, KeyReport, KeyfileError, Listing, PasswordSource, Problem, WalletReport,
 };
 use clap::Args;
 use serde_json::{Value, json};

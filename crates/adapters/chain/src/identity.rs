@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use basilica_ports::{ChainError, ChainIdentity};
-use basilica_types::BlockHash;
+use basilica_types::{BlockHash, Network};
 use subxt::dynamic;
 
 use crate::item::View;
@@ -14,15 +14,15 @@ const MARKER_PALLET: &str = "BasilicaDevchain";
 const MARKER_CONSTANT: &str = "Marker";
 const MARKER: [u8; 32] = *b"basilica-devchain/v1\0\0\0\0\0\0\0\0\0\0\0\0";
 
-/// The public networks by name, with their first blocks. Never development chains, whatever their metadata says.
-const PUBLIC: [(&str, &str); 2] = [
-    ("finney", "2f0555cc76fc2840a25a6ea3b9637146806f1f44b090c175ffde2a7e5ab36c03"),
-    ("test", "8f9cf856bf558a14440e75569c9e58594757048d7b3a84b5d25f6bd978263105"),
+/// The public networks with their first blocks. Never development chains, whatever their metadata says.
+const PUBLIC: [(Network, &str); 2] = [
+    (Network::Finney, "2f0555cc76fc2840a25a6ea3b9637146806f1f44b090c175ffde2a7e5ab36c03"),
+    (Network::Test, "8f9cf856bf558a14440e75569c9e58594757048d7b3a84b5d25f6bd978263105"),
 ];
 
-/// First block of a public network; any other name has none that is known.
-pub(crate) fn genesis_of(network: &str) -> Option<BlockHash> {
-    let known = PUBLIC.iter().find(|(name, _)| *name == network);
+/// First block of a public network; a local one has none that is known.
+pub(crate) fn genesis_of(network: Network) -> Option<BlockHash> {
+    let known = PUBLIC.iter().find(|(public, _)| *public == network);
     known.and_then(|(_, genesis)| genesis.parse().ok())
 }
 
@@ -53,7 +53,7 @@ pub(crate) async fn fetch(link: Arc<Link>) -> Result<ChainIdentity, ChainError> 
 }
 
 fn is_development(genesis: BlockHash, marker: Option<[u8; 32]>) -> bool {
-    marker == Some(MARKER) && PUBLIC.iter().all(|(network, _)| genesis_of(network) != Some(genesis))
+    marker == Some(MARKER) && PUBLIC.iter().all(|(network, _)| genesis_of(*network) != Some(genesis))
 }
 
 #[cfg(test)]
@@ -68,10 +68,10 @@ mod tests {
     }
 
     #[test]
-    fn public_networks_are_known_by_name() {
-        let finney = genesis_of("finney").unwrap().to_string();
+    fn the_first_blocks_of_public_networks_are_known() {
+        let finney = genesis_of(Network::Finney).unwrap().to_string();
         assert_eq!(finney, "2f0555cc76fc2840a25a6ea3b9637146806f1f44b090c175ffde2a7e5ab36c03");
-        assert!(genesis_of("test").is_some() && genesis_of("local").is_none());
+        assert!(genesis_of(Network::Test).is_some() && genesis_of(Network::Local).is_none());
     }
 
     #[test]

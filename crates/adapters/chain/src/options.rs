@@ -1,6 +1,6 @@
 use std::fmt;
 
-use basilica_types::{BlockHash, Millis};
+use basilica_types::{BlockHash, Millis, Network};
 
 use crate::identity::genesis_of;
 
@@ -69,10 +69,10 @@ impl ChainOptions {
         }
     }
 
-    /// The same for a network by its name: of finney and test the first block is known, so that no endpoint, not even the
-    /// first that answers, can put another chain in their place. Any other name leaves that to the endpoints.
+    /// The same for a network: of finney and test the first block is known, so that no endpoint, not even the first that
+    /// answers, can put another chain in their place. A local one leaves that to the endpoints.
     #[must_use]
-    pub fn of_network(self, network: &str) -> Self {
+    pub fn of_network(self, network: Network) -> Self {
         Self { genesis: genesis_of(network).or(self.genesis), ..self }
     }
 

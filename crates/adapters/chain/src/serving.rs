@@ -2,7 +2,7 @@
 //!
 //! The kind needs no check: an address is IPv4 or IPv6.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use basilica_ports::{Axon, ChainError, FailureClass};
 use basilica_schedule::Rule as WeightsRule;
@@ -51,14 +51,8 @@ pub(crate) async fn check(
 
 /// `served` is the block of the last change, 0 for never; `next` the block that would be the one of this.
 fn first_broken(axon: Axon, served: u64, limit: u64, next: u64) -> Result<(), Rule> {
-    let ip = axon.address.ip();
-    let is_refused = match ip {
-        IpAddr::V4(ip) => ip == Ipv4Addr::LOCALHOST || ip == Ipv4Addr::BROADCAST,
-        IpAddr::V6(ip) => ip.is_loopback() || u128::from(ip) == u128::MAX,
-    };
-    // The chain keeps an unspecified address, and to whoever reads it that is none.
-    if is_refused || ip.is_unspecified() {
-        return Err(Rule::Address(ip));
+    if !axon.has_usable_ip() {
+        return Err(Rule::Address(axon.address.ip()));
     }
     if limit != 0 && served != 0 && next.saturating_sub(served) < limit {
         let allowed = BlockNumber(served.saturating_add(limit));

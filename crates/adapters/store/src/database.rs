@@ -13,15 +13,16 @@
 use std::fs::OpenOptions as FileOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use basilica_ports::{BoxError, StoreError};
+use basilica_types::DatabasePath;
+use rustix::fs::Access;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
 };
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Sqlite, Transaction};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Sqlite, Transaction};
 
 /// How long a statement waits for a lock that another process holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -46,69 +47,9 @@ impl Schema {
     }
 }
 
-/// Why a text does not name a database.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DatabaseUrlError {
-    /// Another database, or none.
-    #[error(
-        "database url {url:?} does not start with \"sqlite:\"; write sqlite:///absolute/path or sqlite:./relative/path"
-    )]
-    Scheme {
-        /// What was given, without what may be a password.
-        url: String,
-    },
-    /// Nothing after the scheme, or a database in memory.
-    #[error("database url {url:?} names no file; write sqlite:///absolute/path or sqlite:./relative/path")]
-    NoFile {
-        /// What was given.
-        url: String,
-    },
-    /// Options of other programs.
-    #[error("database url {url:?} has options after '?', which have no effect here; remove them")]
-    Options {
-        /// What was given.
-        url: String,
-    },
-}
-
-/// The file behind a `sqlite:` URL.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DatabasePath(PathBuf);
-
-impl DatabasePath {
-    /// The file, absolute or relative to the working directory.
-    pub fn as_path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl FromStr for DatabasePath {
-    type Err = DatabaseUrlError;
-
-    /// Accepts `sqlite:///absolute`, `sqlite:/absolute`, `sqlite:relative` and `sqlite://relative`.
-    fn from_str(url: &str) -> Result<Self, DatabaseUrlError> {
-        let Some(rest) = url.strip_prefix("sqlite:") else {
-            // Only the scheme is echoed: the rest of another database's URL may hold a password.
-            let scheme = url.split("://").next().unwrap_or_default();
-            return Err(DatabaseUrlError::Scheme { url: scheme.to_owned() });
-        };
-        let path = rest.strip_prefix("//").unwrap_or(rest);
-        if path.contains('?') {
-            return Err(DatabaseUrlError::Options { url: url.to_owned() });
-        }
-        if path.is_empty() || path == ":memory:" || path.ends_with('/') {
-            return Err(DatabaseUrlError::NoFile { url: url.to_owned() });
-        }
-        Ok(Self(PathBuf::from(path)))
-    }
-}
-
 /// Why a database cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The URL is not one.
-    #[error("read the database url")]
-    Url(#[from] DatabaseUrlError),
     /// The directory is missing.
     #[error(
         "unable to open database file {path}: directory {directory} does not exist; create it (mkdir -p {directory}) \
@@ -216,9 +157,9 @@ pub struct Database {
 }
 
 impl Database {
-    /// Opens the file of `url`; makes it where its directory exists, and migrates it, if `options` say so.
-    pub async fn open(url: &str, schema: &Schema, options: OpenOptions) -> Result<Self, OpenError> {
-        let path = url.parse::<DatabasePath>()?.0;
+    /// Opens a file; makes it where its directory exists, and migrates it, if `options` say so.
+    pub async fn open(file: &DatabasePath, schema: &Schema, options: OpenOptions) -> Result<Self, OpenError> {
+        let path = file.as_path().to_owned();
         if options.migrate {
             create_private(&path)?;
         } else if !path.exists() {
@@ -245,6 +186,35 @@ impl Database {
         let readers =
             pool(options.readers).connect_with(connect.pragma("query_only", "ON")).await.map_err(sqlite)?;
         Ok(Self { readers, writer, migrated_from })
+    }
+
+    /// Whether [`Self::open`] would find what it needs, as far as that shows without making or changing anything.
+    ///
+    /// # Errors
+    /// Those of [`Self::open`], but that a migration fails.
+    pub async fn check(file: &DatabasePath, schema: &Schema, options: OpenOptions) -> Result<(), OpenError> {
+        let path = file.as_path();
+        let may = |path: &Path, wanted| {
+            rustix::fs::access(path, wanted)
+                .map_err(|error| OpenError::File { path: file.as_path().to_owned(), source: error.into() })
+        };
+        if !path.exists() {
+            if !options.migrate {
+                return Err(OpenError::Absent { path: path.to_owned(), program: schema.program });
+            }
+            return may(directory_of(path)?, Access::WRITE_OK | Access::EXEC_OK);
+        }
+        may(path, Access::READ_OK | Access::WRITE_OK)?;
+        let sqlite = |source: sqlx::Error| OpenError::Sqlite { path: path.to_owned(), source: source.into() };
+        // A reader makes the files of a write-ahead log where there are none. There are while anybody uses the database.
+        let mut log = path.as_os_str().to_owned();
+        log.push("-wal");
+        let unused = !Path::new(&log).exists();
+        let connect = SqliteConnectOptions::new().filename(path).read_only(true).immutable(unused);
+        let connect = connect.disable_statement_logging();
+        let mut connection = connect.connect().await.map_err(sqlite)?;
+        examine(&mut connection, schema, options, path).await?;
+        connection.close().await.map_err(sqlite)
     }
 
     /// The schema version that the file had when it was opened; 0 if it was new.
@@ -279,12 +249,19 @@ pub(crate) fn corrupt<E: Into<BoxError>>(what: &'static str) -> impl Fn(E) -> St
     move |source| StoreError::Corrupt { what, source: source.into() }
 }
 
+/// Where a file is to be; it must be there.
+fn directory_of(path: &Path) -> Result<&Path, OpenError> {
+    let directory = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if directory.is_dir() {
+        Ok(directory)
+    } else {
+        Err(OpenError::NoDirectory { path: path.to_owned(), directory: directory.to_owned() })
+    }
+}
+
 /// Makes the file for its owner only, as the write-ahead log beside it inherits the mode.
 fn create_private(path: &Path) -> Result<(), OpenError> {
-    let directory = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if !directory.is_dir() {
-        return Err(OpenError::NoDirectory { path: path.to_owned(), directory: directory.to_owned() });
-    }
+    directory_of(path)?;
     FileOptions::new()
         .append(true)
         .create(true)
@@ -294,18 +271,25 @@ fn create_private(path: &Path) -> Result<(), OpenError> {
         .map_err(|source| OpenError::File { path: path.to_owned(), source })
 }
 
-/// Checks whose the file is and applies what is missing. Returns the version found.
-async fn migrate(
-    writer: &SqlitePool,
+/// What a file is that this program may use.
+struct Found {
+    /// Of its schema.
+    version: i64,
+    /// Nobody has written to it.
+    untouched: bool,
+}
+
+/// Checks whose the file is, and whether its schema is one that this program can bring to its own.
+async fn examine(
+    connection: &mut SqliteConnection,
     schema: &Schema,
     options: OpenOptions,
     path: &Path,
-) -> Result<i64, OpenError> {
+) -> Result<Found, OpenError> {
     let sqlite = |source: sqlx::Error| OpenError::Sqlite { path: path.to_owned(), source: source.into() };
-    let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(sqlite)?;
-    let found = pragma(&mut transaction, "PRAGMA user_version").await.map_err(sqlite)?;
-    let owner = pragma(&mut transaction, "PRAGMA application_id").await.map_err(sqlite)?;
-    let tables = pragma(&mut transaction, "SELECT count(*) FROM sqlite_master").await.map_err(sqlite)?;
+    let found = pragma(connection, "PRAGMA user_version").await.map_err(sqlite)?;
+    let owner = pragma(connection, "PRAGMA application_id").await.map_err(sqlite)?;
+    let tables = pragma(connection, "SELECT count(*) FROM sqlite_master").await.map_err(sqlite)?;
     let untouched = owner == 0 && found == 0 && tables == 0;
     if owner != i64::from(schema.application_id) && !untouched {
         return Err(OpenError::OtherProgram { path: path.to_owned(), program: schema.program, found: owner });
@@ -318,6 +302,19 @@ async fn migrate(
         let (path, program) = (path.to_owned(), schema.program);
         return Err(OpenError::MigrationsDue { path, program, found, needed });
     }
+    Ok(Found { version: found, untouched })
+}
+
+/// Applies what is missing. Returns the version found.
+async fn migrate(
+    writer: &SqlitePool,
+    schema: &Schema,
+    options: OpenOptions,
+    path: &Path,
+) -> Result<i64, OpenError> {
+    let sqlite = |source: sqlx::Error| OpenError::Sqlite { path: path.to_owned(), source: source.into() };
+    let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(sqlite)?;
+    let Found { version: found, untouched } = examine(&mut transaction, schema, options, path).await?;
     for (version, script) in (1..).zip(schema.migrations).skip(usize::try_from(found).unwrap_or(usize::MAX)) {
         // The text of both statements is ours: a constant script and an integer.
         let numbered = format!("{script}\n;PRAGMA user_version = {version}");
@@ -358,14 +355,14 @@ mod tests {
 
     struct File {
         _directory: tempfile::TempDir,
-        url: String,
+        url: DatabasePath,
         path: PathBuf,
     }
 
     fn file() -> File {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("test.db");
-        File { url: format!("sqlite://{}", path.display()), path, _directory: directory }
+        File { url: format!("sqlite://{}", path.display()).parse().unwrap(), path, _directory: directory }
     }
 
     async fn open(file: &File, schema: &Schema) -> Result<Database, OpenError> {
@@ -374,24 +371,6 @@ mod tests {
 
     async fn count(database: &Database) -> i64 {
         sqlx::query_scalar("SELECT count(*) FROM a").fetch_one(database.readers()).await.unwrap()
-    }
-
-    #[test]
-    fn every_spelling_of_a_url_names_its_file() {
-        for (url, path) in [
-            ("sqlite:///opt/basilica/data/miner.db", "/opt/basilica/data/miner.db"),
-            ("sqlite:/abs.db", "/abs.db"),
-            ("sqlite:./data/miner.db", "./data/miner.db"),
-            ("sqlite:data.db", "data.db"),
-            ("sqlite://data.db", "data.db"),
-        ] {
-            assert_eq!(url.parse::<DatabasePath>().unwrap().as_path(), Path::new(path), "{url}");
-        }
-        for bad in ["", "sqlite:", "sqlite://", "sqlite::memory:", "sqlite:a/", "sqlite:a?mode=ro", "/a.db"] {
-            assert!(bad.parse::<DatabasePath>().is_err(), "{bad}");
-        }
-        let error = "postgres://user:secret@host/db".parse::<DatabasePath>().unwrap_err();
-        assert!(!error.to_string().contains("secret"), "{error}");
     }
 
     #[tokio::test]
@@ -438,10 +417,44 @@ mod tests {
         assert!(std::fs::read_to_string(&file.path).unwrap().starts_with("this is a letter"));
     }
 
+    /// Names of all files beside the database.
+    fn files(file: &File) -> Vec<std::ffi::OsString> {
+        let directory = std::fs::read_dir(file.path.parent().unwrap()).unwrap();
+        let mut names: Vec<_> = directory.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    }
+
+    #[tokio::test]
+    async fn a_check_says_what_opening_would_and_changes_nothing() {
+        let file = file();
+        let refused = OpenOptions { migrate: false, ..OpenOptions::default() };
+        let check = async |schema, options| Database::check(&file.url, schema, options).await;
+        check(&ONE, OpenOptions::default()).await.unwrap();
+        assert!(matches!(check(&ONE, refused).await, Err(OpenError::Absent { .. })));
+        assert!(files(&file).is_empty());
+        open(&file, &ONE).await.unwrap().close().await;
+        let before = files(&file);
+        check(&ONE, refused).await.unwrap();
+        check(&TWO, OpenOptions::default()).await.unwrap();
+        assert!(matches!(check(&TWO, refused).await, Err(OpenError::MigrationsDue { .. })));
+        assert!(matches!(check(&OTHER, refused).await, Err(OpenError::OtherProgram { .. })));
+        assert_eq!(files(&file), before);
+        let in_use = open(&file, &ONE).await.unwrap();
+        check(&ONE, refused).await.unwrap();
+        in_use.close().await;
+        std::fs::write(&file.path, "a text").unwrap();
+        assert!(matches!(check(&ONE, refused).await, Err(OpenError::Sqlite { .. })));
+        let nowhere = format!("{}/missing/x.db", file.path.parent().unwrap().display());
+        let nowhere = format!("sqlite:{nowhere}").parse().unwrap();
+        let error = Database::check(&nowhere, &ONE, OpenOptions::default()).await;
+        assert!(matches!(error, Err(OpenError::NoDirectory { .. })), "{error:?}");
+    }
+
     #[tokio::test]
     async fn a_missing_directory_is_named() {
         let file = file();
-        let url = format!("sqlite://{}/missing/x.db", file.path.parent().unwrap().display());
+        let url = format!("sqlite://{}/missing/x.db", file.path.parent().unwrap().display()).parse().unwrap();
         let error = Database::open(&url, &ONE, OpenOptions::default()).await.unwrap_err().to_string();
         assert!(error.starts_with("unable to open database file"), "{error}");
         assert!(error.contains("mkdir -p"), "{error}");

@@ -8,6 +8,6 @@ mod database;
 mod miner;
 mod validator;
 
-pub use database::{Database, DatabasePath, DatabaseUrlError, OpenError, OpenOptions, Schema};
+pub use database::{Database, OpenError, OpenOptions, Schema};
 pub use miner::{MINER_SCHEMA, MinerDatabase};
 pub use validator::{VALIDATOR_SCHEMA, ValidatorDatabase};

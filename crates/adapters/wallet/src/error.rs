@@ -1,17 +1,17 @@
 use std::io;
 use std::path::PathBuf;
 
-use basilica_types::{Coldkey, Hotkey, Ss58Error};
+use basilica_types::{Coldkey, Hotkey, Ss58Error, WalletName, WalletNameError};
 use basilica_wire::KeypairError;
 
-use crate::{Encryption, NameError, PasswordError, SecretError, WalletName};
+use crate::{Encryption, PasswordError, SecretError};
 
 /// Why a wallet cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum WalletError {
     /// The name would not be one path component.
     #[error(transparent)]
-    Name(#[from] NameError),
+    Name(#[from] WalletNameError),
     /// There is no such hotkey.
     #[error(
         "hotkey {hotkey} of wallet {wallet} is not at {}; create it with: \

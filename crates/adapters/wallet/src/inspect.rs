@@ -5,12 +5,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use basilica_types::Hotkey;
+use basilica_types::{Hotkey, WalletName};
 
 use crate::secret::Secret;
-use crate::{
-    Encryption, KeyName, KeyfileError, PasswordSource, WalletError, WalletName, Wallets, file, keyfile,
-};
+use crate::{Encryption, KeyName, KeyfileError, PasswordSource, WalletError, Wallets, file, keyfile};
 
 /// Most entries of a directory that are looked at.
 const MOST: usize = 10_000;

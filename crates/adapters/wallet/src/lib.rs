@@ -25,14 +25,14 @@ mod write;
 
 use std::path::{Path, PathBuf};
 
-use basilica_types::{Coldkey, Hotkey};
+use basilica_types::{Coldkey, Hotkey, WalletName};
 use basilica_wire::Keypair;
 
 pub use encryption::Encryption;
 pub use error::{KeyfileError, WalletError};
 pub use inspect::{FileReport, Form, KeyReport, Listing, Problem, WalletListing, WalletReport};
 pub use keyfile::Protection;
-pub use name::{KeyName, NameError, WalletName};
+pub use name::KeyName;
 pub use password::read_secret_text;
 pub use password::{NoPassword, Password, PasswordError, PasswordSource, Unattended, sdk_variable};
 pub use secret::{Secret, SecretError, WordCount};

@@ -9,20 +9,26 @@
 mod account;
 mod argv;
 mod chain;
+mod database;
 mod digest;
 mod gpu;
+mod network;
 mod node;
 mod session;
 mod ssh_key;
 mod text;
 mod units;
+mod wallet;
 
 pub use account::{Coldkey, Hotkey, Ss58Error};
 pub use argv::{Argv, ArgvError};
 pub use chain::{BlockHash, BlockNumber, MechanismId, NetUid, Rao, Uid, Weight};
+pub use database::{DatabasePath, DatabaseUrlError};
 pub use digest::{Digest, DigestError};
 pub use gpu::{Category, GpuUuid, GpuUuidError};
+pub use network::{ChainUrl, ChainUrlError, Network};
 pub use node::{Host, NodeAddress, NodeAddressError, NodeId, NodeIdError, Username};
 pub use session::{FencingToken, RequestNonce, SessionId, SessionToken, SessionValueError};
 pub use ssh_key::{HostKey, SshKeyError, SshPublicKey};
 pub use units::{BasisPoints, Bytes, Millis, Ppm, Timestamp, UnitError, UsdMicros};
+pub use wallet::{WalletName, WalletNameError};

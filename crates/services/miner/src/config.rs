@@ -11,7 +11,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use basilica_ports::Axon;
-use basilica_types::{HostKey, Hotkey, Millis, NetUid, NodeAddress, NodeId, UsdMicros};
+use basilica_types::{
+    ChainUrl, DatabasePath, HostKey, Hotkey, Millis, NetUid, Network, NodeAddress, NodeId, UsdMicros,
+    WalletName,
+};
 
 pub use check::check;
 pub use settings::{HourlyRate, IGNORED, NodeSettings, Settings};
@@ -39,9 +42,9 @@ pub struct WalletConfig {
     /// Directory of wallets.
     pub root: PathBuf,
     /// The wallet's name.
-    pub wallet: String,
+    pub wallet: WalletName,
     /// The hotkey's name.
-    pub hotkey: String,
+    pub hotkey: WalletName,
     /// File with the password of an encrypted hotkey; none: the Bittensor SDK's environment variable counts.
     pub password_file: Option<PathBuf>,
 }
@@ -49,8 +52,8 @@ pub struct WalletConfig {
 /// The miner's database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatabaseConfig {
-    /// A `sqlite:` URL.
-    pub url: String,
+    /// The file.
+    pub url: DatabasePath,
     /// Most connections that read at the same time.
     pub readers: u32,
     /// Whether the program may migrate by itself.
@@ -101,10 +104,10 @@ pub struct AdmissionConfig {
 /// The chain and the own place on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubnetConfig {
-    /// `finney`, `test` or `local`: which chain is meant, whatever the endpoints serve.
-    pub network: String,
-    /// WebSocket URLs, the preferred first.
-    pub endpoints: Vec<String>,
+    /// Which chain is meant, whatever the endpoints serve.
+    pub network: Network,
+    /// The preferred first.
+    pub endpoints: Vec<ChainUrl>,
     /// The subnet.
     pub netuid: NetUid,
     /// What to publish; none: nothing is written to the chain.

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use basilica_runtime_service::DurationSetting;
-use basilica_types::{Category, Millis};
+use basilica_types::{Category, ChainUrl, DatabasePath, Millis, Network, WalletName};
 use serde::{Deserialize, Serialize};
 
 /// Keys of the seeds that have no effect here, each with the reason.
@@ -96,32 +96,32 @@ pub const IGNORED: &[(&str, &str)] = &[
 #[serde(deny_unknown_fields, default)]
 pub struct BittensorConfig {
     /// Directory of the wallet below `wallet_path`.
-    pub wallet_name: String,
+    pub wallet_name: WalletName,
     /// File of the hotkey in the wallet's `hotkeys`.
-    pub hotkey_name: String,
+    pub hotkey_name: WalletName,
     /// Where wallets lie; `~/.bittensor/wallets` if not set.
     pub wallet_path: Option<PathBuf>,
     /// File of one line with the password of an encrypted hotkey; without it the Bittensor SDK's variable counts.
     pub wallet_password_file: Option<PathBuf>,
-    /// `finney`, `test` or `local`: picks the endpoint where none is given. Of the first two the chain is known, and an
-    /// endpoint of another one is not used.
-    pub network: String,
+    /// Picks the endpoint where none is given. Of the public networks the chain is known, and an endpoint of another one is
+    /// not used.
+    pub network: Network,
     /// 39 on finney, 387 on test.
     pub netuid: u16,
     /// WebSocket URL; wins over the one that `network` picks.
-    pub chain_endpoint: Option<String>,
+    pub chain_endpoint: Option<ChainUrl>,
     /// Tried in order after `chain_endpoint`.
-    pub fallback_endpoints: Vec<String>,
+    pub fallback_endpoints: Vec<ChainUrl>,
 }
 
 impl Default for BittensorConfig {
     fn default() -> Self {
         Self {
-            wallet_name: "validator".into(),
-            hotkey_name: "default".into(),
+            wallet_name: "validator".parse().expect("a plain word is a wallet's name"),
+            hotkey_name: "default".parse().expect("a plain word is a hotkey's name"),
             wallet_path: None,
             wallet_password_file: None,
-            network: "finney".into(),
+            network: Network::Finney,
             netuid: 39,
             chain_endpoint: None,
             fallback_endpoints: Vec::new(),
@@ -134,8 +134,8 @@ impl Default for BittensorConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct DatabaseConfig {
     /// `sqlite:` and a path; the directory must exist.
-    pub url: String,
-    /// Connections that read at a time; one more writes.
+    pub url: DatabasePath,
+    /// Connections that read at a time, 1 to 64; one more writes.
     pub max_connections: u32,
     /// Bring an older file to this version's schema at start.
     pub run_migrations: bool,
@@ -143,7 +143,8 @@ pub struct DatabaseConfig {
 
 impl Default for DatabaseConfig {
     fn default() -> Self {
-        Self { url: "sqlite:./data/validator.db".into(), max_connections: 8, run_migrations: true }
+        let url = "sqlite:./data/validator.db".parse().expect("a relative path names a file");
+        Self { url, max_connections: 8, run_migrations: true }
     }
 }
 
@@ -492,16 +493,11 @@ impl ValidatorConfig {
         self.metrics.enabled.then(|| SocketAddr::new(prometheus.host, prometheus.port))
     }
 
-    /// The chain's endpoints in order of preference; none for an unknown network without an endpoint.
-    pub fn chain_endpoints(&self) -> Option<Vec<String>> {
-        let known = match self.bittensor.network.as_str() {
-            "finney" => Some("wss://entrypoint-finney.opentensor.ai:443"),
-            "test" => Some("wss://test.finney.opentensor.ai:443"),
-            "local" => Some("ws://127.0.0.1:9944"),
-            _ => None,
-        };
-        let first = self.bittensor.chain_endpoint.clone().or_else(|| known.map(str::to_owned))?;
-        Some(std::iter::once(first).chain(self.bittensor.fallback_endpoints.iter().cloned()).collect())
+    /// The chain's endpoints in order of preference, at least one.
+    pub fn chain_endpoints(&self) -> Vec<ChainUrl> {
+        let bittensor = &self.bittensor;
+        let first = bittensor.chain_endpoint.clone().unwrap_or_else(|| bittensor.network.endpoint());
+        std::iter::once(first).chain(bittensor.fallback_endpoints.iter().cloned()).collect()
     }
 }
 

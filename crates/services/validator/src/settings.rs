@@ -12,6 +12,8 @@ use basilica_verification::{Intervals, RetryRules};
 
 use crate::config::{GpuAllocation, ValidatorConfig, WeightCommit};
 
+mod check;
+
 /// What the reconcilers go by.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -56,27 +58,7 @@ impl Settings {
         let proof = v.proof;
         let work = ProofParams::new(proof.side, proof.inner, proof.rounds, proof.openings)
             .map_err(|error| loaded.reject("verification.proof", error.to_string(), None))?;
-        for (key, bound) in [
-            ("verification.max_concurrent_verifications", v.max_concurrent_verifications),
-            ("verification.max_concurrent_full_validations", v.max_concurrent_full_validations),
-            ("verification.max_concurrent_dials", v.max_concurrent_dials),
-            ("verification.max_nodes_per_miner", v.max_nodes_per_miner),
-        ] {
-            if !(1..=65_536).contains(&bound) {
-                return Err(loaded.reject(key, "must be from 1 to 65536", None));
-            }
-        }
-        if c.emission.weight_mechanism > 15 {
-            return Err(loaded.reject("emission.weight_mechanism", "must be from 0 to 15", None));
-        }
-        positive(loaded)?;
-        // A shorter claim than the proof it stands for would let two nodes be paid for one GPU in turns.
-        if v.gpu_assignment_cleanup_ttl.millis() < c.scoring.full_max_age.millis() {
-            let help =
-                "set it to at least scoring.full_max_age, which is how long a proof is paid for".to_owned();
-            let key = "verification.gpu_assignment_cleanup_ttl";
-            return Err(loaded.reject(key, "is shorter than scoring.full_max_age", Some(help)));
-        }
+        check::all(loaded)?;
         let longest = c.scoring.ramp_duration.millis().0.saturating_add(14 * 86_400_000);
         Ok(Self {
             netuid: NetUid(c.bittensor.netuid),
@@ -137,33 +119,6 @@ impl Settings {
     /// Fewest GPUs of a category that a node must have to bring points in it.
     pub(crate) fn min_gpus(&self, category: Category) -> u32 {
         self.minimum_gpus.get(&category).copied().unwrap_or(1)
-    }
-}
-
-/// A loop without a pause would use up a core, and a deadline of zero fails everything.
-fn positive(loaded: &Loaded<ValidatorConfig>) -> Result<(), ConfigError> {
-    let c = &loaded.value;
-    let v = &c.verification;
-    let spans = [
-        ("verification.verification_interval", v.verification_interval),
-        ("verification.node_validation_interval", v.node_validation_interval),
-        ("verification.full_retry_after_fault", v.full_retry_after_fault),
-        ("verification.failing_interval", v.failing_interval),
-        ("verification.challenge_timeout", v.challenge_timeout),
-        ("verification.retry_interval", v.retry_interval),
-        ("verification.cache_miner_info_ttl", v.cache_miner_info_ttl),
-        ("verification.tick", v.tick),
-        ("automatic_verification.discovery_interval", c.automatic_verification.discovery_interval),
-        ("ssh_session.connection_timeout", c.ssh_session.connection_timeout),
-        ("ssh_session.command_timeout", c.ssh_session.command_timeout),
-        ("ssh_session.upload_timeout", c.ssh_session.upload_timeout),
-        ("scoring.interval", c.scoring.interval),
-        ("emission.poll_interval", c.emission.poll_interval),
-        ("retention.interval", c.retention.interval),
-    ];
-    match spans.iter().find(|(_, span)| span.millis().0 == 0) {
-        Some((key, _)) => Err(loaded.reject(key, "must be longer than zero", None)),
-        None => Ok(()),
     }
 }
 

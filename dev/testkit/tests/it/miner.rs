@@ -24,8 +24,8 @@ use basilica_store::{Database, MINER_SCHEMA, MinerDatabase, OpenOptions};
 use basilica_system::{OsEntropy, SystemClock};
 use basilica_testkit::Nodes;
 use basilica_types::{
-    BlockNumber, Coldkey, FencingToken, Hotkey, MechanismId, Millis, NetUid, Rao, RequestNonce, SshPublicKey,
-    Uid, UsdMicros, Weight,
+    BlockNumber, Coldkey, FencingToken, Hotkey, MechanismId, Millis, NetUid, Network, Rao, RequestNonce,
+    SshPublicKey, Uid, UsdMicros, Weight,
 };
 use basilica_wire::discovery::{
     AuthGrant, AuthRequest, DiscoverClaim, DiscoverRequest, DiscoverResponse, NodeReport,
@@ -293,7 +293,7 @@ impl Site {
     }
 
     async fn start_miner(&mut self) {
-        let url = format!("sqlite://{}", self.directory.path().join("miner.db").display());
+        let url = format!("sqlite://{}", self.directory.path().join("miner.db").display()).parse().unwrap();
         let database = Database::open(&url, &MINER_SCHEMA, OpenOptions::default()).await.unwrap();
         let store = MinerDatabase::new(database);
         let (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) =
@@ -321,7 +321,7 @@ impl Site {
             metagraph_max_age: Millis::from_secs(60),
         };
         let subnet = SubnetConfig {
-            network: "local".to_owned(),
+            network: Network::Local,
             endpoints: Vec::new(),
             netuid: NETUID,
             axon: None,

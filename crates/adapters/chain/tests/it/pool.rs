@@ -9,7 +9,7 @@ use std::thread;
 use basilica_chain::{ChainOptions, EndpointState, SubtensorChain};
 use basilica_ports::{Chain as _, ChainError, Clock as _};
 use basilica_system::SystemClock;
-use basilica_types::Millis;
+use basilica_types::{Millis, Network};
 use serde_json::json;
 
 use crate::devchain::{Devchain, SUBNET, client_with, options, soon};
@@ -122,13 +122,13 @@ async fn an_endpoint_of_another_chain_is_skipped_and_taken_again_when_it_serves_
 #[tokio::test]
 async fn a_named_network_is_never_another_chain_whoever_answers_first() {
     let devchain = Devchain::start();
-    for network in ["finney", "test"] {
+    for network in [Network::Finney, Network::Test] {
         let chain = client_with(options(&[&devchain.url]).of_network(network), "//Validator1");
         let error = soon("an answer", chain.identity()).await.unwrap_err();
         let cause = std::error::Error::source(&error).unwrap().to_string();
         assert!(cause.contains("genesis 0x") && cause.contains("check the endpoint"), "{network}: {cause}");
     }
-    let local = client_with(options(&[&devchain.url]).of_network("local"), "//Validator1");
+    let local = client_with(options(&[&devchain.url]).of_network(Network::Local), "//Validator1");
     assert!(local.identity().await.unwrap().development);
 }
 

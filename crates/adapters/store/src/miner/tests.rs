@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use basilica_ports::DiscoveryProof;
-use basilica_types::{Digest, FencingToken, RequestNonce, SshPublicKey};
+use basilica_types::{DatabasePath, Digest, FencingToken, RequestNonce, SshPublicKey};
 
 use super::*;
 use crate::OpenOptions;
@@ -11,17 +11,17 @@ const START: Timestamp = Timestamp(1_800_000_000_000);
 
 struct Fixture {
     _directory: tempfile::TempDir,
-    url: String,
+    url: DatabasePath,
     store: MinerDatabase,
 }
 
 async fn fixture() -> Fixture {
     let directory = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}", directory.path().join("miner.db").display());
+    let url = format!("sqlite://{}", directory.path().join("miner.db").display()).parse().unwrap();
     Fixture { store: open(&url).await, url, _directory: directory }
 }
 
-async fn open(url: &str) -> MinerDatabase {
+async fn open(url: &DatabasePath) -> MinerDatabase {
     MinerDatabase::new(Database::open(url, &MINER_SCHEMA, OpenOptions::default()).await.unwrap())
 }
 

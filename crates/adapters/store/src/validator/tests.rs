@@ -49,7 +49,7 @@ impl Fixture {
 }
 
 async fn open(directory: &tempfile::TempDir) -> ValidatorDatabase {
-    let url = format!("sqlite:{}", directory.path().join("validator.db").display());
+    let url = format!("sqlite:{}", directory.path().join("validator.db").display()).parse().unwrap();
     ValidatorDatabase::new(Database::open(&url, &VALIDATOR_SCHEMA, OpenOptions::default()).await.unwrap())
 }
 
@@ -534,7 +534,7 @@ async fn every_end_is_kept_with_its_reason() {
 #[tokio::test]
 async fn windows_of_the_first_schema_are_taken_over() {
     let directory = tempfile::tempdir().unwrap();
-    let url = format!("sqlite:{}", directory.path().join("validator.db").display());
+    let url = format!("sqlite:{}", directory.path().join("validator.db").display()).parse().unwrap();
     let old = Schema { migrations: &VALIDATOR_SCHEMA.migrations[..1], ..VALIDATOR_SCHEMA };
     let database = Database::open(&url, &old, OpenOptions::default()).await.unwrap();
     let mut transaction = database.begin("write as the first version did").await.unwrap();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use basilica_ports::Axon;
 use basilica_runtime_service::{ConfigError, Loaded, Notice};
-use basilica_types::{Millis, NetUid, NodeAddress};
+use basilica_types::{ChainUrl, Millis, NetUid, NodeAddress};
 use basilica_wire::discovery::MAX_NODES;
 
 use super::settings::{Settings, Strategy};
@@ -84,14 +84,6 @@ impl Check<'_> {
 
     fn wallet(&self) -> Result<WalletConfig, ConfigError> {
         let bittensor = &self.settings.bittensor;
-        for (key, name) in [
-            ("bittensor.wallet_name", &bittensor.wallet_name),
-            ("bittensor.hotkey_name", &bittensor.hotkey_name),
-        ] {
-            if name.is_empty() || name.contains('/') || name.starts_with('.') {
-                return self.reject(key, "is not the name of a wallet or hotkey", "");
-            }
-        }
         let root = self.path("bittensor.wallet_path", &bittensor.wallet_path)?;
         let password_file = match &bittensor.wallet_password_file {
             Some(file) => Some(self.path("bittensor.wallet_password_file", file)?),
@@ -109,10 +101,6 @@ impl Check<'_> {
         let database = &self.settings.database;
         if !(1..=64).contains(&database.max_connections) {
             return self.reject("database.max_connections", "must be from 1 to 64", "");
-        }
-        if !database.url.starts_with("sqlite:") {
-            let help = "write sqlite:///absolute/path or sqlite:./relative/path";
-            return self.reject("database.url", "is not a sqlite: URL", help);
         }
         let (url, readers) = (database.url.clone(), database.max_connections);
         Ok(DatabaseConfig { url, readers, migrate: database.run_migrations })
@@ -293,8 +281,8 @@ impl Check<'_> {
         }
         let netuid = NetUid(bittensor.netuid);
         Ok(SubnetConfig {
-            network: bittensor.network.clone(),
-            endpoints: self.endpoints()?,
+            network: bittensor.network,
+            endpoints: self.endpoints(),
             netuid,
             axon: self.axon(notices)?,
             strategy,
@@ -302,29 +290,10 @@ impl Check<'_> {
         })
     }
 
-    fn endpoints(&self) -> Result<Vec<String>, ConfigError> {
+    fn endpoints(&self) -> Vec<ChainUrl> {
         let bittensor = &self.settings.bittensor;
-        let usual = match bittensor.network.as_str() {
-            "finney" => "wss://entrypoint-finney.opentensor.ai:443",
-            "test" => "wss://test.finney.opentensor.ai:443",
-            "local" => "ws://127.0.0.1:9944",
-            _ => {
-                return self.reject(
-                    "bittensor.network",
-                    "is none of finney, test and local",
-                    "finney is the main network",
-                );
-            }
-        };
-        let first = bittensor.chain_endpoint.clone().unwrap_or_else(|| usual.to_owned());
-        for (key, url) in std::iter::once(("bittensor.chain_endpoint", &first))
-            .chain(bittensor.fallback_endpoints.iter().map(|url| ("bittensor.fallback_endpoints", url)))
-        {
-            if !url.starts_with("ws://") && !url.starts_with("wss://") {
-                return self.reject(key, "is not a WebSocket URL", "write ws:// or wss://");
-            }
-        }
-        Ok(std::iter::once(first).chain(bittensor.fallback_endpoints.clone()).collect())
+        let first = bittensor.chain_endpoint.clone().unwrap_or_else(|| bittensor.network.endpoint());
+        std::iter::once(first).chain(bittensor.fallback_endpoints.clone()).collect()
     }
 
     fn axon(&self, notices: &mut Vec<Notice>) -> Result<Option<Axon>, ConfigError> {
@@ -339,15 +308,14 @@ impl Check<'_> {
             return Ok(None);
         }
         if let Some(endpoint) = &self.settings.advertised_addresses.axon_endpoint {
+            const KEY: &str = "advertised_addresses.axon_endpoint";
             let address =
                 endpoint.split_once("://").map_or(endpoint.as_str(), |(_, rest)| rest).trim_end_matches('/');
-            return match address.parse() {
-                Ok(address) => Ok(Some(Axon { address })),
-                Err(_) => {
-                    let help = "write it like \"http://203.0.113.45:50051\"";
-                    self.reject("advertised_addresses.axon_endpoint", "is not an IP address and port", help)
-                }
+            let Ok(address) = address.parse() else {
+                let help = "write it like \"http://203.0.113.45:50051\"";
+                return self.reject(KEY, "is not an IP address and port", help);
             };
+            return self.reachable((KEY, KEY), address).map(Some);
         }
         let Some(external_ip) = &bittensor.external_ip else {
             let message =
@@ -363,13 +331,20 @@ impl Check<'_> {
             );
         };
         let port = bittensor.axon_port.unwrap_or(self.settings.validator_comms.port);
-        if port == 0 {
-            return self.reject(
-                "bittensor.axon_port",
-                "0 is not a port that others can reach",
-                "50051 is the default",
-            );
+        let keys = ("bittensor.external_ip", "bittensor.axon_port");
+        self.reachable(keys, SocketAddr::new(ip, port)).map(Some)
+    }
+
+    /// What the chain takes as an axon; the keys are those of the address and of its port.
+    fn reachable(&self, (ip, port): (&str, &str), address: SocketAddr) -> Result<Axon, ConfigError> {
+        let axon = Axon { address };
+        if !axon.has_usable_ip() {
+            let why = format!("the chain does not take {} as an address", address.ip());
+            return self.reject(ip, why, "find yours with: curl -4 ifconfig.me");
         }
-        Ok(Some(Axon { address: SocketAddr::new(ip, port) }))
+        if address.port() == 0 {
+            return self.reject(port, "0 is not a port that others can reach", "50051 is the default");
+        }
+        Ok(axon)
     }
 }

@@ -3,7 +3,9 @@
 use std::fmt;
 
 use basilica_runtime_service::DurationSetting;
-use basilica_types::{Host, HostKey, Hotkey, Millis, UsdMicros, Username};
+use basilica_types::{
+    ChainUrl, DatabasePath, Host, HostKey, Hotkey, Millis, Network, UsdMicros, Username, WalletName,
+};
 use basilica_wire::discovery::SESSION_SECS;
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
@@ -82,14 +84,14 @@ pub struct Settings {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Bittensor {
-    pub(super) wallet_name: String,
-    pub(super) hotkey_name: String,
+    pub(super) wallet_name: WalletName,
+    pub(super) hotkey_name: WalletName,
     pub(super) wallet_path: String,
     pub(super) wallet_password_file: Option<String>,
-    pub(super) network: String,
+    pub(super) network: Network,
     pub(super) netuid: u16,
-    pub(super) chain_endpoint: Option<String>,
-    pub(super) fallback_endpoints: Vec<String>,
+    pub(super) chain_endpoint: Option<ChainUrl>,
+    pub(super) fallback_endpoints: Vec<ChainUrl>,
     pub(super) external_ip: Option<String>,
     pub(super) axon_port: Option<u16>,
     pub(super) read_only: bool,
@@ -98,11 +100,11 @@ pub(super) struct Bittensor {
 impl Default for Bittensor {
     fn default() -> Self {
         Self {
-            wallet_name: "miner".to_owned(),
-            hotkey_name: "default".to_owned(),
+            wallet_name: "miner".parse().expect("a plain word is a wallet's name"),
+            hotkey_name: "default".parse().expect("a plain word is a hotkey's name"),
             wallet_path: "~/.bittensor/wallets".to_owned(),
             wallet_password_file: None,
-            network: "finney".to_owned(),
+            network: Network::Finney,
             netuid: 39,
             chain_endpoint: None,
             fallback_endpoints: Vec::new(),
@@ -116,14 +118,15 @@ impl Default for Bittensor {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Database {
-    pub(super) url: String,
+    pub(super) url: DatabasePath,
     pub(super) max_connections: u32,
     pub(super) run_migrations: bool,
 }
 
 impl Default for Database {
     fn default() -> Self {
-        Self { url: "sqlite:./data/miner.db".to_owned(), max_connections: 10, run_migrations: true }
+        let url = "sqlite:./data/miner.db".parse().expect("a relative path names a file");
+        Self { url, max_connections: 10, run_migrations: true }
     }
 }
 

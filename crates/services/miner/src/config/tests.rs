@@ -77,7 +77,7 @@ fn the_seeds_minimal_example_is_accepted_without_a_word() {
     assert_eq!(notices, Vec::<String>::new());
     assert_eq!(config.listen.grpc.to_string(), "0.0.0.0:50051");
     assert_eq!(config.subnet.axon.unwrap().address.to_string(), "203.0.113.7:50051");
-    assert_eq!(config.subnet.network, "finney", "which chain is meant, beside where it is asked");
+    assert_eq!(config.subnet.network, Network::Finney, "which chain is meant, beside where it is asked");
     assert_eq!(config.fleet.ssh_key, home.key());
     assert_eq!(config.wallet.root, home.path().join(".bittensor/wallets"));
     let node = &config.fleet.nodes[0];
@@ -165,10 +165,10 @@ level = "debug"
     assert!(notices.len() >= 25, "{notices:#?}");
     assert!(notices.iter().any(|n| n.contains("tls_enabled") && n.contains("no TLS")), "{notices:#?}");
     assert!(notices.iter().any(|n| n.contains("additional_opts")), "{notices:#?}");
-    assert_eq!(config.subnet.endpoints, ["wss://test.finney.opentensor.ai:443", "wss://other.example:443"]);
-    assert_eq!(config.database.readers, 50);
+    let endpoints = [Network::Test.endpoint(), "wss://other.example:443".parse().unwrap()];
+    assert_eq!(config.subnet.endpoints, endpoints);
+    assert_eq!((config.database.readers, config.subnet.axon), (50, None));
     assert!(matches!(config.subnet.strategy, AssignmentStrategy::Fixed(_)));
-    assert_eq!(config.subnet.axon, None);
 }
 
 #[test]
@@ -210,7 +210,18 @@ fn wrong_settings_are_answered_with_key_and_help() {
         ("wallet_name", "walet_name", "did you mean `wallet_name`?"),
         ("netuid = 39", "netuid = 0", "root network"),
         ("netuid = 39", "netuid = \"x\"", "bittensor.netuid"),
-        ("\"finney\"", "\"finny\"", "finney, test and local"),
+        ("\"finney\"", "\"finny\"", "did you mean `finney`?"),
+        ("\"finney\"", "\"foo\"", "finney, test, local"),
+        ("203.0.113.7", "127.0.0.1", "does not take 127.0.0.1"),
+        ("203.0.113.7", "0.0.0.0", "does not take 0.0.0.0"),
+        ("your_wallet", "your/wallet", "may hold only"),
+        ("wss://entrypoint-finney.opentensor.ai:443", "wss://entry point", "no URL has"),
+        ("axon_port = 50051", "axon_port = 0", "0 is not a port"),
+        (
+            "[database]",
+            "[advertised_addresses]\naxon_endpoint = \"203.0.113.45:0\"\n[database]",
+            "0 is not a port",
+        ),
         ("wss://entrypoint", "https://entrypoint", "WebSocket"),
         ("203.0.113.7", "<your public ip>", "curl -4 ifconfig.me"),
         ("sqlite:///opt", "postgres:///opt", "sqlite:"),

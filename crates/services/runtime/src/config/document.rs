@@ -58,6 +58,10 @@ impl Document {
         Ok(document)
     }
 
+    pub(super) fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
     /// Where a key stands, or its nearest ancestor that is in the file.
     pub(super) fn place(&self, path: &[String], part: Part) -> Place {
         let entry = (1..=path.len())

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use figment::Figment;
 use figment::providers::Serialized;
@@ -105,6 +106,16 @@ impl Layers {
                 _ => return Err(Box::new(self.diagnose(found))),
             }
         }
+    }
+
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.document.path()
+    }
+
+    pub(super) fn variables(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.variables.values().map(|variable| variable.name.as_str()).collect();
+        names.sort_unstable();
+        names
     }
 
     /// Where a key was set by the strongest source that sets it, or its nearest enclosing key.

@@ -88,6 +88,28 @@ impl<T> Loaded<T> {
         self.layers.place(&split(key))
     }
 
+    /// The file that was read, if there was one.
+    pub fn file(&self) -> Option<&Path> {
+        self.layers.file()
+    }
+
+    /// The environment variables that set something, sorted.
+    pub fn variables(&self) -> Vec<&str> {
+        self.layers.variables()
+    }
+
+    /// Where the configuration came from, in words.
+    pub fn origin(&self) -> String {
+        let file = match self.file() {
+            Some(path) => format!("configuration file {}", path.display()),
+            None => "no configuration file".to_owned(),
+        };
+        match self.variables().as_slice() {
+            [] => file,
+            variables => format!("{file}, and {}", variables.join(", ")),
+        }
+    }
+
     /// The error for a value that parses and still does not fit, such as two settings that contradict each other.
     pub fn reject(&self, key: &str, why: impl Into<String>, help: Option<String>) -> ConfigError {
         ConfigError::Invalid(Box::new(Diagnostic {

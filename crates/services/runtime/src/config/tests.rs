@@ -158,6 +158,8 @@ fn the_environment_beats_the_file_and_flags_beat_both() {
     let loaded = Scene { env, ..Scene::file(GOOD) }.load().unwrap();
     assert_eq!((loaded.value.bittensor.netuid, loaded.value.bittensor.wallet_name.as_str()), (387, "other"));
     assert!(loaded.notices.is_empty());
+    assert_eq!(loaded.file().and_then(Path::file_name), Some("miner.toml".as_ref()));
+    assert_eq!(loaded.variables(), ["BASILICA_BITTENSOR__NETUID", "BASILICA_BITTENSOR__WALLET_NAME"]);
     let overrides = vec![("bittensor.netuid".to_owned(), toml::Value::Integer(1))];
     let loaded = Scene { env, overrides, ..Scene::file(GOOD) }.load().unwrap();
     assert_eq!(loaded.value.bittensor.netuid, 1);
@@ -173,6 +175,10 @@ fn a_service_needs_no_file() {
     let env = &[("BASILICA_BITTENSOR__NETUID", "387"), ("BASILICA_BITTENSOR__WALLET_NAME", "miner")];
     let loaded = Scene { file: None, env, overrides: Vec::new(), ignored: &[] }.load().unwrap();
     assert_eq!(loaded.value.bittensor.netuid, 387);
+    assert_eq!(
+        loaded.origin(),
+        "no configuration file, and BASILICA_BITTENSOR__NETUID, BASILICA_BITTENSOR__WALLET_NAME"
+    );
 }
 
 #[test]

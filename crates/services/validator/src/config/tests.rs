@@ -53,7 +53,7 @@ fn what_the_example_calls_default_is_the_default() {
         bittensor: BittensorConfig {
             wallet_path: Some("~/.bittensor/wallets".into()),
             wallet_password_file: Some("/opt/basilica/hotkey.password".into()),
-            chain_endpoint: Some("wss://entrypoint-finney.opentensor.ai:443".into()),
+            chain_endpoint: Some(Network::Finney.endpoint()),
             ..BittensorConfig::default()
         },
         api: ApiConfig { bind: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))) },
@@ -126,6 +126,29 @@ fn wrong_settings_are_refused_where_they_stand() {
         ("[emission]\ngpu_allocations = { V100 = 100 }", "V100"),
         ("[verification]\nmax_concurrent_verifications = 0", "from 1 to"),
         ("[verification]\ngpu_assignment_cleanup_ttl = \"2h\"", "full_max_age"),
+        ("[verification]\nnode_validation_interval = \"12h\"", "would lapse"),
+        ("[verification]\nprover_path = \"\"", "is empty"),
+        ("[bittensor]\nwallet_path = \"~bob/wallets\"", "of another user"),
+        ("[bittensor]\nwallet_name = \"a/b\"", "may hold only"),
+        ("[bittensor]\nhotkey_name = \"\"", "is empty"),
+        ("[bittensor]\nnetwork = \"foo\"", "finney, test, local"),
+        ("[bittensor]\nnetwork = \"finny\"", "did you mean `finney`?"),
+        ("[bittensor]\nnetuid = 0", "root network"),
+        ("[bittensor]\nchain_endpoint = \"http://x y\"", "not a WebSocket URL"),
+        ("[bittensor]\nchain_endpoint = \"ws://\"", "no host"),
+        ("[bittensor]\nfallback_endpoints = [\"ws://a\", \"ws://b:x\"]", "fallback_endpoints.1"),
+        ("[database]\nurl = \"mysql://u:secret@h/x\"", "sqlite:"),
+        ("[database]\nurl = \"sqlite::memory:\"", "names no file"),
+        ("[database]\nmax_connections = 0", "from 1 to 64"),
+        ("[emission]\nweight_set_interval_blocks = 0", "from 1 to 65535 blocks"),
+        ("[emission]\nweight_set_interval_blocks = 65536", "from 1 to 65535 blocks"),
+        ("[emission]\npoll_interval = \"11m\"", "at most 10 min"),
+        ("[emission]\nweight_mechanism = 16", "from 0 to 15"),
+        ("[scoring]\nramp_duration = 0", "longer than zero"),
+        ("[scoring]\nattempt_window = 0", "longer than zero"),
+        ("[automatic_verification]\nrediscovery_pause = 0", "longer than zero"),
+        ("[api]\nbind = \"127.0.0.1:9090\"", "give each listener a port of its own"),
+        ("[api]\nbind = \"0.0.0.0:9090\"", "like the API"),
     ] {
         let error = read(text).unwrap_err();
         assert!(error.contains(expected), "{text}: {error}");

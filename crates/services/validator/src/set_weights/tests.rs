@@ -309,7 +309,7 @@ impl World {
     }
 
     pub(crate) async fn store(&self) -> ValidatorDatabase {
-        let url = format!("sqlite:{}", self.directory.path().join("validator.db").display());
+        let url = format!("sqlite:{}", self.directory.path().join("validator.db").display()).parse().unwrap();
         ValidatorDatabase::new(Database::open(&url, &VALIDATOR_SCHEMA, OpenOptions::default()).await.unwrap())
     }
 

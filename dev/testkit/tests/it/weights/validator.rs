@@ -40,7 +40,7 @@ impl Validator {
         Wallets::at(directory.path().join("wallets"))
             .create("validator", "default", &keypair("//Validator1").into(), coldkey)
             .unwrap();
-        let url = format!("sqlite:{}", directory.path().join("validator.db").display());
+        let url = format!("sqlite:{}", directory.path().join("validator.db").display()).parse().unwrap();
         let database = Database::open(&url, &VALIDATOR_SCHEMA, OpenOptions::default()).await.unwrap();
         let store = ValidatorDatabase::new(database);
         judge(&store, SystemClock::new().now()).await;

@@ -26,6 +26,8 @@ const RAO: u64 = 1_000_000_000;
 const DEV_BALANCE: u64 = 10_000 * RAO;
 /// What the sudo account owns at first, in rao.
 const SUDO_BALANCE: u64 = 1_000_000 * RAO;
+/// The largest netuid below which there are empty subnets if nothing else is said: as many subnets as the public chain has.
+const MOST_FILLED: u16 = 128;
 /// Neurons a subnet holds.
 const MAX_NEURONS: usize = 256;
 /// The prefix of the chain's addresses.
@@ -116,6 +118,9 @@ pub struct BalanceSettings {
 pub struct Settings {
     /// The subnet's number, 1 to 4095.
     pub netuid: u16,
+    /// Whether the numbers between the root network and the subnet are those of empty subnets, as on the public chain,
+    /// where no number is left out. If not said, up to [`MOST_FILLED`]; each makes a block a little slower.
+    pub empty_subnets: Option<bool>,
     /// Milliseconds between blocks, 10 to 60,000.
     pub block_time_ms: u64,
     /// Blocks between epochs, at least 2.
@@ -166,6 +171,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             netuid: 39,
+            empty_subnets: None,
             block_time_ms: 250,
             tempo: 20,
             profile: Profile::Newest,
@@ -442,6 +448,7 @@ impl Settings {
             stake_threshold: self.stake_threshold_rao,
             burn: TaoBalance(self.burn_rao),
             emission_per_block: AlphaBalance(self.emission_rao_per_block),
+            empty_below: self.empty_subnets.unwrap_or(self.netuid <= MOST_FILLED),
         }
     }
 }
@@ -479,117 +486,4 @@ impl Genesis {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn refusal(text: &str) -> String {
-        match Settings::parse(text) {
-            Err(error) => error.to_string(),
-            Ok(settings) => settings.resolve().expect_err("must be refused").to_string(),
-        }
-    }
-
-    #[test]
-    fn unusable_settings_name_what_is_wrong() {
-        for (text, part) in [
-            (r#"{"netuid": 0}"#, "netuid = 0"),
-            (r#"{"netuid": 4096}"#, "netuid = 4096"),
-            (r#"{"tempo": 1}"#, "tempo = 1"),
-            (r#"{"block_time_ms": 1}"#, "block_time_ms = 1"),
-            (r#"{"profile": "old"}"#, "unknown variant `old`"),
-            (r#"{"drand_period_s": 0}"#, "drand_period_s = 0"),
-            (r#"{"temp": 1}"#, "unknown field `temp`"),
-            (r#"{"owner": {"hotkey": "Alice"}}"#, "\"Alice\" of owner hotkey"),
-            (r#"{"owner": {"hotkey": "//Miner1"}}"#, "occurs twice"),
-            (r#"{"miners": [{"hotkey": "//A", "coldkey": "x"}]}"#, "\"x\" of miner 1 coldkey"),
-            (r#"{"balances": [{"account": "//Bob"}]}"#, "missing field `rao`"),
-            ("[]", "expected a map"),
-            (r#"{"min_allowed_weights": 0}"#, "min_allowed_weights = 0"),
-            (r#"{"min_allowed_weights": 257}"#, "min_allowed_weights = 257"),
-            (r#"{"neurons": 3}"#, "neurons = 3"),
-            (
-                r#"{"validators": [{"hotkey": "//V", "stake_rao": 18446744073709551615},
-                                   {"hotkey": "//W", "stake_rao": 18446744073709551615}]}"#,
-                "sum of stake_rao",
-            ),
-            (r#"{"balances": [{"account": "//Bob", "rao": 18446744073709551615}]}"#, "balances[0].rao"),
-            (
-                r#"{"balances": [{"account": "//Bob", "rao": 15000000000000000},
-                                 {"account": "//Eve", "rao": 15000000000000000}]}"#,
-                "balances[1].rao",
-            ),
-            (
-                r#"{"balances": [{"account": "//Bob", "rao": 500}, {"account": "//Bob", "rao": 500}]}"#,
-                "balances[1].account = //Bob",
-            ),
-            (r#"{"balances": [{"account": "//Eve", "rao": 499}]}"#, "balances[0].rao = 499"),
-        ] {
-            let message = refusal(text);
-            assert!(message.contains(part), "{text} says {message:?}, not {part:?}");
-        }
-    }
-
-    #[test]
-    fn an_ss58_hotkey_needs_its_coldkey_named() {
-        let address = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY";
-        let alone = format!(r#"{{"miners": [{{"hotkey": "{address}"}}]}}"#);
-        assert!(refusal(&alone).contains("miner 1 coldkey"));
-        let elsewhere = AccountId::from_ss58check(address)
-            .expect("an address")
-            .to_ss58check_with_version(Ss58AddressFormat::custom(0));
-        assert!(refusal(&format!(r#"{{"sudo": "{elsewhere}"}}"#)).contains("prefix 42"));
-        let named = format!(r#"{{"miners": [{{"hotkey": "{address}", "coldkey": "//Cold"}}]}}"#);
-        let settings: Settings = serde_json::from_str(&named).expect("parses");
-        let genesis = settings.resolve().expect("resolves");
-        assert_eq!(genesis.subnet.neurons.last().map(|n| n.hotkey.to_ss58check()), Some(address.to_owned()));
-    }
-
-    #[test]
-    fn a_pair_is_that_of_its_uri() {
-        for uri in ["//Alice", "//Alice/soft//1", "//Alice///password", &format!("{DEV_PHRASE}//Bob")] {
-            let expected = sr25519::Pair::from_string(uri, None).expect("a secret uri").public();
-            assert_eq!(dev_pair(uri).expect("a secret uri").public(), expected, "{uri}");
-        }
-        assert!(dev_pair("no phrase").is_err());
-    }
-
-    #[test]
-    fn a_subnet_is_filled_up_to_the_number_asked_for() {
-        let genesis = Settings { neurons: 256, ..Settings::default() }.resolve().expect("resolves");
-        assert_eq!((genesis.subnet.neurons.len(), genesis.unlisted), (256, 250));
-        let last = dev_pair("//Neuron255").expect("a dev uri").public().0;
-        assert_eq!(genesis.subnet.neurons[255].hotkey, AccountId::new(last));
-        assert!(refusal(r#"{"neurons": 257}"#).contains("at most 256"));
-    }
-
-    #[test]
-    fn an_account_owns_what_the_file_says_and_the_extremes_make_a_chain() {
-        let text = r#"{"balances": [{"account": "//Miner1Cold", "rao": 500}, {"account": "//Miner2Cold", "rao": 0},
-                                    {"account": "//Rich", "rao": 19960000000000000}],
-                       "validators": [{"hotkey": "//V", "stake_rao": 21000000000000000}]}"#;
-        let genesis = Settings::parse(text).expect("parses").resolve().expect("resolves");
-        let owns = |uri| genesis.balance_of(&AccountId::new(dev_pair(uri).expect("a dev uri").public().0));
-        assert_eq!(["//Miner1Cold", "//Miner2Cold", "//OwnerCold"].map(owns), [500, 0, DEV_BALANCE]);
-        let mut state = genesis.state().expect("builds");
-        let mut parent = (executor::hash_of(&crate::chain::genesis_header(&state)), 0);
-        for number in 1..=40 {
-            let built = executor::build_block(&state, parent, u64::from(number) * 250, &[]).expect("builds");
-            (state, parent) = (built.state, (executor::hash_of(&built.header), number));
-        }
-    }
-
-    #[test]
-    fn every_setting_shows_in_the_genesis_hash() {
-        let hash = |settings: &Settings| {
-            let state = settings.resolve().expect("resolves").state().expect("builds");
-            executor::hash_of(&crate::chain::genesis_header(&state))
-        };
-        let default = hash(&Settings::default());
-        assert_eq!(default, hash(&Settings::default()), "the same settings make the same chain");
-        assert_ne!(default, hash(&Settings { block_time_ms: 500, ..Settings::default() }));
-        assert_ne!(default, hash(&Settings { profile: Profile::Legacy, ..Settings::default() }));
-        assert_ne!(default, hash(&Settings { tempo: 21, ..Settings::default() }));
-        assert_ne!(default, hash(&Settings { neurons: 7, ..Settings::default() }));
-        assert_ne!(default, hash(&Settings { miners: Vec::new(), ..Settings::default() }));
-    }
-}
+mod tests;

@@ -304,7 +304,7 @@ mod tests {
         let all = |link| async move {
             let view = View::finalized(link).await?;
             for source in [Source::Whole, Source::Selected, Source::Rows] {
-                let absent = read_from(&view, source, NetUid(7)).await;
+                let absent = read_from(&view, source, NetUid(40)).await;
                 let absent = absent.unwrap_err();
                 assert_eq!(absent.class(), FailureClass::Permanent, "{source:?}: {absent:?}");
             }

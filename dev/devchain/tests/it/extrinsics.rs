@@ -134,7 +134,7 @@ async fn broken_rules_are_refused_before_the_pool_with_the_chains_codes() {
         ("//Miner1", serve_tls([127, 0, 0, 1], 1), "\"Custom error: 11\""),
         ("//Miner1", serve_metrics([0, 0, 0, 0], 1), "\"Custom error: 11\""),
         ("//Bob", serve_metrics([10, 0, 0, 1], 0), "\"Custom error: 10\""),
-        ("//Miner1", commitment(7), "\"Custom error: 3\""),
+        ("//Miner1", commitment(41), "\"Custom error: 3\""),
         ("//Bob", commitment(NETUID.0), "\"Custom error: 19\""),
         ("//Alice", subnet("//Another"), "\"Custom error: 6\""),
         ("//Miner1", weights(&[0], &[1]), "\"Custom error: 1\""),

@@ -57,7 +57,7 @@ async fn the_metagraph_comes_from_the_next_best_runtime_api() {
             let found = chain.metagraph(SUBNET).await.unwrap();
             assert_eq!(lasting(&found), first, "{profile} without {method}");
             assert!(found.neurons[1].stake > Rao(0), "{profile} without {method}");
-            let absent = chain.metagraph(NetUid(7)).await.unwrap_err();
+            let absent = chain.metagraph(NetUid(40)).await.unwrap_err();
             assert_eq!(absent.class(), FailureClass::Permanent, "{profile}: {absent:?}");
             // Rows tell alpha only, which no threshold is for.
             let stake = rules(&chain).await.unwrap().own.unwrap().stake;

@@ -29,7 +29,7 @@ async fn settings_and_terms_are_read_by_name() {
         assert_eq!(settings.number("serving_rate_limit"), Some(2), "{profile}");
         assert_eq!(settings.flag("commit_reveal_weights_enabled"), Some(false), "{profile}");
         assert_eq!(settings.flag("registration_allowed"), Some(true), "{profile}");
-        let absent = chain.hyperparameters(NetUid(7)).await.unwrap_err();
+        let absent = chain.hyperparameters(NetUid(40)).await.unwrap_err();
         assert_eq!(absent.class(), FailureClass::Permanent, "{profile}: {absent:?}");
         let terms = chain.registration_terms(SUBNET).await.unwrap();
         assert!(terms.price > Rao(0) && terms.allowed, "{profile}: {terms:?}");

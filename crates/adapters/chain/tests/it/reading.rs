@@ -44,8 +44,8 @@ async fn many_readers_at_once_all_get_their_answer() {
 async fn a_subnet_that_does_not_exist_is_an_error_and_not_an_empty_one() {
     let devchain = Devchain::start();
     let chain = devchain.client("//Validator1");
-    let error = chain.metagraph(NetUid(7)).await.unwrap_err();
-    assert!(error.to_string().contains("subnet 7 does not exist; check the netuid"), "{error}");
+    let error = chain.metagraph(NetUid(40)).await.unwrap_err();
+    assert!(error.to_string().contains("subnet 40 does not exist; check the netuid"), "{error}");
     assert_eq!(error.class(), FailureClass::Permanent);
     assert_eq!(chain.weights(SUBNET, MechanismId(0), Uid(1)).await.unwrap().1, [], "nothing set yet");
 }

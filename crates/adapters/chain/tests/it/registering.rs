@@ -42,7 +42,7 @@ async fn a_hotkey_is_registered_at_the_price_and_only_once() {
         let (rule, class) = refused(chain.register(&payer, SUBNET, &newcomer, Rao(u64::MAX)).await);
         assert!(rule.contains("registered on subnet 39 already"), "{profile}: {rule}");
         assert_eq!(class, FailureClass::Invalid);
-        let nowhere = refused(chain.register(&payer, NetUid(7), &newcomer, Rao(u64::MAX)).await);
-        assert!(nowhere.0.contains("subnet 7 does not exist"), "{profile}: {nowhere:?}");
+        let nowhere = refused(chain.register(&payer, NetUid(40), &newcomer, Rao(u64::MAX)).await);
+        assert!(nowhere.0.contains("subnet 40 does not exist"), "{profile}: {nowhere:?}");
     }
 }

@@ -247,10 +247,12 @@ async fn what_the_chain_would_refuse_is_refused_before_signing() {
     assert_eq!(refused(vector(&[(4, 1), (9, 1)]).await).0, "uid 9 does not exist, the subnet has 6 neurons");
     assert_eq!(refused(vector(&[(4, 1)]).await).0, "1 weights are fewer than the 2 that the subnet asks for");
     assert_eq!(refused(vector(&[(4, 1); 7]).await).0, "7 weights for 6 neurons");
-    let nowhere = WeightsOrder { netuid: NetUid(7), ..order(&[(4, 1), (5, 1)]) };
+    let nowhere = WeightsOrder { netuid: NetUid(40), ..order(&[(4, 1), (5, 1)]) };
     // Commit-reveal is on by default, and that is asked first.
     assert!(
-        refused(chain.prepare_weights(&nowhere).await).0.starts_with("subnet 7 takes committed weights only")
+        refused(chain.prepare_weights(&nowhere).await)
+            .0
+            .starts_with("subnet 40 takes committed weights only")
     );
     let prepared = vector(&[(4, 1), (5, 1)]).await.unwrap();
     let block = set_in(chain.conclude_weights(&prepared).await.unwrap());

@@ -65,10 +65,11 @@ fn a_subnet_in_short_is_what_its_state_says() {
         assert_eq!(info.identity.map(|identity| identity.subnet_name), Some(b"basilica".to_vec()));
         Tempo::<Runtime>::insert(NETUID, 77);
         assert_eq!(SubtensorModule::subnet_info(NETUID).expect("exists").tempo.0, 77);
-        assert_eq!(SubtensorModule::subnet_info(NetUid(7)), None);
+        assert_eq!(SubtensorModule::subnet_info(NetUid(40)), None);
         MechanismCountCurrent::<Runtime>::insert(NETUID, crate::runtime::newtypes::MechId(2));
         let netuids: Vec<u16> = SubtensorModule::mechagraphs().map(|graph| graph.netuid.0.0).collect();
-        assert_eq!(netuids, [0, 39, 4096 + 39]);
+        let expected: Vec<u16> = (0..=39).chain([4096 + 39]).collect();
+        assert_eq!(netuids, expected);
     });
 }
 
@@ -225,7 +226,7 @@ fn a_metrics_endpoint_has_the_rules_of_endpoints_and_a_clock_of_its_own() {
         };
         let at = |who: &str, ip: u32, ip_type: u8, port: u16| serve(who, NETUID, ip, ip_type, port);
         // Each breaks the rule it must be refused for and every rule after it.
-        assert_eq!(serve("//Bob", NetUid(7), 0, 5, 0), error(Error::SubnetNotExists));
+        assert_eq!(serve("//Bob", NetUid(40), 0, 5, 0), error(Error::SubnetNotExists));
         assert_eq!(at("//Bob", 0, 5, 0), error(Error::InvalidIpType));
         assert_eq!(at("//Bob", 0, 4, 0), error(Error::InvalidIpAddress));
         assert_eq!(at("//Bob", 0x7f00_0001, 4, 0), error(Error::InvalidIpAddress));
@@ -260,6 +261,8 @@ fn the_fee_of_moving_stake_is_what_the_market_takes() {
 #[test]
 fn the_cheapest_subnet_that_is_no_longer_immune_would_make_room() {
     on_chain(|| {
+        // Those that only take up their number would go first.
+        (1..39).for_each(|netuid| NetworksAdded::<Runtime>::remove(NetUid(netuid)));
         assert_eq!(SubtensorModule::subnet_to_prune(), None, "all are immune");
         NetworkImmunityPeriod::<Runtime>::put(50);
         assert_eq!(SubtensorModule::subnet_to_prune(), Some(NETUID));

@@ -150,8 +150,8 @@ fn refusals_come_in_the_chains_order() {
         };
         assert_eq!(add("//Bob", NetUid::ROOT, "//No", 0), error(Error::RegistrationNotPermittedOnRootSubnet));
         assert_eq!(floor("//Bob", NetUid::ROOT, "//No"), error(Error::RegistrationNotPermittedOnRootSubnet));
-        assert_eq!(add("//Bob", NetUid(7), "//No", 0), error(Error::SubnetNotExists));
-        assert_eq!(floor("//Bob", NetUid(7), "//No"), error(Error::SubnetNotExists));
+        assert_eq!(add("//Bob", NetUid(40), "//No", 0), error(Error::SubnetNotExists));
+        assert_eq!(floor("//Bob", NetUid(40), "//No"), error(Error::SubnetNotExists));
         SubtokenEnabled::<Runtime>::insert(NETUID, false);
         assert_eq!(add("//Bob", NETUID, "//No", 0), error(Error::SubtokenDisabled));
         SubtokenEnabled::<Runtime>::insert(NETUID, true);

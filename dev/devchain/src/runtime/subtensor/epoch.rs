@@ -85,9 +85,14 @@ fn weight_of(mecid: u8, part: AlphaBalance, whole: AlphaBalance) -> u128 {
 }
 
 impl<T: Config> Pallet<T> {
-    /// The subnets with neurons and weights, in order.
-    pub(super) fn emitting_netuids() -> Vec<NetUid> {
-        Self::netuids().into_iter().filter(|netuid| !netuid.is_root()).collect()
+    /// The subnets with neurons, in order, without the root network. The others have nothing to count, pay or reveal.
+    pub(super) fn inhabited_netuids() -> Vec<NetUid> {
+        let mut netuids: Vec<NetUid> = SubnetworkN::<T>::iter()
+            .filter(|(netuid, neurons)| *neurons > 0 && !netuid.is_root())
+            .map(|(netuid, _)| netuid)
+            .collect();
+        netuids.sort_unstable();
+        netuids
     }
 
     /// Counts the block for every subnet and runs the epochs that are due.
@@ -127,7 +132,8 @@ impl<T: Config> Pallet<T> {
     #[must_use]
     pub fn next_epoch_start(netuid: NetUid) -> Option<u64> {
         let tempo = u64::from(Tempo::<T>::get(netuid));
-        if !NetworksAdded::<T>::get(netuid) || tempo == 0 {
+        let is_empty = SubnetworkN::<T>::get(netuid) == 0;
+        if !NetworksAdded::<T>::get(netuid) || tempo == 0 || is_empty {
             return None;
         }
         if T::ModularEpochs::get() {

@@ -1,7 +1,10 @@
 //! The first state of a subnet, written when the chain is made.
 
+use frame_support::traits::Get as _;
+
 use super::info_types::SubnetIdentityV3;
 use super::pallet::*;
+use super::subnets::symbol_of;
 use super::weights::storage_index;
 use crate::runtime::newtypes::{AlphaBalance, MechId, NetUid, TaoBalance};
 
@@ -46,21 +49,32 @@ pub struct GenesisSubnet<AccountId> {
     pub burn: TaoBalance,
     /// Alpha created per block, in rao.
     pub emission_per_block: AlphaBalance,
+    /// Whether every number between the root network and this one has an empty subnet.
+    pub empty_below: bool,
 }
 
 /// What the subnet's pool begins with, in rao of the token and of alpha: alpha costs one TAO.
 const POOL: u64 = 100_000_000_000_000;
+/// Subnets that can be registered later, however many there are at first.
+const ROOM: u16 = 64;
 
 impl<T: Config> Pallet<T> {
-    /// Writes the root network and one subnet into an empty state.
+    /// Writes the root network and one subnet into an empty state, and empty ones below it where the settings say so.
     pub fn install_genesis(subnet: &GenesisSubnet<T::AccountId>) {
         let netuid = subnet.netuid;
+        let empty = if subnet.empty_below { netuid.0.saturating_sub(1) } else { 0 };
+        (1..=empty).map(NetUid).for_each(Self::install_empty);
+        let limit = SubnetLimit::<T>::get();
+        if limit < empty.saturating_add(ROOM) {
+            SubnetLimit::<T>::put(empty.saturating_add(ROOM));
+        }
         NetworksAdded::<T>::insert(NetUid::ROOT, true);
         SubnetworkN::<T>::insert(NetUid::ROOT, 0);
         Tempo::<T>::insert(NetUid::ROOT, 100);
         TokenSymbol::<T>::insert(NetUid::ROOT, "Τ".as_bytes().to_vec());
         NetworksAdded::<T>::insert(netuid, true);
-        TotalNetworks::<T>::put(2);
+        // With the root network and this one.
+        TotalNetworks::<T>::put(empty.saturating_add(2));
         TokenSymbol::<T>::insert(netuid, "β".as_bytes().to_vec());
         SubnetIdentitiesV3::<T>::insert(
             netuid,
@@ -94,5 +108,15 @@ impl<T: Config> Pallet<T> {
             SubnetOwnerHotkey::<T>::insert(netuid, &owner.hotkey);
         }
         LastUpdate::<T>::insert(storage_index(netuid, MechId::MAIN), vec![0u64; subnet.neurons.len()]);
+    }
+
+    /// Writes a subnet that only takes up its number: it has no owner, no neurons, no pool, never starts, and nobody can
+    /// register on it. A block costs in proportion to what is stored, so all that can be a default is one.
+    fn install_empty(netuid: NetUid) {
+        NetworksAdded::<T>::insert(netuid, true);
+        NetworkRegistrationAllowed::<T>::insert(netuid, false);
+        TokenSymbol::<T>::insert(netuid, symbol_of(netuid));
+        // Lists are read as whole maps, which leave defaults out.
+        Tempo::<T>::insert(netuid, T::InitialTempo::get());
     }
 }

@@ -131,9 +131,9 @@ pub mod pallet {
     #[pallet::hooks]
     impl<T: Config> Hooks<BlockNumberFor<T>> for Pallet<T> {
         fn on_initialize(_block: BlockNumberFor<T>) -> Weight {
+            let subnets = Self::inhabited_netuids();
             // As on the public chain: reveals of a block come before its epochs, so they see a due epoch as begun.
-            Self::reveal_timelocked_commits();
-            let subnets = Self::emitting_netuids();
+            Self::reveal_timelocked_commits(&subnets);
             Self::decay_burns(&subnets);
             Self::average_flows(&subnets);
             Self::emit_block(&subnets);

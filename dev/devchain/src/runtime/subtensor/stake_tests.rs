@@ -251,7 +251,7 @@ fn a_new_subnet_costs_its_pool_and_starts_when_its_owner_says() {
         );
         let (before, rich) = (issuance(), Balances::balance(&key("//Alice")));
         assert_eq!(SubtensorModule::register_network(alice(), key("//Hot")), Ok(()));
-        let new = NetUid(1);
+        let new = NetUid(40);
         assert_eq!(last_event(), Event::NetworkAdded(new, 1));
         assert_eq!(rich - Balances::balance(&key("//Alice")), cost.0);
         assert_eq!(SubnetTAO::<Runtime>::get(new), cost, "all of the first cost is the pool");
@@ -263,7 +263,7 @@ fn a_new_subnet_costs_its_pool_and_starts_when_its_owner_says() {
 
         assert_eq!(add("//Hot", new, MIN_STAKE), error(Error::SubtokenDisabled));
         let start = |who: RuntimeOrigin, netuid: NetUid| SubtensorModule::start_call(who, netuid);
-        assert_eq!(start(alice(), NetUid(40)), error(Error::SubnetNotExists));
+        assert_eq!(start(alice(), NetUid(41)), error(Error::SubnetNotExists));
         assert_eq!(start(signed(), new), error(Error::NotSubnetOwner));
         assert_eq!(start(alice(), new), Ok(()));
         assert_eq!(last_event(), Event::FirstEmissionBlockNumberSet(new, 51));
@@ -273,12 +273,12 @@ fn a_new_subnet_costs_its_pool_and_starts_when_its_owner_says() {
         let again = || SubtensorModule::register_network(alice(), key("//Hot"));
         assert_eq!(again(), error(Error::NetworkTxRateLimitExceeded));
         System::set_block_number(50 + 7_200);
-        SubnetLimit::<Runtime>::put(2);
+        SubnetLimit::<Runtime>::put(40);
         assert_eq!(again(), error(Error::SubnetLimitReached));
-        SubnetLimit::<Runtime>::put(3);
+        SubnetLimit::<Runtime>::put(41);
         let second = SubtensorModule::network_lock_cost();
         assert!((cost.0 * 19 / 10..cost.0 * 2).contains(&second.0), "twice the first, fallen a little");
         assert_eq!(again(), Ok(()));
-        assert_eq!(SubnetTAO::<Runtime>::get(NetUid(2)), cost, "what is paid beyond is burnt");
+        assert_eq!(SubnetTAO::<Runtime>::get(NetUid(41)), cost, "what is paid beyond is burnt");
     });
 }

@@ -23,7 +23,7 @@ pub fn lock_cost(last: u64, last_block: u64, least: u64, interval: u64, now: u64
 }
 
 /// A Greek letter for each subnet; after the last they repeat.
-fn symbol_of(netuid: NetUid) -> Vec<u8> {
+pub(super) fn symbol_of(netuid: NetUid) -> Vec<u8> {
     const LETTERS: [&str; 24] = [
         "α", "β", "γ", "δ", "ε", "ζ", "η", "θ", "ι", "κ", "λ", "μ", "ν", "ξ", "ο", "π", "ρ", "σ", "τ", "υ",
         "φ", "χ", "ψ", "ω",

@@ -57,12 +57,8 @@ impl<T: Config> Pallet<T> {
     }
 
     /// Opens what can be opened in this block and drops what no longer can.
-    pub(super) fn reveal_timelocked_commits() {
-        let subnets: Vec<NetUid> = NetworksAdded::<T>::iter()
-            .filter(|(netuid, added)| *added && !netuid.is_root())
-            .map(|(netuid, _)| netuid)
-            .collect();
-        for netuid in subnets {
+    pub(super) fn reveal_timelocked_commits(subnets: &[NetUid]) {
+        for netuid in subnets.iter().copied() {
             let now = Self::epoch_with_lookahead(netuid);
             let Some(due) = now.checked_sub(RevealPeriodEpochs::<T>::get(netuid)) else { continue };
             for mecid in 0..MechanismCountCurrent::<T>::get(netuid).0 {

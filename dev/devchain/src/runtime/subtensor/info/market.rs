@@ -46,7 +46,8 @@ impl<T: Config> Pallet<T> {
         })
     }
 
-    /// The market figures of every subnet, at the position of its netuid; holes are `None`.
+    /// The market figures of every subnet, in order, as the public chain lists them: a client that takes the position for the
+    /// netuid is right only where no netuid is left out.
     #[must_use]
     pub fn all_dynamic_info() -> Vec<Option<DynamicInfo<T::AccountId>>> {
         Self::netuids().into_iter().map(Self::dynamic_info).collect()

@@ -49,8 +49,14 @@ impl<T: Config> Pallet<T> {
         (0..SubnetworkN::<T>::get(netuid)).map(|uid| Keys::<T>::get(netuid, uid)).collect()
     }
 
+    /// What its owner called it. One that only takes up its number is told as what it is.
     fn subnet_name(netuid: NetUid) -> Vec<u8> {
-        SubnetIdentitiesV3::<T>::get(netuid).map_or_else(Vec::new, |identity| identity.subnet_name)
+        let is_empty = !netuid.is_root() && SubnetworkN::<T>::get(netuid) == 0;
+        match SubnetIdentitiesV3::<T>::get(netuid) {
+            Some(identity) => identity.subnet_name,
+            None if is_empty => b"empty".to_vec(),
+            None => Vec::new(),
+        }
     }
 
     fn scores(netuid: NetUid) -> Scores {

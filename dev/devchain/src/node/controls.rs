@@ -120,8 +120,9 @@ impl Node {
         in_time(self.now_ms().saturating_add(advance_ms.saturating_mul(count.into())))?;
         let advance_ms = Some(advance_ms);
         for _ in 0..count {
-            self.or_stop(self.produce(Order { advance_ms, ..Order::default() }))?;
-            self.or_stop(self.reorganise_by_fault())?;
+            let mut writer = self.writer();
+            self.or_stop(self.produce_as(&mut writer, Order { advance_ms, ..Order::default() }))?;
+            self.or_stop(self.reorganise_by_fault(&mut writer))?;
         }
         Ok(self.best())
     }
@@ -222,11 +223,15 @@ impl Node {
     }
 
     /// As [`Self::reorganise`], with as many blocks as are unfinalised at most; nothing where none is.
-    pub(super) fn reorganise_at_most(&self, depth: u32, extrinsics: Extrinsics) -> Result<(), ProduceError> {
-        let mut writer = self.writer();
+    pub(super) fn reorganise_at_most(
+        &self,
+        writer: &mut Writer,
+        depth: u32,
+        extrinsics: Extrinsics,
+    ) -> Result<(), ProduceError> {
         match depth.min(self.unfinalised()) {
             0 => Ok(()),
-            depth => self.reorganise_as(&mut writer, depth, extrinsics).map(|_| ()),
+            depth => self.reorganise_as(writer, depth, extrinsics).map(|_| ()),
         }
     }
 

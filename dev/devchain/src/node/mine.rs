@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::time::MissedTickBehavior;
 
-use super::Node;
 use super::controls::Extrinsics;
 use super::produce::{Order, ProduceError};
+use super::{Node, Writer};
 use crate::faults::Kind;
 
 /// When blocks are made.
@@ -39,8 +39,9 @@ impl Node {
         }
     }
 
-    /// Changes when blocks are made.
+    /// Changes when blocks are made. A block that is being made is waited for: none of the old kind comes after this.
     pub fn set_mining(&self, mining: Mining) {
+        let _writer = self.writer();
         self.mining.send_replace(mining);
     }
 
@@ -64,7 +65,8 @@ impl Node {
                 ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
                 loop {
                     ticks.tick().await;
-                    Arc::clone(&self).in_background(|node| node.mine_one(Order::default()).map(|_| ())).await;
+                    let one = move |node: &Self| node.mine_one(mining, Order::default()).map(|_| ());
+                    Arc::clone(&self).in_background(one).await;
                 }
             }
             Mining::Instant => loop {
@@ -93,19 +95,21 @@ impl Node {
         }
     }
 
-    /// Makes one block unless a fault holds it up, and reorganises after it if a fault says so. How many extrinsics left
-    /// the pool.
-    pub(super) fn mine_one(&self, order: Order<'_>) -> Result<usize, ProduceError> {
-        if self.faults.strike(|kind| matches!(kind, Kind::StallBlocks {}).then_some(())).is_some() {
+    /// Makes one block unless a fault holds it up or blocks are no longer made so, and reorganises after it if a fault says
+    /// so. How many extrinsics left the pool.
+    fn mine_one(&self, mining: Mining, order: Order<'_>) -> Result<usize, ProduceError> {
+        let mut writer = self.writer();
+        let stalls = |kind: &Kind| matches!(kind, Kind::StallBlocks {}).then_some(());
+        if self.mining() != mining || self.faults.strike(stalls).is_some() {
             return Ok(0);
         }
-        let (_, left) = self.produce_as(&mut self.writer(), order)?;
-        self.reorganise_by_fault()?;
+        let (_, left) = self.produce_as(&mut writer, order)?;
+        self.reorganise_by_fault(&mut writer)?;
         Ok(left)
     }
 
     /// The reorganisation that a fault orders after a block, if one does.
-    pub(super) fn reorganise_by_fault(&self) -> Result<(), ProduceError> {
+    pub(super) fn reorganise_by_fault(&self, writer: &mut Writer) -> Result<(), ProduceError> {
         let ordered = self.faults.strike(|kind| match kind {
             Kind::Reorg { depth, drop_extrinsics } => {
                 Some((*depth, if *drop_extrinsics { Extrinsics::Drop } else { Extrinsics::Pool }))
@@ -113,7 +117,7 @@ impl Node {
             _ => None,
         });
         match ordered {
-            Some((depth, extrinsics)) => self.reorganise_at_most(depth, extrinsics),
+            Some((depth, extrinsics)) => self.reorganise_at_most(writer, depth, extrinsics),
             None => Ok(()),
         }
     }
@@ -121,7 +125,7 @@ impl Node {
     /// A block for each extrinsic that can be included now.
     fn mine_waiting(&self) -> Result<(), ProduceError> {
         while self.has_candidate() {
-            if self.mine_one(Order { extrinsics: 1, ..Order::default() })? == 0 {
+            if self.mine_one(Mining::Instant, Order { extrinsics: 1, ..Order::default() })? == 0 {
                 return Ok(());
             }
         }

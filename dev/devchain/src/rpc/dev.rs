@@ -170,7 +170,7 @@ fn register_blocks(module: &mut RpcModule<Arc<Node>>) -> Result<(), RegisterMeth
             .map(|block| block_json(&block))
             .map_err(|e| error::control(&e))
     })?;
-    module.register_method("dev_setMining", |params, node, _| -> Answer<Value> {
+    module.register_blocking_method("dev_setMining", |params, node, _| -> Answer<Value> {
         let wanted: SetMining = parse(&params, &["mode", "block_time_ms"])?;
         let mining = match (wanted.mode, wanted.block_time_ms) {
             (Mode::Instant, None) => Mining::Instant,

@@ -46,6 +46,19 @@ async fn manual_blocks_come_only_when_told_and_take_a_block_time_each() {
 }
 
 #[tokio::test]
+async fn no_block_comes_by_itself_once_mining_is_manual() {
+    let chain = Devchain::start(&["--block-time", "10ms"]);
+    let client = chain.client().await;
+    for _ in 0..20 {
+        client.call("dev_setMining", json!(["manual"])).await;
+        let still = client.number().await;
+        let made = client.call("dev_newBlock", json!([])).await;
+        assert_eq!(made["number"], still + 1);
+        client.call("dev_setMining", json!(["interval", 10])).await;
+    }
+}
+
+#[tokio::test]
 async fn instant_mining_makes_a_block_for_each_transaction_and_none_for_a_gap() {
     let chain = Devchain::start(&["--mining", "instant"]);
     let client = chain.client().await;

@@ -78,7 +78,7 @@ impl SubtensorChain {
         let rules = weight_rules::read(&mut view, self.asked(order.netuid, order.mechanism, &hotkey)).await?;
         rules.check(order).map_err(weight_rules::refusal)?;
         let call = Call::weights(&view, order)?;
-        signing::sign(&view, signer, call, self.connection.options.era_blocks).await
+        signing::sign(&view, signer, call, order.call.era(self.connection.options.era_blocks)).await
     }
 
     fn asked<'a>(&'a self, netuid: NetUid, mechanism: MechanismId, hotkey: &'a Hotkey) -> Asked<'a> {

@@ -49,6 +49,23 @@ pub enum WeightsCall {
     },
 }
 
+impl WeightsCall {
+    /// Blocks from the one it is signed on in which a block may take a timelocked commit. The shortest era that leaves the
+    /// pool a few blocks after the usual lag of finality.
+    pub(crate) const TIMELOCKED_ERA: u64 = 8;
+
+    /// The mortal era to sign this with, in blocks, where calls have one of `usual`.
+    ///
+    /// The chain dates a timelocked commit by the block that takes it, and its round was chosen for a commit of now: one
+    /// that waited into the next epoch would be public an epoch before the chain opens it.
+    pub const fn era(&self, usual: u64) -> u64 {
+        match self {
+            Self::CommitTimelocked { .. } if usual > Self::TIMELOCKED_ERA => Self::TIMELOCKED_ERA,
+            _ => usual,
+        }
+    }
+}
+
 /// What keeps a committed hash from being guessed: whoever has it can try vectors until one matches. Never shown before
 /// the reveal, so it prints as nothing.
 #[derive(Clone, PartialEq, Eq)]

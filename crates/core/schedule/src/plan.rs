@@ -19,7 +19,7 @@
 //!
 //! The chain dates a commit by the block that takes it, some blocks after the final one that everything was read at. One
 //! that slipped into the next epoch would be opened an epoch later than its round is public, so no timelocked commit
-//! is made within [`INCLUSION`] blocks of an epoch's end.
+//! is made whose era reaches into the next one. Epochs of ten blocks and fewer are shorter than that: there it can happen.
 
 use basilica_types::{BlockNumber, Millis, Timestamp, Uid, Weight};
 
@@ -32,8 +32,6 @@ use crate::window::{Lost, WindowEnd, WindowForm};
 const TIMELOCK_VERSION: u16 = 4;
 /// Blocks that the beacon's round may come after the first reveal block, as the public clients choose it.
 const INGEST_MARGIN: u64 = 3;
-/// Blocks within which a call is included: the usual lag of finality, and a few for the pool.
-const INCLUSION: u64 = 7;
 /// Longest time between two reads of the rules while a known block is waited for.
 const LOOK_AGAIN: u64 = 25;
 
@@ -389,7 +387,7 @@ impl WeightRules {
         let modular = u64::from(matches!(self.epochs, EpochClock::Modular { .. }));
         let rest = next.0.saturating_sub(self.block.0).saturating_sub(modular);
         let room = self.epochs.length().saturating_mul(3).checked_div(4).unwrap_or(0);
-        if rest >= INCLUSION.min(room) {
+        if rest >= WeightsCall::TIMELOCKED_ERA.min(room) {
             return Ok(());
         }
         // A call made on the block before is in the next epoch.

@@ -101,6 +101,9 @@ async fn committed_timelocked(profile: &str) {
     let mut rng = EntropyRng(&OsEntropy);
     let ciphertext = encrypt(&key, Round(round), &payload.to_bytes(), &mut rng).unwrap();
     let commit = WeightsCall::CommitTimelocked { ciphertext, reveal_round: round, version: 4 };
+    let order = WeightsOrder { netuid: SUBNET, mechanism: MECHANISM, call: commit.clone() };
+    let prepared = chain.prepare_weights(&order).await.unwrap();
+    assert_eq!(prepared.dies.0 - prepared.born.0, 7, "no later block may date it");
     let block = done(&chain, commit).await;
     let open = rules(&chain).await.open_commits;
     // It may be open already on a slow machine; what is held is ours.

@@ -159,16 +159,16 @@ fn no_timelocked_commit_is_made_that_could_slip_into_the_next_epoch() {
         Err(Wait { until: Some(BlockNumber(next.0 - 1)), why: Waiting::EpochEnds { next } })
     };
     // Epoch 6 begins at block 1,050.
-    assert!(matches!(at(1_043, stored, &POLICY), Ok(Opening::CommitTimelocked { .. })));
-    assert_eq!(at(1_044, stored, &POLICY), held(1_050));
+    assert!(matches!(at(1_042, stored, &POLICY), Ok(Opening::CommitTimelocked { .. })));
+    assert_eq!(at(1_043, stored, &POLICY), held(1_050));
     assert_eq!(at(1_048, stored, &POLICY), held(1_050));
     assert!(matches!(at(1_049, stored, &POLICY), Ok(Opening::CommitTimelocked { .. })), "in the next epoch");
     let by_hash = Policy { commit: CommitChoice::Hash, ..POLICY };
     assert_eq!(at(1_048, stored, &by_hash), Ok(Opening::CommitHash), "a hash is safe in any epoch");
     // By block height (block + 40) / 100, epochs begin at 960 and 1,060; a commit in block 1,059 counts to the next.
     let modular = EpochClock::Modular { tempo: 99 };
-    assert!(matches!(at(1_052, modular, &POLICY), Ok(Opening::CommitTimelocked { .. })));
-    assert_eq!(at(1_053, modular, &POLICY), held(1_060));
+    assert!(matches!(at(1_051, modular, &POLICY), Ok(Opening::CommitTimelocked { .. })));
+    assert_eq!(at(1_052, modular, &POLICY), held(1_060));
     // A short epoch still has room.
     let short = EpochClock::Modular { tempo: 7 };
     assert!((1_000..1_008).any(|block| at(block, short, &POLICY).is_ok()));

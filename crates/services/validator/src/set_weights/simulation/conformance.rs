@@ -15,18 +15,17 @@ use basilica_ports::{
 };
 use basilica_system::{OsEntropy, SystemClock};
 use basilica_testkit::{Devchain, hotkey, keypair};
-use basilica_timelock::{BeaconKey, Round, WeightsPayload, commit_hash, encrypt};
+use basilica_timelock::{BeaconKey, Round, WeightsPayload, encrypt};
 use basilica_types::{BlockHash, BlockNumber, Digest, Hotkey, MechanismId, Millis, NetUid, Uid, Weight};
 use basilica_wallet::WalletSigner;
 use codec::Encode as _;
 use serde_json::json;
 
 use super::Rng;
-use super::ledger::{Knobs, Ledger, NETUID, OWN};
+use super::ledger::{Knobs, Ledger, NETUID, OWN, revealed_hash};
 use super::network::epochs;
 
 const SUBNET: NetUid = NetUid(NETUID);
-const MECHANISM: MechanismId = MechanismId(0);
 const STEPS: u32 = 110;
 
 /// A vector with its salt.
@@ -48,7 +47,7 @@ struct Twins {
 }
 
 impl Twins {
-    async fn start(profile: &'static str) -> Self {
+    async fn start(profile: &'static str, mechanism: MechanismId) -> Self {
         let settings = json!({
             "profile": profile, "block_time_ms": 50, "tempo": 8, "weights_rate_limit": 2, "drand_period_s": 1,
             "commit_reveal": false,
@@ -68,7 +67,11 @@ impl Twins {
         // Two epochs, for a permit.
         devchain.ask("dev_newBlock", &json!([20]));
         let own = hotkey("//Validator1");
-        let rules = client.weight_rules(SUBNET, MECHANISM).await.unwrap();
+        // As many neurons as two mechanisms have room for, then the second mechanism.
+        devchain.sudo(&[vec![19, 15], (NETUID, 128u16).encode()].concat());
+        devchain.sudo(&[vec![19, 76], (NETUID, 2u8).encode()].concat());
+        devchain.ask("dev_newBlock", &json!([1]));
+        let rules = client.weight_rules(SUBNET, mechanism).await.unwrap();
         let model = as_model(&rules);
         Self { profile, devchain, client, own, rules, model, committed: Vec::new(), seen: BTreeSet::new() }
     }
@@ -76,7 +79,7 @@ impl Twins {
     /// The next block on both; the beacon's rounds come from outside of them.
     async fn block(&mut self) {
         self.devchain.ask("dev_newBlock", &json!([1]));
-        self.rules = self.client.weight_rules(SUBNET, MECHANISM).await.unwrap();
+        self.rules = self.client.weight_rules(SUBNET, self.model.mechanism).await.unwrap();
         self.model = self.model.next(&self.own);
         self.model.round = last_round(&self.rules);
         if !self.model.opened.is_empty() {
@@ -86,8 +89,8 @@ impl Twins {
 
     /// A call in the next block on both. `real` and `model` are the same call.
     async fn call(&mut self, real: &WeightsCall, model: WeightsCall) {
-        let order = WeightsOrder { netuid: SUBNET, mechanism: MECHANISM, call: model };
-        let extrinsic = self.devchain.signed("//Validator1", &encoded(real));
+        let order = WeightsOrder { netuid: SUBNET, mechanism: self.model.mechanism, call: model };
+        let extrinsic = self.devchain.signed("//Validator1", &encoded(real, self.model.mechanism));
         let born = self.model.number;
         let hex = format!("0x{}", hex::encode(&extrinsic));
         let coming = self.model.coming();
@@ -146,7 +149,7 @@ impl Twins {
             extrinsic,
             nonce: u64::MAX,
             netuid: SUBNET,
-            mechanism: MechanismId(0),
+            mechanism: self.model.mechanism,
             effect: Effect::Other,
             genesis: hash(0),
             born: BlockNumber(born),
@@ -190,7 +193,7 @@ impl Twins {
         found.sort_unstable();
         expected.sort_unstable();
         assert_eq!(found, expected, "{context}");
-        let (_, weights) = self.client.weights(SUBNET, MECHANISM, OWN).await.unwrap();
+        let (_, weights) = self.client.weights(SUBNET, model.mechanism, OWN).await.unwrap();
         assert_eq!(weights, model.weights, "{context}");
     }
 
@@ -259,8 +262,7 @@ impl Twins {
     }
 
     fn hash_of(&self, weights: &[(Uid, Weight)], salt: &[u16]) -> Digest {
-        let (uids, values): (Vec<u16>, Vec<u16>) = weights.iter().map(|(uid, w)| (uid.0, w.0)).unzip();
-        Digest::from_bytes(commit_hash(&self.own, NETUID, (&uids, &values), salt, 9))
+        revealed_hash(&self.own, self.model.mechanism, (weights, salt, 9))
     }
 
     async fn commit_timelocked(&mut self, weights: &[(Uid, Weight)], version_key: u64, rng: &mut Rng) {
@@ -332,6 +334,7 @@ fn as_model(rules: &WeightRules) -> Ledger {
         beacon_runs: false,
     };
     let mut model = Ledger::genesis(knobs, stateful);
+    model.mechanism = rules.mechanism;
     (model.number, model.last_update, model.round) = (rules.block.0, own.last_update.0, last_round(rules));
     model.last_epoch = model.number;
     if let EpochClock::Stateful { last_epoch, pending_at, index, since_last_step, .. } = rules.epochs {
@@ -342,8 +345,8 @@ fn as_model(rules: &WeightRules) -> Ledger {
 }
 
 /// As the chain takes it: the mechanism's form of each call.
-fn encoded(call: &WeightsCall) -> Vec<u8> {
-    let place = (NETUID, 0u8);
+fn encoded(call: &WeightsCall, mechanism: MechanismId) -> Vec<u8> {
+    let place = (NETUID, mechanism.0);
     let columns = |weights: &[(Uid, Weight)]| -> (Vec<u16>, Vec<u16>) {
         weights.iter().map(|(uid, weight)| (uid.0, weight.0)).unzip()
     };
@@ -362,8 +365,10 @@ fn encoded(call: &WeightsCall) -> Vec<u8> {
 
 #[tokio::test]
 async fn the_simulated_chain_does_what_the_development_chain_does() {
-    let (newest, legacy) = tokio::join!(walk("newest", 39), walk("legacy", 40));
-    let seen: BTreeSet<String> = newest.into_iter().chain(legacy).collect();
+    let (main, second) = (MechanismId(0), MechanismId(1));
+    let (newest, legacy, other) =
+        tokio::join!(walk("newest", main, 39), walk("legacy", main, 40), walk("newest", second, 41));
+    let seen: BTreeSet<String> = newest.into_iter().chain(legacy).chain(other).collect();
     for end in [
         "CommitRevealEnabled",
         "CommitRevealDisabled",
@@ -383,8 +388,8 @@ async fn the_simulated_chain_does_what_the_development_chain_does() {
 }
 
 /// The ends that were met.
-async fn walk(profile: &'static str, seed: u64) -> BTreeSet<String> {
-    let mut twins = Twins::start(profile).await;
+async fn walk(profile: &'static str, mechanism: MechanismId, seed: u64) -> BTreeSet<String> {
+    let mut twins = Twins::start(profile, mechanism).await;
     twins.commit_in_the_last_block_of_an_epoch().await;
     let mut rng = Rng(seed);
     for _ in 0..STEPS {

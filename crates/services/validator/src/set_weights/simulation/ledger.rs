@@ -3,7 +3,7 @@
 use basilica_ports::{WeightsCall, WeightsOrder};
 use basilica_scoring::weights::upscale;
 use basilica_timelock::{OpenedPayload, commit_hash};
-use basilica_types::{Digest, Hotkey, Uid, Weight};
+use basilica_types::{Digest, Hotkey, MechanismId, Uid, Weight};
 use blake2::digest::consts::U32;
 use blake2::{Blake2b, Digest as _};
 
@@ -39,6 +39,8 @@ pub(super) struct TimelockedCommit {
 pub(super) struct Ledger {
     pub(super) number: u64,
     pub(super) knobs: Knobs,
+    /// Whose weights these are.
+    pub(super) mechanism: MechanismId,
     /// Version of the runtime, which each signature covers.
     pub(super) spec: u32,
     pub(super) nonce: u64,
@@ -66,9 +68,15 @@ pub(super) fn digest(bytes: &[u8]) -> Digest {
     Digest::from_bytes(Blake2b::<U32>::digest(bytes).into())
 }
 
-fn revealed_hash(own: &Hotkey, weights: &[(Uid, Weight)], salt: &[u16], version_key: u64) -> Digest {
+/// What a reveal shows, as it was hashed: the vector, its salt and the version key.
+type Shown<'a> = (&'a [(Uid, Weight)], &'a [u16], u64);
+
+/// The hash names the mechanism by the index under which the chain stores its weights.
+pub(super) fn revealed_hash(own: &Hotkey, mechanism: MechanismId, shown: Shown<'_>) -> Digest {
+    let (weights, salt, version_key) = shown;
     let (uids, values): (Vec<u16>, Vec<u16>) = weights.iter().map(|(uid, w)| (uid.0, w.0)).unzip();
-    Digest::from_bytes(commit_hash(own, NETUID, (&uids, &values), salt, version_key))
+    let index = 4_096 * u16::from(mechanism.0) + NETUID;
+    Digest::from_bytes(commit_hash(own, index, (&uids, &values), salt, version_key))
 }
 
 impl Ledger {
@@ -76,6 +84,7 @@ impl Ledger {
         Self {
             number: 1_000,
             knobs,
+            mechanism: MechanismId(0),
             spec: 435,
             nonce: 3,
             registered: 900,
@@ -171,7 +180,7 @@ impl Ledger {
             WeightsCall::CommitTimelocked { reveal_round, .. } if *reveal_round < self.round => Some(15),
             WeightsCall::CommitTimelocked { .. } => limited.then_some(6),
             WeightsCall::Reveal { weights, salt, version_key } => {
-                let hash = revealed_hash(own, weights, salt.expose(), *version_key);
+                let hash = revealed_hash(own, self.mechanism, (weights, salt.expose(), *version_key));
                 let held = self.hashes.iter().find(|(held, ..)| *held == hash);
                 let Some((_, stored, block)) = held else { return Some(16) };
                 let due = self.epoch_of_hash(*stored, *block) + self.knobs.period;
@@ -245,7 +254,7 @@ impl Ledger {
         if !self.knobs.commit_reveal {
             return Err("CommitRevealDisabled");
         }
-        let hash = revealed_hash(own, weights, salt, version_key);
+        let hash = revealed_hash(own, self.mechanism, (weights, salt, version_key));
         let Some(found) = self.hashes.iter().position(|(held, ..)| *held == hash) else {
             let mut fresh = self.clone();
             fresh.drop_expired();

@@ -48,6 +48,8 @@ pub(super) struct State {
     pub(super) reads: u64,
     /// Faults happen.
     pub(super) stormy: bool,
+    /// Blocks are full: the pool holds calls back.
+    pub(super) busy: bool,
     /// The runtime lacks an item until this block.
     away_until: u64,
     /// No endpoint answers until this block.
@@ -97,6 +99,7 @@ impl Network {
             calm_from: 0,
             reads: 0,
             stormy: false,
+            busy: false,
             away_until: 0,
             silent_until: 0,
             by_hash,
@@ -192,9 +195,10 @@ impl Chain for Network {
         unreachable!("a validator serves no axon")
     }
 
-    async fn weight_rules(&self, _: NetUid, _: MechanismId) -> Result<WeightRules, ChainError> {
+    async fn weight_rules(&self, _: NetUid, mechanism: MechanismId) -> Result<WeightRules, ChainError> {
         self.read(|state, ledger| {
             state.reads += 1;
+            assert_eq!(mechanism, ledger.mechanism);
             Ok(state.rules(ledger))
         })
         .await
@@ -233,10 +237,14 @@ impl Chain for Network {
     async fn weights(
         &self,
         _: NetUid,
-        _: MechanismId,
+        mechanism: MechanismId,
         uid: Uid,
     ) -> Result<(BlockNumber, Vec<(Uid, Weight)>), ChainError> {
         assert_eq!(uid, OWN);
-        self.read(|_, ledger| Ok((BlockNumber(ledger.number), ledger.weights.clone()))).await
+        self.read(|_, ledger| {
+            assert_eq!(mechanism, ledger.mechanism);
+            Ok((BlockNumber(ledger.number), ledger.weights.clone()))
+        })
+        .await
     }
 }

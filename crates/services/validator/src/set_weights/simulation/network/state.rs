@@ -5,7 +5,7 @@ use basilica_ports::{
     OpenCommit, OpenCommitForm, OwnNeuron, PreparedWeights, WeightRules, WeightsCall, WeightsOrder,
     WeightsOutcome,
 };
-use basilica_types::{BlockHash, BlockNumber, Digest, Hotkey, MechanismId, Millis, NetUid, Rao, Timestamp};
+use basilica_types::{BlockHash, BlockNumber, Digest, Hotkey, Millis, NetUid, Rao, Timestamp};
 
 use super::super::ledger::{FIRST_ROUND, Ledger, NETUID, OWN, ROUNDS, digest};
 use super::super::memory::Memory;
@@ -132,7 +132,8 @@ impl State {
                 continue;
             }
             let forgotten = self.stormy && self.rng.one_in(8);
-            let delayed = prepared.nonce > next.nonce || (self.stormy && self.rng.one_in(4));
+            let held_back = (self.busy && self.rng.one_in(2)) || (self.stormy && self.rng.one_in(4));
+            let delayed = prepared.nonce > next.nonce || held_back;
             if delayed || forgotten {
                 if !forgotten {
                     self.pool.push(bytes);
@@ -225,7 +226,7 @@ impl State {
         WeightRules {
             block: BlockNumber(ledger.number),
             netuid: NetUid(NETUID),
-            mechanism: MechanismId(0),
+            mechanism: ledger.mechanism,
             mechanism_exists: true,
             neurons: 4,
             uids: super::super::chain_view().metagraph.neurons.iter().map(|n| (n.hotkey, n.uid)).collect(),
@@ -264,6 +265,9 @@ impl State {
         ledger: &Ledger,
         order: &WeightsOrder,
     ) -> Result<PreparedWeights, ChainError> {
+        if (order.netuid, order.mechanism) != (NetUid(NETUID), ledger.mechanism) {
+            self.broken.push(format!("weights for another subnet or mechanism: {order:?}"));
+        }
         self.rules(ledger).check(order).map_err(|rule| ChainError::Preflight {
             rule: rule.to_string(),
             class: FailureClass::Transient,
@@ -282,7 +286,7 @@ impl State {
             genesis: BlockHash::from_bytes([9; 32]),
             born: BlockNumber(ledger.number),
             born_hash: Digest::from_bytes([8; 32]),
-            dies: BlockNumber(ledger.number + self.era - 1),
+            dies: BlockNumber(ledger.number + order.call.era(self.era) - 1),
         };
         let built = Built { prepared: prepared.clone(), order: order.clone(), spec: ledger.spec };
         self.built.insert(extrinsic, built);
@@ -334,13 +338,13 @@ impl State {
     }
 }
 
-/// Where the subnet stands, as the client reads it.
 /// At [`FIRST_ROUND`] when the virtual clock starts.
 fn beacon_clock() -> BeaconClock {
     let passed = 3 * i64::try_from(FIRST_ROUND - 1).unwrap();
     BeaconClock { genesis: Timestamp::from_secs(1_735_689_600 - passed), period: Millis::from_secs(3) }
 }
 
+/// Where the subnet stands, as the client reads it.
 pub(in super::super) fn epochs(ledger: &Ledger) -> EpochClock {
     if ledger.stateful {
         EpochClock::Stateful {

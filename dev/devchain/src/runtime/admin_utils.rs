@@ -16,7 +16,9 @@ pub mod pallet {
     use crate::runtime::newtypes::{MechId, NetUid, TaoBalance};
     use crate::runtime::subtensor;
     use crate::runtime::subtensor::collateral::{MAX_DRAIN_RATIO, MAX_LOCK_SHARE};
-    use crate::runtime::subtensor::info_types::{FixedU128, RecycleOrBurnEnum};
+    use crate::runtime::subtensor::info_types::{EpochConsensus, FixedU128, RecycleOrBurnEnum};
+    use crate::runtime::subtensor::mechanisms::MAX_UIDS_OVER_MECHANISMS;
+    use crate::runtime::subtensor::registration::{BURN_INCREASES, MAX_BURN_HALF_LIFE};
 
     #[pallet::pallet]
     pub struct Pallet<T>(_);
@@ -50,6 +52,9 @@ pub mod pallet {
         /// A tempo of 0 would stop the subnet's epochs for good.
         #[codec(index = 10)]
         InvalidValue,
+        /// The root network has no such thing.
+        #[codec(index = 11)]
+        NotPermittedOnRootSubnet,
         /// More than 95 % of the price would be locked.
         #[codec(index = 14)]
         CollateralLockShareTooHigh,
@@ -154,13 +159,18 @@ pub mod pallet {
             ensure_owner_or_root::<T>(origin, netuid)?;
             let neurons = subtensor::SubnetworkN::<T>::get(netuid);
             ensure!(max_allowed_uids >= neurons, Error::<T>::MaxAllowedUIdsLessThanCurrentUIds);
-            let most = <T as subtensor::Config>::InitialMaxAllowedUids::get();
+            let most = match T::ModularEpochs::get() {
+                true => <T as subtensor::Config>::InitialMaxAllowedUids::get(),
+                false => MAX_UIDS_OVER_MECHANISMS,
+            };
             ensure!(max_allowed_uids <= most, Error::<T>::MaxAllowedUidsGreaterThanDefaultMaxAllowedUids);
+            let mechanisms = subtensor::MechanismCountCurrent::<T>::get(netuid);
+            subtensor::Pallet::<T>::ensure_uids_over_mechanisms(max_allowed_uids, mechanisms)?;
             subtensor::MaxAllowedUids::<T>::insert(netuid, max_allowed_uids);
             Ok(())
         }
 
-        /// Blocks without an update after which a validator no longer counts.
+        /// Blocks without an update after which a validator no longer counts; the newest runtimes go by the factor instead.
         #[pallet::call_index(18)]
         #[pallet::weight(FREE)]
         pub fn sudo_set_activity_cutoff(
@@ -169,7 +179,97 @@ pub mod pallet {
             activity_cutoff: u16,
         ) -> DispatchResult {
             ensure_owner_or_root::<T>(origin, netuid)?;
+            let least = subtensor::MinActivityCutoff::<T>::get();
+            ensure!(activity_cutoff >= least, subtensor::Error::<T>::ActivityCutoffTooLow);
             subtensor::ActivityCutoff::<T>::insert(netuid, activity_cutoff);
+            Ok(())
+        }
+
+        /// Thousandths of the tempo without an update after which a validator no longer counts, 1,000 to 50,000.
+        #[pallet::call_index(97)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_activity_cutoff_factor(
+            origin: OriginFor<T>,
+            netuid: NetUid,
+            factor_milli: u32,
+        ) -> DispatchResult {
+            ensure_owner_or_root::<T>(origin, netuid)?;
+            subtensor::Pallet::<T>::set_activity_cutoff_factor(netuid, factor_milli)
+        }
+
+        /// Which consensus the subnet's epochs compute.
+        #[pallet::call_index(111)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_epoch_consensus(
+            origin: OriginFor<T>,
+            netuid: NetUid,
+            mode: EpochConsensus,
+        ) -> DispatchResult {
+            ensure_owner_or_root::<T>(origin, netuid)?;
+            subtensor::Pallet::<T>::do_set_epoch_consensus(netuid, mode)
+        }
+
+        /// Blocks after which an epoch that an owner triggers runs.
+        #[pallet::call_index(74)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_admin_freeze_window(origin: OriginFor<T>, window: u16) -> DispatchResult {
+            ensure_root(origin)?;
+            subtensor::AdminFreezeWindow::<T>::put(window);
+            Ok(())
+        }
+
+        /// Epochs that one block runs.
+        #[pallet::call_index(96)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_max_epochs_per_block(
+            origin: OriginFor<T>,
+            max_epochs_per_block: u8,
+        ) -> DispatchResult {
+            ensure_root(origin)?;
+            ensure!(max_epochs_per_block >= 1, Error::<T>::ValueNotInBounds);
+            subtensor::MaxEpochsPerBlock::<T>::put(max_epochs_per_block);
+            Ok(())
+        }
+
+        /// How much a block's flow of TAO weighs in its moving average.
+        #[pallet::call_index(83)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_tao_flow_smoothing_factor(
+            origin: OriginFor<T>,
+            smoothing_factor: u64,
+        ) -> DispatchResult {
+            ensure_root(origin)?;
+            subtensor::FlowEmaSmoothingFactor::<T>::put(smoothing_factor);
+            Ok(())
+        }
+
+        /// Blocks in which the price of registration halves, 1 to 36,100.
+        #[pallet::call_index(89)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_burn_half_life(
+            origin: OriginFor<T>,
+            netuid: NetUid,
+            burn_half_life: u16,
+        ) -> DispatchResult {
+            ensure_owner_or_root::<T>(origin, netuid)?;
+            ensure!(!netuid.is_root(), Error::<T>::NotPermittedOnRootSubnet);
+            ensure!((1..=MAX_BURN_HALF_LIFE).contains(&burn_half_life), Error::<T>::InvalidValue);
+            subtensor::BurnHalfLife::<T>::insert(netuid, burn_half_life);
+            Ok(())
+        }
+
+        /// What a registration multiplies the price with, 1 to 3, with 64 fractional bits.
+        #[pallet::call_index(90)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_burn_increase_mult(
+            origin: OriginFor<T>,
+            netuid: NetUid,
+            burn_increase_mult: FixedU128,
+        ) -> DispatchResult {
+            ensure_owner_or_root::<T>(origin, netuid)?;
+            ensure!(!netuid.is_root(), Error::<T>::NotPermittedOnRootSubnet);
+            ensure!(BURN_INCREASES.contains(&burn_increase_mult.bits), Error::<T>::InvalidValue);
+            subtensor::BurnIncreaseMult::<T>::insert(netuid, burn_increase_mult);
             Ok(())
         }
 
@@ -201,13 +301,16 @@ pub mod pallet {
             Ok(())
         }
 
-        /// Blocks between epochs.
+        /// Blocks between epochs; the owner's are 360 to 50,400, on the newest runtimes alone.
         #[pallet::call_index(30)]
         #[pallet::weight(FREE)]
         pub fn sudo_set_tempo(origin: OriginFor<T>, netuid: NetUid, tempo: u16) -> DispatchResult {
-            ensure_root_for::<T>(origin, netuid)?;
+            ensure_owner_or_root::<T>(origin.clone(), netuid)?;
+            if ensure_root(origin).is_err() {
+                subtensor::Pallet::<T>::ensure_owners_tempo(tempo)?;
+            }
             ensure!(tempo != 0, Error::<T>::InvalidValue);
-            subtensor::Tempo::<T>::insert(netuid, tempo);
+            subtensor::Pallet::<T>::set_tempo(netuid, tempo);
             Ok(())
         }
 

@@ -83,8 +83,8 @@ pub type Executive = frame_executive::Executive<
 #[must_use]
 pub fn version_of(profile: Profile) -> sp_version::RuntimeVersion {
     let spec_version = match profile {
-        Profile::Newest => 10_005,
-        Profile::Legacy => 8_005,
+        Profile::Newest => 10_006,
+        Profile::Legacy => 8_006,
     };
     let apis = RUNTIME_API_VERSIONS.iter().filter(|(id, _)| !is_legacy_api(*id)).copied().collect();
     sp_version::RuntimeVersion {
@@ -235,6 +235,8 @@ impl subtensor::Config for Runtime {
     type InitialTaoWeight = ConstU64<971_718_665_099_567_868>;
     type InitialServingRateLimit = ConstU64<50>;
     type InitialStartCallDelay = ConstU64<0>;
+    type MinActivityCutoffFactorMilli = ConstU32<{ *subtensor::schedule::ACTIVITY_CUTOFF_FACTORS.start() }>;
+    type MaxActivityCutoffFactorMilli = ConstU32<{ *subtensor::schedule::ACTIVITY_CUTOFF_FACTORS.end() }>;
 }
 impl pallet_utility::Config for Runtime {
     type RuntimeEvent = RuntimeEvent;

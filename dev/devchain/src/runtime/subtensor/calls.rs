@@ -534,5 +534,13 @@ mod calls {
             let coldkey = ensure_signed(origin)?;
             Self::do_set_min_collateral(&Position { coldkey, hotkey, netuid }, min_locked)
         }
+
+        /// Schedules an epoch of the caller's subnet out of turn.
+        #[pallet::call_index(141)]
+        #[pallet::weight(PAID)]
+        pub fn trigger_epoch(origin: OriginFor<T>, netuid: NetUid) -> DispatchResult {
+            let owner = ensure_signed(origin)?;
+            Self::do_trigger_epoch(owner, netuid)
+        }
     }
 }

@@ -198,6 +198,7 @@ impl<T: Config> Pallet<T> {
         let index = storage_index(netuid, mecid);
         ensure!(CommitRevealWeightsEnabled::<T>::get(netuid), Error::<T>::CommitRevealDisabled);
         let uid = Uids::<T>::get(netuid, hotkey).ok_or(Error::<T>::HotKeyNotRegisteredInSubNet)?;
+        Self::ensure_may_commit(hotkey, netuid)?;
         ensure!(Self::weights_rate_limit_passed(netuid, index, uid), Error::<T>::CommittingWeightsTooFast);
         let mut commits = WeightCommits::<T>::get(index, hotkey).unwrap_or_default();
         Self::drop_expired(netuid, &mut commits);
@@ -219,6 +220,7 @@ impl<T: Config> Pallet<T> {
         ensure!(NetworksAdded::<T>::get(netuid), Error::<T>::SubnetNotExists);
         let index = storage_index(netuid, mecid);
         ensure!(CommitRevealWeightsEnabled::<T>::get(netuid), Error::<T>::CommitRevealDisabled);
+        Self::ensure_may_commit(hotkey, netuid)?;
         let mut commits = WeightCommits::<T>::get(index, hotkey).ok_or(Error::<T>::NoWeightsCommitFound)?;
         let expired = Self::drop_expired(netuid, &mut commits);
         let hash = reveal.hash::<T>(hotkey, index);
@@ -260,6 +262,7 @@ impl<T: Config> Pallet<T> {
     ) -> DispatchResult {
         let index = storage_index(netuid, MechId::MAIN);
         ensure!(CommitRevealWeightsEnabled::<T>::get(netuid), Error::<T>::CommitRevealDisabled);
+        Self::ensure_may_commit(hotkey, netuid)?;
         let mut commits = WeightCommits::<T>::get(index, hotkey).ok_or(Error::<T>::NoWeightsCommitFound)?;
         let expired = Self::drop_expired(netuid, &mut commits);
         let absent = |hash: H256| match expired.contains(&hash) {

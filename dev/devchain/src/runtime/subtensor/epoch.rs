@@ -1,7 +1,7 @@
 //! The epoch on chain: when it is due, what it reads, and what it stores. What it computes is [`crate::yuma`].
 //!
 //! There are two clocks. The newest runtimes keep the block of the last epoch per subnet and run at most
-//! [`MAX_EPOCHS_PER_BLOCK`] in a block, the others a block later; spec 365 and older derive the epoch from the block number
+//! [`MaxEpochsPerBlock`] in a block, the others a block later; spec 365 and older derive the epoch from the block number
 //! and the netuid. Which one rules is [`Config::ModularEpochs`].
 
 use frame_support::traits::Get as _;
@@ -13,9 +13,6 @@ use super::pallet::*;
 use super::weights::storage_index;
 use crate::runtime::newtypes::{AlphaBalance, MechId, NetUid, NetUidStorageIndex, PerU16};
 use crate::yuma::{self, Fixed, Neuron, Outcome, Rules};
-
-/// Epochs that one block runs; what is due beyond waits a block.
-pub const MAX_EPOCHS_PER_BLOCK: usize = 2;
 
 fn to_parts(scores: &[u16]) -> Vec<PerU16> {
     scores.iter().copied().map(PerU16::from_parts).collect()
@@ -104,8 +101,10 @@ impl<T: Config> Pallet<T> {
             if !Self::is_epoch_due(netuid) {
                 continue;
             }
-            if run >= MAX_EPOCHS_PER_BLOCK && !T::ModularEpochs::get() {
-                PendingEpochAt::<T>::insert(netuid, now.saturating_add(1));
+            if run >= MaxEpochsPerBlock::<T>::get() && !T::ModularEpochs::get() {
+                let to_block = now.saturating_add(1);
+                PendingEpochAt::<T>::insert(netuid, to_block);
+                Self::deposit_event(Event::EpochDeferred { netuid, from_block: now, to_block });
             } else {
                 run += 1;
                 Self::run_epoch(netuid, now);
@@ -147,8 +146,7 @@ impl<T: Config> Pallet<T> {
     }
 
     fn run_epoch(netuid: NetUid, now: u64) {
-        let hotkeys: Vec<T::AccountId> =
-            (0..SubnetworkN::<T>::get(netuid)).map(|uid| Keys::<T>::get(netuid, uid)).collect();
+        let hotkeys = Self::hotkeys_of(netuid);
         let pot = Self::take_pot(netuid);
         let whole = pot.miners.saturating_add(pot.validators);
         let parts =
@@ -164,6 +162,9 @@ impl<T: Config> Pallet<T> {
 
         LastEpochBlock::<T>::insert(netuid, now);
         LastMechansimStepBlock::<T>::insert(netuid, now);
+        if !T::ModularEpochs::get() && !Self::is_null(netuid) {
+            LastYumaStepBlock::<T>::insert(netuid, now);
+        }
         PendingEpochAt::<T>::insert(netuid, 0);
         SubnetEpochIndex::<T>::mutate(netuid, |index| *index = index.saturating_add(1));
         BlocksSinceLastStep::<T>::insert(netuid, 0);
@@ -205,15 +206,16 @@ impl<T: Config> Pallet<T> {
         Emission::<T>::insert(netuid, report.emission.into_iter().map(AlphaBalance).collect::<Vec<_>>());
     }
 
-    fn epoch_rules(netuid: NetUid, now: u64) -> Rules {
-        let last = LastMechansimStepBlock::<T>::get(netuid);
+    pub(super) fn epoch_rules(netuid: NetUid, now: u64) -> Rules {
+        let last = LastYumaStepBlock::<T>::get(netuid);
+        let last = last.unwrap_or_else(|| LastMechansimStepBlock::<T>::get(netuid));
         Rules {
             now,
             bonds_lapse_from: match last {
                 0 => now.saturating_sub(u64::from(Tempo::<T>::get(netuid))),
                 last => last.saturating_add(1),
             },
-            activity_cutoff: u64::from(ActivityCutoff::<T>::get(netuid)),
+            activity_cutoff: Self::activity_cutoff(netuid),
             stake_threshold: StakeThreshold::<T>::get(),
             max_validators: MaxAllowedValidators::<T>::get(netuid),
             kappa: Kappa::<T>::get(netuid),
@@ -224,7 +226,11 @@ impl<T: Config> Pallet<T> {
         }
     }
 
-    fn epoch_neurons(netuid: NetUid, index: NetUidStorageIndex, hotkeys: &[T::AccountId]) -> Vec<Neuron> {
+    pub(super) fn epoch_neurons(
+        netuid: NetUid,
+        index: NetUidStorageIndex,
+        hotkeys: &[T::AccountId],
+    ) -> Vec<Neuron> {
         let updates = LastUpdate::<T>::get(index);
         let permits = ValidatorPermit::<T>::get(netuid);
         let commits = Self::open_commits(netuid, index);

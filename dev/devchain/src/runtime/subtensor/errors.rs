@@ -1,5 +1,5 @@
 //! Why the pallet refuses. All errors of spec 365 are here under its numbers, because clients know them by number; an error
-//! that is younger has a number from 200.
+//! that is younger has the next free number.
 
 use frame_support::pallet_macros::pallet_section;
 
@@ -294,5 +294,20 @@ mod errors {
         /// The coldkey has collateral on too many hotkeys of the subnet.
         #[codec(index = 127)]
         ColdkeyCollateralPositionsFull,
+        /// An owner's tempo is out of 360 to 50,400 blocks.
+        #[codec(index = 128)]
+        TempoOutOfBounds,
+        /// The factor is out of 1,000 to 50,000.
+        #[codec(index = 129)]
+        ActivityCutoffFactorMilliOutOfBounds,
+        /// An epoch is scheduled already, by a trigger or because it was deferred.
+        #[codec(index = 130)]
+        EpochTriggerAlreadyPending,
+        /// The next epoch comes before a triggered one would.
+        #[codec(index = 131)]
+        AutoEpochAlreadyImminent,
+        /// Commits are dated by epochs, so none may be triggered while weights are committed.
+        #[codec(index = 132)]
+        DynamicTempoBlockedByCommitReveal,
     }
 }

@@ -106,5 +106,14 @@ mod events {
         /// The hotkey's owner set a floor for what is locked.
         #[codec(index = 201)]
         MinCollateralSet { netuid: NetUid, hotkey: T::AccountId, min_locked: AlphaBalance },
+        /// (netuid, blocks): the subnet's epochs follow each other in so many blocks.
+        #[codec(index = 50)]
+        TempoSet(NetUid, u16),
+        /// The subnet's epoch was due, but the block had run as many as it may.
+        #[codec(index = 202)]
+        EpochDeferred { netuid: NetUid, from_block: u64, to_block: u64 },
+        /// The subnet's owner scheduled an epoch.
+        #[codec(index = 203)]
+        EpochTriggered { netuid: NetUid, by: T::AccountId, fires_at: u64 },
     }
 }

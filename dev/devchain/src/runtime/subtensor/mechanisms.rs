@@ -2,6 +2,7 @@
 
 use frame_support::ensure;
 use frame_support::pallet_prelude::DispatchResult;
+use frame_support::traits::Get as _;
 
 use super::pallet::*;
 use super::weights::storage_index;
@@ -10,7 +11,7 @@ use crate::runtime::newtypes::{AlphaBalance, MechId, NetUid};
 /// Most mechanisms that storage indices have room for.
 pub const MAX_MECHANISMS: u8 = 16;
 /// Most neurons over all mechanisms of a subnet.
-const MAX_UIDS_OVER_MECHANISMS: u16 = 256;
+pub(crate) const MAX_UIDS_OVER_MECHANISMS: u16 = 256;
 
 impl<T: Config> Pallet<T> {
     pub(crate) fn ensure_mechanism_exists(netuid: NetUid, mecid: MechId) -> DispatchResult {
@@ -26,8 +27,7 @@ impl<T: Config> Pallet<T> {
     pub fn do_set_mechanism_count(netuid: NetUid, count: MechId) -> DispatchResult {
         ensure!(NetworksAdded::<T>::get(netuid), Error::<T>::MechanismDoesNotExist);
         ensure!((1..=MAX_MECHANISMS).contains(&count.0), Error::<T>::InvalidValue);
-        let uids = MaxAllowedUids::<T>::get(netuid).saturating_mul(u16::from(count.0));
-        ensure!(uids <= MAX_UIDS_OVER_MECHANISMS, Error::<T>::TooManyUIDsPerMechanism);
+        Self::ensure_uids_over_mechanisms(MaxAllowedUids::<T>::get(netuid), count)?;
         let before = MechanismCountCurrent::<T>::get(netuid);
         if before == count {
             return Ok(());
@@ -37,6 +37,17 @@ impl<T: Config> Pallet<T> {
         }
         MechanismCountCurrent::<T>::insert(netuid, count);
         MechanismEmissionSplit::<T>::remove(netuid);
+        Ok(())
+    }
+
+    /// Checks how many neurons all mechanisms of a subnet would have together; older runtimes do not ask.
+    ///
+    /// # Errors
+    /// They are more than 256.
+    pub(crate) fn ensure_uids_over_mechanisms(uids: u16, count: MechId) -> DispatchResult {
+        let all = uids.saturating_mul(u16::from(count.0));
+        let is_few = T::ModularEpochs::get() || all <= MAX_UIDS_OVER_MECHANISMS;
+        ensure!(is_few, Error::<T>::TooManyUIDsPerMechanism);
         Ok(())
     }
 

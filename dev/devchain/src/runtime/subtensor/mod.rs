@@ -3,7 +3,8 @@
 //! It promises the names, indices, types, hashers, checks and errors that a client of the public chain meets, for the
 //! part that validators and miners use, in the shape of its newest runtimes. The rules are written here from their
 //! description, so that they can be read in one place each: [`weights`], [`commits`], [`timelocked`],
-//! [`mechanisms`], [`axons`], [`registration`], [`epoch`], [`collateral`].
+//! [`mechanisms`], [`axons`], [`registration`], [`epoch`], [`schedule`], [`consensus`],
+//! [`collateral`].
 //! The pallet's parts live in sections that it imports: [`storage`], [`calls`], [`events`], [`errors`].
 //!
 //! The economy is in [`stake`] (over [`market`] and [`shares`]), [`emission`] and [`subnets`]. TAO is in balances or in a
@@ -24,6 +25,7 @@ pub mod calls;
 pub mod clock;
 pub mod collateral;
 pub mod commits;
+pub mod consensus;
 pub mod delegates;
 pub mod emission;
 pub mod epoch;
@@ -39,6 +41,7 @@ pub mod mechanisms;
 pub mod metagraph_types;
 pub mod preferences;
 pub mod registration;
+pub mod schedule;
 pub mod shares;
 pub mod stake;
 pub mod storage;
@@ -56,6 +59,8 @@ mod commit_tests;
 mod epoch_tests;
 #[cfg(test)]
 mod payout_tests;
+#[cfg(test)]
+mod schedule_tests;
 #[cfg(test)]
 mod stake_tests;
 #[cfg(test)]
@@ -126,6 +131,10 @@ pub mod pallet {
         type InitialServingRateLimit: Get<u64>;
         #[pallet::constant]
         type InitialStartCallDelay: Get<u64>;
+        #[pallet::constant]
+        type MinActivityCutoffFactorMilli: Get<u32>;
+        #[pallet::constant]
+        type MaxActivityCutoffFactorMilli: Get<u32>;
     }
 
     #[pallet::hooks]

@@ -1,7 +1,6 @@
 //! What an epoch pays to whom, to the rao, and when its turn comes.
 
 use super::commit_tests::{INDEX, NETUID, VALIDATOR, block, blocks_until, on_chain};
-use super::epoch::MAX_EPOCHS_PER_BLOCK;
 use super::pallet::*;
 use super::tests::key;
 use super::weights::storage_index;
@@ -202,7 +201,8 @@ fn who_is_active_in_one_mechanism_is_active() {
     on_chain(|| {
         MaxAllowedUids::<Runtime>::insert(NETUID, 128);
         let second = second_mechanism();
-        ActivityCutoff::<Runtime>::insert(NETUID, 5);
+        // Five blocks of the tempo's 20.
+        ActivityCutoffFactorMilli::<Runtime>::insert(NETUID, 250);
         LastUpdate::<Runtime>::insert(INDEX, vec![1, 1, 19, 1, 1, 1]);
         LastUpdate::<Runtime>::insert(second, vec![1, 19, 1, 1, 1, 1]);
         blocks_until(20);
@@ -249,7 +249,6 @@ fn a_block_runs_two_epochs_and_defers_the_others_block_by_block() {
         blocks_until(19);
         assert_eq!(epochs(&subnets), [0; 5]);
         block();
-        assert_eq!(MAX_EPOCHS_PER_BLOCK, 2);
         assert_eq!(epochs(&subnets), [1, 1, 0, 0, 0]);
         assert_eq!(subnets.map(PendingEpochAt::<Runtime>::get), [0, 0, 21, 21, 21]);
         assert_eq!(SubtensorModule::next_epoch_start(NETUID), Some(20));

@@ -21,6 +21,11 @@ use crate::runtime::newtypes::{AlphaBalance, MechId, NetUid, PerU16, TaoBalance}
 /// Validators on the root network.
 const MAX_ROOT_VALIDATORS: u16 = 64;
 
+/// The longest half-life of the price, in blocks.
+pub(crate) const MAX_BURN_HALF_LIFE: u16 = 36_100;
+/// Bounds of what a registration multiplies the price with: one to three, with 64 fractional bits.
+pub(crate) const BURN_INCREASES: core::ops::RangeInclusive<u128> = 1 << 64..=3 << 64;
+
 fn set_at<V: Clone>(values: &mut Vec<V>, uid: u16, value: V, filler: V) {
     let position = usize::from(uid);
     if values.len() <= position {

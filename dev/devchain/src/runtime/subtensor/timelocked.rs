@@ -38,6 +38,7 @@ impl<T: Config> Pallet<T> {
         let version = version.unwrap_or(4);
         ensure!(version == CommitRevealWeightsVersion::<T>::get(), Error::<T>::IncorrectCommitRevealVersion);
         let uid = Uids::<T>::get(netuid, hotkey).ok_or(Error::<T>::HotKeyNotRegisteredInSubNet)?;
+        Self::ensure_may_commit(hotkey, netuid)?;
         ensure!(Self::weights_rate_limit_passed(netuid, index, uid), Error::<T>::CommittingWeightsTooFast);
         let mut epoch = Self::epoch_with_lookahead(netuid);
         if T::ModularEpochs::get() && Self::is_epoch_due(netuid) {

@@ -127,7 +127,7 @@ impl<T: Config> Pallet<T> {
         ensure!(uids.iter().all(|uid| *uid < neurons), Error::<T>::UidVecContainInvalidOne);
         let least = usize::from(MinAllowedWeights::<T>::get(netuid).min(neurons));
         ensure!(is_self_weight || uids.len() >= least, Error::<T>::WeightVecLengthIsLow);
-        let stored = max_upscale(&values);
+        let stored = if Self::is_null(netuid) { values } else { max_upscale(&values) };
         let limit = MaxWeightsLimit::<T>::get(netuid);
         ensure!(is_self_weight || within_max_share(&stored, limit), Error::<T>::MaxWeightExceeded);
 
@@ -153,11 +153,9 @@ impl<T: Config> Pallet<T> {
         uid: u16,
         is_self_weight: bool,
     ) -> Result<(), DispatchError> {
-        let permitted = ValidatorPermit::<T>::get(netuid).get(usize::from(uid)).is_some_and(|permit| *permit);
         let exempt = is_self_weight || SubnetOwnerHotkey::<T>::get(netuid) == *hotkey;
-        let free_of_permit =
-            exempt && SubnetEpochConsensus::<T>::get(netuid) == super::info_types::EpochConsensus::Yuma;
-        ensure!(permitted || free_of_permit, Error::<T>::NeuronNoValidatorPermit);
+        let free_of_permit = exempt && !Self::is_null(netuid);
+        ensure!(Self::has_permit(netuid, uid) || free_of_permit, Error::<T>::NeuronNoValidatorPermit);
         Ok(())
     }
 

@@ -10,7 +10,9 @@ use basilica_devchain::runtime::commitment_data::Data;
 use basilica_devchain::runtime::commitments::{self, CommitmentInfo};
 use basilica_devchain::runtime::newtypes::{AlphaBalance, MechId, NetUid, TaoBalance};
 use basilica_devchain::runtime::subtensor::commits::Reveal;
-use basilica_devchain::runtime::subtensor::info_types::{FixedU128, RecycleOrBurnEnum, RootClaimTypeEnum};
+use basilica_devchain::runtime::subtensor::info_types::{
+    EpochConsensus, FixedU128, RecycleOrBurnEnum, RootClaimTypeEnum,
+};
 use basilica_devchain::runtime::subtensor::timelocked::Ciphertext;
 use basilica_devchain::runtime::subtensor::weights::storage_index;
 use basilica_devchain::runtime::{
@@ -349,7 +351,7 @@ fn joining(dice: &mut Dice<'_>, signer: &str) -> subtensor::Call<Runtime> {
     if let Some(netuid) = own.iter().copied().find(is_new).filter(|_| dice.flag()) {
         return Call::start_call { netuid };
     }
-    match dice.below(10) {
+    match dice.below(11) {
         0 | 1 => Call::burned_register { netuid, hotkey: account_of(dice.pick(&NEWCOMERS)) },
         2 => {
             let hotkey = account_of(dice.pick(&NEWCOMERS));
@@ -359,7 +361,8 @@ fn joining(dice: &mut Dice<'_>, signer: &str) -> subtensor::Call<Runtime> {
         4 => Call::register_network { hotkey: account_of(dice.pick(&NEWCOMERS)) },
         5 => Call::start_call { netuid: dice.chance(&own).unwrap_or(netuid) },
         6 => Call::set_coldkey_auto_stake_hotkey { netuid, hotkey },
-        7 => {
+        7 => Call::trigger_epoch { netuid: dice.chance(&own).unwrap_or(netuid) },
+        8 => {
             let subnets = (0..dice.below(3)).map(|_| dice.netuid()).collect();
             let all = [
                 RootClaimTypeEnum::Swap,
@@ -368,7 +371,7 @@ fn joining(dice: &mut Dice<'_>, signer: &str) -> subtensor::Call<Runtime> {
             ];
             Call::set_root_claim_type { new_root_claim_type: dice.pick(&all) }
         }
-        8 => Call::set_subnet_identity {
+        9 => Call::set_subnet_identity {
             netuid: dice.chance(&own).unwrap_or(netuid),
             subnet_name: dice.bytes(300),
             github_repo: Vec::new(),
@@ -599,7 +602,7 @@ fn setter(dice: &mut Dice<'_>) -> admin_utils::Call<Runtime> {
     use admin_utils::Call;
     let (netuid, number, amount, flag) = (dice.main_netuid(), dice.number(), dice.amount(), dice.flag());
     let (small, hotkey) = (dice.below(8), dice.hotkey());
-    match dice.below(40) {
+    match dice.below(48) {
         0 => Call::sudo_set_serving_rate_limit { netuid, serving_rate_limit: small },
         1 => Call::sudo_set_weights_version_key { netuid, weights_version_key: small / 6 },
         2 => Call::sudo_set_weights_set_rate_limit { netuid, weights_set_rate_limit: small / 4 },
@@ -637,6 +640,13 @@ fn setter(dice: &mut Dice<'_>) -> admin_utils::Call<Runtime> {
         35 => Call::sudo_set_collateral_lock_share { netuid, lock_share: number },
         36 => Call::sudo_set_collateral_drain_ratio { netuid, drain_ratio: FixedU128 { bits: u128::from(amount) << (small * 3) } },
         37 => Call::sudo_set_network_immunity_period { immunity_period: small },
+        38 => Call::sudo_set_activity_cutoff_factor { netuid, factor_milli: 1_000 + u32::from(number) },
+        39 => Call::sudo_set_epoch_consensus { netuid, mode: if flag { EpochConsensus::Yuma } else { EpochConsensus::Null } },
+        40 => Call::sudo_set_admin_freeze_window { window: u16::try_from(small / 4).expect("small") },
+        41 => Call::sudo_set_max_epochs_per_block { max_epochs_per_block: u8::from(flag) + 1 },
+        42 => Call::sudo_set_tao_flow_smoothing_factor { smoothing_factor: amount },
+        43 => Call::sudo_set_burn_half_life { netuid, burn_half_life: number },
+        44 => Call::sudo_set_burn_increase_mult { netuid, burn_increase_mult: FixedU128 { bits: u128::from(small) << 63 } },
         _ => Call::sudo_set_recycle_or_burn { netuid, recycle_or_burn: if flag { RecycleOrBurnEnum::Burn } else { RecycleOrBurnEnum::Recycle } },
     }
 }

@@ -29,7 +29,7 @@ impl<T: Config> Pallet<T> {
             weights_version: Compact(WeightsVersionKey::<T>::get(netuid)),
             weights_rate_limit: Compact(WeightsSetRateLimit::<T>::get(netuid)),
             adjustment_interval: Compact(ADJUSTMENT_INTERVAL),
-            activity_cutoff: Compact(ActivityCutoff::<T>::get(netuid)),
+            activity_cutoff: Compact(u16::try_from(Self::activity_cutoff(netuid)).unwrap_or(u16::MAX)),
             registration_allowed: NetworkRegistrationAllowed::<T>::get(netuid),
             target_regs_per_interval: Compact(2),
             min_burn: Compact(MinBurn::<T>::get(netuid)),
@@ -92,7 +92,7 @@ impl<T: Config> Pallet<T> {
     /// The subnet's hyperparameters as named values; only those this chain keeps.
     #[must_use]
     pub fn hyperparams_v3(netuid: NetUid) -> Option<Vec<HyperparamEntry>> {
-        use HyperparamValue::{Bool, EpochConsensus, TaoBalance, U16, U64, U64F64};
+        use HyperparamValue::{Bool, EpochConsensus, TaoBalance, U16, U32, U64, U64F64};
         Self::subnet_exists(netuid).then(|| {
             [
                 ("rho", U16(Rho::<T>::get(netuid))),
@@ -103,7 +103,8 @@ impl<T: Config> Pallet<T> {
                 ("tempo", U16(Tempo::<T>::get(netuid))),
                 ("weights_version", U64(WeightsVersionKey::<T>::get(netuid))),
                 ("weights_rate_limit", U64(WeightsSetRateLimit::<T>::get(netuid))),
-                ("activity_cutoff", U16(ActivityCutoff::<T>::get(netuid))),
+                ("activity_cutoff", U64(Self::activity_cutoff(netuid))),
+                ("activity_cutoff_factor", U32(ActivityCutoffFactorMilli::<T>::get(netuid))),
                 ("registration_allowed", Bool(NetworkRegistrationAllowed::<T>::get(netuid))),
                 ("min_burn", TaoBalance(MinBurn::<T>::get(netuid))),
                 ("max_burn", TaoBalance(MaxBurn::<T>::get(netuid))),

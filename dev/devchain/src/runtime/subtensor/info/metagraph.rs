@@ -73,7 +73,7 @@ impl<T: Config> Pallet<T> {
             max_weights_limit: hyper.max_weights_limit,
             weights_version: hyper.weights_version,
             weights_rate_limit: hyper.weights_rate_limit,
-            activity_cutoff: Compact(u64::from(hyper.activity_cutoff.0)),
+            activity_cutoff: Compact(Self::activity_cutoff(netuid)),
             max_validators: hyper.max_validators,
             num_uids: Compact(SubnetworkN::<T>::get(netuid)),
             max_uids: Compact(MaxAllowedUids::<T>::get(netuid)),

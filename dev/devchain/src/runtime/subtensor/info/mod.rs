@@ -45,7 +45,7 @@ impl<T: Config> Pallet<T> {
         NetworksAdded::<T>::get(netuid)
     }
 
-    fn hotkeys_of(netuid: NetUid) -> Vec<T::AccountId> {
+    pub(super) fn hotkeys_of(netuid: NetUid) -> Vec<T::AccountId> {
         (0..SubnetworkN::<T>::get(netuid)).map(|uid| Keys::<T>::get(netuid, uid)).collect()
     }
 

@@ -194,6 +194,7 @@ pub struct HyperparamEntry {
 pub enum HyperparamValue {
     Bool(bool),
     U16(u16),
+    U32(u32),
     U64(u64),
     TaoBalance(TaoBalance),
     U64F64(FixedU128),

@@ -15,6 +15,9 @@ mod epochs {
     pub type BlocksSinceLastStep<T: Config> = StorageMap<_, Identity, NetUid, u64, ValueQuery>;
     #[pallet::storage]
     pub type LastMechansimStepBlock<T: Config> = StorageMap<_, Identity, NetUid, u64, ValueQuery>;
+    /// The block of the last epoch of Yuma consensus: bonds lapse from there, and stand still under Null.
+    #[pallet::storage]
+    pub type LastYumaStepBlock<T: Config> = StorageMap<_, Identity, NetUid, u64, OptionQuery>;
     #[pallet::storage]
     pub type Active<T: Config> = StorageMap<_, Identity, NetUid, Vec<bool>, ValueQuery>;
     #[pallet::storage]

@@ -66,6 +66,27 @@ mod hyperparameters {
         TaoBalance(100_000_000_000)
     }
 
+    #[pallet::type_value]
+    pub fn DefaultMinActivityCutoff() -> u16 {
+        360
+    }
+
+    /// As many blocks as [`DefaultActivityCutoff`] at the default tempo.
+    #[pallet::type_value]
+    pub fn DefaultActivityCutoffFactorMilli() -> u32 {
+        13_889
+    }
+
+    #[pallet::type_value]
+    pub fn DefaultAdminFreezeWindow() -> u16 {
+        10
+    }
+
+    #[pallet::type_value]
+    pub fn DefaultMaxEpochsPerBlock() -> u8 {
+        2
+    }
+
     #[pallet::storage]
     pub type Tempo<T: Config> = StorageMap<_, Identity, NetUid, u16, ValueQuery, DefaultTempo<T>>;
     #[pallet::storage]
@@ -89,6 +110,19 @@ mod hyperparameters {
     #[pallet::storage]
     pub type ActivityCutoff<T: Config> =
         StorageMap<_, Identity, NetUid, u16, ValueQuery, DefaultActivityCutoff>;
+    /// The least that an owner may set for [`ActivityCutoff`].
+    #[pallet::storage]
+    pub type MinActivityCutoff<T: Config> = StorageValue<_, u16, ValueQuery, DefaultMinActivityCutoff>;
+    /// Blocks without an update after which a neuron is not active, in thousandths of the tempo; the newest runtimes go by this.
+    #[pallet::storage]
+    pub type ActivityCutoffFactorMilli<T: Config> =
+        StorageMap<_, Identity, NetUid, u32, ValueQuery, DefaultActivityCutoffFactorMilli>;
+    /// Blocks after which an epoch that an owner triggers runs.
+    #[pallet::storage]
+    pub type AdminFreezeWindow<T: Config> = StorageValue<_, u16, ValueQuery, DefaultAdminFreezeWindow>;
+    /// Epochs that one block runs; what is due beyond waits a block.
+    #[pallet::storage]
+    pub type MaxEpochsPerBlock<T: Config> = StorageValue<_, u8, ValueQuery, DefaultMaxEpochsPerBlock>;
     #[pallet::storage]
     pub type ServingRateLimit<T: Config> =
         StorageMap<_, Identity, NetUid, u64, ValueQuery, DefaultServingRateLimit<T>>;
@@ -98,4 +132,7 @@ mod hyperparameters {
     pub type MaxBurn<T: Config> = StorageMap<_, Identity, NetUid, TaoBalance, ValueQuery, DefaultMaxBurn>;
     #[pallet::storage]
     pub type SubnetEpochConsensus<T: Config> = StorageMap<_, Identity, NetUid, EpochConsensus, ValueQuery>;
+    /// [`MaxAllowedValidators`] from before Null consensus, for the way back.
+    #[pallet::storage]
+    pub type SavedYumaMaxAllowedValidators<T: Config> = StorageMap<_, Identity, NetUid, u16, OptionQuery>;
 }

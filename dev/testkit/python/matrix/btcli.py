@@ -20,7 +20,7 @@ from bittensor_cli.cli import main
 from bittensor_cli.src.bittensor.extrinsics.root import generate_weight_hash
 from bittensor_cli.version import __version_as_int__
 
-from steps import TOKEN, U16_MAX, attempt, mine_until, require, standing_still, tell, wait_for
+from steps import TOKEN, U16_MAX, mine_until, require, run, standing_still, tell, wait_for
 from wallets import dev_wallet
 
 NETUID = "39"
@@ -151,6 +151,15 @@ class Matrix:
         seen = answer["balances"]["charlie"]
         require(round(seen["free"] * TOKEN) == self.free(address), f"the balance is told as {seen}")
         tell("balance", address=address, rao=round(seen["free"] * TOKEN))
+
+    def staked_balance(self) -> None:
+        seen = self.command("wallet", "balance", wallet="validator")["balances"]["validator"]
+        require(round(seen["total"] * TOKEN) == round((seen["free"] + seen["staked"]) * TOKEN), f"the sum of {seen}")
+        tell("balance", address=seen["coldkey"], rao=round(seen["free"] * TOKEN))
+        # It counts in floats.
+        worth = round(seen["staked"] * TOKEN)
+        keys = {"hotkey": self.validator.hotkey.ss58_address, "coldkey": seen["coldkey"]}
+        tell("worth", **keys, at_least=worth - 2, below=worth + 3)
 
     def subnets(self) -> None:
         answer = self.command("subnets", "list")
@@ -325,10 +334,11 @@ class Matrix:
         ]
 
     def run(self) -> None:
-        for operation, action in (
+        operations = (
             ("connect", self.connect),
             ("cost of a subnet", self.subnet_cost),
             ("balances", self.balances),
+            ("balance with stake", self.staked_balance),
             ("list subnets", self.subnets),
             ("metagraph", self.metagraph),
             ("hyperparameters", self.hyperparameters),
@@ -342,8 +352,8 @@ class Matrix:
             ("errors by name", self.errors),
             ("commit weights (hash)", self.commit_weights),
             ("reveal weights (hash)", self.reveal_weights),
-        ):
-            attempt(operation, action)
+        )
+        run(self.url, operations)
         # Its reader would keep the process alive.
         self.chain.close()
 

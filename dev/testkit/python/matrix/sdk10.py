@@ -13,7 +13,7 @@ import bittensor as bt
 from bittensor.core.types import ExtrinsicResponse
 from bittensor.utils.balance import Balance
 
-from steps import TOKEN, U16_MAX, Mismatch, attempt, mine_until, require, standing_still, tell, wait_for
+from steps import TOKEN, U16_MAX, Mismatch, mine_until, require, run, standing_still, tell, wait_for
 from wallets import dev_wallet
 
 NETUID = 39
@@ -61,6 +61,16 @@ class Matrix:
         several = self.chain.get_balances(address, self.alice.coldkeypub.ss58_address)
         require(several[address].rao == 10_000 * TOKEN, "two ways of reading a balance differ")
         tell("balance", address=address, rao=self.balance(address))
+
+    def staked_balance(self) -> None:
+        coldkey = self.validator.coldkeypub.ss58_address
+        [stake] = self.chain.get_stake_info_for_coldkey(coldkey)
+        worth = self.chain.subnet(stake.netuid).alpha_to_tao(stake.stake)
+        require(worth.rao >= 100_000 * TOKEN, f"its stake is worth {worth}")
+        tell("balance", address=coldkey, rao=self.balance(coldkey))
+        # It counts in floats.
+        bounds = {"at_least": worth.rao - 2, "below": worth.rao + 3}
+        tell("worth", hotkey=stake.hotkey_ss58, coldkey=coldkey, **bounds)
 
     def subnets(self) -> None:
         require(NETUID in self.chain.get_all_subnets_netuid(), f"subnet {NETUID} is not listed")
@@ -252,9 +262,10 @@ class Matrix:
         ]
 
     def run(self) -> None:
-        for operation, action in (
+        operations = (
             ("connect", self.connect),
             ("balances", self.balances),
+            ("balance with stake", self.staked_balance),
             ("list subnets", self.subnets),
             ("metagraph", self.metagraph),
             ("hyperparameters", self.hyperparameters),
@@ -270,9 +281,8 @@ class Matrix:
             ("commit weights (hash)", self.commit_weights),
             ("reveal weights (hash)", self.reveal_weights),
             ("commit weights (timelock)", self.commit_timelocked),
-        ):
-            if not attempt(operation, action) and operation == "connect":
-                return
+        )
+        run(self.url, operations)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import bittensor as bt
 from bittensor import calls
 from bittensor.wallets import Keypair
 
-from steps import TOKEN, U16_MAX, Mismatch, attempt, mine_until, require, standing_still, tell, wait_for
+from steps import TOKEN, U16_MAX, Mismatch, mine_until, require, run, standing_still, tell, wait_for
 
 NETUID = 39
 
@@ -77,6 +77,16 @@ class Matrix:
         account = self.chain.query(("System", "Account"), [CHARLIE.coldkey.ss58_address])
         require(account["data"]["free"] == 10_000 * TOKEN, "storage and balance read differ")
         tell("balance", address=CHARLIE.coldkey.ss58_address, rao=self.balance(CHARLIE.coldkey))
+
+    def staked_balance(self) -> None:
+        coldkey = VALIDATOR.coldkey.ss58_address
+        valued = self.chain.read("stake_value_for_coldkey", coldkey_ss58=coldkey)
+        [position] = valued.positions
+        worth = valued.stake_value.rao
+        require(worth >= 100_000 * TOKEN, f"its stake is worth {worth}")
+        tell("balance", address=coldkey, rao=self.balance(VALIDATOR.coldkey))
+        # It counts in floats.
+        tell("worth", hotkey=position.hotkey, coldkey=coldkey, at_least=worth - 2, below=worth + 3)
 
     def subnets(self) -> None:
         listed = {subnet.netuid: subnet for subnet in self.chain.subnets.all()}
@@ -272,9 +282,10 @@ class Matrix:
         ]
 
     def run(self) -> None:
-        for operation, action in (
+        operations = (
             ("connect", self.connect),
             ("balances", self.balances),
+            ("balance with stake", self.staked_balance),
             ("list subnets", self.subnets),
             ("metagraph", self.metagraph),
             ("hyperparameters", self.hyperparameters),
@@ -289,9 +300,8 @@ class Matrix:
             ("commit weights (hash)", self.commit_weights),
             ("reveal weights (hash)", self.reveal_weights),
             ("commit weights (timelock)", self.commit_timelocked),
-        ):
-            if not attempt(operation, action) and operation == "connect":
-                return
+        )
+        run(self.url, operations)
 
 
 if __name__ == "__main__":

@@ -12,12 +12,14 @@ import json
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 
 TOKEN = 1_000_000_000
 U16_MAX = 65_535
 BLOCK_TIME_MS = 250
+# What changes with every block is read and looked up while none comes.
+WHILE_STILL = ("balance with stake",)
 # Blocks that a condition may take: several epochs of the matrix's chain.
 PATIENCE_BLOCKS = 500
 
@@ -105,3 +107,12 @@ def attempt(operation: str, action: Callable[[], object]) -> bool:
     print(json.dumps(told, default=str), flush=True)
     sys.stdin.readline()
     return told["outcome"] == "ok"
+
+
+def run(url: str, operations: Iterable[tuple[str, Callable[[], object]]]) -> None:
+    """Runs operations one after another; none where the client does not even connect."""
+    for operation, action in operations:
+        with standing_still(url) if operation in WHILE_STILL else nullcontext():
+            worked = attempt(operation, action)
+        if not worked and operation == "connect":
+            return

@@ -14,6 +14,7 @@ const SUBNET: NetUid = NetUid(39);
 const MAIN: MechanismId = MechanismId(0);
 /// twox128 of `System` and of `Account`.
 const ACCOUNTS: &str = "0x26aa394eea5630e07c48ae0c9558cef7b99d880ec681799c0cf30e8886371da9";
+const RAO: u128 = 1_000_000_000;
 /// Where the free balance lies in an `AccountInfo`: after four numbers of four bytes.
 const FREE: usize = 16;
 
@@ -89,6 +90,11 @@ impl<'a> Witness<'a> {
                 let read = self.chain.stake(SUBNET, &hotkey(fact)?, &coldkey(fact)?).await;
                 within(read.map_err(unread)?.ok_or("our client finds no stake")?.0, fact)
             }
+            "worth" => {
+                let read = self.chain.stake(SUBNET, &hotkey(fact)?, &coldkey(fact)?).await;
+                let alpha = read.map_err(unread)?.ok_or("our client finds no stake")?.0;
+                within(self.worth(alpha)?, fact)
+            }
             "weights" => self.weights(fact).await,
             "hash" => {
                 let bytes = hex::decode(text(fact, "digest")?).map_err(|_| "no digest")?;
@@ -156,6 +162,14 @@ impl<'a> Witness<'a> {
             OpenCommitForm::Hash(_) => None,
         });
         equal(rounds.collect(), vec![told])
+    }
+
+    /// What alpha would cost in rao at the subnet's price, of which our client reads none.
+    fn worth(&self, alpha: u64) -> Result<u64, String> {
+        let netuid = format!("0x{}", hex::encode(SUBNET.0.to_le_bytes()));
+        let price = self.devchain.ask("state_call", &json!(["SwapRuntimeApi_current_alpha_price", netuid]));
+        let worth = u128::from(alpha) * u128::from(first_number(&price, 0)?) / RAO;
+        u64::try_from(worth).map_err(|_| "no amount".to_owned())
     }
 
     /// The free balance as storage has it; our client reads none, because no server of ours needs any.

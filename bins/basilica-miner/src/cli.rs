@@ -8,12 +8,12 @@ const EXIT_CODES: &str = "Exit codes:
   0   done, or stopped by a signal in order
   1   something failed; the last line says what
   2   wrong command line
-  78  wrong configuration: no file, or the message names its line and key, or a variable.
-      A wallet or directory that it names and that is not there is 1";
+  78  wrong configuration: no file, or a value; the message names its line and
+      key, or its variable. A wallet or directory that is not there is 1";
 
 /// Serves GPU nodes to the validators of a Basilica subnet.
 #[derive(Debug, Parser)]
-#[command(name = "basilica-miner", version, after_help = EXIT_CODES)]
+#[command(name = "basilica-miner", version, after_help = EXIT_CODES, max_term_width = 80)]
 pub(crate) struct Cli {
     /// Configuration file.
     #[arg(short, long, global = true, default_value = "miner.toml", value_name = "FILE")]

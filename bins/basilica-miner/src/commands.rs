@@ -6,12 +6,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use basilica_miner_service::config::{IGNORED, MinerConfig, Settings, check};
+use basilica_miner_service::config::{IGNORED, MinerConfig, NodeConfig, Settings, check};
 use basilica_ports::{Clock as _, HostKeyApproval, HostKeyRecord, MinerStore as _};
 use basilica_runtime_service::{ConfigError, ConfigSource, Loaded, Notice, load};
 use basilica_store::{Database, MINER_SCHEMA, MinerDatabase, OpenOptions};
 use basilica_system::SystemClock;
-use basilica_types::{NodeAddress, NodeId};
+use basilica_types::{HostKey, NodeAddress, NodeId};
 use serde_json::{Value, json};
 
 use crate::cli::Cli;
@@ -202,25 +202,46 @@ fn ask_health(address: SocketAddr) -> anyhow::Result<Value> {
     serde_json::from_str(body).context("the answer is not JSON")
 }
 
-fn host_key_json(record: &HostKeyRecord) -> Value {
+fn host_key_json(record: &HostKeyRecord, configured: bool) -> Value {
     json!({
         "node_id": record.node_id.to_string(),
         "address": record.address.to_string(),
         "pinned": record.pinned.fingerprint(),
-        "offered": record.offered.as_ref().map(basilica_types::HostKey::fingerprint),
+        "offered": record.offered.as_ref().map(HostKey::fingerprint),
+        "configured": configured,
     })
+}
+
+/// The host key of every node: the one that the configuration names, or else the one that was seen first or approved.
+fn trusted(nodes: &[NodeConfig], records: Vec<HostKeyRecord>) -> Vec<(HostKeyRecord, bool)> {
+    let configured = nodes.iter().filter_map(|node| {
+        let pinned = node.host_key.clone()?;
+        Some(HostKeyRecord { node_id: node.id, address: node.address.clone(), pinned, offered: None })
+    });
+    let mut all: Vec<(HostKeyRecord, bool)> = configured.map(|record| (record, true)).collect();
+    for record in records {
+        if !all.iter().any(|(other, _)| other.node_id == record.node_id) {
+            all.push((record, false));
+        }
+    }
+    all.sort_by_cached_key(|(record, _)| record.address.to_string());
+    all
 }
 
 pub(crate) fn list_host_keys(cli: &Cli) -> anyhow::Result<()> {
     let config = configured(cli, &cli.config)?.config;
     let records = block_on(async { Ok(MinerDatabase::new(open(&config, false).await?).host_keys().await?) })?;
-    answer(cli, &records.iter().map(host_key_json).collect(), || {
-        let line = |record: &HostKeyRecord| {
-            let offered = record.offered.as_ref().map(|key| format!("  shows now: {}", key.fingerprint()));
-            let pinned = record.pinned.fingerprint();
-            format!("{}  {}  {pinned}{}", record.node_id, record.address, offered.unwrap_or_default())
+    let keys = trusted(&config.fleet.nodes, records);
+    answer(cli, &keys.iter().map(|(record, configured)| host_key_json(record, *configured)).collect(), || {
+        let line = |(record, configured): &(HostKeyRecord, bool)| {
+            let note = match &record.offered {
+                Some(key) => format!("  shows now: {}", key.fingerprint()),
+                None if *configured => "  from the configuration".to_owned(),
+                None => String::new(),
+            };
+            format!("{}  {}  {}{note}", record.node_id, record.address, record.pinned.fingerprint())
         };
-        records.iter().map(line).collect::<Vec<_>>().join("\n")
+        keys.iter().map(line).collect::<Vec<_>>().join("\n")
     })
 }
 
@@ -245,8 +266,7 @@ pub(crate) fn approve_host_key(cli: &Cli, node: &str, fingerprint: &str) -> anyh
     let before = match approval {
         HostKeyApproval::Approved(before) => before,
         HostKeyApproval::OtherKey(record) => {
-            let shown =
-                record.offered.as_ref().map_or_else(String::new, basilica_types::HostKey::fingerprint);
+            let shown = record.offered.as_ref().map_or_else(String::new, HostKey::fingerprint);
             bail!(
                 "node {node} shows host key {shown}, not {fingerprint}; nothing was approved. Find out on the node itself \
                  which one is its own (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub)"
@@ -256,8 +276,8 @@ pub(crate) fn approve_host_key(cli: &Cli, node: &str, fingerprint: &str) -> anyh
             "node {node} shows no other host key than the one that is trusted; nothing to approve (see `host-key list`)"
         ),
     };
-    answer(cli, &host_key_json(&before), || {
-        let now = before.offered.as_ref().map_or_else(String::new, basilica_types::HostKey::fingerprint);
+    answer(cli, &host_key_json(&before, false), || {
+        let now = before.offered.as_ref().map_or_else(String::new, HostKey::fingerprint);
         format!("{}: host key {} replaced by {now}", before.address, before.pinned.fingerprint())
     })
 }

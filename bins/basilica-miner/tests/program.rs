@@ -389,6 +389,21 @@ fn approving_a_host_key_that_nobody_offers_is_refused() {
 }
 
 #[test]
+fn host_keys_of_the_configuration_are_listed_too() {
+    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+    let home = Home::new();
+    let nodes = format!("nodes = [{{ host = \"node.example\", username = \"gpu\", host_key = \"{KEY}\" }}]");
+    home.configure(&format!("[node_management]\n{nodes}"));
+    home.run(&["migrate"]);
+    let listed = home.run(&["host-key", "list"]);
+    assert_eq!(listed.code, Some(0), "{}", listed.err);
+    assert!(listed.out.contains("gpu@node.example:22  SHA256:"), "{}", listed.out);
+    assert!(listed.out.contains("from the configuration"), "{}", listed.out);
+    let json: Value = serde_json::from_str(&home.run(&["--json", "host-key", "list"]).out).unwrap();
+    assert_eq!((json[0]["configured"].as_bool(), json[0]["offered"].is_null()), (Some(true), true));
+}
+
+#[test]
 fn show_keeps_paths_to_itself_unless_asked() {
     let home = Home::new();
     let shown = home.run(&["config", "show"]).out;
@@ -421,6 +436,7 @@ fn a_wrong_command_line_is_usage() {
 fn help_documents_the_exit_codes() {
     let help = Home::new().run(&["--help"]).out;
     assert!(help.contains("78  wrong configuration"), "{help}");
+    assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
 }
 
 #[test]

@@ -26,7 +26,7 @@ const BAD_CONFIG: u8 = 78;
 /// Exit codes: 0 done, 1 failed or not healthy, 2 wrong arguments, 78 the configuration is wrong (its file, a line of it,
 /// or a variable; a wallet, a directory or a file that it names and that is not there is 1).
 #[derive(Debug, Parser)]
-#[command(name = "basilica-validator", version)]
+#[command(name = "basilica-validator", version, max_term_width = 80)]
 struct Args {
     /// Print an annotated example configuration, and nothing else.
     #[arg(long, exclusive = true)]

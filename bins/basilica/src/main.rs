@@ -1,7 +1,7 @@
 //! The command line for people.
 //!
 //! Exit codes: 0 done, 1 failed or a problem was found (the reason is on standard error), 2 the command line is wrong,
-//! 3 a password is wrong, 4 what should be written exists already (nothing was changed).
+//! 3 a password is wrong, empty or not twice the same, 4 what should be written exists already (nothing was changed).
 
 use std::process::ExitCode;
 
@@ -14,7 +14,7 @@ mod wallet;
 
 /// Basilica: a GPU compute network that anyone can check.
 #[derive(Debug, Parser)]
-#[command(name = "basilica", version, arg_required_else_help = true)]
+#[command(name = "basilica", version, arg_required_else_help = true, max_term_width = 80)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

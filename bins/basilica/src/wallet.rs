@@ -20,8 +20,8 @@ use clap::{Args, Subcommand, ValueEnum};
 
 /// Shown below the help of every command.
 pub(crate) const EXIT_CODES: &str = "\
-Exit codes: 0 done, 1 failed or a problem was found, 2 the command line is wrong,
-3 a password is wrong, 4 the key exists already and nothing was changed.";
+Exit codes: 0 done, 1 failed or a problem was found, 2 the command line is wrong, 3 a password is wrong, empty or not \
+twice the same, 4 the key exists already and nothing was changed.";
 
 const FAILURE: u8 = 1;
 const WRONG_PASSWORD: u8 = 3;
@@ -57,7 +57,7 @@ impl Wallet {
             Command::New(command) => command.run().map(|()| ExitCode::SUCCESS),
             Command::Import(command) => command.run().map(|()| ExitCode::SUCCESS),
             Command::Show(command) => command.run(),
-            Command::List(command) => command.run().map(|()| ExitCode::SUCCESS),
+            Command::List(command) => command.run(),
         }
     }
 }
@@ -69,6 +69,13 @@ enum Kind {
     Coldkey,
     /// A key that a server signs with.
     Hotkey,
+}
+
+/// Reads it with a hint for who writes a wallet's name there.
+fn kind(text: &str) -> Result<Kind, String> {
+    <Kind as ValueEnum>::from_str(text, false).map_err(|_| {
+        format!("not coldkey or hotkey; a wallet is named with -w {text}, one of its hotkeys with -H {text}")
+    })
 }
 
 /// Where wallets lie.
@@ -127,6 +134,15 @@ fn print(text: &str) -> anyhow::Result<()> {
     basilica_console::print(text).context("write to standard output")
 }
 
+/// Whether the cause is a password that cannot be right, as opposed to one that could not be had.
+fn blames_password(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source()).any(|cause| {
+        let password = cause.downcast_ref::<PasswordError>();
+        matches!(cause.downcast_ref::<KeyfileError>(), Some(KeyfileError::WrongPassword(_)))
+            || matches!(password, Some(PasswordError::Differ | PasswordError::Empty | PasswordError::Long))
+    })
+}
+
 /// The exit code that belongs to a failure.
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     if error.is::<new::Partly>() {
@@ -143,14 +159,8 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
             ) => {
                 return EXISTS;
             }
-            Some(WalletError::Keyfile { source: KeyfileError::WrongPassword(_), .. }) => {
-                return WRONG_PASSWORD;
-            }
             _ => {}
         }
-        if matches!(cause.downcast_ref::<PasswordError>(), Some(PasswordError::Differ)) {
-            return WRONG_PASSWORD;
-        }
     }
-    FAILURE
+    if blames_password(error.as_ref()) { WRONG_PASSWORD } else { FAILURE }
 }

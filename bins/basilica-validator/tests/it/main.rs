@@ -90,6 +90,15 @@ fn a_good_configuration_passes_and_a_wrong_key_is_named_with_its_line() {
 }
 
 #[test]
+fn help_documents_the_exit_codes_within_80_columns() {
+    let help = Home::new().run("", &["--help"]);
+    let help = String::from_utf8(help.stdout).unwrap();
+    let words: Vec<&str> = help.split_whitespace().collect();
+    assert!(words.join(" ").contains("78 the configuration is wrong"), "{help}");
+    assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
+}
+
+#[test]
 fn with_json_a_failure_is_one_json_object() {
     let home = Home::new();
     let wrong = home.config("retires = 3\n");

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail};
 use basilica_system::OsEntropy;
 use basilica_types::Hotkey;
-use basilica_wallet::{Secret, Wallets};
+use basilica_wallet::{KeyfileError, Secret, WalletError, Wallets};
 use clap::Args;
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -22,7 +22,8 @@ const LONGEST: u64 = 4096;
 /// Bring a key into a wallet. Without a source, a mnemonic or secret URI is asked for and not shown.
 #[derive(Debug, Args)]
 pub(crate) struct Import {
-    /// What the key is to be.
+    /// What the key is to be: `coldkey` or `hotkey`.
+    #[arg(value_parser = super::kind)]
     key: Kind,
     #[command(flatten)]
     names: Names,
@@ -93,7 +94,12 @@ impl Source {
     fn secret(&self) -> anyhow::Result<Secret> {
         if let Some(keyfile) = &self.keyfile {
             let passwords = Asking::new(self.keyfile_password_file.clone());
-            return Ok(Wallets::read_keyfile(keyfile, &passwords)?);
+            return Wallets::read_keyfile(keyfile, &passwords).map_err(|error| {
+                let unasked =
+                    matches!(error, WalletError::Keyfile { source: KeyfileError::NoPassword { .. }, .. });
+                let error = anyhow::Error::from(error);
+                if unasked { error.context("give --keyfile-password-file FILE") } else { error }
+            });
         }
         let text = match (&self.secret_file, &self.uri) {
             (Some(path), _) if path.as_os_str() == "-" => standard_input()?,
@@ -104,9 +110,12 @@ impl Source {
                  host; put a secret into a file of mode 0600 and give --secret-file FILE"
             ),
             (None, None) => {
-                let mut terminal = Terminal::open().context(
-                    "there is no terminal to ask for the secret at; give --secret-file or --keyfile",
-                )?;
+                let Ok(mut terminal) = Terminal::open() else {
+                    bail!(
+                        "a secret is needed and there is no terminal to ask at; give --secret-file FILE (mode 0600, or \
+                         `-` for standard input) or --keyfile FILE"
+                    );
+                };
                 terminal.ask_hidden("Mnemonic, 0xSEED or secret URI (not shown): ")?
             }
         };

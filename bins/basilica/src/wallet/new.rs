@@ -16,7 +16,8 @@ use super::{Kind, Names, Place};
 /// Make new keys: a coldkey and a hotkey, or one of them.
 #[derive(Debug, Args)]
 pub(crate) struct New {
-    /// Only this one.
+    /// Only the `coldkey`, or only the `hotkey`.
+    #[arg(value_parser = super::kind)]
     key: Option<Kind>,
     #[command(flatten)]
     names: Names,
@@ -46,7 +47,7 @@ impl New {
         let kinds = self.key.map_or_else(|| vec![Kind::Coldkey, Kind::Hotkey], |kind| vec![kind]);
         let keys: Vec<KeyName> = kinds.into_iter().map(|kind| self.names.key(kind)).collect();
         for key in &keys {
-            wallets.unclaimed(wallet, key)?;
+            wallets.unclaimed(wallet, key).map_err(|error| self.hint(error))?;
         }
         let password = self.choice.password(&keys)?;
         let mut made = Vec::new();
@@ -67,6 +68,18 @@ impl New {
             }
         }
         self.report(&made)
+    }
+
+    /// Who has a coldkey most often wants one hotkey more.
+    fn hint(&self, error: WalletError) -> anyhow::Error {
+        if self.key.is_some() {
+            return error.into();
+        }
+        let (wallet, hotkey) = (&self.names.wallet_name, &self.names.hotkey);
+        anyhow::Error::from(error).context(format!(
+            "a coldkey and a hotkey would be made; for the hotkey alone: \
+             basilica wallet new hotkey --wallet-name {wallet} --hotkey {hotkey}"
+        ))
     }
 
     /// What was made is told also where the rest failed: its mnemonic is shown now or never.

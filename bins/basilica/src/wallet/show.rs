@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use basilica_console::tell;
-use basilica_types::{Hotkey, WalletName};
+use basilica_types::WalletName;
 use basilica_wallet::{
-    FileReport, Form, KeyName, KeyReport, KeyfileError, Listing, PasswordSource, Problem, WalletReport,
+    FileReport, Form, KeyName, KeyReport, KeyfileError, ListedKey, Listing, PasswordSource, Problem,
+    WalletReport, Which,
 };
 use clap::Args;
 use serde_json::{Value, json};
@@ -18,7 +19,8 @@ use super::{Kind, Place, WRONG_PASSWORD, form_name, print};
 /// Say what is in a wallet.
 #[derive(Debug, Args)]
 pub(crate) struct Show {
-    /// Only this one.
+    /// Only the `coldkey`, or only every `hotkey`.
+    #[arg(value_parser = super::kind)]
     key: Option<Kind>,
     /// The wallet's name.
     #[arg(long, short = 'w', aliases = ["wallet.name", "name"], default_value = "default", value_name = "NAME")]
@@ -42,15 +44,15 @@ pub(crate) struct Show {
 impl Show {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let wallets = self.place.wallets()?;
-        let only = match (self.key, self.hotkey) {
-            (Some(Kind::Coldkey), _) => Some(KeyName::Coldkey),
-            (_, Some(hotkey)) => Some(KeyName::Hotkey(hotkey)),
-            (Some(Kind::Hotkey), None) => Some(KeyName::Hotkey("default".parse()?)),
-            (None, None) => None,
+        let which = match (self.key, self.hotkey) {
+            (Some(Kind::Coldkey), _) => Which::One(KeyName::Coldkey),
+            (_, Some(hotkey)) => Which::One(KeyName::Hotkey(hotkey)),
+            (Some(Kind::Hotkey), None) => Which::Hotkeys,
+            (None, None) => Which::All,
         };
         let asking = Asking::new(self.password_file);
         let passwords = self.unlock.then_some(&asking as &dyn PasswordSource);
-        let report = wallets.inspect(&self.wallet_name, only.as_ref(), passwords)?;
+        let report = wallets.inspect(&self.wallet_name, &which, passwords)?;
         if self.json {
             let keys: Vec<Value> = report.keys.iter().map(key_json).collect();
             let report = json!({ "wallet": report.name.as_str(), "keys": keys });
@@ -62,16 +64,17 @@ impl Show {
     }
 }
 
-/// 1 where there is a problem; a wrong password says so.
+/// 1 where there is a problem; a password that cannot be right says so.
 fn verdict(report: &WalletReport) -> ExitCode {
     let mut problems = report.keys.iter().flat_map(|key| &key.problems).peekable();
     if problems.peek().is_none() {
         return ExitCode::SUCCESS;
     }
-    let wrong = |problem: &Problem| {
-        matches!(problem, Problem::Unusable { source: KeyfileError::WrongPassword(_), .. })
-    };
-    if problems.any(wrong) { WRONG_PASSWORD.into() } else { ExitCode::FAILURE }
+    if problems.any(|problem| super::blames_password(problem)) {
+        WRONG_PASSWORD.into()
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn text(report: &WalletReport) -> String {
@@ -100,13 +103,16 @@ fn state(key: &KeyReport) -> &'static str {
     }
 }
 
-/// A problem with its causes in one line.
+/// A problem with its causes in one line, and what to do about it with this program.
 fn explain(problem: &Problem) -> String {
     let mut line = problem.to_string();
     let mut cause = std::error::Error::source(problem);
     while let Some(error) = cause {
         let _infallible = write!(line, ": {error}");
         cause = error.source();
+    }
+    if let Problem::Unusable { source: KeyfileError::NoPassword { .. }, .. } = problem {
+        line.push_str(" (here: --password-file FILE)");
     }
     line
 }
@@ -141,13 +147,17 @@ pub(crate) struct List {
 }
 
 impl List {
-    pub(crate) fn run(self) -> anyhow::Result<()> {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let wallets = self.place.wallets()?;
         let listing = wallets.list()?;
+        let sound = listing.wallets.iter().all(|wallet| {
+            wallet.coldkey.problems == 0 && wallet.hotkeys.iter().all(|(_, key)| key.problems == 0)
+        });
+        let code = if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         if self.json {
             let wallets =
                 json!({ "path": wallets.root().display().to_string(), "wallets": listing_json(&listing) });
-            return print(&format!("{wallets:#}\n"));
+            return print(&format!("{wallets:#}\n")).map(|()| code);
         }
         print(&format!("{}\n{}", wallets.root().display(), tree(&listing)))?;
         if listing.wallets.is_empty() {
@@ -156,14 +166,15 @@ impl List {
         for name in &listing.skipped {
             tell(&format!("note: {} is not the name of a wallet or hotkey; skipped", name.display()));
         }
-        Ok(())
+        Ok(code)
     }
 }
 
 fn listing_json(listing: &Listing) -> Vec<Value> {
-    let address = |address: &Option<Hotkey>| address.map(|address| address.to_string());
-    let hotkeys = |hotkeys: &[(WalletName, Option<Hotkey>)]| -> Vec<Value> {
-        hotkeys.iter().map(|(name, key)| json!({ "name": name.as_str(), "address": address(key) })).collect()
+    let address = |key: &ListedKey| key.address.map(|address| address.to_string());
+    let hotkeys = |hotkeys: &[(WalletName, ListedKey)]| -> Vec<Value> {
+        let one = |(name, key): &(WalletName, ListedKey)| json!({ "name": name.as_str(), "address": address(key), "problems": key.problems });
+        hotkeys.iter().map(one).collect()
     };
     let wallets = listing.wallets.iter();
     wallets
@@ -171,6 +182,7 @@ fn listing_json(listing: &Listing) -> Vec<Value> {
             json!({
                 "name": wallet.name.as_str(),
                 "coldkey": address(&wallet.coldkey),
+                "coldkey_problems": wallet.coldkey.problems,
                 "hotkeys": hotkeys(&wallet.hotkeys),
             })
         })
@@ -178,17 +190,21 @@ fn listing_json(listing: &Listing) -> Vec<Value> {
 }
 
 fn tree(listing: &Listing) -> String {
-    let shown = |address: &Option<Hotkey>| {
-        address.map_or_else(|| "address unknown".to_owned(), |address| address.to_string())
+    let shown = |wallet: &WalletName, key: &ListedKey| {
+        let address = key.address.map_or_else(|| "address unknown".to_owned(), |address| address.to_string());
+        match key.problems {
+            0 => address,
+            _ => format!("{address} (has problems: basilica wallet show -w {wallet})"),
+        }
     };
     let branch = |last| if last { ("└── ", "    ") } else { ("├── ", "│   ") };
     let mut text = String::new();
     for (index, wallet) in listing.wallets.iter().enumerate() {
         let (arm, below) = branch(index + 1 == listing.wallets.len());
-        let _infallible = writeln!(text, "{arm}{} {}", wallet.name, shown(&wallet.coldkey));
-        for (index, (name, address)) in wallet.hotkeys.iter().enumerate() {
+        let _infallible = writeln!(text, "{arm}{} {}", wallet.name, shown(&wallet.name, &wallet.coldkey));
+        for (index, (name, key)) in wallet.hotkeys.iter().enumerate() {
             let (arm, _) = branch(index + 1 == wallet.hotkeys.len());
-            let _infallible = writeln!(text, "{below}{arm}{name} {}", shown(address));
+            let _infallible = writeln!(text, "{below}{arm}{name} {}", shown(&wallet.name, key));
         }
     }
     text

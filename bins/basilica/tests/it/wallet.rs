@@ -212,3 +212,81 @@ fn with_json_a_failure_is_one_json_object() {
         assert!(error["error"].as_str().unwrap().contains(words), "{error}");
     }
 }
+
+#[test]
+fn every_hotkey_is_shown_unless_one_is_named() {
+    let home = Home::new();
+    home.run(&["import", "hotkey", "-w", "owner", "-H", "a", "--uri", "//Alice"]).good();
+    home.run(&["import", "hotkey", "-w", "owner", "-H", "b", "--uri", "//Bob"]).good();
+    let both = home.run(&["show", "hotkey", "-w", "owner"]).good();
+    assert!(both.contains("hotkey a ") && both.contains("hotkey b "), "{both}");
+    let one = home.run(&["show", "hotkey", "-w", "owner", "-H", "b"]).good();
+    assert!(!one.contains("hotkey a ") && one.contains("hotkey b "), "{one}");
+}
+
+#[test]
+fn what_is_not_there_is_named_with_what_to_do() {
+    let home = Home::new();
+    let error = home.run(&["show", "owner"]).fails(2);
+    assert!(error.contains("a wallet is named with -w owner"), "{error}");
+    let error = home.run(&["show", "-w", "owner"]).fails(1);
+    assert!(error.contains("there is no wallet owner") && error.contains("basilica wallet list"), "{error}");
+    home.run(&["import", "coldkey", "-w", "owner", "--address", BOB]).good();
+    let error = home.run(&["show", "hotkey", "-w", "owner"]).fails(1);
+    assert!(error.contains("basilica wallet new hotkey --wallet-name owner"), "{error}");
+    let error = home.run(&["new", "-w", "owner", "-H", "second", "--no-password"]).fails(4);
+    assert!(error.contains("basilica wallet new hotkey --wallet-name owner --hotkey second"), "{error}");
+}
+
+#[test]
+fn without_a_terminal_the_flag_that_helps_is_named() {
+    let home = Home::new();
+    let password = home.file("password", "correct horse", 0o600);
+    home.run(&["new", "coldkey", "--password-file", password.to_str().unwrap()]).good();
+    let shown = home.run(&["show", "--unlock"]);
+    assert_eq!(shown.code, Some(1), "no password is not a wrong one: {}", shown.err);
+    assert!(shown.out.contains("(here: --password-file FILE)"), "{}", shown.out);
+    let error = home.run(&["import", "hotkey"]).fails(1);
+    assert!(error.contains("--secret-file FILE") && !error.contains("os error"), "{error}");
+    let keyfile = home.wallets("default/coldkey");
+    let import = ["import", "hotkey", "--keyfile", keyfile.to_str().unwrap()];
+    let error = home.run(&import).fails(1);
+    assert!(error.contains("give --keyfile-password-file FILE"), "{error}");
+}
+
+#[test]
+fn an_empty_password_is_a_wrong_one() {
+    let home = Home::new();
+    let empty = home.file("empty", "\n", 0o600);
+    let error = home.run(&["new", "--password-file", empty.to_str().unwrap()]).fails(3);
+    assert!(error.contains("password is empty"), "{error}");
+    assert!(!home.wallets("default").exists());
+}
+
+#[test]
+fn the_list_marks_a_key_that_is_damaged() {
+    let home = Home::new();
+    home.run(&["import", "hotkey", "--uri", "//Alice"]).good();
+    home.run(&["import", "hotkey", "-H", "sound", "--uri", "//Bob"]).good();
+    std::fs::write(home.wallets("default/hotkeys/default"), "{\"a").unwrap();
+    let listed = home.run(&["list"]);
+    assert_eq!(listed.code, Some(1), "{}", listed.err);
+    let marked: Vec<&str> = listed.out.lines().filter(|line| line.contains("has problems")).collect();
+    assert!(
+        matches!(marked[..], [line] if line.contains("default 5Grw") && line.contains("show -w default")),
+        "{marked:?}"
+    );
+    let json: serde_json::Value = serde_json::from_str(&home.run(&["list", "--json"]).out).unwrap();
+    assert_eq!(json["wallets"][0]["hotkeys"][0]["problems"], 1);
+    assert_eq!(json["wallets"][0]["hotkeys"][1]["problems"], 0);
+}
+
+#[test]
+fn the_help_fits_a_terminal_of_80_columns() {
+    let home = Home::new();
+    for arguments in [["--help"].as_slice(), &["new", "--help"], &["import", "--help"], &["show", "--help"]] {
+        for line in home.run(arguments).good().lines() {
+            assert!(line.chars().count() <= 80, "{arguments:?}: {line}");
+        }
+    }
+}

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex as SyncMutex, MutexGuard, OnceLock, PoisonError};
 use basilica_ports::{BoxError, ChainError, Clock, Entropy};
 use basilica_types::{BlockHash, Millis};
 use tokio::sync::Mutex;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::ChainOptions;
 use crate::breaker::Event;
@@ -224,13 +224,14 @@ impl Connection {
                 Ok(link)
             }
             Err(NotOpened { source, throttled }) => {
-                warn!(
-                    chain.endpoint = shown(url),
-                    error = &*source as &dyn std::error::Error,
-                    "chain endpoint failed"
-                );
                 let event = throttled.map_or(Event::Failed, |after| Event::Throttled { after });
-                self.endpoints.failed(index, event, &*source);
+                let error = &*source as &dyn std::error::Error;
+                // Whoever made the call says each time that it failed; here it is said once for each cause.
+                if self.endpoints.failed(index, event, &*source) {
+                    warn!(chain.endpoint = shown(url), error, "chain endpoint failed");
+                } else {
+                    debug!(chain.endpoint = shown(url), error, "chain endpoint failed again");
+                }
                 Err(ChainError::Unreachable { endpoint: shown(url), source })
             }
         }

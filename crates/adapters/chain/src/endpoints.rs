@@ -10,14 +10,18 @@ use crate::ChainOptions;
 use crate::breaker::{Event, Policy};
 use crate::link::Link;
 use crate::options::shown;
-use crate::pool::{self, Endpoint, EndpointReport, Miss};
+use crate::pool::{self, Endpoint, EndpointReport, EndpointState, Miss};
 
 /// All endpoints asked to be left alone, or failed so often that they are.
 #[derive(Debug, thiserror::Error)]
-#[error("every endpoint rests for {} ms more after failures; last: {last}", .wait.0)]
+#[error(
+    "every endpoint rests for {} ms more after failures; last: {}",
+    .wait.0, .last.as_deref().unwrap_or("it asked to be left alone")
+)]
 struct AllRest {
     wait: Millis,
-    last: String,
+    /// What was wrong with the endpoint that is free again first.
+    last: Option<String>,
 }
 
 /// All endpoints, in order of preference.
@@ -61,11 +65,9 @@ impl Endpoints {
         let wait = self.wait();
         let endpoints = self.all();
         let first = endpoints.iter().min_by_key(|endpoint| endpoint.breaker.free_at());
-        let last = first.and_then(|endpoint| endpoint.failure.clone()).unwrap_or_default();
-        ChainError::Unreachable {
-            endpoint: first.map(|endpoint| shown(&endpoint.url)).unwrap_or_default(),
-            source: AllRest { wait, last }.into(),
-        }
+        let first = first.expect("options without an endpoint are refused");
+        let last = first.failure.clone();
+        ChainError::Unreachable { endpoint: shown(&first.url), source: AllRest { wait, last }.into() }
     }
 
     pub(crate) fn note(&self, index: usize, event: Event) {
@@ -74,9 +76,14 @@ impl Endpoints {
         self.all()[index].note(event, now, &self.policy, entropy);
     }
 
-    pub(crate) fn failed(&self, index: usize, event: Event, error: &dyn std::error::Error) {
+    /// Whether that is news: it failed before in the same words, and was not good since.
+    pub(crate) fn failed(&self, index: usize, event: Event, error: &dyn std::error::Error) -> bool {
+        let now = self.now();
+        let good = self.all()[index].state(now) == EndpointState::Healthy;
         self.note(index, event);
-        self.all()[index].failure = Some(chain_of(error));
+        let words = Some(chain_of(error));
+        let before = std::mem::replace(&mut self.all()[index].failure, words.clone());
+        good || before != words
     }
 
     /// An endpoint that could be reached failed a call.
@@ -148,4 +155,25 @@ fn chain_of(error: &dyn std::error::Error) -> String {
         cause = inner.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use basilica_system::{OsEntropy, SystemClock};
+
+    use super::*;
+
+    #[test]
+    fn a_failure_is_news_once_for_each_cause_and_again_after_it_was_gone() {
+        let options = ChainOptions::new(vec!["ws://x".to_owned()]);
+        let endpoints = Endpoints::new(&options, Arc::new(SystemClock::new()), Arc::new(OsEntropy));
+        let failed =
+            |words: &str| endpoints.failed(0, Event::Failed, &std::io::Error::other(words.to_owned()));
+        assert!(failed("refused") && !failed("refused") && failed("reset") && !failed("reset"));
+        endpoints.note(0, Event::Worked);
+        assert!(failed("reset"));
+        let error = endpoints.all_rest();
+        let words = chain_of(&error);
+        assert!(words.contains("ws://x") && words.ends_with("; last: reset"), "{words}");
+    }
 }

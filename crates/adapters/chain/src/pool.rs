@@ -189,7 +189,7 @@ pub(crate) enum Move {
 /// Which endpoint to use, by the heads `(index, height)` of the one in use and of the others that answer.
 pub(crate) fn settle(current: (usize, u64), others: &[(usize, u64)], max_lag: u64) -> Move {
     let (index, height) = current;
-    let best = others.iter().map(|(_, height)| *height).max().unwrap_or(0).max(height);
+    let best = others.iter().map(|(_, height)| *height).fold(height, u64::max);
     let near = |height: u64| height.saturating_add(max_lag) >= best;
     let preferred = others.iter().filter(|(_, height)| near(*height)).map(|(index, _)| *index).min();
     match preferred {

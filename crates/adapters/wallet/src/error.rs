@@ -36,7 +36,7 @@ pub enum WalletError {
         source: KeyfileError,
     },
     /// A keyfile is never overwritten.
-    #[error("keyfile {} exists already; choose another hotkey name or move the file away", path.display())]
+    #[error("keyfile {} exists already and stays as it is; choose another name or move the file away", path.display())]
     Exists {
         /// The file.
         path: PathBuf,
@@ -71,6 +71,25 @@ pub enum WalletError {
         /// Why.
         #[source]
         source: Box<Self>,
+    },
+    /// There is no such wallet.
+    #[error("there is no wallet {wallet} below {}; `basilica wallet list` shows which there are", root.display())]
+    NoWallet {
+        /// The directory of wallets.
+        root: PathBuf,
+        /// The wallet asked for.
+        wallet: WalletName,
+    },
+    /// The wallet has no key of the kind asked for.
+    #[error(
+        "wallet {wallet} has no such key at {}; make one with: basilica wallet new hotkey --wallet-name {wallet}",
+        path.display()
+    )]
+    NoKey {
+        /// The wallet's directory.
+        path: PathBuf,
+        /// The wallet.
+        wallet: WalletName,
     },
     /// The directory of wallets cannot be read.
     #[error("read the wallets below {}", path.display())]

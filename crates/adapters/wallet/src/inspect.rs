@@ -104,6 +104,17 @@ pub struct KeyReport {
     pub problems: Vec<Problem>,
 }
 
+/// Which keys of a wallet are meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// The coldkey, where there is any trace of one, and every hotkey.
+    All,
+    /// Every hotkey.
+    Hotkeys,
+    /// This one, whether it is there or not.
+    One(KeyName),
+}
+
 /// A wallet with what was found in it.
 #[derive(Debug)]
 pub struct WalletReport {
@@ -113,15 +124,24 @@ pub struct WalletReport {
     pub keys: Vec<KeyReport>,
 }
 
+/// A key of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedKey {
+    /// If a file states it openly.
+    pub address: Option<Hotkey>,
+    /// How many things are wrong with its files; [`Wallets::inspect`] says what.
+    pub problems: usize,
+}
+
 /// One wallet of a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WalletListing {
     /// Its name.
     pub name: WalletName,
-    /// Address of its coldkey, if a file states it openly.
-    pub coldkey: Option<Hotkey>,
-    /// Its hotkeys by name, with their addresses if a file states them openly.
-    pub hotkeys: Vec<(WalletName, Option<Hotkey>)>,
+    /// Its coldkey; that there is none is no problem.
+    pub coldkey: ListedKey,
+    /// Its hotkeys by name.
+    pub hotkeys: Vec<(WalletName, ListedKey)>,
 }
 
 /// All wallets of a directory.
@@ -153,20 +173,14 @@ impl Wallets {
     }
 
     fn listed(&self, name: WalletName, skipped: &mut Vec<OsString>) -> Result<WalletListing, WalletError> {
-        let address = |key: &KeyName| {
-            // Plain keyfiles state their address beside the secret, as in the SDK's list.
-            let files = [self.public_path(&name, key), self.key_path(&name, key)];
-            files.iter().find_map(|path| keyfile::read_public(path).ok())
+        let look = |key: KeyName| {
+            let report = self.inspect_key(&name, key, None);
+            let absent = |problem: &&Problem| !matches!(problem, Problem::Absent { .. });
+            ListedKey { address: report.address, problems: report.problems.iter().filter(absent).count() }
         };
-        let hotkeys = self.hotkey_names(&name, skipped)?;
-        let hotkeys = hotkeys
-            .into_iter()
-            .map(|hotkey| {
-                let found = address(&KeyName::Hotkey(hotkey.clone()));
-                (hotkey, found)
-            })
-            .collect();
-        let coldkey = address(&KeyName::Coldkey);
+        let hotkeys = self.hotkey_names(&name, skipped)?.into_iter();
+        let hotkeys = hotkeys.map(|hotkey| (hotkey.clone(), look(KeyName::Hotkey(hotkey)))).collect();
+        let coldkey = look(KeyName::Coldkey);
         Ok(WalletListing { name, coldkey, hotkeys })
     }
 
@@ -192,36 +206,42 @@ impl Wallets {
         Ok(names)
     }
 
-    /// Looks at the keys of a wallet: all of them, or the one that is asked for. Encrypted secrets are opened only with
-    /// `passwords`.
+    /// Looks at keys of a wallet. Encrypted secrets are opened only with `passwords`.
     ///
     /// # Errors
-    /// The wallet's directory cannot be read. What is wrong with a key is in its report.
+    /// There is no such wallet, none of its keys is meant, or its directory cannot be read. What is wrong with a key is in
+    /// its report.
     pub fn inspect(
         &self,
         wallet: &WalletName,
-        only: Option<&KeyName>,
+        which: &Which,
         passwords: Option<&dyn PasswordSource>,
     ) -> Result<WalletReport, WalletError> {
         let directory = self.root.join(wallet.as_str());
         if !directory.is_dir() {
-            let source = io::Error::from(io::ErrorKind::NotFound);
-            return Err(WalletError::Directory { path: directory, source });
+            return Err(WalletError::NoWallet { root: self.root.clone(), wallet: wallet.clone() });
         }
-        let keys = match only {
-            Some(key) => vec![key.clone()],
-            None => {
-                let hotkeys = self.hotkey_names(wallet, &mut Vec::new())?;
+        let keys = match which {
+            Which::One(key) => vec![key.clone()],
+            Which::Hotkeys => self.hotkeys(wallet)?,
+            Which::All => {
                 // A server's wallet is in order without any trace of a coldkey.
                 let paths =
                     [self.key_path(wallet, &KeyName::Coldkey), self.public_path(wallet, &KeyName::Coldkey)];
                 let coldkey = paths.iter().any(|path| path.symlink_metadata().is_ok());
-                let coldkey = coldkey.then_some(KeyName::Coldkey);
-                coldkey.into_iter().chain(hotkeys.into_iter().map(KeyName::Hotkey)).collect()
+                coldkey.then_some(KeyName::Coldkey).into_iter().chain(self.hotkeys(wallet)?).collect()
             }
         };
+        if keys.is_empty() {
+            return Err(WalletError::NoKey { path: directory, wallet: wallet.clone() });
+        }
         let keys = keys.into_iter().map(|key| self.inspect_key(wallet, key, passwords)).collect();
         Ok(WalletReport { name: wallet.clone(), keys })
+    }
+
+    fn hotkeys(&self, wallet: &WalletName) -> Result<Vec<KeyName>, WalletError> {
+        let names = self.hotkey_names(wallet, &mut Vec::new())?;
+        Ok(names.into_iter().map(KeyName::Hotkey).collect())
     }
 
     fn inspect_key(

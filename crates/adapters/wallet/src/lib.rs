@@ -30,7 +30,9 @@ use basilica_wire::Keypair;
 
 pub use encryption::Encryption;
 pub use error::{KeyfileError, WalletError};
-pub use inspect::{FileReport, Form, KeyReport, Listing, Problem, WalletListing, WalletReport};
+pub use inspect::{
+    FileReport, Form, KeyReport, ListedKey, Listing, Problem, WalletListing, WalletReport, Which,
+};
 pub use keyfile::Protection;
 pub use name::KeyName;
 pub use password::read_secret_text;

@@ -26,7 +26,9 @@ pub enum SecretError {
     #[error("word {0} of the mnemonic is not in the English list of BIP-39")]
     Word(usize),
     /// The words are right, but not all of them or not in this order.
-    #[error("mnemonic fails its checksum: a word is wrong or words are out of order")]
+    #[error(
+        "mnemonic fails its checksum: a word of the list stands in the place of another, or words are out of order"
+    )]
     Checksum,
     /// Longer than 1,024 bytes.
     #[error("text is longer than {LONGEST} bytes, so it is no mnemonic, seed or URI")]

@@ -13,16 +13,16 @@ const CHECKSUM_CONTEXT: &[u8] = b"SS58PRE";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Ss58Error {
     /// A character outside the base58 alphabet, or nothing at all.
-    #[error("ss58 address is not base58")]
+    #[error("ss58 address is not base58: letters and digits without 0, O, I and l")]
     Alphabet,
     /// Neither a 32-byte account nor anything else that we accept.
-    #[error("ss58 address holds {0} bytes, expected 35")]
+    #[error("ss58 address holds {0} bytes, expected 35: a character is missing, or one too many")]
     Length(usize),
     /// The address belongs to another network.
-    #[error("ss58 address has prefix {0}, expected 42")]
+    #[error("ss58 address has prefix {0}, expected 42: it is one of another network; ours begin with 5")]
     Prefix(u8),
     /// Most often a typing error.
-    #[error("ss58 address has a wrong checksum")]
+    #[error("ss58 address has a wrong checksum: a character is wrong; copy it again")]
     Checksum,
 }
 

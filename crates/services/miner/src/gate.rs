@@ -93,6 +93,11 @@ const UNSIGNED_EPOCH: Refusal = Refusal(
     RefusalCode::Unauthenticated,
     "A V1 discovery carries no epoch; it is not covered by its signature",
 );
+/// On a subnet that was just made, or for a validator that has just staked, nothing is wrong but the time.
+const NO_PERMIT: Refusal = Refusal(
+    RefusalCode::PermissionDenied,
+    "Validator not authorized: no validator permit on the subnet; the chain gives permits to the top stakes at each epoch",
+);
 const NEEDS_V2: Refusal =
     Refusal(RefusalCode::Unauthenticated, "Discovery needs a V2 signature over key, target and session");
 
@@ -107,11 +112,7 @@ impl Gate {
                 "The metagraph is not known at the moment; try again later",
             ));
         };
-        if snapshot.permits(hotkey) {
-            Ok(snapshot)
-        } else {
-            Err(Refusal(RefusalCode::PermissionDenied, "Validator not authorized"))
-        }
+        if snapshot.permits(hotkey) { Ok(snapshot) } else { Err(NO_PERMIT) }
     }
 
     fn nonce_use(

@@ -3,6 +3,9 @@
 //! Every key has a default that is right for a validator on the main network. What a seed had and we do without is
 //! accepted with a notice ([`IGNORED`]), so that an operator's old file starts and says what changed.
 
+mod allocation;
+mod ignored;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -11,85 +14,8 @@ use basilica_runtime_service::DurationSetting;
 use basilica_types::{Category, ChainUrl, DatabasePath, Millis, Network, WalletName};
 use serde::{Deserialize, Serialize};
 
-/// Keys of the seeds that have no effect here, each with the reason.
-pub const IGNORED: &[(&str, &str)] = &[
-    ("bittensor.coldkey_name", "no effect: the validator signs with its hotkey and never reads a coldkey"),
-    ("bittensor.weight_interval_secs", "no effect: emission.weight_set_interval_blocks decides"),
-    ("bittensor.read_only", "no effect"),
-    ("bittensor.connection_pool_size", "no effect: one connection carries all requests"),
-    ("bittensor.health_check_interval", "no effect: every call has its own deadline"),
-    ("bittensor.circuit_breaker_threshold", "no effect: endpoints back off by themselves"),
-    ("bittensor.circuit_breaker_recovery", "no effect: endpoints back off by themselves"),
-    ("bittensor.axon_port", "no effect: a validator serves no axon"),
-    ("bittensor.external_ip", "no effect: a validator serves no axon"),
-    ("bittensor.max_weight_uids", "no effect: the chain says how many"),
-    ("database.min_connections", "no effect with SQLite"),
-    ("database.connect_timeout", "no effect with SQLite"),
-    ("database.connection_timeout", "no effect with SQLite"),
-    ("database.idle_timeout", "no effect with SQLite"),
-    ("database.max_lifetime", "no effect with SQLite"),
-    ("database.ssl_config", "no effect with SQLite"),
-    ("metrics.collection_interval", "no effect: metrics are read when they are asked for"),
-    ("metrics.default_labels", "no effect: add labels where Prometheus scrapes"),
-    ("metrics.retention_period", "no effect: Prometheus keeps the history"),
-    ("metrics.prometheus.path", "no effect: metrics are at /metrics"),
-    ("api.api_key", "no effect: what is served is public and read-only, and was never protected by it"),
-    ("api.max_body_size", "no effect: no request has a body"),
-    ("api.miner_port", "no effect: a miner's port is its axon's"),
-    ("api.swagger_enabled", "no effect in this version"),
-    ("api.cors_enabled", "no effect in this version"),
-    ("api.cors_origins", "no effect in this version"),
-    ("api.rate_limit", "no effect in this version"),
-    ("server.max_connections", "no effect: 32 at a time are answered"),
-    ("server.request_timeout", "no effect: every request has 5 s"),
-    ("verification.min_score_threshold", "no effect: a node scores by its history (docs: scoring)"),
-    ("verification.max_miners_per_round", "no effect: there are no rounds; every node has its own due time"),
-    ("verification.min_verification_interval", "no effect: every node has its own due time"),
-    ("verification.use_dynamic_discovery", "no effect: discovery is always dynamic"),
-    ("verification.discovery_timeout", "no effect: a miner has 25 s to answer"),
-    ("verification.fallback_to_static", "no effect: discovery is always dynamic"),
-    ("verification.grpc_port_offset", "no effect: a miner's port is its axon's"),
-    ("verification.collateral_event_scan_interval", "no effect: collateral does not enter the score"),
-    ("verification.enable_worker_queue", "no effect: checks run as they are due"),
-    ("verification.node_groups", "no effect: checks run as they are due"),
-    ("verification.netuid", "no effect: bittensor.netuid decides"),
-    ("verification.binary_validation", "no effect: the open prover replaces the closed attestation binaries"),
-    ("verification.docker_validation", "no effect in this version"),
-    ("verification.storage_validation", "no effect in this version"),
-    ("automatic_verification.enabled", "no effect: verification is always on"),
-    ("automatic_verification.min_verification_interval_hours", "no effect: every node has its own due time"),
-    (
-        "automatic_verification.max_concurrent_verifications",
-        "no effect: verification.max_concurrent_verifications decides",
-    ),
-    ("automatic_verification.enable_ssh_automation", "no effect: always on"),
-    ("ssh_session.ssh_key_directory", "no effect: session keys live in memory only"),
-    ("ssh_session.key_algorithm", "no effect: session keys are ed25519"),
-    ("ssh_session.persistent_ssh_key_path", "no effect: every session has its own key"),
-    ("ssh_session.default_session_duration", "no effect: the miner grants a session's time"),
-    ("ssh_session.max_session_duration", "no effect: the miner grants a session's time"),
-    ("ssh_session.rental_session_duration", "no effect in this version"),
-    ("ssh_session.key_cleanup_interval", "no effect: there are no key files"),
-    ("ssh_session.enable_automated_sessions", "no effect: always on"),
-    ("ssh_session.max_concurrent_sessions", "no effect: one connection per node is kept"),
-    ("ssh_session.session_rate_limit", "no effect: one connection per node is kept"),
-    ("ssh_session.enable_audit_logging", "no effect: log target validator::ssh has every operation"),
-    ("ssh_session.audit_log_path", "no effect: log target validator::ssh has every operation"),
-    ("ssh_session.ssh_retry_attempts", "no effect: verification.retries decides"),
-    ("ssh_session.ssh_retry_delay", "no effect: verification.retry_interval decides"),
-    (
-        "ssh_session.strict_host_key_checking",
-        "no effect: host keys are always checked against the miner's signed list",
-    ),
-    ("ssh_session.known_hosts_file", "no effect: host keys come from the miner's signed list"),
-    ("emission.min_miners_per_category", "no effect: a category without a score burns"),
-    ("emission.gpu_allocations.*.min_gpu_vram", "no effect in this version"),
-    ("storage.data_dir", "no effect: everything is in database.url"),
-    ("cleanup", "no effect: see [retention]"),
-    ("billing", "no effect in this version"),
-    ("ssh_validation", "no effect, as in the original"),
-    ("logging", "no effect: set RUST_LOG or -v"),
-];
+pub use allocation::{GpuAllocation, GpuAllocationTable};
+pub use ignored::IGNORED;
 
 /// `[bittensor]`
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -353,31 +279,6 @@ impl Default for ScoringConfig {
             interval: secs(60),
         }
     }
-}
-
-/// A category's part of the emission: a bare percentage, or with conditions.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-#[serde(untagged)]
-pub enum GpuAllocation {
-    /// Percent.
-    Percent(f64),
-    /// Percent and conditions.
-    Table(GpuAllocationTable),
-}
-
-/// A category's part with conditions.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct GpuAllocationTable {
-    /// Percent.
-    pub weight: f64,
-    /// A node with fewer GPUs of the category brings nothing.
-    #[serde(default = "one")]
-    pub min_gpu_count: u32,
-}
-
-const fn one() -> u32 {
-    1
 }
 
 /// How weights are committed.

@@ -4,14 +4,14 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use basilica_types::Hotkey;
-use basilica_wallet::{Form, KeyName, KeyReport, Problem, Protection, Secret, WalletError};
+use basilica_wallet::{Form, KeyName, KeyReport, Problem, Protection, Secret, WalletError, Which};
 
 use super::{Fixture, keypair};
 
 const PHRASE: &str = "bottom drive obey lake curtain smoke basket hold race lonely fit walk";
 
 fn key_of(fixture: &Fixture, key: &KeyName) -> KeyReport {
-    let report = fixture.wallets.inspect(&"w".parse().unwrap(), Some(key), None).unwrap();
+    let report = fixture.wallets.inspect(&"w".parse().unwrap(), &Which::One(key.clone()), None).unwrap();
     report.keys.into_iter().next().unwrap()
 }
 
@@ -74,8 +74,13 @@ fn what_is_not_there_is_told() {
     let fixture = Fixture::with_wallet();
     let report = key_of(&fixture, &KeyName::Hotkey("none".parse().unwrap()));
     assert!(matches!(report.problems[..], [Problem::Absent { .. }]), "{report:?}");
-    let nobody = fixture.wallets.inspect(&"nobody".parse().unwrap(), None, None);
-    assert!(matches!(nobody, Err(WalletError::Directory { .. })), "{nobody:?}");
+    let nobody = fixture.wallets.inspect(&"nobody".parse().unwrap(), &Which::All, None);
+    assert!(matches!(nobody, Err(WalletError::NoWallet { .. })), "{nobody:?}");
+    let hotkeys = fixture.wallets.inspect(&"w".parse().unwrap(), &Which::Hotkeys, None).unwrap();
+    assert_eq!(hotkeys.keys.iter().map(|report| &report.key).collect::<Vec<_>>(), [&hotkey()]);
+    fs::remove_dir_all(fixture.path("w/hotkeys")).unwrap();
+    let none = fixture.wallets.inspect(&"w".parse().unwrap(), &Which::Hotkeys, None);
+    assert!(matches!(none, Err(WalletError::NoKey { .. })), "{none:?}");
 }
 
 #[test]
@@ -96,8 +101,8 @@ fn the_list_names_wallets_and_hotkeys_in_order_with_their_addresses() {
         .map(|w| {
             (
                 w.name.as_str(),
-                w.coldkey.is_some(),
-                w.hotkeys.iter().map(|(n, a)| (n.as_str(), a.is_some())).collect::<Vec<_>>(),
+                w.coldkey.address.is_some(),
+                w.hotkeys.iter().map(|(n, key)| (n.as_str(), key.address.is_some())).collect::<Vec<_>>(),
             )
         })
         .collect();
@@ -106,4 +111,13 @@ fn the_list_names_wallets_and_hotkeys_in_order_with_their_addresses() {
         [("a", false, vec![("second", true)]), ("w", true, vec![("hk", true), ("second", true)])]
     );
     assert_eq!(listing.skipped, ["file", "not a wallet"]);
+}
+
+#[test]
+fn the_list_counts_what_is_wrong_with_a_key() {
+    let fixture = Fixture::with_wallet();
+    let problems = || fixture.wallets.list().unwrap().wallets[0].hotkeys[0].1.problems;
+    assert_eq!(problems(), 0);
+    fs::write(fixture.path("w/hotkeys/hk"), "{\"a").unwrap();
+    assert_eq!(problems(), 1);
 }

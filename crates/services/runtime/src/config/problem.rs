@@ -103,6 +103,7 @@ fn plain(expected: &str) -> String {
         "a string" | "path string" => "a text in quotes",
         "a sequence" => "an array",
         other if other.starts_with("struct ") => "a section",
+        other if other.starts_with("enum ") => "a text in quotes",
         other => other,
     };
     named.to_owned()

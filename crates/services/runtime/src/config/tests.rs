@@ -99,6 +99,7 @@ fn refusals_name_place_key_and_remedy() {
         ("negative", "[bittensor]\nwallet_name = \"miner\"\nnetuid = -1\n"),
         ("truth", "[bittensor]\nwallet_name = \"miner\"\nnetuid = 39\nread_only = \"yes\"\n"),
         ("variant", "[bittensor]\nwallet_name = \"miner\"\nnetuid = 39\nstrategy = \"highest_steak\"\n"),
+        ("variant type", "[bittensor]\nwallet_name = \"miner\"\nnetuid = 39\nstrategy = 7\n"),
         ("duration", "[bittensor]\nwallet_name = \"miner\"\nnetuid = 39\nrefresh = \"10 min\"\n"),
         ("negative duration", "[bittensor]\nwallet_name = \"miner\"\nnetuid = 39\nrefresh = -5\n"),
         ("duration type", "[bittensor]\nwallet_name = \"miner\"\nnetuid = 39\nrefresh = true\n"),

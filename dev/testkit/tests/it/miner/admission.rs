@@ -85,17 +85,21 @@ async fn a_replayed_authentication_is_refused_even_after_a_restart() {
     assert_eq!(super::code(site.client().await.authenticate(request).await), RefusalCode::Unauthenticated);
 }
 
+/// The first words are what operators search for, the rest keeps them from searching for a mistake before the first epoch.
+pub(super) const NO_PERMIT: &str = "Validator not authorized: no validator permit on the subnet; the chain gives permits to the top \
+                         stakes at each epoch";
+
 #[tokio::test]
 async fn strangers_and_hotkeys_without_permit_are_refused_and_leave_nothing() {
     let site = site().await;
     let client = site.client().await;
     for validator in [&site.unpermitted, &Validator::new(77)] {
         let (code, words) = refusal(client.authenticate(validator.auth_request(site.miner.hotkey())).await);
-        assert_eq!((code, words.as_str()), (RefusalCode::PermissionDenied, "Validator not authorized"));
+        assert_eq!((code, words.as_str()), (RefusalCode::PermissionDenied, NO_PERMIT));
         let mut forged = validator.auth_request(site.miner.hotkey());
         forged.signature = site.first.party.signature(b"x");
         let (code, words) = refusal(client.authenticate(forged).await);
-        assert_eq!((code, words.as_str()), (RefusalCode::PermissionDenied, "Validator not authorized"));
+        assert_eq!((code, words.as_str()), (RefusalCode::PermissionDenied, NO_PERMIT));
     }
 }
 

@@ -6,6 +6,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
+use super::admission::NO_PERMIT;
 use super::*;
 
 /// Keeps the messages of this thread, on which everything of the test runs.
@@ -64,6 +65,6 @@ async fn a_refusal_can_be_searched_for_and_strangers_do_not_fill_the_log() {
     assert_eq!(recorder.levels_of("Validator authentication failed: Invalid signature"), [Level::INFO]);
     let stranger = Validator::new(77).auth_request(site.miner.hotkey());
     assert_eq!(code(client.authenticate(stranger).await), RefusalCode::PermissionDenied);
-    let levels = recorder.levels_of("Validator authentication failed: Validator not authorized");
+    let levels = recorder.levels_of(&format!("Validator authentication failed: {NO_PERMIT}"));
     assert!(!levels.is_empty() && levels.iter().all(|level| *level == Level::DEBUG), "{levels:?}");
 }

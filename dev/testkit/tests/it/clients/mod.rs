@@ -6,6 +6,7 @@
 //! before the script goes on.
 
 mod table;
+mod tutorial;
 mod witness;
 
 use std::path::{Path, PathBuf};

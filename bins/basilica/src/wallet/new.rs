@@ -5,7 +5,7 @@ use std::io::IsTerminal as _;
 use anyhow::Context as _;
 use basilica_console::tell;
 use basilica_system::OsEntropy;
-use basilica_wallet::{KeyName, Password, Protection, Secret, SecretError, WalletError, WordCount};
+use basilica_wallet::{KeyName, Password, Protection, Secret, WalletError, WordCount};
 use clap::Args;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -26,7 +26,7 @@ pub(crate) struct New {
     #[command(flatten)]
     choice: Choice,
     /// Words of each mnemonic: 12, 15, 18, 21 or 24.
-    #[arg(long, aliases = ["n-words", "n_words"], default_value = "12", value_parser = words, value_name = "N")]
+    #[arg(long, aliases = ["n-words", "n_words"], default_value = "12", value_name = "N")]
     words: WordCount,
     /// Print the mnemonics even where standard output is no terminal, and in the JSON.
     #[arg(long)]
@@ -34,10 +34,6 @@ pub(crate) struct New {
     /// As JSON.
     #[arg(long)]
     json: bool,
-}
-
-fn words(text: &str) -> Result<WordCount, SecretError> {
-    WordCount::new(text.parse().unwrap_or_default())
 }
 
 impl New {

@@ -1,6 +1,7 @@
 //! What a key is made from: a mnemonic, a seed, a development URI.
 
 use std::fmt;
+use std::str::FromStr;
 
 use basilica_ports::{Entropy, EntropyRng};
 use basilica_wire::{Keypair, KeypairError};
@@ -22,6 +23,9 @@ pub enum SecretError {
     /// Not 12, 15, 18, 21 or 24 words.
     #[error("mnemonic has {0} words; it should have 12, 15, 18, 21 or 24")]
     WordCount(usize),
+    /// No number at all.
+    #[error("not a number of words; write 12, 15, 18, 21 or 24")]
+    NoWordCount,
     /// A word that is not in the list.
     #[error("word {0} of the mnemonic is not in the English list of BIP-39")]
     Word(usize),
@@ -51,23 +55,32 @@ pub enum SecretError {
 pub struct WordCount(u8);
 
 impl WordCount {
-    /// 12 words: 128 bits, what the SDK makes.
-    pub const TWELVE: Self = Self(12);
-
-    /// 12, 15, 18, 21 or 24.
+    /// 12 (128 bits, what the SDK makes), 15, 18, 21 or 24.
     ///
     /// # Errors
     /// Any other number.
-    pub const fn new(words: u8) -> Result<Self, SecretError> {
+    pub const fn new(words: usize) -> Result<Self, SecretError> {
         match words {
-            12 | 15 | 18 | 21 | 24 => Ok(Self(words)),
-            _ => Err(SecretError::WordCount(words as usize)),
+            12 => Ok(Self(12)),
+            15 => Ok(Self(15)),
+            18 => Ok(Self(18)),
+            21 => Ok(Self(21)),
+            24 => Ok(Self(24)),
+            other => Err(SecretError::WordCount(other)),
         }
     }
 
     /// Bytes of entropy: 11 bits a word, of which one in 33 is checksum.
     fn entropy_bytes(self) -> usize {
         usize::from(self.0) * 4 / 3
+    }
+}
+
+impl FromStr for WordCount {
+    type Err = SecretError;
+
+    fn from_str(text: &str) -> Result<Self, SecretError> {
+        Self::new(text.parse().map_err(|_| SecretError::NoWordCount)?)
     }
 }
 

@@ -206,11 +206,6 @@ impl Verifier {
         rejection
     }
 
-    /// Most bytes that the prover may send in all; the verifier keeps no more than this plus one frame header.
-    pub fn bytes_max(&self) -> u64 {
-        self.transcript.challenge.answer_bytes()
-    }
-
     /// The bytes so far; after a rejection, those that show it.
     pub const fn transcript(&self) -> &Transcript {
         &self.transcript

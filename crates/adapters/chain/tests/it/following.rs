@@ -35,14 +35,20 @@ async fn forgotten(devchain: &mut Devchain, chain: &SubtensorChain, prepared: &P
     devchain.revive();
 }
 
-#[tokio::test]
-async fn weights_that_were_set_in_a_block_that_the_chain_forgot_are_set() {
+/// Validator1's weights, set in a block that the chain has forgotten since.
+async fn set_and_forgotten() -> (Devchain, PreparedWeights, BlockNumber) {
     let mut devchain = forgetful();
     let chain = devchain.client("//Validator1");
     permitted(&chain).await;
     let prepared = chain.prepare_weights(&order(&[(4, 1), (5, 2)])).await.unwrap();
     let block = set_in(chain.conclude_weights(&prepared).await.unwrap());
     forgotten(&mut devchain, &chain, &prepared).await;
+    (devchain, prepared, block)
+}
+
+#[tokio::test]
+async fn weights_that_were_set_in_a_block_that_the_chain_forgot_are_set() {
+    let (devchain, prepared, block) = set_and_forgotten().await;
     // The validator was killed before it stored that, and is back only now.
     let restarted = devchain.client("//Validator1");
     assert_eq!(set_in(restarted.conclude_weights(&prepared).await.unwrap()), block);
@@ -50,12 +56,7 @@ async fn weights_that_were_set_in_a_block_that_the_chain_forgot_are_set() {
 
 #[tokio::test]
 async fn a_call_that_failed_in_a_block_that_the_chain_forgot_has_failed() {
-    let mut devchain = forgetful();
-    let chain = devchain.client("//Validator1");
-    permitted(&chain).await;
-    let prepared = chain.prepare_weights(&order(&[(4, 1), (5, 2)])).await.unwrap();
-    let block = set_in(chain.conclude_weights(&prepared).await.unwrap());
-    forgotten(&mut devchain, &chain, &prepared).await;
+    let (devchain, prepared, block) = set_and_forgotten().await;
     // As seen by a neuron whose weights were not set then: it sent the same bytes, and they did nothing for it.
     let other = devchain.client("//Validator2");
     match other.conclude_weights(&prepared).await.unwrap() {

@@ -114,15 +114,22 @@ pub(super) async fn record_deployments(
     database: &Database,
     deployments: &[(NodeId, SessionId)],
 ) -> Result<(), StoreError> {
-    let failed = unavailable("record deployments");
-    let mut transaction = database.begin("record deployments").await?;
+    let statement = "INSERT INTO deployments (node_id, session_id) VALUES (?, ?) ON CONFLICT DO NOTHING";
+    for_each(database, "record deployments", statement, deployments.iter().copied()).await
+}
+
+/// One statement for each deployment, all or none.
+async fn for_each(
+    database: &Database,
+    operation: &'static str,
+    statement: &'static str,
+    deployments: impl Iterator<Item = (NodeId, SessionId)>,
+) -> Result<(), StoreError> {
+    let failed = unavailable(operation);
+    let mut transaction = database.begin(operation).await?;
     for (node, session) in deployments {
-        sqlx::query("INSERT INTO deployments (node_id, session_id) VALUES (?, ?) ON CONFLICT DO NOTHING")
-            .bind(node.to_string())
-            .bind(session.to_string())
-            .execute(&mut *transaction)
-            .await
-            .map_err(&failed)?;
+        let statement = sqlx::query(statement).bind(node.to_string()).bind(session.to_string());
+        statement.execute(&mut *transaction).await.map_err(&failed)?;
     }
     transaction.commit().await.map_err(&failed)
 }
@@ -153,17 +160,9 @@ pub(super) async fn forget_deployments(
     node: NodeId,
     sessions: &[SessionId],
 ) -> Result<(), StoreError> {
-    let failed = unavailable("forget deployments");
-    let mut transaction = database.begin("forget deployments").await?;
-    for session in sessions {
-        sqlx::query("DELETE FROM deployments WHERE node_id = ? AND session_id = ?")
-            .bind(node.to_string())
-            .bind(session.to_string())
-            .execute(&mut *transaction)
-            .await
-            .map_err(&failed)?;
-    }
-    transaction.commit().await.map_err(&failed)
+    let statement = "DELETE FROM deployments WHERE node_id = ? AND session_id = ?";
+    let deployments = sessions.iter().map(|session| (node, *session));
+    for_each(database, "forget deployments", statement, deployments).await
 }
 
 pub(super) async fn prune(database: &Database, now: Timestamp) -> Result<(), StoreError> {

@@ -99,7 +99,7 @@ fn a_new_key_comes_back_from_its_words_and_depends_on_chance() {
         let words = WordCount::new(count).unwrap();
         let made = Secret::generate(words, &Fixed(3)).unwrap();
         let phrase = made.phrase().unwrap();
-        assert_eq!(phrase.split(' ').count(), usize::from(count));
+        assert_eq!(phrase.split(' ').count(), count);
         let back = Secret::from_phrase(phrase).unwrap();
         assert_eq!(back.keypair().hotkey(), made.keypair().hotkey());
         let other = Secret::generate(words, &Fixed(4)).unwrap();

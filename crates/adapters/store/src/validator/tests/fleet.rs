@@ -1,0 +1,147 @@
+//! Nodes, miners and who checks what when.
+
+use super::*;
+
+#[tokio::test]
+async fn a_discovered_node_is_pinned_due_at_once_and_survives_a_restart() {
+    let fixture = Fixture::new().await;
+    let changes = fixture.store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
+    assert_eq!(changes, [NodeChange::New(key(1, 7))]);
+    assert!(fixture.store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap().is_empty());
+    let fixture = fixture.reopened().await;
+    let due = fixture.store.due_nodes(NOW, 10).await.unwrap();
+    assert_eq!(due.len(), 1);
+    assert_eq!(
+        (due[0].key, &due[0].host_keys, due[0].due),
+        (key(1, 7), &report(7).host_keys, Due::at_once(NOW))
+    );
+}
+
+#[tokio::test]
+async fn a_changed_host_key_is_an_event_and_wants_a_full_check() {
+    let Fixture { store, directory: _keep } = Fixture::new().await;
+    store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
+    store.record_check(&passed(key(1, 7), 1, None, vec![gpu(1)])).await.unwrap();
+    let later = NOW + Millis(50);
+    assert!(store.due_nodes(later, 10).await.unwrap().is_empty());
+    let changed = NodeReport { host_keys: vec![KEYS[1].parse().unwrap()], ..report(7) };
+    let changes = store.record_discovery(miner(1), &[changed], later).await.unwrap();
+    assert!(matches!(&changes[..], [NodeChange::HostKey { before, after, .. }] if before != after));
+    let due = store.due_nodes(later, 10).await.unwrap();
+    assert_eq!(due[0].due.kind(later), Some(CheckKind::Full));
+    let history = store.history(key(1, 7), NOW).await.unwrap();
+    let absent = HistoryEntry::Unavailable(later, Absence::KeyPending);
+    assert_eq!(history[1..], [absent, HistoryEntry::Available(later)]);
+}
+
+#[tokio::test]
+async fn a_node_that_is_no_longer_named_or_available_is_not_checked() {
+    let Fixture { store, directory: _keep } = Fixture::new().await;
+    store.record_discovery(miner(1), &[report(7), report(8)], NOW).await.unwrap();
+    let pending = NodeReport { status: NodeStatus::KeyPending, host_keys: vec![], ..report(8) };
+    store.record_discovery(miner(1), &[pending], NOW).await.unwrap();
+    assert!(store.due_nodes(NOW, 10).await.unwrap().is_empty());
+    let node = store.node(key(1, 8)).await.unwrap().unwrap();
+    assert_eq!((node.listed, node.host_keys.len()), (Some(NodeStatus::KeyPending), 1));
+    assert_eq!(store.node(key(1, 7)).await.unwrap().unwrap().listed, None);
+    store.record_discovery(miner(1), &[report(8)], NOW).await.unwrap();
+    assert_eq!(store.due_nodes(NOW, 10).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn history_keeps_why_a_node_was_absent_and_each_change_of_it_once() {
+    let Fixture { store, directory: _keep } = Fixture::new().await;
+    let with = |status| vec![NodeReport { status, ..report(7) }];
+    let reports = [
+        with(NodeStatus::Available),
+        with(NodeStatus::Unreachable),
+        with(NodeStatus::Unreachable),
+        with(NodeStatus::Maintenance),
+        // A new key during an absence does not begin it anew.
+        vec![NodeReport {
+            host_keys: vec![KEYS[1].parse().unwrap()],
+            ..with(NodeStatus::Maintenance).remove(0)
+        }],
+        with(NodeStatus::KeyPending),
+        vec![],
+        vec![],
+        with(NodeStatus::Available),
+    ];
+    let mut at = NOW;
+    for reports in reports {
+        store.record_discovery(miner(1), &reports, at).await.unwrap();
+        at = at + Millis(1);
+    }
+    let absent = |ms, absence| HistoryEntry::Unavailable(NOW + Millis(ms), absence);
+    let expected = [
+        absent(1, Absence::Unreachable),
+        absent(3, Absence::Maintenance),
+        absent(5, Absence::KeyPending),
+        absent(6, Absence::Unlisted),
+        HistoryEntry::Available(NOW + Millis(8)),
+    ];
+    assert_eq!(store.history(key(1, 7), NOW).await.unwrap(), expected);
+    let pending = NodeReport { status: NodeStatus::KeyPending, ..report(8) };
+    store.record_discovery(miner(1), &[pending], at).await.unwrap();
+    let first = HistoryEntry::Unavailable(at, Absence::KeyPending);
+    assert_eq!(store.history(key(1, 8), NOW).await.unwrap(), [first], "absent from the start");
+}
+
+#[tokio::test]
+async fn dropped_nodes_are_forgotten_when_nothing_about_them_matters() {
+    let Fixture { store, directory: _keep } = Fixture::new().await;
+    let (judged, banned, listed, unjudged) = (key(1, 7), key(1, 8), key(1, 9), key(1, 10));
+    let all = [7, 8, 9, 10].map(report);
+    store.record_discovery(miner(1), &all, NOW).await.unwrap();
+    for (digest, key) in [(1, judged), (2, banned), (3, listed)] {
+        store.record_check(&passed(key, digest, None, vec![gpu(digest)])).await.unwrap();
+    }
+    let ban = NOW + Millis(5_000);
+    let standing = StoredStanding {
+        gate: "executor_banned".into(),
+        score: BasisPoints::ZERO,
+        multiplier: Ppm::ZERO,
+        banned_until: Some(ban),
+        at: NOW,
+    };
+    store.record_standings(&[(banned, standing)]).await.unwrap();
+    assert_eq!(store.prune_nodes(ban, ban, 10).await.unwrap(), 0, "listed nodes stay, whatever their age");
+    let dropped = NOW + Millis(1_000);
+    store.record_discovery(miner(1), &[report(9)], dropped).await.unwrap();
+    assert_eq!(store.nodes_of(miner(1)).await.unwrap().len(), 4);
+    // Within retention only the node goes of which nobody ever knew anything.
+    assert_eq!(store.prune_nodes(dropped, dropped, 10).await.unwrap(), 1);
+    assert_eq!(store.node(unjudged).await.unwrap(), None);
+    let later = dropped + Millis(1);
+    assert_eq!(store.prune_nodes(later, later, 10).await.unwrap(), 1, "the banned node stays");
+    assert_eq!(store.node(judged).await.unwrap(), None);
+    assert!(store.history(judged, NOW).await.unwrap().is_empty());
+    assert!(store.transcript(Digest::from_bytes([1; 32])).await.unwrap().is_none());
+    let claim = passed(listed, 4, Some(3), vec![gpu(1)]);
+    assert_eq!(store.record_check(&claim).await.unwrap(), Recorded::Stored, "its gpu is free");
+    assert_eq!(store.prune_nodes(later, ban, 10).await.unwrap(), 1);
+    assert_eq!(store.nodes_of(miner(1)).await.unwrap(), [listed.node]);
+}
+
+#[tokio::test]
+async fn a_batch_of_forgotten_nodes_is_bounded() {
+    let Fixture { store, directory: _keep } = Fixture::new().await;
+    let many: Vec<_> = (10..20).map(report).collect();
+    store.record_discovery(miner(1), &many, NOW).await.unwrap();
+    store.record_discovery(miner(1), &[], NOW).await.unwrap();
+    assert_eq!(store.prune_nodes(NOW, NOW, 4).await.unwrap(), 4);
+    assert_eq!(store.nodes_of(miner(1)).await.unwrap().len(), 6);
+}
+
+#[tokio::test]
+async fn miners_take_turns_and_unknown_miners_wait() {
+    let Fixture { store, directory: _keep } = Fixture::new().await;
+    let many: Vec<_> = (10..30).map(report).collect();
+    store.record_discovery(miner(1), &many, NOW).await.unwrap();
+    store.record_discovery(miner(2), &[report(7), report(8)], NOW).await.unwrap();
+    let due = store.due_nodes(NOW, 4).await.unwrap();
+    assert_eq!(due.iter().filter(|n| n.key.miner == miner(2)).count(), 2);
+    store.observe_miners(&[], NOW).await.unwrap();
+    assert!(store.due_nodes(NOW, 4).await.unwrap().is_empty());
+    assert!(store.miners().await.unwrap().iter().all(|m| m.uid.is_none()));
+}

@@ -1,0 +1,172 @@
+//! Tries, verdicts, and whose GPU is whose.
+
+use super::*;
+
+#[tokio::test]
+async fn a_failed_try_is_continued_after_a_restart_and_ends_with_a_conclusion() {
+    let fixture = Fixture::new().await;
+    fixture.store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
+    let series = Series { since: NOW, last: NOW + Millis(1), failed: 2, controlled: true, silent: false };
+    let retry = NOW + Millis(40_000);
+    fixture.store.record_try(key(1, 7), CheckKind::Full, series, retry).await.unwrap();
+    let Fixture { store, directory: _keep } = fixture.reopened().await;
+    assert!(store.due_nodes(NOW, 10).await.unwrap().is_empty());
+    let due = store.due_nodes(retry, 10).await.unwrap();
+    assert_eq!(due[0].series, Some((CheckKind::Full, series)));
+    store.record_check(&passed(key(1, 7), 1, None, vec![])).await.unwrap();
+    assert_eq!(store.node(key(1, 7)).await.unwrap().unwrap().series, None);
+}
+
+#[tokio::test]
+async fn verdicts_form_a_chain_that_takes_each_link_once() {
+    let fixture = Fixture::new().await;
+    fixture.store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
+    let first = passed(key(1, 7), 1, None, vec![gpu(1)]);
+    assert_eq!(fixture.store.record_check(&first).await.unwrap(), Recorded::Stored);
+    assert_eq!(fixture.store.record_check(&first).await.unwrap(), Recorded::NotNext);
+    let Fixture { store, directory: _keep } = fixture.reopened().await;
+    let second = passed(key(1, 7), 2, Some(1), vec![gpu(1)]);
+    assert_eq!(store.record_check(&second).await.unwrap(), Recorded::Stored);
+    assert_eq!(store.verdicts(key(1, 7), 10).await.unwrap().len(), 2);
+    assert_eq!(store.history(key(1, 7), NOW).await.unwrap().len(), 2);
+    let node = store.node(key(1, 7)).await.unwrap().unwrap();
+    assert_eq!(node.last_verdict, Some(second.summary));
+    assert_eq!(node.last_full, Some(second.summary));
+    assert_eq!(node.last_proof, Some((second.summary.finished, vec![gpu(1)])));
+    let mut light = passed(key(1, 7), 3, Some(2), vec![]);
+    light.summary.kind = CheckKind::Light;
+    assert_eq!(store.record_check(&light).await.unwrap(), Recorded::Stored);
+    let node = store.node(key(1, 7)).await.unwrap().unwrap();
+    assert_eq!((node.last_verdict, node.last_full), (Some(light.summary), Some(second.summary)));
+}
+
+#[tokio::test]
+async fn a_gpu_has_one_owner_until_that_owner_no_longer_proves_it() {
+    let Fixture { store, directory: _keep } = Fixture::new().await;
+    store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
+    store.record_discovery(miner(2), &[report(8)], NOW).await.unwrap();
+    store.record_check(&passed(key(1, 7), 1, None, vec![gpu(1)])).await.unwrap();
+    let claim = passed(key(2, 8), 2, None, vec![gpu(2), gpu(1)]);
+    assert_eq!(store.record_check(&claim).await.unwrap(), Recorded::GpuTaken { owner: key(1, 7) });
+    assert!(store.verdicts(key(2, 8), 1).await.unwrap().is_empty(), "nothing of a refused claim is kept");
+    let stale = CheckEntry { gpus_stale_before: NOW + Millis(6), ..claim };
+    assert_eq!(store.record_check(&stale).await.unwrap(), Recorded::Stored);
+}
+
+#[tokio::test]
+async fn whoever_takes_a_gpu_over_takes_it_from_what_its_owner_is_paid_for() {
+    let Fixture { store, directory: _keep } = Fixture::new().await;
+    store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
+    store.record_discovery(miner(2), &[report(8)], NOW).await.unwrap();
+    store.record_check(&passed(key(1, 7), 1, None, vec![gpu(1), gpu(2)])).await.unwrap();
+    let claim = CheckEntry { gpus_stale_before: NOW + Millis(6), ..passed(key(2, 8), 2, None, vec![gpu(1)]) };
+    assert_eq!(store.record_check(&claim).await.unwrap(), Recorded::Stored);
+    let proof = async |key| store.node(key).await.unwrap().unwrap().last_proof.map(|(_, gpus)| gpus);
+    assert_eq!(proof(key(1, 7)).await, Some(vec![gpu(2)]));
+    assert_eq!(proof(key(2, 8)).await, Some(vec![gpu(1)]));
+}
+
+#[tokio::test]
+async fn a_node_on_hold_is_not_paid_for_its_last_proof() {
+    let Fixture { store, directory: _keep } = Fixture::new().await;
+    store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
+    store.record_check(&passed(key(1, 7), 1, None, vec![gpu(1)])).await.unwrap();
+    let mut held = passed(key(1, 7), 2, Some(1), vec![]);
+    held.summary.outcome = Outcome::Failed { reason: Reason::GpuClaimedElsewhere, fault: Fault::Unknown };
+    assert_eq!(store.record_check(&held).await.unwrap(), Recorded::Stored);
+    let node = store.node(key(1, 7)).await.unwrap().unwrap();
+    assert_eq!(node.last_proof, Some((NOW + Millis(5), vec![])));
+    store.record_check(&passed(key(1, 7), 3, Some(2), vec![gpu(1)])).await.unwrap();
+    let node = store.node(key(1, 7)).await.unwrap().unwrap();
+    assert_eq!(node.last_proof, Some((NOW + Millis(5), vec![gpu(1)])));
+}
+
+#[tokio::test]
+async fn a_check_under_keys_that_discovery_replaced_meanwhile_is_not_kept() {
+    let Fixture { store, directory: _keep } = Fixture::new().await;
+    store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
+    let changed = NodeReport { host_keys: vec![KEYS[1].parse().unwrap()], ..report(7) };
+    store.record_discovery(miner(1), std::slice::from_ref(&changed), NOW).await.unwrap();
+    let old = passed(key(1, 7), 1, None, vec![gpu(1)]);
+    assert_eq!(store.record_check(&old).await.unwrap(), Recorded::NotNext);
+    assert_eq!(store.node(key(1, 7)).await.unwrap().unwrap().last_proof, None);
+    let new = CheckEntry { host_keys: changed.host_keys, ..old };
+    assert_eq!(store.record_check(&new).await.unwrap(), Recorded::Stored);
+}
+
+#[tokio::test]
+async fn a_light_check_does_not_put_off_a_full_one_that_discovery_asked_for() {
+    let Fixture { store, directory: _keep } = Fixture::new().await;
+    store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
+    let mut light = passed(key(1, 7), 1, None, vec![]);
+    light.summary.kind = CheckKind::Light;
+    store.record_check(&light).await.unwrap();
+    let due = store.node(key(1, 7)).await.unwrap().unwrap().due;
+    assert_eq!(due, Due { light: NOW + Millis(100), full: NOW });
+}
+
+#[tokio::test]
+async fn a_series_ends_when_its_node_is_no_longer_available() {
+    let Fixture { store, directory: _keep } = Fixture::new().await;
+    let series = Series { since: NOW, last: NOW, failed: 3, controlled: true, silent: false };
+    for gone in [vec![], vec![NodeReport { status: NodeStatus::Maintenance, ..report(7) }]] {
+        store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
+        store.record_try(key(1, 7), CheckKind::Light, series, NOW).await.unwrap();
+        assert!(store.node(key(1, 7)).await.unwrap().unwrap().series.is_some());
+        store.record_discovery(miner(1), &gone, NOW).await.unwrap();
+        // A try that was under way does not bring it back.
+        store.record_try(key(1, 7), CheckKind::Light, series, NOW).await.unwrap();
+        store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
+        assert_eq!(store.node(key(1, 7)).await.unwrap().unwrap().series, None);
+    }
+}
+
+#[tokio::test]
+async fn no_pass_and_no_restart_forgets_a_cut_off_opening() {
+    let fixture = Fixture::new().await;
+    fixture.store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
+    let (first, second, third) = (NOW, NOW + Millis(10), NOW + Millis(20));
+    fixture.store.record_aborted_opening(key(1, 7), first, NOW).await.unwrap();
+    fixture.store.record_check(&passed(key(1, 7), 1, None, vec![gpu(1)])).await.unwrap();
+    let Fixture { store, directory: _keep } = fixture.reopened().await;
+    assert_eq!(store.record_aborted_opening(key(1, 7), second, NOW).await.unwrap(), [first, second]);
+    assert_eq!(store.record_aborted_opening(key(1, 7), third, second).await.unwrap(), [second, third]);
+}
+
+#[tokio::test]
+async fn a_prover_is_known_to_work_by_another_nodes_pass_with_it() {
+    let Fixture { store, directory: _keep } = Fixture::new().await;
+    store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
+    store.record_check(&passed(key(1, 7), 1, None, vec![gpu(1)])).await.unwrap();
+    assert!(!store.prover_passed_elsewhere(PROVER, key(1, 7)).await.unwrap());
+    assert!(store.prover_passed_elsewhere(PROVER, key(1, 8)).await.unwrap());
+    assert!(!store.prover_passed_elsewhere(Digest::from_bytes([5; 32]), key(1, 8)).await.unwrap());
+}
+
+#[tokio::test]
+async fn failures_standings_and_passes_elsewhere_read_back() {
+    let Fixture { store, directory: _keep } = Fixture::new().await;
+    store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
+    let outcome =
+        Outcome::Failed { reason: Reason::ProofOpeningMismatch, fault: Fault::Node { confirmed: true } };
+    let mut entry = passed(key(1, 7), 1, None, vec![]);
+    entry.summary.outcome = outcome;
+    store.record_check(&entry).await.unwrap();
+    assert!(matches!(
+        store.history(key(1, 7), NOW).await.unwrap()[..],
+        [HistoryEntry::Check { outcome: kept, kind: CheckKind::Full, .. }] if kept == outcome
+    ));
+    assert_eq!(store.last_pass_elsewhere(miner(2)).await.unwrap(), None);
+    store.record_check(&passed(key(1, 7), 2, Some(1), vec![])).await.unwrap();
+    assert_eq!(store.last_pass_elsewhere(miner(2)).await.unwrap(), Some(NOW + Millis(5)));
+    assert_eq!(store.last_pass_elsewhere(miner(1)).await.unwrap(), None);
+    let standing = StoredStanding {
+        gate: "ok".into(),
+        score: BasisPoints::ONE,
+        multiplier: Ppm::ONE,
+        banned_until: Some(NOW),
+        at: NOW,
+    };
+    store.record_standings(&[(key(1, 7), standing.clone())]).await.unwrap();
+    assert_eq!(store.node(key(1, 7)).await.unwrap().unwrap().standing, Some(standing));
+}

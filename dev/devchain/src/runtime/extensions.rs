@@ -7,9 +7,13 @@ use core::marker::PhantomData;
 
 use codec::{Decode, DecodeWithMemTracking, Encode};
 use frame_support::traits::Get as _;
+use frame_support::weights::Weight;
 use scale_info::TypeInfo;
+use sp_runtime::generic::Era;
 use sp_runtime::impl_tx_ext_default;
-use sp_runtime::traits::{AsSystemOriginSigner as _, DispatchInfoOf, TransactionExtension, ValidateResult};
+use sp_runtime::traits::{
+    AsSystemOriginSigner as _, DispatchInfoOf, Implication, TransactionExtension, ValidateResult,
+};
 use sp_runtime::transaction_validity::{
     InvalidTransaction, TransactionPriority, TransactionSource, TransactionValidityError, ValidTransaction,
 };
@@ -17,7 +21,7 @@ use sp_runtime::transaction_validity::{
 use super::newtypes::NetUid;
 use super::subtensor::info_types::{AxonInfo, PrometheusInfo};
 use super::{
-    AccountId, ModularEpochs, Runtime, RuntimeCall, RuntimeOrigin, commitments, mev_shield, subtensor,
+    AccountId, Hash, ModularEpochs, Runtime, RuntimeCall, RuntimeOrigin, commitments, mev_shield, subtensor,
     weights_guard,
 };
 
@@ -231,6 +235,73 @@ fn check_sudo(who: &AccountId, call: &RuntimeCall) -> Result<ValidTransaction, T
     } else {
         Err(InvalidTransaction::BadSigner.into())
     }
+}
+
+/// The most blocks that an encrypted extrinsic may live.
+pub const MAX_SHIELD_ERA_PERIOD: u64 = 8;
+
+/// How long an extrinsic is valid: FRAME's rule, and for the carrier of an encrypted one [`MAX_SHIELD_ERA_PERIOD`] blocks at
+/// most. To clients it is FRAME's own, by name, bytes and type.
+#[derive(Encode, Decode, DecodeWithMemTracking, Clone, PartialEq, Eq, Debug)]
+pub struct CheckMortality(frame_system::CheckMortality<Runtime>);
+
+impl CheckMortality {
+    /// Valid for this era.
+    #[must_use]
+    pub fn from(era: Era) -> Self {
+        Self(frame_system::CheckMortality::from(era))
+    }
+
+    fn lives_too_long(&self, call: &RuntimeCall) -> bool {
+        let is_carrier = matches!(call, RuntimeCall::MevShield(mev_shield::Call::submit_encrypted { .. }));
+        is_carrier
+            && match self.0.0 {
+                Era::Immortal => true,
+                Era::Mortal(period, _) => period > MAX_SHIELD_ERA_PERIOD,
+            }
+    }
+}
+
+impl TypeInfo for CheckMortality {
+    type Identity = frame_system::CheckMortality<Runtime>;
+
+    fn type_info() -> scale_info::Type {
+        Self::Identity::type_info()
+    }
+}
+
+impl TransactionExtension<RuntimeCall> for CheckMortality {
+    const IDENTIFIER: &'static str =
+        <frame_system::CheckMortality<Runtime> as TransactionExtension<RuntimeCall>>::IDENTIFIER;
+    type Implicit = Hash;
+    type Val = ();
+    type Pre = ();
+
+    fn implicit(&self) -> Result<Hash, TransactionValidityError> {
+        TransactionExtension::<RuntimeCall>::implicit(&self.0)
+    }
+
+    fn weight(&self, call: &RuntimeCall) -> Weight {
+        self.0.weight(call)
+    }
+
+    fn validate(
+        &self,
+        origin: RuntimeOrigin,
+        call: &RuntimeCall,
+        info: &DispatchInfoOf<RuntimeCall>,
+        len: usize,
+        implicit: Hash,
+        implication: &impl Implication,
+        source: TransactionSource,
+    ) -> ValidateResult<(), RuntimeCall> {
+        if self.lives_too_long(call) {
+            return Err(InvalidTransaction::Stale.into());
+        }
+        self.0.validate(origin, call, info, len, implicit, implication, source)
+    }
+
+    impl_tx_ext_default!(RuntimeCall; prepare);
 }
 
 extension!(

@@ -56,7 +56,7 @@ pub type TxExtension = (
         frame_system::CheckSpecVersion<Runtime>,
         frame_system::CheckTxVersion<Runtime>,
         frame_system::CheckGenesis<Runtime>,
-        frame_system::CheckMortality<Runtime>,
+        extensions::CheckMortality,
         frame_system::CheckNonce<Runtime>,
         frame_system::CheckWeight<Runtime>,
     ),

@@ -1,15 +1,21 @@
 //! Signed extrinsics from the pool to finality, and everything that refuses them.
 
+use basilica_devchain::chain::genesis_header;
+use basilica_devchain::executor::{self, Refusal};
+use basilica_devchain::genesis::Settings;
+use basilica_devchain::profile::Profile;
 use basilica_devchain::runtime::newtypes::{MechId, NetUid};
 use basilica_devchain::runtime::subtensor::weights::{max_upscale, storage_index};
 use basilica_devchain::runtime::subtensor::{self, AxonInfo};
-use basilica_devchain::runtime::{Runtime, RuntimeCall, RuntimeEvent, commitments};
+use basilica_devchain::runtime::{Runtime, RuntimeCall, RuntimeEvent, commitments, mev_shield};
 use codec::Encode as _;
 use frame_support::BoundedVec;
 use serde_json::{Value, json};
+use sp_io::hashing::twox_128;
 use sp_runtime::generic::Era;
+use sp_runtime::transaction_validity::{InvalidTransaction, TransactionValidityError};
 
-use crate::support::{Client, Devchain, account_of, hash_of, number_of, sign, statuses};
+use crate::support::{Client, Devchain, account_of, hash_of, number_of, sign, sign_under, statuses};
 
 const NETUID: NetUid = NetUid(39);
 
@@ -244,4 +250,27 @@ async fn weights_need_a_permit_read_back_upscaled_and_are_rate_limited() {
     let arguments = format!("0x{}{}", hex::encode(bytes), hex::encode(length.encode()));
     let fees = client.call("state_call", json!(["TransactionPaymentApi_query_info", arguments])).await;
     assert!(fees.as_str().unwrap().ends_with(&"00".repeat(8)), "setting weights is free: {fees}");
+}
+
+#[test]
+fn an_encrypted_extrinsic_lives_eight_blocks_at_most() {
+    let state = Settings::default().resolve().expect("valid").state().expect("builds");
+    let genesis = executor::hash_of(&genesis_header(&state));
+    // The hash of the key, no encapsulated key, a nonce.
+    let ciphertext = [&twox_128(&mev_shield::public_key())[..], &[0; 2 + 24]].concat();
+    let ciphertext = BoundedVec::try_from(ciphertext).expect("short");
+    let carrier = RuntimeCall::MevShield(mev_shield::Call::submit_encrypted { ciphertext });
+    let plain = RuntimeCall::System(frame_system::Call::remark { remark: Vec::new() });
+    let verdict = |call: &RuntimeCall, era| {
+        let extrinsic = sign_under(Profile::Newest, "//Bob", (call.clone(), 0), era, (genesis, None));
+        executor::validate(&state, extrinsic, genesis)
+    };
+    assert!(verdict(&carrier, Era::mortal(4, 0)).is_ok());
+    assert!(verdict(&carrier, Era::mortal(8, 0)).is_ok());
+    for era in [Era::mortal(16, 0), Era::mortal(128, 0), Era::Immortal] {
+        let refused = verdict(&carrier, era);
+        let stale = TransactionValidityError::from(InvalidTransaction::Stale);
+        assert!(matches!(refused, Err(Refusal::Invalid(why)) if why == stale), "{era:?}: {refused:?}");
+        assert!(verdict(&plain, era).is_ok(), "others live as long as they like");
+    }
 }

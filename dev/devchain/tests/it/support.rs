@@ -263,7 +263,7 @@ pub(crate) fn sign_under(
             frame_system::CheckSpecVersion::new(),
             frame_system::CheckTxVersion::new(),
             frame_system::CheckGenesis::new(),
-            frame_system::CheckMortality::from(era),
+            extensions::CheckMortality::from(era),
             frame_system::CheckNonce::from(nonce),
             frame_system::CheckWeight::new(),
         ),

@@ -243,6 +243,45 @@ pub mod pallet {
             Ok(())
         }
 
+        /// Blocks of an interval of registration.
+        #[pallet::call_index(8)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_adjustment_interval(
+            origin: OriginFor<T>,
+            netuid: NetUid,
+            adjustment_interval: u16,
+        ) -> DispatchResult {
+            ensure_root_for::<T>(origin, netuid)?;
+            subtensor::AdjustmentInterval::<T>::insert(netuid, adjustment_interval);
+            Ok(())
+        }
+
+        /// A third of the registrations that an interval takes at most.
+        #[pallet::call_index(21)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_target_registrations_per_interval(
+            origin: OriginFor<T>,
+            netuid: NetUid,
+            target_registrations_per_interval: u16,
+        ) -> DispatchResult {
+            ensure_root_for::<T>(origin, netuid)?;
+            subtensor::TargetRegistrationsPerInterval::<T>::insert(netuid, target_registrations_per_interval);
+            Ok(())
+        }
+
+        /// Registrations that a block takes at most.
+        #[pallet::call_index(27)]
+        #[pallet::weight(FREE)]
+        pub fn sudo_set_max_registrations_per_block(
+            origin: OriginFor<T>,
+            netuid: NetUid,
+            max_registrations_per_block: u16,
+        ) -> DispatchResult {
+            ensure_root_for::<T>(origin, netuid)?;
+            subtensor::MaxRegistrationsPerBlock::<T>::insert(netuid, max_registrations_per_block);
+            Ok(())
+        }
+
         /// Blocks in which the price of registration halves, 1 to 36,100.
         #[pallet::call_index(89)]
         #[pallet::weight(FREE)]

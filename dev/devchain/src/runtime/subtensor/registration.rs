@@ -1,8 +1,9 @@
 //! Joining a subnet: the price and how it moves, uids, and who makes room when the subnet is full.
 //!
 //! The price falls by half every [`BurnHalfLife`] blocks and is multiplied by [`BurnIncreaseMult`] at each registration, within
-//! [`MinBurn`] and [`MaxBurn`]: the newest runtimes' rule, in both profiles; the intervals that spec 365 still counts
-//! are not. What is paid buys alpha from the subnet's pool, which is burnt.
+//! [`MinBurn`] and [`MaxBurn`]: the newest runtimes' rule, in both profiles. What is paid buys alpha from the subnet's
+//! pool, which is burnt. As in spec 365 a block of the legacy profile takes [`MaxRegistrationsPerBlock`] registrations and an
+//! interval three times [`TargetRegistrationsPerInterval`]; intervals set no price here.
 
 use frame_support::ensure;
 use frame_support::pallet_prelude::DispatchResult;
@@ -80,14 +81,49 @@ pub fn bumped(burn: u64, factor: FixedU128) -> u64 {
 }
 
 impl<T: Config> Pallet<T> {
-    /// Lets the price of every subnet fall by one block.
+    /// Lets the price of every subnet fall by one block, and ends intervals of registration.
     pub(super) fn decay_burns(subnets: &[NetUid]) {
         for netuid in subnets.iter().copied() {
             RegistrationsThisBlock::<T>::remove(netuid);
+            if T::ModularEpochs::get() {
+                Self::end_registration_interval(netuid);
+            }
             let burn = Burn::<T>::get(netuid);
             if Self::block_now() > 1 {
                 Self::set_burn(netuid, decayed(burn.0, BurnHalfLife::<T>::get(netuid)));
             }
+        }
+    }
+
+    fn end_registration_interval(netuid: NetUid) {
+        let now = Self::block_now();
+        let length = u64::from(AdjustmentInterval::<T>::get(netuid));
+        if now.saturating_sub(LastAdjustmentBlock::<T>::get(netuid)) >= length {
+            LastAdjustmentBlock::<T>::insert(netuid, now);
+            RegistrationsThisInterval::<T>::remove(netuid);
+            BurnRegistrationsThisInterval::<T>::remove(netuid);
+        }
+    }
+
+    /// Checks how many registrations there were in this block and interval; the newest runtimes do not ask.
+    fn ensure_registration_limits(netuid: NetUid) -> Result<(), Error<T>> {
+        if !T::ModularEpochs::get() {
+            return Ok(());
+        }
+        let this_block = RegistrationsThisBlock::<T>::get(netuid);
+        let most = MaxRegistrationsPerBlock::<T>::get(netuid);
+        ensure!(this_block < most, Error::<T>::TooManyRegistrationsThisBlock);
+        let this_interval = RegistrationsThisInterval::<T>::get(netuid);
+        let most = TargetRegistrationsPerInterval::<T>::get(netuid).saturating_mul(3);
+        ensure!(this_interval < most, Error::<T>::TooManyRegistrationsThisInterval);
+        Ok(())
+    }
+
+    fn count_registration(netuid: NetUid) {
+        RegistrationsThisBlock::<T>::mutate(netuid, |count| *count = count.saturating_add(1));
+        if T::ModularEpochs::get() {
+            RegistrationsThisInterval::<T>::mutate(netuid, |count| *count = count.saturating_add(1));
+            BurnRegistrationsThisInterval::<T>::mutate(netuid, |count| *count = count.saturating_add(1));
         }
     }
 
@@ -107,6 +143,7 @@ impl<T: Config> Pallet<T> {
         ensure!(!netuid.is_root(), Error::<T>::RegistrationNotPermittedOnRootSubnet);
         ensure!(NetworksAdded::<T>::get(netuid), Error::<T>::SubnetNotExists);
         ensure!(NetworkRegistrationAllowed::<T>::get(netuid), Error::<T>::SubNetRegistrationDisabled);
+        Self::ensure_registration_limits(netuid)?;
         ensure!(!Uids::<T>::contains_key(netuid, hotkey), Error::<T>::HotKeyAlreadyRegisteredInSubNet);
         let burn = Burn::<T>::get(netuid);
         let spendable = T::Currency::reducible_balance(coldkey, Preservation::Preserve, Fortitude::Polite);
@@ -118,7 +155,7 @@ impl<T: Config> Pallet<T> {
         Self::pay_registration(&at, price)?;
         Self::install_neuron(netuid, uid, hotkey, coldkey);
         Self::set_burn(netuid, bumped(burn.0, BurnIncreaseMult::<T>::get(netuid)));
-        RegistrationsThisBlock::<T>::mutate(netuid, |count| *count = count.saturating_add(1));
+        Self::count_registration(netuid);
         Self::deposit_event(Event::NeuronRegistered(netuid, uid, hotkey.clone()));
         Ok(())
     }

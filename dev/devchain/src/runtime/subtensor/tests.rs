@@ -1,5 +1,6 @@
 //! The pallet's rules, run on a chain's first state.
 
+use frame_support::traits::Hooks as _;
 use frame_support::traits::fungible::Inspect as _;
 use proptest::prelude::*;
 use sp_runtime::DispatchError;
@@ -9,8 +10,9 @@ use super::weights::{max_upscale, within_max_share};
 use super::{AxonInfo, axons::is_servable};
 use crate::executor;
 use crate::genesis::{Settings, dev_pair};
+use crate::profile::Profile;
 use crate::runtime::newtypes::{AlphaBalance, MechId, NetUid, NetUidStorageIndex, TaoBalance};
-use crate::runtime::{AccountId, Balances, Runtime, RuntimeOrigin, SubtensorModule, System};
+use crate::runtime::{AccountId, Balances, Runtime, RuntimeOrigin, SubtensorModule, System, marker};
 
 pub(super) const NETUID: NetUid = NetUid(39);
 const INDEX: NetUidStorageIndex = NetUidStorageIndex(39);
@@ -245,6 +247,38 @@ fn registration_burns_and_counts_as_the_last_update() {
         assert_eq!(register(NETUID, "//Newer"), error(Error::NotEnoughBalanceToStake));
         NetworkRegistrationAllowed::<Runtime>::insert(NETUID, false);
         assert_eq!(register(NETUID, "//Newer"), error(Error::SubNetRegistrationDisabled));
+    });
+}
+
+#[test]
+fn legacy_takes_so_many_registrations_in_a_block_and_in_an_interval() {
+    on_chain(|| {
+        let register = |hotkey: &str| {
+            SubtensorModule::burned_register(RuntimeOrigin::signed(key("//Bob")), NETUID, key(hotkey))
+        };
+        let next_block = || {
+            let number = System::block_number() + 1;
+            System::set_block_number(number);
+            SubtensorModule::on_initialize(number);
+        };
+        assert_eq!(
+            [register("//New1"), register("//New2")],
+            [Ok(()), Ok(())],
+            "the newest runtimes do not ask"
+        );
+        marker::Profile::<Runtime>::put(Profile::Legacy);
+        next_block();
+        assert_eq!(register("//New3"), Ok(()));
+        assert_eq!(register("//Miner1"), error(Error::TooManyRegistrationsThisBlock), "before what it is");
+        for hotkey in ["//New4", "//New5", "//New6", "//New7", "//New8"] {
+            next_block();
+            assert_eq!(register(hotkey), Ok(()));
+        }
+        next_block();
+        assert_eq!(register("//New9"), error(Error::TooManyRegistrationsThisInterval), "three times two");
+        System::set_block_number(99);
+        next_block();
+        assert_eq!(register("//New9"), Ok(()), "the interval of 100 blocks is over");
     });
 }
 

@@ -260,7 +260,13 @@ pub(super) fn signed(dice: &mut Dice<'_>) -> Signed {
         }
         14 => {
             let signer = if dice.below(16) == 0 { "//Bob" } else { "//OwnerCold" };
-            Signed { signer, call: RuntimeCall::AdminUtils(setter(dice)) }
+            let call = match dice.below(12) {
+                0 => RuntimeCall::SubtensorModule(subtensor::Call::trigger_epoch {
+                    netuid: dice.main_netuid(),
+                }),
+                _ => RuntimeCall::AdminUtils(setter(dice)),
+            };
+            Signed { signer, call }
         }
         _ => {
             let signer = dice.pick(&[COLDKEYS.as_slice(), HOTKEYS.as_slice()].concat());
@@ -351,7 +357,7 @@ fn joining(dice: &mut Dice<'_>, signer: &str) -> subtensor::Call<Runtime> {
     if let Some(netuid) = own.iter().copied().find(is_new).filter(|_| dice.flag()) {
         return Call::start_call { netuid };
     }
-    match dice.below(11) {
+    match dice.below(10) {
         0 | 1 => Call::burned_register { netuid, hotkey: account_of(dice.pick(&NEWCOMERS)) },
         2 => {
             let hotkey = account_of(dice.pick(&NEWCOMERS));
@@ -361,8 +367,7 @@ fn joining(dice: &mut Dice<'_>, signer: &str) -> subtensor::Call<Runtime> {
         4 => Call::register_network { hotkey: account_of(dice.pick(&NEWCOMERS)) },
         5 => Call::start_call { netuid: dice.chance(&own).unwrap_or(netuid) },
         6 => Call::set_coldkey_auto_stake_hotkey { netuid, hotkey },
-        7 => Call::trigger_epoch { netuid: dice.chance(&own).unwrap_or(netuid) },
-        8 => {
+        7 => {
             let subnets = (0..dice.below(3)).map(|_| dice.netuid()).collect();
             let all = [
                 RootClaimTypeEnum::Swap,
@@ -371,7 +376,7 @@ fn joining(dice: &mut Dice<'_>, signer: &str) -> subtensor::Call<Runtime> {
             ];
             Call::set_root_claim_type { new_root_claim_type: dice.pick(&all) }
         }
-        9 => Call::set_subnet_identity {
+        8 => Call::set_subnet_identity {
             netuid: dice.chance(&own).unwrap_or(netuid),
             subnet_name: dice.bytes(300),
             github_repo: Vec::new(),
@@ -602,7 +607,7 @@ fn setter(dice: &mut Dice<'_>) -> admin_utils::Call<Runtime> {
     use admin_utils::Call;
     let (netuid, number, amount, flag) = (dice.main_netuid(), dice.number(), dice.amount(), dice.flag());
     let (small, hotkey) = (dice.below(8), dice.hotkey());
-    match dice.below(48) {
+    match dice.below(50) {
         0 => Call::sudo_set_serving_rate_limit { netuid, serving_rate_limit: small },
         1 => Call::sudo_set_weights_version_key { netuid, weights_version_key: small / 6 },
         2 => Call::sudo_set_weights_set_rate_limit { netuid, weights_set_rate_limit: small / 4 },
@@ -646,6 +651,9 @@ fn setter(dice: &mut Dice<'_>) -> admin_utils::Call<Runtime> {
         41 => Call::sudo_set_max_epochs_per_block { max_epochs_per_block: u8::from(flag) + 1 },
         42 => Call::sudo_set_tao_flow_smoothing_factor { smoothing_factor: amount },
         43 => Call::sudo_set_burn_half_life { netuid, burn_half_life: number },
+        45 => Call::sudo_set_adjustment_interval { netuid, adjustment_interval: number },
+        46 => Call::sudo_set_target_registrations_per_interval { netuid, target_registrations_per_interval: number },
+        47 => Call::sudo_set_max_registrations_per_block { netuid, max_registrations_per_block: number },
         44 => Call::sudo_set_burn_increase_mult { netuid, burn_increase_mult: FixedU128 { bits: u128::from(small) << 63 } },
         _ => Call::sudo_set_recycle_or_burn { netuid, recycle_or_burn: if flag { RecycleOrBurnEnum::Burn } else { RecycleOrBurnEnum::Recycle } },
     }

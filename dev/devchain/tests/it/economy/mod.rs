@@ -129,6 +129,7 @@ fn chain(profile: Profile, commit_reveal: bool) -> Chain {
         subtensor::ServingRateLimit::<Runtime>::insert(SUBNET, 1);
         subtensor::StakeThreshold::<Runtime>::put(0);
         subtensor::NetworkRateLimit::<Runtime>::put(0);
+        subtensor::AdminFreezeWindow::<Runtime>::put(1);
         subtensor::NetworkMinLockCost::<Runtime>::put(TaoBalance(MIN_LOCK_COST));
         SubtensorModule::settle_issuance();
     });

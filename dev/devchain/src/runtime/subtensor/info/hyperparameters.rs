@@ -9,7 +9,6 @@ use crate::runtime::subtensor::pallet::*;
 
 /// Hyperparameters of mechanisms that this chain does not run, at the public chain's defaults.
 const MAX_DIFFICULTY: u64 = u64::MAX / 4;
-const ADJUSTMENT_INTERVAL: u16 = 100;
 const ALPHA_HIGH: u16 = 58_982;
 const ALPHA_LOW: u16 = 45_875;
 
@@ -28,14 +27,14 @@ impl<T: Config> Pallet<T> {
             max_difficulty: Compact(MAX_DIFFICULTY),
             weights_version: Compact(WeightsVersionKey::<T>::get(netuid)),
             weights_rate_limit: Compact(WeightsSetRateLimit::<T>::get(netuid)),
-            adjustment_interval: Compact(ADJUSTMENT_INTERVAL),
+            adjustment_interval: Compact(AdjustmentInterval::<T>::get(netuid)),
             activity_cutoff: Compact(u16::try_from(Self::activity_cutoff(netuid)).unwrap_or(u16::MAX)),
             registration_allowed: NetworkRegistrationAllowed::<T>::get(netuid),
-            target_regs_per_interval: Compact(2),
+            target_regs_per_interval: Compact(TargetRegistrationsPerInterval::<T>::get(netuid)),
             min_burn: Compact(MinBurn::<T>::get(netuid)),
             max_burn: Compact(MaxBurn::<T>::get(netuid)),
             bonds_moving_avg: Compact(BondsMovingAverage::<T>::get(netuid)),
-            max_regs_per_block: Compact(1),
+            max_regs_per_block: Compact(MaxRegistrationsPerBlock::<T>::get(netuid)),
             serving_rate_limit: Compact(ServingRateLimit::<T>::get(netuid)),
             max_validators: Compact(MaxAllowedValidators::<T>::get(netuid)),
             adjustment_alpha: Compact(0),

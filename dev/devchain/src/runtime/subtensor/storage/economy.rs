@@ -61,6 +61,21 @@ mod economy {
     }
 
     #[pallet::type_value]
+    pub fn DefaultMaxRegistrationsPerBlock() -> u16 {
+        1
+    }
+
+    #[pallet::type_value]
+    pub fn DefaultTargetRegistrationsPerInterval() -> u16 {
+        2
+    }
+
+    #[pallet::type_value]
+    pub fn DefaultAdjustmentInterval() -> u16 {
+        100
+    }
+
+    #[pallet::type_value]
     pub fn DefaultNetworkImmunityPeriod() -> u64 {
         1_296_000
     }
@@ -173,6 +188,25 @@ mod economy {
     #[pallet::storage]
     pub type MinNonImmuneUids<T: Config> =
         StorageMap<_, Identity, NetUid, u16, ValueQuery, DefaultMinNonImmuneUids>;
+    /// Registrations that a block takes at most; the newest runtimes no longer ask.
+    #[pallet::storage]
+    pub type MaxRegistrationsPerBlock<T: Config> =
+        StorageMap<_, Identity, NetUid, u16, ValueQuery, DefaultMaxRegistrationsPerBlock>;
+    /// A third of the registrations that an interval takes at most; the newest runtimes no longer ask.
+    #[pallet::storage]
+    pub type TargetRegistrationsPerInterval<T: Config> =
+        StorageMap<_, Identity, NetUid, u16, ValueQuery, DefaultTargetRegistrationsPerInterval>;
+    /// Blocks of an interval.
+    #[pallet::storage]
+    pub type AdjustmentInterval<T: Config> =
+        StorageMap<_, Identity, NetUid, u16, ValueQuery, DefaultAdjustmentInterval>;
+    /// The block in which the last interval ended.
+    #[pallet::storage]
+    pub type LastAdjustmentBlock<T: Config> = StorageMap<_, Identity, NetUid, u64, ValueQuery>;
+    #[pallet::storage]
+    pub type RegistrationsThisInterval<T: Config> = StorageMap<_, Identity, NetUid, u16, ValueQuery>;
+    #[pallet::storage]
+    pub type BurnRegistrationsThisInterval<T: Config> = StorageMap<_, Identity, NetUid, u16, ValueQuery>;
     #[pallet::storage]
     pub type RegistrationsThisBlock<T: Config> = StorageMap<_, Identity, NetUid, u16, ValueQuery>;
     /// Blocks in which the burn halves without registrations; 0 keeps it.

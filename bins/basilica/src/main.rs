@@ -1,7 +1,8 @@
 //! The command line for people.
 //!
 //! Exit codes: 0 done, 1 failed or a problem was found (the reason is on standard error), 2 the command line is wrong,
-//! 3 a password is wrong, empty or not twice the same, 4 what should be written exists already (nothing was changed).
+//! 3 a password is wrong, empty or not twice the same, 4 what should be written exists already (nothing was changed),
+//! 5 a proof or verdict was read and does not hold.
 
 use std::process::ExitCode;
 
@@ -10,6 +11,7 @@ use clap::{Parser, Subcommand};
 
 #[cfg(feature = "localnet")]
 mod localnet;
+mod verify;
 mod wallet;
 
 /// Basilica: a GPU compute network that anyone can check.
@@ -25,6 +27,12 @@ enum Command {
     /// The whole network on this machine: chain, nodes, miners, validator.
     #[cfg(feature = "localnet")]
     Localnet(localnet::Localnet),
+    /// Proofs of GPUs, checked again by anybody.
+    #[command(subcommand)]
+    Proof(verify::Proof),
+    /// Verdicts of validators, checked again by anybody.
+    #[command(subcommand)]
+    Verdict(verify::VerdictCommand),
     /// Keys of the chain, in the wallet directories of the Bittensor tools.
     #[command(after_help = wallet::EXIT_CODES)]
     Wallet(wallet::Wallet),
@@ -45,6 +53,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         #[cfg(feature = "localnet")]
         Command::Localnet(command) => command.run().map(|()| ExitCode::SUCCESS),
+        Command::Proof(command) => command.run(),
+        Command::Verdict(command) => command.run(),
         Command::Wallet(command) => command.run(),
     }
 }

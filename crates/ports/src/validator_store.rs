@@ -361,6 +361,9 @@ pub trait VerdictStore: Send + Sync + 'static {
     /// The bytes of a node's latest signed verdicts, newest first.
     async fn verdicts(&self, key: NodeKey, limit: u32) -> Result<Vec<Vec<u8>>, StoreError>;
 
+    /// The bytes of a signed verdict by its digest, while it is kept.
+    async fn verdict(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError>;
+
     /// A transcript by its hash, while it is kept.
     async fn transcript(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError>;
 

@@ -25,6 +25,17 @@ pub async fn get_json(address: SocketAddr, path: &str) -> anyhow::Result<serde_j
     serde_json::from_slice(&body).with_context(|| format!("read the JSON of http://{address}{path}"))
 }
 
+/// The bytes at a path that answers 200.
+///
+/// # Errors
+/// As [`get_json`], or with another status.
+pub async fn get_file(address: SocketAddr, path: &str) -> anyhow::Result<Vec<u8>> {
+    match get(address, path).await? {
+        (StatusCode::OK, body) => Ok(body.into()),
+        (status, _) => bail!("http://{address}{path} answers {status}"),
+    }
+}
+
 /// Whether `path` answers 200.
 pub(crate) async fn is_ok(address: SocketAddr, path: &str) -> bool {
     matches!(get(address, path).await, Ok((StatusCode::OK, _)))

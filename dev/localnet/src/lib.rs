@@ -29,7 +29,7 @@ mod up;
 mod validator;
 mod view;
 
-pub use http::get_json;
+pub use http::{get_file, get_json};
 pub use programs::Programs;
 pub use report::{Node, Process, Report, WeightRow};
 pub use settings::{BURN_UID, Gpus, Layout, NETUID, Ports, Settings};

@@ -1,8 +1,9 @@
-//! `basilica wallet` as its users run it: what it prints, how it ends, what it leaves on disk.
+//! The program as its users run it: what it prints, how it ends, what it leaves on disk.
 #![expect(clippy::unwrap_used, reason = "a test panics where it cannot go on")]
 
 mod docs;
 mod pty;
+mod verify;
 mod wallet;
 
 use std::os::unix::fs::PermissionsExt as _;

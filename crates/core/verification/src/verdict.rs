@@ -60,8 +60,12 @@ pub struct Evidence {
 
 /// The digest by which verdicts name a host key: SHA-256 of its blob.
 pub fn host_key_digest(key: &HostKey) -> Digest {
+    blob_digest(key.blob())
+}
+
+pub(crate) fn blob_digest(blob: &[u8]) -> Digest {
     use sha2::Digest as _;
-    Digest::from_bytes(sha2::Sha256::digest(key.blob()).into())
+    Digest::from_bytes(sha2::Sha256::digest(blob).into())
 }
 
 /// One validator's conclusion about one node.

@@ -10,5 +10,5 @@ pub mod discovery;
 pub mod envelope;
 mod sr25519;
 
-pub use envelope::{Domain, EnvelopeError, Signed};
+pub use envelope::{Domain, EnvelopeError, MAX_ENVELOPE, Signed};
 pub use sr25519::{Keypair, KeypairError, SIGNING_CONTEXT, Signature, SignatureError};

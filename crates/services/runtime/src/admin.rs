@@ -22,7 +22,7 @@ use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tracing::{debug, info, warn};
 
-use crate::{ErrorChain, JsonPages, Metrics, Page, Readiness, Stop, TaskSet, within};
+use crate::{ErrorChain, Metrics, Page, Pages, Readiness, Stop, TaskSet, within};
 
 /// Connections at a time; more wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 32;
@@ -158,11 +158,11 @@ impl AdminListener {
     }
 
     /// Answers like [`Self::serve`], and with the service's own `pages` where the path is none of the endpoint's.
-    pub async fn serve_with_pages(self, state: AdminState, pages: Arc<dyn JsonPages>, stop: Stop) {
+    pub async fn serve_with_pages(self, state: AdminState, pages: Arc<dyn Pages>, stop: Stop) {
         self.answer_all(state, Some(pages), stop).await;
     }
 
-    async fn answer_all(self, state: AdminState, pages: Option<Arc<dyn JsonPages>>, stop: Stop) {
+    async fn answer_all(self, state: AdminState, pages: Option<Arc<dyn Pages>>, stop: Stop) {
         info!(admin.address = %self.address, "admin endpoint listens");
         let mut connections = TaskSet::new();
         loop {
@@ -193,7 +193,7 @@ fn log_end(ended: Result<(), crate::TaskPanic>) {
 }
 
 /// One connection, one request. What the peer does wrong is the peer's problem and only worth a debug line.
-async fn answer(stream: TcpStream, state: AdminState, pages: Option<Arc<dyn JsonPages>>) {
+async fn answer(stream: TcpStream, state: AdminState, pages: Option<Arc<dyn Pages>>) {
     let clock = Arc::clone(&state.clock);
     let connection = hyper::server::conn::http1::Builder::new()
         .keep_alive(false)
@@ -226,6 +226,7 @@ async fn answer(stream: TcpStream, state: AdminState, pages: Option<Arc<dyn Json
 fn page(page: Page) -> Response<Full<Bytes>> {
     match page {
         Page::Found(value) => respond_with(StatusCode::OK, "application/json", format!("{value}\n")),
+        Page::File(bytes) => respond_with(StatusCode::OK, "application/octet-stream", bytes),
         Page::NotFound => text(StatusCode::NOT_FOUND, "not found\n"),
         Page::Failed => {
             text(StatusCode::INTERNAL_SERVER_ERROR, "this page cannot be made now; see the log\n")

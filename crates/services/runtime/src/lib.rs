@@ -37,7 +37,7 @@ pub use config::{
 pub use deadline::{Elapsed, within};
 pub use error_chain::ErrorChain;
 pub use metrics::Metrics;
-pub use pages::{JsonPages, Page};
+pub use pages::{Page, Pages};
 pub use readiness::{Condition, Readiness};
 pub use stop::Stop;
 pub use supervisor::{OnFailure, Supervisor, TaskFailure};

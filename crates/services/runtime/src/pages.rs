@@ -8,6 +8,8 @@ use serde_json::Value;
 pub enum Page {
     /// This, as JSON.
     Found(Value),
+    /// These bytes, as a file.
+    File(Vec<u8>),
     /// Nothing: 404.
     NotFound,
     /// It could not be made; the service has logged why: 500.
@@ -16,7 +18,7 @@ pub enum Page {
 
 /// Makes pages. Asked under the endpoint's time limit, for `GET` and `HEAD` of paths that are none of its own.
 #[async_trait]
-pub trait JsonPages: Send + Sync + 'static {
+pub trait Pages: Send + Sync + 'static {
     /// The page at a path, which is whatever the client sent.
     async fn page(&self, path: &str) -> Page;
 }

@@ -7,7 +7,7 @@ use basilica_ports::{
     MinerRecord, NodeRecord, StoreError, VerdictSummary, WeightWindow, WindowEnd, WindowForm, WindowState,
     dispatch_advice,
 };
-use basilica_runtime_service::{ErrorChain, JsonPages, Page};
+use basilica_runtime_service::{ErrorChain, Page, Pages};
 use basilica_types::{BlockNumber, Timestamp, Uid, Weight};
 use basilica_verification::{Outcome, Verdict};
 use basilica_wire::Signed;
@@ -23,7 +23,8 @@ const VERDICTS: u32 = 20;
 const WINDOWS: u32 = 20;
 const NEXT_FOLLOWS: &str = "nothing: the next window follows at once";
 
-/// The validator's read-only pages: `/nodes`, `/nodes/ID/verdicts`, `/miners`, `/weights`.
+/// The validator's read-only pages: `/nodes`, `/nodes/ID/verdicts`, `/miners`, `/weights`, and as files
+/// `/verdicts/DIGEST` and `/transcripts/DIGEST`, while they are kept.
 #[derive(Clone)]
 pub struct StatusPages(pub(crate) Arc<Shared>);
 
@@ -34,20 +35,10 @@ impl std::fmt::Debug for StatusPages {
 }
 
 #[async_trait]
-impl JsonPages for StatusPages {
+impl Pages for StatusPages {
     async fn page(&self, path: &str) -> Page {
-        let found = match path {
-            "/nodes" => self.nodes().await.map(Some),
-            "/miners" => self.miners().await.map(Some),
-            "/weights" => self.weights().await.map(Some),
-            other => match other.strip_prefix("/nodes/").and_then(|rest| rest.strip_suffix("/verdicts")) {
-                Some(id) => self.verdicts(id).await,
-                None => Ok(None),
-            },
-        };
-        match found {
-            Ok(Some(value)) => Page::Found(value),
-            Ok(None) => Page::NotFound,
+        match self.find(path).await {
+            Ok(found) => found.unwrap_or(Page::NotFound),
             Err(error) => {
                 warn!(error = %ErrorChain(&error), path, "status page cannot be made");
                 Page::Failed
@@ -57,6 +48,24 @@ impl JsonPages for StatusPages {
 }
 
 impl StatusPages {
+    async fn find(&self, path: &str) -> Result<Option<Page>, StoreError> {
+        let store = &self.0.ports.store;
+        let json = |page: Value| Some(Page::Found(page));
+        let parts: Vec<&str> = path.strip_prefix('/').unwrap_or_default().split('/').collect();
+        match parts[..] {
+            ["nodes"] => self.nodes().await.map(json),
+            ["miners"] => self.miners().await.map(json),
+            ["weights"] => self.weights().await.map(json),
+            ["nodes", id, "verdicts"] => Ok(self.verdicts(id).await?.map(Page::Found)),
+            [kind @ ("verdicts" | "transcripts"), digest] => {
+                let Ok(digest) = digest.parse() else { return Ok(None) };
+                let kept = if kind == "verdicts" { store.verdict(digest) } else { store.transcript(digest) };
+                Ok(kept.await?.map(Page::File))
+            }
+            _ => Ok(None),
+        }
+    }
+
     async fn nodes(&self) -> Result<Value, StoreError> {
         let store = &self.0.ports.store;
         let (nodes, miners) = (store.nodes().await?, store.miners().await?);

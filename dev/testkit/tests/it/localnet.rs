@@ -1,8 +1,11 @@
 //! The whole network, run as a user runs it.
 
+#![expect(clippy::unwrap_used, reason = "a fixture that fails is a failed test")]
+
+use std::net::SocketAddr;
 use std::process::Command;
 
-use basilica_localnet::{Report, get_json};
+use basilica_localnet::{Report, get_file, get_json};
 use basilica_testkit::{Localnet, built};
 use serde_json::Value;
 
@@ -56,14 +59,60 @@ async fn any_process_can_be_killed_and_started_again() {
         let report = localnet.until_settled().await;
         assert_told_apart(&report);
     }
+    assert_verifiable(&localnet.until_settled().await).await;
     localnet.down();
+}
+
+const VERIFY: &str = include_str!("../../../../docs/verify.md");
+
+/// The validator's API.
+fn api(report: &Report) -> SocketAddr {
+    let process = report.processes.iter().find(|p| p.name == "validator").expect("a validator");
+    let address = process.address.as_deref().and_then(|a| a.strip_prefix("http://")).expect("its API");
+    address.parse().expect("an address")
 }
 
 /// The validator's answer for `path`.
 async fn validator(report: &Report, path: &str) -> Value {
-    let process = report.processes.iter().find(|p| p.name == "validator").expect("a validator");
-    let address = process.address.as_deref().and_then(|a| a.strip_prefix("http://")).expect("its API");
-    get_json(address.parse().expect("an address"), path).await.expect("the validator answers")
+    get_json(api(report), path).await.expect("the validator answers")
+}
+
+/// Anyone can check what the validator says of each node, by the documentation's commands and nothing but two files.
+async fn assert_verifiable(report: &Report) {
+    let directory = tempfile::tempdir().unwrap();
+    let commands: Vec<Vec<&str>> = VERIFY
+        .lines()
+        .filter_map(|line| Some(line.strip_prefix("$ basilica ")?.split(' ').collect()))
+        .collect();
+    assert_eq!(commands.len(), 3, "the documentation's commands are found");
+    for (name, holds) in [("gpu-node-1", true), ("gpu-node-4", false)] {
+        let address = &node(report, name).address;
+        let nodes = validator(report, "/nodes").await;
+        let row = nodes["nodes"].as_array().unwrap().iter().find(|row| row["address"] == *address).unwrap();
+        let page = validator(report, &format!("/nodes/{}/verdicts", row["node_id"].as_str().unwrap())).await;
+        let verdict =
+            page["verdicts"].as_array().unwrap().iter().find(|v| !v["transcript"].is_null()).unwrap();
+        for (file, kind, key) in [("verdict", "verdicts", "digest"), ("proof", "transcripts", "transcript")] {
+            let path = format!("/{kind}/{}", verdict[key].as_str().unwrap());
+            let bytes = get_file(api(report), &path).await.unwrap();
+            std::fs::write(directory.path().join(file), bytes).unwrap();
+        }
+        let run = |arguments: &[&str]| {
+            let mut command = Command::new(built("basilica"));
+            let output = command.args(arguments).current_dir(directory.path()).output().unwrap();
+            (
+                output.status.code(),
+                String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned(),
+            )
+        };
+        for command in &commands {
+            let (code, text) = run(command);
+            let expected = if command[0] == "proof" && !holds { 5 } else { 0 };
+            assert_eq!(code, Some(expected), "{name}, {command:?}: {text}");
+            let compared = command.contains(&"--transcript");
+            assert_eq!(text.contains("and its proof bears it out"), compared, "{name}, {command:?}: {text}");
+        }
+    }
 }
 
 /// Digests of a node's verdicts, newest first; each must name the one before it.

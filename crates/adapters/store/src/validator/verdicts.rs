@@ -118,6 +118,14 @@ impl VerdictStore for ValidatorDatabase {
         .map_err(unavailable("read verdicts"))
     }
 
+    async fn verdict(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        sqlx::query_scalar("SELECT bytes FROM verdicts WHERE digest = ?1")
+            .bind(digest.to_string())
+            .fetch_optional(self.0.readers())
+            .await
+            .map_err(unavailable("read verdict"))
+    }
+
     async fn transcript(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
         sqlx::query_scalar("SELECT bytes FROM transcripts WHERE digest = ?1")
             .bind(digest.to_string())

@@ -28,6 +28,9 @@ async fn verdicts_form_a_chain_that_takes_each_link_once() {
     let second = passed(key(1, 7), 2, Some(1), vec![gpu(1)]);
     assert_eq!(store.record_check(&second).await.unwrap(), Recorded::Stored);
     assert_eq!(store.verdicts(key(1, 7), 10).await.unwrap().len(), 2);
+    let by_digest = store.verdict(first.summary.digest).await.unwrap();
+    assert_eq!(by_digest, Some(first.verdict));
+    assert_eq!(store.verdict(basilica_types::Digest::from_bytes([99; 32])).await.unwrap(), None);
     assert_eq!(store.history(key(1, 7), NOW).await.unwrap().len(), 2);
     let node = store.node(key(1, 7)).await.unwrap().unwrap();
     assert_eq!(node.last_verdict, Some(second.summary));

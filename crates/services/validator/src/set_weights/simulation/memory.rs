@@ -234,6 +234,9 @@ impl VerdictStore for Memory {
     async fn verdicts(&self, _: NodeKey, _: u32) -> Result<Vec<Vec<u8>>, StoreError> {
         unreachable!("weights need scores only")
     }
+    async fn verdict(&self, _: Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        unreachable!("weights need scores only")
+    }
     async fn transcript(&self, _: Digest) -> Result<Option<Vec<u8>>, StoreError> {
         unreachable!("weights need scores only")
     }

@@ -1,0 +1,243 @@
+//! `basilica proof verify` and `basilica verdict verify`: what a validator says, checked by anybody.
+//!
+//! Promises: nothing but the files is asked; they are strangers' bytes, read up to their bound and no further; a file that
+//! is read and does not hold ends with its own exit code, so that a script can tell it from a file that is missing.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use basilica_console::print;
+use basilica_proof::{ProvenDevice, Rejection, TRANSCRIPT_BYTES_MAX, Transcript};
+use basilica_types::HostKey;
+use basilica_verification::{Discrepancy, Outcome, Verdict, audit};
+use basilica_wire::{MAX_ENVELOPE, Signed};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+/// Shown below the help of every command.
+pub(crate) const EXIT_CODES: &str = "\
+Exit codes: 0 it holds, 1 a file cannot be read, 2 the command line is wrong,
+5 it was read and does not hold.";
+
+const DOES_NOT_HOLD: u8 = 5;
+
+/// Proofs of GPUs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Proof {
+    /// Check the transcript of a GPU proof, as a validator keeps it: every commitment and every opened product.
+    ///
+    /// Times are not in a transcript; they are the validator's word and stand in its signed verdict.
+    #[command(after_help = EXIT_CODES)]
+    Verify {
+        /// The transcript, or `-` for standard input. A validator serves it at /transcripts/DIGEST.
+        file: PathBuf,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Verdicts of validators.
+#[derive(Debug, Subcommand)]
+pub(crate) enum VerdictCommand {
+    /// Check a signed verdict: its signature, and with --transcript whether the proof bears it out.
+    #[command(after_help = EXIT_CODES)]
+    Verify(VerifyVerdict),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyVerdict {
+    /// The verdict, or `-` for standard input. A validator serves it at /verdicts/DIGEST.
+    file: PathBuf,
+    /// The transcript that the verdict rests on.
+    #[arg(long, value_name = "FILE")]
+    transcript: Option<PathBuf>,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Proof {
+    /// Does what was asked.
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        let Self::Verify { file, json } = self;
+        let transcript = read_transcript(&file)?;
+        let replay = transcript.verify();
+        let answer = proof_json(&transcript, &replay);
+        say(json, &answer, || proof_text(&transcript, &replay))?;
+        Ok(ended(replay.is_ok()))
+    }
+}
+
+impl VerdictCommand {
+    /// Does what was asked.
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        let Self::Verify(VerifyVerdict { file, transcript, json }) = self;
+        let bytes = read(&file, MAX_ENVELOPE as u64)?;
+        let signed = Signed::<Verdict>::decode_verified(&bytes)
+            .with_context(|| format!("{} is no signed verdict", file.display()))?;
+        let verdict = signed.content();
+        if signed.signer() != verdict.validator {
+            bail!("the verdict names validator {}, and {} signed it", verdict.validator, signed.signer());
+        }
+        let audited = match &transcript {
+            Some(path) => Some(audit(verdict, &read_transcript(path)?)),
+            None => None,
+        };
+        let contradiction = audited.as_ref().and_then(|audited| audited.as_ref().err());
+        let answer = verdict_json(&signed, contradiction, transcript.is_some());
+        say(json, &answer, || verdict_text(&signed, contradiction, transcript.is_some()))?;
+        Ok(ended(contradiction.is_none()))
+    }
+}
+
+fn ended(holds: bool) -> ExitCode {
+    if holds { ExitCode::SUCCESS } else { DOES_NOT_HOLD.into() }
+}
+
+fn say(json: bool, answer: &Value, text: impl FnOnce() -> String) -> anyhow::Result<()> {
+    let text = if json { format!("{answer:#}\n") } else { text() };
+    print(&text).context("write to standard output")
+}
+
+fn read_transcript(path: &Path) -> anyhow::Result<Transcript> {
+    let bytes = read(path, TRANSCRIPT_BYTES_MAX)?;
+    Transcript::decode(&bytes).with_context(|| format!("{} is no transcript of a proof", path.display()))
+}
+
+fn read(path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let shown = path.display();
+    let read = if path == Path::new("-") {
+        std::io::stdin().lock().take(limit + 1).read_to_end(&mut bytes)
+    } else {
+        let file = std::fs::File::open(path).with_context(|| format!("open {shown}"))?;
+        file.take(limit + 1).read_to_end(&mut bytes)
+    };
+    read.with_context(|| format!("read {shown}"))?;
+    if bytes.len() as u64 > limit {
+        bail!("{shown} has more than {limit} bytes, which no such file has");
+    }
+    Ok(bytes)
+}
+
+/// The host key as `ssh-keygen -l` shows it; a transcript binds bytes, which may be no key.
+fn fingerprint(blob: &[u8]) -> String {
+    HostKey::from_blob(blob).map_or_else(|_| "not a key".to_owned(), |key| key.fingerprint())
+}
+
+fn proof_json(transcript: &Transcript, replay: &Result<Vec<ProvenDevice>, Rejection>) -> Value {
+    let binding = transcript.challenge().binding();
+    let devices = transcript.challenge().devices().iter().map(|device| {
+        let (claim, params) = (&device.claim, &device.params);
+        json!({
+            "index": claim.index, "uuid": claim.uuid, "class": claim.class.as_str(),
+            "side": params.side(), "inner": params.inner(), "rounds": params.rounds(),
+            "openings": params.openings(), "multiplications": params.multiplications(),
+        })
+    });
+    json!({
+        "holds": replay.is_ok(),
+        "reason": replay.as_ref().err().map(Rejection::code),
+        "explanation": replay.as_ref().err().map(ToString::to_string),
+        "transcript": transcript.hash(), "node": binding.node, "host_key": fingerprint(&binding.host_key),
+        "validator_nonce": hex(&binding.validator_nonce), "devices": devices.collect::<Vec<_>>(),
+    })
+}
+
+fn hex(bytes: &[u8; 32]) -> String {
+    basilica_types::Digest::from_bytes(*bytes).to_string()
+}
+
+fn proof_text(transcript: &Transcript, replay: &Result<Vec<ProvenDevice>, Rejection>) -> String {
+    let binding = transcript.challenge().binding();
+    let mut lines = vec![match replay {
+        Ok(_) => "The proof holds.".to_owned(),
+        Err(rejection) => format!("The proof does not hold: {rejection} ({}).", rejection.code()),
+    }];
+    for device in transcript.challenge().devices() {
+        let (claim, params) = (&device.claim, &device.params);
+        lines.push(format!("  gpu {}       {} {}", claim.index, claim.uuid, claim.class));
+        lines.push(format!(
+            "              {} products of {n} x {k} by {k} x {n} in a chain, {} cells opened after the last",
+            params.rounds(),
+            params.openings(),
+            n = params.side(),
+            k = params.inner(),
+        ));
+    }
+    if transcript.challenge().devices().iter().any(|device| device.claim.class.is_simulated()) {
+        lines.push("              simulated: some CPU multiplied, no GPU is proven".to_owned());
+    }
+    lines.push(format!("  node        {}", binding.node));
+    lines.push(format!("  host key    {}", fingerprint(&binding.host_key)));
+    lines.push(format!("  nonce       {}", hex(&binding.validator_nonce)));
+    lines.push(format!("  transcript  {}", transcript.hash()));
+    lines.push("Who judged it, and when: `basilica verdict verify VERDICT --transcript THIS`.\n".to_owned());
+    lines.join("\n")
+}
+
+fn verdict_json(signed: &Signed<Verdict>, contradiction: Option<&Discrepancy>, compared: bool) -> Value {
+    let verdict = signed.content();
+    let fault = match verdict.outcome {
+        Outcome::Failed { fault, .. } => Some(fault.as_str()),
+        Outcome::Passed => None,
+    };
+    let gpus = verdict.gpus.iter().map(|gpu| json!({ "uuid": gpu.uuid, "category": gpu.category }));
+    json!({
+        "holds": contradiction.is_none(), "signature": "valid", "transcript_compared": compared,
+        "contradiction": contradiction.map(|found| chain(found)),
+        "digest": signed.digest(), "previous": verdict.previous, "validator": verdict.validator,
+        "miner": verdict.miner, "node": verdict.node, "kind": verdict.kind.as_str(),
+        "started": verdict.started, "finished": verdict.finished,
+        "outcome": verdict.outcome.code(), "fault": fault, "gpus": gpus.collect::<Vec<_>>(),
+        "tries": verdict.evidence.tries, "transcript": verdict.evidence.transcript,
+        "prover": verdict.evidence.prover, "policy": verdict.policy,
+    })
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}
+
+fn verdict_text(signed: &Signed<Verdict>, contradiction: Option<&Discrepancy>, compared: bool) -> String {
+    let verdict = signed.content();
+    let first = match (contradiction, compared, verdict.evidence.transcript) {
+        (Some(found), ..) => {
+            format!("The verdict is signed, and its proof contradicts it: {}.", chain(found))
+        }
+        (None, true, _) => "The verdict is signed, and its proof bears it out.".to_owned(),
+        (None, false, Some(_)) => {
+            "The verdict is signed. Give --transcript to see whether its proof bears it out.".to_owned()
+        }
+        (None, false, None) => "The verdict is signed. It rests on no transcript.".to_owned(),
+    };
+    let outcome = match verdict.outcome {
+        Outcome::Passed => "passed".to_owned(),
+        Outcome::Failed { reason, fault } => {
+            format!("{} (fault: {}): {}", reason.code(), fault.as_str(), reason.explanation())
+        }
+    };
+    let mut lines = vec![
+        first,
+        format!("  outcome     {} check: {outcome}", verdict.kind.as_str()),
+        format!("  finished    {}", verdict.finished.rfc3339()),
+        format!("  validator   {}", verdict.validator),
+        format!("  miner       {}", verdict.miner),
+        format!("  node        {}", verdict.node),
+    ];
+    lines.extend(verdict.gpus.iter().map(|gpu| format!("  proven gpu  {} {}", gpu.uuid, gpu.category)));
+    lines.extend(verdict.evidence.transcript.map(|digest| format!("  transcript  {digest}")));
+    lines.extend(verdict.previous.map(|digest| format!("  before it   {digest}")));
+    lines.push(format!("  digest      {}\n", signed.digest()));
+    lines.join("\n")
+}

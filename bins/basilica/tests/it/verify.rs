@@ -1,0 +1,123 @@
+//! Proofs and verdicts, checked again by anybody.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use insta::assert_snapshot;
+
+const TRANSCRIPT: &str = include_str!("../../../../vectors/proof/transcript.json");
+const VERDICT: &str = include_str!("../../../../vectors/verdict/v1.hex");
+
+/// The frozen transcript of an honest run.
+fn transcript() -> Vec<u8> {
+    let vector: serde_json::Value = serde_json::from_str(TRANSCRIPT).unwrap();
+    hex::decode(vector["transcript"].as_str().unwrap()).unwrap()
+}
+
+/// The frozen verdict, which rests on another transcript.
+fn verdict() -> Vec<u8> {
+    hex::decode(VERDICT.lines().find_map(|line| line.strip_prefix("signed ")).unwrap()).unwrap()
+}
+
+struct Scene(tempfile::TempDir);
+
+impl Scene {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.0.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    /// Exit code, and both outputs with the directory's path left out.
+    fn run(&self, arguments: &[&str], input: Option<&Path>) -> (Option<i32>, String) {
+        let stdin = input.map_or_else(Stdio::null, |path| std::fs::File::open(path).unwrap().into());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_basilica"));
+        let output = command.args(arguments).current_dir(self.0.path()).stdin(stdin).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(text).unwrap())
+    }
+}
+
+#[test]
+fn a_proof_that_holds_is_told_with_what_it_is_bound_to() {
+    let scene = Scene::new();
+    let path = scene.file("proof", &transcript());
+    let (code, text) = scene.run(&["proof", "verify", "proof"], None);
+    assert_eq!(code, Some(0), "{text}");
+    assert_snapshot!(text);
+    let (code, json) = scene.run(&["proof", "verify", "-", "--json"], Some(&path));
+    assert_eq!(code, Some(0), "{json}");
+    assert_snapshot!(json);
+}
+
+#[test]
+fn a_proof_that_does_not_hold_has_its_own_exit_code() {
+    let scene = Scene::new();
+    let mut bytes = transcript();
+    *bytes.last_mut().unwrap() ^= 1;
+    scene.file("proof", &bytes);
+    let (code, text) = scene.run(&["proof", "verify", "proof"], None);
+    assert_eq!(code, Some(5), "{text}");
+    assert_snapshot!(text.lines().next().unwrap());
+    let (code, json) = scene.run(&["proof", "verify", "proof", "--json"], None);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        (code, &json["holds"], &json["reason"]),
+        (Some(5), &false.into(), &"proof_merkle_path".into())
+    );
+}
+
+#[test]
+fn files_that_are_neither_are_refused_by_name() {
+    let scene = Scene::new();
+    scene.file("text", b"hello");
+    scene.file("empty", b"");
+    scene.file("proof", &transcript());
+    scene.file("verdict", &verdict());
+    let mut forged = verdict();
+    *forged.last_mut().unwrap() ^= 1;
+    scene.file("forged", &forged);
+    let mut said = Vec::new();
+    for (what, file) in [
+        ("proof", "text"),
+        ("proof", "empty"),
+        ("proof", "verdict"),
+        ("proof", "nosuch"),
+        ("proof", "."),
+        ("verdict", "proof"),
+        ("verdict", "empty"),
+        ("verdict", "forged"),
+    ] {
+        let (code, text) = scene.run(&[what, "verify", file], None);
+        assert_eq!(code, Some(1), "{what} {file}: {text}");
+        said.push(format!("{what} verify {file}\n  {text}"));
+    }
+    assert_snapshot!(said.concat());
+}
+
+#[test]
+fn an_endless_file_is_read_up_to_its_bound() {
+    let (code, text) = Scene::new().run(&["verdict", "verify", "/dev/zero"], None);
+    assert_eq!(code, Some(1));
+    assert!(text.contains("more than 1048576 bytes"), "{text}");
+}
+
+#[test]
+fn a_verdict_is_told_and_compared_with_its_transcript() {
+    let scene = Scene::new();
+    scene.file("verdict", &verdict());
+    scene.file("proof", &transcript());
+    let (code, text) = scene.run(&["verdict", "verify", "verdict"], None);
+    assert_eq!(code, Some(0), "{text}");
+    assert_snapshot!(text);
+    let (code, text) = scene.run(&["verdict", "verify", "verdict", "--transcript", "proof"], None);
+    assert_eq!(code, Some(5), "{text}");
+    assert_snapshot!(text.lines().next().unwrap());
+    let (code, json) = scene.run(&["verdict", "verify", "verdict", "--transcript", "proof", "--json"], None);
+    assert_eq!(code, Some(5), "{json}");
+    assert_snapshot!(json);
+}

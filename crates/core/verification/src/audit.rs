@@ -1,0 +1,121 @@
+//! Whether a kept transcript bears a verdict out: what anyone can check later, without the node, the validator or a GPU.
+//!
+//! Replaying shows what the prover's bytes are worth, not when they came: that a proof was late, and that a stream ended
+//! there and not later, stays the validator's word. So a verdict that says so is not contradicted by its transcript.
+
+use basilica_proof::{ProvenDevice, Rejection, RejectionClass, Transcript};
+use basilica_types::{Digest, GpuUuid, NodeId};
+
+use crate::verdict::blob_digest;
+use crate::{ClaimedGpu, Outcome, Reason, Verdict};
+
+/// How transcript and verdict contradict each other.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Discrepancy {
+    /// Light checks, and full ones that never reached the prover, keep none.
+    #[error("the verdict rests on no transcript")]
+    NoTranscript,
+    /// These are other bytes.
+    #[error("the verdict rests on transcript {expected}, and this is {found}")]
+    OtherTranscript {
+        /// Named by the verdict.
+        expected: Digest,
+        /// Of the bytes at hand.
+        found: Digest,
+    },
+    /// The challenge was another node's.
+    #[error("the verdict is about node {expected}, and the transcript's challenge was for {found}")]
+    OtherNode {
+        /// Judged.
+        expected: NodeId,
+        /// Challenged.
+        found: NodeId,
+    },
+    /// The challenge was bound to another host key than the connection had.
+    #[error("the transcript's challenge is bound to another ssh host key than the verdict names")]
+    OtherHostKey,
+    /// A device was challenged that the node did not claim.
+    #[error("gpu {0} was challenged, and the verdict lists no such claim")]
+    NotClaimed(GpuUuid),
+    /// The verdict counts a device that proved nothing.
+    #[error("the verdict counts gpu {0}, which the transcript does not prove")]
+    NotProven(GpuUuid),
+    /// Passed, on bytes that show the opposite.
+    #[error("the verdict says that the node passed, and the transcript does not hold")]
+    Passed(#[source] Rejection),
+    /// Failed, on bytes that do not show it.
+    #[error("the verdict says `{said}`, and the transcript shows `{shown}`", said = .said.code(), shown = .shown)]
+    OtherReason {
+        /// By the verdict.
+        said: Reason,
+        /// By the replay: a reason's code, or `a proof that holds`.
+        shown: &'static str,
+    },
+}
+
+/// What the prover's bytes are worth: the devices proven, or why they do not hold.
+pub type Replay = Result<Vec<ProvenDevice>, Rejection>;
+
+/// Replays `transcript` and compares it with everything that `verdict` says of it.
+///
+/// The verdict's signature is not looked at here; a [`basilica_wire::Signed`] has seen to that.
+///
+/// # Errors
+/// The first contradiction.
+pub fn audit(verdict: &Verdict, transcript: &Transcript) -> Result<Replay, Discrepancy> {
+    let evidence = &verdict.evidence;
+    let expected = evidence.transcript.ok_or(Discrepancy::NoTranscript)?;
+    let found = transcript.hash();
+    if expected != found {
+        return Err(Discrepancy::OtherTranscript { expected, found });
+    }
+    let challenge = transcript.challenge();
+    let binding = challenge.binding();
+    if binding.node != verdict.node {
+        return Err(Discrepancy::OtherNode { expected: verdict.node, found: binding.node });
+    }
+    if evidence.host_key != Some(blob_digest(&binding.host_key)) {
+        return Err(Discrepancy::OtherHostKey);
+    }
+    for device in challenge.devices() {
+        let claim = &device.claim;
+        let claimed =
+            |gpu: &ClaimedGpu| (gpu.index, gpu.uuid, &gpu.class) == (claim.index, claim.uuid, &claim.class);
+        if !evidence.claims.iter().any(claimed) {
+            return Err(Discrepancy::NotClaimed(claim.uuid));
+        }
+    }
+    let replay = transcript.verify();
+    compare(verdict, &replay)?;
+    Ok(replay)
+}
+
+fn compare(verdict: &Verdict, replay: &Replay) -> Result<(), Discrepancy> {
+    match (verdict.outcome, replay) {
+        (Outcome::Passed, Err(rejection)) => Err(Discrepancy::Passed(rejection.clone())),
+        (Outcome::Passed, Ok(devices)) => {
+            let unproven =
+                verdict.gpus.iter().find(|gpu| devices.iter().all(|device| device.claim.uuid != gpu.uuid));
+            unproven.map_or(Ok(()), |gpu| Err(Discrepancy::NotProven(gpu.uuid)))
+        }
+        (Outcome::Failed { reason, .. }, Ok(_)) if is_shown_by_bytes(reason) => {
+            Err(Discrepancy::OtherReason { said: reason, shown: "a proof that holds" })
+        }
+        (Outcome::Failed { reason, .. }, Err(rejection))
+            if rejection.class() != RejectionClass::Incomplete
+                && reason.code().starts_with("proof_")
+                && reason != Reason::of_rejection(rejection) =>
+        {
+            Err(Discrepancy::OtherReason { said: reason, shown: rejection.code() })
+        }
+        (Outcome::Failed { .. }, _) => Ok(()),
+    }
+}
+
+/// Whether the prover's bytes decide it, and no clock.
+fn is_shown_by_bytes(reason: Reason) -> bool {
+    reason.code().starts_with("proof_") && reason != Reason::ProofDeadlineMissed
+}
+
+#[cfg(test)]
+mod tests;

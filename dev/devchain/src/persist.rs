@@ -38,21 +38,31 @@ const MAX_RECORD: usize = 1 << 30;
 /// torn tail), the payload's hash.
 const HEAD: usize = 4 + LENGTH_CHECK + 32;
 const LENGTH_CHECK: usize = 4;
-const MAGIC: &[u8; 8] = b"bdevch4\n";
+const MAGIC: &[u8; 8] = b"bdevch5\n";
 /// What every version of the format begins with.
 const FAMILY: &[u8; 6] = b"bdevch";
 /// How often a lock is tried anew because the file was replaced meanwhile.
 const LOCK_TRIES: usize = 8;
 
-/// One step of the chain.
+/// One step of the chain, with the last final block after it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 enum Step {
     /// A block on top of the best one.
     #[codec(index = 0)]
-    Block(StoredBlock),
+    Block(StoredBlock, u32),
     /// So many blocks taken off, and these put there.
     #[codec(index = 1)]
-    Replace(u32, Vec<StoredBlock>),
+    Replace(u32, Vec<StoredBlock>, u32),
+}
+
+/// A chain as its file had it.
+struct Read {
+    chain: Chain,
+    finalized: u32,
+    /// The steps since the snapshot.
+    steps: u32,
+    /// Where the whole records end.
+    whole: usize,
 }
 
 /// Why the chain's file cannot be used.
@@ -143,6 +153,7 @@ pub struct Store {
     path: PathBuf,
     file: File,
     cut: Option<Cut>,
+    finalized: u32,
     unsynced: u32,
     since_snapshot: u32,
 }
@@ -253,9 +264,8 @@ fn open_locked(path: &Path) -> Result<File, PersistError> {
     Err(PersistError::Locked(path.to_owned()))
 }
 
-/// The chain in a file's bytes, the steps since its snapshot and where its records end; `None` in a file that was only
-/// just made.
-fn read_chain(path: &Path, bytes: &[u8]) -> Result<Option<(Chain, u32, usize)>, PersistError> {
+/// The chain in a file's bytes; `None` in a file that was only just made.
+fn read_chain(path: &Path, bytes: &[u8]) -> Result<Option<Read>, PersistError> {
     if bytes.is_empty() {
         return Ok(None);
     }
@@ -267,27 +277,31 @@ fn read_chain(path: &Path, bytes: &[u8]) -> Result<Option<(Chain, u32, usize)>, 
     };
     let damaged = || PersistError::Damaged(path.to_owned());
     let Next::Whole(snapshot, rest) = next_record(rest) else { return Err(damaged()) };
-    let image = ChainImage::decode(&mut &snapshot[..]).map_err(|_| damaged())?;
+    let (image, mut finalized) = <(ChainImage, u32)>::decode(&mut &snapshot[..]).map_err(|_| damaged())?;
     let mut chain = Chain::from_image(image).ok_or_else(damaged)?;
     let (steps, whole, end) = read_steps(rest);
     let whole = bytes.len() - rest.len() + whole;
     let mut blocks = 0;
     for step in steps {
         match step {
-            Step::Block(block) => put(&mut chain, block).ok_or_else(damaged)?,
-            Step::Replace(count, branch) => {
+            Step::Block(block, after) => {
+                put(&mut chain, block).ok_or_else(damaged)?;
+                finalized = after;
+            }
+            Step::Replace(count, branch, after) => {
                 for _ in 0..count {
                     chain.pop().ok_or_else(damaged)?;
                 }
                 for block in branch {
                     put(&mut chain, block).ok_or_else(damaged)?;
                 }
+                finalized = after;
             }
         }
         blocks += 1;
     }
     match end {
-        End::Clean | End::Torn => Ok(Some((chain, blocks, whole))),
+        End::Clean | End::Torn => Ok(Some(Read { chain, finalized, steps: blocks, whole })),
         End::Damaged => {
             let block = chain.best().header.number;
             Err(PersistError::DamagedAt { path: path.to_owned(), at: whole, block })
@@ -309,29 +323,36 @@ impl Store {
         let mut file = open_locked(path)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(wrap("read", path))?;
-        let Some((chain, blocks, whole)) = read_chain(path, &bytes)? else {
-            let mut store = Self { path: path.to_owned(), file, cut: None, unsynced: 0, since_snapshot: 0 };
-            store.snapshot(&fresh)?;
+        let path = path.to_owned();
+        let Some(Read { chain, finalized, steps, whole }) = read_chain(&path, &bytes)? else {
+            let mut store = Self { path, file, cut: None, finalized: 0, unsynced: 0, since_snapshot: 0 };
+            store.snapshot(&fresh, 0)?;
             return Ok((store, fresh));
         };
         let (found, asked) = (Profile::of(&chain.best_state()), Profile::of(&fresh.best_state()));
         if found != asked {
-            return Err(PersistError::OtherProfile { path: path.to_owned(), found, asked });
+            return Err(PersistError::OtherProfile { path, found, asked });
         }
         if chain.genesis() != fresh.genesis() {
             return Err(PersistError::OtherGenesis {
-                path: path.to_owned(),
+                path,
                 found: format!("{:?}", chain.genesis()),
                 expected: format!("{:?}", fresh.genesis()),
             });
         }
-        file.set_len(whole as u64).map_err(wrap("cut the torn tail of", path))?;
-        file.seek(SeekFrom::End(0)).map_err(wrap("seek in", path))?;
+        file.set_len(whole as u64).map_err(wrap("cut the torn tail of", &path))?;
+        file.seek(SeekFrom::End(0)).map_err(wrap("seek in", &path))?;
         let cut = match bytes.len() - whole {
             0 => None,
             bytes => Some(Cut { bytes, block: chain.best().header.number }),
         };
-        Ok((Self { path: path.to_owned(), file, cut, unsynced: 0, since_snapshot: blocks }, chain))
+        Ok((Self { path, file, cut, finalized, unsynced: 0, since_snapshot: steps }, chain))
+    }
+
+    /// The last block that was final when the file was opened: whoever was told so is not told otherwise.
+    #[must_use]
+    pub fn finalized(&self) -> u32 {
+        self.finalized
     }
 
     /// What was cut off when the file was opened.
@@ -340,12 +361,12 @@ impl Store {
         self.cut
     }
 
-    /// Appends a block; it survives the end of this process from here on.
+    /// Appends a block and what is final with it; both survive the end of this process from here on.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn append(&mut self, block: &StoredBlock) -> Result<(), PersistError> {
-        self.write(&Step::Block(block.clone()))
+    pub fn append(&mut self, block: &StoredBlock, finalized: u32) -> Result<(), PersistError> {
+        self.write(&Step::Block(block.clone(), finalized))
     }
 
     /// Takes so many blocks off and puts a branch there, in one step: whenever this process ends, the file has the old
@@ -353,8 +374,13 @@ impl Store {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn replace(&mut self, blocks: u32, branch: Vec<StoredBlock>) -> Result<(), PersistError> {
-        self.write(&Step::Replace(blocks, branch))
+    pub fn replace(
+        &mut self,
+        blocks: u32,
+        branch: Vec<StoredBlock>,
+        finalized: u32,
+    ) -> Result<(), PersistError> {
+        self.write(&Step::Replace(blocks, branch, finalized))
     }
 
     fn write(&mut self, step: &Step) -> Result<(), PersistError> {
@@ -387,14 +413,14 @@ impl Store {
     ///
     /// # Errors
     /// A file cannot be written; the present one stays.
-    pub fn snapshot(&mut self, chain: &Chain) -> Result<(), PersistError> {
+    pub fn snapshot(&mut self, chain: &Chain, finalized: u32) -> Result<(), PersistError> {
         let mut name = OsString::from(&self.path);
         name.push(".new");
         let beside = PathBuf::from(name);
         let mut file = File::create(&beside).map_err(wrap("create", &beside))?;
         file.lock().map_err(wrap("lock", &beside))?;
         file.write_all(MAGIC).map_err(wrap("write", &beside))?;
-        file.write_all(&record(&chain.image().encode())).map_err(wrap("write", &beside))?;
+        file.write_all(&record(&(chain.image(), finalized).encode())).map_err(wrap("write", &beside))?;
         file.sync_all().map_err(wrap("sync", &beside))?;
         fs::rename(&beside, &self.path).map_err(wrap("rename to", &self.path))?;
         let directory = match self.path.parent() {

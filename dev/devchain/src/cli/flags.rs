@@ -19,7 +19,7 @@ Examples:
   basilica-devchain
       subnet 39 with validators, miners and stakes on ws://127.0.0.1:9944; the keys are printed
   basilica-devchain --mining instant --finality-lag 3
-      a block for every transaction; the last three blocks can still be reorganised
+      a block for every transaction, final when three more are made; until then it can be reorganised
   basilica-devchain --state ./chain --block-time 12s --tempo 360
       the public chain's pace, kept across restarts in one file
   basilica-devchain --neurons 256 --mining manual
@@ -60,6 +60,7 @@ pub struct Flags {
     #[arg(long, value_name = "TIME", value_parser = duration_ms, help_heading = "Blocks")]
     block_time: Option<u64>,
     /// Blocks that the best one is ahead of the final one, at most 200; only unfinalised blocks can be reorganised.
+    /// Without --mining interval, blocks become final only as others are made after them.
     #[arg(long, value_name = "N", default_value_t = 0,
           value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_FINALITY_LAG)), help_heading = "Blocks")]
     finality_lag: u32,

@@ -168,10 +168,7 @@ impl Node {
         if writer.snapshots.taken.len() >= MAX_SNAPSHOTS {
             return Err(ControlError::TooManySnapshots);
         }
-        let (chain, finalized) = {
-            let inner = self.lock();
-            (inner.chain.clone(), inner.finalized)
-        };
+        let (chain, finalized) = self.chain_and_finality();
         let clock = writer.clock;
         writer.snapshots.last += 1;
         let id = writer.snapshots.last;
@@ -195,7 +192,7 @@ impl Node {
         let mut writer = self.writer();
         let snapshot = writer.snapshots.taken.get(&id).cloned().ok_or(ControlError::UnknownSnapshot(id))?;
         if let Some(store) = &mut writer.store {
-            self.or_stop(store.snapshot(&snapshot.chain).map_err(ProduceError::from))?;
+            self.or_stop(store.snapshot(&snapshot.chain, snapshot.finalized).map_err(ProduceError::from))?;
         }
         writer.clock = snapshot.clock;
         writer.last_timestamp_ms = executor::timestamp_of(&snapshot.chain.best_state());
@@ -275,8 +272,9 @@ impl Node {
         let above = chain.best().header.number;
         let candidates = self.give_back(&chain, &bodies, above, extrinsics);
         let made = produce::branch(writer, &mut chain, depth + 1, candidates)?;
+        let finalized = self.finality_at(chain.best().header.number);
         if let Some(store) = &mut writer.store {
-            store.replace(depth, made.iter().map(|(_, block, _)| block.clone()).collect())?;
+            store.replace(depth, made.iter().map(|(_, block, _)| block.clone()).collect(), finalized)?;
         }
         let mut inner = self.lock();
         inner.chain = chain;
@@ -286,7 +284,7 @@ impl Node {
             self.announce(&inner, known, position == last);
         }
         let best = Arc::clone(inner.chain.best());
-        self.advance_finality(inner);
+        self.advance_finality(inner, finalized);
         writer.snapshot_if_due(self)?;
         Ok(best)
     }

@@ -111,7 +111,8 @@ impl Node {
             // The chain was put forward before it was stopped; its time goes on from there.
             clock.set(last_timestamp_ms);
         }
-        let finalized = chain.best().header.number.saturating_sub(rules.finality_lag);
+        let allowed = chain.best().header.number.saturating_sub(rules.finality_lag);
+        let finalized = store.as_ref().map_or(allowed, |store| allowed.max(store.finalized()));
         let final_hash = chain.hash_of(finalized).unwrap_or_else(|| chain.genesis());
         let inner = Inner { chain, pool: Pool::default(), finalized, metadata: VecDeque::new() };
         let writer = Writer { store, clock, last_timestamp_ms, snapshots: Snapshots::default() };

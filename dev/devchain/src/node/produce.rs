@@ -59,7 +59,10 @@ impl Writer {
 
     pub(super) fn snapshot_if_due(&mut self, node: &Node) -> Result<(), PersistError> {
         match &mut self.store {
-            Some(store) if store.snapshot_due() => store.snapshot(&node.chain()),
+            Some(store) if store.snapshot_due() => {
+                let (chain, finalized) = node.chain_and_finality();
+                store.snapshot(&chain, finalized)
+            }
             _ => Ok(()),
         }
     }
@@ -91,14 +94,15 @@ impl Node {
         };
         let built =
             build(&chain_state, parent, writer.timestamp(order.advance_ms), candidates, order.operations)?;
+        let finalized = self.finality_at(built.block.header.number);
         if let Some(store) = &mut writer.store {
-            store.append(&built.block)?;
+            store.append(&built.block, finalized)?;
         }
         let mut inner = self.lock();
         let known = inner.chain.push_with(built.block, built.state);
         let left = inner.pool.settle(&built.outcomes, known.hash, known.header.number);
         self.announce(&inner, &known, true);
-        self.advance_finality(inner);
+        self.advance_finality(inner, finalized);
         writer.snapshot_if_due(self)?;
         Ok((known, left))
     }
@@ -123,15 +127,24 @@ impl Node {
         let _ = self.heads.send(News { block: Arc::clone(block), best });
     }
 
-    /// Makes final what the lag allows, unless a fault holds it up.
-    pub(super) fn advance_finality(&self, mut inner: MutexGuard<'_, Inner>) {
-        let target = inner.chain.best().header.number.saturating_sub(self.rules.finality_lag);
-        if target <= inner.finalized
+    /// The last final block once this one is the best: what the lag allows, unless a fault holds it up. To be asked once for
+    /// each step and before it is on disk, since a fault counts and who was told of finality must find it after a restart.
+    pub(super) fn finality_at(&self, best: u32) -> u32 {
+        let known = self.lock().finalized;
+        let target = best.saturating_sub(self.rules.finality_lag);
+        if target <= known
             || self.faults.strike(|kind| matches!(kind, Kind::StallFinality {}).then_some(())).is_some()
         {
-            return;
+            return known;
         }
-        self.finalize(&mut inner, target);
+        target
+    }
+
+    /// Makes final what [`Self::finality_at`] said.
+    pub(super) fn advance_finality(&self, mut inner: MutexGuard<'_, Inner>, finalized: u32) {
+        if finalized > inner.finalized {
+            self.finalize(&mut inner, finalized);
+        }
     }
 
     pub(super) fn finalize(&self, inner: &mut Inner, number: u32) {
@@ -144,6 +157,12 @@ impl Node {
     #[must_use]
     pub fn chain(&self) -> Chain {
         self.lock().chain.clone()
+    }
+
+    /// The chain as it is, and its last final block.
+    pub(super) fn chain_and_finality(&self) -> (Chain, u32) {
+        let inner = self.lock();
+        (inner.chain.clone(), inner.finalized)
     }
 
     /// Hands what is kept to the disk.

@@ -28,7 +28,7 @@ fn next_at(chain: &Chain, later_ms: u64) -> StoredBlock {
 fn extend(store: &mut Store, chain: &mut Chain, blocks: usize) {
     for _ in 0..blocks {
         let block = next(chain);
-        store.append(&block).expect("appends");
+        store.append(&block, 0).expect("appends");
         chain.push(block);
     }
 }
@@ -47,7 +47,7 @@ fn a_reopened_chain_is_the_same_chain() {
     drop(store);
     let (mut store, reopened) = Store::open(&path, fresh()).expect("opens again");
     assert_eq!(reopened.image(), chain.image());
-    store.snapshot(&chain).expect("snapshots");
+    store.snapshot(&chain, 0).expect("snapshots");
     extend(&mut store, &mut chain, 2);
     drop(store);
     let (_store, reopened) = Store::open(&path, fresh()).expect("opens a third time");
@@ -69,7 +69,7 @@ fn a_reorganised_chain_is_reopened_on_its_new_branch() {
         branch.push(block.clone());
         chain.push(block);
     }
-    store.replace(1, branch).expect("writes");
+    store.replace(1, branch, 0).expect("writes");
     assert_ne!(chain.image(), before);
     assert_eq!(chain.block(&popped.hash), Some(&popped), "a retracted block is readable by hash");
     assert_eq!(chain.state_at(&popped.hash), Err(StateUnavailable::Discarded(popped.hash)));
@@ -126,7 +126,7 @@ fn a_second_process_stays_out_after_the_file_was_replaced_too() {
     let (_directory, path) = place();
     let (mut store, chain) = Store::open(&path, fresh()).expect("opens");
     assert!(matches!(Store::open(&path, fresh()), Err(PersistError::Locked(_))));
-    store.snapshot(&chain).expect("snapshots");
+    store.snapshot(&chain, 0).expect("snapshots");
     assert!(matches!(Store::open(&path, fresh()), Err(PersistError::Locked(_))));
     drop(store);
     Store::open(&path, fresh()).expect("free again");
@@ -179,7 +179,7 @@ static THREE_BLOCKS: LazyLock<(Vec<u8>, Vec<usize>)> = LazyLock::new(|| {
     let (mut log, mut ends) = (Vec::new(), vec![0]);
     for _ in 0..3 {
         let block = next(&chain);
-        log.extend(record(&Step::Block(block.clone()).encode()));
+        log.extend(record(&Step::Block(block.clone(), 0).encode()));
         ends.push(log.len());
         chain.push(block);
     }

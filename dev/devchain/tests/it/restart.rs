@@ -7,7 +7,7 @@ use basilica_devchain::runtime::newtypes::NetUid;
 use basilica_devchain::runtime::subtensor;
 use serde_json::{Value, json};
 
-use crate::support::{Devchain, command};
+use crate::support::{Client, Devchain, command};
 
 async fn block(chain: &Devchain, number: u64) -> Value {
     let client = chain.client().await;
@@ -107,4 +107,37 @@ fn a_file_of_another_genesis_is_refused_and_left_alone() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("genesis"));
     let mut chain = Devchain::with_state(&directory.path().join("chain"));
     assert_eq!(chain.terminate(), Some(0));
+}
+
+#[tokio::test]
+async fn what_was_final_stays_final_whatever_the_lag_is_after_a_restart() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("chain");
+    let path = path.to_str().expect("a plain path");
+    let start = |lag: &str| Devchain::start(&["--state", path, "--mining", "manual", "--finality-lag", lag]);
+    let final_number = async |client: &Client| {
+        let head = client.call("chain_getFinalizedHead", json!([])).await;
+        client.call("chain_getHeader", json!([head])).await["number"].clone()
+    };
+    let mut chain = start("0");
+    let client = chain.client().await;
+    client.call("dev_newBlock", json!([4])).await;
+    assert_eq!(final_number(&client).await, "0x4");
+    chain.kill();
+
+    let mut chain = start("3");
+    let client = chain.client().await;
+    assert_eq!(final_number(&client).await, "0x4", "it was told so");
+    let (_, message) = client.refusal("dev_reorg", json!([1])).await;
+    assert!(message.contains("final"), "{message}");
+    client.call("dev_newBlock", json!([2])).await;
+    assert_eq!(final_number(&client).await, "0x4", "the lag is three blocks now");
+    client.call("dev_reorg", json!([2])).await;
+    assert_eq!(final_number(&client).await, "0x4");
+    client.call("dev_fault", json!([{"kind": "stall_finality"}])).await;
+    client.call("dev_newBlock", json!([4])).await;
+    assert_eq!(final_number(&client).await, "0x4");
+    chain.kill();
+    let chain = start("8");
+    assert_eq!(final_number(&chain.client().await).await, "0x4");
 }

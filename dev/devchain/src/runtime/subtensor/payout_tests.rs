@@ -229,12 +229,16 @@ fn only_the_newest_generation_counts_the_owner_below_the_threshold() {
     }
 }
 
+/// A subnet with a neuron and with epochs.
+pub(super) fn open(netuid: NetUid) {
+    NetworksAdded::<Runtime>::insert(netuid, true);
+    Tempo::<Runtime>::insert(netuid, 20);
+    SubnetworkN::<Runtime>::insert(netuid, 1);
+}
+
 /// Subnets beside the first, whose epochs are due with its.
 fn crowd() -> [NetUid; 5] {
-    for netuid in (1..5).map(NetUid) {
-        NetworksAdded::<Runtime>::insert(netuid, true);
-        Tempo::<Runtime>::insert(netuid, 20);
-    }
+    (1..5).map(NetUid).for_each(open);
     [NetUid(1), NetUid(2), NetUid(3), NetUid(4), NETUID]
 }
 
@@ -273,10 +277,7 @@ fn legacy_runs_every_epoch_in_its_block() {
         marker::Profile::<Runtime>::put(Profile::Legacy);
         let subnets = crowd();
         // All netuids that are the same modulo 21 have their epochs in the same blocks.
-        for netuid in [18, 60, 81].map(NetUid) {
-            NetworksAdded::<Runtime>::insert(netuid, true);
-            Tempo::<Runtime>::insert(netuid, 20);
-        }
+        [18, 60, 81].map(NetUid).into_iter().for_each(open);
         let together = [NetUid(18), NETUID, NetUid(60), NetUid(81)];
         blocks_until(22);
         assert_eq!(together.map(LastEpochBlock::<Runtime>::get), [22; 4]);

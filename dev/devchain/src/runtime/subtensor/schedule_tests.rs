@@ -6,6 +6,7 @@ use super::commit_tests::{INDEX, NETUID, VALIDATOR, block, blocks_until, on_chai
 use super::commits::Reveal;
 use super::info_types::{EpochConsensus, FixedU128};
 use super::pallet::*;
+use super::payout_tests::open;
 use super::tests::{error, key};
 use crate::profile::Profile;
 use crate::runtime::admin_utils::Error as AdminError;
@@ -138,8 +139,7 @@ fn as_many_epochs_run_in_a_block_as_the_sudo_key_says() {
     on_chain(|| {
         assert_eq!(most(0), refused(AdminError::ValueNotInBounds));
         assert_eq!(most(1), Ok(()));
-        NetworksAdded::<Runtime>::insert(NetUid(1), true);
-        Tempo::<Runtime>::insert(NetUid(1), 20);
+        open(NetUid(1));
         blocks_until(20);
         let deferred = Event::EpochDeferred { netuid: NETUID, from_block: 20, to_block: 21 };
         assert!(events().contains(&deferred));

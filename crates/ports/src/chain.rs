@@ -283,11 +283,14 @@ pub trait Chain: Send + Sync + 'static {
     /// Safe to call again after any interruption; never sends other bytes.
     async fn conclude_weights(&self, prepared: &PreparedWeights) -> Result<WeightsOutcome, ChainError>;
 
-    /// The weights that `uid` has set for a mechanism, as the chain stores them, and the finalised block that says so.
-    async fn weights(
+    /// The weights that a hotkey has set for a mechanism, as the chain stores them, and the finalised block that says so.
+    ///
+    /// The chain keeps them under a uid, which may be another's at any block: uid and weights are of the same one. None where
+    /// the hotkey has no uid in that block, and with it no weights.
+    async fn weights_of(
         &self,
         netuid: NetUid,
         mechanism: MechanismId,
-        uid: Uid,
-    ) -> Result<(BlockNumber, Vec<(Uid, Weight)>), ChainError>;
+        hotkey: &Hotkey,
+    ) -> Result<(BlockNumber, Option<Vec<(Uid, Weight)>>), ChainError>;
 }

@@ -109,16 +109,8 @@ impl View {
             let uid = role.hotkey().ok().and_then(|hotkey| Some(subnet.neuron(&hotkey)?.uid));
             self.names.extend(uid.map(|uid| (uid, role.name())));
         }
-        let weights = match subnet.neuron(&self.validator) {
-            Some(own) => self
-                .chain
-                .weights(NetUid(NETUID), MechanismId(0), own.uid)
-                .await
-                .ok()
-                .map(|(_, weights)| weights),
-            None => None,
-        };
-        (Some(subnet.block.0), weights)
+        let weights = self.chain.weights_of(NetUid(NETUID), MechanismId(0), &self.validator).await;
+        (Some(subnet.block.0), weights.ok().and_then(|(_, weights)| weights))
     }
 }
 

@@ -91,12 +91,12 @@ impl Chain for Validators {
     async fn conclude_weights(&self, _: &PreparedWeights) -> Result<WeightsOutcome, ChainError> {
         Err(down())
     }
-    async fn weights(
+    async fn weights_of(
         &self,
         _: NetUid,
         _: MechanismId,
-        _: Uid,
-    ) -> Result<(BlockNumber, Vec<(Uid, Weight)>), ChainError> {
+        _: &Hotkey,
+    ) -> Result<(BlockNumber, Option<Vec<(Uid, Weight)>>), ChainError> {
         Err(down())
     }
 }

@@ -13,7 +13,7 @@ use crate::connection::Connection;
 use crate::deadline::within;
 use crate::flight::Metagraphs;
 use crate::inclusion::Followed;
-use crate::item::{AXONS, View, WEIGHTS};
+use crate::item::{AXONS, UIDS, View, WEIGHTS};
 use crate::link::Link;
 use crate::metagraph;
 use crate::signing::{self, Call};
@@ -220,21 +220,33 @@ impl Chain for SubtensorChain {
         inclusion::conclude(&self.connection, &self.followed, prepared, own).await
     }
 
-    async fn weights(
+    async fn weights_of(
         &self,
         netuid: NetUid,
         mechanism: MechanismId,
-        uid: Uid,
-    ) -> Result<(BlockNumber, Vec<(Uid, Weight)>), ChainError> {
+        hotkey: &Hotkey,
+    ) -> Result<(BlockNumber, Option<Vec<(Uid, Weight)>>), ChainError> {
         let read = |link| async move {
             let view = View::finalized(link).await?;
-            let pairs: Vec<(u16, u16)> =
-                view.value(WEIGHTS, (weight_rules::index(netuid, mechanism), uid.0)).await?;
-            let weights = pairs.into_iter().map(|(uid, weight)| (Uid(uid), Weight(weight))).collect();
-            Ok((BlockNumber(view.at.block_number()), weights))
+            let block = BlockNumber(view.at.block_number());
+            let uid: Option<u16> = view.storage(UIDS, (netuid.0, *hotkey.as_bytes())).await?;
+            let Some(uid) = uid else {
+                return Ok((block, None));
+            };
+            Ok((block, Some(stored_weights(&view, netuid, mechanism, Uid(uid)).await?)))
         };
         self.connection.call("weights", read).await
     }
+}
+
+async fn stored_weights(
+    view: &View,
+    netuid: NetUid,
+    mechanism: MechanismId,
+    uid: Uid,
+) -> Result<Vec<(Uid, Weight)>, ChainError> {
+    let pairs: Vec<(u16, u16)> = view.value(WEIGHTS, (weight_rules::index(netuid, mechanism), uid.0)).await?;
+    Ok(pairs.into_iter().map(|(uid, weight)| (Uid(uid), Weight(weight))).collect())
 }
 
 impl fmt::Debug for SubtensorChain {

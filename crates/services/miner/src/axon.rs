@@ -83,7 +83,7 @@ mod tests {
     };
     use basilica_runtime_service::testing::{SeededEntropy, VirtualClock};
     use basilica_runtime_service::{Metrics, Readiness};
-    use basilica_types::{BlockNumber, MechanismId, Uid, Weight};
+    use basilica_types::{BlockNumber, Hotkey, MechanismId, Uid, Weight};
 
     use super::*;
 
@@ -117,12 +117,12 @@ mod tests {
         async fn conclude_weights(&self, _: &PreparedWeights) -> Result<WeightsOutcome, ChainError> {
             Err(unreachable())
         }
-        async fn weights(
+        async fn weights_of(
             &self,
             _: NetUid,
             _: MechanismId,
-            _: Uid,
-        ) -> Result<(BlockNumber, Vec<(Uid, Weight)>), ChainError> {
+            _: &Hotkey,
+        ) -> Result<(BlockNumber, Option<Vec<(Uid, Weight)>>), ChainError> {
             Err(unreachable())
         }
     }

@@ -220,9 +220,7 @@ async fn judge_by_weights(
     rules: &WeightRules,
     (committed, lost): (BlockNumber, Lost),
 ) -> Result<Report, WeightsError> {
-    let Some(own) = &rules.own else { return end(shared, window, WindowEnd::Lost(lost)).await };
-    let (block, stored) =
-        shared.ports.chain.weights(window.opened.netuid, window.opened.mechanism, own.uid).await?;
+    let (block, stored) = own_weights(shared, &window.opened).await?;
     if block < rules.block {
         return Ok(behind(block, rules.block));
     }
@@ -308,8 +306,7 @@ async fn read_back(
     opened: &NewWindow,
     end: BlockNumber,
 ) -> Result<Report, WeightsError> {
-    let Some(uid) = own_uid(shared) else { return Ok(Report::NotYet) };
-    let (block, stored) = shared.ports.chain.weights(opened.netuid, opened.mechanism, uid).await?;
+    let (block, stored) = own_weights(shared, opened).await?;
     // An endpoint that is behind would show the weights before these.
     if block < end {
         return Ok(behind(block, end));
@@ -336,9 +333,17 @@ pub(crate) fn same_weights(a: &[(Uid, Weight)], b: &[(Uid, Weight)]) -> bool {
     nonzero(a) == nonzero(b)
 }
 
-fn own_uid(shared: &Shared) -> Option<Uid> {
-    let view = shared.chain_view()?;
-    view.metagraph.neuron(&shared.ports.signer.hotkey()).map(|neuron| neuron.uid)
+/// What the chain holds of ours. Nothing once the hotkey lost its uid: what it set went with that.
+async fn own_weights(
+    shared: &Shared,
+    opened: &NewWindow,
+) -> Result<(BlockNumber, Vec<(Uid, Weight)>), ChainError> {
+    let hotkey = shared.ports.signer.hotkey();
+    let (block, stored) = shared.ports.chain.weights_of(opened.netuid, opened.mechanism, &hotkey).await?;
+    match stored {
+        Some(stored) => Ok((block, stored)),
+        None => Ok((block, Vec::new())),
+    }
 }
 
 #[cfg(test)]

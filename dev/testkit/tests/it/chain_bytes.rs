@@ -210,7 +210,11 @@ async fn judge_open(profile: &str) {
     if profile == "newest" {
         registered["limit_price"] = limit.0.into();
     }
-    assert_eq!(validator.weights(SUBNET, MechanismId(0), Uid(1)).await.unwrap().1, [], "never submitted");
+    assert_eq!(
+        validator.weights_of(SUBNET, MechanismId(0), &hotkey("//Validator1")).await.unwrap().1.unwrap(),
+        [],
+        "never submitted"
+    );
 
     let wanted = vec![
         expected(

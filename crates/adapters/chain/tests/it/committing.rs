@@ -44,7 +44,9 @@ async fn done(chain: &SubtensorChain, call: WeightsCall) -> BlockNumber {
 
 async fn weights_become(chain: &SubtensorChain, expected: &[(Uid, Weight)]) {
     let look = async {
-        while chain.weights(SUBNET, MECHANISM, Uid(1)).await.unwrap().1 != expected {
+        while chain.weights_of(SUBNET, MECHANISM, &hotkey("//Validator1")).await.unwrap().1.unwrap()
+            != expected
+        {
             SystemClock::new().sleep(Millis(50)).await;
         }
     };

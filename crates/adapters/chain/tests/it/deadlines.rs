@@ -50,7 +50,7 @@ async fn failures(
         failure("weight_rules", chain.weight_rules(SUBNET, MECHANISM).await),
         failure("prepare_weights", chain.prepare_weights(&order()).await),
         failure("conclude_weights", chain.conclude_weights(prepared).await),
-        failure("weights", chain.weights(SUBNET, MECHANISM, Uid(1)).await),
+        failure("weights", chain.weights_of(SUBNET, MECHANISM, &hotkey("//Validator1")).await),
         failure("hyperparameters", chain.hyperparameters(SUBNET).await),
         failure("stake", chain.stake(SUBNET, &own, &coldkey).await),
         failure("commitment", chain.commitment(SUBNET, &own).await),

@@ -9,7 +9,7 @@ use basilica_ports::{
 use basilica_types::{BlockNumber, MechanismId, NetUid, Rao, Uid, Weight};
 use serde_json::{Value, json};
 
-use crate::devchain::{Devchain, SUBNET, permitted};
+use crate::devchain::{Devchain, SUBNET, hotkey, permitted};
 
 const MECHANISM: MechanismId = MechanismId(0);
 
@@ -149,7 +149,10 @@ async fn newtypes_around_everything_that_is_read_change_nothing() {
         chain.prepare_weights(&WeightsOrder { netuid: SUBNET, mechanism: MECHANISM, call }).await.unwrap();
     let outcome = chain.conclude_weights(&prepared).await.unwrap();
     assert!(matches!(outcome, WeightsOutcome::Set { .. }), "{outcome:?}");
-    assert_eq!(chain.weights(SUBNET, MECHANISM, Uid(1)).await.unwrap().1, weights);
+    assert_eq!(
+        chain.weights_of(SUBNET, MECHANISM, &hotkey("//Validator1")).await.unwrap().1.unwrap(),
+        weights
+    );
 }
 
 #[tokio::test]

@@ -106,7 +106,10 @@ async fn a_reveal_in_a_block_that_the_chain_forgot_is_judged_by_the_weights() {
     assert!(rules.open_commits.iter().all(|open| open.form != OpenCommitForm::Hash(hash)), "{rules:?}");
     let follow = rules.follow(&WindowForm::Hash { hash, salt }, committed, &weights, 0);
     assert!(matches!(follow, Follow::AskWeights(_)), "{follow:?}");
-    assert_eq!(restarted.weights(SUBNET, MechanismId(0), Uid(1)).await.unwrap().1, weights);
+    assert_eq!(
+        restarted.weights_of(SUBNET, MechanismId(0), &hotkey("//Validator1")).await.unwrap().1.unwrap(),
+        weights
+    );
 }
 
 #[tokio::test]

@@ -67,7 +67,11 @@ async fn weights_are_set_and_endpoints_served() {
         let prepared = chain.prepare_weights(&order).await.unwrap();
         let outcome = chain.conclude_weights(&prepared).await.unwrap();
         assert!(matches!(outcome, WeightsOutcome::Set { .. }), "{profile}: {outcome:?}");
-        assert_eq!(chain.weights(SUBNET, MechanismId(0), Uid(1)).await.unwrap().1, weights, "{profile}");
+        assert_eq!(
+            chain.weights_of(SUBNET, MechanismId(0), &hotkey("//Validator1")).await.unwrap().1.unwrap(),
+            weights,
+            "{profile}"
+        );
         let axon = Axon { address: "10.1.2.3:9000".parse().unwrap() };
         let served = devchain.client("//Miner1").serve_axon(SUBNET, axon).await.unwrap();
         assert!(matches!(served, AxonOutcome::Served(_)), "{profile}: {served:?}");

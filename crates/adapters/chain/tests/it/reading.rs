@@ -47,5 +47,11 @@ async fn a_subnet_that_does_not_exist_is_an_error_and_not_an_empty_one() {
     let error = chain.metagraph(NetUid(40)).await.unwrap_err();
     assert!(error.to_string().contains("subnet 40 does not exist; check the netuid"), "{error}");
     assert_eq!(error.class(), FailureClass::Permanent);
-    assert_eq!(chain.weights(SUBNET, MechanismId(0), Uid(1)).await.unwrap().1, [], "nothing set yet");
+    assert_eq!(
+        chain.weights_of(SUBNET, MechanismId(0), &hotkey("//Validator1")).await.unwrap().1.unwrap(),
+        [],
+        "nothing set yet"
+    );
+    let (_, of_a_stranger) = chain.weights_of(SUBNET, MechanismId(0), &hotkey("//Stranger")).await.unwrap();
+    assert_eq!(of_a_stranger, None);
 }

@@ -82,7 +82,11 @@ async fn a_call_whose_block_is_replaced_is_set_in_the_block_that_stays() {
         let (outcome, _devchain, chain) = scene.end().await;
         let WeightsOutcome::Set { block } = outcome else { panic!("{profile}: {outcome:?}") };
         assert_eq!(last_update(&chain).await, block, "{profile}");
-        assert_eq!(chain.weights(SUBNET, MechanismId(0), Uid(1)).await.unwrap().1, WEIGHTS, "{profile}");
+        assert_eq!(
+            chain.weights_of(SUBNET, MechanismId(0), &hotkey("//Validator1")).await.unwrap().1.unwrap(),
+            WEIGHTS,
+            "{profile}"
+        );
     }
 }
 

@@ -68,7 +68,10 @@ async fn weights_read_back_as_the_chain_upscales_them() {
         assert_eq!(prepared.dies.0, prepared.born.0 + 63);
         let block = set_in(chain.conclude_weights(&prepared).await.unwrap());
         assert!(block > prepared.born && block <= prepared.dies);
-        assert_eq!(chain.weights(SUBNET, MechanismId(0), Uid(1)).await.unwrap().1, upscaled(pairs));
+        assert_eq!(
+            chain.weights_of(SUBNET, MechanismId(0), &hotkey("//Validator1")).await.unwrap().1.unwrap(),
+            upscaled(pairs)
+        );
         let metagraph = chain.metagraph(SUBNET).await.unwrap();
         assert_eq!(metagraph.neuron(&hotkey("//Validator1")).unwrap().last_update, block);
     }
@@ -133,7 +136,10 @@ async fn the_chain_may_die_between_preparing_and_concluding() {
     })
     .await;
     assert!(block <= prepared.dies);
-    assert_eq!(chain.weights(SUBNET, MechanismId(0), Uid(1)).await.unwrap().1, upscaled(&[(4, 1), (5, 2)]));
+    assert_eq!(
+        chain.weights_of(SUBNET, MechanismId(0), &hotkey("//Validator1")).await.unwrap().1.unwrap(),
+        upscaled(&[(4, 1), (5, 2)])
+    );
 }
 
 #[tokio::test]
@@ -145,7 +151,10 @@ async fn an_extrinsic_that_nobody_submitted_expires_and_sets_nothing() {
     let prepared = chain.prepare_weights(&order(&[(4, 1), (5, 2)])).await.unwrap();
     head_past(&chain, prepared.dies).await;
     assert_eq!(chain.conclude_weights(&prepared).await.unwrap(), WeightsOutcome::Expired(Expiry::EraOver));
-    assert_eq!(chain.weights(SUBNET, MechanismId(0), Uid(1)).await.unwrap().1, []);
+    assert_eq!(
+        chain.weights_of(SUBNET, MechanismId(0), &hotkey("//Validator1")).await.unwrap().1.unwrap(),
+        []
+    );
 }
 
 #[tokio::test]
@@ -174,7 +183,11 @@ async fn an_extrinsic_signed_on_another_block_than_the_chain_has_at_that_height_
         chain.conclude_weights(&elsewhere).await.unwrap(),
         WeightsOutcome::Expired(Expiry::OtherChain)
     );
-    assert_eq!(chain.weights(SUBNET, MechanismId(0), Uid(1)).await.unwrap().1, [], "nothing was submitted");
+    assert_eq!(
+        chain.weights_of(SUBNET, MechanismId(0), &hotkey("//Validator1")).await.unwrap().1.unwrap(),
+        [],
+        "nothing was submitted"
+    );
 }
 
 #[tokio::test]
@@ -189,7 +202,10 @@ async fn a_second_extrinsic_with_the_same_nonce_never_takes_effect() {
     set_in(chain.conclude_weights(&winner).await.unwrap());
     let outcome = soon("the end of it", chain.conclude_weights(&loser)).await;
     assert_eq!(outcome.unwrap(), WeightsOutcome::Expired(Expiry::NonceTaken));
-    assert_eq!(chain.weights(SUBNET, MechanismId(0), Uid(1)).await.unwrap().1, upscaled(&[(4, 1), (5, 2)]));
+    assert_eq!(
+        chain.weights_of(SUBNET, MechanismId(0), &hotkey("//Validator1")).await.unwrap().1.unwrap(),
+        upscaled(&[(4, 1), (5, 2)])
+    );
 }
 
 #[tokio::test]
@@ -222,7 +238,10 @@ async fn a_call_that_fails_in_its_block_is_told_by_the_chains_name_of_the_error(
         WeightsOutcome::Failed { error, .. } => assert_eq!(error, "SubtensorModule.SettingWeightsTooFast"),
         other => panic!("expected a dispatch error, got {other:?}"),
     }
-    assert_eq!(one.weights(SUBNET, MechanismId(0), Uid(1)).await.unwrap().1, upscaled(&[(4, 1), (5, 2)]));
+    assert_eq!(
+        one.weights_of(SUBNET, MechanismId(0), &hotkey("//Validator1")).await.unwrap().1.unwrap(),
+        upscaled(&[(4, 1), (5, 2)])
+    );
 }
 
 #[tokio::test]

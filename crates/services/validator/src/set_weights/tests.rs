@@ -56,6 +56,8 @@ struct State {
     fuse: Option<u32>,
     /// Uid 2 belongs to somebody else since the shared view was read.
     taken_over: bool,
+    /// The own hotkey has lost its uid.
+    deregistered: bool,
     /// No endpoint answers.
     silent: bool,
 }
@@ -180,15 +182,16 @@ impl Chain for Laptop {
         Ok(outcome)
     }
 
-    async fn weights(
+    async fn weights_of(
         &self,
         _: NetUid,
         _: MechanismId,
-        uid: Uid,
-    ) -> Result<(BlockNumber, Vec<(Uid, Weight)>), ChainError> {
+        hotkey: &Hotkey,
+    ) -> Result<(BlockNumber, Option<Vec<(Uid, Weight)>>), ChainError> {
         self.step().await;
-        assert_eq!(uid, OWN);
-        let answer = self.with(|state| (BlockNumber(state.head), state.weights.clone()));
+        assert_eq!(*hotkey, signer().hotkey());
+        let stored = |state: &State| (!state.deregistered).then(|| state.weights.clone());
+        let answer = self.with(|state| (BlockNumber(state.head), stored(state)));
         self.step().await;
         Ok(answer)
     }
@@ -413,6 +416,17 @@ async fn assert_set_once(world: &World, after: &str) {
     assert_eq!(windows[0].read_back.as_ref(), Some(&windows[0].opened.expected), "{after}");
     let (nonce, included) = world.chain.with(|state| (state.nonce, state.included.len()));
     assert_eq!((nonce, included), (1, 1), "weights are set once after {after}");
+}
+
+#[tokio::test]
+async fn a_hotkey_that_lost_its_uid_has_no_weights_whatever_that_uid_holds() {
+    let world = World::new();
+    world.judge_a_node().await;
+    let shared = world.boot().await;
+    while !matches!(reconcile(&shared).await.unwrap(), Report::Advanced(WindowState::Ended(_))) {}
+    world.chain.with(|state| state.deregistered = true);
+    assert_eq!(reconcile(&shared).await.unwrap(), Report::ReadBack(false));
+    assert_eq!(world.store().await.windows(1).await.unwrap()[0].read_back, Some(Vec::new()));
 }
 
 #[tokio::test]

@@ -141,9 +141,17 @@ impl<'a> Witness<'a> {
     }
 
     async fn weights(&self, fact: &Value) -> Result<(), String> {
-        let read = self.chain.weights(SUBNET, MAIN, uid(fact)?).await;
-        let found: Vec<_> =
-            read.map_err(unread)?.1.iter().map(|(uid, weight)| json!([uid.0, weight.0])).collect();
+        let metagraph = self.chain.metagraph(SUBNET).await.map_err(unread)?;
+        let uid = uid(fact)?;
+        let neuron = metagraph.neurons.iter().find(|neuron| neuron.uid == uid);
+        let hotkey = neuron.ok_or("our client finds no such uid")?.hotkey;
+        let read = self.chain.weights_of(SUBNET, MAIN, &hotkey).await.map_err(unread)?;
+        let found: Vec<_> = read
+            .1
+            .ok_or("our client finds no such hotkey")?
+            .iter()
+            .map(|(uid, weight)| json!([uid.0, weight.0]))
+            .collect();
         equal(&Value::Array(found), &fact["row"])
     }
 

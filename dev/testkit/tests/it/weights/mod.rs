@@ -50,7 +50,8 @@ async fn on_chain(chain: &Devchain) -> Vec<(Uid, Weight)> {
     let options = ChainOptions::new(vec![chain.url.clone()]);
     let reader =
         SubtensorChain::new(options, None, Arc::new(SystemClock::new()), Arc::new(OsEntropy)).unwrap();
-    let mut weights = reader.weights(SUBNET, MechanismId(0), Uid(1)).await.unwrap().1;
+    let mut weights =
+        reader.weights_of(SUBNET, MechanismId(0), &hotkey("//Validator1")).await.unwrap().1.unwrap();
     weights.sort();
     weights
 }

@@ -22,7 +22,7 @@ use codec::Encode as _;
 use serde_json::json;
 
 use super::Rng;
-use super::ledger::{Knobs, Ledger, NETUID, OWN, revealed_hash};
+use super::ledger::{Knobs, Ledger, NETUID, revealed_hash};
 use super::network::epochs;
 
 const SUBNET: NetUid = NetUid(NETUID);
@@ -193,8 +193,9 @@ impl Twins {
         found.sort_unstable();
         expected.sort_unstable();
         assert_eq!(found, expected, "{context}");
-        let (_, weights) = self.client.weights(SUBNET, model.mechanism, OWN).await.unwrap();
-        assert_eq!(weights, model.weights, "{context}");
+        let own = hotkey("//Validator1");
+        let (_, weights) = self.client.weights_of(SUBNET, model.mechanism, &own).await.unwrap();
+        assert_eq!(weights.as_ref(), Some(&model.weights), "{context}");
     }
 
     /// The owner's switches, of both.

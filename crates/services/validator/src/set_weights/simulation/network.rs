@@ -9,13 +9,14 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use basilica_ports::{
-    Axon, AxonOutcome, Chain, ChainError, ChainIdentity, Clock as _, FailureClass, Metagraph,
-    PreparedWeights, WeightRules, WeightsOrder, WeightsOutcome,
+    Axon, AxonOutcome, Chain, ChainError, ChainIdentity, Clock as _, FailureClass, HotkeySigner as _,
+    Metagraph, PreparedWeights, WeightRules, WeightsOrder, WeightsOutcome,
 };
 use basilica_runtime_service::testing::VirtualClock;
 use basilica_types::{BlockNumber, Hotkey, MechanismId, Millis, NetUid, Uid, Weight};
 
-use super::ledger::{Ledger, OWN};
+use super::super::tests::signer;
+use super::ledger::Ledger;
 use super::memory::Memory;
 use super::{Rng, yield_now};
 
@@ -234,16 +235,16 @@ impl Chain for Network {
         }
     }
 
-    async fn weights(
+    async fn weights_of(
         &self,
         _: NetUid,
         mechanism: MechanismId,
-        uid: Uid,
-    ) -> Result<(BlockNumber, Vec<(Uid, Weight)>), ChainError> {
-        assert_eq!(uid, OWN);
+        hotkey: &Hotkey,
+    ) -> Result<(BlockNumber, Option<Vec<(Uid, Weight)>>), ChainError> {
+        assert_eq!(*hotkey, signer().hotkey());
         self.read(|_, ledger| {
             assert_eq!(mechanism, ledger.mechanism);
-            Ok((BlockNumber(ledger.number), ledger.weights.clone()))
+            Ok((BlockNumber(ledger.number), Some(ledger.weights.clone())))
         })
         .await
     }

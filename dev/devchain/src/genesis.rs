@@ -3,12 +3,14 @@
 //! A key is an SS58 address or a development URI such as `//Validator1`, whose secret everybody knows.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::sync::LazyLock;
 
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sp_core::crypto::{DEV_PHRASE, Pair as _, SecretUri, Ss58AddressFormat, Ss58Codec as _};
 use sp_core::sr25519;
 use sp_runtime::BuildStorage as _;
@@ -78,8 +80,15 @@ pub enum GenesisError {
         key: String,
     },
     /// Two neurons share a hotkey.
-    #[error("genesis hotkey {0} occurs twice")]
-    DuplicateHotkey(String),
+    #[error("genesis hotkey {key:?} of {role} is that of {other} too; each neuron has its own")]
+    DuplicateHotkey {
+        /// As it was given to the second.
+        key: String,
+        /// The second.
+        role: String,
+        /// The first.
+        other: String,
+    },
     /// The runtime refused the settings.
     #[error("the runtime cannot build the first state")]
     Build(#[source] executor::Panicked),
@@ -89,7 +98,7 @@ pub enum GenesisError {
 }
 
 /// One neuron of the settings.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct NeuronSettings {
     /// SS58 address or development URI.
@@ -103,7 +112,7 @@ pub struct NeuronSettings {
 }
 
 /// An account with a first balance.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct BalanceSettings {
     /// SS58 address or development URI.
@@ -113,7 +122,7 @@ pub struct BalanceSettings {
 }
 
 /// All settings of a new chain. Times are in blocks where no unit is said.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// The subnet's number, 1 to 4095.
@@ -161,6 +170,24 @@ pub struct Settings {
     /// What accounts own, each named once: further ones, or those above in place of what they own by default. In all at
     /// most 21 million tokens.
     pub balances: Vec<BalanceSettings>,
+}
+
+/// A setting that is not the same in two chains.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// Which.
+    pub field: String,
+    /// Its values there and here in short, where they are.
+    pub values: Option<(String, String)>,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.values {
+            Some((there, here)) => write!(out, "{} is {there} there and {here} here", self.field),
+            None => write!(out, "{} differ", self.field),
+        }
+    }
 }
 
 fn dev_neuron(uri: &str, stake_rao: u64) -> NeuronSettings {
@@ -224,6 +251,8 @@ impl NamedAccount {
 /// Checked settings.
 #[derive(Debug, Clone)]
 pub struct Genesis {
+    /// What it was made of.
+    pub settings: Settings,
     /// The subnet.
     pub subnet: GenesisSubnet<AccountId>,
     /// Milliseconds between blocks.
@@ -292,6 +321,37 @@ impl Settings {
         serde_json::from_str(text)
     }
 
+    /// All settings, defaults included, as JSON.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.fields().to_string()
+    }
+
+    fn fields(&self) -> Value {
+        // A derived serialisation of plain fields cannot fail.
+        serde_json::to_value(self).unwrap_or(Value::Null)
+    }
+
+    /// What is not as in the settings of another chain, which [`Self::text`] made, perhaps of another version.
+    #[must_use]
+    pub fn differences(&self, there: &str) -> Vec<Difference> {
+        let there: Value = serde_json::from_str(there).unwrap_or(Value::Null);
+        let here = self.fields();
+        let names = |settings: &Value| -> BTreeSet<String> {
+            settings.as_object().map(|fields| fields.keys().cloned().collect()).unwrap_or_default()
+        };
+        let is_list = |value: &Value| value.is_array() || value.is_object();
+        names(&there)
+            .union(&names(&here))
+            .filter_map(|field| {
+                let (there, here) = (&there[field.as_str()], &here[field.as_str()]);
+                let values =
+                    (!is_list(there) && !is_list(here)).then(|| (there.to_string(), here.to_string()));
+                (there != here).then(|| Difference { field: field.clone(), values })
+            })
+            .collect()
+    }
+
     fn named_neurons(&self) -> usize {
         1 + self.validators.len() + self.miners.len()
     }
@@ -356,6 +416,7 @@ impl Settings {
         let mut accounts = vec![sudo.clone()];
         let mut owned = BTreeMap::from([(sudo.account.clone(), SUDO_BALANCE)]);
         let mut neurons: Vec<GenesisNeuron<AccountId>> = Vec::new();
+        let mut owners: HashMap<AccountId, String> = HashMap::new();
         let roles = std::iter::once(("owner".to_owned(), &self.owner))
             .chain((1..).zip(&self.validators).map(|(n, neuron)| (format!("validator {n}"), neuron)))
             .chain((1..).zip(&self.miners).map(|(n, neuron)| (format!("miner {n}"), neuron)));
@@ -363,8 +424,8 @@ impl Settings {
             let hotkey = account(&format!("{role} hotkey"), &settings.hotkey)?;
             let cold_uri = settings.coldkey.clone().unwrap_or_else(|| format!("{}Cold", settings.hotkey));
             let coldkey = account(&format!("{role} coldkey"), &cold_uri)?;
-            if neurons.iter().any(|neuron| neuron.hotkey == hotkey.account) {
-                return Err(GenesisError::DuplicateHotkey(hotkey.address()));
+            if let Some(other) = owners.insert(hotkey.account.clone(), role.clone()) {
+                return Err(GenesisError::DuplicateHotkey { key: settings.hotkey.clone(), role, other });
             }
             neurons.push(GenesisNeuron {
                 hotkey: hotkey.account.clone(),
@@ -374,9 +435,10 @@ impl Settings {
             owned.entry(coldkey.account.clone()).or_insert(DEV_BALANCE);
             accounts.extend([hotkey, coldkey]);
         }
-        let unlisted = self.fill(&mut neurons)?;
+        let unlisted = self.fill(&mut neurons, &owners)?;
         accounts.extend(self.endow(&mut owned)?);
         Ok(Genesis {
+            settings: self.clone(),
             subnet: self.subnet(neurons),
             block_time_ms: self.block_time_ms,
             profile: self.profile,
@@ -417,13 +479,19 @@ impl Settings {
     }
 
     /// Adds the neurons that fill the subnet; how many. Their coldkeys own nothing.
-    fn fill(&self, neurons: &mut Vec<GenesisNeuron<AccountId>>) -> Result<usize, GenesisError> {
+    fn fill(
+        &self,
+        neurons: &mut Vec<GenesisNeuron<AccountId>>,
+        owners: &HashMap<AccountId, String>,
+    ) -> Result<usize, GenesisError> {
         let named = neurons.len();
         for uid in named..usize::from(self.neurons) {
-            let hotkey = account("filler", &format!("//Neuron{uid}"))?;
-            let coldkey = account("filler", &format!("//Neuron{uid}Cold"))?;
-            if neurons.iter().any(|neuron| neuron.hotkey == hotkey.account) {
-                return Err(GenesisError::DuplicateHotkey(hotkey.address()));
+            let key = format!("//Neuron{uid}");
+            let role = format!("neuron {uid}");
+            let hotkey = account(&role, &key)?;
+            let coldkey = account(&role, &format!("{key}Cold"))?;
+            if let Some(other) = owners.get(&hotkey.account) {
+                return Err(GenesisError::DuplicateHotkey { key, role, other: other.clone() });
             }
             neurons.push(GenesisNeuron {
                 hotkey: hotkey.account,

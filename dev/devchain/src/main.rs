@@ -2,15 +2,21 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use basilica_devchain::cli::{self, Flags, UsageError};
 
-#[expect(clippy::print_stderr, reason = "the one place where a command's failure is told to its user")]
+/// The chain cannot start or cannot go on.
+const FAILED: u8 = 1;
+
 fn main() -> ExitCode {
-    match basilica_devchain::cli::run(&basilica_devchain::cli::Flags::parse()) {
+    let flags: Flags = match basilica_console::parse() {
+        Ok(flags) => flags,
+        Err(code) => return code,
+    };
+    match cli::run(&flags) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            let code = if error.is::<UsageError>() { basilica_console::USAGE } else { FAILED };
+            basilica_console::fail(&format!("{error:#}"), code)
         }
     }
 }

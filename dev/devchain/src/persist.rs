@@ -1,4 +1,4 @@
-//! The chain on disk: one file, a snapshot and the steps since.
+//! The chain on disk: one file with the settings it began with, a snapshot and the steps since.
 //!
 //! A step (a block, or a branch that replaces the last ones) is appended before anyone hears of it, so `kill -9` loses nothing that was seen.
 //! The file is handed to the disk ([`File::sync_data`]) every [`SYNC_EVERY`] blocks and at every snapshot: a power cut
@@ -26,6 +26,7 @@ use codec::{Decode, Encode};
 use sp_io::hashing::blake2_256;
 
 use crate::chain::{Chain, ChainImage, StoredBlock};
+use crate::genesis::{Difference, Settings};
 use crate::profile::Profile;
 
 /// Blocks between two hand-overs to the disk.
@@ -38,7 +39,7 @@ const MAX_RECORD: usize = 1 << 30;
 /// torn tail), the payload's hash.
 const HEAD: usize = 4 + LENGTH_CHECK + 32;
 const LENGTH_CHECK: usize = 4;
-const MAGIC: &[u8; 8] = b"bdevch5\n";
+const MAGIC: &[u8; 8] = b"bdevch6\n";
 /// What every version of the format begins with.
 const FAMILY: &[u8; 6] = b"bdevch";
 /// How often a lock is tried anew because the file was replaced meanwhile.
@@ -58,6 +59,8 @@ enum Step {
 /// A chain as its file had it.
 struct Read {
     chain: Chain,
+    /// The settings that it began with.
+    settings: String,
     finalized: u32,
     /// The steps since the snapshot.
     steps: u32,
@@ -125,17 +128,23 @@ pub enum PersistError {
     },
     /// The file holds a chain of another genesis.
     #[error(
-        "{path} holds a chain with genesis {found}, but the settings given make {expected}; \
-         use the flags and genesis file it was made with, or another --state file"
+        "{path} holds a chain that was begun otherwise: {}; use the flags and genesis file it was made with, or \
+         another --state file", differing(.differences)
     )]
     OtherGenesis {
         /// The file.
         path: PathBuf,
-        /// Its chain's genesis hash.
-        found: String,
-        /// The genesis hash of the settings given.
-        expected: String,
+        /// Which settings differ.
+        differences: Vec<Difference>,
     },
+}
+
+/// Differences for people.
+fn differing(differences: &[Difference]) -> String {
+    if differences.is_empty() {
+        return "by the same settings, but another version of this program".to_owned();
+    }
+    differences.iter().map(Difference::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// What was cut off a file's end because it was not whole.
@@ -152,6 +161,7 @@ pub struct Cut {
 pub struct Store {
     path: PathBuf,
     file: File,
+    settings: String,
     cut: Option<Cut>,
     finalized: u32,
     unsynced: u32,
@@ -264,7 +274,7 @@ fn open_locked(path: &Path) -> Result<File, PersistError> {
     Err(PersistError::Locked(path.to_owned()))
 }
 
-/// The chain in a file's bytes; `None` in a file that was only just made.
+/// What is in a file's bytes; `None` in a file that was only just made.
 fn read_chain(path: &Path, bytes: &[u8]) -> Result<Option<Read>, PersistError> {
     if bytes.is_empty() {
         return Ok(None);
@@ -276,12 +286,14 @@ fn read_chain(path: &Path, bytes: &[u8]) -> Result<Option<Read>, PersistError> {
         });
     };
     let damaged = || PersistError::Damaged(path.to_owned());
+    let Next::Whole(settings, rest) = next_record(rest) else { return Err(damaged()) };
+    let settings = String::from_utf8(settings.to_vec()).map_err(|_| damaged())?;
     let Next::Whole(snapshot, rest) = next_record(rest) else { return Err(damaged()) };
     let (image, mut finalized) = <(ChainImage, u32)>::decode(&mut &snapshot[..]).map_err(|_| damaged())?;
     let mut chain = Chain::from_image(image).ok_or_else(damaged)?;
     let (steps, whole, end) = read_steps(rest);
     let whole = bytes.len() - rest.len() + whole;
-    let mut blocks = 0;
+    let count = u32::try_from(steps.len()).map_err(|_| damaged())?;
     for step in steps {
         match step {
             Step::Block(block, after) => {
@@ -298,10 +310,9 @@ fn read_chain(path: &Path, bytes: &[u8]) -> Result<Option<Read>, PersistError> {
                 finalized = after;
             }
         }
-        blocks += 1;
     }
     match end {
-        End::Clean | End::Torn => Ok(Some(Read { chain, finalized, steps: blocks, whole })),
+        End::Clean | End::Torn => Ok(Some(Read { chain, settings, finalized, steps: count, whole })),
         End::Damaged => {
             let block = chain.best().header.number;
             Err(PersistError::DamagedAt { path: path.to_owned(), at: whole, block })
@@ -315,38 +326,42 @@ fn put(chain: &mut Chain, block: StoredBlock) -> Option<()> {
 }
 
 impl Store {
-    /// Opens or makes a chain's file. `fresh` is the chain that the settings describe; it is begun if there is none.
+    /// Opens or makes a chain's file. `fresh` is the chain that the settings make; it is begun if there is none.
     ///
     /// # Errors
     /// The file cannot be used, is in use, is damaged, is another program's or holds another chain.
-    pub fn open(path: &Path, fresh: Chain) -> Result<(Self, Chain), PersistError> {
+    pub fn open(path: &Path, fresh: Chain, settings: &Settings) -> Result<(Self, Chain), PersistError> {
         let mut file = open_locked(path)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(wrap("read", path))?;
-        let path = path.to_owned();
-        let Some(Read { chain, finalized, steps, whole }) = read_chain(&path, &bytes)? else {
-            let mut store = Self { path, file, cut: None, finalized: 0, unsynced: 0, since_snapshot: 0 };
+        let mut store = Self {
+            path: path.to_owned(),
+            file,
+            settings: settings.text(),
+            cut: None,
+            finalized: 0,
+            unsynced: 0,
+            since_snapshot: 0,
+        };
+        let Some(Read { chain, settings: begun, finalized, steps, whole }) = read_chain(path, &bytes)? else {
             store.snapshot(&fresh, 0)?;
             return Ok((store, fresh));
         };
         let (found, asked) = (Profile::of(&chain.best_state()), Profile::of(&fresh.best_state()));
         if found != asked {
-            return Err(PersistError::OtherProfile { path, found, asked });
+            return Err(PersistError::OtherProfile { path: path.to_owned(), found, asked });
         }
         if chain.genesis() != fresh.genesis() {
-            return Err(PersistError::OtherGenesis {
-                path,
-                found: format!("{:?}", chain.genesis()),
-                expected: format!("{:?}", fresh.genesis()),
-            });
+            let differences = settings.differences(&begun);
+            return Err(PersistError::OtherGenesis { path: path.to_owned(), differences });
         }
-        file.set_len(whole as u64).map_err(wrap("cut the torn tail of", &path))?;
-        file.seek(SeekFrom::End(0)).map_err(wrap("seek in", &path))?;
-        let cut = match bytes.len() - whole {
-            0 => None,
-            bytes => Some(Cut { bytes, block: chain.best().header.number }),
-        };
-        Ok((Self { path, file, cut, finalized, unsynced: 0, since_snapshot: steps }, chain))
+        store.file.set_len(whole as u64).map_err(wrap("cut the torn tail of", path))?;
+        store.file.seek(SeekFrom::End(0)).map_err(wrap("seek in", path))?;
+        (store.finalized, store.since_snapshot) = (finalized, steps);
+        if bytes.len() > whole {
+            store.cut = Some(Cut { bytes: bytes.len() - whole, block: chain.best().header.number });
+        }
+        Ok((store, chain))
     }
 
     /// The last block that was final when the file was opened: whoever was told so is not told otherwise.
@@ -420,6 +435,7 @@ impl Store {
         let mut file = File::create(&beside).map_err(wrap("create", &beside))?;
         file.lock().map_err(wrap("lock", &beside))?;
         file.write_all(MAGIC).map_err(wrap("write", &beside))?;
+        file.write_all(&record(self.settings.as_bytes())).map_err(wrap("write", &beside))?;
         file.write_all(&record(&(chain.image(), finalized).encode())).map_err(wrap("write", &beside))?;
         file.sync_all().map_err(wrap("sync", &beside))?;
         fs::rename(&beside, &self.path).map_err(wrap("rename to", &self.path))?;

@@ -3,7 +3,8 @@
 //! For people by default, one object with `--json`, nothing with `--silent`. The last line for people is always
 //! `listening ws://…`, so that a script can wait for it. Colours go to a terminal only, and not with `NO_COLOR` set.
 
-use std::io::{IsTerminal as _, Write};
+use std::fmt::{self, Write};
+use std::io::IsTerminal as _;
 
 use serde_json::json;
 use sp_core::crypto::Pair as _;
@@ -70,18 +71,17 @@ fn tokens(rao: u64) -> String {
 }
 
 impl Announcement<'_> {
-    /// Prints everything.
-    pub(super) fn print(&self) -> anyhow::Result<()> {
-        let stdout = std::io::stdout();
-        let colours = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
-        let mut out = stdout.lock();
+    /// All that is printed.
+    pub(super) fn text(&self) -> String {
+        let mut text = String::new();
         if self.flags.json {
-            writeln!(out, "{}", self.as_json())?;
+            text = format!("{}\n", self.as_json());
         } else if !self.flags.silent {
-            self.as_text(&mut out, Paint(colours))?;
+            let terminal = std::io::stdout().is_terminal();
+            let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+            self.as_text(&mut text, Paint(colours)).expect("a text takes what is written to it");
         }
-        out.flush()?;
-        Ok(())
+        text
     }
 
     /// The version of the best block's runtime; 0 if the runtime cannot say.
@@ -89,6 +89,14 @@ impl Announcement<'_> {
         use frame_support::traits::Get as _;
         let state = self.node.chain().best_state();
         crate::executor::read(&state, Version::get).map_or(0, |version| version.spec_version)
+    }
+
+    fn mode(&self) -> &'static str {
+        match self.node.mining() {
+            Mining::Interval(_) => "interval",
+            Mining::Instant => "instant",
+            Mining::Manual => "manual",
+        }
     }
 
     fn mining(&self) -> String {
@@ -113,7 +121,7 @@ impl Announcement<'_> {
         self.url.replacen("ws://", "http://", 1)
     }
 
-    fn as_text(&self, out: &mut impl Write, paint: Paint) -> std::io::Result<()> {
+    fn as_text(&self, out: &mut impl Write, paint: Paint) -> fmt::Result {
         writeln!(
             out,
             "{} a subtensor for development. Its keys are public: never use it for value.\n",
@@ -130,7 +138,7 @@ impl Announcement<'_> {
         writeln!(out, "\nlistening {}", self.url)
     }
 
-    fn write_accounts(&self, out: &mut impl Write, paint: Paint) -> std::io::Result<()> {
+    fn write_accounts(&self, out: &mut impl Write, paint: Paint) -> fmt::Result {
         writeln!(out, "{}", paint.heading("Accounts"))?;
         let head = format!(
             "  {:<20} {:<48} {:>10} {:>9}  {}",
@@ -227,7 +235,7 @@ impl Announcement<'_> {
             "netuid": self.genesis.subnet.netuid.0,
             "neurons": self.genesis.subnet.neurons.len(),
             "tempo": self.genesis.subnet.tempo,
-            "mining": self.mining(),
+            "mining": self.mode(),
             "block_time_ms": self.genesis.block_time_ms,
             "finality_lag": self.finality_lag(),
             "genesis": format!("{:?}", self.node.genesis()),

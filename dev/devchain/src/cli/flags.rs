@@ -17,24 +17,32 @@ const MAX_FINALITY_LAG: u32 = 200;
 const AFTER_HELP: &str = "\
 Examples:
   basilica-devchain
-      subnet 39 with validators, miners and stakes on ws://127.0.0.1:9944; the keys are printed
+      subnet 39 with validators, miners and stakes on ws://127.0.0.1:9944;
+      the keys are printed
   basilica-devchain --mining instant --finality-lag 3
-      a block for every transaction, final when three more are made; until then it can be reorganised
+      a block for every transaction, final when three more are made
   basilica-devchain --state ./chain --block-time 12s --tempo 360
       the public chain's pace, kept across restarts in one file
   basilica-devchain --neurons 256 --mining manual
       a full subnet that stands still until dev_newBlock
   basilica-devchain --profile legacy --json --listen 127.0.0.1:0
-      what clients of spec 365 meet, on a free port, with all facts in JSON for a test
+      what clients of spec 365 meet, on a free port, with all facts in JSON
 
 While it runs (JSON-RPC on the same port, by WebSocket or POST):
-  dev_newBlock [5]                      five blocks now        dev_timeTravel [86400000]   a day later
-  dev_snapshot [], dev_restore [1]      and back again         dev_reorg [2]               two blocks replaced
-  dev_fault {\"kind\":\"delay\",\"ms\":3000}  a slow endpoint        dev_upgradeRuntime {}       a new spec version
-  curl -sd '{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"dev_newBlock\",\"params\":[5]}' \\
+  dev_newBlock [5]                        five blocks now
+  dev_timeTravel [86400000]               a day later
+  dev_snapshot [], dev_restore [1]        and back again
+  dev_reorg [2]                           two blocks replaced
+  dev_fault {\"kind\":\"delay\",\"ms\":3000}    a slow endpoint
+  dev_upgradeRuntime {}                   a new spec version
+  curl -sd '{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"dev_newBlock\"}' \\
       -H 'content-type: application/json' http://127.0.0.1:9944
 
-Exit codes: 0 told to stop (SIGTERM, SIGINT); 1 cannot start or go on, with the reason; 2 wrong usage.
+Exit codes:
+  0  told to stop (SIGTERM, SIGINT)
+  1  cannot start or cannot go on, with the reason on standard error
+  2  wrong usage
+
 Everything that it can do, with all faults and limits: docs/devchain.md";
 
 /// A subtensor for your laptop: one program that the Bittensor SDKs, btcli and subxt take for the public chain.
@@ -48,7 +56,8 @@ Everything that it can do, with all faults and limits: docs/devchain.md";
           after_help = "More, with examples: --help")]
 pub struct Flags {
     /// Where to serve JSON-RPC, WebSocket and HTTP on one port; port 0 takes a free one.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9944", help_heading = "Network")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9944", value_parser = address,
+          help_heading = "Network")]
     pub(super) listen: SocketAddr,
     /// Whether the dev_* methods are served: everyone who reaches the port can use them.
     #[arg(long, value_name = "WHEN", default_value = "loopback", help_heading = "Network")]
@@ -56,7 +65,7 @@ pub struct Flags {
     /// When blocks are made.
     #[arg(long, value_name = "MODE", default_value = "interval", help_heading = "Blocks")]
     mining: Mode,
-    /// Time between blocks, such as 250ms or 12s, 10ms to 60s; over the genesis file's.
+    /// Time between blocks, 10ms to 60s, such as 250ms, 12s or 250 (milliseconds); over the genesis file's.
     #[arg(long, value_name = "TIME", value_parser = duration_ms, help_heading = "Blocks")]
     block_time: Option<u64>,
     /// Blocks that the best one is ahead of the final one, at most 200; only unfinalised blocks can be reorganised.
@@ -68,13 +77,13 @@ pub struct Flags {
     #[arg(long, value_name = "FILE", help_heading = "Chain")]
     genesis: Option<PathBuf>,
     /// Blocks between epochs, at least 2; over the genesis file's.
-    #[arg(long, value_name = "BLOCKS", help_heading = "Chain")]
+    #[arg(long, value_name = "BLOCKS", value_parser = clap::value_parser!(u16).range(2..), help_heading = "Chain")]
     tempo: Option<u16>,
     /// Which generation of the public chain to look like; over the genesis file's.
     #[arg(long, value_name = "PROFILE", help_heading = "Chain")]
     profile: Option<Profile>,
-    /// Neurons of the subnet in all, from those of the genesis (6 by default) to 256: miners //Neuron{uid} are added to those of the genesis.
-    #[arg(long, value_name = "N", help_heading = "Chain")]
+    /// Neurons of the subnet in all, at most 256: miners //Neuron{uid} are added to those of the genesis (6 by default).
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(..=256), help_heading = "Chain")]
     neurons: Option<u16>,
     /// File that keeps the chain across restarts and crashes; without it everything is gone at the end.
     #[arg(long, value_name = "FILE", help_heading = "State")]
@@ -114,6 +123,23 @@ enum Mode {
     Manual,
 }
 
+/// What is wrong with the flags beyond what each says by itself.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("--{flag} {value} is not allowed: {rule}")]
+pub struct UsageError {
+    flag: &'static str,
+    value: String,
+    rule: &'static str,
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let numbers =
+        text.strip_prefix("localhost:").map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
+    numbers
+        .parse()
+        .map_err(|_| "an IP address and a port are needed, such as 127.0.0.1:9944 or [::1]:0".to_owned())
+}
+
 /// Milliseconds of `250ms`, `12s` or a bare number of milliseconds.
 fn duration_ms(text: &str) -> Result<u64, String> {
     let (digits, factor) = match text.strip_suffix("ms") {
@@ -127,14 +153,20 @@ fn duration_ms(text: &str) -> Result<u64, String> {
         .parse::<u64>()
         .ok()
         .and_then(|value| value.checked_mul(factor))
-        .ok_or_else(|| format!("{text:?} is not a duration like 250ms or 12s"))
+        .filter(|ms| (10..=60_000).contains(ms))
+        .ok_or_else(|| "a time from 10ms to 60s is needed, such as 250ms or 12s".to_owned())
 }
 
 /// The line of a genesis file on which a key is written that was refused.
 fn line_of(text: &str, error: &GenesisError) -> Option<usize> {
-    let GenesisError::Key { key, .. } = error else { return None };
+    let (GenesisError::Key { key, .. } | GenesisError::DuplicateHotkey { key, .. }) = error else {
+        return None;
+    };
     let written = serde_json::to_string(key).ok()?;
-    text.lines().position(|line| line.contains(&written)).map(|position| position + 1)
+    let mut lines =
+        text.lines().zip(1..).filter(|(line, _)| line.contains(&written)).map(|(_, number)| number);
+    // A key that is refused is refused where it comes first; one that comes twice, where it comes again.
+    if matches!(error, GenesisError::Key { .. }) { lines.next() } else { lines.last() }
 }
 
 impl Flags {
@@ -155,8 +187,16 @@ impl Flags {
         if let Some(neurons) = self.neurons {
             settings.neurons = neurons;
         }
-        let Some(path) = &self.genesis else { return Ok(settings.resolve()?) };
-        settings.resolve().map_err(|error| {
+        let resolved = match settings.resolve() {
+            Err(GenesisError::Value { field, value, rule })
+                if field == "neurons" && self.neurons.is_some() =>
+            {
+                return Err(UsageError { flag: "neurons", value, rule }.into());
+            }
+            resolved => resolved,
+        };
+        let Some(path) = &self.genesis else { return Ok(resolved?) };
+        resolved.map_err(|error| {
             let line = std::fs::read_to_string(path).ok().and_then(|text| line_of(&text, &error));
             let place = line.map_or_else(String::new, |line| format!(", line {line}"));
             anyhow::Error::new(error).context(format!("the genesis file {}{place}", path.display()))
@@ -203,7 +243,7 @@ mod tests {
         assert_eq!(duration_ms("250ms"), Ok(250));
         assert_eq!(duration_ms("12s"), Ok(12_000));
         assert_eq!(duration_ms("40"), Ok(40));
-        for text in ["", "s", "1m", "-1ms", "99999999999999999999ms", "18446744073709551615s"] {
+        for text in ["", "s", "1m", "-1ms", "9ms", "61s", "99999999999999999999ms", "18446744073709551615s"] {
             assert!(duration_ms(text).is_err(), "{text}");
         }
     }
@@ -219,6 +259,23 @@ mod tests {
         assert!(controls(&["--listen", "0.0.0.0:9944", "--dev-rpc", "on"]));
         assert!(controls(&["--listen", "[::1]:0"]));
         assert!(!controls(&["--dev-rpc", "off"]));
+    }
+
+    #[test]
+    fn addresses_are_numbers_or_this_machine() {
+        assert_eq!(address("localhost:0"), address("127.0.0.1:0"));
+        assert!(address("[::1]:9944").is_ok());
+        for text in ["", "9944", "localhost", "example.org:1", "127.0.0.1"] {
+            assert!(address(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_hotkey_that_comes_twice_is_found_where_it_comes_again() {
+        let text =
+            "{\n  \"owner\": {\"hotkey\": \"//A\"},\n  \"miners\": [\n    {\"hotkey\": \"//A\"}\n  ]\n}";
+        let settings: Settings = serde_json::from_str(text).expect("parses");
+        assert_eq!(line_of(text, &settings.resolve().expect_err("must be refused")), Some(4));
     }
 
     #[test]

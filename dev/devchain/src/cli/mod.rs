@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 
 use announcement::Announcement;
-pub use flags::Flags;
+pub use flags::{Flags, UsageError};
 
 use crate::chain::Chain;
 use crate::executor;
@@ -41,7 +41,7 @@ pub fn run(flags: &Flags) -> anyhow::Result<()> {
     })?;
     let (store, chain) = match &flags.state {
         Some(path) => {
-            let (store, chain) = Store::open(path, fresh)?;
+            let (store, chain) = Store::open(path, fresh, &genesis.settings)?;
             if let Some(cut) = store.cut() {
                 warn_of(path, cut);
             }
@@ -58,15 +58,14 @@ pub fn run(flags: &Flags) -> anyhow::Result<()> {
     runtime.block_on(serve(flags, &genesis, &node, listener))
 }
 
-#[expect(clippy::print_stderr, reason = "a warning of a command to its user")]
 fn warn_of(path: &Path, cut: Cut) {
-    eprintln!(
+    basilica_console::tell(&format!(
         "warning: {} ended in a record that was not whole: its last {} bytes, a block or more, are cut off; \
          the chain goes on after block {}",
         path.display(),
         cut.bytes,
         cut.block
-    );
+    ));
 }
 
 async fn serve(
@@ -82,7 +81,10 @@ async fn serve(
     let url = format!("ws://{}", serving.address());
     // Who waits for `listening` takes it that nothing else can fail.
     flags.write_address(&url)?;
-    Announcement { flags, genesis, node, url: &url }.print()?;
+    let announcement = Announcement { flags, genesis, node, url: &url };
+    // Who read enough, as head does, does not end the chain.
+    basilica_console::print(&announcement.text())
+        .context("cannot say on standard output where the chain listens")?;
     let outcome = tokio::select! {
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),

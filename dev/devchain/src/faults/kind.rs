@@ -193,6 +193,9 @@ impl Spec {
             None | Some(Value::Null) => super::CERTAIN_PPM,
             Some(value) => ppm(&value)?,
         };
+        if fields.get("kind").is_some_and(|kind| !kind.is_string()) {
+            return Err(SpecError::Range { field: "kind", rule: "the name of one, such as \"delay\"" });
+        }
         let kind: Kind = serde_json::from_value(Value::Object(fields))
             .map_err(|error| SpecError::Fields(error.to_string()))?;
         kind.check()?;
@@ -264,6 +267,7 @@ mod tests {
         for (spec, part) in [
             (json!("hang"), "a fault is an object"),
             (json!({}), "kind"),
+            (json!({"kind": 5}), "kind of a fault must be the name of one"),
             (json!({"kind": "explode"}), "unknown variant `explode`"),
             (json!({"kind": "delay"}), "missing field `ms`"),
             (json!({"kind": "delay", "ms": 1_000_000_000u64}), "at most 600000"),

@@ -26,6 +26,12 @@ pub enum ControlError {
     /// No blocks, or too many at once.
     #[error("one call makes 1 to {MAX_BLOCKS} blocks, not {0}")]
     BlockCount(u32),
+    /// A block would have the time of the one before.
+    #[error("advance_ms must be at least 1: each block is later than the one before")]
+    NoAdvance,
+    /// Nothing to replace.
+    #[error("a reorganisation replaces at least 1 block")]
+    NoDepth,
     /// Time would go back.
     #[error(
         "the time {asked} is not after the best block's, {last}; blocks never go back in time (restore a snapshot)"
@@ -115,6 +121,9 @@ impl Node {
     pub fn new_blocks(&self, count: u32, advance_ms: Option<u64>) -> Result<Arc<KnownBlock>, ControlError> {
         if !(1..=MAX_BLOCKS).contains(&count) {
             return Err(ControlError::BlockCount(count));
+        }
+        if advance_ms == Some(0) {
+            return Err(ControlError::NoAdvance);
         }
         let advance_ms = advance_ms.unwrap_or(self.rules.block_time_ms);
         in_time(self.now_ms().saturating_add(advance_ms.saturating_mul(count.into())))?;
@@ -213,7 +222,10 @@ impl Node {
     pub fn reorganise(&self, depth: u32, extrinsics: Extrinsics) -> Result<Arc<KnownBlock>, ControlError> {
         let mut writer = self.writer();
         let unfinalised = self.unfinalised();
-        if depth == 0 || depth > unfinalised {
+        if depth == 0 {
+            return Err(ControlError::NoDepth);
+        }
+        if depth > unfinalised {
             return Err(ControlError::TooDeep { asked: depth, unfinalised });
         }
         self.or_stop(self.reorganise_as(&mut writer, depth, extrinsics))

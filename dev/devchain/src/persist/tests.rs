@@ -12,6 +12,10 @@ fn fresh() -> Chain {
     Chain::new(Settings::default().resolve().expect("valid").state().expect("builds"))
 }
 
+fn open(path: &Path, fresh: Chain) -> Result<(Store, Chain), PersistError> {
+    Store::open(path, fresh, &Settings::default())
+}
+
 fn next(chain: &Chain) -> StoredBlock {
     next_at(chain, 1)
 }
@@ -42,15 +46,15 @@ fn place() -> (tempfile::TempDir, PathBuf) {
 #[test]
 fn a_reopened_chain_is_the_same_chain() {
     let (_directory, path) = place();
-    let (mut store, mut chain) = Store::open(&path, fresh()).expect("opens");
+    let (mut store, mut chain) = open(&path, fresh()).expect("opens");
     extend(&mut store, &mut chain, 3);
     drop(store);
-    let (mut store, reopened) = Store::open(&path, fresh()).expect("opens again");
+    let (mut store, reopened) = open(&path, fresh()).expect("opens again");
     assert_eq!(reopened.image(), chain.image());
     store.snapshot(&chain, 0).expect("snapshots");
     extend(&mut store, &mut chain, 2);
     drop(store);
-    let (_store, reopened) = Store::open(&path, fresh()).expect("opens a third time");
+    let (_store, reopened) = open(&path, fresh()).expect("opens a third time");
     assert_eq!(reopened.image(), chain.image());
     assert_eq!(reopened.best().header.number, 5);
 }
@@ -58,7 +62,7 @@ fn a_reopened_chain_is_the_same_chain() {
 #[test]
 fn a_reorganised_chain_is_reopened_on_its_new_branch() {
     let (_directory, path) = place();
-    let (mut store, mut chain) = Store::open(&path, fresh()).expect("opens");
+    let (mut store, mut chain) = open(&path, fresh()).expect("opens");
     extend(&mut store, &mut chain, 3);
     let before = chain.image();
     let popped = chain.pop().expect("undone");
@@ -75,13 +79,13 @@ fn a_reorganised_chain_is_reopened_on_its_new_branch() {
     assert_eq!(chain.state_at(&popped.hash), Err(StateUnavailable::Discarded(popped.hash)));
     drop(store);
     let whole = fs::read(&path).expect("reads");
-    let (store, reopened) = Store::open(&path, fresh()).expect("opens again");
+    let (store, reopened) = open(&path, fresh()).expect("opens again");
     assert_eq!(reopened.image(), chain.image());
     assert_eq!(store.cut(), None);
     drop(store);
     // A process that ended while it wrote the branch leaves the old one.
     fs::write(&path, &whole[..whole.len() - 1]).expect("writes");
-    let (store, reopened) = Store::open(&path, fresh()).expect("opens with a torn tail");
+    let (store, reopened) = open(&path, fresh()).expect("opens with a torn tail");
     assert_eq!(store.cut().map(|cut| cut.block), Some(3));
     assert_eq!(reopened.image(), before);
 }
@@ -108,38 +112,40 @@ fn taking_blocks_off_and_putting_them_back_is_the_same_chain() {
 #[test]
 fn what_a_crash_beside_the_file_leaves_is_ignored() {
     let (_directory, path) = place();
-    let (mut store, mut chain) = Store::open(&path, fresh()).expect("opens");
+    let (mut store, mut chain) = open(&path, fresh()).expect("opens");
     extend(&mut store, &mut chain, 2);
     drop(store);
     // A process that died while it wrote the next snapshot, and one that died right after making the file.
     fs::write(path.with_extension("new"), b"half").expect("writes");
-    let (store, reopened) = Store::open(&path, fresh()).expect("opens");
+    let (store, reopened) = open(&path, fresh()).expect("opens");
     assert_eq!(reopened.image(), chain.image());
     drop(store);
     fs::write(&path, b"").expect("writes");
-    let (_store, begun) = Store::open(&path, fresh()).expect("opens");
+    let (_store, begun) = open(&path, fresh()).expect("opens");
     assert_eq!(begun.image(), fresh().image());
 }
 
 #[test]
 fn a_second_process_stays_out_after_the_file_was_replaced_too() {
     let (_directory, path) = place();
-    let (mut store, chain) = Store::open(&path, fresh()).expect("opens");
-    assert!(matches!(Store::open(&path, fresh()), Err(PersistError::Locked(_))));
+    let (mut store, chain) = open(&path, fresh()).expect("opens");
+    assert!(matches!(open(&path, fresh()), Err(PersistError::Locked(_))));
     store.snapshot(&chain, 0).expect("snapshots");
-    assert!(matches!(Store::open(&path, fresh()), Err(PersistError::Locked(_))));
+    assert!(matches!(open(&path, fresh()), Err(PersistError::Locked(_))));
     drop(store);
-    Store::open(&path, fresh()).expect("free again");
+    open(&path, fresh()).expect("free again");
 }
 
 #[test]
 fn foreign_damaged_and_other_chains_files_are_refused_and_left_alone() {
     let (directory, path) = place();
-    assert!(matches!(Store::open(directory.path(), fresh()), Err(PersistError::Directory(_))));
-    drop(Store::open(&path, fresh()).expect("opens"));
-    let settings = Settings { tempo: 30, ..Settings::default() };
+    assert!(matches!(open(directory.path(), fresh()), Err(PersistError::Directory(_))));
+    drop(open(&path, fresh()).expect("opens"));
+    let settings = Settings { tempo: 30, neurons: 7, miners: Vec::new(), ..Settings::default() };
     let other = Chain::new(settings.resolve().expect("valid").state().expect("builds"));
-    assert!(matches!(Store::open(&path, other), Err(PersistError::OtherGenesis { .. })));
+    let error = Store::open(&path, other, &settings).expect_err("must be refused").to_string();
+    let differences = "miners differ, neurons is 0 there and 7 here, tempo is 20 there and 30 here;";
+    assert!(error.contains(differences), "{error}");
     let whole = fs::read(&path).expect("a file");
     let mut spoilt = whole.clone();
     spoilt[100] ^= 1;
@@ -151,7 +157,7 @@ fn foreign_damaged_and_other_chains_files_are_refused_and_left_alone() {
         (b"# my notes\n".to_vec(), "not a development chain's file"),
     ] {
         fs::write(&path, &bytes).expect("writes");
-        let error = Store::open(&path, fresh()).expect_err("must be refused").to_string();
+        let error = open(&path, fresh()).expect_err("must be refused").to_string();
         assert!(error.contains(refused), "{error}");
         assert_eq!(fs::read(&path).expect("a file"), bytes, "left as it was");
     }

@@ -27,7 +27,7 @@ pub mod registry;
 
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use scale_info::TypeInfo;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sp_io::hashing::twox_128;
 
 use crate::executor::State;
@@ -42,6 +42,7 @@ use catalogue::Kind;
     MaxEncodedLen,
     TypeInfo,
     Deserialize,
+    Serialize,
     clap::ValueEnum,
     Clone,
     Copy,

@@ -27,18 +27,29 @@ fn named(params: &Params<'_>, names: &[&str]) -> Answer<Value> {
     };
     match given {
         Value::Array(mut values) if values.len() == 1 && values[0].is_object() => Ok(values.remove(0)),
-        Value::Array(values) if values.len() > names.len() => {
-            Err(error::invalid_params(format!("at most {} parameters: {}", names.len(), names.join(", "))))
-        }
+        Value::Array(values) if values.len() > names.len() => Err(error::invalid_params(match names {
+            [] => "no parameters are taken".to_owned(),
+            names => format!("at most {} parameters: {}", names.len(), names.join(", ")),
+        })),
         Value::Array(values) => {
             Ok(Value::Object(names.iter().map(|name| (*name).to_owned()).zip(values).collect::<Map<_, _>>()))
         }
-        object => Ok(object),
+        Value::Object(fields) => Ok(Value::Object(fields)),
+        _ => Err(error::invalid_params("parameters are an array or an object".to_owned())),
+    }
+}
+
+/// Refuses parameters where none are taken.
+fn none(params: &Params<'_>) -> Answer<()> {
+    match named(params, &[])?.as_object() {
+        Some(fields) if fields.is_empty() => Ok(()),
+        _ => Err(error::invalid_params("no parameters are taken".to_owned())),
     }
 }
 
 fn parse<T: DeserializeOwned>(params: &Params<'_>, names: &[&str]) -> Answer<T> {
-    serde_json::from_value(named(params, names)?).map_err(|source| error::invalid_params(source.to_string()))
+    serde_path_to_error::deserialize(named(params, names)?)
+        .map_err(|source| error::invalid_params(source.to_string()))
 }
 
 fn block_json(block: &KnownBlock) -> Value {
@@ -202,12 +213,16 @@ fn register_time(module: &mut RpcModule<Arc<Node>>) -> Result<(), RegisterMethod
             .map(|now_ms| json!({ "now_ms": now_ms }))
             .map_err(|e| error::control(&e))
     })?;
-    module.register_blocking_method("dev_now", |_, node, _| json!({ "now_ms": node.now_ms() }))?;
+    module.register_blocking_method("dev_now", |params, node, _| -> Answer<Value> {
+        none(&params)?;
+        Ok(json!({ "now_ms": node.now_ms() }))
+    })?;
     Ok(())
 }
 
 fn register_snapshots(module: &mut RpcModule<Arc<Node>>) -> Result<(), RegisterMethodError> {
-    module.register_blocking_method("dev_snapshot", |_, node, _| -> Answer<Value> {
+    module.register_blocking_method("dev_snapshot", |params, node, _| -> Answer<Value> {
+        none(&params)?;
         node.snapshot().map(|id| json!({ "id": id })).map_err(|e| error::control(&e))
     })?;
     module.register_blocking_method("dev_restore", |params, node, _| -> Answer<Value> {
@@ -227,11 +242,14 @@ fn register_faults(module: &mut RpcModule<Arc<Node>>) -> Result<(), RegisterMeth
     served.push("rpc_methods".to_owned());
     served.retain(|name| !name.starts_with("dev_"));
     module.register_method("dev_fault", move |params, node, _| -> Answer<Value> {
-        let spec = named(&params, &[])?;
+        let spec = named(&params, &["kind"])?;
         let id = node.add_fault(spec, &served).map_err(|e| error::invalid_params(e.to_string()))?;
         Ok(json!({ "id": id }))
     })?;
-    module.register_method("dev_faults", |_, node, _| node.faults.list())?;
+    module.register_method("dev_faults", |params, node, _| -> Answer<Value> {
+        none(&params)?;
+        Ok(node.faults.list())
+    })?;
     module.register_method("dev_clearFaults", |params, node, _| -> Answer<Value> {
         let fault: FaultId = parse(&params, &["id"])?;
         let cleared = node.faults.clear(fault.id).map_err(|e| error::invalid_params(e.to_string()))?;

@@ -39,6 +39,19 @@ async fn manual_blocks_come_only_when_told_and_take_a_block_time_each() {
     assert_eq!(timestamp(&client).await, before + 61_000);
     assert_eq!(client.refusal("dev_newBlock", json!([1_000_000])).await.0, -32602);
     assert_eq!(client.refusal("dev_newBlock", json!([0])).await.0, -32602);
+    for (method, parameters, words) in [
+        ("dev_newBlock", json!([1, 0]), "advance_ms must be at least 1"),
+        ("dev_newBlock", json!({"count": "5"}), "count: invalid type"),
+        ("dev_reorg", json!([0]), "at least 1 block"),
+        ("dev_now", json!([1]), "no parameters are taken"),
+        ("dev_snapshot", json!({"id": 1}), "no parameters are taken"),
+        ("dev_faults", json!([1]), "no parameters are taken"),
+        ("dev_fault", json!([5]), "kind of a fault must be the name of one"),
+        ("dev_setStorage", json!({"entries": [["0x01", null], [7]]}), "entries[1]"),
+    ] {
+        let (code, message) = client.refusal(method, parameters).await;
+        assert!(code == -32602 && message.contains(words), "{method}: {message}");
+    }
     assert_eq!(client.refusal("dev_newBlock", json!({"blocks": 1})).await.0, -32602);
     client.call("dev_setMining", json!(["instant"])).await;
     client.watch(&client.signed("//Bob", remark("now")).await).await;

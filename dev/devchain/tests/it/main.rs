@@ -1,6 +1,7 @@
 //! The real binary, spoken to as its clients do: JSON-RPC over WebSocket and HTTP, signed extrinsics, kill -9.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod command_line;
 mod commit_reveal;
 mod controls;
 mod documentation;

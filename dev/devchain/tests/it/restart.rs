@@ -104,7 +104,11 @@ fn a_file_of_another_genesis_is_refused_and_left_alone() {
     let output =
         command().args(["--listen", "127.0.0.1:0", "--state", path, "--tempo", "99"]).output().expect("runs");
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("genesis"));
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        message.contains("block_time_ms is 50 there and 250 here, tempo is 10 there and 99 here;"),
+        "{message}"
+    );
     let mut chain = Devchain::with_state(&directory.path().join("chain"));
     assert_eq!(chain.terminate(), Some(0));
 }

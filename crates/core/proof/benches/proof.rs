@@ -56,7 +56,7 @@ fn verify(c: &mut Criterion) {
         let openings: Vec<Opened> = (0..OPENINGS).map(|number| opened(&seed, params, number)).collect();
         for kernel in Kernel::supported().filter(|kernel| *kernel != Kernel::Scalar) {
             group.bench_function(BenchmarkId::new(format!("{kernel:?}"), side), |b| {
-                let mut checker = Checker::new(kernel);
+                let checker = Checker::new(kernel);
                 b.iter(|| {
                     for Opened { body, cell, root } in &openings {
                         let Ok(Message::Opening(opening)) = Message::decode(black_box(body)) else {

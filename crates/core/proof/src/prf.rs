@@ -9,6 +9,7 @@
 //! units) and LCG/xorshift generators (cheap, but structured).
 
 use crate::gemm::Kernel;
+use crate::params::INNER_STEP;
 use crate::seed::Seed;
 use crate::simd;
 
@@ -31,6 +32,11 @@ impl Matrix {
             Self::B => b'B',
         }
     }
+
+    const fn input(self, row: u32) -> [u8; 5] {
+        let [a, b, c, d] = row.to_le_bytes();
+        [self.tag(), a, b, c, d]
+    }
 }
 
 /// Fills `cells` with a row's cells from block `block` on.
@@ -39,8 +45,7 @@ impl Matrix {
 /// If `cells` is not whole blocks.
 pub fn fill_row(kernel: Kernel, seed: &Seed, matrix: Matrix, row: u32, block: u32, cells: &mut [i8]) {
     assert!(cells.len().is_multiple_of(BLOCK_CELLS), "rows are made by whole blocks");
-    let [a, b, c, d] = row.to_le_bytes();
-    let input = [matrix.tag(), a, b, c, d];
+    let input = matrix.input(row);
     match kernel {
         // The hash crate makes many blocks at once with AVX-512 only; below that it makes one at a time.
         Kernel::Avx2 if simd::has_avx2() => simd::stream_avx2(seed.as_bytes(), input, block, cells),
@@ -56,6 +61,25 @@ pub fn fill_row(kernel: Kernel, seed: &Seed, matrix: Matrix, row: u32, block: u3
 pub fn fill_rows(kernel: Kernel, seed: &Seed, matrix: Matrix, first: u32, inner: usize, cells: &mut [i8]) {
     for (row, cells) in (first..).zip(cells.chunks_exact_mut(inner)) {
         fill_row(kernel, seed, matrix, row, 0, cells);
+    }
+}
+
+/// The cell of the product at `row` and `column`: the exact dot product of a row of A and one of Bᵀ, of `inner` cells.
+///
+/// # Panics
+/// If `inner` is not whole blocks.
+pub fn cell(kernel: Kernel, seed: &Seed, row: u32, column: u32, inner: u32) -> i32 {
+    assert!(inner.is_multiple_of(INNER_STEP), "rows are made by whole blocks");
+    let (a, b, blocks) = (Matrix::A.input(row), Matrix::B.input(column), inner / INNER_STEP);
+    match kernel {
+        Kernel::Avx512 if simd::has_avx512() => simd::cell_avx512(seed.as_bytes(), a, b, blocks),
+        Kernel::Avx2 if simd::has_avx2() => simd::cell_avx2(seed.as_bytes(), a, b, blocks),
+        _ => {
+            let (mut a, mut b) = (vec![0; inner as usize], vec![0; inner as usize]);
+            fill_row(kernel, seed, Matrix::A, row, 0, &mut a);
+            fill_row(kernel, seed, Matrix::B, column, 0, &mut b);
+            kernel.dot(&a, &b)
+        }
     }
 }
 
@@ -92,6 +116,21 @@ mod tests {
                 let mut cells = vec![0; length];
                 fill_row(kernel, &Seed::from_bytes([5; 32]), Matrix::B, 0x0102_0304, block, &mut cells);
                 assert!(cells == expected, "{kernel:?}, {length} cells from block {block}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_single_cell_is_the_dot_product_of_its_rows() {
+        for inner in (64u32..=2_176).step_by(64).chain([32_768, 65_536 - 64, 65_536]) {
+            let seed = Seed::from_bytes([inner.to_le_bytes()[1]; 32]);
+            let (row, column) = (inner.wrapping_mul(2_654_435_761), 0x0102_0304 ^ inner);
+            let (mut a, mut b) = (vec![0; inner as usize], vec![0; inner as usize]);
+            fill_row(Kernel::Scalar, &seed, Matrix::A, row, 0, &mut a);
+            fill_row(Kernel::Scalar, &seed, Matrix::B, column, 0, &mut b);
+            let expected = Kernel::Scalar.dot(&a, &b);
+            for kernel in Kernel::supported() {
+                assert_eq!(cell(kernel, &seed, row, column, inner), expected, "{kernel:?}, {inner} cells");
             }
         }
     }

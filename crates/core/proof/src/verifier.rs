@@ -6,7 +6,7 @@
 //!   open(nonce) ─bytes─► prover      on_bytes(..) = Done        the proof holds
 //!                                    Err(rejection)             end it; transcript() has the bytes that show it
 //! ```
-//! Openings are checked one by one as they arrive, so memory is the transcript plus one row of each matrix.
+//! Openings are checked one by one as they arrive, so memory is little more than the transcript.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::gemm::Kernel;
 use crate::merkle;
 use crate::opening::{self, Query};
 use crate::params::ProofParams;
-use crate::prf::{self, Matrix};
+use crate::prf;
 use crate::rejection::{Rejection, Stage};
 use crate::seed::Seed;
 use crate::transcript::{Opened, Transcript};
@@ -369,23 +369,21 @@ impl OpeningPhase {
     }
 }
 
-/// Checks single openings; reuses its two rows.
-#[derive(Debug)]
+/// Checks single openings.
+#[derive(Clone, Copy, Debug)]
 pub struct Checker {
     kernel: Kernel,
-    row: Vec<i8>,
-    column: Vec<i8>,
 }
 
 impl Checker {
     /// A checker that multiplies by `kernel`.
     pub const fn new(kernel: Kernel) -> Self {
-        Self { kernel, row: Vec::new(), column: Vec::new() }
+        Self { kernel }
     }
 
     /// Checks that a leaf leads to `root`, and that its cell `cell` is the product under `seed`.
     pub fn check(
-        &mut self,
+        &self,
         opening: &Opening,
         cell: u32,
         params: ProofParams,
@@ -398,11 +396,7 @@ impl Checker {
             return Err(Rejection::MerklePath { device, round, leaf });
         }
         let (row, col) = params.position(leaf, cell);
-        self.row.resize(params.inner() as usize, 0);
-        self.column.resize(params.inner() as usize, 0);
-        prf::fill_row(self.kernel, seed, Matrix::A, row, 0, &mut self.row);
-        prf::fill_row(self.kernel, seed, Matrix::B, col, 0, &mut self.column);
-        let product = self.kernel.dot(&self.row, &self.column);
+        let product = prf::cell(self.kernel, seed, row, col, params.inner());
         match opening.cells.0.get(cell as usize) {
             Some(claimed) if *claimed == product => Ok(()),
             _ => Err(Rejection::OpeningMismatch { device, round, row, col }),

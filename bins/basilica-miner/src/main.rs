@@ -11,21 +11,22 @@ use basilica_runtime_service::ConfigError;
 
 use crate::cli::{Cli, Command, ConfigCommand, HostKeyCommand};
 
-/// Something failed while working.
-const FAILURE: u8 = 1;
 /// The configuration is wrong (`EX_CONFIG` of sysexits.h).
 const BAD_CONFIG: u8 = 78;
 
 fn main() -> ExitCode {
-    let cli = match console::parse() {
+    let cli: Cli = match console::parse() {
         Ok(cli) => cli,
         Err(code) => return code,
     };
+    if cli.gen_config && cli.command.is_some() {
+        return console::fail(&"--gen-config prints an example and takes no command", console::USAGE);
+    }
     match dispatch(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let bad_config = error.chain().any(|cause| cause.is::<ConfigError>());
-            console::fail(&format_args!("{error:#}"), if bad_config { BAD_CONFIG } else { FAILURE })
+            console::fail(&format_args!("{error:#}"), if bad_config { BAD_CONFIG } else { console::FAILURE })
         }
     }
 }

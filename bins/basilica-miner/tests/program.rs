@@ -430,6 +430,7 @@ fn with_json_a_failure_is_one_json_object() {
 #[test]
 fn a_wrong_command_line_is_usage() {
     Home::new().run(&["frobnicate"]).fails(2, &["frobnicate"]);
+    Home::new().run(&["--gen-config", "status"]).fails(2, &["takes no command"]);
 }
 
 #[test]
@@ -437,6 +438,16 @@ fn help_documents_the_exit_codes() {
     let help = Home::new().run(&["--help"]).out;
     assert!(help.contains("78  wrong configuration"), "{help}");
     assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
+}
+
+#[test]
+fn an_answer_that_a_full_disk_does_not_take_is_a_failure() {
+    let home = Home::new();
+    for arguments in [["--help"].as_slice(), &["--gen-config"], &["config", "show"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let ended = Ended::from(home.command().args(arguments).stdout(full).output().unwrap());
+        ended.fails(1, &["write to standard output"]);
+    }
 }
 
 #[test]

@@ -17,7 +17,7 @@ const ANSWER_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Prints a line of an answer.
 fn print(line: &str) -> anyhow::Result<()> {
-    basilica_console::print(&format!("{line}\n")).context("write to standard output")
+    crate::print(&format!("{line}\n"))
 }
 
 /// The JSON at a path; any status, because an unhealthy validator answers 503 with its reasons.

@@ -7,7 +7,7 @@ mod endpoints;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use basilica_console as console;
 use basilica_runtime_service::{
     ConfigError, ConfigSource, Loaded, TracingOptions, init_tracing, load, process_environment,
@@ -16,8 +16,6 @@ use basilica_validator_service::{IGNORED, Settings, ValidatorConfig};
 use clap::{Parser, Subcommand};
 use tracing::warn;
 
-/// Something failed while working.
-const FAILURE: u8 = 1;
 /// The configuration is wrong (`EX_CONFIG` of sysexits.h).
 const BAD_CONFIG: u8 = 78;
 
@@ -72,15 +70,18 @@ enum ConfigCommand {
 }
 
 fn main() -> ExitCode {
-    let args = match console::parse() {
+    let args: Args = match console::parse() {
         Ok(args) => args,
         Err(code) => return code,
     };
+    if args.gen_config && args.command.is_some() {
+        return console::fail(&"--gen-config prints an example and takes no command", console::USAGE);
+    }
     match run(args) {
         Ok(code) => code,
         Err(error) => {
             let bad_config = error.chain().any(|cause| cause.is::<ConfigError>());
-            console::fail(&format_args!("{error:#}"), if bad_config { BAD_CONFIG } else { FAILURE })
+            console::fail(&format_args!("{error:#}"), if bad_config { BAD_CONFIG } else { console::FAILURE })
         }
     }
 }
@@ -118,12 +119,12 @@ async fn check(loaded: &Loaded<ValidatorConfig>, json: bool) -> anyhow::Result<(
     } else {
         format!("read: {}\nConfiguration validation passed\n", loaded.origin())
     };
-    Ok(console::print(&text)?)
+    print(&text)
 }
 
 fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.gen_config {
-        console::print(include_str!("../../../config/validator.toml.example"))?;
+        print(include_str!("../../../config/validator.toml.example"))?;
         return Ok(ExitCode::SUCCESS);
     }
     init_tracing(&TracingOptions::from_env(args.json, args.verbose))?;
@@ -143,10 +144,14 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
             } else {
                 toml::to_string(&loaded.value)?
             };
-            console::print(&format!("{}\n", shown.trim_end()))?;
+            print(&format!("{}\n", shown.trim_end()))?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Status => runtime.block_on(ask::status(loaded.value.api_address(), args.json)),
         Command::Why { node } => runtime.block_on(ask::why(loaded.value.api_address(), &node, args.json)),
     }
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    console::print(text).context("write to standard output")
 }

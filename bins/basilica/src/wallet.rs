@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow};
+use basilica_console as console;
 use basilica_types::WalletName;
 use basilica_wallet::{Form, KeyName, KeyfileError, PasswordError, WalletError, Wallets};
 use clap::{Args, Subcommand, ValueEnum};
@@ -23,7 +24,6 @@ pub(crate) const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 failed or a problem was found, 2 the command line is wrong, 3 a password is wrong, empty or not \
 twice the same, 4 the key exists already and nothing was changed.";
 
-const FAILURE: u8 = 1;
 const WRONG_PASSWORD: u8 = 3;
 const EXISTS: u8 = 4;
 
@@ -131,7 +131,7 @@ fn form_name(form: Form) -> String {
 }
 
 fn print(text: &str) -> anyhow::Result<()> {
-    basilica_console::print(text).context("write to standard output")
+    console::print(text).context("write to standard output")
 }
 
 /// Whether the cause is a password that cannot be right, as opposed to one that could not be had.
@@ -146,12 +146,12 @@ fn blames_password(error: &(dyn std::error::Error + 'static)) -> bool {
 /// The exit code that belongs to a failure.
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     if error.is::<new::Partly>() {
-        return FAILURE;
+        return console::FAILURE;
     }
     for cause in error.chain() {
         match cause.downcast_ref::<WalletError>() {
             // Something was changed, whatever the cause below.
-            Some(WalletError::Half { .. }) => return FAILURE,
+            Some(WalletError::Half { .. }) => return console::FAILURE,
             Some(
                 WalletError::Exists { .. }
                 | WalletError::OtherColdkey { .. }
@@ -162,5 +162,5 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
             _ => {}
         }
     }
-    if blames_password(error.as_ref()) { WRONG_PASSWORD } else { FAILURE }
+    if blames_password(error.as_ref()) { WRONG_PASSWORD } else { console::FAILURE }
 }

@@ -74,6 +74,18 @@ fn an_example_configuration_is_printed_on_demand() {
 }
 
 #[test]
+fn an_answer_that_a_full_disk_does_not_take_is_a_failure() {
+    let home = Home::new();
+    for arguments in [["--help"].as_slice(), &["config", "show"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let words = failure(&home.command(&home.config(""), arguments).stdout(full).output().unwrap());
+        assert!(words.contains("write to standard output"), "{words}");
+    }
+    let both = failure_with(2, &home.run("", &["--gen-config", "start"]));
+    assert!(both.contains("--gen-config"), "{both}");
+}
+
+#[test]
 fn a_good_configuration_passes_and_a_wrong_key_is_named_with_its_line() {
     let home = Home::new().with_wallet();
     let good = home.run(&home.config(""), &["check-config"]);

@@ -13,6 +13,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+/// Something failed.
+pub const FAILURE: u8 = 1;
 /// The command line is wrong; clap's own.
 pub const USAGE: u8 = 2;
 
@@ -25,9 +27,14 @@ pub fn parse<C: Parser>() -> Result<C, ExitCode> {
         if error.use_stderr() && json_wanted() {
             return fail(&error.render(), USAGE);
         }
-        // Nobody has to read help to its end.
-        let _gone = error.print();
-        if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
+        if error.use_stderr() {
+            tell(error.render().to_string().trim_end());
+            return ExitCode::from(USAGE);
+        }
+        match print(&error.render().to_string()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&format_args!("write to standard output: {error}"), FAILURE),
+        }
     })
 }
 

@@ -1,7 +1,7 @@
 //! What an epoch reads from the chain.
 
-use super::commit_tests::{INDEX, NETUID, VALIDATOR, block, blocks_until, commit, on_chain, signed};
 use super::pallet::*;
+use super::test_chain::{INDEX, NETUID, VALIDATOR, block, blocks_until, commit, on_chain, signed};
 use crate::profile::Profile;
 use crate::runtime::newtypes::MechId;
 use crate::runtime::{Runtime, SubtensorModule, marker};

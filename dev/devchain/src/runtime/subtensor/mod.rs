@@ -64,7 +64,11 @@ mod schedule_tests;
 #[cfg(test)]
 mod stake_tests;
 #[cfg(test)]
+mod test_chain;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod timelock_tests;
 
 use frame_support::pallet_macros::import_section;
 pub use info_types::AxonInfo;

@@ -1,7 +1,7 @@
 //! What an epoch pays to whom, to the rao, and when its turn comes.
 
-use super::commit_tests::{INDEX, NETUID, VALIDATOR, block, blocks_until, on_chain};
 use super::pallet::*;
+use super::test_chain::{INDEX, NETUID, VALIDATOR, block, blocks_until, on_chain};
 use super::tests::key;
 use super::weights::storage_index;
 use crate::profile::Profile;

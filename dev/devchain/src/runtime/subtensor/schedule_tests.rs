@@ -2,16 +2,16 @@
 
 use sp_runtime::DispatchError;
 
-use super::commit_tests::{INDEX, NETUID, VALIDATOR, block, blocks_until, on_chain, signed};
 use super::commits::Reveal;
 use super::info_types::{EpochConsensus, FixedU128};
 use super::pallet::*;
 use super::payout_tests::open;
+use super::test_chain::{INDEX, NETUID, VALIDATOR, block, blocks_until, events, on_chain, signed};
 use super::tests::{error, key};
 use crate::profile::Profile;
 use crate::runtime::admin_utils::Error as AdminError;
 use crate::runtime::newtypes::{AlphaBalance, MechId, NetUid};
-use crate::runtime::{AdminUtils, Runtime, RuntimeEvent, RuntimeOrigin, SubtensorModule, System, marker};
+use crate::runtime::{AdminUtils, Runtime, RuntimeOrigin, SubtensorModule, marker};
 
 const OWNER: &str = "//OwnerCold";
 
@@ -21,14 +21,6 @@ fn refused(error: AdminError<Runtime>) -> Result<(), DispatchError> {
 
 fn legacy() {
     marker::Profile::<Runtime>::put(Profile::Legacy);
-}
-
-fn events() -> Vec<Event<Runtime>> {
-    let of = |event| match event {
-        RuntimeEvent::SubtensorModule(event) => Some(event),
-        _ => None,
-    };
-    System::events().into_iter().filter_map(|record| of(record.event)).collect()
 }
 
 #[test]

@@ -11,6 +11,7 @@
 
 mod books;
 mod calls;
+mod dice;
 
 use std::collections::BTreeMap;
 
@@ -30,7 +31,8 @@ use sp_runtime::generic::Era;
 
 use crate::support::{account_of, sign_under};
 use books::{books, check_alpha, emission, told_burnt};
-use calls::{Dice, Facts, MIN_LOCK_COST, SUBNET, Signed, signed};
+use calls::{MIN_LOCK_COST, Signed, signed};
+use dice::{Dice, Facts, SUBNET};
 
 /// What a sequence happens on.
 #[derive(Debug, Clone, Copy)]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::command::{Failure, run, succeeds};
 use crate::workspace::Workspace;
-use crate::{finney, layers, runner, sdk, setup, sources};
+use crate::{finney, layers, licences, runner, sdk, setup, sources};
 
 /// Named steps, one after another, up to the first that fails.
 struct Steps {
@@ -55,7 +55,7 @@ fn now() -> Instant {
 
 /// `cargo xtask check`.
 pub(crate) fn check(workspace: &Workspace) -> Result<(), Failure> {
-    let mut steps = Steps::of(5);
+    let mut steps = Steps::of(6);
     quick_checks(workspace, &mut steps)?;
     compiler_checks(workspace, &mut steps)?;
     println!("{}", steps.times(None));
@@ -65,7 +65,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<(), Failure> {
 /// `cargo xtask test`.
 pub(crate) fn test(workspace: &Workspace) -> Result<(), Failure> {
     println!("building into {}", workspace.target.display());
-    let mut steps = Steps::of(11);
+    let mut steps = Steps::of(12);
     steps.run("system tools", setup::run)?;
     quick_checks(workspace, &mut steps)?;
     let clients = steps.run("Python clients", || sdk::variables(workspace))?;
@@ -104,7 +104,8 @@ fn quick_checks(workspace: &Workspace, steps: &mut Steps) -> Result<(), Failure>
     // Before any step that would quietly rewrite a lock file that does not fit the manifests.
     steps.run("dependencies as locked", || {
         run(&mut workspace.cargo(&["fetch", "--locked", "--target", "host-tuple"]))
-    })
+    })?;
+    steps.run("licences of what ships", || licences::check(workspace))
 }
 
 /// What the compiler and its documentation say about every target.

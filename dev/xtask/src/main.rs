@@ -14,6 +14,7 @@ mod checks;
 mod command;
 mod finney;
 mod layers;
+mod licences;
 mod localnet;
 mod metadata;
 mod runner;
@@ -32,9 +33,10 @@ usage: cargo xtask VERB
 
   localnet [-- ARGS]  build everything and run the whole network here (`basilica localnet up ARGS`);
                       `-- --once` ends after the first weights; also `localnet status|start|logs|down ARGS`
-  test                everything that a change must pass: formatting, layers, lints, documentation, all tests
-  check               the part of `test` that runs no test: formatting, layers, lints, documentation
+  test                everything that a change must pass: formatting, layers, licences, lints, documentation, all tests
+  check               the part of `test` that runs no test: formatting, layers, licences, lints, documentation
   layers              the arrows between crates (DESIGN §4) and the words that may not stand in sources
+  licences            that nothing in the programs that ship is under a licence other than a permissive one
   bench [-- ARGS]     all benchmarks; ARGS go to criterion
   setup               the system tools that localnet and the tests need
 
@@ -67,6 +69,7 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
         "test" => bare(checks::test),
         "check" => bare(checks::check),
         "layers" => bare(checks::layers_and_sources),
+        "licences" => bare(licences::check),
         "bench" => checks::bench(&Workspace::find()?, rest),
         "setup" => bare(|_| setup::run()),
         "help" | "--help" | "-h" => {

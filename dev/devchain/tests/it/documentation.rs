@@ -8,7 +8,8 @@ use std::time::Duration;
 use basilica_devchain::faults::Faults;
 use basilica_devchain::genesis::Settings;
 use basilica_devchain::rpc::server;
-use basilica_devchain::runtime::drand;
+use basilica_devchain::runtime::{RuntimeCall, drand};
+use frame_support::traits::GetCallMetadata as _;
 use serde_json::{Value, json};
 
 use crate::raw::post;
@@ -60,6 +61,12 @@ fn offered(message: &str) -> BTreeSet<String> {
 async fn methods(client: &Client) -> BTreeSet<String> {
     let listed = client.call("rpc_methods", json!([])).await;
     listed["methods"].as_array().unwrap().iter().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_setter_is_documented_and_every_documented_one_exists() {
+    let calls = RuntimeCall::get_call_names("AdminUtils").iter().map(|name| (*name).to_owned());
+    assert_eq!(beginning("sudo_set_"), calls.collect());
 }
 
 #[tokio::test]

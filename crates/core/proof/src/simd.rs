@@ -11,6 +11,8 @@
 )]
 
 #[cfg(target_arch = "x86_64")]
+mod blocks;
+#[cfg(target_arch = "x86_64")]
 mod cell;
 #[cfg(target_arch = "x86_64")]
 mod multiply;

@@ -6,8 +6,8 @@
 
 use std::arch::x86_64::*;
 
+use super::blocks::{Source, eight_blocks, sixteen_blocks};
 use super::multiply::add_lanes;
-use super::stream::{FLAGS, INPUT_BYTES, IV, SCHEDULE, Source, eight_blocks};
 use super::{has_avx2, has_avx512};
 
 /// Blocks of a row that are made at once, with 512 and with 256 bits.
@@ -45,69 +45,6 @@ fn by_sixteen(a: &Source, b: &Source, blocks: u32) -> i32 {
         }
     }
     _mm512_reduce_add_epi32(_mm512_sub_epi32(sum, excess))
-}
-
-/// As [`eight_blocks`], of sixteen.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn sixteen_blocks(source: &Source, block: u32) -> [__m512i; 16] {
-    let zero = _mm512_setzero_si512();
-    let mut v = [zero; 16];
-    for (state, word) in v.iter_mut().zip(source.key.iter().chain(&IV)) {
-        *state = _mm512_set1_epi32(word.cast_signed());
-    }
-    let chain = [v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7]];
-    let lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    v[12] = _mm512_add_epi32(_mm512_set1_epi32(block.cast_signed()), lanes);
-    v[14] = _mm512_set1_epi32(INPUT_BYTES);
-    v[15] = _mm512_set1_epi32(FLAGS);
-    let mut words = [zero; 16];
-    words[0] = _mm512_set1_epi32(source.message[0].cast_signed());
-    words[1] = _mm512_set1_epi32(source.message[1].cast_signed());
-    round::<0>(&mut v, &words);
-    round::<1>(&mut v, &words);
-    round::<2>(&mut v, &words);
-    round::<3>(&mut v, &words);
-    round::<4>(&mut v, &words);
-    round::<5>(&mut v, &words);
-    round::<6>(&mut v, &words);
-    let mut words = [zero; 16];
-    for i in 0..8 {
-        words[i] = _mm512_xor_si512(v[i], v[i + 8]);
-        words[i + 8] = _mm512_xor_si512(v[i + 8], chain[i]);
-    }
-    words
-}
-
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn round<const R: usize>(v: &mut [__m512i; 16], words: &[__m512i; 16]) {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = const { SCHEDULE[R] };
-    mix::<0, 4, 8, 12>(v, words[a], words[b]);
-    mix::<1, 5, 9, 13>(v, words[c], words[d]);
-    mix::<2, 6, 10, 14>(v, words[e], words[f]);
-    mix::<3, 7, 11, 15>(v, words[g], words[h]);
-    mix::<0, 5, 10, 15>(v, words[i], words[j]);
-    mix::<1, 6, 11, 12>(v, words[k], words[l]);
-    mix::<2, 7, 8, 13>(v, words[m], words[n]);
-    mix::<3, 4, 9, 14>(v, words[o], words[p]);
-}
-
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn mix<const A: usize, const B: usize, const C: usize, const D: usize>(
-    v: &mut [__m512i; 16],
-    x: __m512i,
-    y: __m512i,
-) {
-    v[A] = _mm512_add_epi32(_mm512_add_epi32(v[A], v[B]), x);
-    v[D] = _mm512_ror_epi32::<16>(_mm512_xor_si512(v[D], v[A]));
-    v[C] = _mm512_add_epi32(v[C], v[D]);
-    v[B] = _mm512_ror_epi32::<12>(_mm512_xor_si512(v[B], v[C]));
-    v[A] = _mm512_add_epi32(_mm512_add_epi32(v[A], v[B]), y);
-    v[D] = _mm512_ror_epi32::<8>(_mm512_xor_si512(v[D], v[A]));
-    v[C] = _mm512_add_epi32(v[C], v[D]);
-    v[B] = _mm512_ror_epi32::<7>(_mm512_xor_si512(v[B], v[C]));
 }
 
 #[target_feature(enable = "avx2")]

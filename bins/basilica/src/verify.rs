@@ -136,6 +136,7 @@ fn proof_json(transcript: &Transcript, replay: &Result<Vec<ProvenDevice>, Reject
             "index": claim.index, "uuid": claim.uuid, "class": claim.class.as_str(),
             "side": params.side(), "inner": params.inner(), "rounds": params.rounds(),
             "openings": params.openings(), "multiplications": params.multiplications(),
+            "evasion_at_5_percent": format!("{:.1e}", params.evasion(0.05)),
         })
     });
     json!({
@@ -166,6 +167,10 @@ fn proof_text(transcript: &Transcript, replay: &Result<Vec<ProvenDevice>, Reject
             params.openings(),
             n = params.side(),
             k = params.inner(),
+        ));
+        lines.push(format!(
+            "              a prover that skips 5 % of this passes with probability {:.1e}",
+            params.evasion(0.05)
         ));
     }
     if transcript.challenge().devices().iter().any(|device| device.claim.class.is_simulated()) {

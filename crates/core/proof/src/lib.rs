@@ -19,7 +19,7 @@
 //! # Soundness
 //! - *Skipped work.* If a share f of the committed cells is right, all t openings pass with probability f^t, as
 //!   cells are drawn uniformly, with replacement, after the commitment: f = 0.95 and t = 256 give 2.0·10⁻⁶ per
-//!   device. The prover learns the leaf, not the cell, and the leaf is bound whole by its hash. Guessing adds at
+//!   device ([`ProofParams::evasion`]). The prover learns the leaf, not the cell, and the leaf is bound whole by its hash. Guessing adds at
 //!   most the likeliest value's probability to f: a cell's standard deviation is about 5,461·√k, so 7·10⁻⁵/√k,
 //!   or 1.6·10⁻⁶ at k = 2,048; leaving out one of the k terms is guessed with probability 0.8 % and saves 1/k.
 //! - *Choosing roots.* The nonce comes after every root, so a prover has one try, not 2⁶⁴.
@@ -57,6 +57,7 @@ pub mod prover;
 mod rejection;
 pub mod seed;
 mod simd;
+mod soundness;
 mod transcript;
 mod verifier;
 pub mod wire;

@@ -77,7 +77,7 @@ pub(crate) fn validate(cli: &Cli, path: Option<&Path>) -> anyhow::Result<()> {
     let obstacles = block_on(async { Ok(service::obstacles(&config).await) })?;
     if !obstacles.is_empty() {
         let lines: String = obstacles.iter().map(|error| format!("\n  {error:#}")).collect();
-        bail!("{} is valid, but the miner could not start:{lines}", loaded.origin());
+        bail!("the configuration ({}) is valid, but the miner could not start:{lines}", loaded.origin());
     }
     let data = json!({
         "valid": true,

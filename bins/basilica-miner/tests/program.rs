@@ -185,7 +185,7 @@ fn a_good_configuration_passes() {
     let ended = home.run(&["config", "validate"]);
     assert_eq!(ended.code, Some(0), "{}", ended.err);
     assert!(ended.out.ends_with("Configuration validation passed\n"), "{}", ended.out);
-    let read = format!("read: configuration file {}, and BASILICA_HEALTH__LISTEN", home.config().display());
+    let read = format!("read: file {}; and BASILICA_HEALTH__LISTEN", home.config().display());
     assert!(ended.out.starts_with(&read), "{}", ended.out);
     let json: Value = serde_json::from_str(&home.run(&["--json", "config", "validate"]).out).unwrap();
     assert_eq!(json["valid"], true);

@@ -105,7 +105,7 @@ async fn check(loaded: &Loaded<ValidatorConfig>, json: bool) -> anyhow::Result<(
     let obstacles = build::obstacles(&loaded.value).await;
     if !obstacles.is_empty() {
         let lines: String = obstacles.iter().map(|error| format!("\n  {error:#}")).collect();
-        bail!("{} is valid, but the validator could not start:{lines}", loaded.origin());
+        bail!("the configuration ({}) is valid, but the validator could not start:{lines}", loaded.origin());
     }
     let notices: Vec<String> = loaded.notices.iter().map(ToString::to_string).collect();
     let report = serde_json::json!({

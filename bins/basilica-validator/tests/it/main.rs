@@ -91,7 +91,7 @@ fn a_good_configuration_passes_and_a_wrong_key_is_named_with_its_line() {
     let good = home.run(&home.config(""), &["check-config"]);
     assert!(good.status.success(), "{good:?}");
     let file = home.path().join("validator.toml");
-    let shown = format!("read: configuration file {}\nConfiguration validation passed\n", file.display());
+    let shown = format!("read: file {}\nConfiguration validation passed\n", file.display());
     assert_eq!(String::from_utf8(good.stdout).unwrap(), shown);
     assert!(!home.path().join("validator.db").exists(), "a check leaves no file behind");
     let json = home.run(&home.config(""), &["config", "validate", "--json"]);
@@ -132,7 +132,7 @@ fn without_a_file_a_check_says_so() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_basilica-validator"));
     command.env_clear().env("HOME", home.path()).arg("check-config");
     let words = failure(&command.current_dir(home.path()).output().unwrap());
-    assert!(words.contains("no configuration file is valid, but"), "{words}");
+    assert!(words.contains("(no file, the defaults alone) is valid, but"), "{words}");
 }
 
 #[test]

@@ -101,12 +101,12 @@ impl<T> Loaded<T> {
     /// Where the configuration came from, in words.
     pub fn origin(&self) -> String {
         let file = match self.file() {
-            Some(path) => format!("configuration file {}", path.display()),
-            None => "no configuration file".to_owned(),
+            Some(path) => format!("file {}", path.display()),
+            None => "no file, the defaults alone".to_owned(),
         };
         match self.variables().as_slice() {
             [] => file,
-            variables => format!("{file}, and {}", variables.join(", ")),
+            variables => format!("{file}; and {}", variables.join(", ")),
         }
     }
 

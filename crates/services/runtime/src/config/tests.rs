@@ -178,7 +178,7 @@ fn a_service_needs_no_file() {
     assert_eq!(loaded.value.bittensor.netuid, 387);
     assert_eq!(
         loaded.origin(),
-        "no configuration file, and BASILICA_BITTENSOR__NETUID, BASILICA_BITTENSOR__WALLET_NAME"
+        "no file, the defaults alone; and BASILICA_BITTENSOR__NETUID, BASILICA_BITTENSOR__WALLET_NAME"
     );
 }
 

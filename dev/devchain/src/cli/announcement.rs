@@ -169,6 +169,10 @@ impl Announcement<'_> {
     fn facts(&self) -> [(&'static str, Vec<(&'static str, String)>); 3] {
         let subnet = &self.genesis.subnet;
         let (url, http) = (self.url, self.http());
+        let numbers = match subnet.netuid.0 {
+            netuid if subnet.empty_below && netuid > 1 => format!("{netuid}; those below it are empty"),
+            netuid => netuid.to_string(),
+        };
         let weights = if subnet.commit_reveal { "committed first, then revealed" } else { "set in the open" };
         let state = match &self.flags.state {
             Some(path) => format!("kept in {}", path.display()),
@@ -188,7 +192,7 @@ impl Announcement<'_> {
             (
                 "Subnet",
                 vec![
-                    ("netuid", subnet.netuid.to_string()),
+                    ("netuid", numbers),
                     ("neurons", subnet.neurons.len().to_string()),
                     ("epoch", format!("every {} blocks", subnet.tempo)),
                     ("weights", format!("{weights}, every {} blocks at most", subnet.weights_rate_limit)),

@@ -196,6 +196,10 @@ impl Spec {
         if fields.get("kind").is_some_and(|kind| !kind.is_string()) {
             return Err(SpecError::Range { field: "kind", rule: "the name of one, such as \"delay\"" });
         }
+        if fields.get("methods").and_then(Value::as_array).is_some_and(Vec::is_empty) {
+            let rule = "a list of at least one name; left out, every method is touched";
+            return Err(SpecError::Range { field: "methods", rule });
+        }
         let kind: Kind = serde_json::from_value(Value::Object(fields))
             .map_err(|error| SpecError::Fields(error.to_string()))?;
         kind.check()?;
@@ -204,7 +208,7 @@ impl Spec {
 }
 
 fn ppm(value: &Value) -> Result<u32, SpecError> {
-    let refused = SpecError::Range { field: "probability", rule: "a number from 0 to 1" };
+    let refused = SpecError::Range { field: "probability", rule: "a number above 0 and at most 1" };
     let Some(probability) = value.as_f64().filter(|probability| (0.0..=1.0).contains(probability)) else {
         return Err(refused);
     };
@@ -213,7 +217,10 @@ fn ppm(value: &Value) -> Result<u32, SpecError> {
         clippy::cast_sign_loss,
         reason = "between 0 and a million by the check above"
     )]
-    Ok((probability * f64::from(super::CERTAIN_PPM)).round() as u32)
+    match (probability * f64::from(super::CERTAIN_PPM)).round() as u32 {
+        0 => Err(refused),
+        ppm => Ok(ppm),
+    }
 }
 
 /// Whether the runtime has such a call; any of the pallet if none is named.
@@ -226,7 +233,7 @@ impl Kind {
     fn check(&self) -> Result<(), SpecError> {
         let refused = |field, rule| Err(SpecError::Range { field, rule });
         match self {
-            Self::Delay { ms, .. } if *ms > MAX_DELAY_MS => refused("ms", "at most 600000"),
+            Self::Delay { ms, .. } if !(1..=MAX_DELAY_MS).contains(ms) => refused("ms", "1 to 600000"),
             Self::Handshake { status, .. } if !(400..600).contains(status) => {
                 refused("status", "an HTTP status from 400 to 599")
             }
@@ -270,9 +277,13 @@ mod tests {
             (json!({"kind": 5}), "kind of a fault must be the name of one"),
             (json!({"kind": "explode"}), "unknown variant `explode`"),
             (json!({"kind": "delay"}), "missing field `ms`"),
-            (json!({"kind": "delay", "ms": 1_000_000_000u64}), "at most 600000"),
+            (json!({"kind": "delay", "ms": 1_000_000_000u64}), "1 to 600000"),
+            (json!({"kind": "delay", "ms": 0}), "1 to 600000"),
+            (json!({"kind": "hang", "methods": []}), "at least one name"),
+            (json!({"kind": "hang", "probability": 0}), "above 0 and at most 1"),
+            (json!({"kind": "hang", "probability": 1e-9}), "above 0 and at most 1"),
             (json!({"kind": "hang", "method": "x"}), "unknown field `method`"),
-            (json!({"kind": "hang", "probability": 2}), "a number from 0 to 1"),
+            (json!({"kind": "hang", "probability": 2}), "above 0 and at most 1"),
             (json!({"kind": "hang", "count": -1}), "not negative"),
             (json!({"kind": "hang", "count": 0}), "at least 1"),
             (json!({"kind": "refuse_extrinsic", "pallet": "Nope", "call": "x"}), "no call Nope.x"),

@@ -364,7 +364,21 @@ impl Store {
         Ok((store, chain))
     }
 
-    /// The last block that was final when the file was opened: whoever was told so is not told otherwise.
+    /// Notes that the chain will be served with so many blocks at its end that are not final, before anyone is told which
+    /// is: with a shorter lag than before, more are final at once.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn serve_with_lag(&mut self, chain: &Chain, lag: u32) -> Result<(), PersistError> {
+        let finalized = chain.best().header.number.saturating_sub(lag);
+        if finalized > self.finalized {
+            self.snapshot(chain, finalized)?;
+            self.finalized = finalized;
+        }
+        Ok(())
+    }
+
+    /// The last block that is final as the chain begins to be served: whoever was told so is not told otherwise.
     #[must_use]
     pub fn finalized(&self) -> u32 {
         self.finalized

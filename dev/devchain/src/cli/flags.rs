@@ -72,7 +72,7 @@ pub struct Flags {
     /// Without --mining interval, blocks become final only as others are made after them.
     #[arg(long, value_name = "N", default_value_t = 0,
           value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_FINALITY_LAG)), help_heading = "Blocks")]
-    finality_lag: u32,
+    pub(super) finality_lag: u32,
     /// JSON file with the settings of a new chain; what it leaves out has the default.
     #[arg(long, value_name = "FILE", help_heading = "Chain")]
     genesis: Option<PathBuf>,

@@ -41,7 +41,8 @@ pub fn run(flags: &Flags) -> anyhow::Result<()> {
     })?;
     let (store, chain) = match &flags.state {
         Some(path) => {
-            let (store, chain) = Store::open(path, fresh, &genesis.settings)?;
+            let (mut store, chain) = Store::open(path, fresh, &genesis.settings)?;
+            store.serve_with_lag(&chain, flags.finality_lag)?;
             if let Some(cut) = store.cut() {
                 warn_of(path, cut);
             }

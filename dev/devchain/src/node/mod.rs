@@ -111,8 +111,11 @@ impl Node {
             // The chain was put forward before it was stopped; its time goes on from there.
             clock.set(last_timestamp_ms);
         }
-        let allowed = chain.best().header.number.saturating_sub(rules.finality_lag);
-        let finalized = store.as_ref().map_or(allowed, |store| allowed.max(store.finalized()));
+        let finalized = match &store {
+            // What is on disk already, since clients will be told it.
+            Some(store) => store.finalized(),
+            None => chain.best().header.number.saturating_sub(rules.finality_lag),
+        };
         let final_hash = chain.hash_of(finalized).unwrap_or_else(|| chain.genesis());
         let inner = Inner { chain, pool: Pool::default(), finalized, metadata: VecDeque::new() };
         let writer = Writer { store, clock, last_timestamp_ms, snapshots: Snapshots::default() };

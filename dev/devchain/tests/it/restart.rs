@@ -142,6 +142,17 @@ async fn what_was_final_stays_final_whatever_the_lag_is_after_a_restart() {
     client.call("dev_newBlock", json!([4])).await;
     assert_eq!(final_number(&client).await, "0x4");
     chain.kill();
-    let chain = start("8");
+    let mut chain = start("8");
     assert_eq!(final_number(&chain.client().await).await, "0x4");
+    chain.kill();
+
+    // A shorter lag makes more final without a block.
+    let mut chain = start("0");
+    assert_eq!(final_number(&chain.client().await).await, "0xb");
+    chain.kill();
+    let chain = start("3");
+    let client = chain.client().await;
+    assert_eq!(final_number(&client).await, "0xb", "it was told so");
+    let (_, message) = client.refusal("dev_reorg", json!([1])).await;
+    assert!(message.contains("0 are not final"), "{message}");
 }

@@ -105,9 +105,8 @@ async fn serve(config: MinerConfig) -> anyhow::Result<()> {
     let database =
         Database::open(&config.database.url, &MINER_SCHEMA, open_options(&config.database)).await?;
     let listeners = Listeners::bind(&config).await?;
-    let endpoints = config.subnet.endpoints.iter().map(ToString::to_string).collect();
     let chain = Arc::new(SubtensorChain::new(
-        ChainOptions::new(endpoints).of_network(config.subnet.network),
+        ChainOptions::new(config.subnet.endpoints.clone()).of_network(config.subnet.network),
         Some(Arc::clone(&signer)),
         Arc::clone(&clock),
         Arc::clone(&entropy),

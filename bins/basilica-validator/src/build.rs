@@ -147,7 +147,6 @@ fn chain(
     clock: &Arc<dyn Clock>,
     entropy: &Arc<dyn Entropy>,
 ) -> anyhow::Result<SubtensorChain> {
-    let endpoints = config.chain_endpoints().iter().map(ToString::to_string).collect();
-    let options = ChainOptions::new(endpoints).of_network(config.bittensor.network);
+    let options = ChainOptions::new(config.chain_endpoints()).of_network(config.bittensor.network);
     Ok(SubtensorChain::new(options, Some(Arc::clone(signer)), Arc::clone(clock), Arc::clone(entropy))?)
 }

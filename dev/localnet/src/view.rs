@@ -42,7 +42,7 @@ pub(crate) struct View {
 impl View {
     /// An onlooker of a localnet at these addresses.
     pub(crate) fn new(addresses: Addresses) -> anyhow::Result<Self> {
-        let mut options = ChainOptions::new(vec![format!("ws://{}", addresses.chain)]);
+        let mut options = ChainOptions::new(vec![format!("ws://{}", addresses.chain).parse()?]);
         options.call_deadline = CHAIN_LIMIT;
         options.request_deadline = CHAIN_LIMIT;
         let (clock, entropy) = (Arc::new(SystemClock::new()), Arc::new(OsEntropy));

@@ -32,7 +32,7 @@ fn read(criterion: &mut Criterion) {
     }));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let chain = SubtensorChain::new(
-        ChainOptions::new(vec![devchain.url.clone()]),
+        ChainOptions::new(vec![devchain.url.parse().unwrap()]),
         None,
         Arc::new(SystemClock::new()),
         Arc::new(OsEntropy),

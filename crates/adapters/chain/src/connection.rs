@@ -22,7 +22,6 @@ use crate::breaker::Event;
 use crate::deadline::within;
 use crate::endpoints::Endpoints;
 use crate::link::{Link, NotOpened, Opening};
-use crate::options::shown;
 use crate::pool::{self, EndpointReport, Miss, Move};
 
 /// The endpoint serves another chain than the one that is meant or that this process began with.
@@ -204,7 +203,7 @@ impl Connection {
 
     /// Opens a link to one endpoint and notes how that went.
     async fn open(&self, index: usize) -> Result<Link, ChainError> {
-        let url = self.options.endpoints[index].as_str();
+        let url = &self.options.endpoints[index];
         self.endpoints.note(index, Event::Tried);
         let opening = Opening {
             id: self.opened.fetch_add(1, Ordering::Relaxed),
@@ -228,11 +227,11 @@ impl Connection {
                 let error = &*source as &dyn std::error::Error;
                 // Whoever made the call says each time that it failed; here it is said once for each cause.
                 if self.endpoints.failed(index, event, &*source) {
-                    warn!(chain.endpoint = shown(url), error, "chain endpoint failed");
+                    warn!(chain.endpoint = url.shown(), error, "chain endpoint failed");
                 } else {
-                    debug!(chain.endpoint = shown(url), error, "chain endpoint failed again");
+                    debug!(chain.endpoint = url.shown(), error, "chain endpoint failed again");
                 }
-                Err(ChainError::Unreachable { endpoint: shown(url), source })
+                Err(ChainError::Unreachable { endpoint: url.shown(), source })
             }
         }
     }

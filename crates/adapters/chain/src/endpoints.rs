@@ -9,7 +9,6 @@ use basilica_types::{BlockNumber, Millis};
 use crate::ChainOptions;
 use crate::breaker::{Event, Policy};
 use crate::link::Link;
-use crate::options::shown;
 use crate::pool::{self, Endpoint, EndpointReport, EndpointState, Miss};
 
 /// All endpoints asked to be left alone, or failed so often that they are.
@@ -67,7 +66,7 @@ impl Endpoints {
         let first = endpoints.iter().min_by_key(|endpoint| endpoint.breaker.free_at());
         let first = first.expect("options without an endpoint are refused");
         let last = first.failure.clone();
-        ChainError::Unreachable { endpoint: shown(&first.url), source: AllRest { wait, last }.into() }
+        ChainError::Unreachable { endpoint: first.url.shown(), source: AllRest { wait, last }.into() }
     }
 
     pub(crate) fn note(&self, index: usize, event: Event) {
@@ -127,7 +126,7 @@ impl Endpoints {
     pub(crate) fn report(&self, in_use: Option<usize>) -> Vec<EndpointReport> {
         let now = self.now();
         let one = |(index, endpoint): (usize, &Endpoint)| EndpointReport {
-            endpoint: shown(&endpoint.url),
+            endpoint: endpoint.url.shown(),
             in_use: in_use == Some(index),
             state: endpoint.state(now),
             head: endpoint.height.map(BlockNumber),
@@ -165,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_failure_is_news_once_for_each_cause_and_again_after_it_was_gone() {
-        let options = ChainOptions::new(vec!["ws://x".to_owned()]);
+        let options = ChainOptions::new(vec!["ws://x".parse().unwrap()]);
         let endpoints = Endpoints::new(&options, Arc::new(SystemClock::new()), Arc::new(OsEntropy));
         let failed =
             |words: &str| endpoints.failed(0, Event::Failed, &std::io::Error::other(words.to_owned()));

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use basilica_ports::{BoxError, ChainError, Clock};
-use basilica_types::Millis;
+use basilica_types::{ChainUrl, Millis};
 use subxt::OnlineClient;
 use subxt::backend::LegacyBackend;
 use subxt::client::OnlineClientAtBlock;
@@ -20,7 +20,6 @@ use tracing::info;
 
 use crate::deadline::within;
 use crate::dial::{self, dial};
-use crate::options::shown;
 
 pub(crate) type Rpc = LegacyRpcMethods<RpcConfigFor<SubstrateConfig>>;
 pub(crate) type AtBlock = OnlineClientAtBlock<SubstrateConfig>;
@@ -129,7 +128,7 @@ pub(crate) struct Opening<'a> {
 
 impl Link {
     /// Connects and reads genesis and height, which shows that the endpoint answers.
-    pub(crate) async fn open(url: &str, opening: Opening<'_>) -> Result<Self, NotOpened> {
+    pub(crate) async fn open(url: &ChainUrl, opening: Opening<'_>) -> Result<Self, NotOpened> {
         let condition = Arc::<Condition>::default();
         Self::greet(url, opening, &condition).await.map_err(|source| {
             let asked = condition.throttled.load(Ordering::Acquire).then_some(None);
@@ -137,8 +136,12 @@ impl Link {
         })
     }
 
-    async fn greet(url: &str, opening: Opening<'_>, condition: &Arc<Condition>) -> Result<Self, BoxError> {
-        let inner = within(&**opening.clock, opening.connect_deadline, dial(url)).await??;
+    async fn greet(
+        url: &ChainUrl,
+        opening: Opening<'_>,
+        condition: &Arc<Condition>,
+    ) -> Result<Self, BoxError> {
+        let inner = within(&**opening.clock, opening.connect_deadline, dial(url.as_str())).await??;
         let watched = RpcClient::new(Watched {
             inner,
             clock: Arc::clone(opening.clock),
@@ -153,7 +156,7 @@ impl Link {
         let link = Self {
             id: opening.id,
             index: opening.index,
-            endpoint: shown(url),
+            endpoint: url.shown(),
             client,
             rpc: Rpc::new(watched),
             condition: Arc::clone(condition),

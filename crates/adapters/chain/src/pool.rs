@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use basilica_types::{BlockNumber, Millis};
+use basilica_types::{BlockNumber, ChainUrl, Millis};
 
 use crate::breaker::{Breaker, Event, Policy};
 
@@ -91,7 +91,7 @@ pub(crate) struct Distrust {
 /// What is known of one endpoint.
 #[derive(Clone, Debug)]
 pub(crate) struct Endpoint {
-    pub(crate) url: String,
+    pub(crate) url: ChainUrl,
     pub(crate) breaker: Breaker,
     pub(crate) distrust: Option<Distrust>,
     /// Newest finalised height seen there.
@@ -101,7 +101,7 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    pub(crate) fn new(url: String) -> Self {
+    pub(crate) fn new(url: ChainUrl) -> Self {
         Self { url, breaker: Breaker::default(), distrust: None, height: None, failure: None }
     }
 
@@ -206,7 +206,8 @@ mod tests {
     use super::*;
 
     fn endpoints(breakers: &[Breaker]) -> Vec<Endpoint> {
-        let one = |breaker: &Breaker| Endpoint { breaker: *breaker, ..Endpoint::new("ws://x".to_owned()) };
+        let one =
+            |breaker: &Breaker| Endpoint { breaker: *breaker, ..Endpoint::new("ws://x".parse().unwrap()) };
         breakers.iter().map(one).collect()
     }
 
@@ -238,7 +239,7 @@ mod tests {
             trial: Millis(1),
         };
         let at = Duration::from_secs;
-        let mut one = Endpoint::new("ws://x".to_owned());
+        let mut one = Endpoint::new("ws://x".parse().unwrap());
         one.missed("metagraph", Miss::Refused, at(0), &policy);
         for event in [Event::Tried, Event::Reached, Event::Worked] {
             one.note(event, at(1), &policy, 0);

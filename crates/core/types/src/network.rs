@@ -75,6 +75,18 @@ impl ChainUrl {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Scheme and host, without what could be a secret: user, path and query.
+    pub fn shown(&self) -> String {
+        let (scheme, place) = self.0.split_once("://").map_or(("", &*self.0), |(s, rest)| (s, place(rest)));
+        format!("{scheme}://{place}")
+    }
+}
+
+/// Host and port of what follows the scheme.
+fn place(rest: &str) -> &str {
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    authority.rsplit_once('@').map_or(authority, |(_, place)| place)
 }
 
 impl FromStr for ChainUrl {
@@ -86,8 +98,7 @@ impl FromStr for ChainUrl {
         if !rest.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(ChainUrlError::Character);
         }
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
-        let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
+        let place = place(rest);
         // The colons inside the brackets of an IPv6 address are before the port's.
         let (host, port) = match place.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
@@ -112,10 +123,7 @@ impl fmt::Display for ChainUrl {
 
 impl fmt::Debug for ChainUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (scheme, rest) = self.0.split_once("://").unwrap_or(("", &self.0));
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
-        let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
-        write!(f, "{scheme}://{place}")
+        f.write_str(&self.shown())
     }
 }
 
@@ -176,7 +184,14 @@ mod tests {
 
     #[test]
     fn debug_output_keeps_secrets() {
-        let url: ChainUrl = "wss://user:secret@node.example:1/key?token=x".parse().unwrap();
-        assert_eq!(format!("{url:?}"), "wss://node.example:1");
+        for (url, expected) in [
+            ("ws://127.0.0.1:9944", "ws://127.0.0.1:9944"),
+            ("wss://user:key@host:443/path", "wss://host:443"),
+            ("wss://host/v1/KEY?apikey=KEY", "wss://host"),
+            ("wss://[::1]:9944?key@KEY", "wss://[::1]:9944"),
+        ] {
+            let url: ChainUrl = url.parse().unwrap();
+            assert_eq!((url.shown(), format!("{url:?}")), (expected.to_owned(), expected.to_owned()));
+        }
     }
 }

@@ -103,8 +103,11 @@ fn hotkey(uri: &str) -> Hotkey {
 }
 
 fn client(url: &str, uri: &str) -> SubtensorChain {
-    let options =
-        ChainOptions { poll_max: Millis(200), era_blocks: 64, ..ChainOptions::new(vec![url.to_owned()]) };
+    let options = ChainOptions {
+        poll_max: Millis(200),
+        era_blocks: 64,
+        ..ChainOptions::new(vec![url.parse().unwrap()])
+    };
     SubtensorChain::new(options, Some(signer(uri)), Arc::new(SystemClock::new()), Arc::new(OsEntropy))
         .unwrap()
 }

@@ -186,7 +186,7 @@ pub(crate) fn options(endpoints: &[&str]) -> ChainOptions {
         poll_max: Millis(200),
         // Blocks are quick here, and a loaded machine is slow.
         era_blocks: 64,
-        ..ChainOptions::new(endpoints.iter().map(|url| (*url).to_owned()).collect())
+        ..ChainOptions::new(endpoints.iter().map(|url| url.parse().unwrap()).collect())
     }
 }
 

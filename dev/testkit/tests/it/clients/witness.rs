@@ -62,7 +62,7 @@ impl<'a> Witness<'a> {
     /// On this chain, as the validator that the scripts set weights with.
     pub(super) fn of(devchain: &'a Devchain) -> Self {
         let signer = Arc::new(WalletSigner::new(keypair("//Validator1"), Arc::new(OsEntropy)));
-        let options = ChainOptions::new(vec![devchain.url.clone()]);
+        let options = ChainOptions::new(vec![devchain.url.parse().expect("a URL")]);
         let clock = Arc::new(SystemClock::new());
         let chain = SubtensorChain::new(options, Some(signer), clock, Arc::new(OsEntropy))
             .expect("the options are right");

@@ -47,7 +47,7 @@ fn is_timelocked(window: &WeightWindow) -> bool {
 
 /// The weights of the validator, as anybody reads them.
 async fn on_chain(chain: &Devchain) -> Vec<(Uid, Weight)> {
-    let options = ChainOptions::new(vec![chain.url.clone()]);
+    let options = ChainOptions::new(vec![chain.url.parse().unwrap()]);
     let reader =
         SubtensorChain::new(options, None, Arc::new(SystemClock::new()), Arc::new(OsEntropy)).unwrap();
     let mut weights =

@@ -59,7 +59,7 @@ impl Twins {
             connect_deadline: patience,
             request_deadline: patience,
             call_deadline: patience,
-            ..ChainOptions::new(vec![devchain.url.clone()])
+            ..ChainOptions::new(vec![devchain.url.parse().unwrap()])
         };
         let signer = WalletSigner::new(keypair("//Validator1"), Arc::new(OsEntropy));
         let (clock, entropy) = (Arc::new(SystemClock::new()), Arc::new(OsEntropy));

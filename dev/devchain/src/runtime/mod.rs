@@ -83,8 +83,8 @@ pub type Executive = frame_executive::Executive<
 #[must_use]
 pub fn version_of(profile: Profile) -> sp_version::RuntimeVersion {
     let spec_version = match profile {
-        Profile::Newest => 10_006,
-        Profile::Legacy => 8_006,
+        Profile::Newest => 10_007,
+        Profile::Legacy => 8_007,
     };
     let apis = RUNTIME_API_VERSIONS.iter().filter(|(id, _)| !is_legacy_api(*id)).copied().collect();
     sp_version::RuntimeVersion {

@@ -41,13 +41,20 @@ pub(super) struct Earned {
 }
 
 impl Earned {
-    /// Adds a mechanism with its part of the emission, of which `for_miners` is its miners'.
-    pub(super) fn add(&mut self, outcome: &Outcome, part: AlphaBalance, for_miners: AlphaBalance) {
+    /// Adds a mechanism with its part of the emission, of which `for_miners` is its miners'. What it gives each of them.
+    pub(super) fn add(
+        &mut self,
+        outcome: &Outcome,
+        part: AlphaBalance,
+        for_miners: AlphaBalance,
+    ) -> Vec<AlphaBalance> {
         let earns = |shares: &[Fixed]| shares.iter().any(|share| *share > Fixed::ZERO);
         let budget = if earns(&outcome.validator_emission) { for_miners } else { part };
         let shares: Vec<u64> = outcome.server_emission.iter().map(|share| share.bits()).collect();
-        add_amounts(&mut self.miners, apportioned(&shares, budget.0));
+        let amounts = apportioned(&shares, budget.0);
+        add_amounts(&mut self.miners, amounts.iter().copied());
         add_amounts(&mut self.validators, outcome.validator_emission.iter().map(|share| share.of(part.0)));
+        amounts.into_iter().map(AlphaBalance).collect()
     }
 }
 
@@ -134,7 +141,10 @@ impl<T: Config> Pallet<T> {
         for (hotkey, amount) in hotkeys.iter().zip(&earned.miners) {
             kept = kept.saturating_add(Self::pay_miner(netuid, hotkey, AlphaBalance(*amount)));
         }
-        for (hotkey, amount) in hotkeys.iter().zip(apportioned(&earned.validators, to_validators)) {
+        // The cursor is of no use: nothing limits the removal.
+        let _ = AlphaDividendsPerSubnet::<T>::clear_prefix(netuid, u32::MAX, None);
+        let paid = hotkeys.iter().zip(apportioned(&earned.validators, to_validators));
+        for (hotkey, amount) in paid.filter(|(_, amount)| *amount > 0) {
             kept = kept.saturating_add(Self::pay_validator(netuid, hotkey, AlphaBalance(amount)));
         }
         if earned.validators.iter().all(|claim| *claim == 0) {
@@ -172,9 +182,12 @@ impl<T: Config> Pallet<T> {
         if Self::add_alpha(hotkey, &Owner::<T>::get(hotkey), netuid, take).is_err() {
             kept = kept.saturating_add(take);
         }
-        if !Self::reward_stakers(hotkey, netuid, rest) {
+        if Self::reward_stakers(hotkey, netuid, rest) {
+            AlphaDividendsPerSubnet::<T>::insert(netuid, hotkey, rest);
+        } else {
             kept = kept.saturating_add(rest);
         }
+        TotalHotkeyAlphaLastEpoch::<T>::insert(hotkey, netuid, TotalHotkeyAlpha::<T>::get(hotkey, netuid));
         kept
     }
 }

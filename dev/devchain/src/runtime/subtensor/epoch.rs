@@ -155,7 +155,9 @@ impl<T: Config> Pallet<T> {
         for (mecid, (part, for_miners)) in (0u8..).zip(parts) {
             let outcome = Self::run_mechanism(netuid, MechId(mecid), &hotkeys, now);
             report.add(&outcome, part, weight_of(mecid, part, whole));
-            earned.add(&outcome, part, for_miners);
+            let emissions = earned.add(&outcome, part, for_miners);
+            let index = storage_index(netuid, MechId(mecid));
+            Self::deposit_event(Event::IncentiveAlphaEmittedToMiners { netuid: index, emissions });
         }
         Self::pay(netuid, &hotkeys, pot, &earned);
         Self::store_report(netuid, report);

@@ -109,6 +109,9 @@ mod events {
         /// (netuid, blocks): the subnet's epochs follow each other in so many blocks.
         #[codec(index = 50)]
         TempoSet(NetUid, u16),
+        /// What a mechanism's epoch gave its miners, one amount for each uid.
+        #[codec(index = 104)]
+        IncentiveAlphaEmittedToMiners { netuid: NetUidStorageIndex, emissions: Vec<AlphaBalance> },
         /// The subnet's epoch was due, but the block had run as many as it may.
         #[codec(index = 202)]
         EpochDeferred { netuid: NetUid, from_block: u64, to_block: u64 },

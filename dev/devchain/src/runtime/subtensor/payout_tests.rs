@@ -1,7 +1,7 @@
 //! What an epoch pays to whom, to the rao, and when its turn comes.
 
 use super::pallet::*;
-use super::test_chain::{INDEX, NETUID, VALIDATOR, block, blocks_until, on_chain};
+use super::test_chain::{INDEX, NETUID, VALIDATOR, block, blocks_until, events, on_chain};
 use super::tests::key;
 use super::weights::storage_index;
 use crate::profile::Profile;
@@ -75,6 +75,19 @@ fn an_epoch_pays_owner_miners_delegates_and_their_stakers() {
             let own = stake(hotkey, coldkey) - thousands * 1_000_000_000_000;
             assert_paid(hotkey, own, VALIDATORS * thousands / 275);
         }
+        let graph = SubtensorModule::metagraph(NETUID, MechId::MAIN).expect("exists");
+        let shown: Vec<u64> = graph.alpha_dividends_per_hotkey.iter().map(|(_, alpha)| alpha.0.0).collect();
+        assert_paid("what is shown of the delegate's stakers", shown[1], earned - take);
+        assert_eq!([shown[0], shown[4]], [0, 0]);
+        let kept = TotalHotkeyAlphaLastEpoch::<Runtime>::get(key(VALIDATOR), NETUID);
+        assert_eq!(kept, TotalHotkeyAlpha::<Runtime>::get(key(VALIDATOR), NETUID));
+        let told = events().into_iter().find_map(|event| match event {
+            Event::IncentiveAlphaEmittedToMiners { netuid, emissions } => Some((netuid, emissions)),
+            _ => None,
+        });
+        let (index, emissions) = told.expect("an epoch tells it");
+        assert_eq!((index, emissions[0]), (INDEX, AlphaBalance(0)));
+        assert_eq!(emissions[4].0, stake("//Miner1", "//Miner1Cold"));
         let reported: Vec<u64> = Emission::<Runtime>::get(NETUID).into_iter().map(|alpha| alpha.0).collect();
         let all = MINERS + VALIDATORS;
         for (uid, expected) in [(0, 0), (1, all * 100 / 275), (4, all / 8), (5, all / 8 * 3)] {

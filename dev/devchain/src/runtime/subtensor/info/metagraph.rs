@@ -2,8 +2,8 @@
 
 use codec::Compact;
 
-use super::{at, compacts};
-use crate::runtime::newtypes::{AlphaBalance, MechId, NetUid, TaoBalance};
+use super::compacts;
+use crate::runtime::newtypes::{MechId, NetUid, TaoBalance};
 use crate::runtime::subtensor::info_types::{MinerCollateralState, SubnetState};
 use crate::runtime::subtensor::metagraph_types::newest::Metagraph;
 use crate::runtime::subtensor::pallet::*;
@@ -30,20 +30,11 @@ impl<T: Config> Pallet<T> {
         let hyper = Self::hyperparams(netuid)?;
         let index = storage_index(netuid, mecid);
         let hotkeys = state.hotkeys;
-        let emission = Emission::<T>::get(netuid);
         let collateral: Vec<MinerCollateralState> = hotkeys
             .iter()
             .zip(&state.coldkeys)
             .map(|(hotkey, coldkey)| MinerCollateral::<T>::get((netuid, hotkey, coldkey)).unwrap_or_default())
             .collect();
-        let dividends_of = |uid: u16, hotkey: &T::AccountId| {
-            let earned = if at(&Dividends::<T>::get(netuid), uid).is_zero() {
-                AlphaBalance::ZERO
-            } else {
-                at(&emission, uid)
-            };
-            (hotkey.clone(), Compact(earned))
-        };
         Some(Metagraph {
             netuid: Compact(NetUid(index.0)),
             name: info.subnet_name,
@@ -117,9 +108,9 @@ impl<T: Config> Pallet<T> {
                 .iter()
                 .map(|hotkey| (hotkey.clone(), Compact(TaoBalance::ZERO)))
                 .collect(),
-            alpha_dividends_per_hotkey: (0u16..)
-                .zip(&hotkeys)
-                .map(|(uid, hotkey)| dividends_of(uid, hotkey))
+            alpha_dividends_per_hotkey: hotkeys
+                .iter()
+                .map(|hotkey| (hotkey.clone(), Compact(AlphaDividendsPerSubnet::<T>::get(netuid, hotkey))))
                 .collect(),
             collateral_locked: collateral.iter().map(|state| Compact(state.locked)).collect(),
             collateral_min: collateral.iter().map(|state| Compact(state.min_locked)).collect(),

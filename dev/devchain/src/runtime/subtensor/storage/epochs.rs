@@ -38,4 +38,12 @@ mod epochs {
     pub type Trust<T: Config> = StorageMap<_, Identity, NetUid, Vec<u16>, ValueQuery>;
     #[pallet::storage]
     pub type PruningScores<T: Config> = StorageMap<_, Identity, NetUid, Vec<u16>, ValueQuery>;
+    /// What the last epoch paid to who has staked on a hotkey, without its owner's take.
+    #[pallet::storage]
+    pub type AlphaDividendsPerSubnet<T: Config> =
+        StorageDoubleMap<_, Identity, NetUid, Blake2_128Concat, T::AccountId, AlphaBalance, ValueQuery>;
+    /// What was staked on a validator's hotkey after the last epoch that paid it.
+    #[pallet::storage]
+    pub type TotalHotkeyAlphaLastEpoch<T: Config> =
+        StorageDoubleMap<_, Blake2_128Concat, T::AccountId, Identity, NetUid, AlphaBalance, ValueQuery>;
 }

@@ -12,7 +12,7 @@ use basilica_console::print;
 use basilica_proof::{ProvenDevice, Rejection, TRANSCRIPT_BYTES_MAX, Transcript};
 use basilica_types::HostKey;
 use basilica_verification::{Discrepancy, Outcome, Verdict, audit};
-use basilica_wire::{MAX_ENVELOPE, Signed};
+use basilica_wire::{EnvelopeError, MAX_ENVELOPE, Signed};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -76,12 +76,18 @@ impl VerdictCommand {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let Self::Verify(VerifyVerdict { file, transcript, json }) = self;
         let bytes = read(&file, MAX_ENVELOPE as u64)?;
-        let signed = Signed::<Verdict>::decode_verified(&bytes)
-            .with_context(|| format!("{} is no signed verdict", file.display()))?;
+        let signed = match Signed::<Verdict>::decode_verified(&bytes) {
+            Ok(signed) if signed.signer() == signed.content().validator => signed,
+            Ok(signed) => {
+                let (named, signer) = (signed.content().validator, signed.signer());
+                return forged(json, &format!("it names validator {named}, and {signer} signed it"));
+            }
+            Err(error @ EnvelopeError::Signature { .. }) => return forged(json, &error.to_string()),
+            Err(error) => {
+                return Err(error).with_context(|| format!("{} is no signed verdict", file.display()));
+            }
+        };
         let verdict = signed.content();
-        if signed.signer() != verdict.validator {
-            bail!("the verdict names validator {}, and {} signed it", verdict.validator, signed.signer());
-        }
         let audited = match &transcript {
             Some(path) => Some(audit(verdict, &read_transcript(path)?)),
             None => None,
@@ -91,6 +97,12 @@ impl VerdictCommand {
         say(json, &answer, || verdict_text(&signed, contradiction, transcript.is_some()))?;
         Ok(ended(contradiction.is_none()))
     }
+}
+
+fn forged(json: bool, why: &str) -> anyhow::Result<ExitCode> {
+    let answer = json!({ "holds": false, "signature": "invalid", "explanation": why });
+    say(json, &answer, || format!("The verdict is forged: {why}.\n"))?;
+    Ok(ended(false))
 }
 
 fn ended(holds: bool) -> ExitCode {
@@ -144,12 +156,8 @@ fn proof_json(transcript: &Transcript, replay: &Result<Vec<ProvenDevice>, Reject
         "reason": replay.as_ref().err().map(Rejection::code),
         "explanation": replay.as_ref().err().map(ToString::to_string),
         "transcript": transcript.hash(), "node": binding.node, "host_key": fingerprint(&binding.host_key),
-        "validator_nonce": hex(&binding.validator_nonce), "devices": devices.collect::<Vec<_>>(),
+        "validator_nonce": hex::encode(binding.validator_nonce), "devices": devices.collect::<Vec<_>>(),
     })
-}
-
-fn hex(bytes: &[u8; 32]) -> String {
-    basilica_types::Digest::from_bytes(*bytes).to_string()
 }
 
 fn proof_text(transcript: &Transcript, replay: &Result<Vec<ProvenDevice>, Rejection>) -> String {
@@ -178,7 +186,7 @@ fn proof_text(transcript: &Transcript, replay: &Result<Vec<ProvenDevice>, Reject
     }
     lines.push(format!("  node        {}", binding.node));
     lines.push(format!("  host key    {}", fingerprint(&binding.host_key)));
-    lines.push(format!("  nonce       {}", hex(&binding.validator_nonce)));
+    lines.push(format!("  nonce       {}", hex::encode(binding.validator_nonce)));
     lines.push(format!("  transcript  {}", transcript.hash()));
     lines.push("Who judged it, and when: `basilica verdict verify VERDICT --transcript THIS`.\n".to_owned());
     lines.join("\n")
@@ -193,7 +201,7 @@ fn verdict_json(signed: &Signed<Verdict>, contradiction: Option<&Discrepancy>, c
     let gpus = verdict.gpus.iter().map(|gpu| json!({ "uuid": gpu.uuid, "category": gpu.category }));
     json!({
         "holds": contradiction.is_none(), "signature": "valid", "transcript_compared": compared,
-        "contradiction": contradiction.map(|found| chain(found)),
+        "contradiction": contradiction.map(told),
         "digest": signed.digest(), "previous": verdict.previous, "validator": verdict.validator,
         "miner": verdict.miner, "node": verdict.node, "kind": verdict.kind.as_str(),
         "started": verdict.started, "finished": verdict.finished,
@@ -203,22 +211,16 @@ fn verdict_json(signed: &Signed<Verdict>, contradiction: Option<&Discrepancy>, c
     })
 }
 
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
+/// With its causes.
+fn told(found: &Discrepancy) -> String {
+    format!("{:#}", anyhow::Error::from(found.clone()))
 }
 
 fn verdict_text(signed: &Signed<Verdict>, contradiction: Option<&Discrepancy>, compared: bool) -> String {
     let verdict = signed.content();
     let first = match (contradiction, compared, verdict.evidence.transcript) {
         (Some(found), ..) => {
-            format!("The verdict is signed, and its proof contradicts it: {}.", chain(found))
+            format!("The verdict is signed, and its proof contradicts it: {}.", told(found))
         }
         (None, true, _) => "The verdict is signed, and its proof bears it out.".to_owned(),
         (None, false, Some(_)) => {

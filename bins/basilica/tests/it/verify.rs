@@ -78,9 +78,6 @@ fn files_that_are_neither_are_refused_by_name() {
     scene.file("empty", b"");
     scene.file("proof", &transcript());
     scene.file("verdict", &verdict());
-    let mut forged = verdict();
-    *forged.last_mut().unwrap() ^= 1;
-    scene.file("forged", &forged);
     let mut said = Vec::new();
     for (what, file) in [
         ("proof", "text"),
@@ -90,13 +87,26 @@ fn files_that_are_neither_are_refused_by_name() {
         ("proof", "."),
         ("verdict", "proof"),
         ("verdict", "empty"),
-        ("verdict", "forged"),
     ] {
         let (code, text) = scene.run(&[what, "verify", file], None);
         assert_eq!(code, Some(1), "{what} {file}: {text}");
         said.push(format!("{what} verify {file}\n  {text}"));
     }
     assert_snapshot!(said.concat());
+}
+
+#[test]
+fn a_forged_verdict_does_not_hold() {
+    let scene = Scene::new();
+    let mut forged = verdict();
+    *forged.last_mut().unwrap() ^= 1;
+    scene.file("verdict", &forged);
+    let (code, text) = scene.run(&["verdict", "verify", "verdict"], None);
+    assert_eq!(code, Some(5), "{text}");
+    assert_snapshot!(text);
+    let (code, json) = scene.run(&["verdict", "verify", "verdict", "--json"], None);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((code, &json["holds"], &json["signature"]), (Some(5), &false.into(), &"invalid".into()));
 }
 
 #[test]

@@ -69,6 +69,7 @@ pub fn fill_rows(kernel: Kernel, seed: &Seed, matrix: Matrix, first: u32, inner:
 /// # Panics
 /// If `inner` is not whole blocks.
 pub fn cell(kernel: Kernel, seed: &Seed, row: u32, column: u32, inner: u32) -> i32 {
+    const { assert!(INNER_STEP as usize == BLOCK_CELLS, "rows are made by whole blocks") };
     assert!(inner.is_multiple_of(INNER_STEP), "rows are made by whole blocks");
     let (a, b, blocks) = (Matrix::A.input(row), Matrix::B.input(column), inner / INNER_STEP);
     match kernel {

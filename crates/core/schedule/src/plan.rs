@@ -249,7 +249,7 @@ impl WeightRules {
         };
         self.allowed(call)?;
         if let Opening::CommitTimelocked { .. } = opening {
-            self.check_slip()?;
+            self.check_slip(BlockNumber(self.block.0.saturating_add(WeightsCall::TIMELOCKED_ERA - 1)))?;
         }
         Ok(opening)
     }
@@ -379,15 +379,19 @@ impl WeightRules {
         Wait { until: None, why }
     }
 
-    /// Whether a timelocked commit made now is sure to be of the epoch of the next block.
-    fn check_slip(&self) -> Result<(), Wait> {
+    /// Whether a timelocked commit that no block takes after `dies` is sure to be of the epoch of the next block.
+    ///
+    /// # Errors
+    /// What to wait for: it could be of the next epoch.
+    pub fn check_slip(&self, dies: BlockNumber) -> Result<(), Wait> {
         let next = self.epochs.epoch_of(self.next_block(), self.block, self.netuid).saturating_add(1);
         let Some(next) = self.epochs.first_block_of(next, self.block, self.netuid) else { return Ok(()) };
         // Where epochs are counted by block height, the last block's commits belong to the next one.
         let modular = u64::from(matches!(self.epochs, EpochClock::Modular { .. }));
-        let rest = next.0.saturating_sub(self.block.0).saturating_sub(modular);
+        let end = next.0.saturating_sub(modular);
         let room = self.epochs.length().saturating_mul(3).checked_div(4).unwrap_or(0);
-        if rest >= WeightsCall::TIMELOCKED_ERA.min(room) {
+        let short = room < WeightsCall::TIMELOCKED_ERA && end.saturating_sub(self.block.0) >= room;
+        if dies.0 < end || short {
             return Ok(());
         }
         // A call made on the block before is in the next epoch.
@@ -395,18 +399,21 @@ impl WeightRules {
         Err(Wait { until, why: Waiting::EpochEnds { next } })
     }
 
-    /// The round that the chain will have shortly after the first reveal block of a commit made in the next block; none
-    /// without a beacon or without epochs.
+    /// The round that the chain will have shortly after the first reveal block of a commit made in the next block, and
+    /// nobody before it; none without a beacon or without epochs.
     pub fn reveal_round(&self, now: Timestamp) -> Option<u64> {
         let beacon = self.beacon.as_ref()?;
         let first = self.epochs.first_reveal_block(self.block, self.netuid, self.reveal_period)?;
         let margin = INGEST_MARGIN.min(self.epochs.length().checked_div(4).unwrap_or(0));
-        let blocks = first.0.saturating_add(margin).saturating_sub(self.block.0);
-        let rounds = beacon.clock.rounds_in(Millis(blocks.saturating_mul(self.block_time.0)));
-        match beacon.last_round {
-            Some(last) => Some(last.saturating_add(rounds).max(last.saturating_add(1))),
-            None => beacon.clock.latest(now)?.checked_add(rounds),
-        }
+        let rounds_until = |block: u64| {
+            let blocks = block.saturating_sub(self.block.0);
+            beacon.clock.rounds_in(Millis(blocks.saturating_mul(self.block_time.0)))
+        };
+        let wanted = rounds_until(first.0.saturating_add(margin));
+        // The newest round may be nearly a period old. Where the margin is shorter than that, it does not cover it.
+        let rounds = wanted.max(rounds_until(first.0).saturating_add(1));
+        let newest = beacon.last_round.or_else(|| beacon.clock.latest(now))?;
+        newest.checked_add(rounds)
     }
 
     fn allowed(&self, call: WeightsCall) -> Result<(), Wait> {

@@ -1,13 +1,17 @@
 //! Whether a kept transcript bears a verdict out: what anyone can check later, without the node, the validator or a GPU.
 //!
 //! Replaying shows what the prover's bytes are worth, not when they came: that a proof was late, and that a stream ended
-//! there and not later, stays the validator's word. So a verdict that says so is not contradicted by its transcript.
+//! there and not later, stays the validator's word. So a verdict that says so is not contradicted by its transcript. How
+//! much work a class must be asked for is the validator's choice as well; the transcript shows what was asked.
 
-use basilica_proof::{ProvenDevice, Rejection, RejectionClass, Transcript};
-use basilica_types::{Digest, GpuUuid, NodeId};
+use std::collections::BTreeSet;
 
+use basilica_proof::{ClassName, ProvenDevice, Rejection, RejectionClass, Transcript};
+use basilica_types::{Category, Digest, GpuUuid, NodeId};
+
+use crate::gpus::category_of;
 use crate::verdict::blob_digest;
-use crate::{ClaimedGpu, Outcome, Reason, Verdict};
+use crate::{ClaimedGpu, Outcome, ProvenGpu, Reason, Verdict};
 
 /// How transcript and verdict contradict each other.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +44,21 @@ pub enum Discrepancy {
     /// The verdict counts a device that proved nothing.
     #[error("the verdict counts gpu {0}, which the transcript does not prove")]
     NotProven(GpuUuid),
+    /// The verdict counts a device more than once.
+    #[error("the verdict counts gpu {0} twice")]
+    CountedTwice(GpuUuid),
+    /// The verdict puts a device into another category than its class belongs to.
+    #[error("the verdict counts gpu {uuid} as {said}, and its class {class} is {category}")]
+    OtherCategory {
+        /// The device.
+        uuid: GpuUuid,
+        /// By the verdict.
+        said: Category,
+        /// As challenged.
+        class: ClassName,
+        /// What that class is.
+        category: Category,
+    },
     /// Passed, on bytes that show the opposite.
     #[error("the verdict says that the node passed, and the transcript does not hold")]
     Passed(#[source] Rejection),
@@ -93,11 +112,7 @@ pub fn audit(verdict: &Verdict, transcript: &Transcript) -> Result<Replay, Discr
 fn compare(verdict: &Verdict, replay: &Replay) -> Result<(), Discrepancy> {
     match (verdict.outcome, replay) {
         (Outcome::Passed, Err(rejection)) => Err(Discrepancy::Passed(rejection.clone())),
-        (Outcome::Passed, Ok(devices)) => {
-            let unproven =
-                verdict.gpus.iter().find(|gpu| devices.iter().all(|device| device.claim.uuid != gpu.uuid));
-            unproven.map_or(Ok(()), |gpu| Err(Discrepancy::NotProven(gpu.uuid)))
-        }
+        (Outcome::Passed, Ok(devices)) => count(&verdict.gpus, devices),
         (Outcome::Failed { reason, .. }, Ok(_)) if is_shown_by_bytes(reason) => {
             Err(Discrepancy::OtherReason { said: reason, shown: "a proof that holds" })
         }
@@ -110,6 +125,23 @@ fn compare(verdict: &Verdict, replay: &Replay) -> Result<(), Discrepancy> {
         }
         (Outcome::Failed { .. }, _) => Ok(()),
     }
+}
+
+/// Whether each GPU is counted once, as what it was proven to be.
+fn count(gpus: &[ProvenGpu], devices: &[ProvenDevice]) -> Result<(), Discrepancy> {
+    let mut counted = BTreeSet::new();
+    for ProvenGpu { uuid, category: said } in gpus.iter().copied() {
+        let device = devices.iter().find(|device| device.claim.uuid == uuid);
+        let class = &device.ok_or(Discrepancy::NotProven(uuid))?.claim.class;
+        let category = category_of(class.as_str());
+        if said != category {
+            return Err(Discrepancy::OtherCategory { uuid, said, class: class.clone(), category });
+        }
+        if !counted.insert(uuid) {
+            return Err(Discrepancy::CountedTwice(uuid));
+        }
+    }
+    Ok(())
 }
 
 /// Whether the prover's bytes decide it, and no clock.

@@ -91,7 +91,7 @@ pub struct UnacceptableGpu {
 /// The first category whose name is a word of the class name: `NVIDIA H100 80GB HBM3` and `simulated-H100` are H100.
 ///
 /// Whole words only: the original looked for substrings, which lets `NVIDIA A1000` pass for an A100.
-fn category_of(class: &str) -> Category {
+pub(crate) fn category_of(class: &str) -> Category {
     let words = || class.split(|c: char| !c.is_ascii_alphanumeric());
     let named = |category: &Category| words().any(|word| word.eq_ignore_ascii_case(category.as_str()));
     Category::ALL.into_iter().filter(|c| *c != Category::Other).find(named).unwrap_or(Category::Other)

@@ -99,14 +99,20 @@ impl Moment {
 
     /// The round that the SDK's formula gives for the first reveal block that our clock predicts.
     fn by_the_sdks_formula(&self, now: Timestamp) -> u64 {
-        let first = self.clock().first_reveal_block(BlockNumber(self.head), SUBNET, self.period).unwrap();
-        let wait = Millis((first.0 + SDK_MARGIN - self.head) * self.block_time.0);
+        let margin = Millis(SDK_MARGIN * self.block_time.0);
+        let target = now.saturating_add(self.until_revealed()).saturating_add(margin);
         let quicknet = BeaconClock::QUICKNET;
-        now.saturating_add(wait).since(quicknet.genesis).0 / quicknet.period.0
+        target.since(quicknet.genesis).0 / quicknet.period.0
     }
 
-    /// The round that a validator of ours chooses.
-    fn by_our_plan(&self, now: Timestamp) -> u64 {
+    /// Until the first block whose reveals open what is committed in the next one.
+    fn until_revealed(&self) -> Millis {
+        let first = self.clock().first_reveal_block(BlockNumber(self.head), SUBNET, self.period).unwrap();
+        Millis((first.0 - self.head) * self.block_time.0)
+    }
+
+    /// The round that a validator of ours chooses, where the chain has this newest round or none yet.
+    fn by_our_plan(&self, now: Timestamp, last_round: Option<u64>) -> u64 {
         let rules = WeightRules {
             block: BlockNumber(self.head),
             netuid: SUBNET,
@@ -125,7 +131,7 @@ impl Moment {
             reveal_period: self.period,
             open_commits: Vec::new(),
             epochs: self.clock(),
-            beacon: Some(Beacon { public_key: Vec::new(), clock: BeaconClock::QUICKNET, last_round: None }),
+            beacon: Some(Beacon { public_key: Vec::new(), clock: BeaconClock::QUICKNET, last_round }),
             block_time: self.block_time,
         };
         rules.reveal_round(now).unwrap()
@@ -190,11 +196,26 @@ fn our_reveal_rounds_follow_the_sdks() {
         let formula =
             moment.by_the_sdks_formula(at("before_ms"))..=moment.by_the_sdks_formula(at("after_ms"));
         assert!(formula.contains(&theirs), "{moment:?}: ours {formula:?}, theirs {theirs}");
-        // Theirs is out just before their target. Ours is the first one out at the target or after it, so that no hurry
-        // of the chain makes the weights public before their epoch; short epochs have a smaller margin.
-        if moment.tempo >= 12 {
-            let plan = moment.by_our_plan(at("before_ms"))..=moment.by_our_plan(at("after_ms"));
-            assert!(*plan.start() > theirs && *plan.end() <= theirs + 2, "{moment:?}: {plan:?}, {theirs}");
+        // Theirs is out just before their target, ours at it or after it, and never before the epoch begins; short epochs
+        // have a smaller margin.
+        for stored in [true, false] {
+            let ours = |when: &str| {
+                let now = at(when);
+                moment.by_our_plan(now, BeaconClock::QUICKNET.latest(now).filter(|_| stored))
+            };
+            let plan = ours("before_ms")..=ours("after_ms");
+            let public = BeaconClock::QUICKNET.published(*plan.start());
+            let begins = at("before_ms").saturating_add(moment.until_revealed());
+            assert!(public >= begins, "{moment:?}: {plan:?} is public before its epoch begins");
+            if moment.tempo >= 12 {
+                // Where their margin is shorter than a period, theirs can be public too early; ours never is.
+                let covered = SDK_MARGIN * moment.block_time.0 >= BeaconClock::QUICKNET.period.0;
+                let latest = theirs + if covered { 2 } else { 3 };
+                assert!(
+                    *plan.start() > theirs && *plan.end() <= latest,
+                    "{moment:?}: {plan:?}, theirs {theirs}"
+                );
+            }
         }
         assert_eq!(chosen["length"].as_u64().unwrap(), length as u64, "the payload has the same fields");
     }

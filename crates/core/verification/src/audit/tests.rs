@@ -1,7 +1,7 @@
 //! The frozen transcript of an honest run, and verdicts that say of it what it does not show.
 
 use basilica_proof::Transcript;
-use basilica_types::{Category, Hotkey, Timestamp};
+use basilica_types::{Hotkey, Timestamp};
 
 use super::*;
 use crate::{CheckKind, Evidence, Fault, ProvenGpu};
@@ -131,4 +131,14 @@ fn a_transcript_of_something_else_is_named() {
     let stranger: GpuUuid = STRANGER.parse().unwrap();
     let counted = ProvenGpu { uuid: stranger, category: Category::H100 };
     assert_eq!(with(&|v| v.gpus.push(counted)), Discrepancy::NotProven(stranger));
+    assert_eq!(with(&|v| v.gpus.push(good.gpus[0])), Discrepancy::CountedTwice(uuid));
+    assert_eq!(
+        with(&|v| v.gpus[0].category = Category::H200),
+        Discrepancy::OtherCategory {
+            uuid,
+            said: Category::H200,
+            class: "simulated-H100".parse().unwrap(),
+            category: Category::H100
+        }
+    );
 }

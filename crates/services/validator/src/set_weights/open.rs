@@ -102,6 +102,11 @@ async fn open(
 ) -> Result<Report, WeightsError> {
     let (form, call) = first_call(shared, rules, &weights, opening)?;
     let prepared = shared.ports.chain.prepare_weights(&rules.order(call)).await?;
+    // It was signed on a newer block than the rules were read at, and may live longer than they foresaw. Dropped
+    // unsubmitted, it does no harm.
+    if let (WindowForm::Timelocked { .. }, Err(wait)) = (&form, rules.check_slip(prepared.dies)) {
+        return Ok(Report::Waiting(wait));
+    }
     let window = NewWindow {
         netuid: rules.netuid,
         mechanism: rules.mechanism,

@@ -49,7 +49,7 @@ pub(super) struct State {
     pub(super) reads: u64,
     /// Faults happen.
     pub(super) stormy: bool,
-    /// Blocks are full: the pool holds calls back.
+    /// Blocks are full: the pool holds calls back, and endpoints are slow.
     pub(super) busy: bool,
     /// The runtime lacks an item until this block.
     away_until: u64,

@@ -82,7 +82,8 @@ impl State {
             return (Fate::Lost(unreachable_now()), None);
         }
         if !self.stormy {
-            return (Fate::Answers, None);
+            let slow = self.busy && self.rng.one_in(3);
+            return (Fate::Answers, slow.then(|| Millis::from_secs(1 + self.rng.below(30))));
         }
         let delay = self.rng.one_in(12).then(|| Millis::from_secs(1 + self.rng.below(40)));
         let fate = match self.rng.below(100) {

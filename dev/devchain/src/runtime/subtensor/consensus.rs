@@ -19,7 +19,7 @@ impl<T: Config> Pallet<T> {
         SubnetEpochConsensus::<T>::get(netuid) == EpochConsensus::Null
     }
 
-    /// Chooses the consensus from the next epoch on.
+    /// Chooses what epochs compute from the next one on. Under Null all permits but one go at once.
     ///
     /// # Errors
     /// The root network, or timelocked commits that wait for their reveal.

@@ -95,7 +95,7 @@ impl<T: Config> Pallet<T> {
     /// Counts the block for every subnet and runs the epochs that are due.
     pub(super) fn run_due_epochs(subnets: &[NetUid]) {
         let now = Self::block_now();
-        let mut run = 0;
+        let mut run: u8 = 0;
         for netuid in subnets.iter().copied() {
             BlocksSinceLastStep::<T>::mutate(netuid, |blocks| *blocks = blocks.saturating_add(1));
             if !Self::is_epoch_due(netuid) {
@@ -106,7 +106,7 @@ impl<T: Config> Pallet<T> {
                 PendingEpochAt::<T>::insert(netuid, to_block);
                 Self::deposit_event(Event::EpochDeferred { netuid, from_block: now, to_block });
             } else {
-                run += 1;
+                run = run.saturating_add(1);
                 Self::run_epoch(netuid, now);
             }
         }

@@ -297,3 +297,19 @@ fn legacy_runs_every_epoch_in_its_block() {
         assert_eq!(subnets.map(PendingEpochAt::<Runtime>::get), [0; 5]);
     });
 }
+
+#[test]
+fn a_block_of_legacy_runs_any_number_of_epochs() {
+    on_chain(|| {
+        marker::Profile::<Runtime>::put(Profile::Legacy);
+        // With a tempo of one every second block is one of theirs.
+        let subnets: Vec<NetUid> = (1_000..1_600).step_by(2).map(NetUid).collect();
+        for netuid in subnets.iter().copied() {
+            open(netuid);
+            Tempo::<Runtime>::insert(netuid, 1);
+        }
+        block();
+        block();
+        assert_eq!(epochs(&subnets), vec![1; 300]);
+    });
+}

@@ -3,15 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use basilica_devchain::executor::State;
-use basilica_devchain::runtime::newtypes::NetUid;
+use basilica_devchain::runtime::newtypes::{MechId, NetUid};
 use basilica_devchain::runtime::subtensor::emission::MAX_SUPPLY;
 use basilica_devchain::runtime::subtensor::info_types::RecycleOrBurnEnum;
+use basilica_devchain::runtime::subtensor::mechanisms::MAX_MECHANISMS;
+use basilica_devchain::runtime::subtensor::weights::storage_index;
 use basilica_devchain::runtime::{Balances, Runtime, RuntimeEvent, SubtensorModule, System, subtensor};
 
 use super::calls::MIN_LOCK_COST;
 
 /// The alpha of one subnet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Alpha {
     /// In the pool and outstanding.
     pub(super) supply: u128,
@@ -21,8 +23,10 @@ pub(super) struct Alpha {
     for_miners: u128,
     /// What the weights give to the owner is burnt, not recycled.
     burns: bool,
-    /// There are several mechanisms: what the miners of one did not earn is nobody's.
-    several: bool,
+    /// What each mechanism has of the emission, in parts of 65,535 and rounded up.
+    parts: Vec<u128>,
+    /// Whether somebody earned as a miner of each mechanism.
+    earned: Vec<bool>,
     /// Its epoch ran in this block.
     stepped: bool,
 }
@@ -107,9 +111,22 @@ fn alpha_of(netuid: NetUid) -> Alpha {
             .expect("no alpha is staked or waits that is not outstanding"),
         for_miners: u128::from(subtensor::PendingServerEmission::<Runtime>::get(netuid).0),
         burns: subtensor::RecycleOrBurn::<Runtime>::get(netuid) == RecycleOrBurnEnum::Burn,
-        several: subtensor::MechanismCountCurrent::<Runtime>::get(netuid).0 > 1,
+        parts: parts_of(netuid),
+        earned: (0..MAX_MECHANISMS).map(|mecid| has_earned(netuid, MechId(mecid))).collect(),
         stepped: subtensor::LastMechansimStepBlock::<Runtime>::get(netuid) == SubtensorModule::block_now(),
     }
+}
+
+fn parts_of(netuid: NetUid) -> Vec<u128> {
+    let count = usize::from(subtensor::MechanismCountCurrent::<Runtime>::get(netuid).0);
+    match subtensor::MechanismEmissionSplit::<Runtime>::get(netuid) {
+        Some(split) => split.into_iter().map(u128::from).collect(),
+        None => vec![65_535u128.div_ceil(count as u128); count],
+    }
+}
+
+fn has_earned(netuid: NetUid, mecid: MechId) -> bool {
+    subtensor::Incentive::<Runtime>::get(storage_index(netuid, mecid)).iter().any(|share| !share.is_zero())
 }
 
 /// What is locked is staked, and a coldkey's sum is the sum.
@@ -199,9 +216,19 @@ pub(super) fn check_alpha(before: &Books, after: &Books, emission: &Emission, st
             "{gone} of {netuid}'s alpha are gone without a registration or an epoch"
         );
         let burnt = now.nobodys.checked_sub(old.nobodys).expect("what is burnt stays burnt");
-        // Only what miners were to get is burnt, of this epoch and of this block.
-        let most = old.for_miners + emission.people.get(netuid).copied().unwrap_or(0);
-        let most = if now.stepped && (old.burns || old.several) { most } else { 0 };
+        // Only what miners were to get is burnt, of this epoch and of this block; where the owner's is recycled, only what
+        // the miners of a mechanism did not earn, and only where others' did.
+        let for_miners = old.for_miners + emission.people.get(netuid).copied().unwrap_or(0);
+        let idle = old.parts.iter().zip(&now.earned).filter(|(_, earned)| !**earned).map(|(part, _)| part);
+        let of_idle = match old.parts.len() {
+            1 => 0,
+            count => idle.sum::<u128>() * for_miners / 65_535 + count as u128,
+        };
+        let most = match (now.stepped, old.burns) {
+            (false, _) => 0,
+            (true, true) => for_miners,
+            (true, false) => of_idle,
+        };
         assert!(burnt <= most, "{burnt} of {netuid}'s alpha are nobody's, at most {most} can be");
     }
 }

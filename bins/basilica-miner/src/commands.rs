@@ -81,7 +81,7 @@ pub(crate) fn validate(cli: &Cli, path: Option<&Path>) -> anyhow::Result<()> {
     }
     let data = json!({
         "valid": true,
-        "file": loaded.file(),
+        "file": loaded.file().map(|path| path.display().to_string()),
         "variables": loaded.variables(),
         "notices": notices,
     });

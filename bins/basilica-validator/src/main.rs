@@ -110,7 +110,7 @@ async fn check(loaded: &Loaded<ValidatorConfig>, json: bool) -> anyhow::Result<(
     let notices: Vec<String> = loaded.notices.iter().map(ToString::to_string).collect();
     let report = serde_json::json!({
         "valid": true,
-        "file": loaded.file(),
+        "file": loaded.file().map(|path| path.display().to_string()),
         "variables": loaded.variables(),
         "notices": notices,
     });
@@ -130,7 +130,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
     init_tracing(&TracingOptions::from_env(args.json, args.verbose))?;
     let (loaded, settings) = configuration(&args)?;
     for notice in &loaded.notices {
-        warn!(config.key = %notice.key, place = ?notice.place, "{}", notice.message);
+        warn!(config.key = %notice.key, place = %notice.place, "{}", notice.message);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match args.command.unwrap_or(Command::Start) {

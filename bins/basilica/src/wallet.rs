@@ -148,6 +148,9 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     if error.is::<new::Partly>() {
         return console::FAILURE;
     }
+    if error.is::<new::Taken>() {
+        return EXISTS;
+    }
     for cause in error.chain() {
         match cause.downcast_ref::<WalletError>() {
             // Something was changed, whatever the cause below.

@@ -5,6 +5,7 @@ use std::io::IsTerminal as _;
 use anyhow::Context as _;
 use basilica_console::tell;
 use basilica_system::OsEntropy;
+use basilica_types::WalletName;
 use basilica_wallet::{KeyName, Password, Protection, Secret, WalletError, WordCount};
 use clap::Args;
 use serde_json::{Value, json};
@@ -43,7 +44,7 @@ impl New {
         let kinds = self.key.map_or_else(|| vec![Kind::Coldkey, Kind::Hotkey], |kind| vec![kind]);
         let keys: Vec<KeyName> = kinds.into_iter().map(|kind| self.names.key(kind)).collect();
         for key in &keys {
-            wallets.unclaimed(wallet, key).map_err(|error| self.hint(error))?;
+            wallets.unclaimed(wallet, key).map_err(|error| self.taken(key, error))?;
         }
         let password = self.choice.password(&keys)?;
         let mut made = Vec::new();
@@ -67,15 +68,13 @@ impl New {
     }
 
     /// Who has a coldkey most often wants one hotkey more.
-    fn hint(&self, error: WalletError) -> anyhow::Error {
-        if self.key.is_some() {
+    fn taken(&self, key: &KeyName, error: WalletError) -> anyhow::Error {
+        let taken = matches!(error, WalletError::Exists { .. } | WalletError::OtherPublic { .. });
+        if self.key.is_some() || *key != KeyName::Coldkey || !taken {
             return error.into();
         }
-        let (wallet, hotkey) = (&self.names.wallet_name, &self.names.hotkey);
-        anyhow::Error::from(error).context(format!(
-            "a coldkey and a hotkey would be made; for the hotkey alone: \
-             basilica wallet new hotkey --wallet-name {wallet} --hotkey {hotkey}"
-        ))
+        let (wallet, hotkey) = (self.names.wallet_name.clone(), self.names.hotkey.clone());
+        Taken { error, wallet, hotkey }.into()
     }
 
     /// What was made is told also where the rest failed: its mnemonic is shown now or never.
@@ -112,6 +111,15 @@ impl New {
         }
         Ok(())
     }
+}
+
+/// There is a coldkey already, and both keys were asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}; for a hotkey alone: basilica wallet new hotkey --wallet-name {wallet} --hotkey {hotkey}")]
+pub(crate) struct Taken {
+    error: WalletError,
+    wallet: WalletName,
+    hotkey: WalletName,
 }
 
 /// Only the first of several keys were made.

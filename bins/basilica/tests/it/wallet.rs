@@ -235,7 +235,10 @@ fn what_is_not_there_is_named_with_what_to_do() {
     let error = home.run(&["show", "hotkey", "-w", "owner"]).fails(1);
     assert!(error.contains("basilica wallet new hotkey --wallet-name owner"), "{error}");
     let error = home.run(&["new", "-w", "owner", "-H", "second", "--no-password"]).fails(4);
-    assert!(error.contains("basilica wallet new hotkey --wallet-name owner --hotkey second"), "{error}");
+    assert!(error.ends_with("basilica wallet new hotkey --wallet-name owner --hotkey second\n"), "{error}");
+    home.run(&["new", "hotkey", "-w", "other", "-H", "second"]).good();
+    let error = home.run(&["new", "-w", "other", "-H", "second", "--no-password"]).fails(4);
+    assert!(!error.contains("for a hotkey alone"), "{error}");
 }
 
 #[test]

@@ -11,12 +11,9 @@ use crate::text::serde_as_text;
 pub enum DatabaseUrlError {
     /// Another database, or none.
     #[error(
-        "database url {url:?} does not start with \"sqlite:\"; write sqlite:///absolute/path or sqlite:./relative/path"
+        "database url does not start with \"sqlite:\"; write sqlite:///absolute/path or sqlite:./relative/path"
     )]
-    Scheme {
-        /// What was given, without what may be a password.
-        url: String,
-    },
+    Scheme,
     /// Nothing after the scheme, or a database in memory.
     #[error("database url {url:?} names no file; write sqlite:///absolute/path or sqlite:./relative/path")]
     NoFile {
@@ -26,7 +23,7 @@ pub enum DatabaseUrlError {
     /// Options of other programs.
     #[error("database url {url:?} has options after '?', which have no effect here; remove them")]
     Options {
-        /// What was given.
+        /// What was given, without the options.
         url: String,
     },
 }
@@ -48,12 +45,11 @@ impl FromStr for DatabasePath {
     /// Accepts `sqlite:///absolute`, `sqlite:/absolute`, `sqlite:relative` and `sqlite://relative`.
     fn from_str(url: &str) -> Result<Self, DatabaseUrlError> {
         let Some(rest) = url.strip_prefix("sqlite:") else {
-            // Only the scheme is echoed: the rest of another database's URL may hold a password.
-            let scheme = url.split("://").next().unwrap_or_default();
-            return Err(DatabaseUrlError::Scheme { url: scheme.to_owned() });
+            // Nothing is echoed: another database's URL may hold a password.
+            return Err(DatabaseUrlError::Scheme);
         };
         let path = rest.strip_prefix("//").unwrap_or(rest);
-        if path.contains('?') {
+        if let Some((url, _)) = url.split_once('?') {
             return Err(DatabaseUrlError::Options { url: url.to_owned() });
         }
         if path.is_empty() || path == ":memory:" || path.ends_with('/') {
@@ -91,7 +87,9 @@ mod tests {
         for bad in ["", "sqlite:", "sqlite://", "sqlite::memory:", "sqlite:a/", "sqlite:a?mode=ro", "/a.db"] {
             assert!(bad.parse::<DatabasePath>().is_err(), "{bad}");
         }
-        let error = "postgres://user:secret@host/db".parse::<DatabasePath>().unwrap_err();
-        assert!(!error.to_string().contains("secret"), "{error}");
+        for bad in ["postgres://user:secret@host/db", "postgres:/user:secret@host", "sqlite:a?key=secret"] {
+            let error = bad.parse::<DatabasePath>().unwrap_err();
+            assert!(!error.to_string().contains("secret"), "{error}");
+        }
     }
 }

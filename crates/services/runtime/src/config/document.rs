@@ -64,6 +64,16 @@ impl Document {
 
     /// Where a key stands, or its nearest ancestor that is in the file.
     pub(super) fn place(&self, path: &[String], part: Part) -> Place {
+        let mut place = self.place_unmasked(path, part);
+        if let Place::File { text, .. } = &mut place
+            && is_secret(path)
+        {
+            *text = masked(text);
+        }
+        place
+    }
+
+    fn place_unmasked(&self, path: &[String], part: Part) -> Place {
         let entry = (1..=path.len())
             .rev()
             .find_map(|length| self.entries.iter().find(|entry| entry.path == path[..length]));
@@ -96,9 +106,30 @@ impl Document {
             line: self.text[..at].matches('\n').count() + 1,
             column: self.text[line_start..at].chars().count() + 1,
             width: self.text[at..marked_end].chars().count().max(1),
-            text: text.to_owned(),
+            text: if shows_secret(text) { masked(text) } else { text.to_owned() },
         }
     }
+}
+
+/// Keys whose values may hold an access key or a password, and are not repeated in what ends up in a journal.
+const SECRET: [&str; 4] = ["chain_endpoint", "fallback_endpoints", "url", "api_key"];
+
+/// Whether a key is one of those, or an element of one.
+pub(super) fn is_secret(path: &[String]) -> bool {
+    path.iter().any(|step| SECRET.contains(&step.as_str()))
+}
+
+/// Whether a line sets such a key or holds a URL, of whatever key: where the file does not parse, nothing else is known.
+fn shows_secret(line: &str) -> bool {
+    line.contains("://") || SECRET.iter().any(|name| line.contains(name))
+}
+
+/// The same line, as long as before, without the value.
+fn masked(line: &str) -> String {
+    let value = line.find('=').map_or(0, |equals| equals + 1);
+    let (key, value) = line.split_at(value);
+    let hide = |c: char| if c.is_whitespace() || "\"'[]{},".contains(c) { c } else { '*' };
+    key.chars().chain(value.chars().map(hide)).collect()
 }
 
 fn index(table: &DeTable<'_>, path: &mut Vec<String>, entries: &mut Vec<Entry>) {

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use super::diagnostic::{Diagnostic, Notice, Place, Problem};
-use super::document::{Document, Part};
+use super::document::{self, Document, Part};
 use super::{ConfigSource, problem, split};
 
 /// The three sources of a configuration, from weakest to strongest.
@@ -160,7 +160,13 @@ impl Layers {
         }
         let help = help.or(found.help).or_else(|| remedy(&found.problem, &found.path));
         let key = (!found.path.is_empty()).then(|| found.path.join("."));
-        Diagnostic { place, key, problem: found.problem, help }
+        let problem = match found.problem {
+            Problem::WrongType { expected, .. } if document::is_secret(&found.path) => {
+                Problem::WrongType { found: "another value".to_owned(), expected }
+            }
+            problem => problem,
+        };
+        Diagnostic { place, key, problem, help }
     }
 
     fn figment(&self) -> Figment {

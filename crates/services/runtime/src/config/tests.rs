@@ -127,6 +127,26 @@ fn refusals_name_place_key_and_remedy() {
 }
 
 #[test]
+fn what_may_be_an_access_key_is_never_repeated() {
+    let head = "[bittensor]\nwallet_name = \"m\"\nnetuid = 39\n";
+    for text in [
+        "fallback_endpoints = \"wss://user:hunter2@host\"\n",
+        "fallback_endpoints = [\"ws://host\", 7, \"wss:/user:hunter2@host\"]\n",
+        "fallback_endpoints = [\n  \"hunter2\", 7,\n  true, # hunter2\n]\n",
+        "fallback_endpoints = [\"wss://host/hunter2\n",
+        "chain_endpoint = \"wss://host/hunter2\"\n",
+        "wallet = \"wss://host/hunter2\"\n",
+    ] {
+        let refused = Scene::file(&format!("{head}{text}")).refused();
+        assert!(!refused.contains("hunter2"), "{refused}");
+        assert!(refused.contains("miner.toml:"), "{refused}");
+    }
+    let env = &[("BASILICA_BITTENSOR__FALLBACK_ENDPOINTS", "wss://user:hunter2@host")];
+    let refused = Scene { env, ..Scene::file(GOOD) }.refused();
+    assert!(!refused.contains("hunter2") && refused.contains("expected an array"), "{refused}");
+}
+
+#[test]
 fn refusals_of_variables_and_flags_name_them() {
     let variable = |name, value| Scene { env: &[(name, value)], ..Scene::file(GOOD) }.refused();
     let flag =

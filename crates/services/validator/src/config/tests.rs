@@ -141,6 +141,8 @@ fn wrong_settings_are_refused_where_they_stand() {
         ("[bittensor]\nnetuid = 0", "root network"),
         ("[bittensor]\nchain_endpoint = \"http://x y\"", "not a WebSocket URL"),
         ("[bittensor]\nchain_endpoint = \"ws://\"", "no host"),
+        ("[bittensor]\nchain_endpoint = \"https://user:secret@host\"", "not a WebSocket URL"),
+        ("[bittensor]\nchain_endpoint = \"wss:/user:secret@host\"", "not a WebSocket URL"),
         ("[bittensor]\nfallback_endpoints = [\"ws://a\", \"ws://b:x\"]", "fallback_endpoints.1"),
         ("[database]\nurl = \"mysql://u:secret@h/x\"", "sqlite:"),
         ("[database]\nurl = \"sqlite::memory:\"", "names no file"),
@@ -157,6 +159,7 @@ fn wrong_settings_are_refused_where_they_stand() {
     ] {
         let error = read(text).unwrap_err();
         assert!(error.contains(expected), "{text}: {error}");
+        assert!(!error.contains("secret"), "{error}");
         assert!(error.contains("validator.toml:"), "the place is named: {error}");
     }
 }

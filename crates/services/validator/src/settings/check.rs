@@ -8,7 +8,7 @@ use basilica_types::Millis;
 
 use crate::config::ValidatorConfig;
 
-/// The chain's `ActivityCutoff` is a `u16`: who sets weights less often is inactive whatever it is set to.
+/// Nine days. Newer runtimes would keep a validator active for longer; one that is so slow tells its subnet nothing.
 const LONGEST_WEIGHT_INTERVAL: u64 = 65_535;
 /// A commit by hash must be revealed within one epoch, 72 minutes where they are usual.
 const LONGEST_POLL: Millis = Millis::from_secs(600);
@@ -51,9 +51,7 @@ fn bounds(loaded: &Config) -> Result<(), ConfigError> {
         return Err(loaded.reject("emission.weight_mechanism", "must be from 0 to 15", None));
     }
     if !(1..=LONGEST_WEIGHT_INTERVAL).contains(&c.emission.weight_set_interval_blocks) {
-        let why = format!(
-            "must be from 1 to {LONGEST_WEIGHT_INTERVAL} blocks; beyond, the chain takes any validator for inactive"
-        );
+        let why = format!("must be from 1 to {LONGEST_WEIGHT_INTERVAL} blocks (nine days)");
         return reject(loaded, "emission.weight_set_interval_blocks", &why, "360 is the default");
     }
     if c.emission.poll_interval.millis() > LONGEST_POLL {

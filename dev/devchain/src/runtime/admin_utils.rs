@@ -312,7 +312,8 @@ pub mod pallet {
             Ok(())
         }
 
-        /// Opens or closes registration.
+        /// Opens or closes registration. An owner may open it on the newest runtimes; closing it would leave no way to
+        /// register, since there is no proof of work here, and is the sudo key's alone.
         #[pallet::call_index(19)]
         #[pallet::weight(FREE)]
         pub fn sudo_set_network_registration_allowed(
@@ -320,7 +321,11 @@ pub mod pallet {
             netuid: NetUid,
             registration_allowed: bool,
         ) -> DispatchResult {
-            ensure_root_for::<T>(origin, netuid)?;
+            ensure_owner_or_root::<T>(origin.clone(), netuid)?;
+            if ensure_root(origin).is_err() {
+                ensure!(!T::ModularEpochs::get(), DispatchError::BadOrigin);
+                ensure!(registration_allowed, Error::<T>::InvalidValue);
+            }
             subtensor::NetworkRegistrationAllowed::<T>::insert(netuid, registration_allowed);
             Ok(())
         }

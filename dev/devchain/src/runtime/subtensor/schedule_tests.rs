@@ -159,6 +159,20 @@ fn the_price_of_registration_moves_as_its_owner_says_within_bounds() {
     });
 }
 
+#[test]
+fn an_owner_opens_registration_on_the_newest_runtimes_and_closes_it_nowhere() {
+    let set = |who: RuntimeOrigin, open| AdminUtils::sudo_set_network_registration_allowed(who, NETUID, open);
+    on_chain(|| {
+        assert_eq!(set(signed(OWNER), false), refused(AdminError::InvalidValue));
+        assert_eq!(set(RuntimeOrigin::root(), false), Ok(()));
+        assert_eq!(set(signed(VALIDATOR), true), Err(DispatchError::BadOrigin));
+        assert_eq!(set(signed(OWNER), true), Ok(()));
+        assert!(NetworkRegistrationAllowed::<Runtime>::get(NETUID));
+        legacy();
+        assert_eq!(set(signed(OWNER), true), Err(DispatchError::BadOrigin));
+    });
+}
+
 fn set_consensus(mode: EpochConsensus) -> Result<(), DispatchError> {
     AdminUtils::sudo_set_epoch_consensus(signed(OWNER), NETUID, mode)
 }

@@ -64,7 +64,11 @@ enum Command {
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
     /// Print the configuration as it takes effect.
-    Show,
+    Show {
+        /// With all of the endpoints' URLs, which may hold access keys.
+        #[arg(long)]
+        show_sensitive: bool,
+    },
     /// The same as `check-config`.
     Validate,
 }
@@ -138,12 +142,11 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::CheckConfig | Command::Config(ConfigCommand::Validate) => {
             runtime.block_on(check(&loaded, args.json)).map(|()| ExitCode::SUCCESS)
         }
-        Command::Config(ConfigCommand::Show) => {
-            let shown = if args.json {
-                serde_json::to_string_pretty(&loaded.value)?
-            } else {
-                toml::to_string(&loaded.value)?
-            };
+        Command::Config(ConfigCommand::Show { show_sensitive }) => {
+            let config = loaded.value;
+            let config = if show_sensitive { config } else { config.without_secrets() };
+            let shown =
+                if args.json { serde_json::to_string_pretty(&config)? } else { toml::to_string(&config)? };
             print(&format!("{}\n", shown.trim_end()))?;
             Ok(ExitCode::SUCCESS)
         }

@@ -305,6 +305,20 @@ fn commands_end_as_they_should_when_nobody_reads_their_answer() {
     }
 }
 
+#[test]
+fn the_configuration_is_shown_without_access_keys_unless_asked() {
+    let home = Home::new().with_wallet();
+    let config = home.config("").replace("ws://127.0.0.1:1", "wss://user:hunter2@node.example:443/hunter2");
+    for arguments in [["config", "show"].as_slice(), &["config", "show", "--json"]] {
+        let output = home.command(&config, arguments).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains("wss://node.example:443"), "{text}");
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+    let output = home.command(&config, &["config", "show", "--show-sensitive"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).contains("hunter2"));
+}
+
 /// A validator on `network` whose first endpoint is the chain of these tests, and a key in its URL.
 fn on_devchain(home: &Home, url: &str, network: &str, (api, metrics): (SocketAddr, SocketAddr)) -> Running {
     let config = home

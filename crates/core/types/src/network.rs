@@ -76,6 +76,12 @@ impl ChainUrl {
         &self.0
     }
 
+    /// The same without what could be a secret.
+    #[must_use]
+    pub fn without_secrets(&self) -> Self {
+        Self(self.shown())
+    }
+
     /// Scheme and host, without what could be a secret: user, path and query.
     pub fn shown(&self) -> String {
         let (scheme, place) = self.0.split_once("://").map_or(("", &*self.0), |(s, rest)| (s, place(rest)));

@@ -394,6 +394,17 @@ impl ValidatorConfig {
         self.metrics.enabled.then(|| SocketAddr::new(prometheus.host, prometheus.port))
     }
 
+    /// The same, fit to be shown: access keys in endpoints are left out.
+    #[must_use]
+    pub fn without_secrets(&self) -> Self {
+        let mut shown = self.clone();
+        let bittensor = &mut shown.bittensor;
+        for url in bittensor.chain_endpoint.iter_mut().chain(&mut bittensor.fallback_endpoints) {
+            *url = url.without_secrets();
+        }
+        shown
+    }
+
     /// The chain's endpoints in order of preference, at least one.
     pub fn chain_endpoints(&self) -> Vec<ChainUrl> {
         let bittensor = &self.bittensor;

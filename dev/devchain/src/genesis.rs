@@ -128,7 +128,7 @@ pub struct Settings {
     /// The subnet's number, 1 to 4095.
     pub netuid: u16,
     /// Whether the numbers between the root network and the subnet are those of empty subnets, as on the public chain,
-    /// where no number is left out. If not said, up to [`MOST_FILLED`]; each makes a block a little slower.
+    /// where no number is left out. If not said, up to netuid 128; each makes a block a little slower.
     pub empty_subnets: Option<bool>,
     /// Milliseconds between blocks, 10 to 60,000.
     pub block_time_ms: u64,

@@ -5,7 +5,7 @@
 //! try of a check is the state machine [`Check`]: the service performs its effects and feeds back what happened. Whether a
 //! failed try is worth another one, and whose fault a run of failed tries is, decides [`series`]. When a node is checked
 //! next decides [`schedule`]. What was concluded becomes a [`Verdict`]: canonical bytes that the validator signs and that
-//! anyone can read back, and [`audit`] compares with the transcript that it rests on.
+//! anyone can read back, and [`audit()`] compares with the transcript that it rests on.
 //!
 //! Rejected: errors of the SSH client deciding blame where they occur. A timeout says that something was slow, not
 //! who; the original banned honest nodes for its own bad network that way.

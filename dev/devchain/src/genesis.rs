@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::sync::LazyLock;
@@ -28,6 +29,8 @@ const RAO: u64 = 1_000_000_000;
 const DEV_BALANCE: u64 = 10_000 * RAO;
 /// What the sudo account owns at first, in rao.
 const SUDO_BALANCE: u64 = 1_000_000 * RAO;
+/// Most bytes of a genesis file.
+const GENESIS_BYTES: u64 = 1024 * 1024;
 /// The largest netuid below which there are empty subnets if nothing else is said: as many subnets as the public chain has.
 const MOST_FILLED: u16 = 128;
 /// Neurons a subnet holds.
@@ -304,14 +307,24 @@ fn account(role: &str, key: &str) -> Result<NamedAccount, GenesisError> {
     Ok(NamedAccount { role: role.to_owned(), uri, account })
 }
 
+/// The text of a genesis file, of at most [`GENESIS_BYTES`].
+pub(crate) fn read_bounded(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(GENESIS_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > GENESIS_BYTES {
+        return Err(std::io::Error::other(format!("it has more than {GENESIS_BYTES} bytes")));
+    }
+    Ok(text)
+}
+
 impl Settings {
     /// Reads a genesis file. What it leaves out has the default.
     ///
     /// # Errors
     /// The file cannot be read, or is not JSON with the fields of [`Settings`].
     pub fn read(path: &Path) -> Result<Self, GenesisError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| GenesisError::Read { path: path.to_owned(), source })?;
+        let text =
+            read_bounded(path).map_err(|source| GenesisError::Read { path: path.to_owned(), source })?;
         Self::parse(&text).map_err(|source| GenesisError::Parse { path: path.to_owned(), source })
     }
 

@@ -91,6 +91,14 @@ pub enum PersistError {
          (versions before this one kept a directory: remove it to begin a new chain there)"
     )]
     Directory(PathBuf),
+    /// A device, a pipe or a socket stands there.
+    #[error("{0} is no regular file, and a chain is kept in one; name another --state file")]
+    Irregular(PathBuf),
+    /// A link stands there that leads nowhere.
+    #[error(
+        "{0} is a link to a file that is not there; make that file's directory and name it, or remove the link"
+    )]
+    Dangling(PathBuf),
     /// The file is none of this program's.
     #[error("{0} is not a development chain's file; it is left as it is, name another --state file")]
     Foreign(PathBuf),
@@ -243,11 +251,27 @@ fn read_steps(bytes: &[u8]) -> (Vec<Step>, usize, End) {
     (steps, bytes.len() - rest.len(), end)
 }
 
+/// The file that a path leads to. A snapshot is renamed over it: over a link that would leave the file it names behind, and
+/// over a device it would end the device.
+fn resolve(path: &Path) -> Result<PathBuf, PersistError> {
+    let file = match fs::canonicalize(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let dangling = path.symlink_metadata().is_ok();
+            return if dangling { Err(PersistError::Dangling(path.to_owned())) } else { Ok(path.to_owned()) };
+        }
+        Err(source) => return Err(wrap("find", path)(source)),
+    };
+    let kind = fs::metadata(&file).map_err(wrap("look at", path))?.file_type();
+    match () {
+        () if kind.is_dir() => Err(PersistError::Directory(path.to_owned())),
+        () if kind.is_file() => Ok(file),
+        () => Err(PersistError::Irregular(path.to_owned())),
+    }
+}
+
 /// Opens the file, making an empty one if there is none, and locks it.
 fn open_locked(path: &Path) -> Result<File, PersistError> {
-    if path.is_dir() {
-        return Err(PersistError::Directory(path.to_owned()));
-    }
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         fs::create_dir_all(parent).map_err(wrap("create", parent))?;
     }
@@ -331,6 +355,7 @@ impl Store {
     /// # Errors
     /// The file cannot be used, is in use, is damaged, is another program's or holds another chain.
     pub fn open(path: &Path, fresh: Chain, settings: &Settings) -> Result<(Self, Chain), PersistError> {
+        let path = &resolve(path)?;
         let mut file = open_locked(path)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(wrap("read", path))?;

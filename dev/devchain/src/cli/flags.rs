@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
 
-use crate::genesis::{Genesis, GenesisError, Settings};
+use crate::genesis::{Genesis, GenesisError, Settings, read_bounded};
 use crate::node::Rules;
 use crate::node::mine::Mining;
 use crate::profile::Profile;
@@ -197,7 +197,7 @@ impl Flags {
         };
         let Some(path) = &self.genesis else { return Ok(resolved?) };
         resolved.map_err(|error| {
-            let line = std::fs::read_to_string(path).ok().and_then(|text| line_of(&text, &error));
+            let line = read_bounded(path).ok().and_then(|text| line_of(&text, &error));
             let place = line.map_or_else(String::new, |line| format!(", line {line}"));
             anyhow::Error::new(error).context(format!("the genesis file {}{place}", path.display()))
         })

@@ -137,6 +137,33 @@ fn a_second_process_stays_out_after_the_file_was_replaced_too() {
 }
 
 #[test]
+fn a_link_stays_one_and_its_file_is_the_chains() {
+    let (directory, path) = place();
+    let link = directory.path().join("link");
+    std::os::unix::fs::symlink(&path, &link).expect("links");
+    assert!(matches!(open(&link, fresh()), Err(PersistError::Dangling(_))));
+    assert!(!path.exists());
+    drop(open(&path, fresh()).expect("opens"));
+    let (mut store, mut chain) = open(&link, fresh()).expect("opens by the link");
+    extend(&mut store, &mut chain, 2);
+    store.snapshot(&chain, 0).expect("snapshots");
+    assert!(matches!(open(&path, fresh()), Err(PersistError::Locked(_))), "it is one chain by either name");
+    drop(store);
+    assert!(link.symlink_metadata().expect("is there").is_symlink());
+    let (_store, reopened) = open(&path, fresh()).expect("opens by its own name");
+    assert_eq!(reopened.image(), chain.image());
+}
+
+#[test]
+fn what_is_no_regular_file_is_left_alone() {
+    let (_directory, path) = place();
+    let _socket = std::os::unix::net::UnixListener::bind(&path).expect("binds");
+    assert!(matches!(open(&path, fresh()), Err(PersistError::Irregular(_))));
+    assert!(matches!(open(Path::new("/dev/zero"), fresh()), Err(PersistError::Irregular(_))));
+    assert!(!path.symlink_metadata().expect("is there").is_file());
+}
+
+#[test]
 fn foreign_damaged_and_other_chains_files_are_refused_and_left_alone() {
     let (directory, path) = place();
     assert!(matches!(open(directory.path(), fresh()), Err(PersistError::Directory(_))));

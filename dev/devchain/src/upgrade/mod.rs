@@ -28,6 +28,8 @@ use crate::runtime::{RuntimeCall, UncheckedExtrinsic};
 
 /// Where a state keeps its upgrades; no pallet's prefix begins like this.
 pub const KEY: &[u8] = b":basilica:upgrades";
+/// Most that upgrades raise the version by, all together.
+const MOST_VERSIONS: u32 = 1_000_000_000;
 /// Changes that a state can carry in all.
 pub const MAX_CHANGES: usize = 256;
 
@@ -145,6 +147,9 @@ pub enum UpgradeError {
     /// The version would stay.
     #[error("spec_versions must be at least 1: an upgrade raises the version")]
     SameVersion,
+    /// The version would leave its type one day.
+    #[error("upgrades raise spec_version by at most {MOST_VERSIONS} in all")]
+    TooHigh,
     /// A bound is reached.
     #[error("a chain carries at most {MAX_CHANGES} changes of metadata")]
     TooMany,
@@ -176,7 +181,7 @@ impl Upgrades {
     /// `Metadata_metadata_at_version(15)` answers on the state as it is.
     ///
     /// # Errors
-    /// A change does not fit the metadata, or the version would stay.
+    /// A change does not fit the metadata, or the version would stay or leave its bounds.
     pub fn and(
         mut self,
         spec_versions: u32,
@@ -193,7 +198,8 @@ impl Upgrades {
             return Err(UpgradeError::Name(name.to_owned()));
         }
         metadata::check(metadata, &changes)?;
-        self.spec_versions = self.spec_versions.saturating_add(spec_versions);
+        let raised = self.spec_versions.checked_add(spec_versions).filter(|sum| *sum <= MOST_VERSIONS);
+        self.spec_versions = raised.ok_or(UpgradeError::TooHigh)?;
         self.changes.extend(changes);
         Ok(self)
     }

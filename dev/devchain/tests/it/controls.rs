@@ -360,5 +360,7 @@ async fn a_removed_call_is_refused_and_nonsense_upgrades_too() {
     }
     let (code, message) = client.refusal("dev_upgradeRuntime", json!({"spec_versions": 0})).await;
     assert!(code == -32602 && message.contains("at least 1"), "{message}");
+    let (code, message) = client.refusal("dev_upgradeRuntime", json!({"spec_versions": u32::MAX})).await;
+    assert!(code == -32602 && message.contains("at most 1000000000"), "{message}");
     assert_eq!(spec(&client, Value::Null).await, version, "nothing of this made a block");
 }

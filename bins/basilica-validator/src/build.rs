@@ -1,10 +1,11 @@
 //! The composition root: the only place of the validator that names technologies.
 
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 use basilica_chain::{ChainOptions, SubtensorChain};
 use basilica_ports::{Clock, Entropy, HotkeySigner};
 use basilica_rpc::GrpcMinerDialer;
@@ -125,6 +126,11 @@ fn expand(path: &std::path::Path) -> anyhow::Result<PathBuf> {
     }
 }
 
+/// Most bytes of a prover.
+const PROVER_BYTES: u64 = 256 * 1024 * 1024;
+/// How a program for nodes begins.
+const ELF_OF_64_BITS: &[u8] = b"\x7fELF\x02";
+
 /// The prover from the configured file, or from beside this program.
 fn prover(config: &ValidatorConfig) -> anyhow::Result<Vec<u8>> {
     let path = match &config.verification.prover_path {
@@ -133,12 +139,19 @@ fn prover(config: &ValidatorConfig) -> anyhow::Result<Vec<u8>> {
             std::env::current_exe().context("find this program's own file")?.with_file_name("basilica-prover")
         }
     };
-    std::fs::read(&path).with_context(|| {
-        format!(
-            "read the prover {}; build it (cargo build -p basilica-prover) or set verification.prover_path",
-            path.display()
-        )
-    })
+    let shown = path.display();
+    let advice = "build it (cargo build -p basilica-prover) or set verification.prover_path";
+    let mut bytes = Vec::new();
+    std::fs::File::open(&path)
+        .and_then(|file| file.take(PROVER_BYTES + 1).read_to_end(&mut bytes))
+        .with_context(|| format!("read the prover {shown}; {advice}"))?;
+    if bytes.len() as u64 > PROVER_BYTES {
+        bail!("the prover {shown} has more than {PROVER_BYTES} bytes; {advice}");
+    }
+    if !bytes.starts_with(ELF_OF_64_BITS) {
+        bail!("the prover {shown} is no program that a node could run; {advice}");
+    }
+    Ok(bytes)
 }
 
 fn chain(

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use basilica_console::print;
 use basilica_proof::{ProvenDevice, Rejection, TRANSCRIPT_BYTES_MAX, Transcript};
-use basilica_types::HostKey;
+use basilica_types::{HostKey, Hotkey};
 use basilica_verification::{Discrepancy, Outcome, Verdict, audit};
 use basilica_wire::{EnvelopeError, MAX_ENVELOPE, Signed};
 use clap::{Args, Subcommand};
@@ -54,6 +54,9 @@ pub(crate) struct VerifyVerdict {
     /// The transcript that the verdict rests on.
     #[arg(long, value_name = "FILE")]
     transcript: Option<PathBuf>,
+    /// Whose verdict it must be, as SS58. Without it, look who signed it: anyone can sign one.
+    #[arg(long, value_name = "HOTKEY")]
+    validator: Option<Hotkey>,
     /// As JSON.
     #[arg(long)]
     json: bool,
@@ -74,7 +77,7 @@ impl Proof {
 impl VerdictCommand {
     /// Does what was asked.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let Self::Verify(VerifyVerdict { file, transcript, json }) = self;
+        let Self::Verify(VerifyVerdict { file, transcript, validator, json }) = self;
         let bytes = read(&file, MAX_ENVELOPE as u64)?;
         let signed = match Signed::<Verdict>::decode_verified(&bytes) {
             Ok(signed) if signed.signer() == signed.content().validator => signed,
@@ -88,6 +91,9 @@ impl VerdictCommand {
             }
         };
         let verdict = signed.content();
+        if let Some(meant) = validator.filter(|meant| *meant != verdict.validator) {
+            return forged(json, &format!("{} signed it, not {meant}", verdict.validator));
+        }
         let audited = match &transcript {
             Some(path) => Some(audit(verdict, &read_transcript(path)?)),
             None => None,
@@ -101,7 +107,7 @@ impl VerdictCommand {
 
 fn forged(json: bool, why: &str) -> anyhow::Result<ExitCode> {
     let answer = json!({ "holds": false, "signature": "invalid", "explanation": why });
-    say(json, &answer, || format!("The verdict is forged: {why}.\n"))?;
+    say(json, &answer, || format!("The verdict is not the validator's: {why}.\n"))?;
     Ok(ended(false))
 }
 

@@ -33,7 +33,7 @@ impl Home {
     fn config(&self, extra: &str) -> String {
         let home = self.path().display();
         let prover = self.path().join("prover");
-        std::fs::write(&prover, b"#!/bin/sh\n").unwrap();
+        std::fs::write(&prover, b"\x7fELF\x02").unwrap();
         format!(
             "[bittensor]\nwallet_path = \"{home}/wallets\"\nnetwork = \"local\"\n\
              chain_endpoint = \"ws://127.0.0.1:1\"\n[database]\nurl = \"sqlite:{home}/validator.db\"\n\
@@ -194,6 +194,9 @@ fn an_encrypted_hotkey_is_opened_with_the_password_file_and_refused_without() {
         1,
     );
     // The next obstacle shows that the hotkey was opened.
+    std::fs::write(home.path().join("prover"), "root:x:0:0:root:/root:/bin/bash\n").unwrap();
+    let words = failure(&home.run(&config, &["start"]));
+    assert!(words.contains("is no program that a node could run"), "{words}");
     std::fs::remove_file(home.path().join("prover")).unwrap();
     let words = failure(&home.run(&config, &["start"]));
     assert!(words.contains("read the prover"), "{words}");
@@ -260,6 +263,10 @@ async fn without_a_chain_it_lives_says_why_it_is_not_ready_and_stops_on_sigterm(
         get(free, "/ready").is_some_and(|a| {
             a.starts_with("HTTP/1.1 503") && a.contains("chain") && a.contains("ws://127.0.0.1:1")
         })
+    })
+    .await;
+    eventually("the page of the weights says the same", || {
+        get(free, "/weights").is_some_and(|a| a.contains("\"reason\":\"chain_unreachable\""))
     })
     .await;
     assert!(get(free, "/nodes").unwrap().contains("\"total_count\":0"));

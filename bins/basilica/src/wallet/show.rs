@@ -164,7 +164,10 @@ impl List {
             tell("no wallet is there; make one with: basilica wallet new");
         }
         for name in &listing.skipped {
-            tell(&format!("note: {} is not the name of a wallet or hotkey; skipped", name.display()));
+            // Quoted: a name may hold what a terminal obeys.
+            tell(&format!(
+                "note: {name:?} is no wallet's directory or hotkey's file, by its kind or its name; skipped"
+            ));
         }
         Ok(code)
     }

@@ -110,6 +110,21 @@ fn a_forged_verdict_does_not_hold() {
 }
 
 #[test]
+fn a_verdict_of_somebody_else_does_not_hold() {
+    let scene = Scene::new();
+    scene.file("verdict", &verdict());
+    let (signer, other) = (
+        "5CcyqxXnJucaCnQQvvUg5EPzj1uoNAxACZvzArHw5aVDvgNH",
+        "5CfCr47V5Dte6bwxNBE8K9oNnQd9fiay6aDEEkgYtFv7w4Fq",
+    );
+    let ask = |whose| scene.run(&["verdict", "verify", "verdict", "--validator", whose], None);
+    assert_eq!(ask(signer).0, Some(0));
+    let (code, text) = ask(other);
+    assert_eq!(code, Some(5), "{text}");
+    assert!(text.contains(&format!("{signer} signed it, not {other}")), "{text}");
+}
+
+#[test]
 fn an_endless_file_is_read_up_to_its_bound() {
     let (code, text) = Scene::new().run(&["verdict", "verify", "/dev/zero"], None);
     assert_eq!(code, Some(1));

@@ -42,7 +42,11 @@ pub(super) async fn next(
     shared: &Shared,
     last: Option<(&WeightWindow, &WindowEnd)>,
 ) -> Result<Report, WeightsError> {
-    let Some(view) = shared.chain_view() else { return Ok(Report::NotYet) };
+    let Some(view) = shared.chain_view() else {
+        // Where that will not change by itself, this says why.
+        shared.ports.chain.identity().await?;
+        return Ok(Report::NotYet);
+    };
     let policy = &shared.settings.weight_policy;
     let ended = last.map(|(window, end)| (end, window.opened.prepared.dies));
     if let Some(wait) = next_window(ended, policy)

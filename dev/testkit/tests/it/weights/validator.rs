@@ -44,7 +44,7 @@ impl Validator {
         let database = Database::open(&url, &VALIDATOR_SCHEMA, OpenOptions::default()).await.unwrap();
         let store = ValidatorDatabase::new(database);
         judge(&store, SystemClock::new().now()).await;
-        std::fs::write(directory.path().join("prover"), b"never run").unwrap();
+        std::fs::write(directory.path().join("prover"), b"\x7fELF\x02 that is never run").unwrap();
         let config = config(&directory, endpoints, emission);
         std::fs::write(directory.path().join("validator.toml"), config).unwrap();
         let mut validator = Self { directory, store, child: None };

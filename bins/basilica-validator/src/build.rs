@@ -1,6 +1,5 @@
 //! The composition root: the only place of the validator that names technologies.
 
-use std::io::Read as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -141,13 +140,9 @@ fn prover(config: &ValidatorConfig) -> anyhow::Result<Vec<u8>> {
     };
     let shown = path.display();
     let advice = "build it (cargo build -p basilica-prover) or set verification.prover_path";
-    let mut bytes = Vec::new();
-    std::fs::File::open(&path)
-        .and_then(|file| file.take(PROVER_BYTES + 1).read_to_end(&mut bytes))
+    let bytes = std::fs::File::open(&path)
+        .and_then(|file| basilica_console::read_at_most(file, PROVER_BYTES))
         .with_context(|| format!("read the prover {shown}; {advice}"))?;
-    if bytes.len() as u64 > PROVER_BYTES {
-        bail!("the prover {shown} has more than {PROVER_BYTES} bytes; {advice}");
-    }
     if !bytes.starts_with(ELF_OF_64_BITS) {
         bail!("the prover {shown} is no program that a node could run; {advice}");
     }

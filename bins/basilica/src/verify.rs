@@ -3,12 +3,11 @@
 //! Promises: nothing but the files is asked; they are strangers' bytes, read up to their bound and no further; a file that
 //! is read and does not hold ends with its own exit code, so that a script can tell it from a file that is missing.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
-use basilica_console::print;
+use anyhow::Context as _;
+use basilica_console::{print, read_at_most};
 use basilica_proof::{ProvenDevice, Rejection, TRANSCRIPT_BYTES_MAX, Transcript};
 use basilica_types::{HostKey, Hotkey};
 use basilica_verification::{Discrepancy, Outcome, Verdict, audit};
@@ -83,16 +82,22 @@ impl VerdictCommand {
             Ok(signed) if signed.signer() == signed.content().validator => signed,
             Ok(signed) => {
                 let (named, signer) = (signed.content().validator, signed.signer());
-                return forged(json, &format!("it names validator {named}, and {signer} signed it"));
+                return not_theirs(
+                    json,
+                    true,
+                    &format!("it names validator {named}, and {signer} signed it"),
+                );
             }
-            Err(error @ EnvelopeError::Signature { .. }) => return forged(json, &error.to_string()),
+            Err(error @ EnvelopeError::Signature { .. }) => {
+                return not_theirs(json, false, &error.to_string());
+            }
             Err(error) => {
                 return Err(error).with_context(|| format!("{} is no signed verdict", file.display()));
             }
         };
         let verdict = signed.content();
         if let Some(meant) = validator.filter(|meant| *meant != verdict.validator) {
-            return forged(json, &format!("{} signed it, not {meant}", verdict.validator));
+            return not_theirs(json, true, &format!("{} signed it, not {meant}", verdict.validator));
         }
         let audited = match &transcript {
             Some(path) => Some(audit(verdict, &read_transcript(path)?)),
@@ -105,8 +110,10 @@ impl VerdictCommand {
     }
 }
 
-fn forged(json: bool, why: &str) -> anyhow::Result<ExitCode> {
-    let answer = json!({ "holds": false, "signature": "invalid", "explanation": why });
+/// Somebody else's verdict, or nobody's: `signed` says whether the signature in it is its signer's.
+fn not_theirs(json: bool, signed: bool, why: &str) -> anyhow::Result<ExitCode> {
+    let signature = if signed { "valid" } else { "invalid" };
+    let answer = json!({ "holds": false, "signature": signature, "explanation": why });
     say(json, &answer, || format!("The verdict is not the validator's: {why}.\n"))?;
     Ok(ended(false))
 }
@@ -126,19 +133,13 @@ fn read_transcript(path: &Path) -> anyhow::Result<Transcript> {
 }
 
 fn read(path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
     let shown = path.display();
-    let read = if path == Path::new("-") {
-        std::io::stdin().lock().take(limit + 1).read_to_end(&mut bytes)
+    let bytes = if path == Path::new("-") {
+        read_at_most(std::io::stdin().lock(), limit)
     } else {
-        let file = std::fs::File::open(path).with_context(|| format!("open {shown}"))?;
-        file.take(limit + 1).read_to_end(&mut bytes)
+        read_at_most(std::fs::File::open(path).with_context(|| format!("open {shown}"))?, limit)
     };
-    read.with_context(|| format!("read {shown}"))?;
-    if bytes.len() as u64 > limit {
-        bail!("{shown} has more than {limit} bytes, which no such file has");
-    }
-    Ok(bytes)
+    bytes.with_context(|| format!("read {shown}"))
 }
 
 /// The host key as `ssh-keygen -l` shows it; a transcript binds bytes, which may be no key.

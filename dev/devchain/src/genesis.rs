@@ -4,7 +4,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::sync::LazyLock;
@@ -309,12 +308,8 @@ fn account(role: &str, key: &str) -> Result<NamedAccount, GenesisError> {
 
 /// The text of a genesis file, of at most [`GENESIS_BYTES`].
 pub(crate) fn read_bounded(path: &Path) -> std::io::Result<String> {
-    let mut text = String::new();
-    std::fs::File::open(path)?.take(GENESIS_BYTES + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > GENESIS_BYTES {
-        return Err(std::io::Error::other(format!("it has more than {GENESIS_BYTES} bytes")));
-    }
-    Ok(text)
+    let bytes = basilica_console::read_at_most(std::fs::File::open(path)?, GENESIS_BYTES)?;
+    String::from_utf8(bytes).map_err(std::io::Error::other)
 }
 
 impl Settings {

@@ -122,6 +122,9 @@ fn a_verdict_of_somebody_else_does_not_hold() {
     let (code, text) = ask(other);
     assert_eq!(code, Some(5), "{text}");
     assert!(text.contains(&format!("{signer} signed it, not {other}")), "{text}");
+    let asked = ["verdict", "verify", "verdict", "--validator", other, "--json"];
+    let json: serde_json::Value = serde_json::from_str(&scene.run(&asked, None).1).unwrap();
+    assert_eq!((&json["holds"], &json["signature"]), (&false.into(), &"valid".into()));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What a program takes from its command line and says on its standard output and standard error.
+//! What a program takes from its command line and the files named there, and says on its standard output and standard error.
 //!
 //! Promises: nobody who stops reading ends a program with a panic (`eprintln!` does: its message about the panic goes to
 //! the same closed pipe, and the process aborts); an answer that cannot be written to a full disk is a failure all the
@@ -8,7 +8,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -48,6 +48,19 @@ fn asks_for_json(arguments: impl IntoIterator<Item = OsString>) -> bool {
         .into_iter()
         .take_while(|argument| argument != "--")
         .any(|argument| argument == OsStr::new("--json"))
+}
+
+/// All bytes of a file that somebody named, which may be endless.
+///
+/// # Errors
+/// It cannot be read, or has more than `limit` bytes.
+pub fn read_at_most(source: impl Read, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    source.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(io::Error::new(ErrorKind::FileTooLarge, format!("it has more than {limit} bytes")));
+    }
+    Ok(bytes)
 }
 
 /// Writes an answer to standard output. Whoever stopped reading, as `head` does, has what it wanted.
@@ -98,6 +111,16 @@ mod tests {
 
     fn asked(line: &str) -> bool {
         asks_for_json(line.split(' ').map(OsString::from))
+    }
+
+    #[test]
+    fn no_more_is_read_than_may_be() {
+        assert_eq!(read_at_most(&b"abc"[..], 3).unwrap(), b"abc");
+        assert_eq!(read_at_most(&b"abcd"[..], 3).unwrap_err().kind(), ErrorKind::FileTooLarge);
+        assert_eq!(
+            read_at_most(io::repeat(0), 1_000).unwrap_err().to_string(),
+            "it has more than 1000 bytes"
+        );
     }
 
     #[test]

@@ -9,13 +9,15 @@
 //! some are put off; whoever goes by them reads the clock again at every look. Legacy chains count modulo the block
 //! height; that formula is wrong wherever the stored clock exists, which is why the two are never mixed.
 
+use std::num::NonZeroU64;
+
 use basilica_types::{BlockNumber, NetUid};
 
 use crate::rules::EpochClock;
 
 /// An epoch runs in the block that counts so many since the one before, whatever the tempo: one more than the chain's
 /// `MAX_TEMPO`.
-const OVERDUE: u64 = 50_401;
+const OVERDUE: NonZeroU64 = NonZeroU64::new(50_401).unwrap();
 
 impl EpochClock {
     /// The epoch of block `at`, by the clock as read at block `now`; blocks before `now` count as `now` where the chain
@@ -24,11 +26,11 @@ impl EpochClock {
         match *self {
             Self::Modular { tempo } => {
                 let shifted = at.0.saturating_add(u64::from(netuid.0)).saturating_add(1);
-                shifted.checked_div(u64::from(tempo).saturating_add(1)).unwrap_or(0)
+                shifted / NonZeroU64::MIN.saturating_add(tempo.into())
             }
             Self::Stateful { index, .. } => match self.steps(now) {
                 Some(steps) if at.0 >= steps.next => {
-                    let further = at.0.saturating_sub(steps.next).checked_div(steps.apart).unwrap_or(0);
+                    let further = at.0.saturating_sub(steps.next) / steps.apart;
                     index.saturating_add(1).saturating_add(further)
                 }
                 _ => index,
@@ -46,7 +48,7 @@ impl EpochClock {
             }
             Self::Stateful { index, .. } => {
                 let steps = self.steps(now)?;
-                let further = epoch.checked_sub(index.saturating_add(1))?.checked_mul(steps.apart)?;
+                let further = epoch.checked_sub(index.saturating_add(1))?.checked_mul(steps.apart.get())?;
                 steps.next.checked_add(further).map(BlockNumber)
             }
         }
@@ -92,15 +94,12 @@ impl EpochClock {
         let Self::Stateful { last_epoch, pending_at, since_last_step, tempo, .. } = *self else {
             return None;
         };
-        if tempo == 0 {
-            return None;
-        }
-        let tempo = u64::from(tempo);
-        let by_tempo = last_epoch.0.saturating_add(tempo);
+        let tempo = NonZeroU64::new(tempo.into())?;
+        let by_tempo = last_epoch.0.saturating_add(tempo.get());
         let asked = if pending_at.0 == 0 { u64::MAX } else { pending_at.0 };
         let scheduled = by_tempo.min(asked);
         // A block adds to the count before it asks for its own step, but its reveals look before that.
-        let overdue = now.0.saturating_add(OVERDUE.saturating_sub(since_last_step));
+        let overdue = now.0.saturating_add(OVERDUE.get().saturating_sub(since_last_step));
         let soonest = now.0.saturating_add(1);
         let next = scheduled.min(overdue).max(soonest);
         Some(Steps {
@@ -119,7 +118,7 @@ struct Steps {
     /// Whether reveals see that epoch only in the block after.
     next_late: bool,
     /// Blocks between the epochs after it.
-    apart: u64,
+    apart: NonZeroU64,
     /// Whether reveals see those only in the block after.
     late: bool,
 }
@@ -231,7 +230,7 @@ mod tests {
             tempo in prop_oneof![0u16..30, 50_399u16..50_404, Just(u16::MAX)],
             age in 0u64..60,
             pending in prop_oneof![Just(0u64), 900u64..1_100],
-            since in prop_oneof![0u64..60, OVERDUE - 20..OVERDUE + 5],
+            since in prop_oneof![0u64..60, OVERDUE.get() - 20..OVERDUE.get() + 5],
             period in 1u64..4,
         ) {
             let mut chain = Chain { block: 1_000, last: 1_000 - age, pending, index: 5, since, tempo };

@@ -208,7 +208,7 @@ pub fn next_window(last: Option<(&WindowEnd, BlockNumber)>, policy: &Policy) -> 
         }
         // Asking again at once would be refused again.
         WindowEnd::Refused { block, .. } => {
-            let tenth = interval.checked_div(10).unwrap_or(0).max(1);
+            let tenth = (interval / 10).max(1);
             after(block, tenth, Waiting::AfterRefusal)
         }
         // Given up, and still the chain's: a timelocked commit opens if the tempo comes back.
@@ -257,7 +257,7 @@ impl WeightRules {
     /// The block at which the rules are read again after they said to wait: the wait's end, or earlier where epochs are
     /// short or it is far off, since what was predicted may change. None: at the next look.
     pub fn look_again(&self, wait: &Wait) -> Option<BlockNumber> {
-        let span = self.epochs.length().checked_div(4).unwrap_or(0).clamp(1, LOOK_AGAIN);
+        let span = (self.epochs.length() / 4).clamp(1, LOOK_AGAIN);
         wait.until.map(|until| until.min(BlockNumber(self.block.0.saturating_add(span))))
     }
 
@@ -389,7 +389,7 @@ impl WeightRules {
         // Where epochs are counted by block height, the last block's commits belong to the next one.
         let modular = u64::from(matches!(self.epochs, EpochClock::Modular { .. }));
         let end = next.0.saturating_sub(modular);
-        let room = self.epochs.length().saturating_mul(3).checked_div(4).unwrap_or(0);
+        let room = self.epochs.length().saturating_mul(3) / 4;
         let short = room < WeightsCall::TIMELOCKED_ERA && end.saturating_sub(self.block.0) >= room;
         if dies.0 < end || short {
             return Ok(());
@@ -404,7 +404,7 @@ impl WeightRules {
     pub fn reveal_round(&self, now: Timestamp) -> Option<u64> {
         let beacon = self.beacon.as_ref()?;
         let first = self.epochs.first_reveal_block(self.block, self.netuid, self.reveal_period)?;
-        let margin = INGEST_MARGIN.min(self.epochs.length().checked_div(4).unwrap_or(0));
+        let margin = INGEST_MARGIN.min(self.epochs.length() / 4);
         let rounds_until = |block: u64| {
             let blocks = block.saturating_sub(self.block.0);
             beacon.clock.rounds_in(Millis(blocks.saturating_mul(self.block_time.0)))

@@ -51,13 +51,13 @@ impl StatusPages {
     async fn find(&self, path: &str) -> Result<Option<Page>, StoreError> {
         let store = &self.0.ports.store;
         let json = |page: Value| Some(Page::Found(page));
-        let parts: Vec<&str> = path.strip_prefix('/').unwrap_or_default().split('/').collect();
+        let parts: Vec<&str> = path.split('/').collect();
         match parts[..] {
-            ["nodes"] => self.nodes().await.map(json),
-            ["miners"] => self.miners().await.map(json),
-            ["weights"] => self.weights().await.map(json),
-            ["nodes", id, "verdicts"] => Ok(self.verdicts(id).await?.map(Page::Found)),
-            [kind @ ("verdicts" | "transcripts"), digest] => {
+            ["", "nodes"] => self.nodes().await.map(json),
+            ["", "miners"] => self.miners().await.map(json),
+            ["", "weights"] => self.weights().await.map(json),
+            ["", "nodes", id, "verdicts"] => Ok(self.verdicts(id).await?.map(Page::Found)),
+            ["", kind @ ("verdicts" | "transcripts"), digest] => {
                 let Ok(digest) = digest.parse() else { return Ok(None) };
                 let kept = if kind == "verdicts" { store.verdict(digest) } else { store.transcript(digest) };
                 Ok(kept.await?.map(Page::File))

@@ -177,6 +177,12 @@ reasons! {
         "this version has no measured work size and deadline for the claimed gpu class; it cannot pass until it has";
     40 ProofIncompleteAfterNonce "proof_incomplete_after_nonce" Blame::Suspected,
         "asked to open what it had committed to, the prover several times did not answer completely";
+    41 ProofFillRepeated "proof_fill_repeated" Blame::Suspected, "the prover reported a memory as filled that it had reported before";
+    42 ProofStepOrder "proof_step_order" Blame::Suspected, "the prover committed to the steps of a walk through memory out of order";
+    43 ProofWalkPath "proof_walk_path" Blame::Proven, "an opened step is not in the tree that was committed to";
+    44 ProofWalkMismatch "proof_walk_mismatch" Blame::Proven,
+        "an opened step is not what the memory's items give: memory that was claimed was not there";
+    45 ProofSignature "proof_signature" Blame::Proven, "the run is not signed by the key that the prover began it with";
 }
 
 impl Reason {

@@ -28,8 +28,13 @@ Options:
 Devices: this version has a CPU backend only. It does not look for NVIDIA devices; the CPU plays devices of a class
 whose name starts with `simulated-`, which validators accept on a development chain only. They come from
 --simulate, else from ~/.config/basilica/simulated-gpus.json, else there is one `simulated-H100` whose UUID
-follows from this machine's identity. The file's form is what `claims` prints:
-  {\"version\":1,\"devices\":[{\"index\":0,\"uuid\":\"GPU-…\",\"class\":\"simulated-H100\"}]}";
+follows from this machine's identity. The file's form is what `claims` prints; machine (64 hex digits) and each
+device's facts may be left out, and are then this machine's and those of the card that the class is named after:
+  {\"version\":2,\"machine\":\"…\",\"devices\":[{\"index\":0,\"uuid\":\"GPU-…\",\"class\":\"simulated-H100\",\"facts\":{
+    \"memory_bytes\":85520809984,\"sms\":132,\"compute_capability\":\"9.0\",\"l2_bytes\":52428800,
+    \"sm_clock_max_mhz\":1980,\"pci_bus\":\"00000000:3b:00.0\",\"pci_id\":\"10de:2330\",\"driver\":\"570.124.06\",
+    \"mig\":false}}]}
+sm_clock_max_mhz and mig are absent where a driver does not tell them.";
 
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

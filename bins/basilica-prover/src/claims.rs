@@ -3,15 +3,35 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
-use basilica_proof::claim::REPORT_BYTES_MAX;
-use basilica_proof::{ClaimReport, DeviceClaim};
-use basilica_types::GpuUuid;
+use anyhow::{Context, bail, ensure};
+use basilica_proof::claim::{self, REPORT_BYTES_MAX, REPORT_VERSION};
+use basilica_proof::{ClaimReport, ClassName, DeviceFacts, DeviceReport};
+use basilica_types::{Digest, GpuUuid};
+use serde::Deserialize;
 
+const MACHINE_ID: &str = "/etc/machine-id";
 const CONFIG: &str = ".config/basilica/simulated-gpus.json";
 /// What tells one machine from another, as far as any user may read it.
 const MACHINE_FILES: [&str; 3] =
-    ["/etc/machine-id", "/proc/sys/kernel/hostname", "/etc/ssh/ssh_host_ed25519_key.pub"];
+    [MACHINE_ID, "/proc/sys/kernel/hostname", "/etc/ssh/ssh_host_ed25519_key.pub"];
+
+/// What a file of simulated devices says: a report in which the machine and the devices' facts may be left out.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SimulatedNode {
+    version: u32,
+    machine: Option<Digest>,
+    devices: Vec<SimulatedDevice>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SimulatedDevice {
+    index: u16,
+    uuid: GpuUuid,
+    class: ClassName,
+    facts: Option<DeviceFacts>,
+}
 
 /// The devices from the file given, the user's file, or the machine's identity, in this order.
 pub(crate) fn devices(simulate: Option<&Path>) -> anyhow::Result<ClaimReport> {
@@ -32,7 +52,7 @@ fn read(path: &Path) -> anyhow::Result<ClaimReport> {
     file.take(REPORT_BYTES_MAX as u64 + 1)
         .read_to_end(&mut json)
         .with_context(|| format!("read simulated devices {shown}"))?;
-    let report = ClaimReport::parse(&json).with_context(|| format!("parse simulated devices {shown}"))?;
+    let report = parse(&json).with_context(|| format!("parse simulated devices {shown}"))?;
     match report.devices.iter().find(|device| !device.class.is_simulated()) {
         None => Ok(report),
         Some(device) => bail!(
@@ -41,6 +61,25 @@ fn read(path: &Path) -> anyhow::Result<ClaimReport> {
             device.class
         ),
     }
+}
+
+fn parse(json: &[u8]) -> anyhow::Result<ClaimReport> {
+    ensure!(json.len() <= REPORT_BYTES_MAX, "it exceeds {REPORT_BYTES_MAX} bytes");
+    let node: SimulatedNode =
+        serde_json::from_slice(json).context("it is not of the form that --help shows")?;
+    ensure!(node.version == REPORT_VERSION, "it has version {}, not {REPORT_VERSION}", node.version);
+    let device = |device: SimulatedDevice| {
+        let SimulatedDevice { index, uuid, class, facts } = device;
+        let facts = facts.unwrap_or_else(|| DeviceFacts::simulated(&class, index));
+        DeviceReport { index, uuid, class, facts }
+    };
+    let devices = node.devices.into_iter().map(device).collect();
+    Ok(ClaimReport::new(node.machine.or_else(machine), devices)?)
+}
+
+/// This machine, if it has an identity that this user may read.
+fn machine() -> Option<Digest> {
+    claim::machine_id(&std::fs::read(MACHINE_ID).ok()?)
 }
 
 fn default_device(machine_files: &[&Path]) -> anyhow::Result<ClaimReport> {
@@ -59,8 +98,10 @@ fn default_device(machine_files: &[&Path]) -> anyhow::Result<ClaimReport> {
     }
     let mut uuid = [0; 16];
     hasher.finalize_xof().fill(&mut uuid);
-    let class = "simulated-H100".parse().context("class of the default device")?;
-    Ok(ClaimReport::new(vec![DeviceClaim { index: 0, uuid: GpuUuid::from_bytes(uuid), class }])?)
+    let class: ClassName = "simulated-H100".parse().context("class of the default device")?;
+    let facts = DeviceFacts::simulated(&class, 0);
+    let device = DeviceReport { index: 0, uuid: GpuUuid::from_bytes(uuid), class, facts };
+    Ok(ClaimReport::new(machine(), vec![device])?)
 }
 
 #[cfg(test)]
@@ -74,9 +115,15 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_devices_round_trips() {
-        let text = r#"{"version":1,"devices":[{"index":0,"uuid":"GPU-5d2e8a3c-9b41-4f07-8a6e-0c1d2e3f4a5b","class":"simulated-H100"}]}"#;
-        assert_eq!(devices(Some(file(text).path())).unwrap().to_json(), text);
+    fn a_file_says_as_much_as_it_likes_and_the_rest_is_plausible() {
+        let text = r#"{"version":2,"devices":[{"index":0,"uuid":"GPU-5d2e8a3c-9b41-4f07-8a6e-0c1d2e3f4a5b","class":"simulated-H100"}]}"#;
+        let filled = devices(Some(file(text).path())).unwrap();
+        assert_eq!(filled.devices[0].facts, DeviceFacts::simulated(&filled.devices[0].class, 0));
+        let again = devices(Some(file(&filled.to_json()).path())).unwrap();
+        assert_eq!(again, filled, "what `claims` prints is such a file");
+        let other = text.replace(r#""devices""#, &format!(r#""machine":"{}","devices""#, "ab".repeat(32)));
+        let named = devices(Some(file(&other).path())).unwrap();
+        assert_eq!(named.machine.unwrap().to_string(), "ab".repeat(32));
     }
 
     #[test]
@@ -84,10 +131,10 @@ mod tests {
         let device =
             r#"{"index":0,"uuid":"GPU-5d2e8a3c-9b41-4f07-8a6e-0c1d2e3f4a5b","class":"simulated-H100"}"#;
         let cases = [
-            (format!(r#"{{"version":2,"devices":[{device}]}}"#), "version 2"),
-            (format!(r#"{{"version":1,"devices":[{device},{device}]}}"#), "out of order or twice"),
-            (format!(r#"{{"version":1,"extra":0,"devices":[{device}]}}"#), "unknown field"),
-            (format!(r#"{{"version":1,"devices":[{}]}}"#, device.replace("simulated-", "")), "simulated-…"),
+            (format!(r#"{{"version":1,"devices":[{device}]}}"#), "version 1"),
+            (format!(r#"{{"version":2,"devices":[{device},{device}]}}"#), "out of order or twice"),
+            (format!(r#"{{"version":2,"extra":0,"devices":[{device}]}}"#), "unknown field"),
+            (format!(r#"{{"version":2,"devices":[{}]}}"#, device.replace("simulated-", "")), "simulated-…"),
             ("[".repeat(70_000), "exceeds"),
         ];
         for (text, reason) in cases {

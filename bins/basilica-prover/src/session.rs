@@ -22,7 +22,7 @@ pub fn prove<P: Product + Copy + Send>(
         Ok(challenge) => challenge,
         Err(error) => return refuse(&mut output, RefusalCode::Challenge, error),
     };
-    let known = |device: &basilica_proof::DeviceChallenge| claims.devices.contains(&device.claim);
+    let known = |device: &basilica_proof::DeviceChallenge| claims.claims().any(|claim| claim == device.claim);
     if let Some(missing) = challenge.devices().iter().find(|device| !known(device)) {
         let error = anyhow!("no device {} here", missing.claim.uuid);
         return refuse(&mut output, RefusalCode::DeviceGone, error);

@@ -40,7 +40,7 @@ fn simulated_gpu() -> NodeFile {
     let entropy: &dyn Entropy = &OsEntropy;
     let uuid = GpuUuid::from_bytes(entropy.array());
     let claims =
-        format!(r#"{{"version":1,"devices":[{{"index":0,"uuid":"{uuid}","class":"simulated-H100"}}]}}"#);
+        format!(r#"{{"version":2,"devices":[{{"index":0,"uuid":"{uuid}","class":"simulated-H100"}}]}}"#);
     NodeFile { place: Place::Home(PathBuf::from(SIMULATED_GPUS)), mode: 0o644, bytes: claims.into_bytes() }
 }
 

@@ -11,7 +11,7 @@ use basilica_types::NodeId;
 
 const PROVER: &str = env!("CARGO_BIN_EXE_basilica-prover");
 
-const DEVICES: &str = r#"{"version":1,"devices":[
+const DEVICES: &str = r#"{"version":2,"devices":[
     {"index":0,"uuid":"GPU-5d2e8a3c-9b41-4f07-8a6e-0c1d2e3f4a5b","class":"simulated-H100"},
     {"index":3,"uuid":"GPU-5d2e8a3c-9b41-4f07-8a6e-0c1d2e3f4a5c","class":"simulated-H100"}]}"#;
 
@@ -23,6 +23,13 @@ fn devices_file() -> tempfile::NamedTempFile {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), DEVICES).unwrap();
     file
+}
+
+/// What the program claims from that file.
+fn devices() -> ClaimReport {
+    let file = devices_file();
+    let printed = output(&["claims", "--simulate", file.path().to_str().unwrap()]);
+    ClaimReport::parse(&printed.stdout).unwrap()
 }
 
 fn hash() -> String {
@@ -46,8 +53,7 @@ fn challenge(params: ProofParams) -> Challenge {
         node: NodeId::from_bytes([8; 16]),
         host_key: b"host key".to_vec(),
     };
-    let claims = ClaimReport::parse(DEVICES.as_bytes()).unwrap();
-    let devices = claims.devices.into_iter().map(|claim| DeviceChallenge { claim, params }).collect();
+    let devices = devices().claims().map(|claim| DeviceChallenge { claim, params }).collect();
     Challenge::new(binding, devices).unwrap()
 }
 
@@ -111,7 +117,7 @@ fn work_beyond_the_cpu_and_unknown_devices_are_refused_in_the_protocol() {
     assert_eq!(child.wait().unwrap().code(), Some(1));
 
     let empty = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(empty.path(), r#"{"version":1,"devices":[]}"#).unwrap();
+    std::fs::write(empty.path(), r#"{"version":2,"devices":[]}"#).unwrap();
     let mut child = spawn(PROVER, empty.path());
     let rejected = run(&mut child, challenge(ProofParams::new(64, 64, 1, 1).unwrap())).unwrap_err();
     assert_eq!(rejected.code(), "proof_refused");
@@ -134,10 +140,15 @@ fn a_malformed_challenge_is_refused_and_an_absent_validator_ends_it() {
 
 #[test]
 fn claims_come_from_the_file_given() {
-    let file = devices_file();
-    let printed = output(&["claims", "--simulate", file.path().to_str().unwrap()]);
-    let report = ClaimReport::parse(&printed.stdout).unwrap();
-    assert_eq!(report, ClaimReport::parse(DEVICES.as_bytes()).unwrap());
+    let named: Vec<_> =
+        devices().devices.iter().map(|d| (d.index, d.uuid.to_string(), d.facts.sms)).collect();
+    assert_eq!(
+        named,
+        [
+            (0, "GPU-5d2e8a3c-9b41-4f07-8a6e-0c1d2e3f4a5b".to_owned(), 132),
+            (3, "GPU-5d2e8a3c-9b41-4f07-8a6e-0c1d2e3f4a5c".to_owned(), 132)
+        ]
+    );
 }
 
 #[test]

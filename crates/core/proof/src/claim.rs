@@ -1,17 +1,27 @@
-//! What a node says it has. Claims choose the work that is asked; they prove nothing.
+//! What a node says it has (tier T1). Claims choose the work that is asked; they prove nothing.
+//!
+//! A report names each device ([`DeviceClaim`], which the challenge repeats and every seed binds) and adds what NVML and the
+//! driver tell of it ([`DeviceFacts`]), which validators compare with the class and with what they were told before
+//! (tier T7). The node's owner can print anything here: a report that contradicts itself convicts, one that does not proves
+//! nothing. Unknown fields are refused, so that a report means the same to everyone who reads it.
+
+mod facts;
+mod simulated;
 
 use std::fmt;
 use std::str::FromStr;
 
-use basilica_types::GpuUuid;
+use basilica_types::{Digest, GpuUuid};
 use serde::{Deserialize, Serialize};
+
+pub use facts::{ComputeCapability, DeviceFacts, DriverVersion, FactError, PciBusId, PciId};
 
 /// Most devices of one node.
 pub const DEVICES_MAX: usize = 64;
 /// Most bytes of a claim report as JSON.
 pub const REPORT_BYTES_MAX: usize = 64 * 1024;
 /// Version of the claim report that this crate reads and writes.
-pub const REPORT_VERSION: u32 = 1;
+pub const REPORT_VERSION: u32 = 2;
 /// Class names of devices that the CPU backend plays start with this.
 pub const SIMULATED_PREFIX: &str = "simulated-";
 
@@ -74,9 +84,8 @@ impl fmt::Display for ClassName {
     }
 }
 
-/// One device as its node describes it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// One device by name: what a challenge repeats.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceClaim {
     /// Index on the node, ascending in every list.
     pub index: u16,
@@ -86,14 +95,48 @@ pub struct DeviceClaim {
     pub class: ClassName,
 }
 
+/// One device as its node describes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceReport {
+    /// Index on the node, ascending in every list.
+    pub index: u16,
+    /// The device's UUID.
+    pub uuid: GpuUuid,
+    /// The device's class.
+    pub class: ClassName,
+    /// What NVML and the driver tell of it.
+    pub facts: DeviceFacts,
+}
+
+impl DeviceReport {
+    /// What a challenge to this device repeats.
+    pub fn claim(&self) -> DeviceClaim {
+        DeviceClaim { index: self.index, uuid: self.uuid, class: self.class.clone() }
+    }
+}
+
 /// What `basilica-prover claims` prints: one JSON object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClaimReport {
     /// [`REPORT_VERSION`].
     pub version: u32,
+    /// [`machine_id`] of the node; absent where the system has none, as in many containers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<Digest>,
     /// The devices by ascending index.
-    pub devices: Vec<DeviceClaim>,
+    pub devices: Vec<DeviceReport>,
+}
+
+/// The identity of a machine as reports show it: a hash of `/etc/machine-id`, which itself is to stay on its machine
+/// (machine-id(5)). None if the file holds no identity.
+pub fn machine_id(file: &[u8]) -> Option<Digest> {
+    let id = file.trim_ascii();
+    let valid = id.len() == 32 && id.iter().all(u8::is_ascii_hexdigit);
+    valid.then(|| {
+        Digest::from_bytes(blake3::derive_key("basilica-proof/v2/machine-id", &id.to_ascii_lowercase()))
+    })
 }
 
 /// A claim report that cannot be used.
@@ -117,13 +160,31 @@ pub enum ClaimError {
     /// A UUID appears twice.
     #[error("claim report lists {0} twice")]
     Repeated(GpuUuid),
+    /// Two devices in one place.
+    #[error("claim report puts two devices at pci bus id {0}")]
+    SamePlace(PciBusId),
+    /// A number that no card has.
+    #[error("claim report gives device {index} an impossible {field}")]
+    Implausible {
+        /// Of which device.
+        index: u16,
+        /// The number's name in the report.
+        field: &'static str,
+    },
+}
+
+/// Version alone, so that a report of another one is named so and not for its first unknown field.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
 }
 
 impl ClaimReport {
     /// A report over devices, checked.
-    pub fn new(devices: Vec<DeviceClaim>) -> Result<Self, ClaimError> {
-        check_devices(&devices)?;
-        Ok(Self { version: REPORT_VERSION, devices })
+    pub fn new(machine: Option<Digest>, devices: Vec<DeviceReport>) -> Result<Self, ClaimError> {
+        let report = Self { version: REPORT_VERSION, machine, devices };
+        report.check()?;
+        Ok(report)
     }
 
     /// Reads a node's report; the bytes are hostile.
@@ -131,17 +192,41 @@ impl ClaimReport {
         if json.len() > REPORT_BYTES_MAX {
             return Err(ClaimError::TooLarge(json.len()));
         }
-        let report: Self = serde_json::from_slice(json).map_err(ClaimError::Json)?;
-        if report.version != REPORT_VERSION {
-            return Err(ClaimError::Version(report.version));
+        let Versioned { version } = serde_json::from_slice(json).map_err(ClaimError::Json)?;
+        if version != REPORT_VERSION {
+            return Err(ClaimError::Version(version));
         }
-        check_devices(&report.devices)?;
+        let report: Self = serde_json::from_slice(json).map_err(ClaimError::Json)?;
+        report.check()?;
         Ok(report)
+    }
+
+    /// The devices by name, as a challenge lists them.
+    pub fn claims(&self) -> impl Iterator<Item = DeviceClaim> {
+        self.devices.iter().map(DeviceReport::claim)
     }
 
     /// The report on one line.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("a report has no maps and no floats, so it always serialises")
+    }
+
+    fn check(&self) -> Result<(), ClaimError> {
+        if self.devices.len() > DEVICES_MAX {
+            return Err(ClaimError::Count(self.devices.len()));
+        }
+        check_devices(&self.claims().collect::<Vec<_>>())?;
+        for (position, device) in self.devices.iter().enumerate() {
+            if let Some(field) = device.facts.implausible() {
+                return Err(ClaimError::Implausible { index: device.index, field });
+            }
+            let place = device.facts.pci_bus;
+            let earlier = self.devices.get(..position).unwrap_or(&[]);
+            if earlier.iter().any(|other| other.facts.pci_bus == place) {
+                return Err(ClaimError::SamePlace(place));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -161,3 +246,6 @@ pub(crate) fn check_devices(devices: &[DeviceClaim]) -> Result<(), ClaimError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

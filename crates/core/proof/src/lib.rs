@@ -66,7 +66,7 @@ pub use challenge::{
     ANSWER_BYTES_MAX, Binding, CHALLENGE_BYTES_MAX, Challenge, ChallengeError, DeviceChallenge,
     HOST_KEY_BYTES_MAX,
 };
-pub use claim::{ClaimError, ClaimReport, ClassName, ClassNameError, DeviceClaim};
+pub use claim::{ClaimError, ClaimReport, ClassName, ClassNameError, DeviceClaim, DeviceFacts, DeviceReport};
 pub use params::{
     INNER_MAX, INNER_STEP, LEAF_BYTES, LEAF_CELLS, OPENINGS_DEFAULT, OPENINGS_MAX, ParamsError, ProofParams,
     ROUNDS_MAX, SIDE_MAX, SIDE_MIN,

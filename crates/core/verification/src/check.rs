@@ -302,12 +302,18 @@ impl Event {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use basilica_proof::{ClassName, DeviceFacts, DeviceReport};
     use basilica_types::Category;
     use proptest::prelude::*;
 
     const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
-    const CLAIMS: &[u8] = br#"{"version":1,"devices":[
-        {"index":0,"uuid":"GPU-5d2e8a3c-9b41-4f07-8a6e-0c1d2e3f4a5b","class":"simulated-H100"}]}"#;
+    fn claims_json() -> Vec<u8> {
+        let class: ClassName = "simulated-H100".parse().unwrap();
+        let facts = DeviceFacts::simulated(&class, 0);
+        let uuid = "GPU-5d2e8a3c-9b41-4f07-8a6e-0c1d2e3f4a5b".parse().unwrap();
+        let device = DeviceReport { index: 0, uuid, class, facts };
+        ClaimReport::new(None, vec![device]).unwrap().to_json().into_bytes()
+    }
 
     fn digest(byte: u8) -> Digest {
         Digest::from_bytes([byte; 32])
@@ -349,7 +355,7 @@ mod tests {
             connected(),
             Event::ProverMissing,
             Event::Uploaded,
-            Event::ClaimsPrinted(CLAIMS.to_vec()),
+            Event::ClaimsPrinted(claims_json()),
             verified,
         ];
         let end = run(plan(CheckKind::Full, true), &events).unwrap();
@@ -370,7 +376,7 @@ mod tests {
             transcript: digest(3),
             after_nonce: true,
         });
-        let events = [connected(), Event::ClaimsPrinted(CLAIMS.to_vec()), rejected];
+        let events = [connected(), Event::ClaimsPrinted(claims_json()), rejected];
         let end = run(plan(CheckKind::Full, true), &events).unwrap();
         assert_eq!(end.finding, Finding::Failed(Reason::ProofOpeningMismatch));
         assert_eq!((end.transcript, end.gpus, end.claims.len()), (Some(digest(3)), vec![], 1));
@@ -379,7 +385,7 @@ mod tests {
 
     #[test]
     fn simulated_gpus_on_a_real_chain_are_not_even_challenged() {
-        let events = [connected(), Event::ClaimsPrinted(CLAIMS.to_vec())];
+        let events = [connected(), Event::ClaimsPrinted(claims_json())];
         let end = run(plan(CheckKind::Full, false), &events).unwrap();
         assert_eq!(end.finding, Finding::Failed(Reason::SimulatedGpuRefused));
     }
@@ -387,7 +393,7 @@ mod tests {
     #[test]
     fn a_card_by_name_is_not_challenged_with_the_work_of_a_cpu() {
         let claims =
-            String::from_utf8(CLAIMS.to_vec()).unwrap().replace("simulated-H100", "NVIDIA H100 80GB HBM3");
+            String::from_utf8(claims_json()).unwrap().replace("simulated-H100", "NVIDIA H100 80GB HBM3");
         let events = [connected(), Event::ClaimsPrinted(claims.into_bytes())];
         let end = run(plan(CheckKind::Full, true), &events).unwrap();
         assert_eq!((end.finding, end.gpus), (Finding::Failed(Reason::GpuClassUncalibrated), vec![]));
@@ -400,7 +406,7 @@ mod tests {
             run(plan(CheckKind::Full, true), &events).unwrap().finding
         };
         assert_eq!(claims(b"Welcome to host!"), Finding::Failed(Reason::ClaimsInvalid));
-        assert_eq!(claims(br#"{"version":1,"devices":[]}"#), Finding::Failed(Reason::NoGpu));
+        assert_eq!(claims(br#"{"version":2,"devices":[]}"#), Finding::Failed(Reason::NoGpu));
     }
 
     fn any_event() -> impl Strategy<Value = Event> {
@@ -410,7 +416,7 @@ mod tests {
             Just(Event::ProverMissing),
             Just(Event::Uploaded),
             Just(Event::UploadFailed),
-            Just(Event::ClaimsPrinted(CLAIMS.to_vec())),
+            Just(Event::ClaimsPrinted(claims_json())),
             proptest::collection::vec(any::<u8>(), 0..80).prop_map(Event::ClaimsPrinted),
             Just(Event::CommandFailed),
             Just(Event::Proof(ProofEnd::Stopped)),

@@ -55,7 +55,7 @@ pub(crate) async fn prove(
         host_key: shell.host_key().blob().to_vec(),
     };
     let work = shared.settings.work;
-    let devices = claims.devices.iter().map(|claim| DeviceChallenge { claim: claim.clone(), params: work });
+    let devices = claims.claims().map(|claim| DeviceChallenge { claim, params: work });
     let challenge = Challenge::new(binding, devices.collect()).map_err(|error| {
         debug!(target: "validator::verification", { node.id = %node.node, error = %ErrorChain(&error) }, "challenge cannot be made");
         Break::Internal

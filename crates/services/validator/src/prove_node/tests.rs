@@ -6,14 +6,20 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 use basilica_ports::{Output, OutputLimits};
 use basilica_proof::wire::{Accept, FRAME_HEADER_BYTES, Message, Root, frame};
+use basilica_proof::{ClassName, DeviceFacts, DeviceReport};
 use basilica_types::{Argv, HostKey, Hotkey, NodeAddress, SshPublicKey};
 
 use super::*;
 use crate::set_weights::tests::World;
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
-const CLAIMS: &[u8] = br#"{"version":1,"devices":[
-    {"index":0,"uuid":"GPU-5d2e8a3c-9b41-4f07-8a6e-0c1d2e3f4a5b","class":"simulated-H100"}]}"#;
+
+fn claims() -> ClaimReport {
+    let class: ClassName = "simulated-H100".parse().unwrap();
+    let facts = DeviceFacts::simulated(&class, 0);
+    let uuid = "GPU-5d2e8a3c-9b41-4f07-8a6e-0c1d2e3f4a5b".parse().unwrap();
+    ClaimReport::new(None, vec![DeviceReport { index: 0, uuid, class, facts }]).unwrap()
+}
 
 /// What a prover does instead of an honest answer.
 #[derive(Clone, Copy)]
@@ -115,7 +121,7 @@ async fn challenge(script: Script, lasts: Millis) -> Result<Proof, Break> {
     shared.set_access(miner, Arc::clone(&access));
     let node = Node { host_key: KEY.parse().unwrap(), script };
     let key = NodeKey { miner, node: address.node_id() };
-    prove(&shared, key, &access, &node, &ClaimReport::parse(CLAIMS).unwrap()).await
+    prove(&shared, key, &access, &node, &claims()).await
 }
 
 const HOUR: Millis = Millis::from_secs(3600);

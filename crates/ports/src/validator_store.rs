@@ -7,10 +7,10 @@ use std::net::SocketAddr;
 
 use async_trait::async_trait;
 use basilica_types::{
-    BasisPoints, BlockNumber, Digest, FencingToken, HostKey, Hotkey, MechanismId, NetUid, NodeAddress,
-    NodeId, Ppm, Timestamp, Uid, UsdMicros, Weight,
+    BasisPoints, BlockNumber, Digest, FencingToken, GpuUuid, HostKey, Hotkey, MechanismId, NetUid,
+    NodeAddress, NodeId, Ppm, Timestamp, Uid, UsdMicros, Weight,
 };
-use basilica_verification::{CheckKind, Due, Outcome, ProvenGpu, Series};
+use basilica_verification::{CheckKind, Due, Fingerprint, Outcome, ProvenGpu, Series};
 use basilica_wire::discovery::{NodeReport, NodeStatus};
 
 use crate::{PreparedWeights, StoreError, WindowEnd, WindowForm, WindowState};
@@ -206,6 +206,8 @@ pub struct CheckEntry {
     pub summary: VerdictSummary,
     /// GPUs proven by a passed full check.
     pub gpus: Vec<ProvenGpu>,
+    /// Of those, what is to be remembered of their hardware.
+    pub fingerprints: Vec<Fingerprint>,
     /// A GPU whose owner has not proved it since then is given up by that owner.
     pub gpus_stale_before: Timestamp,
     /// The proof's transcript.
@@ -290,6 +292,8 @@ pub struct Pruned {
     pub transcripts: u64,
     /// Windows of weights.
     pub windows: u64,
+    /// Fingerprints of GPUs that were not proved for as long.
+    pub fingerprints: u64,
 }
 
 /// Miners and their nodes.
@@ -354,6 +358,9 @@ pub trait VerdictStore: Send + Sync + 'static {
     /// ones, and a reason that [`voids`](basilica_verification::Reason::voids_proof) what was proved before empties the
     /// node's own. A light check never moves the full one further away: discovery may have asked for it meanwhile.
     async fn record_check(&self, entry: &CheckEntry) -> Result<Recorded, StoreError>;
+
+    /// What this node showed of these GPUs when it first proved each; those that it never did are left out.
+    async fn fingerprints(&self, key: NodeKey, uuids: &[GpuUuid]) -> Result<Vec<Fingerprint>, StoreError>;
 
     /// What happened to a node since then, oldest first.
     async fn history(&self, key: NodeKey, since: Timestamp) -> Result<Vec<HistoryEntry>, StoreError>;

@@ -1,6 +1,7 @@
 //! The validator's memory.
 
 mod columns;
+mod fingerprints;
 mod fleet;
 mod verdicts;
 mod weights;
@@ -15,6 +16,7 @@ pub const VALIDATOR_SCHEMA: Schema = Schema {
     migrations: &[
         include_str!("../migrations/validator/0001_start.sql"),
         include_str!("../migrations/validator/0002_commit_reveal.sql"),
+        include_str!("../migrations/validator/0003_fingerprints.sql"),
     ],
 };
 

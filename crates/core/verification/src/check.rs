@@ -1,8 +1,9 @@
 //! One try of one check, as a state machine: effects out, events in, a finding at the end.
 
-use basilica_proof::claim::ClaimReport;
-use basilica_types::{Digest, Timestamp};
+use basilica_proof::claim::{ClaimReport, DeviceFacts};
+use basilica_types::{Digest, GpuUuid, Timestamp};
 
+use crate::fingerprint::{self, Difference, Drift};
 use crate::{Break, ClaimedGpu, GpuRules, ProofEnd, ProvenGpu, Reason};
 
 /// How deep a check looks.
@@ -50,6 +51,8 @@ pub enum Effect {
     ReadClaims,
     /// Put the prover on the node.
     UploadProver,
+    /// Look up what these GPUs showed on this node before (see [`crate::fingerprint`]).
+    Recall(Vec<GpuUuid>),
     /// Challenge these devices and verify the answer.
     Prove(ClaimReport),
 }
@@ -74,11 +77,16 @@ pub enum Event {
     ClaimsPrinted(Vec<u8>),
     /// A command ended unsuccessfully.
     CommandFailed,
+    /// The fingerprints of those GPUs that have one.
+    Recalled(Vec<Fingerprint>),
     /// How the proof went.
     Proof(ProofEnd),
     /// A step could not be carried out.
     Broken(Break),
 }
+
+/// A GPU with what it showed first on its node.
+pub type Fingerprint = (GpuUuid, DeviceFacts);
 
 /// What one try found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,8 +110,14 @@ pub struct Conclusion {
     pub host_key: Option<Digest>,
     /// What the node claims to have.
     pub claims: Vec<ClaimedGpu>,
+    /// The claimed GPU that cannot be what it is said to be, or is not what it was, with what tells so.
+    pub difference: Option<Difference>,
+    /// Slots and drivers that changed since the last pass.
+    pub noted: Vec<Difference>,
     /// What it proved to have; empty unless a full check passed.
     pub gpus: Vec<ProvenGpu>,
+    /// The fingerprints of those to keep; empty unless a full check passed.
+    pub fingerprints: Vec<Fingerprint>,
     /// Hash of the proof's transcript, if there is one.
     pub transcript: Option<Digest>,
     /// The answer failed after the prover knew which cells it had to open, see [`crate::aborted`].
@@ -114,7 +128,8 @@ impl Conclusion {
     /// The same try, but its GPUs belong to another node until both are challenged at once (RULES R10).
     #[must_use]
     pub fn on_hold(self) -> Self {
-        Self { finding: Finding::Failed(Reason::GpuClaimedElsewhere), gpus: Vec::new(), ..self }
+        let finding = Finding::Failed(Reason::GpuClaimedElsewhere);
+        Self { finding, gpus: Vec::new(), fingerprints: Vec::new(), ..self }
     }
 }
 
@@ -142,11 +157,25 @@ enum Phase {
         uploaded: bool,
     },
     Uploading,
+    /// Comparing what the node claims with what it showed before.
+    Recalling(Claimed),
     /// Proving what would count.
-    Proving {
-        gpus: Vec<ProvenGpu>,
-    },
+    Proving(Proving),
     Ended,
+}
+
+/// Claims that may count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Claimed {
+    report: ClaimReport,
+    gpus: Vec<ProvenGpu>,
+}
+
+/// What a proof that holds stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Proving {
+    gpus: Vec<ProvenGpu>,
+    fingerprints: Vec<Fingerprint>,
 }
 
 impl Check {
@@ -159,7 +188,10 @@ impl Check {
             finished: plan.started,
             host_key: None,
             claims: Vec::new(),
+            difference: None,
+            noted: Vec::new(),
             gpus: Vec::new(),
+            fingerprints: Vec::new(),
             transcript: None,
             after_nonce: false,
         };
@@ -197,9 +229,10 @@ impl Check {
             (Phase::Uploading, Event::UploadFailed | Event::CommandFailed) => {
                 Ok(facts.failed(Reason::ProverUploadFailed, now))
             }
-            (Phase::Proving { gpus }, Event::Proof(end)) => Ok(facts.proved(gpus, &end, now)),
+            (Phase::Recalling(claimed), Event::Recalled(known)) => Ok(facts.recalled(claimed, &known, now)),
+            (Phase::Proving(proving), Event::Proof(end)) => Ok(facts.proved(proving, &end, now)),
             // Somebody removed or changed the prover between two of its runs.
-            (Phase::Proving { .. }, Event::ProverMissing) => Ok(facts.failed(Reason::ProverAltered, now)),
+            (Phase::Proving(_), Event::ProverMissing) => Ok(facts.failed(Reason::ProverAltered, now)),
             (phase, event) => Err(Rejected { event: event.name(), phase: phase.name() }),
         }
     }
@@ -248,16 +281,45 @@ impl Conclusion {
             return self.failed(Reason::NoGpu, now);
         }
         match self.plan.gpus.judge(&report) {
-            Ok(gpus) => self.goes_on(Phase::Proving { gpus }, Effect::Prove(report)),
-            Err(refused) => self.failed(refused.reason, now),
+            Ok(gpus) => {
+                let recall = Effect::Recall(report.devices.iter().map(|device| device.uuid).collect());
+                self.goes_on(Phase::Recalling(Claimed { report, gpus }), recall)
+            }
+            Err(refused) => {
+                self.difference = refused.difference;
+                self.failed(refused.reason, now)
+            }
         }
     }
 
-    fn proved(mut self, gpus: Vec<ProvenGpu>, end: &ProofEnd, now: Timestamp) -> Stepped {
+    /// Nothing is asked of a GPU that is not what it was: whatever it proved would be another card's.
+    fn recalled(mut self, claimed: Claimed, known: &[Fingerprint], now: Timestamp) -> Stepped {
+        let Claimed { report, gpus } = claimed;
+        let mut fingerprints = Vec::with_capacity(report.devices.len());
+        for device in &report.devices {
+            let (uuid, shown) = (device.uuid, &device.facts);
+            let Some((_, first)) = known.iter().find(|(known, _)| *known == uuid) else {
+                fingerprints.push((uuid, shown.clone()));
+                continue;
+            };
+            let Drift { held, noted } = Drift::between(first, shown);
+            if !held.is_empty() {
+                self.difference = Some(Difference { uuid, fields: held });
+                return self.failed(Reason::GpuFingerprintChanged, now);
+            }
+            if !noted.is_empty() {
+                self.noted.push(Difference { uuid, fields: noted });
+            }
+            fingerprints.push((uuid, fingerprint::renewed(first, shown)));
+        }
+        self.goes_on(Phase::Proving(Proving { gpus, fingerprints }), Effect::Prove(report))
+    }
+
+    fn proved(mut self, proving: Proving, end: &ProofEnd, now: Timestamp) -> Stepped {
         match end {
             ProofEnd::Verified { transcript } => {
                 self.transcript = Some(*transcript);
-                self.gpus = gpus;
+                Proving { gpus: self.gpus, fingerprints: self.fingerprints } = proving;
                 self.ends(Finding::Passed, now)
             }
             ProofEnd::Rejected { reason, transcript, after_nonce } => {
@@ -277,7 +339,8 @@ impl Phase {
             Self::Echoing => "echoing",
             Self::Claiming { .. } => "claiming",
             Self::Uploading => "uploading",
-            Self::Proving { .. } => "proving",
+            Self::Recalling(_) => "recalling",
+            Self::Proving(_) => "proving",
             Self::Ended => "ended",
         }
     }
@@ -293,6 +356,7 @@ impl Event {
             Self::UploadFailed => "upload_failed",
             Self::ClaimsPrinted(_) => "claims_printed",
             Self::CommandFailed => "command_failed",
+            Self::Recalled(_) => "recalled",
             Self::Proof(_) => "proof",
             Self::Broken(_) => "broken",
         }
@@ -300,151 +364,4 @@ impl Event {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use basilica_proof::{ClassName, DeviceFacts, DeviceReport};
-    use basilica_types::Category;
-    use proptest::prelude::*;
-
-    const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
-    fn claims_json() -> Vec<u8> {
-        let class: ClassName = "simulated-H100".parse().unwrap();
-        let facts = DeviceFacts::simulated(&class, 0);
-        let uuid = "GPU-5d2e8a3c-9b41-4f07-8a6e-0c1d2e3f4a5b".parse().unwrap();
-        let device = DeviceReport { index: 0, uuid, class, facts };
-        ClaimReport::new(None, vec![device]).unwrap().to_json().into_bytes()
-    }
-
-    fn digest(byte: u8) -> Digest {
-        Digest::from_bytes([byte; 32])
-    }
-
-    fn plan(kind: CheckKind, simulated: bool) -> Plan {
-        Plan { kind, nonce: [0xab; 32], gpus: GpuRules::new(simulated, simulated, &digest(9)), started: NOW }
-    }
-
-    /// Feeds events; the conclusion, or the effects that wait.
-    fn run(plan: Plan, events: &[Event]) -> Result<Conclusion, Vec<Effect>> {
-        let (mut check, mut effects) = Check::begin(plan);
-        for event in events {
-            (check, effects) = check.step(event.clone(), NOW).unwrap();
-        }
-        check.conclusion().cloned().ok_or(effects)
-    }
-
-    fn connected() -> Event {
-        Event::Connected { host_key: digest(1) }
-    }
-
-    #[test]
-    fn a_light_check_passes_on_the_right_echo_only() {
-        let echo =
-            |bytes: &[u8]| run(plan(CheckKind::Light, true), &[connected(), Event::Echoed(bytes.to_vec())]);
-        let right = "ab".repeat(32);
-        assert_eq!(echo(format!("{right}\n").as_bytes()).unwrap().finding, Finding::Passed);
-        for wrong in [b"".as_slice(), b"ab", format!("x{right}").as_bytes(), right.to_uppercase().as_bytes()]
-        {
-            assert_eq!(echo(wrong).unwrap().finding, Finding::Failed(Reason::NonceMismatch));
-        }
-    }
-
-    #[test]
-    fn a_full_check_uploads_the_prover_once_and_proves_what_is_claimed() {
-        let verified = Event::Proof(ProofEnd::Verified { transcript: digest(2) });
-        let events = [
-            connected(),
-            Event::ProverMissing,
-            Event::Uploaded,
-            Event::ClaimsPrinted(claims_json()),
-            verified,
-        ];
-        let end = run(plan(CheckKind::Full, true), &events).unwrap();
-        assert_eq!(
-            (end.finding, end.transcript, end.host_key),
-            (Finding::Passed, Some(digest(2)), Some(digest(1)))
-        );
-        assert_eq!(end.gpus.iter().map(|g| g.category).collect::<Vec<_>>(), [Category::H100]);
-        let again = [connected(), Event::ProverMissing, Event::Uploaded, Event::ProverMissing];
-        let end = run(plan(CheckKind::Full, true), &again).unwrap();
-        assert_eq!(end.finding, Finding::Failed(Reason::ProverAltered));
-    }
-
-    #[test]
-    fn a_rejected_proof_keeps_its_transcript_and_proves_no_gpu() {
-        let rejected = Event::Proof(ProofEnd::Rejected {
-            reason: Reason::ProofOpeningMismatch,
-            transcript: digest(3),
-            after_nonce: true,
-        });
-        let events = [connected(), Event::ClaimsPrinted(claims_json()), rejected];
-        let end = run(plan(CheckKind::Full, true), &events).unwrap();
-        assert_eq!(end.finding, Finding::Failed(Reason::ProofOpeningMismatch));
-        assert_eq!((end.transcript, end.gpus, end.claims.len()), (Some(digest(3)), vec![], 1));
-        assert!(end.after_nonce, "an end after the nonce is never forgotten");
-    }
-
-    #[test]
-    fn simulated_gpus_on_a_real_chain_are_not_even_challenged() {
-        let events = [connected(), Event::ClaimsPrinted(claims_json())];
-        let end = run(plan(CheckKind::Full, false), &events).unwrap();
-        assert_eq!(end.finding, Finding::Failed(Reason::SimulatedGpuRefused));
-    }
-
-    #[test]
-    fn a_card_by_name_is_not_challenged_with_the_work_of_a_cpu() {
-        let claims =
-            String::from_utf8(claims_json()).unwrap().replace("simulated-H100", "NVIDIA H100 80GB HBM3");
-        let events = [connected(), Event::ClaimsPrinted(claims.into_bytes())];
-        let end = run(plan(CheckKind::Full, true), &events).unwrap();
-        assert_eq!((end.finding, end.gpus), (Finding::Failed(Reason::GpuClassUncalibrated), vec![]));
-    }
-
-    #[test]
-    fn claims_that_are_none_are_told_apart() {
-        let claims = |json: &[u8]| {
-            let events = [connected(), Event::ClaimsPrinted(json.to_vec())];
-            run(plan(CheckKind::Full, true), &events).unwrap().finding
-        };
-        assert_eq!(claims(b"Welcome to host!"), Finding::Failed(Reason::ClaimsInvalid));
-        assert_eq!(claims(br#"{"version":2,"devices":[]}"#), Finding::Failed(Reason::NoGpu));
-    }
-
-    fn any_event() -> impl Strategy<Value = Event> {
-        prop_oneof![
-            Just(connected()),
-            proptest::collection::vec(any::<u8>(), 0..80).prop_map(Event::Echoed),
-            Just(Event::ProverMissing),
-            Just(Event::Uploaded),
-            Just(Event::UploadFailed),
-            Just(Event::ClaimsPrinted(claims_json())),
-            proptest::collection::vec(any::<u8>(), 0..80).prop_map(Event::ClaimsPrinted),
-            Just(Event::CommandFailed),
-            Just(Event::Proof(ProofEnd::Stopped)),
-            Just(Event::Proof(ProofEnd::Verified { transcript: digest(9) })),
-            Just(Event::Broken(Break::Lost)),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn no_sequence_of_events_panics_or_passes_without_its_proof(
-            events in proptest::collection::vec(any_event(), 0..12),
-            full: bool,
-        ) {
-            let kind = if full { CheckKind::Full } else { CheckKind::Light };
-            let (mut check, _) = Check::begin(plan(kind, true));
-            let mut proven = false;
-            for event in events {
-                let verified = matches!(event, Event::Proof(ProofEnd::Verified { .. }));
-                let Ok((next, effects)) = check.clone().step(event, NOW) else { continue };
-                proven |= verified;
-                prop_assert_eq!(effects.is_empty(), next.conclusion().is_some());
-                check = next;
-            }
-            if let Some(end) = check.conclusion() {
-                prop_assert_eq!(end.gpus.is_empty(), !(full && end.finding == Finding::Passed));
-                prop_assert!(!full || proven == (end.finding == Finding::Passed));
-            }
-        }
-    }
-}
+mod tests;

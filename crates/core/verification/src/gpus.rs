@@ -8,10 +8,11 @@
 
 use std::str::FromStr;
 
-use basilica_proof::claim::{ClaimReport, ClassName};
+use basilica_proof::claim::{ClaimReport, ClassName, DeviceReport};
 use basilica_types::{BlockHash, Category, GpuUuid};
 
 use crate::Reason;
+use crate::fingerprint::{Card, Difference};
 
 /// Genesis hashes of finney and of the test network: no simulated GPU counts there, whatever else they carry.
 const REAL_CHAINS: [&str; 2] = [
@@ -60,7 +61,7 @@ impl GpuRules {
 
     /// The category that a class belongs to, if proofs of that class count here.
     pub fn category(self, class: &ClassName) -> Result<Category, UnacceptableGpu> {
-        let refused = |reason| Err(UnacceptableGpu { class: class.clone(), reason });
+        let refused = |reason| Err(UnacceptableGpu { class: class.clone(), reason, difference: None });
         match (class.is_simulated(), self.simulated) {
             (true, true) => Ok(category_of(class.as_str())),
             (true, false) => refused(Reason::SimulatedGpuRefused),
@@ -71,11 +72,28 @@ impl GpuRules {
     /// All claims of a report with their categories, or the first that does not count.
     pub fn judge(self, report: &ClaimReport) -> Result<Vec<ProvenGpu>, UnacceptableGpu> {
         let judged = report.devices.iter().map(|device| {
-            let category = self.category(&device.class)?;
-            Ok(ProvenGpu { uuid: device.uuid, category })
+            let category = self.category(&device.class);
+            // Of a card that we know, the contradiction says more than that it is not calibrated.
+            if category.is_ok() || !device.class.is_simulated() {
+                is_its_class(device)?;
+            }
+            Ok(ProvenGpu { uuid: device.uuid, category: category? })
         });
         judged.collect()
     }
+}
+
+/// Whether what a device shows can be the card that its class names.
+fn is_its_class(device: &DeviceReport) -> Result<(), UnacceptableGpu> {
+    let fields = Card::of(&device.class).map_or_else(Vec::new, |card| card.contradictions(&device.facts));
+    if fields.is_empty() {
+        return Ok(());
+    }
+    Err(UnacceptableGpu {
+        class: device.class.clone(),
+        reason: Reason::GpuClaimsContradictClass,
+        difference: Some(Difference { uuid: device.uuid, fields }),
+    })
 }
 
 /// A claimed GPU that does not count here.
@@ -86,6 +104,8 @@ pub struct UnacceptableGpu {
     pub class: ClassName,
     /// Why it does not count.
     pub reason: Reason,
+    /// In what it contradicts its class, if that is why.
+    pub difference: Option<Difference>,
 }
 
 /// The first category whose name is a word of the class name: `NVIDIA H100 80GB HBM3` and `simulated-H100` are H100.

@@ -183,6 +183,10 @@ reasons! {
     44 ProofWalkMismatch "proof_walk_mismatch" Blame::Proven,
         "an opened step is not what the memory's items give: memory that was claimed was not there";
     45 ProofSignature "proof_signature" Blame::Proven, "the run is not signed by the key that the prover began it with";
+    46 GpuClaimsContradictClass "gpu_claims_contradict_class" Blame::Elsewhere(Fault::Node { confirmed: false }),
+        "what the node tells of a gpu (memory, sms, cache, compute capability) is not the card that it calls it";
+    47 GpuFingerprintChanged "gpu_fingerprint_changed" Blame::Elsewhere(Fault::Unknown),
+        "a gpu shows other hardware than under the same uuid before; on hold until it shows the first again";
 }
 
 impl Reason {
@@ -215,7 +219,14 @@ impl Reason {
     /// Whether the answer to a full check tells that what the node proved before is not what it shows now: it is not
     /// paid for that any longer (RULES R10).
     pub const fn voids_proof(self) -> bool {
-        matches!(self, Self::GpuClaimedElsewhere | Self::GpuClassUncalibrated | Self::SimulatedGpuRefused)
+        matches!(
+            self,
+            Self::GpuClaimedElsewhere
+                | Self::GpuClassUncalibrated
+                | Self::SimulatedGpuRefused
+                | Self::GpuClaimsContradictClass
+                | Self::GpuFingerprintChanged
+        )
     }
 
     /// What else must have worked for a failed try to speak against the node.

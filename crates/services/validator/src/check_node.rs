@@ -5,10 +5,10 @@ use std::sync::Arc;
 use basilica_ports::{ExitStatus, NodeRecord, Output, OutputLimits, ShellError};
 use basilica_proof::ClaimReport;
 use basilica_runtime_service::ErrorChain;
-use basilica_types::{Argv, Digest};
+use basilica_types::{Argv, Digest, GpuUuid};
 use basilica_verification::{Break, Check, Conclusion, Effect, Event, Plan, Rejected, host_key_digest};
 use tokio::sync::Semaphore;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::commands::{self, GATE_CLOSED, PROVER_MISSING};
 use crate::connections::{self, Connection};
@@ -73,6 +73,7 @@ impl<'a> Trial<'a> {
             Effect::Echo(nonce) => self.echo(&nonce).await,
             Effect::ReadClaims => self.read_claims().await,
             Effect::UploadProver => self.upload().await,
+            Effect::Recall(uuids) => self.recall(&uuids).await,
             Effect::Prove(claims) => self.prove(&claims).await,
         };
         performed.unwrap_or_else(|cause| {
@@ -153,6 +154,14 @@ impl<'a> Trial<'a> {
         }
         self.log_command("upload", &output);
         Ok(Event::UploadFailed)
+    }
+
+    async fn recall(&self, uuids: &[GpuUuid]) -> Result<Event, Break> {
+        let known = self.shared.ports.store.fingerprints(self.node.key, uuids).await;
+        known.map(Event::Recalled).map_err(|error| {
+            warn!(target: "validator::verification", { node.id = %self.node.key.node, error = %ErrorChain(&error) }, "fingerprints cannot be read");
+            Break::Internal
+        })
     }
 
     async fn prove(&mut self, claims: &ClaimReport) -> Result<Event, Break> {

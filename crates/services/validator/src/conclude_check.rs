@@ -5,6 +5,7 @@ use std::sync::Arc;
 use basilica_ports::{CheckEntry, HotkeySigner, NodeKey, NodeRecord, Recorded, StoreError, VerdictSummary};
 use basilica_runtime_service::within;
 use basilica_types::{Digest, Millis, Timestamp};
+use basilica_verification::fingerprint::Difference;
 use basilica_verification::series::{self, Next};
 use basilica_verification::{
     Blame, Conclusion, Control, Evidence, Fault, Finding, Outcome, Reason, Surroundings, Verdict, aborted,
@@ -136,6 +137,7 @@ struct Judged {
 
 async fn keep(shared: &Shared, node: &NodeRecord, tried: Tried, judged: Judged) -> Result<(), ConcludeError> {
     let Tried { conclusion, transcript, .. } = tried;
+    tell_differences(node.key, &conclusion);
     let entry = entry(shared, node, &conclusion, judged)?;
     let entry = CheckEntry { transcript, ..entry };
     match store(shared, &entry).await? {
@@ -155,6 +157,18 @@ async fn keep(shared: &Shared, node: &NodeRecord, tried: Tried, judged: Judged) 
         }
     }
     Ok(())
+}
+
+/// What a GPU is not, or no longer is, goes into the log by name: the verdict carries the reason alone.
+fn tell_differences(node: NodeKey, conclusion: &Conclusion) {
+    if let Some(Difference { uuid, fields }) = &conclusion.difference {
+        warn!(target: "validator::verification", { node.id = %node.node, miner.hotkey = %node.miner, gpu.uuid = %uuid,
+            fields = ?fields }, "gpu is not what it is said to be, or not what it was");
+    }
+    for Difference { uuid, fields } in &conclusion.noted {
+        info!(target: "validator::verification", { node.id = %node.node, gpu.uuid = %uuid, fields = ?fields },
+            "gpu was moved or its driver renewed");
+    }
 }
 
 fn held() -> Outcome {
@@ -216,6 +230,7 @@ fn entry(
         prover: shared.prover.name(),
         summary: VerdictSummary { digest, kind, outcome: judged.outcome, finished },
         gpus: conclusion.gpus.clone(),
+        fingerprints: conclusion.fingerprints.clone(),
         gpus_stale_before: finished - shared.settings.gpu_ownership_ttl,
         transcript: None,
         due: node.due.after(kind, &judged.outcome, &shared.settings.intervals, finished),

@@ -19,17 +19,20 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: Stop) -> Result<(), BoxError>
     loop {
         let pause = match prune(&shared).await {
             Ok((pruned, nodes)) => {
-                let removed = pruned.history + pruned.transcripts + pruned.windows + nodes;
+                let removed =
+                    pruned.history + pruned.transcripts + pruned.windows + pruned.fingerprints + nodes;
                 if removed > 0 {
                     info!(
                         history = pruned.history,
                         transcripts = pruned.transcripts,
                         windows = pruned.windows,
+                        fingerprints = pruned.fingerprints,
                         nodes,
                         "old records removed"
                     );
                 }
-                let full = [pruned.history, pruned.transcripts, nodes].contains(&u64::from(BATCH));
+                let full = [pruned.history, pruned.transcripts, pruned.fingerprints, nodes]
+                    .contains(&u64::from(BATCH));
                 if full { PAUSE } else { shared.settings.prune_interval }
             }
             Err(error) => {

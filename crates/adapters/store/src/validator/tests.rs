@@ -9,6 +9,7 @@ use basilica_ports::{
     Opened, PreparedWeights, Recorded, Salt, SeenMiner, StoredStanding, VerdictStore, VerdictSummary,
     WeightStore, WindowEnd, WindowForm, WindowState,
 };
+use basilica_proof::DeviceFacts;
 use basilica_types::{
     BasisPoints, BlockNumber, Category, Digest, FencingToken, GpuUuid, Hotkey, MechanismId, Millis, NetUid,
     NodeAddress, Ppm, Timestamp, Uid, UsdMicros, Weight,
@@ -94,6 +95,7 @@ fn passed(key: NodeKey, digest: u8, previous: Option<u8>, gpus: Vec<ProvenGpu>) 
         prover: PROVER,
         summary: VerdictSummary { digest, kind: CheckKind::Full, outcome: Outcome::Passed, finished },
         gpus,
+        fingerprints: Vec::new(),
         gpus_stale_before: NOW,
         transcript: Some((digest, vec![9; 100])),
         due: Due { light: NOW + Millis(100), full: NOW + Millis(200) },

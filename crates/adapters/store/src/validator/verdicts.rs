@@ -3,11 +3,12 @@
 use async_trait::async_trait;
 use basilica_ports::{CheckEntry, HistoryEntry, NodeKey, Pruned, Recorded, StoreError, VerdictStore};
 use basilica_types::{Digest, GpuUuid, Hotkey, Timestamp};
-use basilica_verification::{CheckKind, Outcome, Series};
+use basilica_verification::{CheckKind, Fingerprint, Outcome, Series};
 use sqlx::SqliteConnection;
 
 use super::ValidatorDatabase;
 use super::columns::{self, Unexpected, parse};
+use super::fingerprints;
 use super::fleet::host_keys_to_text;
 use crate::database::{corrupt, unavailable};
 
@@ -87,9 +88,14 @@ impl VerdictStore for ValidatorDatabase {
             return Ok(Recorded::GpuTaken { owner });
         }
         insert_verdict(&mut transaction, entry).await?;
+        fingerprints::keep(&mut transaction, entry).await?;
         update_node(&mut transaction, entry).await?;
         transaction.commit().await.map_err(operation)?;
         Ok(Recorded::Stored)
+    }
+
+    async fn fingerprints(&self, key: NodeKey, uuids: &[GpuUuid]) -> Result<Vec<Fingerprint>, StoreError> {
+        fingerprints::of_node(self, key, uuids).await
     }
 
     async fn history(&self, key: NodeKey, since: Timestamp) -> Result<Vec<HistoryEntry>, StoreError> {
@@ -227,8 +233,10 @@ impl VerdictStore for ValidatorDatabase {
         .execute(&mut *transaction)
         .await
         .map_err(&operation)?;
+        let fingerprints = fingerprints::prune(&mut transaction, before, limit).await?;
         transaction.commit().await.map_err(operation)?;
         Ok(Pruned {
+            fingerprints,
             history: history.rows_affected(),
             transcripts: old_transcripts.rows_affected(),
             windows: windows.rows_affected(),

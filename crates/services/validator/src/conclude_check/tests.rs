@@ -1,6 +1,7 @@
 //! Whose fault a failed check is, over simulated time and a real store.
 
 use basilica_ports::{HistoryEntry, NodeRecord};
+use basilica_proof::DeviceFacts;
 use basilica_types::{Category, Digest, Millis, NodeAddress};
 use basilica_verification::{CheckKind, Fault, GpuRules, Plan, ProvenGpu};
 use basilica_wire::discovery::{NodeReport, NodeStatus};
@@ -18,7 +19,10 @@ fn tried(shared: &Shared, kind: CheckKind, finding: Finding) -> Tried {
         finished: started,
         host_key: None,
         claims: Vec::new(),
+        difference: None,
+        noted: Vec::new(),
         gpus: Vec::new(),
+        fingerprints: Vec::new(),
         transcript: None,
         after_nonce: false,
     };
@@ -235,4 +239,29 @@ async fn a_gpu_that_another_node_proved_puts_the_later_claimant_on_hold() {
     let held = node(&shared, key).await;
     let outcome = Outcome::Failed { reason: Reason::GpuClaimedElsewhere, fault: Fault::Unknown };
     assert_eq!((held.last_verdict.unwrap().outcome, held.last_proof), (outcome, None));
+}
+
+#[tokio::test]
+async fn a_gpu_that_is_not_what_it_was_is_held_without_a_fault_and_without_pay() {
+    let world = World::new();
+    let key = world.judge_a_node().await;
+    let shared = world.boot().await;
+    let facts = DeviceFacts::simulated(&"simulated-H100".parse().unwrap(), 0);
+    let mut passed = tried(&shared, CheckKind::Full, Finding::Passed);
+    passed.conclusion.gpus = vec![ProvenGpu { uuid: GPU, category: Category::H100 }];
+    passed.conclusion.fingerprints = vec![(GPU, facts.clone())];
+    conclude(&shared, &node(&shared, key).await, passed).await.unwrap();
+    assert_eq!(shared.ports.store.fingerprints(key, &[GPU]).await.unwrap(), [(GPU, facts.clone())]);
+
+    let reason = Reason::GpuFingerprintChanged;
+    let changed = tried(&shared, CheckKind::Full, Finding::Failed(reason));
+    conclude(&shared, &node(&shared, key).await, changed).await.unwrap();
+    let held = node(&shared, key).await;
+    assert_eq!(held.last_verdict.unwrap().outcome, Outcome::Failed { reason, fault: Fault::Unknown });
+    assert!(held.last_proof.is_some_and(|(_, gpus)| gpus.is_empty()), "it is paid for nothing");
+    assert_eq!(
+        shared.ports.store.fingerprints(key, &[GPU]).await.unwrap(),
+        [(GPU, facts)],
+        "and not forgotten"
+    );
 }

@@ -402,6 +402,7 @@ fn passed(key: NodeKey, now: Timestamp) -> CheckEntry {
         prover: ProverFile::new(vec![1]).name(),
         summary: VerdictSummary { digest, kind: CheckKind::Full, outcome: Outcome::Passed, finished: now },
         gpus: vec![ProvenGpu { uuid: GPU, category: Category::H100 }],
+        fingerprints: Vec::new(),
         gpus_stale_before: now,
         transcript: None,
         due: Due::at_once(now),

@@ -174,6 +174,7 @@ fn passed(key: NodeKey, index: u8, at: Timestamp, now: Timestamp) -> CheckEntry 
         prover: Digest::from_bytes([4; 32]),
         summary: VerdictSummary { digest, kind: CheckKind::Full, outcome: Outcome::Passed, finished: at },
         gpus: vec![ProvenGpu { uuid: GpuUuid::from_bytes([index; 16]), category: Category::H100 }],
+        fingerprints: Vec::new(),
         gpus_stale_before: at,
         transcript: None,
         due: Due { light: now + DAY, full: now + DAY },

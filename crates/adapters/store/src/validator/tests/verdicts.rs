@@ -173,3 +173,32 @@ async fn failures_standings_and_passes_elsewhere_read_back() {
     store.record_standings(&[(key(1, 7), standing.clone())]).await.unwrap();
     assert_eq!(store.node(key(1, 7)).await.unwrap().unwrap().standing, Some(standing));
 }
+
+#[tokio::test]
+async fn a_fingerprint_is_its_nodes_own_and_survives_a_restart_until_it_is_old() {
+    let fixture = Fixture::new().await;
+    fixture.store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
+    fixture.store.record_discovery(miner(2), &[report(8)], NOW).await.unwrap();
+    let facts = |name: &str| DeviceFacts::simulated(&name.parse().unwrap(), 0);
+    let (first, other) = ((gpu(1).uuid, facts("simulated-H100")), (gpu(2).uuid, facts("simulated-A100")));
+    let shown = vec![first.clone(), other.clone()];
+    let entry = CheckEntry { fingerprints: shown, ..passed(key(1, 7), 1, None, vec![gpu(1), gpu(2)]) };
+    fixture.store.record_check(&entry).await.unwrap();
+    // A claim that is refused leaves no fingerprint either.
+    let taken = CheckEntry { fingerprints: vec![first.clone()], ..passed(key(2, 8), 2, None, vec![gpu(1)]) };
+    assert!(matches!(fixture.store.record_check(&taken).await.unwrap(), Recorded::GpuTaken { .. }));
+
+    let Fixture { store, directory: _keep } = fixture.reopened().await;
+    let asked = [gpu(1).uuid, gpu(3).uuid, gpu(2).uuid];
+    assert_eq!(store.fingerprints(key(1, 7), &asked).await.unwrap(), [first.clone(), other.clone()]);
+    assert_eq!(store.fingerprints(key(2, 8), &asked).await.unwrap(), []);
+    let moved = DeviceFacts { driver: "999.1".parse().unwrap(), ..first.1 };
+    let mut later = passed(key(1, 7), 3, Some(1), vec![gpu(1)]);
+    later.fingerprints = vec![(first.0, moved.clone())];
+    later.summary.finished = NOW + Millis(50);
+    store.record_check(&later).await.unwrap();
+    let known = store.fingerprints(key(1, 7), &asked).await.unwrap();
+    assert_eq!(known, [(first.0, moved.clone()), other]);
+    assert_eq!(store.prune(NOW + Millis(50), 9, 9).await.unwrap().fingerprints, 1);
+    assert_eq!(store.fingerprints(key(1, 7), &asked).await.unwrap(), [(first.0, moved)]);
+}

@@ -13,7 +13,7 @@ use basilica_types::{
     BasisPoints, BlockNumber, Category, Digest, FencingToken, GpuUuid, Hotkey, NodeAddress, NodeId, Ppm,
     Timestamp, Uid, Weight,
 };
-use basilica_verification::{CheckKind, Due, ProvenGpu, Series};
+use basilica_verification::{CheckKind, Due, Fingerprint, ProvenGpu, Series};
 use basilica_wire::discovery::{NodeReport, NodeStatus};
 
 use super::yield_now;
@@ -226,6 +226,9 @@ impl VerdictStore for Memory {
         unreachable!("weights check nothing")
     }
     async fn record_check(&self, _: &CheckEntry) -> Result<Recorded, StoreError> {
+        unreachable!("weights check nothing")
+    }
+    async fn fingerprints(&self, _: NodeKey, _: &[GpuUuid]) -> Result<Vec<Fingerprint>, StoreError> {
         unreachable!("weights check nothing")
     }
     async fn history(&self, _: NodeKey, _: Timestamp) -> Result<Vec<HistoryEntry>, StoreError> {

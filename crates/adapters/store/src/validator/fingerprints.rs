@@ -1,0 +1,68 @@
+//! What GPUs showed when they were first proved, for each node apart.
+
+use basilica_ports::{CheckEntry, NodeKey, StoreError};
+use basilica_types::{GpuUuid, Timestamp};
+use basilica_verification::Fingerprint;
+use sqlx::SqliteConnection;
+
+use super::ValidatorDatabase;
+use crate::database::{corrupt, unavailable};
+
+/// Those of `uuids` that the node proved before.
+pub(super) async fn of_node(
+    database: &ValidatorDatabase,
+    key: NodeKey,
+    uuids: &[GpuUuid],
+) -> Result<Vec<Fingerprint>, StoreError> {
+    let mut known = Vec::with_capacity(uuids.len());
+    for uuid in uuids {
+        let facts: Option<String> =
+            sqlx::query_scalar("SELECT facts FROM fingerprints WHERE miner = ?1 AND node = ?2 AND uuid = ?3")
+                .bind(key.miner.to_string())
+                .bind(key.node.to_string())
+                .bind(uuid.to_string())
+                .fetch_optional(database.0.readers())
+                .await
+                .map_err(unavailable("read fingerprints"))?;
+        if let Some(facts) = facts {
+            known.push((*uuid, serde_json::from_str(&facts).map_err(corrupt("fingerprints.facts"))?));
+        }
+    }
+    Ok(known)
+}
+
+/// Keeps the fingerprints of a passed check.
+pub(super) async fn keep(connection: &mut SqliteConnection, entry: &CheckEntry) -> Result<(), StoreError> {
+    for (uuid, facts) in &entry.fingerprints {
+        sqlx::query(
+            "INSERT INTO fingerprints (miner, node, uuid, facts, first, seen) VALUES (?1, ?2, ?3, ?4, ?5, ?5)
+             ON CONFLICT (miner, node, uuid) DO UPDATE SET facts = ?4, seen = ?5",
+        )
+        .bind(entry.key.miner.to_string())
+        .bind(entry.key.node.to_string())
+        .bind(uuid.to_string())
+        .bind(serde_json::to_string(facts).expect("texts and numbers always serialise"))
+        .bind(entry.summary.finished.0)
+        .execute(&mut *connection)
+        .await
+        .map_err(unavailable("store fingerprint"))?;
+    }
+    Ok(())
+}
+
+/// Forgets what was not proved since; at most `limit`.
+pub(super) async fn prune(
+    connection: &mut SqliteConnection,
+    before: Timestamp,
+    limit: u32,
+) -> Result<u64, StoreError> {
+    let removed = sqlx::query(
+        "DELETE FROM fingerprints WHERE rowid IN (SELECT rowid FROM fingerprints WHERE seen < ?1 LIMIT ?2)",
+    )
+    .bind(before.0)
+    .bind(i64::from(limit))
+    .execute(connection)
+    .await
+    .map_err(unavailable("prune fingerprints"))?;
+    Ok(removed.rows_affected())
+}

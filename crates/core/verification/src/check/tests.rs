@@ -1,0 +1,200 @@
+use super::*;
+use crate::fingerprint::Field;
+use crate::{Blame, Fault};
+use basilica_proof::{ClassName, DeviceFacts, DeviceReport};
+use basilica_types::Category;
+use proptest::prelude::*;
+
+const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+fn uuid() -> GpuUuid {
+    "GPU-5d2e8a3c-9b41-4f07-8a6e-0c1d2e3f4a5b".parse().unwrap()
+}
+
+fn card(name: &str) -> DeviceFacts {
+    DeviceFacts::simulated(&name.parse::<ClassName>().unwrap(), 0)
+}
+
+/// What the device of [`claims_json`] showed if it was another one.
+fn other_card() -> DeviceFacts {
+    card("simulated-A100")
+}
+
+fn claims_showing(facts: DeviceFacts) -> Vec<u8> {
+    let device = DeviceReport { index: 0, uuid: uuid(), class: "simulated-H100".parse().unwrap(), facts };
+    ClaimReport::new(None, vec![device]).unwrap().to_json().into_bytes()
+}
+
+fn claims_json() -> Vec<u8> {
+    claims_showing(card("simulated-H100"))
+}
+
+fn digest(byte: u8) -> Digest {
+    Digest::from_bytes([byte; 32])
+}
+
+fn plan(kind: CheckKind, simulated: bool) -> Plan {
+    Plan { kind, nonce: [0xab; 32], gpus: GpuRules::new(simulated, simulated, &digest(9)), started: NOW }
+}
+
+/// Feeds events; the conclusion, or the effects that wait.
+fn run(plan: Plan, events: &[Event]) -> Result<Conclusion, Vec<Effect>> {
+    let (mut check, mut effects) = Check::begin(plan);
+    for event in events {
+        (check, effects) = check.step(event.clone(), NOW).unwrap();
+    }
+    check.conclusion().cloned().ok_or(effects)
+}
+
+fn connected() -> Event {
+    Event::Connected { host_key: digest(1) }
+}
+
+#[test]
+fn a_light_check_passes_on_the_right_echo_only() {
+    let echo =
+        |bytes: &[u8]| run(plan(CheckKind::Light, true), &[connected(), Event::Echoed(bytes.to_vec())]);
+    let right = "ab".repeat(32);
+    assert_eq!(echo(format!("{right}\n").as_bytes()).unwrap().finding, Finding::Passed);
+    for wrong in [b"".as_slice(), b"ab", format!("x{right}").as_bytes(), right.to_uppercase().as_bytes()] {
+        assert_eq!(echo(wrong).unwrap().finding, Finding::Failed(Reason::NonceMismatch));
+    }
+}
+
+#[test]
+fn a_full_check_uploads_the_prover_once_and_proves_what_is_claimed() {
+    let verified = Event::Proof(ProofEnd::Verified { transcript: digest(2) });
+    let events = [
+        connected(),
+        Event::ProverMissing,
+        Event::Uploaded,
+        Event::ClaimsPrinted(claims_json()),
+        Event::Recalled(vec![]),
+        verified,
+    ];
+    let end = run(plan(CheckKind::Full, true), &events).unwrap();
+    assert_eq!(
+        (end.finding, end.transcript, end.host_key),
+        (Finding::Passed, Some(digest(2)), Some(digest(1)))
+    );
+    assert_eq!(end.gpus.iter().map(|g| g.category).collect::<Vec<_>>(), [Category::H100]);
+    let again = [connected(), Event::ProverMissing, Event::Uploaded, Event::ProverMissing];
+    let end = run(plan(CheckKind::Full, true), &again).unwrap();
+    assert_eq!(end.finding, Finding::Failed(Reason::ProverAltered));
+}
+
+#[test]
+fn a_rejected_proof_keeps_its_transcript_and_proves_no_gpu() {
+    let rejected = Event::Proof(ProofEnd::Rejected {
+        reason: Reason::ProofOpeningMismatch,
+        transcript: digest(3),
+        after_nonce: true,
+    });
+    let events = [connected(), Event::ClaimsPrinted(claims_json()), Event::Recalled(vec![]), rejected];
+    let end = run(plan(CheckKind::Full, true), &events).unwrap();
+    assert_eq!(end.finding, Finding::Failed(Reason::ProofOpeningMismatch));
+    assert_eq!((end.transcript, end.gpus, end.claims.len()), (Some(digest(3)), vec![], 1));
+    assert!(end.after_nonce, "an end after the nonce is never forgotten");
+}
+
+#[test]
+fn simulated_gpus_on_a_real_chain_are_not_even_challenged() {
+    let events = [connected(), Event::ClaimsPrinted(claims_json())];
+    let end = run(plan(CheckKind::Full, false), &events).unwrap();
+    assert_eq!(end.finding, Finding::Failed(Reason::SimulatedGpuRefused));
+}
+
+#[test]
+fn a_card_by_name_is_not_challenged_with_the_work_of_a_cpu() {
+    let claims = String::from_utf8(claims_json()).unwrap().replace("simulated-H100", "NVIDIA H100 80GB HBM3");
+    let events = [connected(), Event::ClaimsPrinted(claims.into_bytes())];
+    let end = run(plan(CheckKind::Full, true), &events).unwrap();
+    assert_eq!((end.finding, end.gpus), (Finding::Failed(Reason::GpuClassUncalibrated), vec![]));
+}
+
+#[test]
+fn a_card_that_is_not_the_one_it_is_called_is_not_even_challenged() {
+    let events = [connected(), Event::ClaimsPrinted(claims_showing(other_card()))];
+    let end = run(plan(CheckKind::Full, true), &events).unwrap();
+    assert_eq!(end.finding, Finding::Failed(Reason::GpuClaimsContradictClass));
+    assert!(end.difference.is_some_and(|d| d.uuid == uuid() && d.fields.contains(&Field::Sms)));
+    assert!(matches!(Reason::GpuClaimsContradictClass.blame(), Blame::Elsewhere(_)), "no ban by our table");
+}
+
+#[test]
+fn a_gpu_that_is_not_what_it_was_is_put_on_hold_before_it_proves_anything() {
+    let before = DeviceFacts { sms: 131, ..card("simulated-H100") };
+    let events = [connected(), Event::ClaimsPrinted(claims_json()), Event::Recalled(vec![(uuid(), before)])];
+    let end = run(plan(CheckKind::Full, true), &events).unwrap();
+    assert_eq!(end.finding, Finding::Failed(Reason::GpuFingerprintChanged));
+    assert_eq!(end.difference, Some(Difference { uuid: uuid(), fields: vec![Field::Sms] }));
+    assert_eq!((end.gpus, end.fingerprints), (vec![], vec![]));
+    assert_eq!(Reason::GpuFingerprintChanged.blame(), Blame::Elsewhere(Fault::Unknown));
+    assert!(Reason::GpuFingerprintChanged.voids_proof());
+}
+
+#[test]
+fn a_pass_keeps_what_was_shown_first_and_notes_what_may_change() {
+    let first = DeviceFacts { driver: "535.1".parse().unwrap(), ..card("simulated-H100") };
+    let events = |known| {
+        let verified = ProofEnd::Verified { transcript: digest(2) };
+        [connected(), Event::ClaimsPrinted(claims_json()), Event::Recalled(known), Event::Proof(verified)]
+    };
+    let unseen = run(plan(CheckKind::Full, true), &events(vec![])).unwrap();
+    assert_eq!(unseen.fingerprints, [(uuid(), card("simulated-H100"))]);
+    let seen = run(plan(CheckKind::Full, true), &events(vec![(uuid(), first)])).unwrap();
+    assert_eq!(seen.finding, Finding::Passed);
+    assert_eq!(seen.noted, [Difference { uuid: uuid(), fields: vec![Field::Driver] }]);
+    assert_eq!(seen.fingerprints, [(uuid(), card("simulated-H100"))]);
+}
+
+#[test]
+fn claims_that_are_none_are_told_apart() {
+    let claims = |json: &[u8]| {
+        let events = [connected(), Event::ClaimsPrinted(json.to_vec())];
+        run(plan(CheckKind::Full, true), &events).unwrap().finding
+    };
+    assert_eq!(claims(b"Welcome to host!"), Finding::Failed(Reason::ClaimsInvalid));
+    assert_eq!(claims(br#"{"version":2,"devices":[]}"#), Finding::Failed(Reason::NoGpu));
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        Just(connected()),
+        proptest::collection::vec(any::<u8>(), 0..80).prop_map(Event::Echoed),
+        Just(Event::ProverMissing),
+        Just(Event::Uploaded),
+        Just(Event::UploadFailed),
+        Just(Event::ClaimsPrinted(claims_json())),
+        proptest::collection::vec(any::<u8>(), 0..80).prop_map(Event::ClaimsPrinted),
+        Just(Event::CommandFailed),
+        Just(Event::Recalled(vec![])),
+        Just(Event::Recalled(vec![(uuid(), other_card())])),
+        Just(Event::Proof(ProofEnd::Stopped)),
+        Just(Event::Proof(ProofEnd::Verified { transcript: digest(9) })),
+        Just(Event::Broken(Break::Lost)),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn no_sequence_of_events_panics_or_passes_without_its_proof(
+        events in proptest::collection::vec(any_event(), 0..12),
+        full: bool,
+    ) {
+        let kind = if full { CheckKind::Full } else { CheckKind::Light };
+        let (mut check, _) = Check::begin(plan(kind, true));
+        let mut proven = false;
+        for event in events {
+            let verified = matches!(event, Event::Proof(ProofEnd::Verified { .. }));
+            let Ok((next, effects)) = check.clone().step(event, NOW) else { continue };
+            proven |= verified;
+            prop_assert_eq!(effects.is_empty(), next.conclusion().is_some());
+            check = next;
+        }
+        if let Some(end) = check.conclusion() {
+            prop_assert_eq!(end.gpus.len(), end.fingerprints.len());
+            prop_assert_eq!(end.gpus.is_empty(), !(full && end.finding == Finding::Passed));
+            prop_assert!(!full || proven == (end.finding == Finding::Passed));
+        }
+    }
+}

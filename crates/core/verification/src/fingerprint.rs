@@ -23,8 +23,8 @@ use basilica_types::{Category, GpuUuid};
 use crate::classes::{self, Known};
 use crate::gpus::category_of;
 
-/// Sizes that drivers count differently: of memory they reserve a part that grew with their versions (A100 80 GB: 81,920 or 81,251
-/// MiB), and error correction takes 1/16 of cards without HBM.
+/// Sizes that drivers tell differently: of memory they reserve a part that grew with their versions (A100 80 GB: 81,920 or
+/// 81,251 MiB), error correction takes 1/16 of cards without HBM, and data sheets round caches.
 const SIZE_TOLERANCE_PERCENT: u64 = 7;
 
 /// One thing that a driver tells of a GPU, by its name in the claim report.

@@ -8,8 +8,9 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use basilica_console::{print, read_at_most};
-use basilica_proof::{ProvenDevice, Rejection, TRANSCRIPT_BYTES_MAX, Transcript};
-use basilica_types::{HostKey, Hotkey};
+use basilica_proof::report::Report;
+use basilica_proof::{TRANSCRIPT_BYTES_MAX, Transcript};
+use basilica_types::Hotkey;
 use basilica_verification::{Discrepancy, Outcome, Verdict, audit};
 use basilica_wire::{EnvelopeError, MAX_ENVELOPE, Signed};
 use clap::{Args, Subcommand};
@@ -67,8 +68,9 @@ impl Proof {
         let Self::Verify { file, json } = self;
         let transcript = read_transcript(&file)?;
         let replay = transcript.verify();
-        let answer = proof_json(&transcript, &replay);
-        say(json, &answer, || proof_text(&transcript, &replay))?;
+        let report = Report::new(&transcript, &replay);
+        let answer = serde_json::to_value(&report).context("write the report as json")?;
+        say(json, &answer, || proof_text(&transcript, &report))?;
         Ok(ended(replay.is_ok()))
     }
 }
@@ -142,59 +144,32 @@ fn read(path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
     bytes.with_context(|| format!("read {shown}"))
 }
 
-/// The host key as `ssh-keygen -l` shows it; a transcript binds bytes, which may be no key.
-fn fingerprint(blob: &[u8]) -> String {
-    HostKey::from_blob(blob).map_or_else(|_| "not a key".to_owned(), |key| key.fingerprint())
-}
-
-fn proof_json(transcript: &Transcript, replay: &Result<Vec<ProvenDevice>, Rejection>) -> Value {
-    let binding = transcript.challenge().binding();
-    let devices = transcript.challenge().devices().iter().map(|device| {
-        let (claim, params) = (&device.claim, &device.params);
-        json!({
-            "index": claim.index, "uuid": claim.uuid, "class": claim.class.as_str(),
-            "side": params.side(), "inner": params.inner(), "rounds": params.rounds(),
-            "openings": params.openings(), "multiplications": params.multiplications(),
-            "evasion_at_5_percent": format!("{:.1e}", params.evasion(0.05)),
-        })
-    });
-    json!({
-        "holds": replay.is_ok(),
-        "reason": replay.as_ref().err().map(Rejection::code),
-        "explanation": replay.as_ref().err().map(ToString::to_string),
-        "transcript": transcript.hash(), "node": binding.node, "host_key": fingerprint(&binding.host_key),
-        "validator_nonce": hex::encode(binding.validator_nonce), "devices": devices.collect::<Vec<_>>(),
-    })
-}
-
-fn proof_text(transcript: &Transcript, replay: &Result<Vec<ProvenDevice>, Rejection>) -> String {
-    let binding = transcript.challenge().binding();
-    let mut lines = vec![match replay {
-        Ok(_) => "The proof holds.".to_owned(),
-        Err(rejection) => format!("The proof does not hold: {rejection} ({}).", rejection.code()),
+fn proof_text(transcript: &Transcript, report: &Report) -> String {
+    let mut lines = vec![match (report.reason, &report.explanation) {
+        (Some(reason), Some(why)) => format!("The proof does not hold: {why} ({reason})."),
+        _ => "The proof holds.".to_owned(),
     }];
-    for device in transcript.challenge().devices() {
-        let (claim, params) = (&device.claim, &device.params);
-        lines.push(format!("  gpu {}       {} {}", claim.index, claim.uuid, claim.class));
+    for device in &report.devices {
+        lines.push(format!("  gpu {}       {} {}", device.index, device.uuid, device.class));
         lines.push(format!(
             "              {} products of {n} x {k} by {k} x {n} in a chain, {} cells opened after the last",
-            params.rounds(),
-            params.openings(),
-            n = params.side(),
-            k = params.inner(),
+            device.rounds,
+            device.openings,
+            n = device.side,
+            k = device.inner,
         ));
         lines.push(format!(
-            "              a prover that skips 5 % of this passes with probability {:.1e}",
-            params.evasion(0.05)
+            "              a prover that skips 5 % of this passes with probability {}",
+            device.evasion_at_5_percent
         ));
     }
     if transcript.challenge().devices().iter().any(|device| device.claim.class.is_simulated()) {
         lines.push("              simulated: some CPU multiplied, no GPU is proven".to_owned());
     }
-    lines.push(format!("  node        {}", binding.node));
-    lines.push(format!("  host key    {}", fingerprint(&binding.host_key)));
-    lines.push(format!("  nonce       {}", hex::encode(binding.validator_nonce)));
-    lines.push(format!("  transcript  {}", transcript.hash()));
+    lines.push(format!("  node        {}", report.node));
+    lines.push(format!("  host key    {}", report.host_key));
+    lines.push(format!("  nonce       {}", report.validator_nonce));
+    lines.push(format!("  transcript  {}", report.transcript));
     lines.push("Who judged it, and when: `basilica verdict verify VERDICT --transcript THIS`.\n".to_owned());
     lines.join("\n")
 }

@@ -55,6 +55,7 @@ mod params;
 pub mod prf;
 pub mod prover;
 mod rejection;
+pub mod report;
 pub mod seed;
 mod simd;
 mod soundness;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::command::{Failure, run, succeeds};
 use crate::workspace::Workspace;
-use crate::{finney, layers, licences, runner, sdk, setup, sources};
+use crate::{finney, layers, licences, runner, sdk, setup, sources, wasm};
 
 /// Named steps, one after another, up to the first that fails.
 struct Steps {
@@ -65,7 +65,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<(), Failure> {
 /// `cargo xtask test`.
 pub(crate) fn test(workspace: &Workspace) -> Result<(), Failure> {
     println!("building into {}", workspace.target.display());
-    let mut steps = Steps::of(12);
+    let mut steps = Steps::of(13);
     steps.run("system tools", setup::run)?;
     quick_checks(workspace, &mut steps)?;
     let clients = steps.run("Python clients", || sdk::variables(workspace))?;
@@ -73,6 +73,7 @@ pub(crate) fn test(workspace: &Workspace) -> Result<(), Failure> {
     compiler_checks(workspace, &mut steps)?;
     // Everything at once, binaries too: integration tests start them.
     steps.run("build", || workspace.build(&["--lib", "--tests", "--examples"]))?;
+    steps.run("WebAssembly module", || wasm::build(workspace))?;
     let features = workspace.features()?;
     let cargo = |arguments: &[&str]| {
         let mut command = workspace.cargo(arguments);

@@ -20,7 +20,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> Result<(), Fai
             )));
         }
     } else {
-        setup::run_quietly()?;
+        setup::network()?;
         eprintln!("building into {}", workspace.target.display());
         workspace.build(&[])?;
     }

@@ -21,6 +21,7 @@ mod runner;
 mod sdk;
 mod setup;
 mod sources;
+mod wasm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -38,6 +39,7 @@ usage: cargo xtask VERB
   layers              the arrows between crates (DESIGN §4) and the words that may not stand in sources
   licences            that nothing in the programs that ship is under a licence other than a permissive one
   bench [-- ARGS]     all benchmarks; ARGS go to criterion
+  wasm                the verifier as a WebAssembly module for browsers; prints its size and BLAKE3
   setup               the system tools that localnet and the tests need
 
   Builds go to $CARGO_TARGET_DIR, or else to ${XDG_CACHE_HOME:-~/.cache}/basilica-target.";
@@ -71,6 +73,7 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
         "layers" => bare(checks::layers_and_sources),
         "licences" => bare(licences::check),
         "bench" => checks::bench(&Workspace::find()?, rest),
+        "wasm" => bare(wasm::run_verb),
         "setup" => bare(|_| setup::run()),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");

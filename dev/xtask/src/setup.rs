@@ -1,9 +1,10 @@
-//! The system tools that the localnet and the tests need. Installs them where it may, or says how.
+//! The system tools that the localnet, the tests and single verbs need. Installs them where it may, or says how.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::command::{Failure, succeeds};
+use crate::wasm;
 
 /// A tool, and the Debian and Ubuntu packages that have it.
 struct Tool {
@@ -12,7 +13,8 @@ struct Tool {
     found: fn() -> bool,
 }
 
-const TOOLS: [Tool; 8] = [
+/// For networks on this machine, and for building anything.
+const NETWORK: [Tool; 8] = [
     Tool { name: "sshd", packages: &["openssh-server"], found: || on_path("sshd") },
     Tool {
         name: "ssh and ssh-keygen",
@@ -31,37 +33,63 @@ const TOOLS: [Tool; 8] = [
     Tool { name: "python3 with venv", packages: &["python3", "python3-venv"], found: python_has_venv },
 ];
 
+/// For the verifier's WebAssembly module.
+const MODULE: [Tool; 1] = [Tool {
+    name: "a compiler for WebAssembly",
+    packages: &["rustc-web", "rust-web-src"],
+    found: wasm::has_std,
+}];
+
+/// For its tests, which run the documentation's example.
+const SCRIPTS: [Tool; 1] = [Tool { name: "node", packages: &["nodejs"], found: || on_path("node") }];
+
 /// What Debian asks before it starts a service of a freshly installed package.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
-/// Makes sure that every tool is there.
-pub(crate) fn run_quietly() -> Result<(), Failure> {
-    let missing = missing();
-    if missing.is_empty() { Ok(()) } else { install(&missing) }
+/// Makes sure of what a network needs, and says nothing if it is there.
+pub(crate) fn network() -> Result<(), Failure> {
+    ensure(&NETWORK.iter().collect::<Vec<_>>())
 }
 
-/// The same, and says so.
+/// The same for the verifier's module.
+pub(crate) fn module() -> Result<(), Failure> {
+    ensure(&MODULE.iter().collect::<Vec<_>>())
+}
+
+/// Makes sure of what the localnet and all tests need, and says so.
 pub(crate) fn run() -> Result<(), Failure> {
-    run_quietly()?;
-    println!("all system tools are there: {}", TOOLS.map(|tool| tool.name).join(", "));
+    let tools: Vec<&Tool> = NETWORK.iter().chain(&MODULE).chain(&SCRIPTS).collect();
+    ensure(&tools)?;
+    let names: Vec<&str> = tools.iter().map(|tool| tool.name).collect();
+    println!("all system tools are there: {}", names.join(", "));
     Ok(())
 }
 
-fn missing() -> Vec<&'static Tool> {
-    TOOLS.iter().filter(|tool| !(tool.found)()).collect()
+fn ensure(tools: &[&Tool]) -> Result<(), Failure> {
+    let missing = missing(tools);
+    if missing.is_empty() { Ok(()) } else { install(&missing) }
+}
+
+fn missing<'a>(tools: &[&'a Tool]) -> Vec<&'a Tool> {
+    tools.iter().copied().filter(|tool| !(tool.found)()).collect()
 }
 
 fn install(missing: &[&Tool]) -> Result<(), Failure> {
     let names = missing.iter().map(|tool| tool.name).collect::<Vec<_>>().join(", ");
     let mut packages: Vec<&str> = missing.iter().flat_map(|tool| tool.packages).copied().collect();
     packages.dedup();
+    // Not every distribution has this one.
+    let otherwise = match packages.contains(&"rustc-web") {
+        true => format!(" ({})", wasm::ALTERNATIVE),
+        false => String::new(),
+    };
     let packages = packages.join(" ");
     if !on_path("apt-get") {
         return Err(Failure::Broken(format!(
-            "missing: {names}. This system has no apt-get; install what Debian calls: {packages}"
+            "missing: {names}. This system has no apt-get; install what Debian calls: {packages}{otherwise}"
         )));
     }
-    println!("missing: {names}; installing {packages}");
+    println!("missing: {names}; installing {packages}{otherwise}");
     let script = script(&packages, POLICY);
     if is_root() {
         crate::command::run(Command::new("sh").args(["-c", &script]))?;
@@ -69,11 +97,11 @@ fn install(missing: &[&Tool]) -> Result<(), Failure> {
         crate::command::run(Command::new("sudo").args(["-n", "sh", "-c", &script]))?;
     } else {
         return Err(Failure::Broken(format!(
-            "missing: {names}. Run this line, then try again:\n\n    {}",
+            "missing: {names}. Run this line{otherwise}, then try again:\n\n    {}",
             by_hand(&packages)
         )));
     }
-    let still: Vec<&str> = self::missing().iter().map(|tool| tool.name).collect();
+    let still: Vec<&str> = self::missing(missing).iter().map(|tool| tool.name).collect();
     if still.is_empty() {
         Ok(())
     } else {

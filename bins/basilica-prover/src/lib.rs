@@ -15,11 +15,10 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use basilica_proof::prover::Product;
 
 pub use args::{Command, HELP, Options, UsageError, parse};
 pub use identity::own_hash;
-pub use session::prove;
+pub use session::{Device, Devices, prove};
 
 /// Whether `prove` insists on being the file that the validator asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,13 +30,13 @@ pub enum Identity {
 }
 
 /// Runs the program. Exit codes: 0 done, 1 failed, 2 wrong usage.
-pub fn run<P: Product + Copy + Send>(
+pub fn run(
     arguments: impl Iterator<Item = std::ffi::OsString>,
     identity: Identity,
-    product: P,
+    devices: Devices<'_>,
 ) -> ExitCode {
     let result = match parse(arguments) {
-        Ok((command, options)) => execute(command, &options, identity, product),
+        Ok((command, options)) => execute(command, &options, identity, devices),
         Err(usage) => {
             report(&format!("{usage}\nrun `basilica-prover --help` for the commands"));
             return ExitCode::from(2);
@@ -52,11 +51,11 @@ pub fn run<P: Product + Copy + Send>(
     }
 }
 
-fn execute<P: Product + Copy + Send>(
+fn execute(
     command: Command,
     options: &Options,
     identity: Identity,
-    product: P,
+    devices: Devices<'_>,
 ) -> anyhow::Result<()> {
     match command {
         Command::Help => print(HELP),
@@ -71,7 +70,7 @@ fn execute<P: Product + Copy + Send>(
             }
             let claims = claims::devices(options.simulate.as_deref())?;
             let (input, output) = (std::io::stdin().lock(), std::io::stdout().lock());
-            prove(input, output, &claims, product, options.threads()?)
+            prove(input, output, &claims, devices, options.threads()?)
         }
     }
 }

@@ -1,79 +1,196 @@
-//! One challenge, from its frame to the last opening. All devices work at once, each on its share of the threads.
+//! One challenge, from its frame to the signature. All devices work at once, each on its share of the threads.
 
-use std::io::{Read, Write};
-use std::sync::mpsc;
+use std::io::{BufWriter, Read, Write};
+use std::sync::{Arc, mpsc};
 
 use anyhow::{Context, anyhow, bail};
-use basilica_proof::prover::{self, Backend, BackendError, CpuBackend, DeviceProver, Product};
+use basilica_proof::prover::{Backend, BackendError, DeviceProver, Run};
+use basilica_proof::residency::{Cache, Space};
 use basilica_proof::wire::{FRAME_HEADER_BYTES, FrameTooLarge, Message, Refusal, RefusalCode, frame};
-use basilica_proof::{CHALLENGE_BYTES_MAX, Challenge, ClaimReport};
+use basilica_proof::{CHALLENGE_BYTES_MAX, Challenge, ClaimReport, DeviceChallenge, RunKey};
 
 const NONCE_MESSAGE_BYTES: u32 = 33;
+/// Messages that may wait for the channel, per device.
+const WAITING_MAX: usize = 64;
+
+/// One challenged device, whatever it is made of.
+pub type Device = Box<dyn Backend + Send>;
+
+/// Makes the devices of a run: the device that is challenged, and its share of the threads.
+pub type Devices<'a> = &'a dyn Fn(&DeviceChallenge, usize) -> Result<Device, BackendError>;
 
 /// Answers one challenge. Failures that the validator can be told of are sent as a refusal first.
-pub fn prove<P: Product + Copy + Send>(
+pub fn prove(
     mut input: impl Read,
-    mut output: impl Write,
+    output: impl Write,
     claims: &ClaimReport,
-    product: P,
+    devices: Devices<'_>,
     threads: usize,
 ) -> anyhow::Result<()> {
+    let mut output = BufWriter::new(output);
     let challenge = match read_challenge(&mut input) {
         Ok(challenge) => challenge,
         Err(error) => return refuse(&mut output, RefusalCode::Challenge, error),
     };
-    let known = |device: &basilica_proof::DeviceChallenge| claims.claims().any(|claim| claim == device.claim);
+    let known = |device: &DeviceChallenge| claims.claims().any(|claim| claim == device.claim);
     if let Some(missing) = challenge.devices().iter().find(|device| !known(device)) {
         let error = anyhow!("no device {} here", missing.claim.uuid);
         return refuse(&mut output, RefusalCode::DeviceGone, error);
     }
     let share = threads / challenge.devices().len();
-    let backend = |_| Ok::<_, BackendError>(CpuBackend::new(product, share, CpuBackend::<P>::LIMIT_DEFAULT));
-    let mut devices = DeviceProver::all(&challenge, backend)?;
-    send(&mut output, &prover::accept(&challenge))?;
-    if let Err(error) = commit_all(&mut devices, &mut output)? {
-        return refuse(&mut output, error.refusal(), error.into());
-    }
-    let nonce = match read_message(&mut input, NONCE_MESSAGE_BYTES)? {
-        Message::OpeningNonce(nonce) => nonce,
-        other => bail!("the validator sent {:?} where the opening nonce was due", other.kind()),
+    let backend = |position: u16| devices(&challenge.devices()[usize::from(position)], share);
+    let provers = match DeviceProver::all(&challenge, backend) {
+        Ok(provers) => provers,
+        Err(error) => return refuse(&mut output, error.refusal(), error.into()),
     };
-    let mut output = std::io::BufWriter::new(output);
-    prover::open_all(&challenge, &mut devices, &nonce, |bytes| {
-        output.write_all(bytes).context("send an opening")
-    })?;
-    output.flush().context("send the openings")
+    let run = Run::new(&challenge, run_key()?);
+    let mut session = Session { challenge: &challenge, provers, output: &mut output, run };
+    match session.answer(&mut input)? {
+        Ok(()) => Ok(()),
+        Err(error) => refuse(&mut output, error.refusal(), error.into()),
+    }
 }
 
-/// All rounds of all devices, each root sent as soon as it is there. The outer error is the channel's, the inner one a
-/// device's.
-fn commit_all<B: Backend + Send>(
-    devices: &mut [DeviceProver<B>],
-    output: &mut impl Write,
-) -> anyhow::Result<Result<(), BackendError>> {
-    let (roots, arriving) = mpsc::sync_channel(devices.len());
-    std::thread::scope(|scope| {
-        for device in devices {
-            let roots = roots.clone();
-            scope.spawn(move || {
-                while let Some(root) = device.next_root().transpose() {
-                    let failed = root.is_err();
-                    // The receiver goes away when the validator does; the rest of the work is then pointless.
-                    if roots.send(root).is_err() || failed {
-                        break;
-                    }
-                }
-            });
+fn run_key() -> anyhow::Result<RunKey> {
+    let mut entropy = [0; 32];
+    getrandom::fill(&mut entropy).context("draw the run's key")?;
+    Ok(RunKey::from_entropy(&entropy))
+}
+
+/// The outer error is the channel's, the inner one a device's.
+type Told = anyhow::Result<Result<(), BackendError>>;
+
+struct Session<'a, W: Write> {
+    challenge: &'a Challenge,
+    provers: Vec<DeviceProver<Device>>,
+    output: &'a mut BufWriter<W>,
+    run: Run,
+}
+
+impl<W: Write> Session<'_, W> {
+    fn answer(&mut self, input: &mut impl Read) -> Told {
+        let accept = self.run.accept();
+        self.send(&accept)?;
+        self.flush()?;
+        // The cache is made on one core while the devices multiply.
+        let challenge = self.challenge;
+        let (told, cache) = std::thread::scope(|scope| {
+            let cache = scope.spawn(|| Cache::for_challenge(challenge).map(Arc::new));
+            (self.commit(), cache.join())
+        });
+        if let Err(error) = told? {
+            return Ok(Err(error));
         }
-        drop(roots);
-        for root in arriving {
-            match root {
-                Ok(root) => send(output, &root)?,
+        let cache = cache.map_err(|_| anyhow!("the thread that makes the cache panicked"))?;
+        for space in challenge.spaces() {
+            let cache = cache.as_ref().context("memory is asked for without a cache")?;
+            let walked = self.walk(space, cache, input)?;
+            if walked.is_err() {
+                return Ok(walked);
+            }
+        }
+        self.open(input)
+    }
+
+    /// All rounds of all devices.
+    fn commit(&mut self) -> Told {
+        self.at_once(|prover, send| {
+            while let Some(root) = prover.next_root()? {
+                if !send(root) {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn walk(&mut self, space: Space, cache: &Arc<Cache>, input: &mut impl Read) -> Told {
+        let filled = self.at_once(|prover, send| {
+            if let Some(message) = prover.fill(space, cache)? {
+                send(message);
+            }
+            Ok(())
+        })?;
+        if filled.is_err() {
+            return Ok(filled);
+        }
+        let nonce = match read_message(input, NONCE_MESSAGE_BYTES)? {
+            Message::WalkNonce(nonce) => nonce,
+            other => bail!("the validator sent {:?} where a walk's nonce was due", other.kind()),
+        };
+        self.run.on_walk_nonce(&nonce);
+        self.at_once(|prover, send| prover.walk(space, &nonce, send))
+    }
+
+    /// All devices recompute what they have to open at once; it is sent in the order asked.
+    fn open(&mut self, input: &mut impl Read) -> Told {
+        let nonce = match read_message(input, NONCE_MESSAGE_BYTES)? {
+            Message::OpeningNonce(nonce) => nonce,
+            other => bail!("the validator sent {:?} where the opening nonce was due", other.kind()),
+        };
+        let queries = self.run.on_opening_nonce(self.challenge, &nonce);
+        let provers = &mut self.provers;
+        let opened: Vec<_> = std::thread::scope(|scope| {
+            let queries = &queries;
+            let threads: Vec<_> =
+                provers.iter_mut().map(|prover| scope.spawn(move || prover.open(queries))).collect();
+            threads.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
+        });
+        for device in opened {
+            match device.map_err(|_| anyhow!("a thread of the openings panicked"))? {
+                Ok(messages) => messages.iter().try_for_each(|message| self.send(message))?,
                 Err(error) => return Ok(Err(error)),
             }
         }
+        let signature = self.run.signature();
+        self.send(&signature)?;
+        self.flush()?;
         Ok(Ok(()))
-    })
+    }
+
+    /// Has every device do its part in a thread of its own; what they send goes out as it comes.
+    fn at_once(
+        &mut self,
+        part: impl Fn(&mut DeviceProver<Device>, &mut dyn FnMut(Vec<u8>) -> bool) -> Result<(), BackendError>
+        + Sync,
+    ) -> Told {
+        let mut provers = std::mem::take(&mut self.provers);
+        let told = std::thread::scope(|scope| {
+            let (sender, messages) = mpsc::sync_channel(provers.len() * WAITING_MAX);
+            for prover in &mut provers {
+                let (sender, part) = (sender.clone(), &part);
+                scope.spawn(move || {
+                    // The receiver goes away when the validator does; the rest of the work is then pointless.
+                    let done = part(prover, &mut |message| sender.send(Ok(message)).is_ok());
+                    if let Err(error) = done {
+                        let _ = sender.send(Err(error));
+                    }
+                });
+            }
+            drop(sender);
+            while let Ok(message) = messages.recv() {
+                for message in std::iter::once(message).chain(messages.try_iter()) {
+                    match message {
+                        Ok(message) => self.send(&message)?,
+                        Err(error) => return Ok(Err(error)),
+                    }
+                }
+                self.flush()?;
+            }
+            Ok(Ok(()))
+        });
+        self.provers = provers;
+        told
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        self.run.sent(bytes);
+        self.output.write_all(bytes).context("send to the validator")
+    }
+
+    fn flush(&mut self) -> anyhow::Result<()> {
+        self.output.flush().context("send to the validator")
+    }
 }
 
 fn read_challenge(input: &mut impl Read) -> anyhow::Result<Challenge> {
@@ -95,12 +212,9 @@ fn read_message(input: &mut impl Read, limit: u32) -> anyhow::Result<Message> {
     Ok(Message::decode(&body)?)
 }
 
-fn send(output: &mut impl Write, bytes: &[u8]) -> anyhow::Result<()> {
-    output.write_all(bytes).and_then(|()| output.flush()).context("send to the validator")
-}
-
 fn refuse(output: &mut impl Write, code: RefusalCode, error: anyhow::Error) -> anyhow::Result<()> {
     let refusal = Refusal::new(code, &format!("{error:#}"));
-    send(output, &frame(&Message::Refusal(refusal).encode()))?;
+    let refusal = frame(&Message::Refusal(refusal).encode());
+    output.write_all(&refusal).and_then(|()| output.flush()).context("send to the validator")?;
     Err(error.context("the challenge was refused"))
 }

@@ -162,6 +162,20 @@ fn proof_text(transcript: &Transcript, report: &Report) -> String {
             "              a prover that skips 5 % of this passes with probability {}",
             device.evasion_at_5_percent
         ));
+        for memory in &device.memory {
+            lines.push(format!(
+                "              {} bytes of {} memory, read {} times over in {} lanes, {} steps opened",
+                memory.bytes,
+                memory.space,
+                memory.bytes_read / memory.bytes,
+                memory.lanes,
+                memory.openings
+            ));
+            lines.push(format!(
+                "              a device that lacks 1 % of it passes with probability {}",
+                memory.evasion_at_1_percent
+            ));
+        }
     }
     if transcript.challenge().devices().iter().any(|device| device.claim.class.is_simulated()) {
         lines.push("              simulated: some CPU multiplied, no GPU is proven".to_owned());

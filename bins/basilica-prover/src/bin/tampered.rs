@@ -8,9 +8,10 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use basilica_proof::DeviceChallenge;
 use basilica_proof::gemm::Kernel;
-use basilica_proof::prover::{Block, ExactProduct, Product};
-use basilica_prover::Identity;
+use basilica_proof::prover::{BackendError, Block, CpuBackend, ExactProduct, Product};
+use basilica_prover::{Device, Identity};
 
 const SHIM: &str = r#"#!/bin/sh
 # The shell of a dishonest node: runs another prover than the one that was uploaded.
@@ -60,8 +61,11 @@ fn main() -> ExitCode {
             Err(_) => ExitCode::FAILURE,
         };
     }
-    let product = Skipping(ExactProduct(Kernel::detect()));
-    basilica_prover::run(std::env::args_os().skip(1), Identity::Ignored, product)
+    let device = |_: &DeviceChallenge, threads| -> Result<Device, BackendError> {
+        let product = Skipping(ExactProduct(Kernel::detect()));
+        Ok(Box::new(CpuBackend::new(product, threads, CpuBackend::<Skipping>::LIMIT_DEFAULT)))
+    };
+    basilica_prover::run(std::env::args_os().skip(1), Identity::Ignored, &device)
 }
 
 fn shim() -> std::io::Result<()> {

@@ -1,8 +1,10 @@
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
+use basilica_proof::residency::{Cache, ResidencyParams, Space, WalkParams};
 use basilica_proof::{
     Binding, Challenge, ClaimReport, Deadlines, DeviceChallenge, Outcome, ProofParams, Rejection, Step,
     Verifier,
@@ -53,12 +55,26 @@ fn challenge(params: ProofParams) -> Challenge {
         node: NodeId::from_bytes([8; 16]),
         host_key: b"host key".to_vec(),
     };
-    let devices = devices().claims().map(|claim| DeviceChallenge { claim, params }).collect();
-    Challenge::new(binding, devices).unwrap()
+    let claimed = devices();
+    let devices = claimed.claims().map(|claim| DeviceChallenge { claim, params, residency: Vec::new() });
+    Challenge::new(binding, None, devices.collect()).unwrap()
+}
+
+/// The same, with a little memory in each space that a CPU can play.
+fn memory_challenge(params: ProofParams) -> Challenge {
+    let walk = WalkParams { lanes: 64, steps: 20, reads: 4, windows: 1, picks: 4, lanes_per_pick: 4 };
+    let region = |space| ResidencyParams::new(space, 1 << 12, 16, walk).unwrap();
+    let work = challenge(params);
+    let devices = work.devices().iter().cloned().map(|device| {
+        let residency = vec![region(Space::Device), region(Space::Host)];
+        DeviceChallenge { residency, ..device }
+    });
+    Challenge::new(work.binding().clone(), Some(12), devices.collect()).unwrap()
 }
 
 fn run(child: &mut Child, challenge: Challenge) -> Result<Outcome, Rejection> {
-    let mut verifier = Verifier::new(challenge, Deadlines::UNLIMITED);
+    let cache = Cache::for_challenge(&challenge).map(Arc::new);
+    let mut verifier = Verifier::new(challenge, cache, Deadlines::UNLIMITED).unwrap();
     let (mut input, mut output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
     input.write_all(&verifier.start()).unwrap();
     let mut piece = [0; 4_096];
@@ -69,9 +85,9 @@ fn run(child: &mut Child, challenge: Challenge) -> Result<Outcome, Rejection> {
         };
         match step {
             Step::More => {}
-            Step::DrawNonce => {
-                let opened = verifier.open([9; 32], Duration::ZERO).unwrap();
-                input.write_all(&opened).unwrap();
+            Step::DrawNonce(_) => {
+                let nonce = verifier.send_nonce([9; 32], Duration::ZERO).unwrap();
+                input.write_all(&nonce).unwrap();
             }
             Step::Done(outcome) => return Ok(outcome),
         }
@@ -85,6 +101,16 @@ fn a_challenge_is_answered_over_pipes() {
     let params = ProofParams::new(256, 256, 3, 64).unwrap();
     let outcome = run(&mut child, challenge(params)).unwrap();
     assert_eq!(outcome.devices.len(), 2);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn memory_is_filled_and_walked_through_over_pipes() {
+    let file = devices_file();
+    let mut child = spawn(PROVER, file.path());
+    let outcome = run(&mut child, memory_challenge(ProofParams::new(64, 64, 2, 8).unwrap())).unwrap();
+    assert_eq!(outcome.walks.len(), 4);
+    assert!(outcome.devices.iter().all(|device| device.residency.len() == 2));
     assert!(child.wait().unwrap().success());
 }
 

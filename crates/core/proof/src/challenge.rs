@@ -5,6 +5,7 @@ use basilica_types::{Digest, GpuUuid, NodeId};
 use crate::PROTOCOL_VERSION;
 use crate::claim::{self, ClassName, DeviceClaim};
 use crate::params::ProofParams;
+use crate::residency::{CACHE_LOG2_MAX, CACHE_LOG2_MIN, ResidencyParams, Space};
 use crate::wire::{DecodeError, FRAME_HEADER_BYTES, Message, Reader, Writer};
 
 /// Most bytes of an SSH host key blob; an RSA key of 16,384 bits has about 2 KiB.
@@ -29,19 +30,29 @@ pub struct Binding {
     pub host_key: Vec<u8>,
 }
 
-/// One device and the work asked of it.
+/// One device, and the work and memory asked of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceChallenge {
     /// The claim under test.
     pub claim: DeviceClaim,
     /// Its work.
     pub params: ProofParams,
+    /// Its memory: at most one region in each space, in the order of the spaces.
+    pub residency: Vec<ResidencyParams>,
+}
+
+impl DeviceChallenge {
+    /// What is asked of it in a space.
+    pub fn region(&self, space: Space) -> Option<&ResidencyParams> {
+        self.residency.iter().find(|params| params.space() == space)
+    }
 }
 
 /// A whole challenge; every instance is within all bounds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Challenge {
     binding: Binding,
+    cache_log2: Option<u8>,
     devices: Vec<DeviceChallenge>,
 }
 
@@ -57,14 +68,28 @@ pub enum ChallengeError {
     /// The device list is not acceptable.
     #[error("challenge device list")]
     Devices(#[from] claim::ClaimError),
+    /// The spaces of a device's memory do not ascend.
+    #[error("device {0} is asked for memory in a space twice or out of order")]
+    Spaces(u16),
+    /// Memory is asked for without a cache, or a cache is named that nothing needs, or one out of bounds.
+    #[error(
+        "cache of 2^{} blocks: memory needs one of 2^{CACHE_LOG2_MIN} to 2^{CACHE_LOG2_MAX}, and nothing else has one",
+        .0.unwrap_or(0)
+    )]
+    Cache(Option<u8>),
     /// The answer would exceed [`ANSWER_BYTES_MAX`].
     #[error("challenge asks for an answer of {0} bytes, at most {ANSWER_BYTES_MAX} are allowed")]
     AnswerTooLarge(u64),
 }
 
 impl Challenge {
-    /// Checks all bounds.
-    pub fn new(binding: Binding, devices: Vec<DeviceChallenge>) -> Result<Self, ChallengeError> {
+    /// Checks all bounds. `cache_log2` is the binary logarithm of the blocks in the beacon's cache, for challenges that ask
+    /// for memory and only for those.
+    pub fn new(
+        binding: Binding,
+        cache_log2: Option<u8>,
+        devices: Vec<DeviceChallenge>,
+    ) -> Result<Self, ChallengeError> {
         if devices.is_empty() {
             return Err(ChallengeError::Empty);
         }
@@ -73,7 +98,17 @@ impl Challenge {
         }
         let claims: Vec<DeviceClaim> = devices.iter().map(|device| device.claim.clone()).collect();
         claim::check_devices(&claims)?;
-        let challenge = Self { binding, devices };
+        for device in &devices {
+            if !device.residency.is_sorted_by(|one, next| one.space() < next.space()) {
+                return Err(ChallengeError::Spaces(device.claim.index));
+            }
+        }
+        let fits = cache_log2.is_none_or(|log2| (CACHE_LOG2_MIN..=CACHE_LOG2_MAX).contains(&log2));
+        let needed = devices.iter().any(|device| !device.residency.is_empty());
+        if !fits || needed != cache_log2.is_some() {
+            return Err(ChallengeError::Cache(cache_log2));
+        }
+        let challenge = Self { binding, cache_log2, devices };
         match challenge.answer_bytes() {
             bytes if bytes > ANSWER_BYTES_MAX => Err(ChallengeError::AnswerTooLarge(bytes)),
             _ => Ok(challenge),
@@ -90,20 +125,41 @@ impl Challenge {
         &self.devices
     }
 
+    /// Binary logarithm of the blocks in the beacon's cache, if memory is asked for.
+    pub const fn cache_log2(&self) -> Option<u8> {
+        self.cache_log2
+    }
+
+    /// The spaces in which any device is asked for memory, in order.
+    pub fn spaces(&self) -> impl Iterator<Item = Space> {
+        Space::ALL
+            .into_iter()
+            .filter(|space| self.devices.iter().any(|device| device.region(*space).is_some()))
+    }
+
     /// BLAKE3 of the canonical encoding.
     pub fn digest(&self) -> Digest {
         Digest::from_bytes(*blake3::hash(&Message::Challenge(self.clone()).encode()).as_bytes())
     }
 
-    /// Exactly the bytes, frame headers included, that a complete answer has.
+    /// Most bytes, frame headers included, of a complete answer; exact but for openings of a walk's first step, which are
+    /// shorter.
     pub fn answer_bytes(&self) -> u64 {
         let framed = |body: u32| u64::from(body) + FRAME_HEADER_BYTES as u64;
+        let per_region = |region: &ResidencyParams| {
+            framed(Message::FILLED_BYTES)
+                + u64::from(region.walk().steps) * framed(Message::ROOT_BYTES)
+                + u64::from(region.openings()) * framed(Message::walk_opening_bytes(region.depth()))
+        };
         let per_device = |device: &DeviceChallenge| {
             let params = &device.params;
             u64::from(params.rounds()) * framed(Message::ROOT_BYTES)
                 + u64::from(params.openings()) * framed(Message::opening_bytes(params.depth()))
+                + device.residency.iter().map(per_region).sum::<u64>()
         };
-        framed(Message::ACCEPT_BYTES) + self.devices.iter().map(per_device).sum::<u64>()
+        framed(Message::ACCEPT_BYTES)
+            + self.devices.iter().map(per_device).sum::<u64>()
+            + framed(Message::SIGNATURE_BYTES)
     }
 
     pub(crate) fn write(&self, writer: &mut Writer) {
@@ -112,12 +168,15 @@ impl Challenge {
         writer.raw(&self.binding.validator_nonce);
         writer.raw(self.binding.node.as_bytes());
         writer.bytes(&self.binding.host_key);
+        writer.u8(self.cache_log2.unwrap_or(0));
         writer.u16(u16::try_from(self.devices.len()).expect("at most 64 devices"));
         for device in &self.devices {
             writer.u16(device.claim.index);
             writer.raw(device.claim.uuid.as_bytes());
             writer.bytes(device.claim.class.as_str().as_bytes());
             device.params.write(writer);
+            writer.u8(u8::try_from(device.residency.len()).expect("three spaces"));
+            device.residency.iter().for_each(|region| region.write(writer));
         }
     }
 
@@ -132,13 +191,17 @@ impl Challenge {
             node: NodeId::from_bytes(reader.array()?),
             host_key: reader.bytes(HOST_KEY_BYTES_MAX)?.to_vec(),
         };
+        let cache_log2 = Some(reader.u8()?).filter(|log2| *log2 != 0);
         let count = usize::from(reader.u16()?);
         if count > claim::DEVICES_MAX {
             return Err(DecodeError::Devices);
         }
         let devices = (0..count).map(|_| read_device(reader)).collect::<Result<_, _>>()?;
-        Self::new(binding, devices).map_err(|error| match error {
-            ChallengeError::Empty | ChallengeError::Devices(_) => DecodeError::Devices,
+        Self::new(binding, cache_log2, devices).map_err(|error| match error {
+            ChallengeError::Empty | ChallengeError::Devices(_) | ChallengeError::Spaces(_) => {
+                DecodeError::Devices
+            }
+            ChallengeError::Cache(log2) => DecodeError::Cache(log2.unwrap_or(0)),
             ChallengeError::HostKey(length) => {
                 DecodeError::FieldTooLong { length, limit: HOST_KEY_BYTES_MAX }
             }
@@ -153,5 +216,11 @@ fn read_device(reader: &mut Reader<'_>) -> Result<DeviceChallenge, DecodeError> 
         uuid: GpuUuid::from_bytes(reader.array()?),
         class: reader.text::<ClassName>(TEXT_MAX, "gpu class")?,
     };
-    Ok(DeviceChallenge { claim, params: ProofParams::read(reader)? })
+    let params = ProofParams::read(reader)?;
+    let regions = usize::from(reader.u8()?);
+    if regions > Space::ALL.len() {
+        return Err(DecodeError::FieldTooLong { length: regions, limit: Space::ALL.len() });
+    }
+    let residency = (0..regions).map(|_| ResidencyParams::read(reader)).collect::<Result<_, _>>()?;
+    Ok(DeviceChallenge { claim, params, residency })
 }

@@ -1,15 +1,21 @@
 //! The open GPU proof: a device shows that it multiplied, and one CPU core checks it in milliseconds.
 //!
 //! # What is proved, and how
-//! Tier T2 ("work") of the design. A validator sends a [`Challenge`]; from it both sides derive, per device, a
+//! *Work* (tier T2). A validator sends a [`Challenge`]; from it both sides derive, per device, a
 //! [`seed::Seed`] that binds beacon, validator nonce, node id, SSH host key, GPU UUID, index, class and parameters.
 //! A round is an exact product C = A·Bᵀ of int8 matrices, int32 sums, whose n rows each come from a PRF
 //! ([`prf`]) under that seed. The prover commits C in a Merkle tree ([`merkle`]) and sends the root; the next
-//! round's seed is a hash of this seed and this root, so rounds are strictly sequential. After the last root of all
-//! devices the validator sends a fresh nonce; it selects, per device, t cells ([`opening`]). The prover answers
-//! each with the leaf of 256 cells around it and the path to the root. The [`Verifier`] checks the path,
-//! makes one row of A and one of Bᵀ again, and compares the one selected cell. Everything exchanged is the
-//! [`Transcript`], which anyone can check again. Time is measured by the validator's clock alone and is handed in.
+//! round's seed is a hash of this seed and this root, so rounds are strictly sequential.
+//!
+//! *Memory* (tier T3), where it is asked for: each device fills a region, and walks through it from a nonce that comes when all are
+//! filled, committing to every step ([`residency`]).
+//!
+//! *Openings.* After everything is committed the validator sends a last nonce; it selects, per device, t cells and some steps
+//! ([`opening`]). The prover answers each cell with the leaf of 256 cells around it and the path to the root, each step with both
+//! states and their paths. The [`Verifier`] checks the paths, makes one row of A and one of Bᵀ again and compares the
+//! one selected cell, and takes the step again with items made from the beacon's cache. At last the prover signs the whole run with
+//! the key that it began it with. Everything exchanged is the [`Transcript`], which anyone can check again. Time is
+//! measured by the validator's clock alone and is handed in.
 //!
 //! # Threat model
 //! The node's owner is root on it, has read this source, may run any program in place of the prover, precompute,
@@ -36,13 +42,13 @@
 //!
 //! # Open
 //! Relay to a genuine device elsewhere (RULES R16); counting devices (RULES R14: sums of work separate N from N − 1 only
-//! with calibrated deadlines or residency); memory size and bandwidth (T3, T4); a validator that leaks its
+//! with calibrated deadlines or residency); a validator that leaks its
 //! nonce; fast algorithms (Strassen saves at most 1/8 a level and is honest arithmetic). A *simulated* class
 //! proves that some CPU multiplied, nothing more. Device classes have no calibrated deadlines yet.
 //!
 //! # Shape
-//! No runtime, no I/O, no clock and no randomness: bytes, nonces and elapsed times are arguments. Version 1 admits no
-//! optional fields; later tiers come as new messages under a new version. Rejected: a verifier that draws its
+//! No runtime, no I/O, no clock and no randomness: bytes, nonces and elapsed times are arguments. A version admits no
+//! optional fields; version 2 added memory and the signature to version 1's work, whose PRF, leaves and trees it kept. Rejected: a verifier that draws its
 //! own nonce (untestable), one tree over all devices (a slow device would hide a fast one's times), and fractions of
 //! all openings shared by the devices (one cheating card of eight would face an eighth of them).
 
@@ -56,7 +62,10 @@ pub mod prf;
 pub mod prover;
 mod rejection;
 pub mod report;
+pub mod residency;
+mod run;
 pub mod seed;
+mod signature;
 mod simd;
 mod soundness;
 mod transcript;
@@ -73,8 +82,13 @@ pub use params::{
     ROUNDS_MAX, SIDE_MAX, SIDE_MIN,
 };
 pub use rejection::{Rejection, RejectionClass, Stage};
+pub use run::RunDigest;
+pub use signature::{RUN_KEY_BYTES, RunKey, SIGNATURE_BYTES};
 pub use transcript::{MAGIC, TRANSCRIPT_BYTES_MAX, Transcript};
-pub use verifier::{Checker, Deadlines, NonceNotDue, Outcome, ProvenDevice, Step, Verifier};
+pub use verifier::{
+    Checker, Deadlines, NonceNotDue, NonceUse, Outcome, ProvenDevice, Step, Verifier, WalkChecker, WalkTime,
+    WrongCache,
+};
 
 /// The protocol version of this crate. It is in every challenge, acceptance, seed and transcript.
-pub const PROTOCOL_VERSION: u16 = 1;
+pub const PROTOCOL_VERSION: u16 = 2;

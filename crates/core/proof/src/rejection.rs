@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::residency::Space;
 use crate::wire::{DecodeError, FrameTooLarge, Kind, Refusal};
 
 /// The part of the protocol that was running.
@@ -9,10 +10,16 @@ use crate::wire::{DecodeError, FrameTooLarge, Kind, Refusal};
 pub enum Stage {
     /// Waiting for the prover to accept.
     Accept,
-    /// Waiting for roots.
+    /// Waiting for the roots of products.
     Roots,
-    /// Waiting for opened leaves.
+    /// Waiting for memory to be filled.
+    Fill,
+    /// Waiting for the roots of steps.
+    Walk,
+    /// Waiting for what was asked to be opened.
     Openings,
+    /// Waiting for the run's signature.
+    Signature,
 }
 
 /// What a rejection says about its cause (RULES R4).
@@ -70,14 +77,32 @@ pub enum Rejection {
         /// Rounds asked.
         rounds: u32,
     },
-    /// Bytes between the last root and the validator's nonce.
-    #[error("bytes before the opening nonce was sent")]
+    /// A device's memory was reported as filled again, or was not asked for.
+    #[error("device {device} reports its {space} memory as filled where that is not due")]
+    FillRepeated {
+        /// Position in the challenge.
+        device: u16,
+        /// The space.
+        space: Space,
+    },
+    /// A step's root out of turn, or one too many.
+    #[error("device {device} sent the root of step {step} where step {expected} is due")]
+    StepOrder {
+        /// Position in the challenge.
+        device: u16,
+        /// The step sent.
+        step: u32,
+        /// The step due; the number of steps if all have come.
+        expected: u32,
+    },
+    /// Bytes where the validator's nonce is due.
+    #[error("bytes before the nonce was sent")]
     UnsolicitedBytes,
-    /// Bytes after the last opening.
-    #[error("bytes after the last opening")]
+    /// Bytes after the last message.
+    #[error("bytes after the last message")]
     TrailingBytes,
-    /// Another leaf than the one asked for.
-    #[error("opening {position} is not the leaf that was asked for")]
+    /// Another leaf or step than the one asked for.
+    #[error("opening {position} is not the one that was asked for")]
     OpeningOrder {
         /// Position in the list of queries.
         position: u32,
@@ -104,6 +129,35 @@ pub enum Rejection {
         /// Column of the product.
         col: u32,
     },
+    /// A lane's state does not belong to the committed root of its step.
+    #[error(
+        "lane {lane} at step {step} of the {space} memory on device {device} does not lead to the committed root"
+    )]
+    WalkPath {
+        /// Position in the challenge.
+        device: u16,
+        /// The space.
+        space: Space,
+        /// The step opened.
+        step: u32,
+        /// The lane.
+        lane: u32,
+    },
+    /// A step is not what the items give: the memory was not there.
+    #[error("step {step} of lane {lane} is not what the {space} memory of device {device} gives")]
+    WalkMismatch {
+        /// Position in the challenge.
+        device: u16,
+        /// The space.
+        space: Space,
+        /// The step opened.
+        step: u32,
+        /// The lane.
+        lane: u32,
+    },
+    /// The signature is not that of the key which the run began with, over this run.
+    #[error("the run is not signed by the key that it began with")]
+    Signature,
     /// The prover gave up.
     #[error("prover refused: {}", .0.text())]
     Refused(Refusal),
@@ -112,7 +166,7 @@ pub enum Rejection {
     DeadlineMissed {
         /// The stage.
         stage: Stage,
-        /// Its limit since the start of the run or, for openings, since the nonce.
+        /// Its limit since the start of the run or since the nonce or message that the stage began with.
         limit: Duration,
     },
     /// The stream ended early.
@@ -139,11 +193,16 @@ impl Rejection {
             Self::UnknownDevice(_) => "proof_unknown_device",
             Self::RootOrder { .. } => "proof_root_order",
             Self::RootCountMismatch { .. } => "proof_root_count_mismatch",
+            Self::FillRepeated { .. } => "proof_fill_repeated",
+            Self::StepOrder { .. } => "proof_step_order",
             Self::UnsolicitedBytes => "proof_unsolicited_bytes",
             Self::TrailingBytes => "proof_trailing_bytes",
             Self::OpeningOrder { .. } => "proof_opening_order",
             Self::MerklePath { .. } => "proof_merkle_path",
             Self::OpeningMismatch { .. } => "proof_opening_mismatch",
+            Self::WalkPath { .. } => "proof_walk_path",
+            Self::WalkMismatch { .. } => "proof_walk_mismatch",
+            Self::Signature => "proof_signature",
             Self::Refused(_) => "proof_refused",
             Self::DeadlineMissed { .. } => "proof_deadline_missed",
             Self::Incomplete { .. } => "proof_incomplete",
@@ -157,13 +216,18 @@ impl Rejection {
             | Self::RootCountMismatch { .. }
             | Self::OpeningOrder { .. }
             | Self::MerklePath { .. }
-            | Self::OpeningMismatch { .. } => RejectionClass::Proof,
+            | Self::OpeningMismatch { .. }
+            | Self::WalkPath { .. }
+            | Self::WalkMismatch { .. }
+            | Self::Signature => RejectionClass::Proof,
             Self::WrongVersion(_)
             | Self::TooLarge(_)
             | Self::Malformed(_)
             | Self::UnexpectedMessage(_)
             | Self::UnknownDevice(_)
             | Self::RootOrder { .. }
+            | Self::FillRepeated { .. }
+            | Self::StepOrder { .. }
             | Self::UnsolicitedBytes
             | Self::TrailingBytes => RejectionClass::Malformed,
             Self::Refused(_) => RejectionClass::Refused,

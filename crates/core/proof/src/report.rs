@@ -7,11 +7,14 @@ use basilica_types::{Digest, GpuUuid, HostKey, NodeId};
 use serde::Serialize;
 
 use crate::challenge::DeviceChallenge;
+use crate::residency::ResidencyParams;
 use crate::transcript::Transcript;
 use crate::{ProvenDevice, Rejection};
 
 /// The share of the work that [`DeviceReport::evasion_at_5_percent`] supposes to be skipped.
 const SKIPPED: f64 = 0.05;
+/// The share of the memory that [`MemoryReport::evasion_at_1_percent`] supposes to be missing.
+const MISSING: f64 = 0.01;
 
 /// What a transcript is bound to, what was asked, and whether it holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -55,6 +58,27 @@ pub struct DeviceReport {
     pub multiplications: u64,
     /// [`crate::ProofParams::evasion`] of a prover that skips 5 %, to two digits.
     pub evasion_at_5_percent: String,
+    /// The memory, by space.
+    pub memory: Vec<MemoryReport>,
+}
+
+/// What was asked of a device's memory in one space.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MemoryReport {
+    /// Where it lies: `device`, `host` or `disk`.
+    pub space: &'static str,
+    /// Bytes that must be resident.
+    pub bytes: u64,
+    /// Bytes that the walk reads.
+    pub bytes_read: u64,
+    /// Lanes of the walk.
+    pub lanes: u32,
+    /// Steps of each.
+    pub steps: u32,
+    /// Steps of single lanes that were opened.
+    pub openings: u32,
+    /// [`ResidencyParams::evasion`] of a device that lacks 1 %, to two digits.
+    pub evasion_at_1_percent: String,
 }
 
 impl Report {
@@ -88,6 +112,21 @@ impl DeviceReport {
             openings: params.openings(),
             multiplications: params.multiplications(),
             evasion_at_5_percent: format!("{:.1e}", params.evasion(SKIPPED)),
+            memory: device.residency.iter().map(MemoryReport::new).collect(),
+        }
+    }
+}
+
+impl MemoryReport {
+    fn new(region: &ResidencyParams) -> Self {
+        Self {
+            space: region.space().as_str(),
+            bytes: region.bytes(),
+            bytes_read: region.bytes_read(),
+            lanes: region.walk().lanes,
+            steps: region.walk().steps,
+            openings: region.openings(),
+            evasion_at_1_percent: format!("{:.1e}", region.evasion(MISSING)),
         }
     }
 }

@@ -54,6 +54,7 @@ impl Seed {
 }
 
 /// BLAKE3 over fields behind u32 lengths: no two lists of fields hash alike by moving a border.
+#[derive(Clone, Debug)]
 pub(crate) struct Fields(blake3::Hasher);
 
 impl Fields {

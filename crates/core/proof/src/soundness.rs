@@ -1,6 +1,7 @@
 //! How likely a prover that does less than it was asked is to pass, as a function of the openings.
 
 use crate::params::ProofParams;
+use crate::residency::ResidencyParams;
 
 /// Greatest density of a sum of k products of two uniform int8 cells, times √k. One product's standard deviation is
 /// 5,461.5, and a sum of many is normal: 1 / (5,461.5 · √(2π)).
@@ -19,6 +20,25 @@ impl ProofParams {
         assert!((0.0..=1.0).contains(&skipped), "{skipped} is not a share");
         let guess = PEAK / f64::from(self.inner()).sqrt();
         (1.0 - skipped + skipped * guess).powf(f64::from(self.openings()))
+    }
+}
+
+impl ResidencyParams {
+    /// The greatest probability with which a walk passes whose reads of a share `missing` (0 to 1) of the items are guessed:
+    /// an opened step is right only if all its reads hit what is there.
+    ///
+    /// # Panics
+    /// If `missing` is no share.
+    pub fn evasion(&self, missing: f64) -> f64 {
+        assert!((0.0..=1.0).contains(&missing), "{missing} is not a share");
+        let reads = f64::from(self.openings()) * f64::from(self.walk().reads);
+        (1.0 - missing).powf(reads)
+    }
+
+    /// How many times as long a walk takes, in millionths, where a share `missing_ppm` of the items is made anew from the cache
+    /// and reads of memory are what it waits for: each costs as many reads as an item has parents.
+    pub const fn slowdown_ppm(&self, missing_ppm: u32) -> u64 {
+        1_000_000 + missing_ppm as u64 * (self.parents() as u64).saturating_sub(1)
     }
 }
 
@@ -50,6 +70,24 @@ mod tests {
             let share = |step: u32| f64::from(step) / 100.0;
             assert!(evasion(16, share(step + 1)) < evasion(16, share(step)));
         }
+    }
+
+    #[test]
+    fn missing_memory_passes_as_seldom_as_the_design_says() {
+        use crate::residency::{PARENTS_DEFAULT, READS_DEFAULT, Space, WalkParams};
+        let walk = WalkParams {
+            lanes: 1 << 17,
+            steps: 19_000,
+            reads: READS_DEFAULT,
+            windows: 3,
+            picks: 32,
+            lanes_per_pick: 16,
+        };
+        let params = ResidencyParams::new(Space::Device, 1 << 30, PARENTS_DEFAULT, walk).unwrap();
+        assert!(params.evasion(0.01) < 1e-35, "{:e}", params.evasion(0.01));
+        assert!(params.evasion(0.002) < 1e-7, "{:e}", params.evasion(0.002));
+        assert_eq!(params.slowdown_ppm(50_000), 4_150_000);
+        assert_eq!(params.slowdown_ppm(0), 1_000_000);
     }
 
     #[test]

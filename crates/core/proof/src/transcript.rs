@@ -3,10 +3,13 @@
 //! The prover's bytes are kept as they came, frame headers included, so a rejected run replays to the same
 //! rejection. Times are not in it: they are the validator's word and live in its signed verdict.
 
+use std::sync::Arc;
+
 use basilica_types::Digest;
 
 use crate::challenge::{ANSWER_BYTES_MAX, CHALLENGE_BYTES_MAX, Challenge};
-use crate::verifier::{Deadlines, Step, Verifier};
+use crate::residency::Cache;
+use crate::verifier::{Deadlines, Step, Verifier, WrongCache};
 use crate::wire::{DecodeError, Message, Reader, Writer};
 use crate::{PROTOCOL_VERSION, ProvenDevice, Rejection};
 
@@ -18,21 +21,32 @@ pub const TRANSCRIPT_BYTES_MAX: u64 = ANSWER_BYTES_MAX + CHALLENGE_BYTES_MAX as 
 /// The bytes of one run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transcript {
-    pub(crate) challenge: Challenge,
-    pub(crate) commitments: Vec<u8>,
-    pub(crate) opened: Option<Opened>,
+    challenge: Challenge,
+    /// What the prover sent before the first nonce.
+    commitments: Vec<u8>,
+    turns: Vec<Turn>,
 }
 
-/// What followed the last root.
+/// A nonce of the validator, and what the prover sent after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Opened {
-    pub(crate) nonce: [u8; 32],
-    pub(crate) answers: Vec<u8>,
+struct Turn {
+    nonce: [u8; 32],
+    answer: Vec<u8>,
 }
 
 impl Transcript {
     pub(crate) const fn new(challenge: Challenge) -> Self {
-        Self { challenge, commitments: Vec::new(), opened: None }
+        Self { challenge, commitments: Vec::new(), turns: Vec::new() }
+    }
+
+    /// The prover sent bytes.
+    pub(crate) fn record(&mut self, bytes: &[u8]) {
+        self.turns.last_mut().map_or(&mut self.commitments, |turn| &mut turn.answer).extend_from_slice(bytes);
+    }
+
+    /// The validator sent a nonce.
+    pub(crate) fn turn(&mut self, nonce: [u8; 32]) {
+        self.turns.push(Turn { nonce, answer: Vec::new() });
     }
 
     /// The challenge that was sent.
@@ -52,13 +66,10 @@ impl Transcript {
         writer.u16(PROTOCOL_VERSION);
         writer.bytes(&Message::Challenge(self.challenge.clone()).encode());
         writer.bytes(&self.commitments);
-        match &self.opened {
-            None => writer.u8(0),
-            Some(opened) => {
-                writer.u8(1);
-                writer.raw(&opened.nonce);
-                writer.bytes(&opened.answers);
-            }
+        writer.u8(u8::try_from(self.turns.len()).expect("at most four nonces"));
+        for turn in &self.turns {
+            writer.raw(&turn.nonce);
+            writer.bytes(&turn.answer);
         }
         writer.finish()
     }
@@ -80,28 +91,51 @@ impl Transcript {
         // A little above the exact answer, so that a run rejected for one byte too many can be kept too.
         let limit = usize::try_from(challenge.answer_bytes()).map_or(usize::MAX, |bytes| bytes + 1_024);
         let commitments = reader.bytes(limit)?.to_vec();
-        let opened = match reader.u8()? {
-            0 => None,
-            1 => Some(Opened { nonce: reader.array()?, answers: reader.bytes(limit)?.to_vec() }),
-            other => return Err(DecodeError::Flag(other)),
-        };
+        let turns = usize::from(reader.u8()?);
+        let most = challenge.spaces().count() + 1;
+        if turns > most {
+            return Err(DecodeError::FieldTooLong { length: turns, limit: most });
+        }
+        let turns = (0..turns)
+            .map(|_| Ok(Turn { nonce: reader.array()?, answer: reader.bytes(limit)?.to_vec() }))
+            .collect::<Result<_, DecodeError>>()?;
         reader.finish()?;
-        Ok(Self { challenge, commitments, opened })
+        Ok(Self { challenge, commitments, turns })
     }
 
     /// Checks the run again, by the same code that checked it live. The caller compares the challenge with what
     /// it expects: a valid transcript for another node is valid.
+    ///
+    /// Makes the beacon's cache if memory was asked for, which takes about two seconds for 256 MiB;
+    /// [`Transcript::verify_with`] takes one that is there.
     pub fn verify(&self) -> Result<Vec<ProvenDevice>, Rejection> {
+        let cache = Cache::for_challenge(&self.challenge).map(Arc::new);
+        self.verify_with(cache).expect("the cache was made for this challenge")
+    }
+
+    /// As [`Transcript::verify`], with the challenge's cache.
+    ///
+    /// # Errors
+    /// The outer error is a cache that is not the challenge's.
+    pub fn verify_with(
+        &self,
+        cache: Option<Arc<Cache>>,
+    ) -> Result<Result<Vec<ProvenDevice>, Rejection>, WrongCache> {
+        let verifier = Verifier::new(self.challenge.clone(), cache, Deadlines::UNLIMITED)?;
+        Ok(self.replay(verifier))
+    }
+
+    fn replay(&self, mut verifier: Verifier) -> Result<Vec<ProvenDevice>, Rejection> {
         let zero = std::time::Duration::ZERO;
-        let mut verifier = Verifier::new(self.challenge.clone(), Deadlines::UNLIMITED);
-        let committed = verifier.on_bytes(&self.commitments, zero)?;
-        let (Step::DrawNonce, Some(opened)) = (committed, &self.opened) else {
-            return Err(verifier.on_end());
-        };
-        verifier.open(opened.nonce, zero).map_err(|_| Rejection::UnsolicitedBytes)?;
-        match verifier.on_bytes(&opened.answers, zero)? {
+        let mut step = verifier.on_bytes(&self.commitments, zero)?;
+        for turn in &self.turns {
+            let Step::DrawNonce(_) = step else { return Err(verifier.on_end()) };
+            verifier.send_nonce(turn.nonce, zero).map_err(|_| Rejection::UnsolicitedBytes)?;
+            step = verifier.on_bytes(&turn.answer, zero)?;
+        }
+        match step {
             Step::Done(outcome) => Ok(outcome.devices),
-            Step::More | Step::DrawNonce => Err(verifier.on_end()),
+            Step::More | Step::DrawNonce(_) => Err(verifier.on_end()),
         }
     }
 }

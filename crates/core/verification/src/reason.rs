@@ -257,6 +257,11 @@ impl Reason {
             Rejection::UnknownDevice(_) => Self::ProofUnknownDevice,
             Rejection::RootOrder { .. } => Self::ProofRootOrder,
             Rejection::RootCountMismatch { .. } => Self::ProofRootCountMismatch,
+            Rejection::FillRepeated { .. } => Self::ProofFillRepeated,
+            Rejection::StepOrder { .. } => Self::ProofStepOrder,
+            Rejection::WalkPath { .. } => Self::ProofWalkPath,
+            Rejection::WalkMismatch { .. } => Self::ProofWalkMismatch,
+            Rejection::Signature => Self::ProofSignature,
             Rejection::UnsolicitedBytes => Self::ProofUnsolicitedBytes,
             Rejection::TrailingBytes => Self::ProofTrailingBytes,
             Rejection::OpeningOrder { .. } => Self::ProofOpeningOrder,
@@ -287,6 +292,7 @@ impl FromStr for Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use basilica_proof::residency::Space;
     use basilica_proof::{RejectionClass, Stage};
     use std::collections::BTreeSet;
 
@@ -317,6 +323,11 @@ mod tests {
             Rejection::OpeningOrder { position: 1 },
             Rejection::MerklePath { device: 0, round: 0, leaf: 1 },
             Rejection::OpeningMismatch { device: 0, round: 0, row: 1, col: 2 },
+            Rejection::FillRepeated { device: 0, space: Space::Device },
+            Rejection::StepOrder { device: 0, step: 1, expected: 0 },
+            Rejection::WalkPath { device: 0, space: Space::Device, step: 1, lane: 2 },
+            Rejection::WalkMismatch { device: 0, space: Space::Device, step: 1, lane: 2 },
+            Rejection::Signature,
             Rejection::Incomplete { stage: Stage::Roots, received: 1, expected: 4 },
         ];
         for rejection in rejections {

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use basilica_ports::{ExitStatus, NodeKey, Process, Shell, ShellError};
 use basilica_proof::{
-    Binding, Challenge, ClaimReport, Deadlines, DeviceChallenge, Rejection, Step, Verifier,
+    Binding, Challenge, ClaimReport, Deadlines, DeviceChallenge, NonceUse, Rejection, Step, Verifier,
+    WrongCache,
 };
 use basilica_runtime_service::{ErrorChain, within};
 use basilica_types::{Digest, Millis};
@@ -55,24 +56,26 @@ pub(crate) async fn prove(
         host_key: shell.host_key().blob().to_vec(),
     };
     let work = shared.settings.work;
-    let devices = claims.claims().map(|claim| DeviceChallenge { claim, params: work });
-    let challenge = Challenge::new(binding, devices.collect()).map_err(|error| {
+    let devices = claims.claims().map(|claim| DeviceChallenge { claim, params: work, residency: Vec::new() });
+    let challenge = Challenge::new(binding, None, devices.collect()).map_err(|error| {
         debug!(target: "validator::verification", { node.id = %node.node, error = %ErrorChain(&error) }, "challenge cannot be made");
         Break::Internal
     })?;
     let _held = shared.reserve_proof_memory(challenge.answer_bytes()).await;
     let limit = shared.settings.proof_deadline.as_duration();
-    let verifier = Verifier::new(challenge, Deadlines { roots: limit, openings: limit });
+    let verifier =
+        Verifier::new(challenge, None, Deadlines::all(limit)).map_err(|WrongCache| Break::Internal)?;
     let process = shell.start(&commands::prove(&shared.prover)).await.map_err(|e| command_break(&e))?;
     let started = shared.ports.clock.monotonic();
-    let talk = Talk { shared, process, verifier, started, after_nonce: false };
+    let talk = Talk { shared, process, verifier: Box::new(verifier), started, after_nonce: false };
     talk.run(node, access).await
 }
 
 struct Talk<'a> {
     shared: &'a Shared,
     process: Box<dyn Process>,
-    verifier: Verifier,
+    // Boxed: its hash states would make every future that holds it large.
+    verifier: Box<Verifier>,
     started: Duration,
     /// The prover may know what it has to open.
     after_nonce: bool,
@@ -147,12 +150,12 @@ impl Talk<'_> {
                 Err(rejection) => return Ok(End::Rejected(rejection)),
                 Ok(Step::Done(_)) => return Ok(End::Verified),
                 Ok(Step::More) => {}
-                Ok(Step::DrawNonce) => {
+                Ok(Step::DrawNonce(use_of_nonce)) => {
                     let nonce = self.shared.ports.entropy.array();
-                    let opening =
-                        self.verifier.open(nonce, elapsed).expect("the verifier has just asked for it");
-                    self.after_nonce = true;
-                    if let Some(late) = self.send(&opening).await? {
+                    let message =
+                        self.verifier.send_nonce(nonce, elapsed).expect("the verifier has just asked for it");
+                    self.after_nonce |= use_of_nonce == NonceUse::Openings;
+                    if let Some(late) = self.send(&message).await? {
                         return Ok(late);
                     }
                 }

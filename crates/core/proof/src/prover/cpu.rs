@@ -1,15 +1,22 @@
 //! A device played by CPU cores: the reference backend.
 //!
 //! Memory is bounded by the parameters: Bᵀ (n·k bytes), per thread 64 rows of A and of the product, and per
-//! round a tree of 64 bytes per leaf. Products are hashed and dropped; opened leaves are computed again.
+//! round a tree of 64 bytes per leaf. Products are hashed and dropped; opened leaves are computed again. Regions of
+//! memory are held as large as they are asked for, and the states of their lanes.
+
+use std::fmt;
+use std::sync::Arc;
 
 use basilica_types::Digest;
 
-use super::{Backend, BackendError};
+use super::memory::{Memory, Ram, Resident};
+use super::walks::Lanes;
+use super::{Backend, BackendError, Pick, Traced};
 use crate::gemm::Kernel;
 use crate::merkle::{Leaf, Tree};
 use crate::params::{LEAF_CELLS, ProofParams};
 use crate::prf::{self, Matrix};
+use crate::residency::{Cache, Region, Walk};
 use crate::seed::Seed;
 
 /// Rows of the product computed at a time. Multiples of four rows cover whole leaves at every side.
@@ -52,13 +59,23 @@ impl Product for ExactProduct {
 }
 
 /// See the module.
-#[derive(Debug)]
-pub struct CpuBackend<P = ExactProduct> {
+pub struct CpuBackend<P = ExactProduct, M = Ram> {
     product: P,
+    memory: M,
     kernel: Kernel,
     threads: usize,
     limit: u32,
     rounds: Vec<(Seed, ProofParams, Tree)>,
+    regions: Vec<(Region, Resident)>,
+}
+
+impl<P, M> fmt::Debug for CpuBackend<P, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CpuBackend")
+            .field("kernel", &self.kernel)
+            .field("threads", &self.threads)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<P: Product> CpuBackend<P> {
@@ -67,7 +84,21 @@ impl<P: Product> CpuBackend<P> {
 
     /// A device of `threads` threads (at least one) that accepts work up to `limit` cells a side.
     pub fn new(product: P, threads: usize, limit: u32) -> Self {
-        Self { product, kernel: Kernel::detect(), threads: threads.max(1), limit, rounds: Vec::new() }
+        Self::with_memory(product, Ram::DEFAULT, threads, limit)
+    }
+}
+
+impl<P: Product, M: Memory> CpuBackend<P, M> {
+    /// As [`CpuBackend::new`], with memory of another kind.
+    pub fn with_memory(product: P, memory: M, threads: usize, limit: u32) -> Self {
+        let (threads, rounds, regions) = (threads.max(1), Vec::new(), Vec::new());
+        Self { product, memory, kernel: Kernel::detect(), threads, limit, rounds, regions }
+    }
+
+    fn lanes<'a>(&'a self, walk: &'a Walk) -> Result<Lanes<'a>, BackendError> {
+        let filled = self.regions.iter().find(|(region, _)| region == walk.region());
+        let (_, items) = filled.ok_or(BackendError::NotFilled(walk.region().params().space()))?;
+        Ok(Lanes::new(walk, items, self.threads))
     }
 
     fn fill_shared(&self, seed: &Seed, params: &ProofParams) -> Vec<i8> {
@@ -102,7 +133,7 @@ impl<P: Product> CpuBackend<P> {
     }
 }
 
-impl<P: Product> Backend for CpuBackend<P> {
+impl<P: Product, M: Memory> Backend for CpuBackend<P, M> {
     fn commit(&mut self, seed: &Seed, params: &ProofParams) -> Result<Digest, BackendError> {
         let (side, inner) = (params.side(), params.inner());
         if side.max(inner) > self.limit {
@@ -142,5 +173,19 @@ impl<P: Product> Backend for CpuBackend<P> {
         let block = Block { seed, side: params.side(), row, column, a: &a, b: &b, inner };
         self.product.compute(&block, &mut cells);
         Ok((Leaf(cells), siblings))
+    }
+
+    fn fill(&mut self, region: &Region, cache: &Arc<Cache>) -> Result<(), BackendError> {
+        let items = self.memory.fill(region, cache, self.threads)?;
+        self.regions.push((*region, items));
+        Ok(())
+    }
+
+    fn walk(&mut self, walk: &Walk, on_root: &mut dyn FnMut(Digest) -> bool) -> Result<(), BackendError> {
+        self.lanes(walk)?.roots(on_root)
+    }
+
+    fn trace(&mut self, walk: &Walk, picks: &[Pick]) -> Result<Vec<Traced>, BackendError> {
+        self.lanes(walk)?.trace(picks)
     }
 }

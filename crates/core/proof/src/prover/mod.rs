@@ -1,21 +1,32 @@
-//! The prover's side: per device a chain of committed rounds, then the openings. What a device is made of hides
-//! behind [`Backend`]; the CPU one is here, a GPU one joins it without touching the protocol.
+//! The prover's side: per device a chain of committed rounds, then walks through memory, then the openings. What a
+//! device is made of hides behind [`Backend`]; the CPU one is here, a GPU one joins it without touching the protocol.
+//!
+//! [`DeviceProver`] makes the messages of one device, [`Run`] keeps the digest that is signed. Threads and streams are
+//! the caller's: all devices work at once, and what they make is sent in the order in which it comes.
 
 mod cpu;
+mod memory;
+mod walks;
 
-pub use cpu::{Block, CpuBackend, ExactProduct, Product};
+use std::sync::Arc;
 
 use basilica_types::Digest;
+
+pub use cpu::{Block, CpuBackend, ExactProduct, Product};
+pub use memory::{Memory, Ram, Resident};
 
 use crate::PROTOCOL_VERSION;
 use crate::challenge::Challenge;
 use crate::merkle::Leaf;
-use crate::opening;
+use crate::opening::{self, CellQuery, Query, StepQuery};
 use crate::params::ProofParams;
+use crate::residency::{Cache, Region, ResidencyParams, Space, Walk};
+use crate::run::RunDigest;
 use crate::seed::Seed;
-use crate::wire::{Accept, Message, Opening, RefusalCode, Root, frame};
+use crate::signature::RunKey;
+use crate::wire::{Accept, LaneState, Message, Opening, RefusalCode, Root, StepRoot, WalkOpening, frame};
 
-/// One device that can do rounds and open what it committed.
+/// One device that can do rounds, hold memory, walk through it, and open what it committed.
 pub trait Backend {
     /// Computes the product under `seed` and commits it. Calls come in round order; the backend keeps what it
     /// needs to open any of them, which is trees and seeds, not products (RULES R13).
@@ -23,6 +34,57 @@ pub trait Backend {
 
     /// Recomputes a leaf of an earlier round and gives its path.
     fn open(&mut self, round: u32, leaf: u32) -> Result<(Leaf, Vec<Digest>), BackendError>;
+
+    /// Makes the items of a region resident in its space, beside those of earlier spaces.
+    fn fill(&mut self, region: &Region, cache: &Arc<Cache>) -> Result<(), BackendError>;
+
+    /// Walks through a region that is filled: `on_root` takes the root of every step in order, and stops the walk by
+    /// `false`. Keeps nothing.
+    fn walk(&mut self, walk: &Walk, on_root: &mut dyn FnMut(Digest) -> bool) -> Result<(), BackendError>;
+
+    /// Walks again and keeps what opens `picks`; the answers are in their order. Memory is bounded by the picks: two
+    /// trees for each step among them.
+    fn trace(&mut self, walk: &Walk, picks: &[Pick]) -> Result<Vec<Traced>, BackendError>;
+}
+
+impl<B: Backend + ?Sized> Backend for Box<B> {
+    fn commit(&mut self, seed: &Seed, params: &ProofParams) -> Result<Digest, BackendError> {
+        (**self).commit(seed, params)
+    }
+
+    fn open(&mut self, round: u32, leaf: u32) -> Result<(Leaf, Vec<Digest>), BackendError> {
+        (**self).open(round, leaf)
+    }
+
+    fn fill(&mut self, region: &Region, cache: &Arc<Cache>) -> Result<(), BackendError> {
+        (**self).fill(region, cache)
+    }
+
+    fn walk(&mut self, walk: &Walk, on_root: &mut dyn FnMut(Digest) -> bool) -> Result<(), BackendError> {
+        (**self).walk(walk, on_root)
+    }
+
+    fn trace(&mut self, walk: &Walk, picks: &[Pick]) -> Result<Vec<Traced>, BackendError> {
+        (**self).trace(walk, picks)
+    }
+}
+
+/// A step of a lane that is to be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Pick {
+    /// Step, from 0.
+    pub step: u32,
+    /// Lane, from 0.
+    pub lane: u32,
+}
+
+/// What opens a [`Pick`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Traced {
+    /// The state after the step before; nothing for step 0.
+    pub before: Option<LaneState>,
+    /// The state after the step.
+    pub after: LaneState,
 }
 
 /// Why a device could not do its part.
@@ -38,6 +100,16 @@ pub enum BackendError {
         /// Largest of either.
         limit: u32,
     },
+    /// The memory asked for is not there.
+    #[error("{asked} bytes of {space} memory are asked for, and there are {available}")]
+    Memory {
+        /// The space.
+        space: Space,
+        /// Bytes asked for.
+        asked: u64,
+        /// Bytes that this backend can fill.
+        available: u64,
+    },
     /// A leaf or round that was never committed.
     #[error("leaf {leaf} of round {round} was not committed")]
     NotCommitted {
@@ -46,25 +118,34 @@ pub enum BackendError {
         /// Leaf.
         leaf: u32,
     },
+    /// A walk through memory that was never filled.
+    #[error("the {0} memory was not filled")]
+    NotFilled(Space),
+    /// The device, its driver or its memory failed.
+    #[error("{0}")]
+    Device(String),
 }
 
 impl BackendError {
     /// How the validator is told.
     pub const fn refusal(&self) -> RefusalCode {
         match self {
-            Self::TooLarge { .. } => RefusalCode::TooLarge,
-            Self::NotCommitted { .. } => RefusalCode::Device,
+            Self::TooLarge { .. } | Self::Memory { .. } => RefusalCode::TooLarge,
+            Self::NotCommitted { .. } | Self::NotFilled(_) | Self::Device(_) => RefusalCode::Device,
         }
     }
 }
 
-/// One challenged device: its chain of seeds and roots.
+/// One challenged device: its chain of seeds and roots, and its walks.
 #[derive(Debug)]
 pub struct DeviceProver<B> {
     position: u16,
     params: ProofParams,
+    residency: Vec<ResidencyParams>,
+    first: Seed,
     seed: Seed,
-    roots: Vec<Digest>,
+    round: u32,
+    walks: Vec<Walk>,
     backend: B,
 }
 
@@ -77,44 +158,137 @@ impl<B: Backend> DeviceProver<B> {
         (0u16..)
             .zip(challenge.devices())
             .map(|(position, device)| {
-                let seed = Seed::first(challenge.binding(), device);
-                let backend = backend(position)?;
-                Ok(Self { position, params: device.params, seed, roots: Vec::new(), backend })
+                let first = Seed::first(challenge.binding(), device);
+                Ok(Self {
+                    position,
+                    params: device.params,
+                    residency: device.residency.clone(),
+                    first,
+                    seed: first,
+                    round: 0,
+                    walks: Vec::new(),
+                    backend: backend(position)?,
+                })
             })
             .collect()
     }
 
     /// Does the next round and returns its framed root; nothing when all are done.
     pub fn next_root(&mut self) -> Result<Option<Vec<u8>>, BackendError> {
-        let round = u32::try_from(self.roots.len()).expect("at most 4,096 rounds");
-        if round == self.params.rounds() {
+        if self.round == self.params.rounds() {
             return Ok(None);
         }
         let root = self.backend.commit(&self.seed, &self.params)?;
-        self.roots.push(root);
-        self.seed = self.seed.next(round + 1, &root);
-        Ok(Some(frame(&Message::Root(Root { device: self.position, round, root }).encode())))
+        let message = Message::Root(Root { device: self.position, round: self.round, root });
+        self.round += 1;
+        self.seed = self.seed.next(self.round, &root);
+        Ok(Some(frame(&message.encode())))
+    }
+
+    fn region(&self, space: Space) -> Option<Region> {
+        let params = self.residency.iter().find(|params| params.space() == space)?;
+        Some(Region::new(&self.first, *params))
+    }
+
+    /// Fills the memory that it is asked for in a space; the framed message that says so, nothing if none is asked for.
+    pub fn fill(&mut self, space: Space, cache: &Arc<Cache>) -> Result<Option<Vec<u8>>, BackendError> {
+        let Some(region) = self.region(space) else { return Ok(None) };
+        self.backend.fill(&region, cache)?;
+        Ok(Some(frame(&Message::Filled(self.position).encode())))
+    }
+
+    /// Walks from a nonce through the memory that it was asked for in a space, if any; `send` takes the framed roots in order, and
+    /// stops the walk by `false`.
+    pub fn walk(
+        &mut self,
+        space: Space,
+        nonce: &[u8; 32],
+        mut send: impl FnMut(Vec<u8>) -> bool,
+    ) -> Result<(), BackendError> {
+        let Some(region) = self.region(space) else { return Ok(()) };
+        let walk = Walk::new(region, nonce);
+        self.walks.push(walk);
+        let (device, mut step) = (self.position, 0);
+        self.backend.walk(&walk, &mut |root| {
+            let message = Message::StepRoot(StepRoot { device, step, root });
+            step += 1;
+            send(frame(&message.encode()))
+        })
+    }
+
+    /// Answers this device's share of the queries: framed openings in the order asked.
+    pub fn open(&mut self, queries: &[Query]) -> Result<Vec<Vec<u8>>, BackendError> {
+        let mut messages = Vec::new();
+        for query in queries {
+            if let Query::Cell(CellQuery { device, round, leaf, .. }) = *query
+                && device == self.position
+            {
+                let (cells, siblings) = self.backend.open(round, leaf)?;
+                messages.push(Message::Opening(Opening { device, round, leaf, cells, siblings }));
+            }
+        }
+        for walk in &self.walks {
+            let space = walk.region().params().space();
+            let pick = |query: &Query| match *query {
+                Query::Step(StepQuery { device, space: asked, step, lane })
+                    if (device, asked) == (self.position, space) =>
+                {
+                    Some(Pick { step, lane })
+                }
+                _ => None,
+            };
+            let picks: Vec<Pick> = queries.iter().filter_map(pick).collect();
+            let traced = self.backend.trace(walk, &picks)?;
+            messages.extend(picks.iter().zip(traced).map(
+                |(Pick { step, lane }, Traced { before, after })| {
+                    let (device, step, lane) = (self.position, *step, *lane);
+                    Message::WalkOpening(WalkOpening { device, space, step, lane, before, after })
+                },
+            ));
+        }
+        Ok(messages.iter().map(|message| frame(&message.encode())).collect())
     }
 }
 
-/// The framed acceptance, sent before the first round.
-pub fn accept(challenge: &Challenge) -> Vec<u8> {
-    frame(&Message::Accept(Accept { version: PROTOCOL_VERSION, challenge: challenge.digest() }).encode())
+/// The prover's record of one run: its key, and the digest that is signed at its end.
+#[derive(Debug)]
+pub struct Run {
+    key: RunKey,
+    challenge: Digest,
+    digest: RunDigest,
 }
 
-/// Answers the opening nonce: the framed openings in the order asked, given one by one to `send`.
-pub fn open_all<B: Backend, E: From<BackendError>>(
-    challenge: &Challenge,
-    devices: &mut [DeviceProver<B>],
-    nonce: &[u8; 32],
-    mut send: impl FnMut(&[u8]) -> Result<(), E>,
-) -> Result<(), E> {
-    let roots: Vec<Vec<Digest>> = devices.iter().map(|device| device.roots.clone()).collect();
-    for query in opening::queries(challenge, &roots, nonce) {
-        let device = &mut devices[usize::from(query.device)];
-        let (cells, siblings) = device.backend.open(query.round, query.leaf)?;
-        let opening = Opening { device: query.device, round: query.round, leaf: query.leaf, cells, siblings };
-        send(&frame(&Message::Opening(opening).encode()))?;
+impl Run {
+    /// The run of a challenge under a fresh key.
+    pub fn new(challenge: &Challenge, key: RunKey) -> Self {
+        Self { key, challenge: challenge.digest(), digest: RunDigest::new(challenge) }
     }
-    Ok(())
+
+    /// The framed acceptance, to be sent, and given to [`Run::sent`], before anything else.
+    pub fn accept(&self) -> Vec<u8> {
+        let accept = Accept { version: PROTOCOL_VERSION, challenge: self.challenge, key: self.key.public() };
+        frame(&Message::Accept(accept).encode())
+    }
+
+    /// Bytes were sent; in the order of sending.
+    pub fn sent(&mut self, bytes: &[u8]) {
+        self.digest.sent(bytes);
+    }
+
+    /// A walk's nonce came.
+    pub fn on_walk_nonce(&mut self, nonce: &[u8; 32]) {
+        self.digest.nonce(nonce);
+    }
+
+    /// The opening nonce came: what is asked.
+    pub fn on_opening_nonce(&mut self, challenge: &Challenge, nonce: &[u8; 32]) -> Vec<Query> {
+        let queries = opening::queries(challenge, &self.digest.digest(), nonce);
+        self.digest.nonce(nonce);
+        queries
+    }
+
+    /// The framed signature over everything sent, the run's last message.
+    pub fn signature(&self) -> Vec<u8> {
+        frame(&Message::Signature(self.key.sign(&self.digest.digest())).encode())
+    }
 }

@@ -6,6 +6,7 @@
 
 use crate::claim::ClassNameError;
 use crate::params::ParamsError;
+use crate::residency::ResidencyError;
 
 /// Bytes that are no message of this protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +43,15 @@ pub enum DecodeError {
     /// Parameters out of bounds.
     #[error("parameters out of bounds")]
     Params(#[from] ParamsError),
+    /// Memory asked for out of bounds.
+    #[error("memory parameters out of bounds")]
+    Residency(#[from] ResidencyError),
+    /// No memory space has this number.
+    #[error("unknown memory space {0:#04x}")]
+    Space(u8),
+    /// A walk's cache is missing, not needed or out of bounds.
+    #[error("cache of 2^{0} blocks where another is due")]
+    Cache(u8),
     /// A class name that is not printable or too long.
     #[error("class name")]
     Class(#[from] ClassNameError),
@@ -78,6 +88,10 @@ impl Writer {
     }
 
     pub(crate) fn u32(&mut self, value: u32) {
+        self.0.extend_from_slice(&value.to_le_bytes());
+    }
+
+    pub(crate) fn u64(&mut self, value: u64) {
         self.0.extend_from_slice(&value.to_le_bytes());
     }
 
@@ -123,6 +137,10 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn u32(&mut self) -> Result<u32, DecodeError> {
         Ok(u32::from_le_bytes(self.array()?))
+    }
+
+    pub(crate) fn u64(&mut self) -> Result<u64, DecodeError> {
+        Ok(u64::from_le_bytes(self.array()?))
     }
 
     pub(crate) fn bytes(&mut self, limit: usize) -> Result<&'a [u8], DecodeError> {

@@ -4,16 +4,16 @@
 use basilica_types::Digest;
 
 use super::codec::{DecodeError, Reader, Writer};
+use super::opening::{Opening, WalkOpening};
+use super::refusal::{REFUSAL_TEXT_MAX, Refusal};
 use crate::challenge::Challenge;
-use crate::merkle::Leaf;
-use crate::params::{LEAF_BYTES, SIDE_MAX};
+use crate::params::LEAF_BYTES;
+use crate::signature::{RUN_KEY_BYTES, SIGNATURE_BYTES};
 
-const _: () = assert!(REFUSAL_TEXT_MAX == 256 && LEAF_BYTES == 1_024, "the bounds below spell them as u32");
-
-/// Most bytes of a refusal's explanation.
-pub const REFUSAL_TEXT_MAX: usize = 256;
-/// Deepest tree: 65,536² cells in leaves of 256.
-const DEPTH_MAX: usize = 2 * SIDE_MAX.trailing_zeros() as usize - 8;
+const _: () = {
+    assert!(REFUSAL_TEXT_MAX == 256 && LEAF_BYTES == 1_024, "the bounds below spell them as u32");
+    assert!(RUN_KEY_BYTES == 33 && SIGNATURE_BYTES == 64, "likewise");
+};
 
 /// What a message is, and its tag on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,12 +25,22 @@ pub enum Kind {
     Accept = 2,
     /// Prover to validator: one round is done.
     Root = 3,
-    /// Validator to prover: which cells to open.
+    /// Validator to prover: which cells and steps to open.
     OpeningNonce = 4,
     /// Prover to validator: one opened leaf.
     Opening = 5,
     /// Prover to validator: it cannot or will not go on.
     Refusal = 6,
+    /// Prover to validator: a device's memory is filled.
+    Filled = 7,
+    /// Validator to prover: where the walk through memory starts.
+    WalkNonce = 8,
+    /// Prover to validator: all lanes took one step.
+    StepRoot = 9,
+    /// Prover to validator: one opened step of a lane.
+    WalkOpening = 10,
+    /// Prover to validator: the run's signature, its last message.
+    Signature = 11,
 }
 
 /// Any message of the protocol.
@@ -49,6 +59,16 @@ pub enum Message {
     Opening(Opening),
     /// See [`Kind::Refusal`].
     Refusal(Refusal),
+    /// See [`Kind::Filled`]: the device's position in the challenge.
+    Filled(u16),
+    /// See [`Kind::WalkNonce`].
+    WalkNonce([u8; 32]),
+    /// See [`Kind::StepRoot`].
+    StepRoot(StepRoot),
+    /// See [`Kind::WalkOpening`].
+    WalkOpening(WalkOpening),
+    /// See [`Kind::Signature`].
+    Signature([u8; SIGNATURE_BYTES]),
 }
 
 /// The prover speaks this version and works on this challenge.
@@ -58,6 +78,8 @@ pub struct Accept {
     pub version: u16,
     /// [`Challenge::digest`].
     pub challenge: Digest,
+    /// The public key that the run will be signed with; looked at when the signature comes.
+    pub key: [u8; RUN_KEY_BYTES],
 }
 
 /// The commitment to one round's product.
@@ -71,72 +93,37 @@ pub struct Root {
     pub root: Digest,
 }
 
-/// One leaf with its path.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Opening {
+/// The commitment to the states of all lanes after one step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepRoot {
     /// Position in the challenge's device list.
     pub device: u16,
-    /// Round, from 0.
-    pub round: u32,
-    /// Leaf in row-major order.
-    pub leaf: u32,
-    /// The leaf's cells.
-    pub cells: Leaf,
-    /// Siblings from the leaf upwards.
-    pub siblings: Vec<Digest>,
-}
-
-/// Why a prover gave up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u16)]
-pub enum RefusalCode {
-    /// The challenge is not of a version it speaks, or malformed.
-    Challenge = 1,
-    /// The parameters exceed what its backend can hold.
-    TooLarge = 2,
-    /// A claimed device is not there any more.
-    DeviceGone = 3,
-    /// A device or driver error.
-    Device = 4,
-}
-
-/// A prover's explanation. The text comes from the node: shown, never interpreted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    code: RefusalCode,
-    text: String,
-}
-
-impl Refusal {
-    /// A refusal with its text cut to the bound and to printable ASCII.
-    pub fn new(code: RefusalCode, text: &str) -> Self {
-        let printable = |c: char| if c == ' ' || c.is_ascii_graphic() { c } else { '?' };
-        Self { code, text: text.chars().take(REFUSAL_TEXT_MAX).map(printable).collect() }
-    }
-
-    /// The reason.
-    pub const fn code(&self) -> RefusalCode {
-        self.code
-    }
-
-    /// At most [`REFUSAL_TEXT_MAX`] printable ASCII characters.
-    pub fn text(&self) -> &str {
-        &self.text
-    }
+    /// Step, from 0.
+    pub step: u32,
+    /// Root of the tree over the lanes.
+    pub root: Digest,
 }
 
 impl Message {
     /// Largest accept or root or refusal, whichever is longest: the bound before the openings.
     pub(crate) const COMMIT_BYTES_MAX: u32 = 1 + 2 + 4 + 256;
-
-    /// Bytes of an encoded root.
+    /// Bytes of an encoded root, of a product or a step.
     pub(crate) const ROOT_BYTES: u32 = 1 + 2 + 4 + 32;
     /// Bytes of an encoded accept.
-    pub(crate) const ACCEPT_BYTES: u32 = 1 + 2 + 32;
+    pub(crate) const ACCEPT_BYTES: u32 = 1 + 2 + 32 + 33;
+    /// Bytes of an encoded filled message.
+    pub(crate) const FILLED_BYTES: u32 = 1 + 2;
+    /// Bytes of an encoded signature.
+    pub(crate) const SIGNATURE_BYTES: u32 = 1 + 64;
 
     /// Bytes of an encoded opening in a tree of this depth.
     pub(crate) const fn opening_bytes(depth: u32) -> u32 {
         1 + 2 + 4 + 4 + 1_024 + 1 + 32 * depth
+    }
+
+    /// Most bytes of an encoded step in a tree of this depth.
+    pub(crate) const fn walk_opening_bytes(depth: u32) -> u32 {
+        1 + 2 + 1 + 4 + 4 + 1 + 2 * (64 + 1 + 32 * depth)
     }
 
     /// What this message is.
@@ -148,6 +135,11 @@ impl Message {
             Self::OpeningNonce(_) => Kind::OpeningNonce,
             Self::Opening(_) => Kind::Opening,
             Self::Refusal(_) => Kind::Refusal,
+            Self::Filled(_) => Kind::Filled,
+            Self::WalkNonce(_) => Kind::WalkNonce,
+            Self::StepRoot(_) => Kind::StepRoot,
+            Self::WalkOpening(_) => Kind::WalkOpening,
+            Self::Signature(_) => Kind::Signature,
         }
     }
 
@@ -160,18 +152,20 @@ impl Message {
             Self::Accept(accept) => {
                 writer.u16(accept.version);
                 writer.raw(accept.challenge.as_bytes());
+                writer.raw(&accept.key);
             }
-            Self::Root(root) => {
-                writer.u16(root.device);
-                writer.u32(root.round);
-                writer.raw(root.root.as_bytes());
+            Self::Root(Root { device, round: number, root })
+            | Self::StepRoot(StepRoot { device, step: number, root }) => {
+                writer.u16(*device);
+                writer.u32(*number);
+                writer.raw(root.as_bytes());
             }
-            Self::OpeningNonce(nonce) => writer.raw(nonce),
+            Self::OpeningNonce(nonce) | Self::WalkNonce(nonce) => writer.raw(nonce),
             Self::Opening(opening) => opening.write(&mut writer),
-            Self::Refusal(refusal) => {
-                writer.u16(refusal.code as u16);
-                writer.bytes(refusal.text.as_bytes());
-            }
+            Self::Refusal(refusal) => refusal.write(&mut writer),
+            Self::Filled(device) => writer.u16(*device),
+            Self::WalkOpening(opening) => opening.write(&mut writer),
+            Self::Signature(signature) => writer.raw(signature),
         }
         writer.finish()
     }
@@ -179,64 +173,33 @@ impl Message {
     /// Reads one message that fills `bytes` exactly.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
-        let message = match reader.u8()? {
-            1 => Self::Challenge(Challenge::read(&mut reader)?),
-            2 => Self::Accept(Accept {
-                version: reader.u16()?,
-                challenge: Digest::from_bytes(reader.array()?),
-            }),
-            3 => Self::Root(Root {
-                device: reader.u16()?,
-                round: reader.u32()?,
-                root: Digest::from_bytes(reader.array()?),
-            }),
-            4 => Self::OpeningNonce(reader.array()?),
-            5 => Self::Opening(Opening::read(&mut reader)?),
-            6 => Self::Refusal(Refusal::read(&mut reader)?),
-            tag => return Err(DecodeError::UnknownTag(tag)),
-        };
+        let tag = reader.u8()?;
+        let message = Self::read(tag, &mut reader)?;
         reader.finish()?;
         Ok(message)
     }
-}
 
-impl Opening {
-    fn write(&self, writer: &mut Writer) {
-        writer.u16(self.device);
-        writer.u32(self.round);
-        writer.u32(self.leaf);
-        writer.raw(&self.cells.to_bytes());
-        writer.u8(u8::try_from(self.siblings.len()).expect("trees are at most 24 deep"));
-        for sibling in &self.siblings {
-            writer.raw(sibling.as_bytes());
-        }
-    }
-
-    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let (device, round, leaf) = (reader.u16()?, reader.u32()?, reader.u32()?);
-        let cells = Leaf::from_bytes(&reader.array()?);
-        let depth = usize::from(reader.u8()?);
-        if depth > DEPTH_MAX {
-            return Err(DecodeError::FieldTooLong { length: depth, limit: DEPTH_MAX });
-        }
-        let siblings =
-            (0..depth).map(|_| reader.array().map(Digest::from_bytes)).collect::<Result<_, DecodeError>>()?;
-        Ok(Self { device, round, leaf, cells, siblings })
-    }
-}
-
-impl Refusal {
-    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let code = match reader.u16()? {
-            1 => RefusalCode::Challenge,
-            2 => RefusalCode::TooLarge,
-            3 => RefusalCode::DeviceGone,
-            4 => RefusalCode::Device,
-            _ => return Err(DecodeError::Text("refusal code")),
-        };
-        let bytes = reader.bytes(REFUSAL_TEXT_MAX)?;
-        let text = std::str::from_utf8(bytes).map_err(|_| DecodeError::Text("refusal"))?;
-        let refusal = Self::new(code, text);
-        if refusal.text == text { Ok(refusal) } else { Err(DecodeError::Text("refusal")) }
+    fn read(tag: u8, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let digest = |reader: &mut Reader<'_>| reader.array().map(Digest::from_bytes);
+        Ok(match tag {
+            1 => Self::Challenge(Challenge::read(reader)?),
+            2 => Self::Accept(Accept {
+                version: reader.u16()?,
+                challenge: digest(reader)?,
+                key: reader.array()?,
+            }),
+            3 => Self::Root(Root { device: reader.u16()?, round: reader.u32()?, root: digest(reader)? }),
+            4 => Self::OpeningNonce(reader.array()?),
+            5 => Self::Opening(Opening::read(reader)?),
+            6 => Self::Refusal(Refusal::read(reader)?),
+            7 => Self::Filled(reader.u16()?),
+            8 => Self::WalkNonce(reader.array()?),
+            9 => {
+                Self::StepRoot(StepRoot { device: reader.u16()?, step: reader.u32()?, root: digest(reader)? })
+            }
+            10 => Self::WalkOpening(WalkOpening::read(reader)?),
+            11 => Self::Signature(reader.array()?),
+            tag => return Err(DecodeError::UnknownTag(tag)),
+        })
     }
 }

@@ -3,8 +3,12 @@
 mod codec;
 mod frame;
 mod message;
+mod opening;
+mod refusal;
 
 pub use codec::DecodeError;
 pub(crate) use codec::{Reader, Writer};
 pub use frame::{FRAME_HEADER_BYTES, FrameBuffer, FrameTooLarge, frame};
-pub use message::{Accept, Kind, Message, Opening, REFUSAL_TEXT_MAX, Refusal, RefusalCode, Root};
+pub use message::{Accept, Kind, Message, Root, StepRoot};
+pub use opening::{LaneState, Opening, WalkOpening};
+pub use refusal::{REFUSAL_TEXT_MAX, Refusal, RefusalCode};

@@ -8,7 +8,7 @@ use basilica_proof::{
 };
 use basilica_types::{GpuUuid, NodeId};
 
-use crate::run::{NONCE, answers, binding, challenge, device, honest, run, tiny, verify};
+use crate::run::{NONCE, answers, binding, challenge, device, honest, key, run, tiny, verify};
 
 /// Computes one row in `every`, leaves the others to a guess.
 struct Skipping {
@@ -77,24 +77,24 @@ fn the_share_of_runs_that_skipping_passes_is_f_to_the_t() {
 
 /// The answer to `from`, with its acceptance patched to name `to`: the best that a replay can do.
 fn replay(from: &Challenge, to: &Challenge) -> Rejection {
-    let (commitments, openings) = answers(from, honest, &NONCE);
-    let plain = verify(to, &(commitments.clone(), openings.clone()), &NONCE).0.unwrap_err();
+    let mut sent = answers(from, honest, &NONCE);
+    let plain = verify(to, &sent, &NONCE).0.unwrap_err();
     assert_eq!(plain, Rejection::ChallengeMismatch, "a plain replay fails at once");
-    let accept = Accept { version: PROTOCOL_VERSION, challenge: to.digest() };
-    let mut patched = frame(&Message::Accept(accept).encode());
-    patched.extend_from_slice(&commitments[patched.len()..]);
-    verify(to, &(patched, openings), &NONCE).0.unwrap_err()
+    let accept = Accept { version: PROTOCOL_VERSION, challenge: to.digest(), key: key().public() };
+    let patched = frame(&Message::Accept(accept).encode());
+    sent[0].splice(..patched.len(), patched);
+    verify(to, &sent, &NONCE).0.unwrap_err()
 }
 
 #[test]
 fn an_answer_serves_no_other_nonce_node_host_key_or_device() {
     let params = ProofParams::new(64, 64, 1, 64).unwrap();
     let asked = challenge(1, params);
-    let with = |binding: Binding| Challenge::new(binding, vec![device(0, params)]).unwrap();
+    let with = |binding: Binding| Challenge::new(binding, None, vec![device(0, params)]).unwrap();
     let claim = |change: fn(&mut DeviceChallenge)| {
         let mut device = device(0, params);
         change(&mut device);
-        Challenge::new(binding(), vec![device]).unwrap()
+        Challenge::new(binding(), None, vec![device]).unwrap()
     };
     let others = [
         ("beacon", with(Binding { beacon: [1; 32], ..binding() })),
@@ -118,10 +118,25 @@ fn an_answer_serves_no_other_nonce_node_host_key_or_device() {
 
 /// A cheater who keeps the whole product of `from` and opens whatever `to` selects in it.
 fn relabelled(from: &Challenge, to: &Challenge) -> Rejection {
-    use basilica_proof::prover::{Backend, BackendError};
+    use basilica_proof::prover::{Backend, BackendError, Pick, Traced};
+    use basilica_proof::residency::{Cache, Region, Walk};
     use basilica_proof::seed::Seed;
+    use std::sync::Arc;
     struct Reusing(CpuBackend, Seed);
     impl Backend for Reusing {
+        fn fill(&mut self, region: &Region, cache: &Arc<Cache>) -> Result<(), BackendError> {
+            self.0.fill(region, cache)
+        }
+        fn walk(
+            &mut self,
+            walk: &Walk,
+            on_root: &mut dyn FnMut(basilica_types::Digest) -> bool,
+        ) -> Result<(), BackendError> {
+            self.0.walk(walk, on_root)
+        }
+        fn trace(&mut self, walk: &Walk, picks: &[Pick]) -> Result<Vec<Traced>, BackendError> {
+            self.0.trace(walk, picks)
+        }
         fn commit(&mut self, _: &Seed, p: &ProofParams) -> Result<basilica_types::Digest, BackendError> {
             self.0.commit(&self.1, p)
         }
@@ -149,9 +164,8 @@ fn openings_prepared_for_one_nonce_do_not_serve_another() {
 fn openings_before_the_nonce_are_refused() {
     // Choosing roots to fit needs the nonce first; a prover that answers before it cannot have seen it.
     let challenge = challenge(1, tiny());
-    let (commitments, openings) = answers(&challenge, honest, &NONCE);
-    let early = [commitments, openings].concat();
-    let (result, transcript) = verify(&challenge, &(early, Vec::new()), &NONCE);
+    let early = answers(&challenge, honest, &NONCE).concat();
+    let (result, transcript) = verify(&challenge, &[early], &NONCE);
     assert_eq!(result.unwrap_err(), Rejection::UnsolicitedBytes);
     assert_eq!(transcript.verify().unwrap_err(), Rejection::UnsolicitedBytes, "and the file shows it");
 }

@@ -3,10 +3,10 @@ use std::time::Duration;
 use basilica_proof::gemm::Kernel;
 use basilica_proof::prover::{CpuBackend, ExactProduct};
 use basilica_proof::wire::Message;
-use basilica_proof::{Deadlines, ProofParams, Rejection, Stage, Step, Transcript, Verifier};
+use basilica_proof::{Deadlines, NonceUse, ProofParams, Rejection, Stage, Step, Transcript, Verifier};
 use proptest::prelude::*;
 
-use crate::run::{NONCE, NOW, answers, challenge, honest, run, tiny, verify};
+use crate::run::{NONCE, NOW, answers, challenge, frames, honest, messages, run, tiny, verify};
 
 #[test]
 fn an_honest_run_holds_for_every_device() {
@@ -34,8 +34,8 @@ fn kernels_and_thread_counts_send_the_same_bytes() {
 #[test]
 fn the_answer_has_exactly_the_announced_size() {
     let challenge = challenge(2, tiny());
-    let (commitments, openings) = answers(&challenge, honest, &NONCE);
-    assert_eq!((commitments.len() + openings.len()) as u64, challenge.answer_bytes());
+    let sent = answers(&challenge, honest, &NONCE);
+    assert_eq!(sent.concat().len() as u64, challenge.answer_bytes());
 }
 
 #[test]
@@ -52,16 +52,16 @@ fn a_transcript_file_is_checked_again_anywhere() {
 #[test]
 fn bytes_may_come_in_any_pieces() {
     let challenge = challenge(1, tiny());
-    let (commitments, openings) = answers(&challenge, honest, &NONCE);
-    for size in [1, 7, 38, 39, 40, 1_000] {
-        let mut verifier = Verifier::new(challenge.clone(), Deadlines::UNLIMITED);
+    let [commitments, openings] = two(answers(&challenge, honest, &NONCE));
+    for size in [1, 7, 71, 72, 73, 1_000] {
+        let mut verifier = Verifier::new(challenge.clone(), None, Deadlines::UNLIMITED).unwrap();
         let mut last = Step::More;
         for piece in commitments.chunks(size) {
             assert_eq!(last, Step::More);
             last = verifier.on_bytes(piece, NOW).unwrap();
         }
-        assert_eq!(last, Step::DrawNonce);
-        verifier.open(NONCE, NOW).unwrap();
+        assert_eq!(last, Step::DrawNonce(NonceUse::Openings));
+        verifier.send_nonce(NONCE, NOW).unwrap();
         last = Step::More;
         for piece in openings.chunks(size) {
             assert_eq!(last, Step::More);
@@ -75,15 +75,15 @@ fn bytes_may_come_in_any_pieces() {
 fn times_are_the_callers() {
     let ms = Duration::from_millis;
     let challenge = challenge(1, tiny());
-    let (commitments, openings) = answers(&challenge, honest, &NONCE);
-    let deadlines = Deadlines { roots: ms(100), openings: ms(50) };
-    let mut verifier = Verifier::new(challenge, deadlines);
-    let accepted = 4 + 35;
+    let [commitments, openings] = two(answers(&challenge, honest, &NONCE));
+    let deadlines = Deadlines { work: ms(100), openings: ms(50), ..Deadlines::UNLIMITED };
+    let mut verifier = Verifier::new(challenge, None, deadlines).unwrap();
+    let accepted = 4 + 68;
     let first_root = accepted + 4 + 39;
     assert_eq!(verifier.deadline(), ms(100));
     verifier.on_bytes(&commitments[..first_root], ms(30)).unwrap();
     verifier.on_bytes(&commitments[first_root..], ms(70)).unwrap();
-    verifier.open(NONCE, ms(80)).unwrap();
+    verifier.send_nonce(NONCE, ms(80)).unwrap();
     assert_eq!(verifier.deadline(), ms(130));
     let Step::Done(outcome) = verifier.on_bytes(&openings, ms(120)).unwrap() else { panic!("not done") };
     assert_eq!(outcome.rounds, [[ms(30), ms(70)]]);
@@ -94,18 +94,18 @@ fn times_are_the_callers() {
 fn late_bytes_miss_the_deadline_whatever_they_hold() {
     let ms = Duration::from_millis;
     let challenge = challenge(1, tiny());
-    let (commitments, openings) = answers(&challenge, honest, &NONCE);
-    let deadlines = Deadlines { roots: ms(100), openings: ms(50) };
-    let mut late_roots = Verifier::new(challenge.clone(), deadlines);
+    let [commitments, openings] = two(answers(&challenge, honest, &NONCE));
+    let deadlines = Deadlines { work: ms(100), openings: ms(50), ..Deadlines::UNLIMITED };
+    let mut late_roots = Verifier::new(challenge.clone(), None, deadlines).unwrap();
     let missed = Rejection::DeadlineMissed { stage: Stage::Accept, limit: ms(100) };
     assert_eq!(late_roots.on_bytes(&commitments, ms(101)), Err(missed.clone()));
     assert_eq!(late_roots.on_bytes(&commitments, ms(1)), Err(missed), "a rejection is final");
-    let mut late_openings = Verifier::new(challenge.clone(), deadlines);
+    let mut late_openings = Verifier::new(challenge.clone(), None, deadlines).unwrap();
     late_openings.on_bytes(&commitments, ms(10)).unwrap();
-    late_openings.open(NONCE, ms(10)).unwrap();
+    late_openings.send_nonce(NONCE, ms(10)).unwrap();
     let missed = Rejection::DeadlineMissed { stage: Stage::Openings, limit: ms(50) };
     assert_eq!(late_openings.on_bytes(&openings, ms(61)), Err(missed));
-    let mut silent = Verifier::new(challenge, deadlines);
+    let mut silent = Verifier::new(challenge, None, deadlines).unwrap();
     assert_eq!(silent.on_deadline().code(), "proof_deadline_missed");
 }
 
@@ -126,19 +126,17 @@ proptest! {
 #[test]
 fn every_sent_message_decodes_to_itself() {
     let challenge = challenge(2, tiny());
-    let (commitments, openings) = answers(&challenge, honest, &NONCE);
-    let start = Verifier::new(challenge, Deadlines::UNLIMITED).start();
-    let mut seen = 0;
-    for stream in [start, commitments, openings] {
-        let mut rest = &stream[..];
-        let mut frames = basilica_proof::wire::FrameBuffer::default();
-        while let Some(body) = frames.fill(&mut rest, u32::MAX).unwrap() {
-            assert_eq!(Message::decode(&body).unwrap().encode(), body);
-            seen += 1;
-            if rest.is_empty() {
-                break;
-            }
-        }
-    }
-    assert_eq!(seen, 1 + 1 + 4 + 16);
+    let start = Verifier::new(challenge.clone(), None, Deadlines::UNLIMITED).unwrap().start();
+    let streams = [vec![start], answers(&challenge, honest, &NONCE)].concat();
+    let seen = streams.iter().map(|stream| {
+        let messages = messages(stream);
+        assert!(frames(&messages) == *stream);
+        messages.len()
+    });
+    assert_eq!(seen.sum::<usize>(), 1 + 1 + 4 + 16 + 1);
+}
+
+/// What a run without memory sends: before and after its one nonce.
+fn two(sent: Vec<Vec<u8>>) -> [Vec<u8>; 2] {
+    sent.try_into().unwrap()
 }

@@ -8,10 +8,11 @@ use basilica_proof::{
 };
 use proptest::prelude::*;
 
-use crate::run::{NONCE, NOW, answers, challenge, honest, tiny, verify};
+use crate::run::{NONCE, NOW, answers, challenge, honest, key, tiny, verify};
 
-const ACCEPT_FRAME: usize = 4 + 35;
+const ACCEPT_FRAME: usize = 4 + 68;
 const ROOT_FRAME: usize = 4 + 39;
+const SIGNATURE_FRAME: usize = 4 + 65;
 
 #[test]
 fn every_one_bit_mutation_of_a_transcript_is_rejected() {
@@ -40,24 +41,28 @@ fn every_one_bit_mutation_of_a_transcript_is_rejected() {
 #[test]
 fn every_truncation_is_incomplete_or_undecodable() {
     let challenge = challenge(1, tiny());
-    let (commitments, openings) = answers(&challenge, honest, &NONCE);
+    let sent = answers(&challenge, honest, &NONCE);
+    let [commitments, openings] = [&sent[0], &sent[1]];
     for length in 0..commitments.len() {
-        let cut = (commitments[..length].to_vec(), Vec::new());
+        let cut = [commitments[..length].to_vec()];
         let rejected = verify(&challenge, &cut, &NONCE).0.unwrap_err();
         assert_eq!(rejected.class(), RejectionClass::Incomplete, "{length}: {rejected}");
     }
+    let all = openings.len() - SIGNATURE_FRAME;
     for length in (0..openings.len()).step_by(97) {
-        let cut = (commitments.clone(), openings[..length].to_vec());
+        let cut = [commitments.clone(), openings[..length].to_vec()];
         let (result, transcript) = verify(&challenge, &cut, &NONCE);
-        let expected = Rejection::Incomplete {
-            stage: Stage::Openings,
-            received: (length / (openings.len() / 8)) as u64,
-            expected: 8,
+        let expected = match length.checked_sub(all) {
+            None => {
+                let received = (length / (all / 8)) as u64;
+                Rejection::Incomplete { stage: Stage::Openings, received, expected: 8 }
+            }
+            Some(_) => Rejection::Incomplete { stage: Stage::Signature, received: 0, expected: 1 },
         };
         assert_eq!(result, Err(expected.clone()));
         assert_eq!(transcript.verify(), Err(expected));
     }
-    let (_, transcript) = verify(&challenge, &(commitments, openings), &NONCE);
+    let (_, transcript) = verify(&challenge, &sent, &NONCE);
     let bytes = transcript.encode();
     for length in 0..bytes.len() {
         Transcript::decode(&bytes[..length]).expect_err("a cut file");
@@ -67,13 +72,13 @@ fn every_truncation_is_incomplete_or_undecodable() {
 #[test]
 fn trailing_bytes_are_refused_live_and_in_files() {
     let challenge = challenge(1, tiny());
-    let (commitments, mut openings) = answers(&challenge, honest, &NONCE);
-    let (_, transcript) = verify(&challenge, &(commitments.clone(), openings.clone()), &NONCE);
+    let mut sent = answers(&challenge, honest, &NONCE);
+    let (_, transcript) = verify(&challenge, &sent, &NONCE);
     let mut bytes = transcript.encode();
     bytes.push(0);
     assert_eq!(Transcript::decode(&bytes), Err(DecodeError::Trailing(1)));
-    openings.extend([1, 2, 3]);
-    let (result, transcript) = verify(&challenge, &(commitments, openings), &NONCE);
+    sent[1].extend([1, 2, 3]);
+    let (result, transcript) = verify(&challenge, &sent, &NONCE);
     assert_eq!(result, Err(Rejection::TrailingBytes));
     assert_eq!(transcript.verify(), Err(Rejection::TrailingBytes));
 }
@@ -83,7 +88,7 @@ fn oversized_frames_are_refused_at_their_header_and_not_kept() {
     let challenge = challenge(1, tiny());
     let mut flood = u32::MAX.to_le_bytes().to_vec();
     flood.extend(vec![0; 100_000]);
-    let (result, transcript) = verify(&challenge, &(flood, Vec::new()), &NONCE);
+    let (result, transcript) = verify(&challenge, &[flood], &NONCE);
     let refused = FrameTooLarge { bytes: u32::MAX, limit: 263 };
     assert_eq!(result, Err(Rejection::TooLarge(refused)));
     assert!(transcript.encode().len() < 1_024);
@@ -92,9 +97,9 @@ fn oversized_frames_are_refused_at_their_header_and_not_kept() {
 
 fn after_accept(messages: &[Message]) -> Rejection {
     let challenge = challenge(1, tiny());
-    let mut sent = answers(&challenge, honest, &NONCE).0[..ACCEPT_FRAME].to_vec();
+    let mut sent = answers(&challenge, honest, &NONCE)[0][..ACCEPT_FRAME].to_vec();
     messages.iter().for_each(|message| sent.extend(frame(&message.encode())));
-    verify(&challenge, &(sent, Vec::new()), &NONCE).0.unwrap_err()
+    verify(&challenge, &[sent], &NONCE).0.unwrap_err()
 }
 
 fn root(device: u16, round: u32) -> Message {
@@ -116,11 +121,11 @@ fn roots_must_be_in_order_and_as_many_as_asked() {
 #[test]
 fn one_device_cannot_send_anothers_roots() {
     let challenge = challenge(2, tiny());
-    let mut sent = answers(&challenge, honest, &NONCE).0[..ACCEPT_FRAME].to_vec();
+    let mut sent = answers(&challenge, honest, &NONCE)[0][..ACCEPT_FRAME].to_vec();
     for message in [root(0, 0), root(0, 1), root(0, 2)] {
         sent.extend(frame(&message.encode()));
     }
-    let rejected = verify(&challenge, &(sent, Vec::new()), &NONCE).0.unwrap_err();
+    let rejected = verify(&challenge, &[sent], &NONCE).0.unwrap_err();
     assert_eq!(rejected, Rejection::RootCountMismatch { device: 0, rounds: 2 });
 }
 
@@ -128,13 +133,13 @@ fn one_device_cannot_send_anothers_roots() {
 fn other_versions_and_other_challenges_are_named() {
     let challenge = challenge(1, tiny());
     let send = |accept: Accept| {
-        let sent = (frame(&Message::Accept(accept).encode()), Vec::new());
-        verify(&challenge, &sent, &NONCE).0.unwrap_err()
+        let sent = frame(&Message::Accept(accept).encode());
+        verify(&challenge, &[sent], &NONCE).0.unwrap_err()
     };
-    let version = Accept { version: 2, challenge: challenge.digest() };
-    assert_eq!(send(version), Rejection::WrongVersion(2));
+    let version = Accept { version: 1, challenge: challenge.digest(), key: key().public() };
+    assert_eq!(send(version), Rejection::WrongVersion(1));
     let other = basilica_types::Digest::from_bytes([0; 32]);
-    let mismatch = Accept { version: PROTOCOL_VERSION, challenge: other };
+    let mismatch = Accept { version: PROTOCOL_VERSION, challenge: other, key: key().public() };
     assert_eq!(send(mismatch), Rejection::ChallengeMismatch);
 }
 
@@ -151,23 +156,24 @@ fn messages_out_of_place_are_named() {
     let nonce = Message::OpeningNonce(NONCE);
     assert_eq!(after_accept(&[nonce]), Rejection::UnexpectedMessage(Kind::OpeningNonce));
     let challenge = challenge(1, tiny());
-    let roots_first = answers(&challenge, honest, &NONCE).0[ACCEPT_FRAME..ACCEPT_FRAME + ROOT_FRAME].to_vec();
-    let rejected = verify(&challenge, &(roots_first, Vec::new()), &NONCE).0.unwrap_err();
+    let roots_first =
+        answers(&challenge, honest, &NONCE)[0][ACCEPT_FRAME..ACCEPT_FRAME + ROOT_FRAME].to_vec();
+    let rejected = verify(&challenge, &[roots_first], &NONCE).0.unwrap_err();
     assert_eq!(rejected, Rejection::UnexpectedMessage(Kind::Root));
 }
 
 #[test]
 fn a_shell_greeting_is_malformed_not_a_proof_fault() {
     let challenge = challenge(1, tiny());
-    let greeting = (b"Welcome to Ubuntu 22.04 LTS\n".to_vec(), Vec::new());
+    let greeting = [b"Welcome to Ubuntu 22.04 LTS\n".to_vec()];
     let rejected = verify(&challenge, &greeting, &NONCE).0.unwrap_err();
     assert_eq!(rejected.class(), RejectionClass::Malformed, "{rejected}");
 }
 
 #[test]
 fn a_nonce_out_of_turn_is_refused() {
-    let mut verifier = Verifier::new(challenge(1, tiny()), Deadlines::UNLIMITED);
-    verifier.open(NONCE, NOW).expect_err("no root has come");
+    let mut verifier = Verifier::new(challenge(1, tiny()), None, Deadlines::UNLIMITED).unwrap();
+    verifier.send_nonce(NONCE, NOW).expect_err("no root has come");
 }
 
 proptest! {
@@ -178,16 +184,16 @@ proptest! {
         flips in proptest::collection::vec((any::<u16>(), any::<u8>()), 1..4),
     ) {
         let challenge = challenge(1, tiny());
-        prop_assert!(verify(&challenge, &(commitments.clone(), Vec::new()), &NONCE).0.is_err());
+        prop_assert!(verify(&challenge, std::slice::from_ref(&commitments), &NONCE).0.is_err());
         let _ = Transcript::decode(&commitments);
-        let (mut sent, openings) = answers(&challenge, honest, &NONCE);
+        let mut sent = answers(&challenge, honest, &NONCE);
         let before = sent.clone();
         for (at, mask) in flips {
-            let at = usize::from(at) % sent.len();
-            sent[at] ^= mask;
+            let at = usize::from(at) % sent[0].len();
+            sent[0][at] ^= mask;
         }
         if sent != before {
-            prop_assert!(verify(&challenge, &(sent, openings), &NONCE).0.is_err());
+            prop_assert!(verify(&challenge, &sent, &NONCE).0.is_err());
         }
     }
 }

@@ -5,5 +5,6 @@
 mod attacks;
 mod honest;
 mod hostile_bytes;
+mod memory;
 mod run;
 mod vectors;

@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 use basilica_proof::gemm::Kernel;
-use basilica_proof::prover::{self, Backend, BackendError, CpuBackend, DeviceProver, ExactProduct};
+use std::sync::Arc;
+
+use basilica_proof::prover::{Backend, BackendError, CpuBackend, DeviceProver, ExactProduct, Run};
+use basilica_proof::residency::{Cache, ResidencyParams, Space, WalkParams};
+use basilica_proof::wire::{FrameBuffer, Message, frame};
 use basilica_proof::{
-    Binding, Challenge, Deadlines, DeviceChallenge, DeviceClaim, Outcome, ProofParams, Rejection, Step,
-    Transcript, Verifier,
+    Binding, Challenge, Deadlines, DeviceChallenge, DeviceClaim, NonceUse, Outcome, ProofParams, Rejection,
+    RunKey, Step, Transcript, Verifier,
 };
 use basilica_types::{GpuUuid, NodeId};
 
@@ -24,11 +28,34 @@ pub(crate) fn binding() -> Binding {
 
 pub(crate) fn device(index: u16, params: ProofParams) -> DeviceChallenge {
     let uuid = GpuUuid::from_bytes([u8::try_from(index).unwrap(); 16]);
-    DeviceChallenge { claim: DeviceClaim { index, uuid, class: "simulated-H100".parse().unwrap() }, params }
+    let claim = DeviceClaim { index, uuid, class: "simulated-H100".parse().unwrap() };
+    DeviceChallenge { claim, params, residency: Vec::new() }
 }
 
 pub(crate) fn challenge(devices: u16, params: ProofParams) -> Challenge {
-    Challenge::new(binding(), (0..devices).map(|index| device(index, params)).collect()).unwrap()
+    Challenge::new(binding(), None, (0..devices).map(|index| device(index, params)).collect()).unwrap()
+}
+
+/// Memory of 64 KiB in a space.
+pub(crate) fn region(space: Space) -> ResidencyParams {
+    let walk = WalkParams { lanes: 16, steps: 12, reads: 4, windows: 3, picks: 6, lanes_per_pick: 4 };
+    ResidencyParams::new(space, 1 << 10, 8, walk).unwrap()
+}
+
+pub(crate) const CACHE_LOG2: u8 = 10;
+
+/// A challenge for work and for memory in these spaces.
+pub(crate) fn memory_challenge(devices: u16, spaces: &[Space]) -> Challenge {
+    let device = |index| {
+        let residency = spaces.iter().map(|space| region(*space)).collect();
+        DeviceChallenge { residency, ..device(index, tiny()) }
+    };
+    Challenge::new(binding(), Some(CACHE_LOG2), (0..devices).map(device).collect()).unwrap()
+}
+
+/// The nonce of a run's walk through a space.
+pub(crate) fn walk_nonce(space: Space) -> [u8; 32] {
+    [0xa0 + space as u8; 32]
 }
 
 pub(crate) fn tiny() -> ProofParams {
@@ -39,62 +66,100 @@ pub(crate) fn honest() -> CpuBackend {
     CpuBackend::new(ExactProduct(Kernel::detect()), 2, 4_096)
 }
 
-/// What a prover with these backends sends: everything before the nonce, then everything after it.
-pub(crate) fn answers<B: Backend>(
-    challenge: &Challenge,
-    backend: impl Fn() -> B,
-    nonce: &[u8; 32],
-) -> (Vec<u8>, Vec<u8>) {
+/// What a prover sends: before the first nonce, then after each.
+pub(crate) type Sent = Vec<Vec<u8>>;
+
+pub(crate) fn key() -> RunKey {
+    RunKey::from_entropy(&[0x77; 32])
+}
+
+/// What a prover with these backends sends.
+pub(crate) fn answers<B: Backend>(challenge: &Challenge, backend: impl Fn() -> B, nonce: &[u8; 32]) -> Sent {
     let mut devices = DeviceProver::all(challenge, |_| Ok::<_, BackendError>(backend())).unwrap();
-    let mut commitments = prover::accept(challenge);
-    let mut sent = true;
-    while sent {
-        sent = false;
-        for device in &mut devices {
-            if let Some(root) = device.next_root().unwrap() {
-                commitments.extend(root);
-                sent = true;
-            }
+    let cache = Cache::for_challenge(challenge).map(Arc::new);
+    let mut run = Run::new(challenge, key());
+    let mut turns = vec![run.accept()];
+    loop {
+        let roots: Vec<u8> =
+            devices.iter_mut().filter_map(|device| device.next_root().unwrap()).flatten().collect();
+        if roots.is_empty() {
+            break;
         }
+        turns[0].extend(roots);
     }
-    let mut openings = Vec::new();
-    prover::open_all(challenge, &mut devices, nonce, |bytes| {
-        openings.extend_from_slice(bytes);
-        Ok::<_, BackendError>(())
-    })
-    .unwrap();
-    (commitments, openings)
+    for space in challenge.spaces() {
+        let cache = cache.as_ref().unwrap();
+        let filled = devices.iter_mut().filter_map(|device| device.fill(space, cache).unwrap());
+        turns.last_mut().unwrap().extend(filled.flatten());
+        run.sent(turns.last().unwrap());
+        run.on_walk_nonce(&walk_nonce(space));
+        let mut roots = Vec::new();
+        for device in &mut devices {
+            let mut send = |root: Vec<u8>| {
+                roots.extend(root);
+                true
+            };
+            device.walk(space, &walk_nonce(space), &mut send).unwrap();
+        }
+        turns.push(roots);
+    }
+    run.sent(turns.last().unwrap());
+    let queries = run.on_opening_nonce(challenge, nonce);
+    let openings = devices.iter_mut().flat_map(|device| device.open(&queries).unwrap());
+    turns.push(openings.flatten().collect());
+    run.sent(turns.last().unwrap());
+    turns.last_mut().unwrap().extend(run.signature());
+    turns
 }
 
 pub(crate) fn verify(
     challenge: &Challenge,
-    (commitments, openings): &(Vec<u8>, Vec<u8>),
+    sent: &[Vec<u8>],
     nonce: &[u8; 32],
 ) -> (Result<Outcome, Rejection>, Transcript) {
-    let mut verifier = Verifier::new(challenge.clone(), Deadlines::UNLIMITED);
-    let result = drive(&mut verifier, commitments, openings, nonce);
+    let cache = Cache::for_challenge(challenge).map(Arc::new);
+    let mut verifier = Verifier::new(challenge.clone(), cache, Deadlines::UNLIMITED).unwrap();
+    let result = drive(&mut verifier, sent, nonce);
     (result, verifier.into_transcript())
 }
 
-fn drive(
-    verifier: &mut Verifier,
-    commitments: &[u8],
-    openings: &[u8],
-    nonce: &[u8; 32],
-) -> Result<Outcome, Rejection> {
-    match verifier.on_bytes(commitments, NOW)? {
-        Step::DrawNonce => {}
-        Step::More => return Err(verifier.on_end()),
-        Step::Done(_) => panic!("done before the openings"),
+fn drive(verifier: &mut Verifier, sent: &[Vec<u8>], nonce: &[u8; 32]) -> Result<Outcome, Rejection> {
+    let (first, turns) = sent.split_first().unwrap();
+    let mut step = verifier.on_bytes(first, NOW)?;
+    for turn in turns {
+        let nonce = match step {
+            Step::DrawNonce(NonceUse::Openings) => *nonce,
+            Step::DrawNonce(NonceUse::Walk(space)) => walk_nonce(space),
+            Step::More => return Err(verifier.on_end()),
+            Step::Done(_) => panic!("done before the openings"),
+        };
+        verifier.send_nonce(nonce, NOW).expect("the nonce is due");
+        step = verifier.on_bytes(turn, NOW)?;
     }
-    verifier.open(*nonce, NOW).expect("the nonce is due");
-    match verifier.on_bytes(openings, NOW)? {
+    match step {
         Step::Done(outcome) => Ok(outcome),
-        Step::More => Err(verifier.on_end()),
-        Step::DrawNonce => panic!("a second nonce"),
+        Step::More | Step::DrawNonce(_) => Err(verifier.on_end()),
     }
 }
 
 pub(crate) fn run<B: Backend>(challenge: &Challenge, backend: impl Fn() -> B) -> Result<Outcome, Rejection> {
     verify(challenge, &answers(challenge, backend, &NONCE), &NONCE).0
+}
+
+/// The messages of what was sent.
+pub(crate) fn messages(mut bytes: &[u8]) -> Vec<Message> {
+    let mut frames = FrameBuffer::default();
+    let mut messages = Vec::new();
+    while let Some(body) = frames.fill(&mut bytes, u32::MAX).unwrap() {
+        messages.push(Message::decode(&body).unwrap());
+        if bytes.is_empty() {
+            break;
+        }
+    }
+    messages
+}
+
+/// The reverse of [`messages`].
+pub(crate) fn frames(messages: &[Message]) -> Vec<u8> {
+    messages.iter().flat_map(|message| frame(&message.encode())).collect()
 }

@@ -2,17 +2,20 @@
 //! `UPDATE_VECTORS=1` to write them anew, which is right only together with a new protocol version.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use basilica_proof::gemm::Kernel;
 use basilica_proof::merkle::{Leaf, Tree, hash_node};
-use basilica_proof::opening::queries;
+use basilica_proof::opening::{CellQuery, Query, queries};
 use basilica_proof::prf::{Matrix, fill_row};
+use basilica_proof::prover::Backend;
+use basilica_proof::residency::{Block, Cache, Region, Space, Walk, compress, lane_hash, mix, to_bytes};
 use basilica_proof::seed::Seed;
 use basilica_proof::{PROTOCOL_VERSION, ProofParams, Transcript};
 use basilica_types::Digest;
 use serde_json::{Value, json};
 
-use crate::run::{NONCE, answers, challenge, honest, verify};
+use crate::run::{NONCE, answers, challenge, honest, memory_challenge, region, verify};
 
 fn check(name: &str, made: &Value) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../vectors/proof").join(name);
@@ -76,7 +79,6 @@ fn seeds_roots_and_queries_match_the_vectors() {
             let mut backend = honest();
             let seeds_and_roots: Vec<Value> = (0..device.params.rounds())
                 .scan(Seed::first(challenge.binding(), device), |seed, round| {
-                    use basilica_proof::prover::Backend;
                     let root = backend.commit(seed, &device.params).unwrap();
                     let entry = json!({ "seed": hex::encode(seed.as_bytes()), "root": root });
                     *seed = seed.next(round + 1, &root);
@@ -86,10 +88,12 @@ fn seeds_roots_and_queries_match_the_vectors() {
             json!({ "uuid": device.claim.uuid, "rounds": seeds_and_roots })
         })
         .collect();
-    let roots = vec![vec![Digest::from_bytes([1; 32]); 2], vec![Digest::from_bytes([2; 32]); 2]];
-    let drawn: Vec<Value> = queries(&challenge, &roots, &NONCE)
+    let drawn: Vec<Value> = queries(&challenge, &Digest::from_bytes([1; 32]), &NONCE)
         .iter()
-        .map(|query| json!([query.device, query.round, query.leaf, query.cell]))
+        .map(|query| match query {
+            Query::Cell(CellQuery { device, round, leaf, cell }) => json!([device, round, leaf, cell]),
+            Query::Step(query) => panic!("no memory was asked for: {query:?}"),
+        })
         .collect();
     let made = json!({
         "version": PROTOCOL_VERSION,
@@ -98,6 +102,58 @@ fn seeds_roots_and_queries_match_the_vectors() {
         "queries_device_round_leaf_cell": drawn,
     });
     check("chain.json", &made);
+}
+
+#[test]
+fn memory_matches_the_vectors() {
+    let words = |block: &Block| hex::encode(to_bytes(block));
+    let cache = Cache::new([3; 32], 10);
+    let params = region(Space::Device);
+    let region = Region::new(&Seed::from_bytes([5; 32]), params);
+    let walk = Walk::new(region, &[6; 32]);
+    let (mut roots, mut backend) = (Vec::new(), honest());
+    backend.fill(&region, &Arc::new(Cache::new([3; 32], 10))).unwrap();
+    backend
+        .walk(&walk, &mut |root| {
+            roots.push(root);
+            true
+        })
+        .unwrap();
+    let mut mixed: Block = std::array::from_fn(|i| u32::try_from(i).unwrap());
+    mix(&mut mixed, &[1; 16]);
+    let blocks = [0usize, 1, 511, 1_023].map(|i| words(&cache.blocks()[i]));
+    let items = [0u64, 1, 1_023].map(|i| words(&region.item(&cache, i)));
+    let made = json!({
+        "version": PROTOCOL_VERSION,
+        "compress_of_key_of_sevens_and_counting_words_at_1":
+            words(&compress(&[0x0707_0707; 8], &std::array::from_fn(|i| u32::try_from(i).unwrap()), 1)),
+        "round_of_counting_state_and_ones": words(&mixed),
+        "cache_of_beacon_of_threes": blocks,
+        "region_of_seed_of_fives": { "key": hex::encode(region.key()), "items": params.items(), "parents": params.parents() },
+        "items": items,
+        "lane_hash_of_zeros": lane_hash(&[0; 16]),
+        "walk_of_nonce_of_sixes": {
+            "key": hex::encode(walk.key()), "shape": format!("{:?}", params.walk()),
+            "start_of_lane_3": words(&walk.start(3)), "roots": roots,
+        },
+    });
+    check("memory.json", &made);
+}
+
+#[test]
+fn a_transcript_with_memory_matches_the_vector() {
+    let challenge = memory_challenge(1, &[Space::Device, Space::Host]);
+    let (result, transcript) = verify(&challenge, &answers(&challenge, honest, &NONCE), &NONCE);
+    let devices = result.unwrap().devices;
+    let bytes = transcript.encode();
+    let made = json!({
+        "version": PROTOCOL_VERSION,
+        "transcript": hex::encode(&bytes),
+        "hash": transcript.hash(),
+        "last_root": devices[0].last_root,
+    });
+    check("transcript-memory.json", &made);
+    assert_eq!(Transcript::decode(&bytes).unwrap().verify().unwrap(), devices);
 }
 
 #[test]

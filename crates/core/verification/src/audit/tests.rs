@@ -18,10 +18,11 @@ fn honest() -> Transcript {
     Transcript::decode(&bytes()).unwrap()
 }
 
-/// Its last byte is of a sibling of the last opening.
+/// The byte before its signature's frame is of a sibling of the last opening.
 fn tampered() -> Transcript {
     let mut bytes = bytes();
-    *bytes.last_mut().unwrap() ^= 1;
+    let sibling = bytes.len() - 69 - 1;
+    bytes[sibling] ^= 1;
     Transcript::decode(&bytes).unwrap()
 }
 

@@ -82,7 +82,8 @@ impl Process for Running {
         if let Ok(Message::Challenge(challenge)) = Message::decode(&bytes[FRAME_HEADER_BYTES..])
             && self.script.commits
         {
-            let accept = Accept { version: basilica_proof::PROTOCOL_VERSION, challenge: challenge.digest() };
+            let version = basilica_proof::PROTOCOL_VERSION;
+            let accept = Accept { version, challenge: challenge.digest(), key: [2; 33] };
             self.queue.push_back(frame(&Message::Accept(accept).encode()));
             for round in 0..challenge.devices()[0].params.rounds() {
                 let root = Root { device: 0, round, root: Digest::from_bytes([7; 32]) };

@@ -1,0 +1,106 @@
+//! Walks on CPU threads: lanes are shared out, steps are made in batches, and trees are built between them.
+
+use std::collections::BTreeMap;
+
+use basilica_types::Digest;
+
+use super::{BackendError, Pick, Resident, Traced};
+use crate::merkle::Tree;
+use crate::residency::{Block, Walk, lane_hash};
+use crate::wire::LaneState;
+
+/// Leaves that a batch of steps holds at most, unless one step alone has more.
+const BATCH_LEAVES: usize = 1 << 16;
+
+/// The states of all lanes, and what they are made with.
+pub(super) struct Lanes<'a> {
+    walk: &'a Walk,
+    items: &'a Resident,
+    threads: usize,
+    states: Vec<Block>,
+}
+
+impl<'a> Lanes<'a> {
+    pub(super) fn new(walk: &'a Walk, items: &'a Resident, threads: usize) -> Self {
+        let lanes = walk.region().params().walk().lanes;
+        Self {
+            walk,
+            items,
+            threads: threads.max(1),
+            states: (0..lanes).map(|lane| walk.start(lane)).collect(),
+        }
+    }
+
+    /// The root of every step in order; see [`super::Backend::walk`].
+    pub(super) fn roots(mut self, on_root: &mut dyn FnMut(Digest) -> bool) -> Result<(), BackendError> {
+        let lanes = self.states.len();
+        let batch = u32::try_from((BATCH_LEAVES / lanes).max(1)).expect("at most 2^16");
+        let steps = self.walk.region().params().walk().steps;
+        for first in (0..steps).step_by(batch as usize) {
+            let count = batch.min(steps - first) as usize;
+            let leaves = self.advance(first, count)?;
+            for step in 0..count {
+                let tree = Tree::new(leaves.iter().flat_map(|part| part[step].iter().copied()).collect());
+                if !on_root(tree.root()) {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes `count` steps and gives, per thread and step, the hashes of its lanes.
+    fn advance(&mut self, first: u32, count: usize) -> Result<Vec<Vec<Vec<Digest>>>, BackendError> {
+        let share = self.states.len().div_ceil(self.threads);
+        let (walk, items) = (self.walk, self.items);
+        let part = |lane: u32, states: &mut [Block]| {
+            let step = |step| {
+                let mut lanes = (lane..).zip(&mut *states);
+                lanes.try_for_each(|(lane, state)| walk.step(items.as_ref(), lane, step, state))?;
+                Ok(states.iter().map(lane_hash).collect())
+            };
+            (first..).take(count).map(step).collect::<Result<Vec<Vec<Digest>>, BackendError>>()
+        };
+        std::thread::scope(|scope| {
+            let parts = (0u32..).step_by(share).zip(self.states.chunks_mut(share));
+            let threads: Vec<_> =
+                parts.map(|(lane, states)| scope.spawn(move || part(lane, states))).collect();
+            threads.into_iter().map(|thread| thread.join().map_err(|_| panicked())?).collect()
+        })
+    }
+
+    /// What opens `picks`; see [`super::Backend::trace`].
+    pub(super) fn trace(mut self, picks: &[Pick]) -> Result<Vec<Traced>, BackendError> {
+        let mut wanted: BTreeMap<u32, BTreeMap<u32, Option<LaneState>>> = BTreeMap::new();
+        for Pick { step, lane } in picks {
+            for step in step.checked_sub(1).into_iter().chain([*step]) {
+                wanted.entry(step).or_default().insert(*lane, None);
+            }
+        }
+        let mut done = 0;
+        for (step, lanes) in &mut wanted {
+            let last = (*step - done) as usize;
+            let leaves = self.advance(done, last + 1)?;
+            done = step + 1;
+            let tree = Tree::new(leaves.iter().flat_map(|part| part[last].iter().copied()).collect());
+            for (lane, kept) in lanes {
+                let siblings = tree.siblings(*lane);
+                let state = self.states.get(*lane as usize).copied();
+                *kept = state.zip(siblings).map(|(state, siblings)| LaneState { state, siblings });
+            }
+        }
+        let kept = |step: u32, lane: u32| {
+            let state = wanted.get(&step).and_then(|lanes| lanes.get(&lane)).cloned().flatten();
+            state.ok_or_else(|| BackendError::Device(format!("there is no lane {lane} at step {step}")))
+        };
+        let traced = |&Pick { step, lane }: &Pick| {
+            let before = step.checked_sub(1).map(|before| kept(before, lane)).transpose()?;
+            Ok(Traced { before, after: kept(step, lane)? })
+        };
+        picks.iter().map(traced).collect()
+    }
+}
+
+fn panicked() -> BackendError {
+    BackendError::Device("a thread of the walk panicked".to_owned())
+}

@@ -1,0 +1,288 @@
+//! The proof of memory: honest runs, and each way to hold less than was asked.
+
+use std::sync::Arc;
+
+use basilica_proof::gemm::Kernel;
+use basilica_proof::prover::{BackendError, CpuBackend, ExactProduct, Memory, Ram, Resident};
+use basilica_proof::residency::{Block, Cache, Items, Region, ResidencyParams, Space, WalkParams};
+use basilica_proof::wire::{Message, StepRoot};
+use basilica_proof::{
+    Challenge, Deadlines, DeviceChallenge, ProofParams, Rejection, Stage, Transcript, Verifier, WrongCache,
+};
+
+use crate::run::{
+    CACHE_LOG2, NONCE, NOW, Sent, answers, binding, challenge, device, frames, honest, memory_challenge,
+    messages, region, run, verify,
+};
+
+const SPACES: [Space; 2] = [Space::Device, Space::Host];
+
+#[test]
+fn an_honest_run_proves_each_devices_memory() {
+    let challenge = memory_challenge(2, &SPACES);
+    let outcome = run(&challenge, honest).unwrap();
+    for proven in &outcome.devices {
+        assert_eq!(proven.residency, SPACES.map(region));
+    }
+    let walked: Vec<_> = outcome.walks.iter().map(|walk| (walk.params.space(), walk.device)).collect();
+    assert_eq!(walked, [(Space::Device, 0), (Space::Device, 1), (Space::Host, 0), (Space::Host, 1)]);
+}
+
+#[test]
+fn a_device_that_is_asked_for_no_memory_waits_for_those_that_are() {
+    let with = DeviceChallenge { residency: vec![region(Space::Host)], ..device(0, crate::run::tiny()) };
+    let without = device(1, crate::run::tiny());
+    let challenge = Challenge::new(binding(), Some(CACHE_LOG2), vec![with, without]).unwrap();
+    let outcome = run(&challenge, honest).unwrap();
+    assert_eq!(outcome.devices.iter().map(|d| d.residency.len()).collect::<Vec<_>>(), [1, 0]);
+}
+
+#[test]
+fn threads_send_the_same_bytes() {
+    let challenge = memory_challenge(1, &SPACES);
+    let expected = answers(&challenge, honest, &NONCE);
+    for threads in [1, 3] {
+        let backend = || CpuBackend::new(ExactProduct(Kernel::detect()), threads, 2_048);
+        assert!(answers(&challenge, backend, &NONCE) == expected, "{threads} threads");
+    }
+}
+
+#[test]
+fn the_answer_is_within_the_announced_size() {
+    let challenge = memory_challenge(2, &SPACES);
+    let bytes = answers(&challenge, honest, &NONCE).concat().len() as u64;
+    let first_steps_save = challenge.answer_bytes() - bytes;
+    assert!(first_steps_save.is_multiple_of(64 + 1 + 4 * 32), "{first_steps_save}");
+    assert!(first_steps_save < challenge.answer_bytes() / 8);
+}
+
+/// Holds every item but one in `one_in`, and guesses those.
+#[derive(Clone, Copy)]
+struct Short {
+    one_in: u64,
+}
+
+struct Guessed(Resident, u64);
+
+impl Items for Guessed {
+    type Error = BackendError;
+
+    fn item(&self, index: u64) -> Result<Block, BackendError> {
+        if index.is_multiple_of(self.1) { Ok([7; 16]) } else { self.0.item(index) }
+    }
+}
+
+impl Memory for Short {
+    fn fill(&self, region: &Region, cache: &Cache, threads: usize) -> Result<Resident, BackendError> {
+        Ok(Box::new(Guessed(Ram::DEFAULT.fill(region, cache, threads)?, self.one_in)))
+    }
+}
+
+#[test]
+fn missing_memory_is_caught_by_the_items() {
+    // Of 96 opened reads each hits a missing item with probability 1/16: all miss it with 0.2 %, and this nonce is no such.
+    let challenge = memory_challenge(1, &[Space::Device]);
+    let short = || CpuBackend::with_memory(ExactProduct(Kernel::detect()), Short { one_in: 16 }, 1, 2_048);
+    let rejected = run(&challenge, short).unwrap_err();
+    assert!(
+        matches!(rejected, Rejection::WalkMismatch { device: 0, space: Space::Device, .. }),
+        "{rejected}"
+    );
+}
+
+#[test]
+fn the_share_of_runs_that_missing_memory_passes_is_below_the_bound() {
+    let walk = WalkParams { lanes: 8, steps: 6, reads: 2, windows: 1, picks: 2, lanes_per_pick: 2 };
+    let params = ResidencyParams::new(Space::Device, 1 << 10, 2, walk).unwrap();
+    let asked =
+        DeviceChallenge { residency: vec![params], ..device(0, ProofParams::new(64, 64, 1, 1).unwrap()) };
+    let challenge = Challenge::new(binding(), Some(CACHE_LOG2), vec![asked]).unwrap();
+    let short = || CpuBackend::with_memory(ExactProduct(Kernel::detect()), Short { one_in: 8 }, 1, 2_048);
+    let passed = (0..300u32)
+        .filter(|trial| {
+            let mut nonce = [0; 32];
+            nonce[..4].copy_from_slice(&trial.to_le_bytes());
+            verify(&challenge, &answers(&challenge, short, &nonce), &nonce).0.is_ok()
+        })
+        .count();
+    // (7/8)^8 = 0.344 if all four opened steps are different ones; repeated draws pass a little more often.
+    let expected = 300.0 * params.evasion(0.125);
+    let passed = f64::from(u32::try_from(passed).unwrap());
+    assert!((passed - expected).abs() < 60.0, "{passed} of 300 passed, {expected} expected");
+}
+
+/// Replaces the messages of one turn.
+fn changed(sent: &Sent, turn: usize, change: impl Fn(&mut Vec<Message>)) -> Sent {
+    let mut sent = sent.clone();
+    let mut list = messages(&sent[turn]);
+    change(&mut list);
+    sent[turn] = frames(&list);
+    sent
+}
+
+#[test]
+fn roots_of_a_walk_made_before_the_nonce_do_not_hold() {
+    // The walk of another nonce, made while there was time, and the honest openings of it.
+    let challenge = memory_challenge(1, &[Space::Device]);
+    let sent = answers(&challenge, honest, &NONCE);
+    let cache = Arc::new(Cache::for_challenge(&challenge).unwrap());
+    let mut verifier = Verifier::new(challenge, Some(cache), Deadlines::UNLIMITED).unwrap();
+    verifier.on_bytes(&sent[0], NOW).unwrap();
+    verifier.send_nonce([0xee; 32], NOW).unwrap();
+    verifier.on_bytes(&sent[1], NOW).unwrap();
+    verifier.send_nonce(NONCE, NOW).unwrap();
+    let rejected = verifier.on_bytes(&sent[2], NOW).unwrap_err();
+    assert!(matches!(rejected, Rejection::OpeningOrder { .. }), "{rejected}");
+}
+
+#[test]
+fn every_step_is_bound_to_the_walks_nonce() {
+    use basilica_proof::residency::{LightItems, Walk};
+    let cache = Cache::new([0; 32], CACHE_LOG2);
+    let region = Region::new(&basilica_proof::seed::Seed::from_bytes([1; 32]), region(Space::Device));
+    let items = LightItems { region: &region, cache: &cache };
+    let state = [9; 16];
+    let after = |nonce: u8, step: u32| {
+        let mut state = state;
+        let Ok(()) = Walk::new(region, &[nonce; 32]).step(&items, 0, step, &mut state);
+        state
+    };
+    assert_ne!(after(1, 5), after(2, 5), "a seam at any later step would hide a walk made ahead");
+    assert_ne!(after(1, 5), after(1, 6));
+}
+
+#[test]
+fn a_state_that_was_not_committed_is_named() {
+    let challenge = memory_challenge(1, &[Space::Device]);
+    let sent = answers(&challenge, honest, &NONCE);
+    let moved = changed(&sent, 1, |messages| {
+        let Message::StepRoot(StepRoot { root, .. }) = &mut messages[3] else { panic!("a step's root") };
+        *root = basilica_types::Digest::from_bytes([1; 32]);
+    });
+    // The openings are drawn from the roots, so other ones are due now.
+    let rejected = verify(&challenge, &moved, &NONCE).0.unwrap_err();
+    assert!(matches!(rejected, Rejection::OpeningOrder { .. }), "{rejected}");
+    let lied = changed(&sent, 2, |messages| {
+        let opened = messages.iter_mut().find_map(|message| match message {
+            Message::WalkOpening(opening) => Some(opening),
+            _ => None,
+        });
+        opened.unwrap().after.state[0] ^= 1;
+    });
+    let rejected = verify(&challenge, &lied, &NONCE).0.unwrap_err();
+    assert!(matches!(rejected, Rejection::WalkPath { .. }), "{rejected}");
+}
+
+#[test]
+fn steps_and_fills_come_in_order_and_once() {
+    let challenge = memory_challenge(2, &[Space::Device]);
+    let sent = answers(&challenge, honest, &NONCE);
+    let rejected = |turn: usize, change: &dyn Fn(&mut Vec<Message>)| {
+        verify(&challenge, &changed(&sent, turn, change)[..=turn], &NONCE).0.unwrap_err()
+    };
+    let fills = messages(&sent[0]).len() - 2;
+    let again = rejected(0, &|list| list[fills + 1] = list[fills].clone());
+    assert_eq!(again, Rejection::FillRepeated { device: 0, space: Space::Device });
+    assert_eq!(rejected(0, &|list| list[fills] = Message::Filled(9)), Rejection::UnknownDevice(9));
+    let swapped = rejected(1, &|list| list.swap(2, 3));
+    assert_eq!(swapped, Rejection::StepOrder { device: 0, step: 3, expected: 2 });
+    let steps = region(Space::Device).walk().steps;
+    let beyond = rejected(1, &|list| {
+        let one_more = list[0].clone();
+        list.insert(steps as usize, one_more);
+    });
+    assert_eq!(beyond, Rejection::StepOrder { device: 0, step: 0, expected: steps });
+    let few = rejected(1, &|list| list.truncate(5));
+    let expected = u64::from(steps) * 2;
+    assert_eq!(few, Rejection::Incomplete { stage: Stage::Walk, received: 5, expected });
+    let unfilled = rejected(0, &|list| list.truncate(fills));
+    assert_eq!(unfilled, Rejection::Incomplete { stage: Stage::Fill, received: 0, expected: 2 });
+}
+
+#[test]
+fn walking_before_the_nonce_is_refused() {
+    let challenge = memory_challenge(1, &[Space::Device]);
+    let sent = answers(&challenge, honest, &NONCE);
+    let early = [sent[0].clone(), sent[1].clone()].concat();
+    assert_eq!(verify(&challenge, &[early], &NONCE).0, Err(Rejection::UnsolicitedBytes));
+}
+
+#[test]
+fn each_stage_has_its_own_deadline() {
+    let ms = std::time::Duration::from_millis;
+    let challenge = memory_challenge(1, &[Space::Device]);
+    let sent = answers(&challenge, honest, &NONCE);
+    let deadlines = Deadlines { work: ms(100), fill: ms(40), walk: ms(20), openings: ms(50) };
+    let cache = Arc::new(Cache::for_challenge(&challenge).unwrap());
+    let mut verifier = Verifier::new(challenge, Some(cache), deadlines).unwrap();
+    let filled = sent[0].len() - 7;
+    verifier.on_bytes(&sent[0][..filled], ms(90)).unwrap();
+    assert_eq!(verifier.deadline(), ms(130), "from the last root");
+    verifier.on_bytes(&sent[0][filled..], ms(120)).unwrap();
+    verifier.send_nonce(crate::run::walk_nonce(Space::Device), ms(121)).unwrap();
+    assert_eq!(verifier.deadline(), ms(141));
+    let missed = Rejection::DeadlineMissed { stage: Stage::Walk, limit: ms(20) };
+    assert_eq!(verifier.on_bytes(&sent[1], ms(142)), Err(missed));
+}
+
+#[test]
+fn another_beacons_cache_is_refused() {
+    let memory = memory_challenge(1, &[Space::Device]);
+    let cache = |beacon: u8, log2| Some(Arc::new(Cache::new([beacon; 32], log2)));
+    for (asked, cache) in [
+        (&memory, None),
+        (&memory, cache(1, CACHE_LOG2)),
+        (&memory, cache(0, CACHE_LOG2 + 1)),
+        (&challenge(1, crate::run::tiny()), cache(0, CACHE_LOG2)),
+    ] {
+        let refused = Verifier::new(asked.clone(), cache, Deadlines::UNLIMITED);
+        assert_eq!(refused.err(), Some(WrongCache));
+    }
+}
+
+#[test]
+fn another_key_cannot_end_a_run() {
+    use basilica_proof::RunKey;
+    use basilica_types::Digest;
+    let challenge = memory_challenge(1, &[Space::Device]);
+    let sent = answers(&challenge, honest, &NONCE);
+    let other = RunKey::from_entropy(&[1; 32]).sign(&Digest::from_bytes([0; 32]));
+    let forged = changed(&sent, 2, |messages| *messages.last_mut().unwrap() = Message::Signature(other));
+    assert_eq!(verify(&challenge, &forged, &NONCE).0, Err(Rejection::Signature));
+    let unsigned = changed(&sent, 2, |messages| messages.truncate(messages.len() - 1));
+    let missing = Rejection::Incomplete { stage: Stage::Signature, received: 0, expected: 1 };
+    assert_eq!(verify(&challenge, &unsigned, &NONCE).0, Err(missing));
+}
+
+#[test]
+fn every_one_bit_mutation_of_a_transcript_with_memory_is_rejected() {
+    let walk = WalkParams { lanes: 4, steps: 5, reads: 2, windows: 2, picks: 2, lanes_per_pick: 2 };
+    let params = ResidencyParams::new(Space::Device, 1 << 10, 3, walk).unwrap();
+    let asked =
+        DeviceChallenge { residency: vec![params], ..device(0, ProofParams::new(64, 64, 1, 1).unwrap()) };
+    let challenge = Challenge::new(binding(), Some(CACHE_LOG2), vec![asked]).unwrap();
+    let cache = Arc::new(Cache::for_challenge(&challenge).unwrap());
+    let (result, transcript) = verify(&challenge, &answers(&challenge, honest, &NONCE), &NONCE);
+    result.unwrap();
+    let bytes = transcript.encode();
+    let mut reasons = std::collections::BTreeMap::<&str, usize>::new();
+    for bit in 0..bytes.len() * 8 {
+        let mut mutated = bytes.clone();
+        mutated[bit / 8] ^= 1 << (bit % 8);
+        let reason = match Transcript::decode(&mutated) {
+            Err(_) => "undecodable",
+            Ok(read) if !cache.serves(read.challenge()) => "another cache",
+            Ok(read) => match read.verify_with(Some(Arc::clone(&cache))).unwrap() {
+                Err(rejection) => rejection.code(),
+                Ok(_) => panic!("bit {bit} of {} does not matter", bytes.len() * 8),
+            },
+        };
+        *reasons.entry(reason).or_default() += 1;
+    }
+    assert!(reasons["proof_signature"] >= 64 * 8, "{reasons:?}");
+    for expected in
+        ["proof_walk_path", "proof_merkle_path", "proof_opening_order", "proof_challenge_mismatch"]
+    {
+        assert!(reasons.contains_key(expected), "no {expected} in {reasons:?}");
+    }
+}

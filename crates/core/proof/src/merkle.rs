@@ -12,6 +12,16 @@ use crate::params::{LEAF_BYTES, LEAF_CELLS};
 static LEAF_KEY: LazyLock<[u8; 32]> = LazyLock::new(|| *blake3::hash(b"basilica-proof/v1/leaf").as_bytes());
 static NODE_KEY: LazyLock<[u8; 32]> = LazyLock::new(|| *blake3::hash(b"basilica-proof/v1/node").as_bytes());
 
+/// The key that leaves are hashed under, for backends with a hash of their own.
+pub fn leaf_key() -> &'static [u8; 32] {
+    &LEAF_KEY
+}
+
+/// The key that nodes are hashed under, likewise.
+pub fn node_key() -> &'static [u8; 32] {
+    &NODE_KEY
+}
+
 /// The cells of one leaf in row-major order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leaf(pub [i32; LEAF_CELLS]);

@@ -1,0 +1,16 @@
+//! The proof's work on NVIDIA devices.
+#![expect(unsafe_code, reason = "a C interface and kernels behind it; every use says why it is sound")]
+
+mod backend;
+pub mod claims;
+pub mod driver;
+mod kernels;
+mod library;
+mod memory;
+pub mod nvml;
+mod work;
+
+pub use backend::CudaBackend;
+pub use library::LibraryError;
+pub use memory::FillTime;
+pub use work::RoundTimes;

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use basilica_localnet::control::{Answer, Ask};
-use basilica_localnet::{Colour, Gpus, Layout, Ports, Programs, Report, Settings, control, render, up};
+use basilica_localnet::{
+    Cheat, Colour, Gpus, Layout, Ports, Programs, Report, Settings, control, render, up,
+};
 use clap::{Args, Subcommand, ValueEnum};
 
 /// The whole network on this machine.
@@ -54,6 +56,11 @@ struct Up {
     /// Time between blocks, in milliseconds.
     #[arg(long, default_value_t = 250, value_parser = clap::value_parser!(u64).range(50..=12_000), value_name = "MS")]
     block_time: u64,
+    /// Who cheats, each with a node of its own beside the three honest ones (share-gpu with two): skip-work guesses three
+    /// tenths of the work, share-gpu registers one GPU with both miners, replay sends its first answer again,
+    /// fake-model calls its card by a dearer one's name.
+    #[arg(long, value_delimiter = ',', default_values = ["skip-work"], value_name = "NAME,…", value_parser = cheater)]
+    cheaters: Vec<Cheat>,
     /// `standing`: chain on 9944, validator API on 8080 and so on; `auto`: any free ports.
     #[arg(long, value_enum, default_value_t = PortChoice::Standing)]
     ports: PortChoice,
@@ -70,6 +77,14 @@ struct Up {
 enum PortChoice {
     Standing,
     Auto,
+}
+
+fn cheater(name: &str) -> Result<Cheat, String> {
+    let names = || Cheat::ALL.map(Cheat::name).join(", ");
+    Cheat::ALL
+        .into_iter()
+        .find(|cheat| cheat.name() == name)
+        .ok_or_else(|| format!("it is none of {}", names()))
 }
 
 impl Localnet {
@@ -101,6 +116,7 @@ async fn bring_up(directory: PathBuf, arguments: &Up) -> anyhow::Result<()> {
             PortChoice::Auto => Ports::Auto,
         },
         gpus: if arguments.real_gpu { Gpus::Real } else { Gpus::Simulated },
+        cheaters: arguments.cheaters.clone(),
         block_time: Duration::from_millis(arguments.block_time),
         once: arguments.once,
         timeout: Duration::from_secs(arguments.timeout),

@@ -48,7 +48,7 @@ pub(crate) fn write_miner(
     layout: &Layout,
     role: Role,
     addresses: &Addresses,
-    nodes: &[NodeHost],
+    nodes: &[&NodeHost],
     operator: &Operator,
 ) -> anyhow::Result<()> {
     let own = match role {

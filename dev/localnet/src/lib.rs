@@ -14,6 +14,7 @@ pub mod nodes;
 
 mod accounts;
 mod addresses;
+mod cheat;
 mod configs;
 mod http;
 mod network;
@@ -29,6 +30,7 @@ mod up;
 mod validator;
 mod view;
 
+pub use cheat::Cheat;
 pub use http::{get_file, get_json};
 pub use programs::Programs;
 pub use report::{Node, Process, Report, WeightRow};

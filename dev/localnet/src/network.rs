@@ -16,7 +16,7 @@ use crate::progress::Progress;
 use crate::report::{Process, Report};
 use crate::service::{Service, State, line_after};
 use crate::settings::{Gpus, Layout, NETUID, Settings};
-use crate::specs;
+use crate::specs::{self, Planned};
 use crate::view::View;
 
 /// For one process to become ready.
@@ -33,6 +33,7 @@ pub(crate) struct Network {
     programs: Programs,
     nodes: Option<NodeHosts>,
     services: Vec<Service>,
+    plan: Vec<Planned>,
     view: View,
 }
 
@@ -55,6 +56,7 @@ impl Network {
             programs: programs.clone(),
             nodes: None,
             services: Vec::new(),
+            plan: specs::plan(&settings.cheaters),
         };
         network.add_chain(settings.block_time);
         for role in [Role::Miner1, Role::Miner2] {
@@ -128,14 +130,14 @@ impl Network {
     }
 
     async fn start_nodes(&mut self, operator: &Operator, progress: &Progress) -> anyhow::Result<()> {
-        let nodes = specs::nodes(&self.programs, operator)?;
+        let nodes = specs::nodes(&self.plan, &self.programs, operator)?;
         let hosts =
             NodeHosts::start(Isolation::Best, Reach::Machine, nodes).await.context("start the nodes")?;
-        for node in hosts.nodes() {
-            let what = specs::in_words(node.name());
+        for (node, planned) in hosts.nodes().iter().zip(&self.plan) {
+            let what = planned.in_words();
             progress.line(format_args!("node {} at {} ({what})", node.name(), node.address()));
         }
-        self.view.know_nodes(&hosts);
+        self.view.know_nodes(&hosts, &self.plan);
         self.nodes = Some(hosts);
         Ok(())
     }
@@ -147,9 +149,11 @@ impl Network {
             std::fs::create_dir_all(self.layout.data(role.name()))?;
         }
         let Some(hosts) = &self.nodes else { bail!("the nodes are started before the miners") };
-        for (index, role) in [Role::Miner1, Role::Miner2].into_iter().enumerate() {
-            let own = specs::of_miner(hosts.nodes(), index);
-            configs::write_miner(&self.layout, role, &self.addresses, own, operator)?;
+        for role in [Role::Miner1, Role::Miner2] {
+            let all = hosts.nodes().iter().zip(&self.plan);
+            let own: Vec<_> =
+                all.filter(|(_, planned)| planned.owner == role).map(|(node, _)| node).collect();
+            configs::write_miner(&self.layout, role, &self.addresses, &own, operator)?;
         }
         configs::write_validator(&self.layout, &self.addresses, &self.programs)
     }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::cheat::Cheat;
+
 /// The whole localnet at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
@@ -15,7 +17,7 @@ pub struct Report {
     pub nodes: Vec<Node>,
     /// Every uid that has a weight, computed or stored.
     pub weights: Vec<WeightRow>,
-    /// None once all nodes are judged and the chain stores what was computed; else what is missing.
+    /// None once all nodes are judged, every cheater is caught and the chain stores what was computed; else what is missing.
     pub waiting_for: Option<String>,
 }
 
@@ -39,6 +41,8 @@ pub struct Node {
     pub name: String,
     /// Its miner's process.
     pub miner: String,
+    /// How its owner cheats; absent for an honest one.
+    pub cheat: Option<Cheat>,
     /// `user@host:port`.
     pub address: String,
     /// `passed`, `failed`, or `waiting` before the first verdict.
@@ -67,6 +71,15 @@ pub struct WeightRow {
 }
 
 impl Report {
+    /// Whether the validator refuses a node of this cheater, for the reason that it must, and scores it zero. One GPU of two nodes stays with the
+    /// one that proved it first: a claim never transfers a fault (RULES R10), so only the other is refused.
+    pub fn is_caught(&self, cheat: Cheat) -> bool {
+        self.nodes.iter().any(|node| {
+            let refused = node.verdict == "failed" && node.reason == cheat.reason();
+            node.cheat == Some(cheat) && refused && node.score == Some(0)
+        })
+    }
+
     /// Whether what the chain stores is the upscaling of what was submitted, and something was.
     pub fn weights_match(&self) -> bool {
         !self.weights.is_empty()

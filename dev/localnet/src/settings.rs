@@ -7,6 +7,8 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use rustix::fs::{FlockOperation, flock};
 
+use crate::cheat::Cheat;
+
 /// The subnet of the main network, so that configs look like real ones.
 pub const NETUID: u16 = 39;
 /// Uid of the subnet's owner, to which the burn goes (RULES R5).
@@ -39,6 +41,8 @@ pub struct Settings {
     pub ports: Ports,
     /// Which GPUs.
     pub gpus: Gpus,
+    /// Who cheats, each with nodes of its own beside the three honest ones.
+    pub cheaters: Vec<Cheat>,
     /// Time between blocks.
     pub block_time: Duration,
     /// Leave once the first weights are on chain.

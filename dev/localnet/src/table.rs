@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::cheat::Cheat;
 use crate::report::{Node, Process, Report, WeightRow};
 
 /// Whether escape codes may be used.
@@ -29,7 +30,7 @@ pub fn render(report: &Report, colour: Colour) -> String {
     // Writing to a String cannot fail.
     let _ = writeln!(out, "chain {}  {block}\n", report.chain_url);
     out.push_str(&grid(
-        &["NODE", "MINER", "ADDRESS", "VERDICT", "REASON", "SCORE", "UPTIME"],
+        &["NODE", "MINER", "OWNER", "ADDRESS", "VERDICT", "REASON", "SCORE", "UPTIME"],
         report.nodes.iter().map(|node| node_row(node, colour)),
     ));
     out.push('\n');
@@ -60,6 +61,7 @@ fn node_row(node: &Node, colour: Colour) -> Vec<Cell> {
     vec![
         Cell::plain(&node.name),
         Cell::plain(&node.miner),
+        Cell::plain(node.cheat.map_or("honest", Cheat::name)),
         Cell::plain(&node.address),
         Cell::painted(&node.verdict, colour, shade),
         Cell::plain(&node.reason),
@@ -136,9 +138,10 @@ mod tests {
     use super::*;
 
     fn report() -> Report {
-        let node = |name: &str, verdict: &str, reason: &str, score| Node {
+        let node = |name: &str, verdict: &str, reason: &str, score: u16| Node {
             name: name.to_owned(),
             miner: "miner-1".to_owned(),
+            cheat: (score == 0).then_some(Cheat::SkipWork),
             address: "root@10.91.7.11:22".to_owned(),
             verdict: verdict.to_owned(),
             reason: reason.to_owned(),
@@ -182,9 +185,9 @@ mod tests {
         let expected = "\
 chain ws://127.0.0.1:9944  block 120
 
-NODE        MINER    ADDRESS             VERDICT  REASON                  SCORE   UPTIME
-gpu-node-1  miner-1  root@10.91.7.11:22  passed   ok                      100.00  12.34 %
-gpu-node-4  miner-1  root@10.91.7.11:22  failed   proof_opening_mismatch  0.00    12.34 %
+NODE        MINER    OWNER      ADDRESS             VERDICT  REASON                  SCORE   UPTIME
+gpu-node-1  miner-1  honest     root@10.91.7.11:22  passed   ok                      100.00  12.34 %
+gpu-node-4  miner-1  skip-work  root@10.91.7.11:22  failed   proof_opening_mismatch  0.00    12.34 %
 
 UID  WHO      SUBMITTED  UPSCALED  ON CHAIN
 0    burn     32767      65535     65535

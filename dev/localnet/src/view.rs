@@ -11,10 +11,11 @@ use basilica_types::{Hotkey, MechanismId, Millis, NetUid, Uid, Weight};
 
 use crate::accounts::Role;
 use crate::addresses::Addresses;
+use crate::cheat::Cheat;
 use crate::nodes::NodeHosts;
 use crate::report::{Node, Process, Report, WeightRow};
 use crate::settings::{BURN_UID, NETUID};
-use crate::specs;
+use crate::specs::Planned;
 use crate::validator::{self, JudgedNode, SubmittedWeights};
 
 /// For one look at the chain: a table that is late is better than none.
@@ -24,6 +25,7 @@ const CHAIN_LIMIT: Millis = Millis(3_000);
 struct KnownNode {
     name: String,
     miner: &'static str,
+    cheat: Option<Cheat>,
     address: String,
 }
 
@@ -57,18 +59,14 @@ impl View {
     }
 
     /// Learns the names and addresses of the nodes.
-    pub(crate) fn know_nodes(&mut self, hosts: &NodeHosts) {
-        let mut nodes = Vec::new();
-        for (index, role) in [Role::Miner1, Role::Miner2].into_iter().enumerate() {
-            for host in specs::of_miner(hosts.nodes(), index) {
-                nodes.push(KnownNode {
-                    name: host.name().to_owned(),
-                    miner: role.name(),
-                    address: host.address().to_string(),
-                });
-            }
-        }
-        self.nodes = nodes;
+    pub(crate) fn know_nodes(&mut self, hosts: &NodeHosts, plan: &[Planned]) {
+        let known = hosts.nodes().iter().zip(plan).map(|(host, planned)| KnownNode {
+            name: host.name().to_owned(),
+            miner: planned.owner.name(),
+            cheat: planned.cheat,
+            address: host.address().to_string(),
+        });
+        self.nodes = known.collect();
     }
 
     /// How everything stands. What does not answer is missing from the report, which then says what it waits for;
@@ -149,6 +147,7 @@ fn node_row(node: &KnownNode, judged: Option<&[JudgedNode]>) -> Node {
     Node {
         name: node.name.clone(),
         miner: node.miner.to_owned(),
+        cheat: node.cheat,
         address: node.address.clone(),
         verdict: state.to_owned(),
         reason: reason.to_owned(),
@@ -157,7 +156,7 @@ fn node_row(node: &KnownNode, judged: Option<&[JudgedNode]>) -> Node {
     }
 }
 
-/// What is missing until every node is judged, every good one scores, and the chain stores what was computed from that.
+/// What is missing until every node is judged, every cheater caught, every good one scores, and the chain stores what was computed from that.
 fn missing(report: &Report) -> Option<String> {
     let unjudged: Vec<&str> = report
         .nodes
@@ -167,6 +166,9 @@ fn missing(report: &Report) -> Option<String> {
         .collect();
     if !unjudged.is_empty() {
         return Some(format!("a verdict on {}", unjudged.join(", ")));
+    }
+    if let Some(cheat) = report.nodes.iter().filter_map(|n| n.cheat).find(|cheat| !report.is_caught(*cheat)) {
+        return Some(format!("the {} node to be caught ({})", cheat.name(), cheat.reason()));
     }
     let earning = |node: &&Node| node.score.is_some_and(|s| s > 0) && node.multiplier.is_some_and(|m| m > 0);
     let unscored: Vec<&str> = report

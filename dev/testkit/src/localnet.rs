@@ -35,9 +35,15 @@ pub struct Localnet {
 impl Localnet {
     /// Starts `basilica localnet up` on free ports; returns at once.
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same with further arguments.
+    pub fn start_with(arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let up = command(directory.path())
             .args(["up", "--ports", "auto"])
+            .args(arguments)
             .stdout(Stdio::null())
             .stderr(Stdio::inherit())
             .spawn()

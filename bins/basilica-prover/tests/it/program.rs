@@ -199,6 +199,74 @@ mod tampered {
         assert_eq!(rejected.code(), "proof_opening_mismatch");
     }
 
+    /// The program as one of its cheats.
+    fn cheating(cheat: &str) -> Command {
+        let mut command = Command::new(TAMPERED);
+        command.args(["--as", cheat]);
+        command
+    }
+
+    fn answers(mut command: Command, simulate: &Path, challenge: Challenge) -> Result<Outcome, Rejection> {
+        let mut child = command
+            .args(["prove", "--threads", "2", "--simulate"])
+            .arg(simulate)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let outcome = run(&mut child, challenge);
+        child.wait().unwrap();
+        outcome
+    }
+
+    #[test]
+    fn memory_that_is_not_there_is_caught_by_its_items() {
+        let file = devices_file();
+        let challenge = memory_challenge(ProofParams::new(64, 64, 2, 8).unwrap());
+        let rejected = answers(cheating("inflate-vram"), file.path(), challenge.clone()).unwrap_err();
+        assert_eq!(rejected.code(), "proof_walk_mismatch");
+        answers(cheating("honest"), file.path(), challenge).unwrap();
+    }
+
+    #[test]
+    fn a_replayed_run_answers_another_challenge() {
+        let home = tempfile::tempdir().unwrap();
+        let config = home.path().join(".config/basilica");
+        std::fs::create_dir_all(&config).unwrap();
+        std::fs::write(config.join("simulated-gpus.json"), DEVICES).unwrap();
+        let replays = |challenge: Challenge| {
+            let mut child = cheating("replay")
+                .arg("prove")
+                .env("HOME", home.path())
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let outcome = run(&mut child, challenge);
+            child.wait().unwrap();
+            outcome
+        };
+        let first = challenge(ProofParams::new(64, 64, 2, 8).unwrap());
+        replays(first.clone()).unwrap();
+        let binding = Binding { validator_nonce: [70; 32], ..first.binding().clone() };
+        let second = Challenge::new(binding, None, first.devices().to_vec()).unwrap();
+        assert_eq!(replays(second).unwrap_err().code(), "proof_challenge_mismatch");
+    }
+
+    #[test]
+    fn a_dearer_name_does_not_change_the_numbers() {
+        let file = devices_file();
+        let cheaper = DEVICES.replace("H100", "A100");
+        std::fs::write(file.path(), cheaper).unwrap();
+        let home = tempfile::tempdir().unwrap();
+        let config = home.path().join(".config/basilica");
+        std::fs::create_dir_all(&config).unwrap();
+        std::fs::copy(file.path(), config.join("simulated-gpus.json")).unwrap();
+        let told = cheating("fake-model").arg("claims").env("HOME", home.path()).output().unwrap();
+        let report = ClaimReport::parse(&told.stdout).unwrap();
+        assert!(report.devices.iter().all(|d| d.class.as_str() == "simulated-H100" && d.facts.sms == 108));
+    }
+
     #[test]
     fn the_shim_swaps_the_program_and_passes_everything_else_on() {
         let home = tempfile::tempdir().unwrap();

@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::process::Command;
 
-use basilica_localnet::{Report, get_file, get_json};
+use basilica_localnet::{Cheat, Report, get_file, get_json};
 use basilica_testkit::{Localnet, built};
 use serde_json::Value;
 
@@ -45,6 +45,38 @@ fn once_ends_with_the_honest_paid_and_the_tampered_caught() {
     for step in ["chain listens", "node gpu-node-4", "miner-2 serves", "validator runs", "weights on chain"] {
         assert!(progress.contains(step), "no progress line for {step:?} in:\n{progress}");
     }
+}
+
+#[tokio::test]
+async fn every_cheater_is_caught_for_what_it_does_and_the_honest_are_paid() {
+    let names = Cheat::ALL.map(Cheat::name).join(",");
+    let localnet = Localnet::start_with(&["--cheaters", &names]);
+    let report = localnet.until_settled().await;
+    let (honest, cheaters): (Vec<_>, Vec<_>) = report.nodes.iter().partition(|node| node.cheat.is_none());
+    assert_eq!(honest.len(), 3);
+    for node in honest {
+        assert_eq!((node.verdict.as_str(), node.reason.as_str()), ("passed", "ok"), "{node:?}");
+        assert!(node.score.is_some_and(|score| score > 0), "{node:?}");
+    }
+    for cheat in Cheat::ALL {
+        let nodes: Vec<_> = cheaters.iter().filter(|node| node.cheat == Some(cheat)).collect();
+        let caught: Vec<_> = nodes.iter().filter(|node| node.reason == cheat.reason()).collect();
+        // A GPU of two nodes is the first one's until both are challenged at once: it is there, and it is one.
+        assert_eq!(
+            (caught.len(), nodes.len()),
+            (1, if cheat == Cheat::ShareGpu { 2 } else { 1 }),
+            "{nodes:?}"
+        );
+        for node in caught {
+            assert_eq!((node.verdict.as_str(), node.score), ("failed", Some(0)), "{node:?}");
+        }
+    }
+    assert!(report.weights_match(), "{:?}", report.weights);
+    for miner in ["miner-1", "miner-2"] {
+        let row = report.weights.iter().find(|row| row.who == miner).expect("a weight for each miner");
+        assert!(row.on_chain.is_some_and(|weight| weight > 0), "{row:?}");
+    }
+    localnet.down();
 }
 
 #[tokio::test]

@@ -261,6 +261,9 @@ pub trait Chain: Send + Sync + 'static {
     /// Height of the newest finalised block.
     async fn head(&self) -> Result<BlockNumber, ChainError>;
 
+    /// The hash of a finalised block, which public randomness is made of.
+    async fn block_hash(&self, number: BlockNumber) -> Result<BlockHash, ChainError>;
+
     /// The subnet at the newest finalised block.
     async fn metagraph(&self, netuid: NetUid) -> Result<Metagraph, ChainError>;
 

@@ -33,8 +33,8 @@ use basilica_ssh::RusshShell;
 use basilica_store::{Database, MINER_SCHEMA, MinerDatabase, OpenOptions};
 use basilica_system::{OsEntropy, SystemClock};
 use basilica_types::{
-    BlockNumber, Coldkey, FencingToken, Hotkey, MechanismId, Millis, NetUid, Network, Rao, RequestNonce,
-    SessionToken, SshPublicKey, Uid, Weight,
+    BlockHash, BlockNumber, Coldkey, FencingToken, Hotkey, MechanismId, Millis, NetUid, Network, Rao,
+    RequestNonce, SessionToken, SshPublicKey, Uid, Weight,
 };
 use basilica_wallet::WalletSigner;
 use basilica_wire::Keypair;
@@ -64,6 +64,9 @@ impl Chain for Validators {
         Err(down())
     }
     async fn head(&self) -> Result<BlockNumber, ChainError> {
+        Err(down())
+    }
+    async fn block_hash(&self, _: BlockNumber) -> Result<BlockHash, ChainError> {
         Err(down())
     }
     async fn metagraph(&self, netuid: NetUid) -> Result<Metagraph, ChainError> {

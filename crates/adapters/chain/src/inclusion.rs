@@ -43,7 +43,7 @@ const FIRST_PAUSE: Millis = Millis(100);
 
 /// Why a node's answers about blocks make no sense.
 #[derive(Debug, thiserror::Error)]
-enum WitnessError {
+pub(crate) enum WitnessError {
     #[error("block {0} is final but the endpoint does not have it")]
     NoBlock(u64),
     #[error("block {0} contains the extrinsic but no event of its end")]
@@ -215,7 +215,7 @@ async fn is_of_chain(
     Ok(true)
 }
 
-async fn hash_at(link: &Link, number: u64) -> Result<Option<H256>, ChainError> {
+pub(crate) async fn hash_at(link: &Link, number: u64) -> Result<Option<H256>, ChainError> {
     let at = NumberOrHex::Number(number);
     (link.rpc.chain_get_block_hash(Some(at)).await).map_err(|error| link.fault("chain_getBlockHash", error))
 }

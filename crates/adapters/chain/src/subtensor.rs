@@ -6,7 +6,7 @@ use basilica_ports::{
     Aged, Axon, AxonOutcome, Chain, ChainError, ChainIdentity, Clock, Entropy, FailureClass, HotkeySigner,
     Metagraph, PreparedWeights, WeightRules, WeightsOrder, WeightsOutcome,
 };
-use basilica_types::{BlockNumber, Hotkey, MechanismId, Millis, NetUid, Rao, Uid, Weight};
+use basilica_types::{BlockHash, BlockNumber, Hotkey, MechanismId, Millis, NetUid, Rao, Uid, Weight};
 
 use crate::axon::ServedAxon;
 use crate::connection::Connection;
@@ -184,6 +184,14 @@ impl Chain for SubtensorChain {
     async fn head(&self) -> Result<BlockNumber, ChainError> {
         let read = |link: Arc<Link>| async move { link.finalized_number().await };
         self.connection.call("head", read).await.map(BlockNumber)
+    }
+
+    async fn block_hash(&self, number: BlockNumber) -> Result<BlockHash, ChainError> {
+        let read = |link: Arc<Link>| async move {
+            let found = inclusion::hash_at(&link, number.0).await?;
+            found.ok_or_else(|| link.fault("chain_getBlockHash", inclusion::WitnessError::NoBlock(number.0)))
+        };
+        self.connection.call("block_hash", read).await.map(|hash| BlockHash::from_bytes(hash.0))
     }
 
     async fn metagraph(&self, netuid: NetUid) -> Result<Metagraph, ChainError> {

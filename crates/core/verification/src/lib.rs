@@ -4,14 +4,16 @@
 //! a reason from a documented list ([`Reason`]) and with the blame where the evidence puts it ([`Fault`], RULES R4). One
 //! try of a check is the state machine [`Check`]: the service performs its effects and feeds back what happened. Whether a
 //! failed try is worth another one, and whose fault a run of failed tries is, decides [`series`]. When a node is checked
-//! next decides [`schedule`], and when all idle nodes are checked at once [`fleet`]. How long a card may take follows from
-//! [`classes`] and [`calibration`], and what missed deadlines amount to decides [`timing`]. What was concluded becomes a [`Verdict`]: canonical bytes that the validator signs and that
-//! anyone can read back, and [`audit()`] compares with the transcript that it rests on.
+//! next decides [`schedule`], and when all idle nodes are checked at once [`fleet`]. What a challenge asks follows from
+//! [`classes`] ([`asked`]), how long a card may take from [`calibration`], and what missed deadlines amount to decides [`timing`]. What was
+//! concluded becomes a [`Verdict`]: canonical bytes that the validator signs and that anyone can read back, and [`audit()`] compares with the
+//! transcript that it rests on.
 //!
 //! Rejected: errors of the SSH client deciding blame where they occur. A timeout says that something was slow, not
 //! who; the original banned honest nodes for its own bad network that way.
 
 pub mod aborted;
+pub mod asked;
 mod audit;
 pub mod calibration;
 mod cause;

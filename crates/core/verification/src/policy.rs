@@ -18,8 +18,10 @@ pub struct Policy {
     pub intervals: Intervals,
     /// Deadline of the whole proof.
     pub proof_deadline: Millis,
-    /// Work per device: side, inner dimension, rounds, openings.
+    /// Work per simulated device: side, inner dimension, rounds, openings.
     pub work: [u32; 4],
+    /// Versions of the tables that everything else is asked by and timed by: classes, calibrations.
+    pub tables: [u16; 2],
 }
 
 impl Policy {
@@ -39,6 +41,7 @@ impl Policy {
             span.0.encode_to(&mut bytes);
         }
         self.work.encode_to(&mut bytes);
+        self.tables.encode_to(&mut bytes);
         Digest::from_bytes(*blake3::hash(&bytes).as_bytes())
     }
 }
@@ -54,6 +57,7 @@ mod tests {
             intervals: Intervals::default(),
             proof_deadline: Millis::from_secs(120),
             work: [2048, 2048, 4, 256],
+            tables: [1, 1],
         }
     }
 
@@ -70,6 +74,7 @@ mod tests {
             Policy { intervals: Intervals { full_after_fault: Millis(1), ..base.intervals }, ..base },
             Policy { proof_deadline: Millis(1), ..base },
             Policy { work: [2048, 2048, 4, 255], ..base },
+            Policy { tables: [1, 2], ..base },
         ];
         for other in others {
             assert_ne!(other.digest(), base.digest());

@@ -83,7 +83,7 @@ mod tests {
     };
     use basilica_runtime_service::testing::{SeededEntropy, VirtualClock};
     use basilica_runtime_service::{Metrics, Readiness};
-    use basilica_types::{BlockNumber, Hotkey, MechanismId, Uid, Weight};
+    use basilica_types::{BlockHash, BlockNumber, Hotkey, MechanismId, Uid, Weight};
 
     use super::*;
 
@@ -100,6 +100,9 @@ mod tests {
             Err(unreachable())
         }
         async fn head(&self) -> Result<BlockNumber, ChainError> {
+            Err(unreachable())
+        }
+        async fn block_hash(&self, _: BlockNumber) -> Result<BlockHash, ChainError> {
             Err(unreachable())
         }
         async fn metagraph(&self, _: NetUid) -> Result<Metagraph, ChainError> {

@@ -8,6 +8,7 @@
 //!
 //! **Invariant:** nothing that must survive a restart is only in memory; session keys are only in memory.
 
+mod beacon;
 mod check_node;
 mod commands;
 mod conclude_check;

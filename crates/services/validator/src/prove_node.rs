@@ -8,12 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use basilica_ports::{ExitStatus, NodeKey, Process, Shell, ShellError};
-use basilica_proof::{
-    Binding, Challenge, ClaimReport, Deadlines, DeviceChallenge, NonceUse, Rejection, Step, Verifier,
-    WrongCache,
-};
+use basilica_proof::{Binding, Challenge, ClaimReport, NonceUse, Rejection, Step, Verifier};
 use basilica_runtime_service::{ErrorChain, within};
 use basilica_types::{Digest, Millis};
+use basilica_verification::asked::{ask, deadlines};
+use basilica_verification::calibration::Margins;
 use basilica_verification::{Break, Event, ProofEnd, Reason};
 use tracing::{debug, info};
 
@@ -49,22 +48,24 @@ pub(crate) async fn prove(
     shell: &dyn Shell,
     claims: &ClaimReport,
 ) -> Result<Proof, Break> {
+    let cannot = |error: &(dyn std::error::Error + 'static)| {
+        debug!(target: "validator::verification", { node.id = %node.node, error = %ErrorChain(error) }, "challenge cannot be made");
+        Break::Internal
+    };
+    let asked = ask(claims.claims(), shared.settings.work).map_err(|error| cannot(&error))?;
+    let drawn = shared.beacon(asked.cache_log2).await?;
     let binding = Binding {
-        beacon: [0; 32],
+        beacon: drawn.beacon,
         validator_nonce: shared.ports.entropy.array(),
         node: node.node,
         host_key: shell.host_key().blob().to_vec(),
     };
-    let work = shared.settings.work;
-    let devices = claims.claims().map(|claim| DeviceChallenge { claim, params: work, residency: Vec::new() });
-    let challenge = Challenge::new(binding, None, devices.collect()).map_err(|error| {
-        debug!(target: "validator::verification", { node.id = %node.node, error = %ErrorChain(&error) }, "challenge cannot be made");
-        Break::Internal
-    })?;
+    let challenge =
+        Challenge::new(binding, asked.cache_log2, asked.devices).map_err(|error| cannot(&error))?;
     let _held = shared.reserve_proof_memory(challenge.answer_bytes()).await;
-    let limit = shared.settings.proof_deadline.as_duration();
-    let verifier =
-        Verifier::new(challenge, None, Deadlines::all(limit)).map_err(|WrongCache| Break::Internal)?;
+    let classes = challenge.devices().iter().map(|device| &device.claim.class);
+    let deadlines = deadlines(classes, &Margins::default(), shared.settings.proof_deadline);
+    let verifier = Verifier::new(challenge, drawn.cache, deadlines).map_err(|error| cannot(&error))?;
     let process = shell.start(&commands::prove(&shared.prover)).await.map_err(|e| command_break(&e))?;
     let started = shared.ports.clock.monotonic();
     let talk = Talk { shared, process, verifier: Box::new(verifier), started, after_nonce: false };

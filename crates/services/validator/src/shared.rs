@@ -9,9 +9,10 @@ use basilica_ports::{
 };
 use basilica_runtime_service::{Condition, Readiness};
 use basilica_types::{BlockNumber, Hotkey, NodeId, Timestamp};
-use basilica_verification::{GpuRules, HeadSeen, Policy};
+use basilica_verification::{GpuRules, HeadSeen, Policy, calibration, classes};
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
+use crate::beacon::Beacons;
 use crate::connections::Connections;
 use crate::metrics::ValidatorMetrics;
 use crate::prover::ProverFile;
@@ -77,6 +78,7 @@ pub(crate) struct Shared {
     pub(crate) weights_ready: Condition,
     /// Wakes discovery: a node denied a key that its miner reported, or a session ran out.
     pub(crate) discover_now: Notify,
+    pub(crate) beacons: Beacons,
     proof_memory: Semaphore,
     // Leaf caches, never held across an await.
     chain_view: Mutex<Option<ChainView>>,
@@ -104,6 +106,7 @@ impl Shared {
     ) -> Self {
         Self {
             connections: Connections::default(),
+            beacons: Beacons::default(),
             chain_ready: readiness.condition("chain"),
             store_ready: readiness.condition("database"),
             weights_ready: readiness.condition("weights"),
@@ -242,6 +245,7 @@ impl Shared {
             intervals: self.settings.intervals,
             proof_deadline: self.settings.proof_deadline,
             work: [work.side(), work.inner(), work.rounds(), work.openings()],
+            tables: [classes::TABLE_VERSION, calibration::TABLE_VERSION],
         }
     }
 }

@@ -24,8 +24,8 @@ use basilica_store::{Database, MINER_SCHEMA, MinerDatabase, OpenOptions};
 use basilica_system::{OsEntropy, SystemClock};
 use basilica_testkit::Nodes;
 use basilica_types::{
-    BlockNumber, Coldkey, FencingToken, Hotkey, MechanismId, Millis, NetUid, Network, Rao, RequestNonce,
-    SshPublicKey, Uid, UsdMicros, Weight,
+    BlockHash, BlockNumber, Coldkey, FencingToken, Hotkey, MechanismId, Millis, NetUid, Network, Rao,
+    RequestNonce, SshPublicKey, Uid, UsdMicros, Weight,
 };
 use basilica_wire::discovery::{
     AuthGrant, AuthRequest, DiscoverClaim, DiscoverRequest, DiscoverResponse, NodeReport,
@@ -63,6 +63,9 @@ impl Chain for TestChain {
         Err(unreachable())
     }
     async fn head(&self) -> Result<BlockNumber, ChainError> {
+        Err(unreachable())
+    }
+    async fn block_hash(&self, _: BlockNumber) -> Result<BlockHash, ChainError> {
         Err(unreachable())
     }
     async fn metagraph(&self, _: NetUid) -> Result<Metagraph, ChainError> {

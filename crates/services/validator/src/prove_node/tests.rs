@@ -1,11 +1,11 @@
 //! How a talk ends when the prover does not want to go on, over a scripted process.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
 
 use async_trait::async_trait;
 use basilica_ports::{Output, OutputLimits};
-use basilica_proof::wire::{Accept, FRAME_HEADER_BYTES, Message, Root, frame};
+use basilica_proof::residency::ResidencyParams;
+use basilica_proof::wire::{Accept, FRAME_HEADER_BYTES, Message, Root, StepRoot, frame};
 use basilica_proof::{ClassName, DeviceFacts, DeviceReport};
 use basilica_types::{Argv, HostKey, Hotkey, NodeAddress, SshPublicKey};
 
@@ -46,7 +46,38 @@ pub(crate) struct Node {
 struct Running {
     script: Script,
     queue: VecDeque<Vec<u8>>,
-    sent: Mutex<u32>,
+    /// What is asked of the memory of the spaces that were not walked through yet.
+    memory: VecDeque<ResidencyParams>,
+}
+
+impl Running {
+    fn say(&mut self, message: &Message) {
+        self.queue.push_back(frame(&message.encode()));
+    }
+
+    fn commit(&mut self, challenge: &Challenge) {
+        let version = basilica_proof::PROTOCOL_VERSION;
+        self.say(&Message::Accept(Accept { version, challenge: challenge.digest(), key: [2; 33] }));
+        for round in 0..challenge.devices()[0].params.rounds() {
+            self.say(&Message::Root(Root { device: 0, round, root: Digest::from_bytes([7; 32]) }));
+        }
+        self.memory = challenge.devices()[0].residency.iter().copied().collect();
+        self.fill();
+    }
+
+    fn fill(&mut self) {
+        if !self.memory.is_empty() {
+            self.say(&Message::Filled(0));
+        }
+    }
+
+    fn walk(&mut self) {
+        let region = self.memory.pop_front().expect("a nonce for memory that was asked for");
+        for step in 0..region.walk().steps {
+            self.say(&Message::StepRoot(StepRoot { device: 0, step, root: Digest::from_bytes([8; 32]) }));
+        }
+        self.fill();
+    }
 }
 
 fn lost() -> ShellError {
@@ -69,7 +100,7 @@ impl Shell for Node {
     }
 
     async fn start(&self, _: &Argv) -> Result<Box<dyn Process>, ShellError> {
-        Ok(Box::new(Running { script: self.script, queue: VecDeque::new(), sent: Mutex::new(0) }))
+        Ok(Box::new(Running { script: self.script, queue: VecDeque::new(), memory: VecDeque::new() }))
     }
 
     async fn close(&self) {}
@@ -78,17 +109,10 @@ impl Shell for Node {
 #[async_trait]
 impl Process for Running {
     async fn send(&mut self, bytes: &[u8]) -> Result<(), ShellError> {
-        *self.sent.lock().unwrap() += 1;
-        if let Ok(Message::Challenge(challenge)) = Message::decode(&bytes[FRAME_HEADER_BYTES..])
-            && self.script.commits
-        {
-            let version = basilica_proof::PROTOCOL_VERSION;
-            let accept = Accept { version, challenge: challenge.digest(), key: [2; 33] };
-            self.queue.push_back(frame(&Message::Accept(accept).encode()));
-            for round in 0..challenge.devices()[0].params.rounds() {
-                let root = Root { device: 0, round, root: Digest::from_bytes([7; 32]) };
-                self.queue.push_back(frame(&Message::Root(root).encode()));
-            }
+        match Message::decode(&bytes[FRAME_HEADER_BYTES..]) {
+            Ok(Message::Challenge(challenge)) if self.script.commits => self.commit(&challenge),
+            Ok(Message::WalkNonce(_)) => self.walk(),
+            _ => {}
         }
         Ok(())
     }

@@ -113,6 +113,10 @@ impl Chain for Laptop {
         Ok(head)
     }
 
+    async fn block_hash(&self, number: BlockNumber) -> Result<BlockHash, ChainError> {
+        Ok(BlockHash::from_bytes(*blake3::hash(&number.0.to_le_bytes()).as_bytes()))
+    }
+
     async fn metagraph(&self, _: NetUid) -> Result<Metagraph, ChainError> {
         unreachable!("weights use the shared view")
     }

@@ -13,7 +13,7 @@ use basilica_ports::{
     Metagraph, PreparedWeights, WeightRules, WeightsOrder, WeightsOutcome,
 };
 use basilica_runtime_service::testing::VirtualClock;
-use basilica_types::{BlockNumber, Hotkey, MechanismId, Millis, NetUid, Uid, Weight};
+use basilica_types::{BlockHash, BlockNumber, Hotkey, MechanismId, Millis, NetUid, Uid, Weight};
 
 use super::super::tests::signer;
 use super::ledger::Ledger;
@@ -186,6 +186,10 @@ impl Chain for Network {
 
     async fn head(&self) -> Result<BlockNumber, ChainError> {
         self.read(|_, ledger| Ok(BlockNumber(ledger.number))).await
+    }
+
+    async fn block_hash(&self, _: BlockNumber) -> Result<BlockHash, ChainError> {
+        unreachable!("weights do not ask for it")
     }
 
     async fn metagraph(&self, _: NetUid) -> Result<Metagraph, ChainError> {

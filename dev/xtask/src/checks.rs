@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::command::{Failure, run, succeeds};
 use crate::workspace::Workspace;
-use crate::{finney, layers, licences, runner, sdk, setup, sources, wasm};
+use crate::{finney, kernels, layers, licences, runner, sdk, setup, sources, wasm};
 
 /// Named steps, one after another, up to the first that fails.
 struct Steps {
@@ -65,11 +65,12 @@ pub(crate) fn check(workspace: &Workspace) -> Result<(), Failure> {
 /// `cargo xtask test`.
 pub(crate) fn test(workspace: &Workspace) -> Result<(), Failure> {
     println!("building into {}", workspace.target.display());
-    let mut steps = Steps::of(13);
+    let mut steps = Steps::of(14);
     steps.run("system tools", setup::run)?;
     quick_checks(workspace, &mut steps)?;
     let clients = steps.run("Python clients", || sdk::variables(workspace))?;
     let finney = steps.run("metadata of spec 365", || finney::variable(workspace))?;
+    let compiler = steps.run("compiler of the GPU's kernels", || kernels::variables(workspace))?;
     compiler_checks(workspace, &mut steps)?;
     // Everything at once, binaries too: integration tests start them.
     steps.run("build", || workspace.build(&["--lib", "--tests", "--examples"]))?;
@@ -81,6 +82,7 @@ pub(crate) fn test(workspace: &Workspace) -> Result<(), Failure> {
         command
             .env("BASILICA_BIN_DIR", workspace.binaries())
             .envs(clients.iter().cloned())
+            .envs(compiler.iter().cloned())
             .env(finney.0, &finney.1);
         command
     };

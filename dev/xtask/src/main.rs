@@ -2,7 +2,7 @@
 //!
 //! Promises: the two commands of the README work on a fresh Debian or Ubuntu with rustup's stable toolchain; nothing is
 //! skipped (what cannot run fails with its reason); nothing is downloaded behind the user's back except packages of
-//! the distribution, the pinned Python clients and one data file from crates.io, all announced. Next to no dependencies, because everyone who clones
+//! the distribution, the pinned Python clients, the pinned compiler of the GPU's kernels and one data file from crates.io, all announced. Next to no dependencies, because everyone who clones
 //! the repository compiles this first. Rejected: a justfile or shell scripts (one more tool, no tests).
 #![expect(
     clippy::print_stdout,
@@ -13,10 +13,12 @@
 mod checks;
 mod command;
 mod finney;
+mod kernels;
 mod layers;
 mod licences;
 mod localnet;
 mod metadata;
+mod nvrtc;
 mod runner;
 mod sdk;
 mod setup;
@@ -40,6 +42,7 @@ usage: cargo xtask VERB
   licences            that nothing in the programs that ship is under a licence other than a permissive one
   bench [-- ARGS]     all benchmarks; ARGS go to criterion
   wasm                the verifier as a WebAssembly module for browsers; prints its size and BLAKE3
+  kernels             the GPU's kernels as PTX (crates/adapters/cuda/ptx), by a compiler from PyPI
   setup               the system tools that localnet and the tests need
 
   Builds go to $CARGO_TARGET_DIR, or else to ${XDG_CACHE_HOME:-~/.cache}/basilica-target.";
@@ -72,6 +75,7 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
         "check" => bare(checks::check),
         "layers" => bare(checks::layers_and_sources),
         "licences" => bare(licences::check),
+        "kernels" => bare(kernels::write),
         "bench" => checks::bench(&Workspace::find()?, rest),
         "wasm" => bare(wasm::run_verb),
         "setup" => bare(|_| setup::run()),

@@ -16,8 +16,11 @@ Commands:
   prove      answer one challenge: frames on standard input, frames on standard output
   claims     print this node's devices as one line of JSON
   hash       print the BLAKE3 hash of this file
-  bench      measure the multiplication kernels and one full round on this CPU
-  --selftest check every kernel and a small proof on this machine
+  bench      measure the multiplication kernels and one full round on this CPU, then as `gpus` does
+  gpus       check this machine's CUDA devices against the CPU on random small sizes, then measure them: a round and the
+             hashing's share of it, filling and reading memory, and the shares of the data sheet's peaks that are
+             reached; takes most of a device's memory. Ends with exit code 3 where there is no device
+  --selftest check every kernel, a small proof, and the CUDA devices if there are any
   --help, --version
 
 Options:
@@ -25,10 +28,11 @@ Options:
   --simulate FILE    take the simulated devices from FILE
   --threads N        CPU threads to use in all (default: all cores)
 
-Devices: this version has a CPU backend only. It does not look for NVIDIA devices; the CPU plays devices of a class
-whose name starts with `simulated-`, which validators accept on a development chain only. They come from
---simulate, else from ~/.config/basilica/simulated-gpus.json, else there is one `simulated-H100` whose UUID
-follows from this machine's identity. The file's form is what `claims` prints; machine (64 hex digits) and each
+Devices are the NVIDIA ones that the driver (libcuda.so.1, of CUDA 12.8 or later) lets this process use, described by
+NVML (libnvidia-ml.so.1). On a machine without one the CPU plays devices of a class whose name starts with
+`simulated-`, which validators accept on a development chain only. --simulate, or else
+~/.config/basilica/simulated-gpus.json, says which, even where there are real ones; without, there is one
+`simulated-H100` whose UUID follows from this machine's identity. The file's form is what `claims` prints; machine (64 hex digits) and each
 device's facts may be left out, and are then this machine's and those of the card that the class is named after:
   {\"version\":2,\"machine\":\"…\",\"devices\":[{\"index\":0,\"uuid\":\"GPU-…\",\"class\":\"simulated-H100\",\"facts\":{
     \"memory_bytes\":85520809984,\"sms\":132,\"compute_capability\":\"9.0\",\"l2_bytes\":52428800,
@@ -50,6 +54,8 @@ pub enum Command {
     Hash,
     /// `bench`.
     Bench,
+    /// `gpus`.
+    Gpus,
     /// `--selftest`.
     SelfTest,
     /// `--help`.
@@ -142,6 +148,7 @@ fn named(text: &str) -> Result<Command, UsageError> {
         "claims" => Command::Claims,
         "hash" => Command::Hash,
         "bench" => Command::Bench,
+        "gpus" => Command::Gpus,
         "--selftest" => Command::SelfTest,
         "--help" | "-h" | "help" => Command::Help,
         "--version" | "-V" => Command::Version,

@@ -1,4 +1,4 @@
-//! Which devices this node claims. Only simulated ones exist in this version.
+//! Which devices this node claims.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,8 @@ use basilica_proof::claim::{self, REPORT_BYTES_MAX, REPORT_VERSION};
 use basilica_proof::{ClaimReport, ClassName, DeviceFacts, DeviceReport};
 use basilica_types::{Digest, GpuUuid};
 use serde::Deserialize;
+
+use crate::gpus;
 
 const MACHINE_ID: &str = "/etc/machine-id";
 const CONFIG: &str = ".config/basilica/simulated-gpus.json";
@@ -33,16 +35,20 @@ struct SimulatedDevice {
     facts: Option<DeviceFacts>,
 }
 
-/// The devices from the file given, the user's file, or the machine's identity, in this order.
+/// The devices from the file given, the user's file, the driver, or the machine's identity, in this order.
 pub(crate) fn devices(simulate: Option<&Path>) -> anyhow::Result<ClaimReport> {
     if let Some(path) = simulate {
         return read(path);
     }
     let configured = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(CONFIG));
-    match configured.filter(|path| path.exists()) {
-        Some(path) => read(&path),
-        None => default_device(&MACHINE_FILES.map(Path::new)),
+    if let Some(path) = configured.filter(|path| path.exists()) {
+        return read(&path);
     }
+    let reports: Vec<_> = gpus::find()?.into_iter().map(|claimed| claimed.report).collect();
+    if reports.is_empty() {
+        return default_device(&MACHINE_FILES.map(Path::new));
+    }
+    Ok(ClaimReport::new(machine(), reports)?)
 }
 
 fn read(path: &Path) -> anyhow::Result<ClaimReport> {

@@ -7,8 +7,10 @@
 
 mod args;
 mod claims;
+mod gpus;
 mod identity;
 mod measure;
+mod measure_gpus;
 mod session;
 
 use std::io::Write;
@@ -17,6 +19,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 pub use args::{Command, HELP, Options, UsageError, parse};
+pub use gpus::honest_device;
 pub use identity::own_hash;
 pub use session::{Device, Devices, prove};
 
@@ -29,7 +32,22 @@ pub enum Identity {
     Ignored,
 }
 
-/// Runs the program. Exit codes: 0 done, 1 failed, 2 wrong usage.
+/// No device to measure: `gpus` has nothing to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct NoDevice;
+
+impl std::fmt::Display for NoDevice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("no CUDA device: nothing was measured")
+    }
+}
+
+impl std::error::Error for NoDevice {}
+
+/// The exit code for [`NoDevice`].
+const NO_DEVICE: u8 = 3;
+
+/// Runs the program. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no CUDA device (`gpus` alone).
 pub fn run(
     arguments: impl Iterator<Item = std::ffi::OsString>,
     identity: Identity,
@@ -46,7 +64,7 @@ pub fn run(
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             report(&format!("{error:#}"));
-            ExitCode::FAILURE
+            if error.is::<NoDevice>() { ExitCode::from(NO_DEVICE) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -62,8 +80,22 @@ fn execute(
         Command::Version => print(env!("CARGO_PKG_VERSION")),
         Command::Hash => print(&own_hash()?.to_string()),
         Command::Claims => print(&claims::devices(options.simulate.as_deref())?.to_json()),
-        Command::SelfTest => print(&measure::self_test()?),
-        Command::Bench => print(&measure::bench(options.threads()?)?),
+        Command::SelfTest => {
+            print(&measure::self_test()?)?;
+            measure_gpus::self_test(&gpus::find()?, &mut print)
+        }
+        Command::Bench => {
+            print(&measure::bench(options.threads()?)?)?;
+            measure_gpus::bench(&gpus::find()?, &mut print)
+        }
+        Command::Gpus => {
+            let found = gpus::find()?;
+            if found.is_empty() {
+                return Err(NoDevice.into());
+            }
+            measure_gpus::self_test(&found, &mut print)?;
+            measure_gpus::bench(&found, &mut print)
+        }
         Command::Prove { expected } => {
             if identity == Identity::Checked {
                 identity::check(expected)?;

@@ -68,7 +68,7 @@ fn best(mut work: impl FnMut()) -> Duration {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a stopwatch for the user; no decision hangs on it")]
-fn timed(work: &mut impl FnMut()) -> Duration {
+pub(crate) fn timed(work: &mut impl FnMut()) -> Duration {
     let start = Instant::now();
     work();
     start.elapsed()

@@ -16,8 +16,8 @@ const WAITING_MAX: usize = 64;
 /// One challenged device, whatever it is made of.
 pub type Device = Box<dyn Backend + Send>;
 
-/// Makes the devices of a run: the device that is challenged, and its share of the threads.
-pub type Devices<'a> = &'a dyn Fn(&DeviceChallenge, usize) -> Result<Device, BackendError>;
+/// Makes the devices of a run, several at once: the device that is challenged, and its share of the threads.
+pub type Devices<'a> = &'a (dyn Fn(&DeviceChallenge, usize) -> Result<Device, BackendError> + Sync);
 
 /// Answers one challenge. Failures that the validator can be told of are sent as a refusal first.
 pub fn prove(
@@ -38,8 +38,9 @@ pub fn prove(
         return refuse(&mut output, RefusalCode::DeviceGone, error);
     }
     let share = threads / challenge.devices().len();
-    let backend = |position: u16| devices(&challenge.devices()[usize::from(position)], share);
-    let provers = match DeviceProver::all(&challenge, backend) {
+    let mut made = make_all(&challenge, devices, share).into_iter();
+    let next = |_| made.next().unwrap_or_else(|| Err(BackendError::Device("it was not made".to_owned())));
+    let provers = match DeviceProver::all(&challenge, next) {
         Ok(provers) => provers,
         Err(error) => return refuse(&mut output, error.refusal(), error.into()),
     };
@@ -49,6 +50,16 @@ pub fn prove(
         Ok(()) => Ok(()),
         Err(error) => refuse(&mut output, error.refusal(), error.into()),
     }
+}
+
+/// All devices, made side by side: a driver takes its time to compile for each.
+fn make_all(challenge: &Challenge, devices: Devices<'_>, share: usize) -> Vec<Result<Device, BackendError>> {
+    std::thread::scope(|scope| {
+        let make = |device| scope.spawn(move || devices(device, share));
+        let making: Vec<_> = challenge.devices().iter().map(make).collect();
+        let panicked = |_| Err(BackendError::Device("making it panicked".to_owned()));
+        making.into_iter().map(|made| made.join().unwrap_or_else(panicked)).collect()
+    })
 }
 
 fn run_key() -> anyhow::Result<RunKey> {

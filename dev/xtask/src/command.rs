@@ -17,6 +17,8 @@ pub(crate) enum Failure {
     File { path: PathBuf, source: io::Error },
     /// A program's answer is not what it should be.
     Answer { command: String, why: String },
+    /// There is no CUDA device to measure.
+    NoDevice,
     /// A rule of the repository is broken, or something is missing.
     Broken(String),
 }
@@ -25,6 +27,7 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Usage(_) => ExitCode::from(2),
+            Self::NoDevice => ExitCode::from(3),
             _ => ExitCode::FAILURE,
         }
     }
@@ -38,6 +41,7 @@ impl fmt::Display for Failure {
             Self::Ended { command, status } => write!(f, "`{command}` failed ({status})"),
             Self::File { path, source } => write!(f, "{}: {source}", path.display()),
             Self::Answer { command, why } => write!(f, "`{command}` answered strangely: {why}"),
+            Self::NoDevice => f.write_str("no CUDA device: nothing was measured"),
             Self::Broken(why) => f.write_str(why),
         }
     }

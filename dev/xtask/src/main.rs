@@ -13,6 +13,7 @@
 mod checks;
 mod command;
 mod finney;
+mod gpu;
 mod kernels;
 mod layers;
 mod licences;
@@ -42,6 +43,8 @@ usage: cargo xtask VERB
   licences            that nothing in the programs that ship is under a licence other than a permissive one
   bench [-- ARGS]     all benchmarks; ARGS go to criterion
   wasm                the verifier as a WebAssembly module for browsers; prints its size and BLAKE3
+  gpu                 build the prover, check this machine's CUDA devices against the CPU, and measure them; ends with
+                      exit code 3 where there is no device and nothing was measured
   kernels             the GPU's kernels as PTX (crates/adapters/cuda/ptx), by a compiler from PyPI
   setup               the system tools that localnet and the tests need
 
@@ -75,6 +78,7 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
         "check" => bare(checks::check),
         "layers" => bare(checks::layers_and_sources),
         "licences" => bare(licences::check),
+        "gpu" => bare(gpu::run_prover),
         "kernels" => bare(kernels::write),
         "bench" => checks::bench(&Workspace::find()?, rest),
         "wasm" => bare(wasm::run_verb),

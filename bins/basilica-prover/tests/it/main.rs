@@ -3,4 +3,5 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where it fails, also outside of test functions")]
 
 mod elf;
+mod gpus;
 mod program;

@@ -11,7 +11,7 @@ use basilica_proof::{
 };
 use basilica_types::NodeId;
 
-const PROVER: &str = env!("CARGO_BIN_EXE_basilica-prover");
+pub(crate) const PROVER: &str = env!("CARGO_BIN_EXE_basilica-prover");
 
 const DEVICES: &str = r#"{"version":2,"devices":[
     {"index":0,"uuid":"GPU-5d2e8a3c-9b41-4f07-8a6e-0c1d2e3f4a5b","class":"simulated-H100"},
@@ -34,7 +34,7 @@ fn devices() -> ClaimReport {
     ClaimReport::parse(&printed.stdout).unwrap()
 }
 
-fn hash() -> String {
+pub(crate) fn hash() -> String {
     blake3::hash(&std::fs::read(PROVER).unwrap()).to_string()
 }
 
@@ -72,7 +72,7 @@ fn memory_challenge(params: ProofParams) -> Challenge {
     Challenge::new(work.binding().clone(), Some(12), devices.collect()).unwrap()
 }
 
-fn run(child: &mut Child, challenge: Challenge) -> Result<Outcome, Rejection> {
+pub(crate) fn run(child: &mut Child, challenge: Challenge) -> Result<Outcome, Rejection> {
     let cache = Cache::for_challenge(&challenge).map(Arc::new);
     let mut verifier = Verifier::new(challenge, cache, Deadlines::UNLIMITED).unwrap();
     let (mut input, mut output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
@@ -178,11 +178,11 @@ fn claims_come_from_the_file_given() {
 }
 
 #[test]
-fn self_test_passes_here_and_help_states_what_is_missing() {
+fn self_test_passes_here_and_help_states_what_is_needed() {
     let tested = output(&["--selftest"]);
     assert!(tested.status.success(), "{}", String::from_utf8_lossy(&tested.stderr));
     let help = String::from_utf8(output(&["--help"]).stdout).unwrap();
-    assert!(help.contains("does not look for NVIDIA devices"));
+    assert!(help.contains("Ends with exit code 3 where there is no device"));
     assert_eq!(output(&["prov"]).status.code(), Some(2));
 }
 

@@ -64,6 +64,15 @@ pub struct Claimed {
     pub report: DeviceReport,
 }
 
+/// The devices of this machine that this process may use; none where there is no driver or no device.
+pub fn find() -> Result<Vec<Claimed>, ClaimsError> {
+    match Driver::load() {
+        Ok(driver) => devices(&driver, &Nvml::load()?),
+        Err(error) if error.is_no_device() => Ok(Vec::new()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// All devices that this process may use, by NVML's index.
 pub fn devices(driver: &Driver, nvml: &Nvml) -> Result<Vec<Claimed>, ClaimsError> {
     read(driver, nvml, Path::new(PROC))

@@ -4,6 +4,7 @@
 mod backend;
 pub mod claims;
 pub mod driver;
+mod environment;
 mod kernels;
 mod library;
 mod memory;
@@ -11,6 +12,7 @@ pub mod nvml;
 mod work;
 
 pub use backend::CudaBackend;
+pub use environment::keep_no_compiled_kernels;
 pub use library::LibraryError;
 pub use memory::FillTime;
 pub use work::RoundTimes;

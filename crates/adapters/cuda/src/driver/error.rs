@@ -63,8 +63,9 @@ pub enum CudaError {
 }
 
 impl CudaError {
-    /// Whether the driver's library is simply not there.
-    pub const fn is_library_missing(&self) -> bool {
-        matches!(self, Self::Library(LibraryError::Open { .. }))
+    /// Whether there is no driver, or a driver without any device: a machine without a GPU, which is no failure.
+    pub const fn is_no_device(&self) -> bool {
+        const NO_DEVICE: i32 = 100;
+        matches!(self, Self::Library(LibraryError::Open { .. }) | Self::Call { code: NO_DEVICE, .. })
     }
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops where it fails, also outside of test functions")]
 
+mod claims;
 mod host;
 mod memory;
 mod work;

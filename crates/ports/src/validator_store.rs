@@ -10,6 +10,7 @@ use basilica_types::{
     BasisPoints, BlockNumber, Digest, FencingToken, GpuUuid, HostKey, Hotkey, MechanismId, NetUid,
     NodeAddress, NodeId, Ppm, Timestamp, Uid, UsdMicros, Weight,
 };
+use basilica_verification::timing::DeadlineRecord;
 use basilica_verification::{CheckKind, Due, Fingerprint, Outcome, ProvenGpu, Series};
 use basilica_wire::discovery::{NodeReport, NodeStatus};
 
@@ -97,6 +98,8 @@ pub struct NodeRecord {
     pub first_seen: Timestamp,
     /// When its checks are due.
     pub due: Due,
+    /// How punctual its proofs were.
+    pub deadlines: DeadlineRecord,
     /// The failed tries of the check under way.
     pub series: Option<(CheckKind, Series)>,
     /// The latest conclusion.
@@ -210,6 +213,8 @@ pub struct CheckEntry {
     pub fingerprints: Vec<Fingerprint>,
     /// A GPU whose owner has not proved it since then is given up by that owner.
     pub gpus_stale_before: Timestamp,
+    /// How punctual its proofs are, this one included; none if it says nothing of that.
+    pub deadlines: Option<DeadlineRecord>,
     /// The proof's transcript.
     pub transcript: Option<(Digest, Vec<u8>)>,
     /// When the next checks are due.
@@ -351,6 +356,9 @@ pub trait VerdictStore: Send + Sync + 'static {
         series: Series,
         retry_at: Timestamp,
     ) -> Result<(), StoreError>;
+
+    /// Keeps how punctual a node's proofs are, those that decided nothing included (RULES R4).
+    async fn record_deadlines(&self, key: NodeKey, deadlines: DeadlineRecord) -> Result<(), StoreError>;
 
     /// Keeps a concluded check: verdict, history, transcript, proven GPUs and the next due times, or nothing.
     ///

@@ -4,7 +4,8 @@ use basilica_proof::claim::{ClaimReport, DeviceFacts};
 use basilica_types::{Digest, GpuUuid, Timestamp};
 
 use crate::fingerprint::{self, Difference, Drift};
-use crate::{Break, ClaimedGpu, GpuRules, ProofEnd, ProvenGpu, Reason};
+use crate::timing::Observed;
+use crate::{Blame, Break, ClaimedGpu, Control, GpuRules, ProofEnd, ProvenGpu, Reason};
 
 /// How deep a check looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, codec::Encode, codec::Decode)]
@@ -130,6 +131,23 @@ impl Conclusion {
     pub fn on_hold(self) -> Self {
         let finding = Finding::Failed(Reason::GpuClaimedElsewhere);
         Self { finding, gpus: Vec::new(), fingerprints: Vec::new(), ..self }
+    }
+
+    /// The same try, but the node is found late by all of its checks together (see [`crate::timing`]).
+    #[must_use]
+    pub fn late(self) -> Self {
+        let finding = Finding::Failed(Reason::ProofDeadlineMissed);
+        Self { finding, gpus: Vec::new(), fingerprints: Vec::new(), ..self }
+    }
+
+    /// What this try says of the node's punctuality; nothing unless its proof came to an end by its bytes or its deadline.
+    pub fn observed(&self, control: Control) -> Option<Observed> {
+        self.transcript?;
+        match self.finding {
+            Finding::Passed => Some(Observed::Met),
+            Finding::Failed(Reason::ProofDeadlineMissed) => Some(Observed::Missed(control)),
+            Finding::Failed(reason) => (reason.blame() == Blame::Proven).then_some(Observed::Met),
+        }
     }
 }
 

@@ -22,7 +22,11 @@
 //! our uplink would explain it. Rejected: a test that banks credit below zero (a good year would buy a bad day), and
 //! a count of misses per day (no declared error rates).
 
+mod record;
+
 use codec::{Decode, Encode};
+
+pub use record::DeadlineRecord;
 
 use crate::Control;
 

@@ -7,6 +7,7 @@ use basilica_runtime_service::within;
 use basilica_types::{Digest, Millis, Timestamp};
 use basilica_verification::fingerprint::Difference;
 use basilica_verification::series::{self, Next};
+use basilica_verification::timing::{DeadlineRecord, Observed, Standing, Weights};
 use basilica_verification::{
     Blame, Conclusion, Control, Evidence, Fault, Finding, Outcome, Reason, Surroundings, Verdict, aborted,
 };
@@ -41,42 +42,71 @@ pub(crate) enum ConcludeError {
 
 /// Decides what a try means and keeps it.
 pub(crate) async fn conclude(shared: &Shared, node: &NodeRecord, tried: Tried) -> Result<(), ConcludeError> {
-    let plan = tried.conclusion.plan;
+    let Tried { conclusion, .. } = &tried;
+    let plan = conclusion.plan;
     let before = node.series.filter(|(kind, _)| *kind == plan.kind).map(|(_, series)| series);
     let before = before.filter(|series| series.is_continued(plan.started, &shared.settings.retries));
     let started = before.map_or(plan.started, |series| series.since);
-    let (outcome, tries) = match tried.conclusion.finding {
-        Finding::Passed => (Outcome::Passed, before.map_or(1, |s| s.failed.saturating_add(1))),
+    let tries = before.map_or(1, |s| s.failed.saturating_add(1));
+    let failure = match conclusion.finding {
+        Finding::Passed => None,
         Finding::Failed(reason) => {
             ask_for_session(shared, node.key, reason, tried.access.as_ref());
-            let control = surroundings(shared, node.key).await?.beside(reason);
-            if aborts_confirm(shared, node.key, &tried.conclusion, reason, control).await? {
-                let reason = Reason::ProofIncompleteAfterNonce;
-                let outcome = Outcome::Failed { reason, fault: Fault::Node { confirmed: true } };
-                let tries = before.map_or(1, |s| s.failed.saturating_add(1));
-                return keep(shared, node, tried, Judged { outcome, tries, started }).await;
-            }
-            let next = series::after_failure(
-                before,
-                reason,
-                control,
-                &shared.settings.retries,
-                tried.conclusion.finished,
-            );
-            match next {
-                Next::Conclude { fault, tries } => (Outcome::Failed { reason, fault }, tries),
-                Next::Retry { series, at } => {
-                    shared.metrics.tries_inconclusive.inc();
-                    info!(target: "validator::verification", { node.id = %node.key.node, reason = reason.code(),
-                        tries = series.failed, ?control }, "check failed and is retried");
-                    let kind = tried.conclusion.plan.kind;
-                    let kept = shared.ports.store.record_try(node.key, kind, series, at).await;
-                    return kept.map_err(|source| ConcludeError::Store { node: node.key, source });
-                }
-            }
+            Some((reason, surroundings(shared, node.key).await?.beside(reason)))
         }
     };
-    keep(shared, node, tried, Judged { outcome, tries, started }).await
+    let (deadlines, is_late) = deadlines(shared, node, conclusion, failure);
+    let judged = |outcome| Judged { outcome, tries, started, deadlines };
+    let confirmed = |reason| judged(Outcome::Failed { reason, fault: Fault::Node { confirmed: true } });
+    if is_late {
+        // What follows begins anew: each finding takes misses of its own.
+        let judged =
+            Judged { deadlines: Some(DeadlineRecord::default()), ..confirmed(Reason::ProofDeadlineMissed) };
+        let tried = Tried { conclusion: tried.conclusion.late(), ..tried };
+        return keep(shared, node, tried, judged).await;
+    }
+    let Some((reason, control)) = failure else {
+        return keep(shared, node, tried, judged(Outcome::Passed)).await;
+    };
+    if aborts_confirm(shared, node.key, conclusion, reason, control).await? {
+        return keep(shared, node, tried, confirmed(Reason::ProofIncompleteAfterNonce)).await;
+    }
+    match series::after_failure(before, reason, control, &shared.settings.retries, conclusion.finished) {
+        Next::Conclude { fault, tries } => {
+            let judged = Judged { tries, ..judged(Outcome::Failed { reason, fault }) };
+            keep(shared, node, tried, judged).await
+        }
+        Next::Retry { series, at } => {
+            shared.metrics.tries_inconclusive.inc();
+            info!(target: "validator::verification", { node.id = %node.key.node, reason = reason.code(),
+                tries = series.failed, ?control }, "check failed and is retried");
+            let store = &shared.ports.store;
+            let failed = |source| ConcludeError::Store { node: node.key, source };
+            if let Some(deadlines) = deadlines {
+                store.record_deadlines(node.key, deadlines).await.map_err(failed)?;
+            }
+            store.record_try(node.key, plan.kind, series, at).await.map_err(failed)
+        }
+    }
+}
+
+/// The node's record with what this try adds, if it adds anything, and whether it finds the node late (RULES R4: no pass erases
+/// a miss).
+fn deadlines(
+    shared: &Shared,
+    node: &NodeRecord,
+    conclusion: &Conclusion,
+    failure: Option<(Reason, Control)>,
+) -> (Option<DeadlineRecord>, bool) {
+    let control = failure.map_or(Control::Reachable, |(_, control)| control);
+    let (weights, now) = (Weights::default(), conclusion.finished);
+    let Some(observed) = conclusion.observed(control) else { return (None, false) };
+    let record = node.deadlines.after(observed, &weights, now);
+    let standing = record.standing(&weights, &shared.settings.retries, now);
+    if let (Observed::Missed(_), Standing::Suspected) = (observed, standing) {
+        info!(target: "validator::verification", { node.id = %node.key.node, ?control }, "node missed a deadline; it is kept in mind");
+    }
+    (Some(record), standing == Standing::Late)
 }
 
 /// A node that denies its key, or has let it run out, needs its miner to deploy it again.
@@ -133,6 +163,7 @@ struct Judged {
     outcome: Outcome,
     tries: u8,
     started: Timestamp,
+    deadlines: Option<DeadlineRecord>,
 }
 
 async fn keep(shared: &Shared, node: &NodeRecord, tried: Tried, judged: Judged) -> Result<(), ConcludeError> {
@@ -232,6 +263,7 @@ fn entry(
         gpus: conclusion.gpus.clone(),
         fingerprints: conclusion.fingerprints.clone(),
         gpus_stale_before: finished - shared.settings.gpu_ownership_ttl,
+        deadlines: judged.deadlines,
         transcript: None,
         due: node.due.after(kind, &judged.outcome, &shared.settings.intervals, finished),
     })

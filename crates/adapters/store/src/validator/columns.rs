@@ -4,8 +4,10 @@ use std::str::FromStr;
 
 use basilica_ports::{Absence, BoxError, StoreError};
 use basilica_types::{Category, GpuUuid, Timestamp, Uid, Weight};
+use basilica_verification::timing::DeadlineRecord;
 use basilica_verification::{CheckKind, Fault, Outcome, ProvenGpu, Reason};
 use basilica_wire::discovery::NodeStatus;
+use codec::DecodeAll as _;
 
 use crate::database::corrupt;
 
@@ -91,6 +93,12 @@ pub(super) fn times_to_text(times: &[Timestamp]) -> String {
 pub(super) fn times(text: &str, column: &'static str) -> Result<Vec<Timestamp>, StoreError> {
     let times: Vec<i64> = serde_json::from_str(text).map_err(corrupt(column))?;
     Ok(times.into_iter().map(Timestamp).collect())
+}
+
+/// Before its first proof a node has none.
+pub(super) fn deadlines(bytes: Option<&[u8]>) -> Result<DeadlineRecord, StoreError> {
+    let read = |mut bytes| DeadlineRecord::decode_all(&mut bytes).map_err(corrupt("nodes.deadlines"));
+    bytes.map_or(Ok(DeadlineRecord::default()), read)
 }
 
 pub(super) fn weights_to_text(weights: &[(Uid, Weight)]) -> String {

@@ -58,6 +58,7 @@ pub(super) struct NodeRow {
     series_failed: Option<i64>,
     series_controlled: Option<bool>,
     series_silent: Option<bool>,
+    deadlines: Option<Vec<u8>>,
     last_digest: Option<String>,
     last_kind: Option<String>,
     last_outcome: Option<String>,
@@ -162,6 +163,7 @@ impl TryFrom<NodeRow> for NodeRecord {
             first_seen: Timestamp(row.first_seen),
             due: Due { light: Timestamp(row.due_light), full: Timestamp(row.due_full) },
             series: row.series()?,
+            deadlines: columns::deadlines(row.deadlines.as_deref())?,
             last_verdict: row.last_verdict()?,
             last_full: row.last_full()?,
             last_proof,
@@ -328,7 +330,7 @@ impl FleetStore for ValidatorDatabase {
         let mut transaction = self.0.begin("prune nodes").await?;
         let forgotten: Vec<(String, String)> = sqlx::query_as(
             "SELECT miner, node FROM nodes n
-             WHERE listed IS NULL AND ((last_digest IS NULL AND aborted_openings IS NULL) OR (
+             WHERE listed IS NULL AND ((last_digest IS NULL AND aborted_openings IS NULL AND deadlines IS NULL) OR (
                  first_seen < ?1 AND coalesce(last_finished, first_seen) < ?1 AND coalesce(banned_until, ?2) <= ?2 AND NOT EXISTS
                      (SELECT 1 FROM history h WHERE h.miner = n.miner AND h.node = n.node AND h.at >= ?1)))
              LIMIT ?3",

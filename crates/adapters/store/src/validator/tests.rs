@@ -14,7 +14,8 @@ use basilica_types::{
     BasisPoints, BlockNumber, Category, Digest, FencingToken, GpuUuid, Hotkey, MechanismId, Millis, NetUid,
     NodeAddress, Ppm, Timestamp, Uid, UsdMicros, Weight,
 };
-use basilica_verification::{CheckKind, Due, Fault, Outcome, ProvenGpu, Reason, Series};
+use basilica_verification::timing::{DeadlineRecord, Observed, Weights};
+use basilica_verification::{CheckKind, Control, Due, Fault, Outcome, ProvenGpu, Reason, Series};
 use basilica_wire::discovery::{NodeReport, NodeStatus};
 
 use super::{VALIDATOR_SCHEMA, ValidatorDatabase};
@@ -97,6 +98,7 @@ fn passed(key: NodeKey, digest: u8, previous: Option<u8>, gpus: Vec<ProvenGpu>) 
         gpus,
         fingerprints: Vec::new(),
         gpus_stale_before: NOW,
+        deadlines: None,
         transcript: Some((digest, vec![9; 100])),
         due: Due { light: NOW + Millis(100), full: NOW + Millis(200) },
     }

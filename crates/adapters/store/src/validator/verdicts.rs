@@ -3,7 +3,9 @@
 use async_trait::async_trait;
 use basilica_ports::{CheckEntry, HistoryEntry, NodeKey, Pruned, Recorded, StoreError, VerdictStore};
 use basilica_types::{Digest, GpuUuid, Hotkey, Timestamp};
+use basilica_verification::timing::DeadlineRecord;
 use basilica_verification::{CheckKind, Fingerprint, Outcome, Series};
+use codec::Encode as _;
 use sqlx::SqliteConnection;
 
 use super::ValidatorDatabase;
@@ -78,6 +80,12 @@ impl VerdictStore for ValidatorDatabase {
         transaction.commit().await.map_err(operation)
     }
 
+    async fn record_deadlines(&self, key: NodeKey, deadlines: DeadlineRecord) -> Result<(), StoreError> {
+        let mut transaction = self.0.begin("store deadlines").await?;
+        keep_deadlines(&mut transaction, key, deadlines).await?;
+        transaction.commit().await.map_err(unavailable("store deadlines"))
+    }
+
     async fn record_check(&self, entry: &CheckEntry) -> Result<Recorded, StoreError> {
         let operation = unavailable("store verdict");
         let mut transaction = self.0.begin("store verdict").await?;
@@ -89,6 +97,9 @@ impl VerdictStore for ValidatorDatabase {
         }
         insert_verdict(&mut transaction, entry).await?;
         fingerprints::keep(&mut transaction, entry).await?;
+        if let Some(deadlines) = entry.deadlines {
+            keep_deadlines(&mut transaction, entry.key, deadlines).await?;
+        }
         update_node(&mut transaction, entry).await?;
         transaction.commit().await.map_err(operation)?;
         Ok(Recorded::Stored)
@@ -320,6 +331,21 @@ async fn take_from(
         .execute(connection)
         .await
         .map_err(operation)?;
+    Ok(())
+}
+
+async fn keep_deadlines(
+    connection: &mut SqliteConnection,
+    key: NodeKey,
+    deadlines: DeadlineRecord,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE nodes SET deadlines = ?3 WHERE miner = ?1 AND node = ?2")
+        .bind(key.miner.to_string())
+        .bind(key.node.to_string())
+        .bind(deadlines.encode())
+        .execute(connection)
+        .await
+        .map_err(unavailable("store deadlines"))?;
     Ok(())
 }
 

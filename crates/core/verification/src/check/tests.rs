@@ -1,6 +1,6 @@
 use super::*;
+use crate::Fault;
 use crate::fingerprint::Field;
-use crate::{Blame, Fault};
 use basilica_proof::{ClassName, DeviceFacts, DeviceReport};
 use basilica_types::Category;
 use proptest::prelude::*;

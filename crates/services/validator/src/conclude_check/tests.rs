@@ -265,3 +265,69 @@ async fn a_gpu_that_is_not_what_it_was_is_held_without_a_fault_and_without_pay()
         "and not forgotten"
     );
 }
+
+/// A full check of a node that ended now: late, or in time.
+async fn prove(world: &World, shared: &Shared, key: NodeKey, in_time: bool) -> Option<Outcome> {
+    world.chain.advance();
+    let finding = if in_time { Finding::Passed } else { Finding::Failed(Reason::ProofDeadlineMissed) };
+    let mut tried = tried(shared, CheckKind::Full, finding);
+    tried.conclusion.transcript = Some(Digest::from_bytes([8; 32]));
+    let before = node(shared, key).await;
+    conclude(shared, &before, tried).await.unwrap();
+    let after = node(shared, key).await.last_verdict;
+    world.clock.advance(Millis::from_secs(40));
+    after.filter(|_| after != before.last_verdict).map(|verdict| verdict.outcome)
+}
+
+#[tokio::test]
+async fn a_node_that_misses_again_and_again_is_found_late_whatever_passes_in_between() {
+    let world = World::new();
+    let owner = world.judge_a_node().await;
+    let mut shared = world.boot().await;
+    let key = add_node(&shared, owner).await;
+    let late =
+        Outcome::Failed { reason: Reason::ProofDeadlineMissed, fault: Fault::Node { confirmed: true } };
+    for _ in 0..2 {
+        assert_eq!(prove(&world, &shared, key, false).await, None);
+        assert_eq!(prove(&world, &shared, key, true).await, Some(Outcome::Passed));
+        world.clock.advance(Millis::from_secs(6 * 3600));
+        // The record is the store's: a restart forgets nothing.
+        shared = world.boot().await;
+    }
+    assert_eq!(prove(&world, &shared, key, false).await, Some(late), "the third miss");
+    let found = node(&shared, key).await;
+    assert_eq!(
+        (found.deadlines, found.series),
+        (DeadlineRecord::default(), None),
+        "what follows begins anew"
+    );
+    assert_eq!(prove(&world, &shared, key, false).await, None);
+}
+
+#[tokio::test]
+async fn three_misses_in_a_minute_wait_for_the_span_and_a_pass_then_does_not_help() {
+    let world = World::new();
+    let owner = world.judge_a_node().await;
+    let shared = world.boot().await;
+    let key = add_node(&shared, owner).await;
+    for _ in 0..3 {
+        assert_eq!(prove(&world, &shared, key, false).await, None);
+    }
+    let late =
+        Outcome::Failed { reason: Reason::ProofDeadlineMissed, fault: Fault::Node { confirmed: true } };
+    assert_eq!(prove(&world, &shared, key, true).await, Some(late));
+    assert_eq!(node(&shared, key).await.last_proof, None, "a late proof counts for nothing");
+}
+
+#[tokio::test]
+async fn misses_while_nothing_else_is_seen_to_work_find_nobody_late() {
+    let world = World::new();
+    let owner = world.judge_a_node().await;
+    let shared = world.boot().await;
+    let key = add_node(&shared, owner).await;
+    world.chain.fall_silent();
+    for _ in 0..9 {
+        let outcome = prove(&world, &shared, key, false).await;
+        assert!(!matches!(outcome, Some(Outcome::Failed { fault: Fault::Node { .. }, .. })), "{outcome:?}");
+    }
+}

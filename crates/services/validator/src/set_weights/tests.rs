@@ -408,6 +408,7 @@ fn passed(key: NodeKey, now: Timestamp) -> CheckEntry {
         gpus: vec![ProvenGpu { uuid: GPU, category: Category::H100 }],
         fingerprints: Vec::new(),
         gpus_stale_before: now,
+        deadlines: None,
         transcript: None,
         due: Due::at_once(now),
     }

@@ -176,6 +176,7 @@ fn passed(key: NodeKey, index: u8, at: Timestamp, now: Timestamp) -> CheckEntry 
         gpus: vec![ProvenGpu { uuid: GpuUuid::from_bytes([index; 16]), category: Category::H100 }],
         fingerprints: Vec::new(),
         gpus_stale_before: at,
+        deadlines: None,
         transcript: None,
         due: Due { light: now + DAY, full: now + DAY },
     }

@@ -202,3 +202,26 @@ async fn a_fingerprint_is_its_nodes_own_and_survives_a_restart_until_it_is_old()
     assert_eq!(store.prune(NOW + Millis(50), 9, 9).await.unwrap().fingerprints, 1);
     assert_eq!(store.fingerprints(key(1, 7), &asked).await.unwrap(), [(first.0, moved)]);
 }
+
+#[tokio::test]
+async fn missed_deadlines_are_kept_with_and_without_a_verdict_and_no_unlisting_forgets_them() {
+    let fixture = Fixture::new().await;
+    fixture.store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
+    let missed = |times| {
+        let one = |record: DeadlineRecord, _| {
+            record.after(Observed::Missed(Control::Reachable), &Weights::default(), NOW)
+        };
+        (0..times).fold(DeadlineRecord::default(), one)
+    };
+    fixture.store.record_deadlines(key(1, 7), missed(1)).await.unwrap();
+    let Fixture { store, directory: _keep } = fixture.reopened().await;
+    assert_eq!(store.node(key(1, 7)).await.unwrap().unwrap().deadlines, missed(1));
+    store.record_discovery(miner(1), &[], NOW).await.unwrap();
+    assert_eq!(store.prune_nodes(NOW, NOW, 10).await.unwrap(), 0, "dropping a node erases no miss");
+    store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
+    store.record_check(&passed(key(1, 7), 1, None, vec![gpu(1)])).await.unwrap();
+    assert_eq!(store.node(key(1, 7)).await.unwrap().unwrap().deadlines, missed(1));
+    let second = CheckEntry { deadlines: Some(missed(2)), ..passed(key(1, 7), 2, Some(1), vec![gpu(1)]) };
+    store.record_check(&second).await.unwrap();
+    assert_eq!(store.node(key(1, 7)).await.unwrap().unwrap().deadlines, missed(2));
+}

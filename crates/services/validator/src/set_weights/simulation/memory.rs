@@ -13,6 +13,7 @@ use basilica_types::{
     BasisPoints, BlockNumber, Category, Digest, FencingToken, GpuUuid, Hotkey, NodeAddress, NodeId, Ppm,
     Timestamp, Uid, Weight,
 };
+use basilica_verification::timing::DeadlineRecord;
 use basilica_verification::{CheckKind, Due, Fingerprint, ProvenGpu, Series};
 use basilica_wire::discovery::{NodeReport, NodeStatus};
 
@@ -40,6 +41,7 @@ fn node(n: u8) -> NodeRecord {
         host_keys: Vec::new(),
         first_seen: start,
         due: Due::at_once(start),
+        deadlines: DeadlineRecord::default(),
         series: None,
         last_verdict: None,
         last_full: None,
@@ -223,6 +225,9 @@ impl FleetStore for Memory {
 #[async_trait]
 impl VerdictStore for Memory {
     async fn record_try(&self, _: NodeKey, _: CheckKind, _: Series, _: Timestamp) -> Result<(), StoreError> {
+        unreachable!("weights check nothing")
+    }
+    async fn record_deadlines(&self, _: NodeKey, _: DeadlineRecord) -> Result<(), StoreError> {
         unreachable!("weights check nothing")
     }
     async fn record_check(&self, _: &CheckEntry) -> Result<Recorded, StoreError> {

@@ -57,7 +57,7 @@ struct Up {
     #[arg(long, default_value_t = 250, value_parser = clap::value_parser!(u64).range(50..=12_000), value_name = "MS")]
     block_time: u64,
     /// Who cheats, each with a node of its own beside the three honest ones (share-gpu with two): skip-work guesses three
-    /// tenths of the work, share-gpu registers one GPU with both miners, replay sends its first answer again,
+    /// tenths of the work, inflate-vram holds half of the memory that it claims, share-gpu registers one GPU with both miners, replay sends its first answer again,
     /// fake-model calls its card by a dearer one's name.
     #[arg(long, value_delimiter = ',', default_values = ["skip-work"], value_name = "NAME,…", value_parser = cheater)]
     cheaters: Vec<Cheat>,

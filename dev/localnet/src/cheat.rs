@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub enum Cheat {
     /// Guesses three tenths of the work.
     SkipWork,
+    /// Holds half of the memory that it claims.
+    InflateVram,
     /// Registers one GPU as two nodes, of both miners.
     ShareGpu,
     /// Works once and sends the recording from then on.
@@ -18,12 +20,14 @@ pub enum Cheat {
 
 impl Cheat {
     /// Every one.
-    pub const ALL: [Self; 4] = [Self::SkipWork, Self::ShareGpu, Self::Replay, Self::FakeModel];
+    pub const ALL: [Self; 5] =
+        [Self::SkipWork, Self::InflateVram, Self::ShareGpu, Self::Replay, Self::FakeModel];
 
     /// The name in `--cheaters`, in JSON, and of the tampered prover's `--as`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::SkipWork => "skip-work",
+            Self::InflateVram => "inflate-vram",
             Self::ShareGpu => "share-gpu",
             Self::Replay => "replay",
             Self::FakeModel => "fake-model",
@@ -34,6 +38,7 @@ impl Cheat {
     pub const fn in_words(self) -> &'static str {
         match self {
             Self::SkipWork => "its prover skips work",
+            Self::InflateVram => "its gpu has half of the memory",
             Self::ShareGpu => "its gpu is registered twice",
             Self::Replay => "its prover replays its first answer",
             Self::FakeModel => "its gpu is called a dearer one",
@@ -44,6 +49,7 @@ impl Cheat {
     pub const fn reason(self) -> &'static str {
         match self {
             Self::SkipWork => "proof_opening_mismatch",
+            Self::InflateVram => "proof_walk_mismatch",
             Self::ShareGpu => "gpu_claimed_elsewhere",
             Self::Replay => "proof_challenge_mismatch",
             Self::FakeModel => "gpu_claims_contradict_class",
@@ -54,7 +60,7 @@ impl Cheat {
     pub(crate) const fn nodes(self) -> usize {
         match self {
             Self::ShareGpu => 2,
-            Self::SkipWork | Self::Replay | Self::FakeModel => 1,
+            Self::SkipWork | Self::InflateVram | Self::Replay | Self::FakeModel => 1,
         }
     }
 
@@ -62,7 +68,7 @@ impl Cheat {
     pub(crate) const fn card(self) -> &'static str {
         match self {
             Self::FakeModel => "simulated-A100",
-            Self::SkipWork | Self::ShareGpu | Self::Replay => "simulated-H100",
+            Self::SkipWork | Self::InflateVram | Self::ShareGpu | Self::Replay => "simulated-H100",
         }
     }
 

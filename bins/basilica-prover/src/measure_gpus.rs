@@ -15,11 +15,14 @@ use basilica_proof::residency::{
 };
 use basilica_proof::seed::Seed;
 use basilica_proof::{DeviceReport, ProofParams};
+use basilica_verification::asked::device_region;
 use basilica_verification::classes::{self, GpuClass, Known};
 
 use crate::measure::timed;
 
 const SEED: Seed = Seed::from_bytes([0x42; 32]);
+/// Steps of the walk that is timed: 137 GB in 2^17 lanes.
+const STEPS: u32 = 1_024;
 /// Random sizes that each device is compared on.
 const CASES: u32 = 8;
 
@@ -34,6 +37,7 @@ struct Sizes {
     items: u64,
     lanes: u32,
     steps: u32,
+    windows: u16,
 }
 
 impl Sizes {
@@ -41,7 +45,10 @@ impl Sizes {
     fn of(class: Option<&GpuClass>, fillable: u64) -> Self {
         let (side, inner) = class.map_or((16_384, 32_768), |class| class.shape);
         let items = class.map_or(u64::MAX, GpuClass::resident_items).min(fillable / 64);
-        Self { side, inner, cache_log2: CACHE_LOG2_DEFAULT, items, lanes: 1 << 17, steps: 64 }
+        let asked = class.and_then(|class| device_region(class).ok());
+        let (lanes, windows) =
+            asked.map_or((1 << 17, 1), |region| (region.walk().lanes, region.walk().windows));
+        Self { side, inner, cache_log2: CACHE_LOG2_DEFAULT, items, lanes, steps: STEPS, windows }
     }
 }
 
@@ -182,7 +189,7 @@ fn memory(gpu: &mut CudaBackend, sizes: &Sizes, class: Option<&GpuClass>) -> any
         lanes: sizes.lanes,
         steps: sizes.steps,
         reads: 16,
-        windows: 1,
+        windows: sizes.windows,
         picks: 1,
         lanes_per_pick: 1,
     };
@@ -210,10 +217,11 @@ fn memory(gpu: &mut CudaBackend, sizes: &Sizes, class: Option<&GpuClass>) -> any
     });
     Ok(format!(
         "  fill: {gigabytes:.1} GB in {seconds:.2} s, {:.1} GB/s of items, {:.0} GB/s of the cache ({parents} parents)\n  \
-         walk: {read:.0} GB/s in reads of 64 bytes at random places ({} lanes, 16 reads a step){of_peak}",
+         walk: {read:.0} GB/s in reads of 64 bytes at random places ({} lanes, 16 reads a step, windows: {}){of_peak}",
         gigabytes / seconds.max(1e-9),
         gigabytes * f64::from(parents) / seconds.max(1e-9),
         sizes.lanes,
+        sizes.windows,
     ))
 }
 
@@ -233,7 +241,8 @@ mod tests {
 
     #[test]
     fn every_figure_is_there_and_is_named() {
-        let sizes = Sizes { side: 256, inner: 128, cache_log2: 10, items: 2_048, lanes: 64, steps: 4 };
+        let sizes =
+            Sizes { side: 256, inner: 128, cache_log2: 10, items: 2_048, lanes: 64, steps: 4, windows: 2 };
         let class = &classes::CLASSES[0];
         let said = work(&mut gpu(), &sizes, Some(class)).unwrap()
             + &memory(&mut gpu(), &sizes, Some(class)).unwrap();

@@ -42,7 +42,7 @@ template <typename... A, void (*kernel)(A...)> struct Caller<kernel> {
 #define ENTRY(name) {#name, &Caller<name>::call}
 const std::map<std::string, Call> KERNELS = {
     ENTRY(prf_rows), ENTRY(cells), ENTRY(leaves_of_cells), ENTRY(product_leaves), ENTRY(tree_levels),
-    ENTRY(fill_items), ENTRY(walk_start), ENTRY(walk_step), ENTRY(lane_leaves),
+    ENTRY(fill_items), ENTRY(walk_start), ENTRY(walk_turn),
 };
 
 struct Function { Call call; u32 shared_most; };

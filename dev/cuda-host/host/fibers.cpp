@@ -240,7 +240,7 @@ void load_matrices(u32 *words, u32 at) {
 }
 
 void run(const Launch &launch, const std::function<void()> &thread) {
-    // Every other launch runs its threads backwards: an order that only happens to work shows in one of them.
+    // Every other launch runs its blocks and threads backwards: an order that only happens to work shows in one of them.
     static thread_local bool backwards = false;
     backwards = !backwards;
     const u32 threads = launch.block[0];
@@ -251,8 +251,9 @@ void run(const Launch &launch, const std::function<void()> &thread) {
     block.shared = reinterpret_cast<u8 *>((reinterpret_cast<uintptr_t>(block.shared_bytes.data()) + 127) & ~uintptr_t{127});
     block.thread = &thread;
     current = &block;
-    for (u32 y = 0; y < launch.grid[1]; y++)
-        for (u32 x = 0; x < launch.grid[0]; x++) {
+    for (u32 i = 0; i < launch.grid[1]; i++)
+        for (u32 j = 0; j < launch.grid[0]; j++) {
+            const u32 y = backwards ? launch.grid[1] - 1 - i : i, x = backwards ? launch.grid[0] - 1 - j : j;
             std::memset(block.shared, 0xA5, launch.shared_bytes);
             for (u32 t = 0; t < threads; t++) {
                 prepare(block.fibers[t]);

@@ -179,7 +179,7 @@ mod tests {
             let told = String::from_utf8_lossy(&answer.stderr);
             assert!(answer.status.success(), "{target}: {told}");
             let functions = told.matches("Function properties for").count();
-            assert_eq!(functions, 9, "{told}");
+            assert_eq!(functions, 8, "{told}");
             let tight = "0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads";
             assert_eq!(told.matches(tight).count(), functions, "{target} spills: {told}");
         }

@@ -3,18 +3,11 @@
 // An item or a lane's state is worked on by four lanes of a warp, a column each: a read of 64 bytes is then two
 // instructions that touch whole sectors (a thread alone would need four, with a cache line looked up per lane each),
 // and the round's words arrive where they are used.
-#include "blake3.h"
+#include "tree.h"
 
 constexpr u32 FILL_THREADS = 128, WARP_ITEMS = 32;
 // Words between two items in shared memory: odd, so that lanes meet in no bank.
 constexpr u32 ITEM_STRIDE = 17;
-
-// The item's 64 bytes are mixed into the state.
-DEVICE void absorb(Column &state, const uint2 *blocks, u64 index, u32 q) {
-    const uint2 *block = blocks + index * 8;
-    const uint2 first = load_only(block + q), second = load_only(block + 4 + q);
-    mix_round(state, first, second, q);
-}
 
 // Items `first`.. of a space, as many as `count`. A warp makes 32: every lane starts one alone, four lanes together read
 // its parents (four items at a time, so that four reads are under way), every lane ends one alone.
@@ -74,38 +67,85 @@ KERNEL walk_start(Key walk, u32 lanes, uint4 *states) {
     store_words(states + static_cast<u64>(lane) * 4, words);
 }
 
-// One step of every lane: the walk's key and the step's number, then `reads` items, each chosen by what the one before
-// gave. Four threads per lane of the walk. A lane reads only the window of the items that its number's remainder names:
-// blocks of one window (blockIdx.y) follow each other, so that what runs together stays within what address translation
-// reaches.
-KERNEL walk_step(const uint2 *items, u64 count, u32 windows, Key walk, u32 step, u32 lanes, u32 reads, u32 *states) {
-    const u32 window = blockIdx.y, q = threadIdx.x % 4;
-    const u64 lane = static_cast<u64>(blockIdx.x * (blockDim.x / 4) + threadIdx.x / 4) * windows + window;
-    const u64 begin = window * count / windows, size = (window + 1) * count / windows - begin;
-    // Threads without a lane walk the window's first with the others: every thread of a warp takes part in exchanges.
-    const bool idle = lane >= lanes;
-    u32 *own = states + (idle ? window % lanes : lane) * 16 + q;
-    Column state = {own[0], own[4], own[8], own[12]};
+// What one launch of a walk does, for three steps at once, none of which waits for another in it: it takes a step of every
+// lane, hashes the states of the step before into the lower part of its tree, and finishes the tree of the one before
+// that. So hashing hides behind reading, and there is one launch per step.
+struct Turn {
+    u32 step, lanes, reads, windows;
+    // Levels of a step's tree; what to do besides walking.
+    u32 depth, lower, upper;
+};
+
+constexpr u32 TURN_THREADS = 128;
+// Lanes that four threads walk: two, so that two reads are under way in each thread.
+constexpr u32 QUAD_LANES = 2, TURN_LANES = TURN_THREADS / 4 * QUAD_LANES;
+// A block of the lower part takes so many lanes' hashes to one node.
+constexpr u32 LOWER_LEVELS = 9;
+
+// The hashes of so many lanes' states, as leaves of their step's tree. Ends with a barrier.
+DEVICE void hash_lanes(const Turn &turn, const Key &lane_key, u32 first, u32 count, const uint4 *states, uint4 *heap) {
+    ROLLED for (u32 i = threadIdx.x; i < count; i += blockDim.x) {
+        u32 words[16];
+        load_words(words, states + static_cast<u64>(first + i) * 4);
+        Key chain = lane_key;
+        chain_block(chain.word, words, SINGLE);
+        store_hash(heap + (static_cast<u64>(turn.lanes) + first + i) * 2, chain.word);
+    }
+    block_barrier();
+}
+
+// A block's part of two trees: of the one, 512 lanes and what is above them; of the other, all that is left, by the
+// block after those, which puts the root beside the others.
+DEVICE void hash_turn(const Turn &turn, const Key &lane_key, const Key &node, const uint4 *states,
+                      uint4 *lower, uint4 *upper, uint4 *root) {
+    const u32 levels = turn.depth < LOWER_LEVELS ? turn.depth : LOWER_LEVELS, rest = turn.depth - levels;
+    const bool finishing = blockIdx.x == 1u << rest;
+    if (finishing ? !turn.upper : !turn.lower || blockIdx.x > 1u << rest) return;
+    if (!finishing) hash_lanes(turn, lane_key, blockIdx.x << levels, 1u << levels, states, lower);
+    const u32 up = finishing ? rest : levels;
+    climb(node, finishing ? rest : turn.depth, up, 1u << up, finishing ? 0 : blockIdx.x, finishing ? upper : lower);
+    if (finishing && threadIdx.x < 2) root[threadIdx.x] = upper[2 + threadIdx.x];
+}
+
+// Blocks of row 0 hash, those of row w + 1 walk the lanes of window w: a lane reads only the window that its number's
+// remainder names, and blocks of one window follow each other, so that what runs together stays within what address
+// translation reaches. A step is the walk's key and the step's number, then `reads` items, each chosen by what the one
+// before gave. Four threads walk two lanes.
+KERNEL BLOCK_OF(TURN_THREADS, 10)
+walk_turn(Turn turn, const uint2 *items, u64 count, Key walk, const u32 *from, u32 *to,
+          Key lane_key, Key node, uint4 *lower, uint4 *upper, uint4 *root) {
+    if (blockIdx.y == 0) {
+        hash_turn(turn, lane_key, node, reinterpret_cast<const uint4 *>(from), lower, upper, root);
+        return;
+    }
+    const u32 window = blockIdx.y - 1, q = threadIdx.x % 4, quad = threadIdx.x / 4;
+    const u64 begin = window * count / turn.windows, size = (window + 1) * count / turn.windows - begin;
     uint2 key = {walk.word[0], walk.word[1]};
     UNROLL for (u32 i = 1; i < 4; i++)
         if (q == i) key = {walk.word[2 * i], walk.word[2 * i + 1]};
-    mix_round(state, key, {q == 0 ? step : 0, 0}, q);
-    ROLLED for (u32 read = 0; read < reads; read++) {
-        const u64 low = from_quad(state.a, 0), high = from_quad(state.a, 1);
-        absorb(state, items, begin + multiply_high(high << 32 | low, size), q);
+    Column states[QUAD_LANES];
+    u64 lanes[QUAD_LANES];
+    UNROLL for (u32 g = 0; g < QUAD_LANES; g++) {
+        lanes[g] = (static_cast<u64>(blockIdx.x) * TURN_LANES + g * (TURN_LANES / QUAD_LANES) + quad) * turn.windows + window;
+        // Threads without a lane walk another with the others, as every thread of a warp takes part in exchanges, and
+        // store nothing.
+        const u32 *own = from + (lanes[g] < turn.lanes ? lanes[g] : 0) * 16 + q;
+        states[g] = {own[0], own[4], own[8], own[12]};
+        mix_round(states[g], key, {q == 0 ? turn.step : 0, 0}, q);
     }
-    if (!idle) {
-        own[0] = state.a; own[4] = state.b; own[8] = state.c; own[12] = state.d;
+    ROLLED for (u32 read = 0; read < turn.reads; read++) {
+        uint2 early[QUAD_LANES], late[QUAD_LANES];
+        UNROLL for (u32 g = 0; g < QUAD_LANES; g++) {
+            const u64 low = from_quad(states[g].a, 0), high = from_quad(states[g].a, 1);
+            const uint2 *block = items + (begin + multiply_high(high << 32 | low, size)) * 8;
+            early[g] = load_only(block + q);
+            late[g] = load_only(block + 4 + q);
+        }
+        UNROLL for (u32 g = 0; g < QUAD_LANES; g++) mix_round(states[g], early[g], late[g], q);
     }
-}
-
-// The leaves of a step's tree; a thread hashes the state of one lane.
-KERNEL lane_leaves(Key lane_key, const uint4 *states, u32 lanes, uint4 *leaves) {
-    const u32 lane = blockIdx.x * blockDim.x + threadIdx.x;
-    if (lane >= lanes) return;
-    u32 words[16];
-    load_words(words, states + static_cast<u64>(lane) * 4);
-    Key chain = lane_key;
-    chain_block(chain.word, words, SINGLE);
-    store_hash(leaves + static_cast<u64>(lane) * 2, chain.word);
+    UNROLL for (u32 g = 0; g < QUAD_LANES; g++)
+        if (lanes[g] < turn.lanes) {
+            u32 *own = to + lanes[g] * 16 + q;
+            own[0] = states[g].a; own[4] = states[g].b; own[8] = states[g].c; own[12] = states[g].d;
+        }
 }

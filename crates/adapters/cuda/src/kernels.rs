@@ -2,7 +2,8 @@
 
 use std::ffi::CStr;
 
-use basilica_proof::residency::{Walk, WalkParams};
+use basilica_proof::merkle;
+use basilica_proof::residency::{self, Walk, WalkParams};
 use basilica_proof::seed::Seed;
 
 use crate::driver::{Argument, Attribute, Buffer, Context, CudaError, Device, Function, Module, Shape};
@@ -28,6 +29,9 @@ pub(crate) const HASH_BYTES: u64 = 32;
 pub(crate) const BLOCK_BYTES: u64 = 64;
 /// Words per thread that `fill_items` keeps in shared memory.
 const ITEM_STRIDE: u32 = 17;
+/// Lanes of a walk that a block takes, and levels that a block hashes (`kernels/residency.cu`).
+const TURN_LANES: u32 = 64;
+const LOWER_LEVELS: u32 = 9;
 /// Items of one launch of `fill_items`: short launches, so that nothing else on the device waits for long.
 const FILL_ITEMS: u64 = 1 << 24;
 
@@ -60,8 +64,7 @@ pub(crate) struct Kernels {
     tree_levels: Function,
     fill_items: Function,
     walk_start: Function,
-    walk_step: Function,
-    lane_leaves: Function,
+    walk_turn: Function,
 }
 
 /// A Merkle tree in device memory as a heap: node 1 is the root, leaves begin at 2^depth.
@@ -119,8 +122,7 @@ impl Kernels {
             tree_levels: plain(c"tree_levels")?,
             fill_items: module.function(c"fill_items", THREADS * ITEM_STRIDE * 4)?,
             walk_start: plain(c"walk_start")?,
-            walk_step: plain(c"walk_step")?,
-            lane_leaves: plain(c"lane_leaves")?,
+            walk_turn: plain(c"walk_turn")?,
         })
     }
 
@@ -285,47 +287,58 @@ impl Kernels {
         unsafe { self.walk_start.launch(shape, arguments) }
     }
 
-    /// Step `step` of all lanes of a walk.
-    pub(crate) fn step(
-        &self,
-        walk: &Walk,
-        step: u32,
-        items: ItemsAt,
-        states: &Buffer,
-    ) -> Result<(), CudaError> {
+    /// What can be done at once of a walk's steps: see [`Turn`].
+    pub(crate) fn turn(&self, walk: &Walk, items: ItemsAt, turn: &Turn<'_>) -> Result<(), CudaError> {
         let WalkParams { lanes, reads, windows, .. } = *walk.region().params().walk();
-        assert!(states.bytes() >= u64::from(lanes) * BLOCK_BYTES, "there is a state per lane");
+        let (states, heaps) = (turn.states, turn.heaps);
+        let room = u64::from(lanes) * BLOCK_BYTES;
+        assert!(states.iter().all(|states| states.bytes() >= room), "there is a state per lane");
+        assert!(heaps.iter().all(|heap| 1 << heap.depth == lanes), "there is a leaf per lane");
+        assert!(turn.roots.bytes() >= turn.root + HASH_BYTES, "there is room for the root");
         assert_eq!(items.count, walk.region().params().items(), "the items are the region's");
-        let windows = u32::from(windows);
-        let quads = lanes.div_ceil(windows);
-        let shape = Shape { grid: ((quads * 4).div_ceil(THREADS), windows), block: THREADS, shared: 0 };
+        let (depth, windows) = (heaps[0].depth, u32::from(windows));
+        // Row 0 hashes, by a block for every 512 lanes and one for what is above them.
+        let hashing = (1 << depth.saturating_sub(LOWER_LEVELS)) + 1;
+        let (walking, rows) = match turn.step {
+            Some(_) => (lanes.div_ceil(windows).div_ceil(TURN_LANES), windows + 1),
+            None => (1, 1),
+        };
+        let shape = Shape { grid: (walking.max(hashing), rows), block: THREADS, shared: 0 };
+        let step = turn.step.unwrap_or(0);
+        let flags = [u32::from(turn.lower), u32::from(turn.upper)];
         let arguments = vec![
+            Argument::Seven([step, lanes, u32::from(reads), windows, depth, flags[0], flags[1]]),
             Argument::Long(items.address),
             Argument::Long(items.count),
-            Argument::Word(windows),
             Argument::Key(key_words(walk.key())),
-            Argument::Word(step),
-            Argument::Word(lanes),
-            Argument::Word(u32::from(reads)),
-            Argument::Long(states.address()),
+            Argument::Long(states[0].address()),
+            Argument::Long(states[1].address()),
+            Argument::Key(key_words(residency::lane_key())),
+            Argument::Key(key_words(merkle::node_key())),
+            Argument::Long(heaps[0].nodes.address()),
+            Argument::Long(heaps[1].nodes.address()),
+            Argument::Long(turn.roots.address() + turn.root),
         ];
-        // SAFETY: `walk_step(const uint2 *, u64, u32, Key, u32, u32, u32, u32 *)` reads items below the count and reads
-        // and writes a state per lane.
-        unsafe { self.walk_step.launch(shape, arguments) }
+        // SAFETY: `walk_turn(Turn, const uint2 *, u64, Key, const u32 *, u32 *, Key, Key, uint4 *, uint4 *, uint4 *)` reads
+        // items below the count and a state per lane, and writes a state per lane, two trees and a hash.
+        unsafe { self.walk_turn.launch(shape, arguments) }
     }
+}
 
-    /// The leaves of a step's tree.
-    pub(crate) fn hash_lanes(&self, key: &[u8; 32], states: &Buffer, heap: &Heap) -> Result<(), CudaError> {
-        let lanes = 1u32 << heap.depth;
-        assert!(states.bytes() >= u64::from(lanes) * BLOCK_BYTES, "there is a state per leaf");
-        let shape = Shape { grid: (lanes.div_ceil(THREADS), 1), block: THREADS, shared: 0 };
-        let arguments = vec![
-            Argument::Key(key_words(key)),
-            Argument::Long(states.address()),
-            Argument::Word(lanes),
-            Argument::Long(heap.leaves()),
-        ];
-        // SAFETY: `lane_leaves(Key, const uint4 *, u32, uint4 *)` reads a state and writes a hash per lane.
-        unsafe { self.lane_leaves.launch(shape, arguments) }
-    }
+/// One launch of a walk: a step of the lanes, the lower part of the tree of the step before, and the upper part of the
+/// tree of the one before that.
+#[derive(Debug)]
+pub(crate) struct Turn<'a> {
+    /// The step to take; none at the walk's end, when only trees are left.
+    pub(crate) step: Option<u32>,
+    /// The states to take it from, which are hashed, and where those after it go.
+    pub(crate) states: [&'a Buffer; 2],
+    /// Whether there is a step before, whose states are hashed into the first heap.
+    pub(crate) lower: bool,
+    /// Whether there is one before that, whose tree is the second heap.
+    pub(crate) upper: bool,
+    pub(crate) heaps: [&'a Heap; 2],
+    /// Where the finished tree's root goes, and how far in.
+    pub(crate) roots: &'a Buffer,
+    pub(crate) root: u64,
 }

@@ -1,21 +1,20 @@
 //! Tiers T3 and T4 on a device: memory filled with items, and walks through it.
 //!
 //! The device's own space is one allocation; the host's is pinned memory that kernels read over the link, so that its walk
-//! shows the link too. Roots are read back sixteen steps at a time: reading each would have the device wait between steps.
-//! A step is three launches, its own, the lanes' hashes and the tree; it keeps two trees at most, on the host, while
-//! picks are traced.
+//! shows the link too. A step of a walk is one launch, which also hashes what earlier steps left ([`Lanes`]); roots are read
+//! back sixteen at a time, as reading each would have the device wait between steps. While picks are traced, two
+//! steps at most are held on the host.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use basilica_proof::merkle;
 use basilica_proof::prover::{BackendError, Pick, Traced};
 use basilica_proof::residency::{self, Block, Cache, Region, Space, Walk};
 use basilica_proof::wire::LaneState;
 use basilica_types::Digest;
 
 use crate::driver::{Buffer, Context, CudaError, Event, HostBuffer};
-use crate::kernels::{BLOCK_BYTES, HASH_BYTES, Heap, ItemsAt, Kernels};
+use crate::kernels::{BLOCK_BYTES, HASH_BYTES, Heap, ItemsAt, Kernels, Turn};
 use crate::work::RESERVE_BYTES;
 
 /// Steps whose roots are read back together.
@@ -101,18 +100,16 @@ impl Memory {
         walk: &Walk,
         on_root: &mut dyn FnMut(Digest) -> bool,
     ) -> Result<(), BackendError> {
-        let mut lanes = Lanes::start(tools, self.items(walk), walk)?;
         let steps = walk.region().params().walk().steps;
-        let mut roots = tools.0.allocate(u64::from(ROOTS_AT_ONCE) * HASH_BYTES)?;
+        let mut lanes = Lanes::start(tools, self.items(walk), walk, steps)?;
         let mut bytes = [0; ROOTS_AT_ONCE as usize * 32];
         for first in (0..steps).step_by(ROOTS_AT_ONCE as usize) {
             let count = ROOTS_AT_ONCE.min(steps - first);
-            for slot in 0..count {
-                lanes.advance()?;
-                roots.copy(u64::from(slot) * HASH_BYTES, &lanes.heap.nodes, HASH_BYTES, HASH_BYTES)?;
+            while lanes.finished() < first + count {
+                lanes.turn()?;
             }
             let bytes = &mut bytes[..count as usize * 32];
-            roots.read(0, bytes)?;
+            lanes.roots.read(0, bytes)?;
             if !bytes.as_chunks::<32>().0.iter().all(|root| on_root(Digest::from_bytes(*root))) {
                 return Ok(());
             }
@@ -133,14 +130,22 @@ impl Memory {
                 wanted.entry(step).or_default().insert(*lane, None);
             }
         }
-        let mut lanes = Lanes::start(tools, self.items(walk), walk)?;
-        for (step, picked) in &mut wanted {
-            while lanes.step <= *step {
-                lanes.advance()?;
+        let steps = wanted.last_key_value().map_or(0, |(last, _)| last + 1);
+        let mut lanes = Lanes::start(tools, self.items(walk), walk, steps)?;
+        // States are there one turn after their step and trees three turns after, so states wait for their trees.
+        let mut waiting: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
+        while lanes.finished() < steps {
+            lanes.turn()?;
+            let stepped = lanes.turns - 1;
+            if wanted.contains_key(&stepped) {
+                waiting.insert(stepped, lanes.states()?);
             }
-            let taken = lanes.snapshot()?;
-            for (lane, kept) in picked {
-                *kept = taken.state(*lane);
+            let finished = lanes.finished().checked_sub(1);
+            if let Some((finished, states)) = finished.and_then(|step| Some((step, waiting.remove(&step)?))) {
+                let taken = Snapshot { depth: lanes.heaps[0].depth, states, nodes: lanes.tree()? };
+                for (lane, kept) in wanted.entry(finished).or_default().iter_mut() {
+                    *kept = taken.state(*lane);
+                }
             }
         }
         let kept = |step: u32, lane: u32| {
@@ -155,16 +160,21 @@ impl Memory {
     }
 }
 
-/// All lanes of a walk on the device.
+/// All lanes of a walk on the device. In turn t, step t is taken (from one buffer of states into the other), the states
+/// after step t − 1 are hashed, and the tree of step t − 2 is finished.
 #[derive(Debug)]
 struct Lanes<'a> {
     kernels: &'a Kernels,
     walk: &'a Walk,
     items: ItemsAt,
-    /// The next step.
-    step: u32,
-    states: Buffer,
-    heap: Heap,
+    /// Steps to take.
+    steps: u32,
+    /// Turns taken.
+    turns: u32,
+    states: [Buffer; 2],
+    heaps: [Heap; 2],
+    /// The last roots, at their step's number modulo their count.
+    roots: Buffer,
 }
 
 impl<'a> Lanes<'a> {
@@ -172,36 +182,64 @@ impl<'a> Lanes<'a> {
         (context, kernels): (&Context, &'a Kernels),
         items: Option<ItemsAt>,
         walk: &'a Walk,
+        steps: u32,
     ) -> Result<Self, BackendError> {
         let params = walk.region().params();
         let items = items.ok_or(BackendError::NotFilled(params.space()))?;
         let (lanes, depth) = (params.walk().lanes, params.depth());
-        let needed = u64::from(lanes) * BLOCK_BYTES + Heap::bytes(depth);
+        let (states, roots) = (u64::from(lanes) * BLOCK_BYTES, u64::from(ROOTS_AT_ONCE) * HASH_BYTES);
+        let needed = 2 * (states + Heap::bytes(depth)) + roots;
         let (available, _) = context.memory()?;
         if needed > available {
             return Err(CudaError::Memory { space: Space::Device, needed, available }.into());
         }
-        let states = context.allocate(u64::from(lanes) * BLOCK_BYTES)?;
-        kernels.start(walk.key(), lanes, &states)?;
-        Ok(Self { kernels, walk, items, step: 0, states, heap: Heap::new(context, depth)? })
+        let states = [context.allocate(states)?, context.allocate(states)?];
+        kernels.start(walk.key(), lanes, &states[0])?;
+        let heaps = [Heap::new(context, depth)?, Heap::new(context, depth)?];
+        Ok(Self { kernels, walk, items, steps, turns: 0, states, heaps, roots: context.allocate(roots)? })
     }
 
-    /// Takes the next step and makes its tree.
-    fn advance(&mut self) -> Result<(), CudaError> {
-        self.kernels.step(self.walk, self.step, self.items, &self.states)?;
-        self.kernels.hash_lanes(residency::lane_key(), &self.states, &self.heap)?;
-        self.kernels.climb(merkle::node_key(), &self.heap)?;
-        self.step += 1;
+    fn turn(&mut self) -> Result<(), CudaError> {
+        let turn = self.turns;
+        let ([even, odd], [lower, upper]) = (&self.states, &self.heaps);
+        let even_turn = turn.is_multiple_of(2);
+        let slot = turn.saturating_sub(2) % ROOTS_AT_ONCE;
+        self.kernels.turn(
+            self.walk,
+            self.items,
+            &Turn {
+                step: (turn < self.steps).then_some(turn),
+                states: if even_turn { [even, odd] } else { [odd, even] },
+                lower: (1..=self.steps).contains(&turn),
+                upper: turn >= 2,
+                heaps: if even_turn { [lower, upper] } else { [upper, lower] },
+                roots: &self.roots,
+                root: u64::from(slot) * HASH_BYTES,
+            },
+        )?;
+        self.turns += 1;
         Ok(())
     }
 
-    /// The last step's states and tree.
-    fn snapshot(&self) -> Result<Snapshot, CudaError> {
-        let lanes = 1usize << self.heap.depth;
-        let (mut states, mut nodes) = (vec![0; lanes * 64], vec![0; lanes * 64]);
-        self.states.read(0, &mut states)?;
-        self.heap.nodes.read(0, &mut nodes)?;
-        Ok(Snapshot { depth: self.heap.depth, states, nodes })
+    /// Steps whose trees are finished.
+    const fn finished(&self) -> u32 {
+        self.turns.saturating_sub(2)
+    }
+
+    /// The states after the step of the last turn.
+    fn states(&self) -> Result<Vec<u8>, CudaError> {
+        let states = &self.states[usize::from(!self.turns.is_multiple_of(2))];
+        let mut bytes = vec![0; 64 << self.heaps[0].depth];
+        states.read(0, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// The tree that the last turn has finished.
+    fn tree(&self) -> Result<Vec<u8>, CudaError> {
+        let heap = &self.heaps[usize::from(!self.turns.is_multiple_of(2))];
+        let mut bytes = vec![0; 64 << heap.depth];
+        heap.nodes.read(0, &mut bytes)?;
+        Ok(bytes)
     }
 }
 

@@ -218,6 +218,8 @@ pub enum Argument {
     Long(u64),
     /// The words of a key.
     Key([u32; 8]),
+    /// The words of a struct of seven.
+    Seven([u32; 7]),
 }
 
 /// Blocks, threads and shared memory of a launch.
@@ -367,6 +369,7 @@ impl Function {
                 Argument::Word(word) => (&raw mut *word).cast(),
                 Argument::Long(long) => (&raw mut *long).cast(),
                 Argument::Key(key) => (&raw mut *key).cast(),
+                Argument::Seven(words) => (&raw mut *words).cast(),
             })
             .collect();
         let Shape { grid: (x, y), block, shared } = shape;

@@ -126,7 +126,7 @@ fn what_does_not_fit_or_was_not_filled_is_refused_by_name() {
     gpu.fill(&small, &cache()).unwrap();
     let walk = Walk::new(small, &[0; 32]);
     assert!(matches!(gpu.trace(&walk, &[Pick { step: 3, lane: 8 }]), Err(BackendError::Device(_))));
-    host::fail_next("walk_step", 719);
+    host::fail_next("walk_turn", 719);
     let failed = gpu.walk(&walk, &mut |_| true).unwrap_err();
     assert!(failed.to_string().contains("CUDA_ERROR_LAUNCH_FAILED"), "{failed}");
 }

@@ -17,9 +17,11 @@
 //! after every call.
 //!
 //! # What it promises
-//! No bytes make it trap as long as the host grants the memory that a transcript of that size needs (about four times its
-//! size, at most some 300 MiB) and the time. The module keeps its buffers itself and reads at no address that
-//! a host hands in, so that a host cannot confuse it either.
+//! No bytes make it trap. What checking needs is bounded by the protocol: the beacon's cache where memory was asked for (256 MiB
+//! in practice, 512 at most), and a few times the transcript's size. It is asked of the host before, and where the
+//! host does not grant it the answer is an `error`. The time is bounded too, and a full-size transcript takes seconds, the
+//! cache alone ten of them. The module keeps its buffers itself and reads at no address that a host hands in, so that a host
+//! cannot confuse it either.
 //!
 //! Rejected: wasm-bindgen and its generated JavaScript (a second tool and a hundred imports for three calls), WASI (an
 //! import where none is needed), and a pointer argument (the module would have to trust it).
@@ -27,11 +29,17 @@
 use std::cell::RefCell;
 
 use basilica_proof::report::Report;
+use basilica_proof::residency::BLOCK_BYTES;
 use basilica_proof::{TRANSCRIPT_BYTES_MAX, Transcript};
 use serde_json::json;
 
 /// The version of the interface.
 pub const ABI: u32 = 1;
+
+/// A transcript in memory: decoded, kept by the verifier, encoded to be hashed; and buffers that grow by doubling.
+const COPIES: usize = 6;
+/// Openings, seeds and roots of the largest challenge.
+const OVERHEAD: usize = 16 << 20;
 
 /// What the host has asked for and been answered. A module has one thread.
 #[derive(Debug, Default)]
@@ -46,11 +54,27 @@ thread_local! {
 
 /// The answer to the bytes of a file, as one line of JSON.
 pub fn answer(bytes: &[u8]) -> String {
+    let error = |why: String| json!({ "error": why });
     let answer = match Transcript::decode(bytes) {
-        Ok(transcript) => serde_json::to_value(Report::new(&transcript, &transcript.verify())),
-        Err(error) => Ok(json!({ "error": format!("this is no transcript of a proof: {error}") })),
+        Err(why) => error(format!("this is no transcript of a proof: {why}")),
+        Ok(transcript) if !is_granted(needed(&transcript, bytes.len())) => {
+            error(format!("memory is short: {} bytes are needed", needed(&transcript, bytes.len())))
+        }
+        Ok(transcript) => serde_json::to_value(Report::new(&transcript, &transcript.verify()))
+            .unwrap_or_else(|why| error(format!("the report is no json: {why}"))),
     };
-    answer.unwrap_or_else(|error| json!({ "error": format!("the report is no json: {error}") })).to_string()
+    answer.to_string()
+}
+
+/// What checking a transcript allocates, at most: the beacon's cache, and the transcript's bytes in a few forms.
+fn needed(transcript: &Transcript, length: usize) -> usize {
+    let cache = transcript.challenge().cache_log2().map_or(0, |log2| BLOCK_BYTES << log2);
+    cache.saturating_add(length.saturating_mul(COPIES)).saturating_add(OVERHEAD)
+}
+
+/// Asks for all of it first, because an allocation that fails later ends the module.
+fn is_granted(bytes: usize) -> bool {
+    Vec::<u8>::new().try_reserve_exact(bytes).is_ok()
 }
 
 /// See the table above.

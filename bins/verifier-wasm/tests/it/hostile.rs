@@ -1,4 +1,4 @@
-use basilica_proof::TRANSCRIPT_BYTES_MAX;
+use basilica_proof::{TRANSCRIPT_BYTES_MAX, Transcript};
 use wasmi::{Engine, Module};
 
 use crate::module::{Verifier, bytes, golden};
@@ -54,14 +54,34 @@ fn nothing_written_is_answered_as_an_error() {
     error(verifier.verify());
 }
 
+/// A golden transcript that asks for memory, asking for a cache of 256 MiB instead of its own.
+fn with_a_large_cache() -> Vec<u8> {
+    let asks = |bytes: &[u8]| Transcript::decode(bytes).unwrap().challenge().cache_log2().is_some();
+    let (_, mut bytes) = golden().into_iter().find(|(_, bytes)| asks(bytes)).expect("one asks for memory");
+    let key = Transcript::decode(&bytes).unwrap().challenge().binding().host_key.len();
+    // Magic, version and length; tag and version; beacon, nonce and node; the host key behind its length.
+    bytes[14 + 3 + 80 + 4 + key] = 22;
+    assert_eq!(Transcript::decode(&bytes).unwrap().challenge().cache_log2(), Some(22));
+    bytes
+}
+
+#[test]
+fn a_host_that_grants_too_little_memory_is_told_so() {
+    let mut verifier = Verifier::within(64 << 20);
+    let told = verifier.answer(&with_a_large_cache());
+    assert!(told.starts_with(r#"{"error":"memory is short: "#), "{told}");
+    let (name, transcript) = golden().swap_remove(0);
+    assert!(verifier.answer(&transcript).contains(r#""holds":true"#), "{name}");
+}
+
 #[test]
 fn many_transcripts_take_no_more_memory_than_a_few() {
     let mut verifier = Verifier::new();
-    let (_, transcript) = golden().swap_remove(0);
+    let (_, transcript) = golden().into_iter().min_by_key(|(_, bytes)| bytes.len()).expect("there are some");
     let first = verifier.answer(&transcript);
     (0..8).for_each(|_| drop(verifier.answer(&transcript)));
     let settled = verifier.pages();
-    for _ in 0..200 {
+    for _ in 0..50 {
         assert_eq!(verifier.answer(&transcript), first);
     }
     assert_eq!(verifier.pages(), settled);

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use wasmi::{Config, Engine, Instance, Linker, Memory, Module, Store, TypedFunc};
+use wasmi::{
+    Config, Engine, Instance, Linker, Memory, Module, Store, StoreLimits, StoreLimitsBuilder, TypedFunc,
+};
 
 /// What one call may spend: some thousand times what a golden transcript needs.
 const FUEL: u64 = 50_000_000_000;
@@ -25,7 +27,7 @@ pub(crate) fn bytes() -> Vec<u8> {
 
 /// An instance of the module.
 pub(crate) struct Verifier {
-    store: Store<()>,
+    store: Store<StoreLimits>,
     memory: Memory,
     allocate: TypedFunc<u32, u32>,
     verify: TypedFunc<(), u32>,
@@ -34,10 +36,16 @@ pub(crate) struct Verifier {
 
 impl Verifier {
     pub(crate) fn new() -> Self {
+        Self::within(usize::MAX)
+    }
+
+    /// One whose host grants so much memory and no more.
+    pub(crate) fn within(memory: usize) -> Self {
         let mut config = Config::default();
         let engine = Engine::new(config.consume_fuel(true));
         let module = Module::new(&engine, bytes()).unwrap();
-        let mut store = Store::new(&engine, ());
+        let mut store = Store::new(&engine, StoreLimitsBuilder::new().memory_size(memory).build());
+        store.limiter(|limits| limits);
         store.set_fuel(FUEL).unwrap();
         let instance: Instance = Linker::new(&engine).instantiate_and_start(&mut store, &module).unwrap();
         let abi = instance.get_typed_func::<(), u32>(&store, "basilica_abi").unwrap();

@@ -13,6 +13,7 @@
 mod checks;
 mod command;
 mod finney;
+mod fuzz;
 mod gpu;
 mod kernels;
 mod layers;
@@ -26,7 +27,6 @@ mod setup;
 mod sources;
 mod wasm;
 mod workspace;
-mod zoo;
 
 use std::process::ExitCode;
 
@@ -43,14 +43,12 @@ usage: cargo xtask VERB
   layers              the arrows between crates (DESIGN §4) and the words that may not stand in sources
   licences            that nothing in the programs that ship is under a licence other than a permissive one
   bench [-- ARGS]     all benchmarks; ARGS go to criterion
+  fuzz [TARGET] [--seconds N] [--keep]
+                      the decoders under libFuzzer, one or all, a minute each if not said; --keep adds to the corpus
   wasm                the verifier as a WebAssembly module for browsers; prints its size and BLAKE3
   gpu                 build the prover, check this machine's CUDA devices against the CPU, and measure them; ends with
                       exit code 3 where there is no device and nothing was measured
   kernels             the GPU's kernels as PTX (crates/adapters/cuda/ptx), by a compiler from PyPI
-  zoo [--quick] [--json]
-                      the scorecard of the cheater zoo: every known way to cheat the GPU proof, over simulated days;
-                      exit code 0 if each is detected or declared open in dev/sim/open.toml, 1 if not, 3 if that list
-                      is out of date
   setup               the system tools that localnet and the tests need
 
   Builds go to $CARGO_TARGET_DIR, or else to ${XDG_CACHE_HOME:-~/.cache}/basilica-target.";
@@ -86,8 +84,8 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
         "gpu" => bare(gpu::run_prover),
         "kernels" => bare(kernels::write),
         "bench" => checks::bench(&Workspace::find()?, rest),
+        "fuzz" => fuzz::run_verb(&Workspace::find()?, rest),
         "wasm" => bare(wasm::run_verb),
-        "zoo" => zoo::scorecard(&Workspace::find()?, rest),
         "setup" => bare(|_| setup::run()),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");

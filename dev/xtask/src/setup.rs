@@ -43,8 +43,8 @@ const MODULE: [Tool; 1] = [Tool {
 /// For its tests, which run the documentation's example.
 const SCRIPTS: [Tool; 1] = [Tool { name: "node", packages: &["nodejs"], found: || on_path("node") }];
 
-/// For the tests of the GPU's kernels, which are compiled for this machine's CPU.
-const KERNELS: [Tool; 1] = [Tool { name: "c++", packages: &["g++"], found: || on_path("c++") }];
+/// For the tests of the GPU's kernels, which are compiled for this machine's CPU, and for the fuzzer's engine.
+const CPLUSPLUS: [Tool; 1] = [Tool { name: "c++", packages: &["g++"], found: || on_path("c++") }];
 
 /// What Debian asks before it starts a service of a freshly installed package.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
@@ -59,9 +59,14 @@ pub(crate) fn module() -> Result<(), Failure> {
     ensure(&MODULE.iter().collect::<Vec<_>>())
 }
 
+/// The same for the fuzzer.
+pub(crate) fn fuzzer() -> Result<(), Failure> {
+    ensure(&CPLUSPLUS.iter().collect::<Vec<_>>())
+}
+
 /// Makes sure of what the localnet and all tests need, and says so.
 pub(crate) fn run() -> Result<(), Failure> {
-    let tools: Vec<&Tool> = NETWORK.iter().chain(&MODULE).chain(&SCRIPTS).chain(&KERNELS).collect();
+    let tools: Vec<&Tool> = NETWORK.iter().chain(&MODULE).chain(&SCRIPTS).chain(&CPLUSPLUS).collect();
     ensure(&tools)?;
     let names: Vec<&str> = tools.iter().map(|tool| tool.name).collect();
     println!("all system tools are there: {}", names.join(", "));

@@ -13,6 +13,8 @@ mod connections;
 mod convert;
 mod protocol;
 mod server;
+#[cfg(feature = "testing")]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 

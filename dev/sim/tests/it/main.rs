@@ -1,4 +1,0 @@
-//! The committed scorecard, and how often skipping passes.
-
-mod committed;
-mod skipping;

@@ -10,8 +10,9 @@ use basilica_types::{
     BasisPoints, BlockNumber, Digest, FencingToken, GpuUuid, HostKey, Hotkey, MechanismId, NetUid,
     NodeAddress, NodeId, Ppm, Timestamp, Uid, UsdMicros, Weight,
 };
+use basilica_verification::fingerprint::Fingerprint;
 use basilica_verification::timing::DeadlineRecord;
-use basilica_verification::{CheckKind, Due, Fingerprint, Outcome, ProvenGpu, Series};
+use basilica_verification::{CheckKind, Due, Outcome, ProvenGpu, Series};
 use basilica_wire::discovery::{NodeReport, NodeStatus};
 
 use crate::{PreparedWeights, StoreError, WindowEnd, WindowForm, WindowState};
@@ -369,6 +370,9 @@ pub trait VerdictStore: Send + Sync + 'static {
 
     /// What this node showed of these GPUs when it first proved each; those that it never did are left out.
     async fn fingerprints(&self, key: NodeKey, uuids: &[GpuUuid]) -> Result<Vec<Fingerprint>, StoreError>;
+
+    /// Another node that proved GPUs on this machine, by what it tells, if there is one.
+    async fn on_same_machine(&self, key: NodeKey, machine: Digest) -> Result<Option<NodeKey>, StoreError>;
 
     /// What happened to a node since then, oldest first.
     async fn history(&self, key: NodeKey, since: Timestamp) -> Result<Vec<HistoryEntry>, StoreError>;

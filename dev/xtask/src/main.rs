@@ -27,6 +27,7 @@ mod setup;
 mod sources;
 mod wasm;
 mod workspace;
+mod zoo;
 
 use std::process::ExitCode;
 
@@ -49,6 +50,10 @@ usage: cargo xtask VERB
   gpu                 build the prover, check this machine's CUDA devices against the CPU, and measure them; ends with
                       exit code 3 where there is no device and nothing was measured
   kernels             the GPU's kernels as PTX (crates/adapters/cuda/ptx), by a compiler from PyPI
+  zoo [--quick] [--json]
+                      the scorecard of the cheater zoo: every known way to cheat the GPU proof, over simulated days;
+                      exit code 0 if each is detected or declared open in dev/sim/open.toml, 1 if not, 3 if that list
+                      is out of date
   setup               the system tools that localnet and the tests need
 
   Builds go to $CARGO_TARGET_DIR, or else to ${XDG_CACHE_HOME:-~/.cache}/basilica-target.";
@@ -86,6 +91,7 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
         "bench" => checks::bench(&Workspace::find()?, rest),
         "fuzz" => fuzz::run_verb(&Workspace::find()?, rest),
         "wasm" => bare(wasm::run_verb),
+        "zoo" => zoo::scorecard(&Workspace::find()?, rest),
         "setup" => bare(|_| setup::run()),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");

@@ -45,7 +45,7 @@ fn all_devices_prove_work_and_memory_over_pipes() {
     let params = ProofParams::new(256, 128, 2, 8).unwrap();
     let claimed = claims(2);
     let devices = claimed.claims().map(|claim| {
-        let residency = vec![region(Space::Device), region(Space::Host)];
+        let residency = Space::ALL.map(region).to_vec();
         DeviceChallenge { claim, params, residency }
     });
     let binding = Binding {
@@ -65,7 +65,7 @@ fn all_devices_prove_work_and_memory_over_pipes() {
     let outcome = run(&mut child, challenge).unwrap();
     assert!(child.wait().unwrap().success());
     assert_eq!(outcome.devices.len(), 2);
-    assert!(outcome.devices.iter().all(|device| device.residency.len() == 2));
+    assert!(outcome.devices.iter().all(|device| device.residency.len() == 3));
 }
 
 #[test]

@@ -60,13 +60,13 @@ fn challenge(params: ProofParams) -> Challenge {
     Challenge::new(binding, None, devices.collect()).unwrap()
 }
 
-/// The same, with a little memory in each space that a CPU can play.
-fn memory_challenge(params: ProofParams) -> Challenge {
+/// The same, with a little memory in each of these spaces.
+fn memory_challenge(params: ProofParams, spaces: &[Space]) -> Challenge {
     let walk = WalkParams { lanes: 64, steps: 20, reads: 4, windows: 1, picks: 4, lanes_per_pick: 4 };
     let region = |space| ResidencyParams::new(space, 1 << 12, 16, walk).unwrap();
     let work = challenge(params);
     let devices = work.devices().iter().cloned().map(|device| {
-        let residency = vec![region(Space::Device), region(Space::Host)];
+        let residency = spaces.iter().map(|space| region(*space)).collect();
         DeviceChallenge { residency, ..device }
     });
     Challenge::new(work.binding().clone(), Some(12), devices.collect()).unwrap()
@@ -108,9 +108,10 @@ fn a_challenge_is_answered_over_pipes() {
 fn memory_is_filled_and_walked_through_over_pipes() {
     let file = devices_file();
     let mut child = spawn(PROVER, file.path());
-    let outcome = run(&mut child, memory_challenge(ProofParams::new(64, 64, 2, 8).unwrap())).unwrap();
-    assert_eq!(outcome.walks.len(), 4);
-    assert!(outcome.devices.iter().all(|device| device.residency.len() == 2));
+    let outcome =
+        run(&mut child, memory_challenge(ProofParams::new(64, 64, 2, 8).unwrap(), &Space::ALL)).unwrap();
+    assert_eq!(outcome.walks.len(), 6);
+    assert!(outcome.devices.iter().all(|device| device.residency.len() == 3));
     assert!(child.wait().unwrap().success());
 }
 
@@ -222,7 +223,8 @@ mod tampered {
     #[test]
     fn memory_that_is_not_there_is_caught_by_its_items() {
         let file = devices_file();
-        let challenge = memory_challenge(ProofParams::new(64, 64, 2, 8).unwrap());
+        let challenge =
+            memory_challenge(ProofParams::new(64, 64, 2, 8).unwrap(), &[Space::Device, Space::Host]);
         let rejected = answers(cheating("inflate-vram"), file.path(), challenge.clone()).unwrap_err();
         assert_eq!(rejected.code(), "proof_walk_mismatch");
         answers(cheating("honest"), file.path(), challenge).unwrap();

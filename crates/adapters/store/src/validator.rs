@@ -18,6 +18,7 @@ pub const VALIDATOR_SCHEMA: Schema = Schema {
         include_str!("../migrations/validator/0002_commit_reveal.sql"),
         include_str!("../migrations/validator/0003_fingerprints.sql"),
         include_str!("../migrations/validator/0004_deadlines.sql"),
+        include_str!("../migrations/validator/0005_machines.sql"),
     ],
 };
 

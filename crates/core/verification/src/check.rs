@@ -1,9 +1,9 @@
 //! One try of one check, as a state machine: effects out, events in, a finding at the end.
 
-use basilica_proof::claim::{ClaimReport, DeviceFacts};
+use basilica_proof::claim::ClaimReport;
 use basilica_types::{Digest, GpuUuid, Timestamp};
 
-use crate::fingerprint::{self, Difference, Drift};
+use crate::fingerprint::{self, Difference, Drift, Fingerprint};
 use crate::timing::Observed;
 use crate::{Blame, Break, ClaimedGpu, Control, GpuRules, ProofEnd, ProvenGpu, Reason};
 
@@ -86,9 +86,6 @@ pub enum Event {
     Broken(Break),
 }
 
-/// A GPU with what it showed first on its node.
-pub type Fingerprint = (GpuUuid, DeviceFacts);
-
 /// What one try found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
@@ -113,7 +110,7 @@ pub struct Conclusion {
     pub claims: Vec<ClaimedGpu>,
     /// The claimed GPU that cannot be what it is said to be, or is not what it was, with what tells so.
     pub difference: Option<Difference>,
-    /// Slots and drivers that changed since the last pass.
+    /// Slots, drivers and machines that changed since the last pass.
     pub noted: Vec<Difference>,
     /// What it proved to have; empty unless a full check passed.
     pub gpus: Vec<ProvenGpu>,
@@ -315,12 +312,13 @@ impl Conclusion {
         let Claimed { report, gpus } = claimed;
         let mut fingerprints = Vec::with_capacity(report.devices.len());
         for device in &report.devices {
-            let (uuid, shown) = (device.uuid, &device.facts);
-            let Some((_, first)) = known.iter().find(|(known, _)| *known == uuid) else {
-                fingerprints.push((uuid, shown.clone()));
+            let (uuid, facts) = (device.uuid, device.facts.clone());
+            let shown = Fingerprint { uuid, facts, machine: report.machine };
+            let Some(first) = known.iter().find(|known| known.uuid == uuid) else {
+                fingerprints.push(shown);
                 continue;
             };
-            let Drift { held, noted } = Drift::between(first, shown);
+            let Drift { held, noted } = Drift::between(first, &shown);
             if !held.is_empty() {
                 self.difference = Some(Difference { uuid, fields: held });
                 return self.failed(Reason::GpuFingerprintChanged, now);
@@ -328,7 +326,7 @@ impl Conclusion {
             if !noted.is_empty() {
                 self.noted.push(Difference { uuid, fields: noted });
             }
-            fingerprints.push((uuid, fingerprint::renewed(first, shown)));
+            fingerprints.push(fingerprint::renewed(first, &shown));
         }
         self.goes_on(Phase::Proving(Proving { gpus, fingerprints }), Effect::Prove(report))
     }

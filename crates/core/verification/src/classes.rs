@@ -16,12 +16,15 @@
 //! # Counting
 //! N cards claimed, M < N there: M cards do the work of N in N/M of the time, and hold M/N of the memory. Where neither
 //! shows against the deadlines, the count is unproven and the node is paid for the most that is proven (RULES R14).
-//! Work alone hardly ever separates 8 from 7 (14 % more time); memory does, if the share asked is above (N − 1)/N,
-//! because every item that is not there must be made again or come over the host link: [`GpuClass::count`].
+//! Work alone hardly ever separates 8 from 7 (14 % more time). Memory does only if all regions are needed at the same
+//! time: then every read of what is not there must make an item again or fetch it over the host link. If each
+//! card's walk runs for itself, as in this version of the protocol, M cards walk M regions, exchange the rest in bulk, which
+//! takes tenths of a second, and walk that: [`Walks`]. [`GpuClass::count`] decides accordingly, and today that means that a
+//! node of many cards proves fewer than it has.
 //!
 //! Rejected: classes from a node's own figures (SM count, clock), which a patched driver prints as asked.
 
-use basilica_proof::{ClassName, ProofParams};
+use basilica_proof::{ClassName, ParamsError, ProofParams};
 use basilica_types::Millis;
 
 /// Version of this table; a change to any row makes a new one.
@@ -207,6 +210,18 @@ pub fn known(class: &ClassName) -> Known {
     CLASSES.iter().find(named).map_or(Known::Unknown, Known::Card)
 }
 
+/// How the walks of several cards hang together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Walks {
+    /// Each for itself: one may be walked after the other.
+    Apart,
+    /// Each short segment needs the roots of all walks' segments before it, so that all regions are needed at once.
+    InStep,
+}
+
+/// How the walks of the present protocol hang together.
+pub const WALKS: Walks = Walks::Apart;
+
 /// The longest a stage may take, by the validator's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -252,7 +267,7 @@ impl GpuClass {
     ///
     /// # Errors
     /// If the number of openings is out of bounds.
-    pub fn work(&self, openings: u32) -> Result<ProofParams, basilica_proof::ParamsError> {
+    pub fn work(&self, openings: u32) -> Result<ProofParams, ParamsError> {
         ProofParams::new(self.shape.0, self.shape.1, self.rounds(), openings)
     }
 
@@ -290,16 +305,41 @@ impl GpuClass {
         Millis(self.work_at_peak().0 * u64::from(claimed) / u64::from(cards.max(1)))
     }
 
-    /// Shortest time in which `cards` of this class do the walks asked of `claimed`, holding what fits and, for the rest,
-    /// making items again and reading others from the host's memory, in the best proportion, at the same time.
-    pub fn walk_with(&self, claimed: u16, cards: u16) -> Millis {
+    /// Shortest time in which `cards` of this class do the walks asked of `claimed`.
+    pub fn walk_with(&self, claimed: u16, cards: u16, walks: Walks) -> Millis {
+        let together = self.walk_together(claimed, cards);
+        match walks {
+            Walks::Apart => together.min(self.walk_in_turn(claimed, cards)),
+            Walks::InStep => together,
+        }
+    }
+
+    /// All walks side by side: what is missing is made again or fetched from the host's memory read by read, in the best
+    /// proportion, at the same time.
+    fn walk_together(&self, claimed: u16, cards: u16) -> Millis {
         let (claimed, cards) = (u64::from(claimed), u64::from(cards.max(1)));
         let needed = claimed * self.resident_items();
-        let there = cards * self.memory_mib * 1_048_576 / ITEM_BYTES;
-        let missing = u128::from(needed.saturating_sub(there)) * u128::from(PPM) / u128::from(needed.max(1));
+        let missing =
+            u128::from(self.missing_items(claimed, cards)) * u128::from(PPM) / u128::from(needed.max(1));
         let missing = u64::try_from(missing).expect("below a million");
         let slowdown = self.slowdown_ppm(missing);
         Millis(self.walk_at_peak().0 * slowdown / PPM * claimed / cards)
+    }
+
+    /// One walk after the other, each by all cards: what does not fit is brought in once, in bulk, made and fetched at the
+    /// same time.
+    fn walk_in_turn(&self, claimed: u16, cards: u16) -> Millis {
+        let (claimed, cards) = (u64::from(claimed), u64::from(cards.max(1)));
+        let fetched_per_ms = u64::from(self.host_link_gbs) * 1_000_000 / ITEM_BYTES;
+        let reads_per_ms = u64::from(self.bandwidth_gbs) * 1_000_000 / ITEM_BYTES;
+        let made_per_ms = reads_per_ms * 1_000 / self.again_milli().max(1);
+        let bulk = self.missing_items(claimed, cards) / (cards * (fetched_per_ms + made_per_ms));
+        Millis(self.walk_at_peak().0 * claimed / cards + bulk)
+    }
+
+    const fn missing_items(&self, claimed: u64, cards: u64) -> u64 {
+        let there = cards * self.memory_mib * 1_048_576 / ITEM_BYTES;
+        (claimed * self.resident_items()).saturating_sub(there)
     }
 
     /// How much longer reading takes with a share of the items missing, in millionths; never below the time for the rest.
@@ -328,7 +368,7 @@ impl GpuClass {
     }
 
     /// How many of `claimed` cards a proof within these limits stands for (RULES R14).
-    pub fn count(&self, claimed: u16, limits: &Limits) -> Count {
+    pub fn count(&self, claimed: u16, limits: &Limits, walks: Walks) -> Count {
         let told = |cards: u16| -> Option<Separation> {
             let late = |limit: Millis, least: Millis| least > limit;
             if late(limits.work, self.work_with(claimed, cards)) {
@@ -336,7 +376,7 @@ impl GpuClass {
             }
             limits
                 .walk
-                .filter(|walk| late(*walk, self.walk_with(claimed, cards)))
+                .filter(|walk| late(*walk, self.walk_with(claimed, cards, walks)))
                 .map(|_| Separation::Residency)
         };
         if claimed <= 1 {

@@ -5,8 +5,8 @@
 //! first use). A later telling that differs in any of it is a drift: the node puts another card behind a UUID that it was
 //! paid for, or its owner types numbers. Everything here is the node's own word, so a drift is never a confirmed fault
 //! (RULES R10): the node is on hold and unpaid until it shows what it showed first, or until the fingerprint, no longer shown,
-//! is forgotten with the rest of the node's history. A card that moves to another slot and a driver that is
-//! renewed are noted and kept up with.
+//! is forgotten with the rest of the node's history. A card that moves to another slot, a driver that is renewed
+//! and a system that is installed anew (its machine id) are noted and kept up with.
 //!
 //! The same numbers are compared with the class that the node claims: a `simulated-H100` with the multiprocessors of an
 //! A100 contradicts itself, and is not even challenged. That is no confirmed fault either: the table of cards is
@@ -18,7 +18,7 @@
 use std::fmt;
 
 use basilica_proof::claim::{ClassName, ComputeCapability, DeviceFacts};
-use basilica_types::{Category, GpuUuid};
+use basilica_types::{Category, Digest, GpuUuid};
 
 use crate::classes::{self, Known};
 use crate::gpus::category_of;
@@ -48,6 +48,8 @@ pub enum Field {
     PciBus,
     /// `driver`.
     Driver,
+    /// `machine`, of the whole report.
+    Machine,
 }
 
 impl Field {
@@ -63,6 +65,7 @@ impl Field {
             Self::Mig => "mig",
             Self::PciBus => "pci_bus",
             Self::Driver => "driver",
+            Self::Machine => "machine",
         }
     }
 }
@@ -71,6 +74,17 @@ impl fmt::Display for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// What is remembered of a GPU on one node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fingerprint {
+    /// Which GPU.
+    pub uuid: GpuUuid,
+    /// What NVML and the driver told.
+    pub facts: DeviceFacts,
+    /// The machine that it was in, if the node told.
+    pub machine: Option<Digest>,
 }
 
 /// In what a GPU differs from what it must show.
@@ -93,7 +107,8 @@ pub struct Drift {
 
 impl Drift {
     /// Compares what is shown now with what was shown first. What one of them does not tell does not differ.
-    pub fn between(first: &DeviceFacts, now: &DeviceFacts) -> Self {
+    pub fn between(before: &Fingerprint, shown: &Fingerprint) -> Self {
+        let (first, now) = (&before.facts, &shown.facts);
         let told_apart = |first: Option<u32>, now: Option<u32>| first.zip(now).is_some_and(|(a, b)| a != b);
         let held = [
             (!is_near(first.memory_bytes, now.memory_bytes), Field::Memory),
@@ -104,8 +119,11 @@ impl Drift {
             (first.pci_id != now.pci_id, Field::PciId),
             (told_apart(first.mig.map(u32::from), now.mig.map(u32::from)), Field::Mig),
         ];
-        let noted =
-            [(first.pci_bus != now.pci_bus, Field::PciBus), (first.driver != now.driver, Field::Driver)];
+        let noted = [
+            (first.pci_bus != now.pci_bus, Field::PciBus),
+            (first.driver != now.driver, Field::Driver),
+            (before.machine.zip(shown.machine).is_some_and(|(a, b)| a != b), Field::Machine),
+        ];
         Self { held: named(&held), noted: named(&noted) }
     }
 }
@@ -113,14 +131,16 @@ impl Drift {
 /// The fingerprint to keep after a pass: what a GPU cannot change stays as it was first, however slowly it is moved; the
 /// rest is kept up with.
 #[must_use]
-pub fn renewed(first: &DeviceFacts, now: &DeviceFacts) -> DeviceFacts {
-    DeviceFacts {
+pub fn renewed(before: &Fingerprint, shown: &Fingerprint) -> Fingerprint {
+    let (first, now) = (&before.facts, &shown.facts);
+    let facts = DeviceFacts {
         sm_clock_max_mhz: first.sm_clock_max_mhz.or(now.sm_clock_max_mhz),
         mig: first.mig.or(now.mig),
         pci_bus: now.pci_bus,
         driver: now.driver.clone(),
         ..first.clone()
-    }
+    };
+    Fingerprint { uuid: before.uuid, facts, machine: shown.machine.or(before.machine) }
 }
 
 fn named(differs: &[(bool, Field)]) -> Vec<Field> {
@@ -195,6 +215,18 @@ mod tests {
         DeviceFacts::simulated(&class("simulated-H100"), 0)
     }
 
+    fn print(facts: DeviceFacts) -> Fingerprint {
+        Fingerprint { uuid: GpuUuid::from_bytes([1; 16]), facts, machine: Some(Digest::from_bytes([2; 32])) }
+    }
+
+    fn drift(first: &DeviceFacts, now: &DeviceFacts) -> Drift {
+        Drift::between(&print(first.clone()), &print(now.clone()))
+    }
+
+    fn renewed(first: &DeviceFacts, now: &DeviceFacts) -> DeviceFacts {
+        super::renewed(&print(first.clone()), &print(now.clone())).facts
+    }
+
     /// A change that somebody could make to what a GPU shows.
     type Change = fn(&mut DeviceFacts);
 
@@ -217,11 +249,11 @@ mod tests {
         for (field, change) in HELD {
             let mut now = h100();
             change(&mut now);
-            assert_eq!(Drift::between(&h100(), &now), Drift { held: vec![field], noted: vec![] });
-            assert_eq!(Drift::between(&now, &h100()).held, [field], "in both directions");
+            assert_eq!(drift(&h100(), &now), Drift { held: vec![field], noted: vec![] });
+            assert_eq!(drift(&now, &h100()).held, [field], "in both directions");
         }
         let other = DeviceFacts::simulated(&class("simulated-A100"), 0);
-        assert!(Drift::between(&h100(), &other).held.len() > 4, "another card differs in nearly all");
+        assert!(drift(&h100(), &other).held.len() > 4, "another card differs in nearly all");
     }
 
     #[test]
@@ -229,15 +261,26 @@ mod tests {
         for (field, change) in NOTED {
             let mut now = h100();
             change(&mut now);
-            assert_eq!(Drift::between(&h100(), &now), Drift { held: vec![], noted: vec![field] });
-            assert_eq!(Drift::between(&renewed(&h100(), &now), &now), Drift::default(), "noted once");
+            assert_eq!(drift(&h100(), &now), Drift { held: vec![], noted: vec![field] });
+            assert_eq!(drift(&renewed(&h100(), &now), &now), Drift::default(), "noted once");
         }
+    }
+
+    #[test]
+    fn another_machine_is_noted_and_no_machine_is_no_other() {
+        let first = print(h100());
+        let moved = Fingerprint { machine: Some(Digest::from_bytes([3; 32])), ..first.clone() };
+        assert_eq!(Drift::between(&first, &moved), Drift { held: vec![], noted: vec![Field::Machine] });
+        let silent = Fingerprint { machine: None, ..first.clone() };
+        assert_eq!(Drift::between(&first, &silent), Drift::default());
+        assert_eq!(super::renewed(&moved, &silent).machine, moved.machine);
+        assert_eq!(super::renewed(&first, &moved).machine, moved.machine);
     }
 
     #[test]
     fn silence_is_no_change_and_does_not_forget() {
         let silent = DeviceFacts { sm_clock_max_mhz: None, mig: None, ..h100() };
-        assert_eq!(Drift::between(&h100(), &silent), Drift::default());
+        assert_eq!(drift(&h100(), &silent), Drift::default());
         assert_eq!(renewed(&h100(), &silent), h100());
         assert_eq!(renewed(&silent, &h100()), h100());
     }
@@ -247,7 +290,7 @@ mod tests {
         let mut kept = h100();
         let mut shown = h100();
         let mut steps = 0;
-        while Drift::between(&kept, &shown).held.is_empty() {
+        while drift(&kept, &shown).held.is_empty() {
             kept = renewed(&kept, &shown);
             shown.memory_bytes = shown.memory_bytes / 100 * 98;
             steps += 1;

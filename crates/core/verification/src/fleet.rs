@@ -15,7 +15,8 @@
 //!
 //! # What counts as at once
 //! Challenges sent within a spread so short that doing one node's work after the other's misses a deadline
-//! ([`spread_max`]); longer apart shows nothing about sharing.
+//! ([`spread_max`]); longer apart shows nothing about sharing. The walks through memory start at one moment for all
+//! ([`walks_start`]): else a second node's memory is filled when the first's walk is over.
 //!
 //! # Identities
 //! A UUID, fingerprint, host key or machine id that two nodes claim accuses neither (RULES R10): the later claimant goes on
@@ -24,6 +25,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use basilica_types::{BlockHash, BlockNumber, Digest, GpuUuid, Hotkey, Millis, NodeId, Timestamp};
+
+use crate::calibration::StageTimes;
 
 const BEACON_TAG: &[u8] = b"basilica/fleet-beacon/v1";
 const START_TAG: &[u8] = b"basilica/fleet-start/v1";
@@ -41,9 +44,9 @@ pub struct FleetRules {
 }
 
 impl Default for FleetRules {
-    /// One block in 600, two hours on average at 12 s a block; everybody at once, within a second.
+    /// One block in 450, an hour and a half on average at 12 s a block; everybody at once, within a second.
     fn default() -> Self {
-        Self { mean_blocks: 600, cohorts: 1, spread: Millis::from_secs(1) }
+        Self { mean_blocks: 450, cohorts: 1, spread: Millis::from_secs(1) }
     }
 }
 
@@ -138,6 +141,12 @@ pub fn companions(missed: &BTreeSet<NodeId>, fleet: &[Member]) -> BTreeSet<NodeI
 pub fn spread_max(shortest: Millis, deadline: Millis) -> Option<Millis> {
     let spread = shortest.0.saturating_mul(2).checked_sub(deadline.0)?;
     (spread > 0).then_some(Millis(spread))
+}
+
+/// When the nonces of all walks of an epoch are sent: when every node that is in time has filled its memory, whoever
+/// started last.
+pub fn walks_start(opened: Timestamp, deadlines: &StageTimes, rules: &FleetRules) -> Timestamp {
+    opened + rules.spread + deadlines.work + deadlines.fill
 }
 
 /// Something that belongs to one machine or card only.

@@ -32,7 +32,7 @@ mod verdict;
 
 pub use audit::{Discrepancy, Replay, audit};
 pub use cause::{Break, ProofEnd};
-pub use check::{Check, CheckKind, Conclusion, Effect, Event, Finding, Fingerprint, Plan, Rejected};
+pub use check::{Check, CheckKind, Conclusion, Effect, Event, Finding, Plan, Rejected};
 pub use control::{Control, HeadSeen, Surroundings, Witness};
 pub use gpus::{ClaimedGpu, GpuRules, ProvenGpu, UnacceptableGpu};
 pub use policy::Policy;

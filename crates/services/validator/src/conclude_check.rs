@@ -58,7 +58,9 @@ pub(crate) async fn conclude(shared: &Shared, node: &NodeRecord, tried: Tried) -
     let (deadlines, is_late) = deadlines(shared, node, conclusion, failure);
     let judged = |outcome| Judged { outcome, tries, started, deadlines };
     let confirmed = |reason| judged(Outcome::Failed { reason, fault: Fault::Node { confirmed: true } });
-    if is_late {
+    // What bytes prove is said by its own name; the record stays and is found late by the next check.
+    let is_said_otherwise = failure.is_some_and(|(reason, _)| reason != Reason::ProofDeadlineMissed);
+    if is_late && !is_said_otherwise {
         // What follows begins anew: each finding takes misses of its own.
         let judged =
             Judged { deadlines: Some(DeadlineRecord::default()), ..confirmed(Reason::ProofDeadlineMissed) };
@@ -172,7 +174,10 @@ async fn keep(shared: &Shared, node: &NodeRecord, tried: Tried, judged: Judged) 
     let entry = entry(shared, node, &conclusion, judged)?;
     let entry = CheckEntry { transcript, ..entry };
     match store(shared, &entry).await? {
-        Recorded::Stored => announce(shared, &entry),
+        Recorded::Stored => {
+            tell_shared_machine(shared, &entry).await?;
+            announce(shared, &entry);
+        }
         Recorded::NotNext => not_next(node.key),
         Recorded::GpuTaken { owner } => {
             warn!(target: "validator::verification", { node.id = %node.key.node, owner.id = %owner.node,
@@ -200,6 +205,19 @@ fn tell_differences(node: NodeKey, conclusion: &Conclusion) {
         info!(target: "validator::verification", { node.id = %node.node, gpu.uuid = %uuid, fields = ?fields },
             "gpu was moved or its driver renewed");
     }
+}
+
+/// Two nodes that tell the same machine and prove different GPUs may be one host cut in two, or copies of one image: an operator's
+/// business, and no fault (RULES R10).
+async fn tell_shared_machine(shared: &Shared, entry: &CheckEntry) -> Result<(), ConcludeError> {
+    let Some(machine) = entry.fingerprints.first().and_then(|print| print.machine) else { return Ok(()) };
+    let other = shared.ports.store.on_same_machine(entry.key, machine).await;
+    let other = other.map_err(|source| ConcludeError::Store { node: entry.key, source })?;
+    if let Some(other) = other {
+        warn!(target: "validator::verification", { node.id = %entry.key.node, other.id = %other.node,
+            other.miner = %other.miner, code = "host_identity_shared" }, "two nodes tell the same machine id");
+    }
+    Ok(())
 }
 
 fn held() -> Outcome {

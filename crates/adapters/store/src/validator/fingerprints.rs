@@ -1,11 +1,12 @@
 //! What GPUs showed when they were first proved, for each node apart.
 
 use basilica_ports::{CheckEntry, NodeKey, StoreError};
-use basilica_types::{GpuUuid, Timestamp};
-use basilica_verification::Fingerprint;
+use basilica_types::{Digest, GpuUuid, Timestamp};
+use basilica_verification::fingerprint::Fingerprint;
 use sqlx::SqliteConnection;
 
 use super::ValidatorDatabase;
+use super::columns::parse;
 use crate::database::{corrupt, unavailable};
 
 /// Those of `uuids` that the node proved before.
@@ -16,33 +17,60 @@ pub(super) async fn of_node(
 ) -> Result<Vec<Fingerprint>, StoreError> {
     let mut known = Vec::with_capacity(uuids.len());
     for uuid in uuids {
-        let facts: Option<String> =
-            sqlx::query_scalar("SELECT facts FROM fingerprints WHERE miner = ?1 AND node = ?2 AND uuid = ?3")
-                .bind(key.miner.to_string())
-                .bind(key.node.to_string())
-                .bind(uuid.to_string())
-                .fetch_optional(database.0.readers())
-                .await
-                .map_err(unavailable("read fingerprints"))?;
-        if let Some(facts) = facts {
-            known.push((*uuid, serde_json::from_str(&facts).map_err(corrupt("fingerprints.facts"))?));
+        let row: Option<(String, Option<String>)> = sqlx::query_as(
+            "SELECT facts, machine FROM fingerprints WHERE miner = ?1 AND node = ?2 AND uuid = ?3",
+        )
+        .bind(key.miner.to_string())
+        .bind(key.node.to_string())
+        .bind(uuid.to_string())
+        .fetch_optional(database.0.readers())
+        .await
+        .map_err(unavailable("read fingerprints"))?;
+        if let Some((facts, machine)) = row {
+            let facts = serde_json::from_str(&facts).map_err(corrupt("fingerprints.facts"))?;
+            let machine = machine.map(|machine| parse(&machine, "fingerprints.machine")).transpose()?;
+            known.push(Fingerprint { uuid: *uuid, facts, machine });
         }
     }
     Ok(known)
 }
 
+/// Another node with GPUs on this machine.
+pub(super) async fn on_same_machine(
+    database: &ValidatorDatabase,
+    key: NodeKey,
+    machine: Digest,
+) -> Result<Option<NodeKey>, StoreError> {
+    let row: Option<(String, String)> = sqlx::query_as(
+        "SELECT miner, node FROM fingerprints WHERE machine = ?3 AND NOT (miner = ?1 AND node = ?2)
+         ORDER BY first, miner, node LIMIT 1",
+    )
+    .bind(key.miner.to_string())
+    .bind(key.node.to_string())
+    .bind(machine.to_string())
+    .fetch_optional(database.0.readers())
+    .await
+    .map_err(unavailable("read machines"))?;
+    let named = |(miner, node): (String, String)| {
+        Ok(NodeKey { miner: parse(&miner, "fingerprints.miner")?, node: parse(&node, "fingerprints.node")? })
+    };
+    row.map(named).transpose()
+}
+
 /// Keeps the fingerprints of a passed check.
 pub(super) async fn keep(connection: &mut SqliteConnection, entry: &CheckEntry) -> Result<(), StoreError> {
-    for (uuid, facts) in &entry.fingerprints {
+    for Fingerprint { uuid, facts, machine } in &entry.fingerprints {
         sqlx::query(
-            "INSERT INTO fingerprints (miner, node, uuid, facts, first, seen) VALUES (?1, ?2, ?3, ?4, ?5, ?5)
-             ON CONFLICT (miner, node, uuid) DO UPDATE SET facts = ?4, seen = ?5",
+            "INSERT INTO fingerprints (miner, node, uuid, facts, first, seen, machine)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6)
+             ON CONFLICT (miner, node, uuid) DO UPDATE SET facts = ?4, seen = ?5, machine = ?6",
         )
         .bind(entry.key.miner.to_string())
         .bind(entry.key.node.to_string())
         .bind(uuid.to_string())
         .bind(serde_json::to_string(facts).expect("texts and numbers always serialise"))
         .bind(entry.summary.finished.0)
+        .bind(machine.map(|machine| machine.to_string()))
         .execute(&mut *connection)
         .await
         .map_err(unavailable("store fingerprint"))?;

@@ -14,6 +14,7 @@ use basilica_types::{
     BasisPoints, BlockNumber, Category, Digest, FencingToken, GpuUuid, Hotkey, MechanismId, Millis, NetUid,
     NodeAddress, Ppm, Timestamp, Uid, UsdMicros, Weight,
 };
+use basilica_verification::fingerprint::Fingerprint;
 use basilica_verification::timing::{DeadlineRecord, Observed, Weights};
 use basilica_verification::{CheckKind, Control, Due, Fault, Outcome, ProvenGpu, Reason, Series};
 use basilica_wire::discovery::{NodeReport, NodeStatus};

@@ -3,8 +3,9 @@
 use async_trait::async_trait;
 use basilica_ports::{CheckEntry, HistoryEntry, NodeKey, Pruned, Recorded, StoreError, VerdictStore};
 use basilica_types::{Digest, GpuUuid, Hotkey, Timestamp};
+use basilica_verification::fingerprint::Fingerprint;
 use basilica_verification::timing::DeadlineRecord;
-use basilica_verification::{CheckKind, Fingerprint, Outcome, Series};
+use basilica_verification::{CheckKind, Outcome, Series};
 use codec::Encode as _;
 use sqlx::SqliteConnection;
 
@@ -107,6 +108,10 @@ impl VerdictStore for ValidatorDatabase {
 
     async fn fingerprints(&self, key: NodeKey, uuids: &[GpuUuid]) -> Result<Vec<Fingerprint>, StoreError> {
         fingerprints::of_node(self, key, uuids).await
+    }
+
+    async fn on_same_machine(&self, key: NodeKey, machine: Digest) -> Result<Option<NodeKey>, StoreError> {
+        fingerprints::on_same_machine(self, key, machine).await
     }
 
     async fn history(&self, key: NodeKey, since: Timestamp) -> Result<Vec<HistoryEntry>, StoreError> {

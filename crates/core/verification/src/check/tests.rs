@@ -19,6 +19,10 @@ fn other_card() -> DeviceFacts {
     card("simulated-A100")
 }
 
+fn fingerprint(facts: DeviceFacts) -> Fingerprint {
+    Fingerprint { uuid: uuid(), facts, machine: None }
+}
+
 fn claims_showing(facts: DeviceFacts) -> Vec<u8> {
     let device = DeviceReport { index: 0, uuid: uuid(), class: "simulated-H100".parse().unwrap(), facts };
     ClaimReport::new(None, vec![device]).unwrap().to_json().into_bytes()
@@ -123,7 +127,8 @@ fn a_card_that_is_not_the_one_it_is_called_is_not_even_challenged() {
 #[test]
 fn a_gpu_that_is_not_what_it_was_is_put_on_hold_before_it_proves_anything() {
     let before = DeviceFacts { sms: 131, ..card("simulated-H100") };
-    let events = [connected(), Event::ClaimsPrinted(claims_json()), Event::Recalled(vec![(uuid(), before)])];
+    let events =
+        [connected(), Event::ClaimsPrinted(claims_json()), Event::Recalled(vec![fingerprint(before)])];
     let end = run(plan(CheckKind::Full, true), &events).unwrap();
     assert_eq!(end.finding, Finding::Failed(Reason::GpuFingerprintChanged));
     assert_eq!(end.difference, Some(Difference { uuid: uuid(), fields: vec![Field::Sms] }));
@@ -140,11 +145,11 @@ fn a_pass_keeps_what_was_shown_first_and_notes_what_may_change() {
         [connected(), Event::ClaimsPrinted(claims_json()), Event::Recalled(known), Event::Proof(verified)]
     };
     let unseen = run(plan(CheckKind::Full, true), &events(vec![])).unwrap();
-    assert_eq!(unseen.fingerprints, [(uuid(), card("simulated-H100"))]);
-    let seen = run(plan(CheckKind::Full, true), &events(vec![(uuid(), first)])).unwrap();
+    assert_eq!(unseen.fingerprints, [fingerprint(card("simulated-H100"))]);
+    let seen = run(plan(CheckKind::Full, true), &events(vec![fingerprint(first)])).unwrap();
     assert_eq!(seen.finding, Finding::Passed);
     assert_eq!(seen.noted, [Difference { uuid: uuid(), fields: vec![Field::Driver] }]);
-    assert_eq!(seen.fingerprints, [(uuid(), card("simulated-H100"))]);
+    assert_eq!(seen.fingerprints, [fingerprint(card("simulated-H100"))]);
 }
 
 #[test]
@@ -168,7 +173,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         proptest::collection::vec(any::<u8>(), 0..80).prop_map(Event::ClaimsPrinted),
         Just(Event::CommandFailed),
         Just(Event::Recalled(vec![])),
-        Just(Event::Recalled(vec![(uuid(), other_card())])),
+        Just(Event::Recalled(vec![fingerprint(other_card())])),
         Just(Event::Proof(ProofEnd::Stopped)),
         Just(Event::Proof(ProofEnd::Verified { transcript: digest(9) })),
         Just(Event::Broken(Break::Lost)),

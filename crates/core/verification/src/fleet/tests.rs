@@ -92,6 +92,14 @@ fn a_spread_that_allows_one_after_the_other_does_not_exist_for_wide_deadlines() 
 }
 
 #[test]
+fn walks_start_when_the_last_node_in_time_has_filled() {
+    let second = Millis::from_secs(1);
+    let deadlines = StageTimes { work: Millis(5_000), fill: Millis(3_000), walk: second, openings: second };
+    let rules = FleetRules { spread: Millis(700), ..FleetRules::default() };
+    assert_eq!(walks_start(NOW, &deadlines, &rules), NOW + Millis(8_700));
+}
+
+#[test]
 fn the_later_claimant_of_a_uuid_goes_on_hold_and_the_first_is_not_touched() {
     let uuid = Identity::Gpu(GpuUuid::from_bytes([9; 16]));
     let key = Identity::HostKey(Digest::from_bytes([3; 32]));

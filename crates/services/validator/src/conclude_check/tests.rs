@@ -3,6 +3,7 @@
 use basilica_ports::{HistoryEntry, NodeRecord};
 use basilica_proof::DeviceFacts;
 use basilica_types::{Category, Digest, Millis, NodeAddress};
+use basilica_verification::fingerprint::Fingerprint;
 use basilica_verification::{CheckKind, Fault, GpuRules, Plan, ProvenGpu};
 use basilica_wire::discovery::{NodeReport, NodeStatus};
 
@@ -249,9 +250,10 @@ async fn a_gpu_that_is_not_what_it_was_is_held_without_a_fault_and_without_pay()
     let facts = DeviceFacts::simulated(&"simulated-H100".parse().unwrap(), 0);
     let mut passed = tried(&shared, CheckKind::Full, Finding::Passed);
     passed.conclusion.gpus = vec![ProvenGpu { uuid: GPU, category: Category::H100 }];
-    passed.conclusion.fingerprints = vec![(GPU, facts.clone())];
+    let first = Fingerprint { uuid: GPU, facts, machine: None };
+    passed.conclusion.fingerprints = vec![first.clone()];
     conclude(&shared, &node(&shared, key).await, passed).await.unwrap();
-    assert_eq!(shared.ports.store.fingerprints(key, &[GPU]).await.unwrap(), [(GPU, facts.clone())]);
+    assert_eq!(shared.ports.store.fingerprints(key, &[GPU]).await.unwrap(), std::slice::from_ref(&first));
 
     let reason = Reason::GpuFingerprintChanged;
     let changed = tried(&shared, CheckKind::Full, Finding::Failed(reason));
@@ -259,11 +261,7 @@ async fn a_gpu_that_is_not_what_it_was_is_held_without_a_fault_and_without_pay()
     let held = node(&shared, key).await;
     assert_eq!(held.last_verdict.unwrap().outcome, Outcome::Failed { reason, fault: Fault::Unknown });
     assert!(held.last_proof.is_some_and(|(_, gpus)| gpus.is_empty()), "it is paid for nothing");
-    assert_eq!(
-        shared.ports.store.fingerprints(key, &[GPU]).await.unwrap(),
-        [(GPU, facts)],
-        "and not forgotten"
-    );
+    assert_eq!(shared.ports.store.fingerprints(key, &[GPU]).await.unwrap(), [first], "and not forgotten");
 }
 
 /// A full check of a node that ended now: late, or in time.
@@ -330,4 +328,24 @@ async fn misses_while_nothing_else_is_seen_to_work_find_nobody_late() {
         let outcome = prove(&world, &shared, key, false).await;
         assert!(!matches!(outcome, Some(Outcome::Failed { fault: Fault::Node { .. }, .. })), "{outcome:?}");
     }
+}
+
+#[tokio::test]
+async fn what_a_late_provers_bytes_prove_is_said_by_its_own_name() {
+    let world = World::new();
+    let owner = world.judge_a_node().await;
+    let shared = world.boot().await;
+    let key = add_node(&shared, owner).await;
+    for _ in 0..3 {
+        assert_eq!(prove(&world, &shared, key, false).await, None);
+    }
+    let reason = Reason::ProofOpeningMismatch;
+    let mut wrong = tried(&shared, CheckKind::Full, Finding::Failed(reason));
+    wrong.conclusion.transcript = Some(Digest::from_bytes([8; 32]));
+    conclude(&shared, &node(&shared, key).await, wrong).await.unwrap();
+    let outcome = node(&shared, key).await.last_verdict.unwrap().outcome;
+    assert_eq!(outcome, Outcome::Failed { reason, fault: Fault::Node { confirmed: true } });
+    let late =
+        Outcome::Failed { reason: Reason::ProofDeadlineMissed, fault: Fault::Node { confirmed: true } };
+    assert_eq!(prove(&world, &shared, key, true).await, Some(late), "and the misses are not forgotten");
 }

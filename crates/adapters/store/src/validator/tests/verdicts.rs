@@ -179,8 +179,12 @@ async fn a_fingerprint_is_its_nodes_own_and_survives_a_restart_until_it_is_old()
     let fixture = Fixture::new().await;
     fixture.store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
     fixture.store.record_discovery(miner(2), &[report(8)], NOW).await.unwrap();
-    let facts = |name: &str| DeviceFacts::simulated(&name.parse().unwrap(), 0);
-    let (first, other) = ((gpu(1).uuid, facts("simulated-H100")), (gpu(2).uuid, facts("simulated-A100")));
+    let machine = Digest::from_bytes([6; 32]);
+    let print = |n, name: &str| {
+        let facts = DeviceFacts::simulated(&name.parse().unwrap(), 0);
+        Fingerprint { uuid: gpu(n).uuid, facts, machine: Some(machine) }
+    };
+    let (first, other) = (print(1, "simulated-H100"), print(2, "simulated-A100"));
     let shown = vec![first.clone(), other.clone()];
     let entry = CheckEntry { fingerprints: shown, ..passed(key(1, 7), 1, None, vec![gpu(1), gpu(2)]) };
     fixture.store.record_check(&entry).await.unwrap();
@@ -192,15 +196,18 @@ async fn a_fingerprint_is_its_nodes_own_and_survives_a_restart_until_it_is_old()
     let asked = [gpu(1).uuid, gpu(3).uuid, gpu(2).uuid];
     assert_eq!(store.fingerprints(key(1, 7), &asked).await.unwrap(), [first.clone(), other.clone()]);
     assert_eq!(store.fingerprints(key(2, 8), &asked).await.unwrap(), []);
-    let moved = DeviceFacts { driver: "999.1".parse().unwrap(), ..first.1 };
+    let facts = DeviceFacts { driver: "999.1".parse().unwrap(), ..first.facts.clone() };
+    let moved = Fingerprint { facts, machine: None, ..first };
     let mut later = passed(key(1, 7), 3, Some(1), vec![gpu(1)]);
-    later.fingerprints = vec![(first.0, moved.clone())];
+    later.fingerprints = vec![moved.clone()];
     later.summary.finished = NOW + Millis(50);
     store.record_check(&later).await.unwrap();
     let known = store.fingerprints(key(1, 7), &asked).await.unwrap();
-    assert_eq!(known, [(first.0, moved.clone()), other]);
+    assert_eq!(known, [moved.clone(), other]);
+    assert_eq!(store.on_same_machine(key(2, 8), machine).await.unwrap(), Some(key(1, 7)));
+    assert_eq!(store.on_same_machine(key(1, 7), machine).await.unwrap(), None);
     assert_eq!(store.prune(NOW + Millis(50), 9, 9).await.unwrap().fingerprints, 1);
-    assert_eq!(store.fingerprints(key(1, 7), &asked).await.unwrap(), [(first.0, moved)]);
+    assert_eq!(store.fingerprints(key(1, 7), &asked).await.unwrap(), [moved]);
 }
 
 #[tokio::test]

@@ -13,8 +13,9 @@ use basilica_types::{
     BasisPoints, BlockNumber, Category, Digest, FencingToken, GpuUuid, Hotkey, NodeAddress, NodeId, Ppm,
     Timestamp, Uid, Weight,
 };
+use basilica_verification::fingerprint::Fingerprint;
 use basilica_verification::timing::DeadlineRecord;
-use basilica_verification::{CheckKind, Due, Fingerprint, ProvenGpu, Series};
+use basilica_verification::{CheckKind, Due, ProvenGpu, Series};
 use basilica_wire::discovery::{NodeReport, NodeStatus};
 
 use super::yield_now;
@@ -234,6 +235,9 @@ impl VerdictStore for Memory {
         unreachable!("weights check nothing")
     }
     async fn fingerprints(&self, _: NodeKey, _: &[GpuUuid]) -> Result<Vec<Fingerprint>, StoreError> {
+        unreachable!("weights check nothing")
+    }
+    async fn on_same_machine(&self, _: NodeKey, _: Digest) -> Result<Option<NodeKey>, StoreError> {
         unreachable!("weights check nothing")
     }
     async fn history(&self, _: NodeKey, _: Timestamp) -> Result<Vec<HistoryEntry>, StoreError> {

@@ -1,0 +1,136 @@
+//! Honest nodes: how often one is found at fault.
+//!
+//! Times are drawn from the model (a card's own deviation, jitter, 1 % packet loss, spells of 10 %), compared with the
+//! deadlines that the calibration and the round trips measured on the same channel give, and judged by retries and
+//! sequential test as a cheater's are. A right answer in time always passes: that depends on no chance and is
+//! shown once by the real verifier ([`crate::exhibits`]).
+
+use basilica_types::{Millis, Timestamp};
+use basilica_verification::calibration::Margins;
+use basilica_verification::classes::GpuClass;
+use basilica_verification::series::{Next, RetryRules, after_failure};
+use basilica_verification::timing::{Observed, Punctuality, Rates, Standing, Weights};
+use basilica_verification::{Control, Fault, Reason};
+
+use crate::chance::Chance;
+use crate::stats::{Interval, clopper_pearson};
+use crate::timing_model::{
+    CONTROL_REACHABLE, LOSS, LOSS_IN_SPELL, RUN_DEVIATION, SPELLS, Scenario, calibrated, honest_means,
+    network_ms, round_trips, to_millis,
+};
+
+/// What was counted.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct Honest {
+    /// Checks, each with its retries.
+    pub checks: u64,
+    /// Tries that missed a deadline.
+    pub misses: u64,
+    /// Tries.
+    pub tries: u64,
+    /// Checks after which the node was found at fault.
+    pub false_rejects: u64,
+    /// Of false rejects per check, at 95 %.
+    pub rate: Interval,
+    /// Analytic bound per observation by Ville's inequality, if honest misses come no oftener than assumed.
+    pub bound: f64,
+}
+
+/// Checks so many times, as one node after another for a day of full checks each.
+pub fn simulate(class: &GpuClass, scenario: &Scenario, checks: u64, seed: u64) -> Honest {
+    let per_node = 16;
+    let mut counted = Counted::default();
+    let mut chance = Chance::of("honest", &[seed, scenario_number(scenario)]);
+    while counted.checks < checks {
+        let mut punctuality = Punctuality::default();
+        for _ in 0..per_node.min(checks - counted.checks) {
+            counted.checks += 1;
+            if is_rejected(class, scenario, &mut punctuality, &mut counted, &mut chance) {
+                counted.rejects += 1;
+                punctuality = Punctuality::default();
+            }
+        }
+    }
+    Honest {
+        checks: counted.checks,
+        misses: counted.misses,
+        tries: counted.tries,
+        false_rejects: counted.rejects,
+        rate: clopper_pearson(counted.rejects, counted.checks),
+        bound: f64::from(Rates::default().false_reject_ppb) / 1e9,
+    }
+}
+
+fn scenario_number(scenario: &Scenario) -> u64 {
+    to_millis(scenario.speed * 100.0).0 * 1_000 + to_millis(scenario.jitter * 10.0).0
+}
+
+#[derive(Default)]
+struct Counted {
+    checks: u64,
+    tries: u64,
+    misses: u64,
+    rejects: u64,
+}
+
+/// One check with its retries; true if the node is found at fault.
+fn is_rejected(
+    class: &GpuClass,
+    scenario: &Scenario,
+    punctuality: &mut Punctuality,
+    counted: &mut Counted,
+    chance: &mut Chance,
+) -> bool {
+    let (weights, retries) = (Weights::default(), RetryRules::default());
+    // A spell outlasts the retries of a check: misses cluster.
+    let loss = if chance.happens(SPELLS) { LOSS_IN_SPELL } else { LOSS };
+    let (mut series, mut now) = (None, Timestamp::from_secs(1_800_000_000));
+    loop {
+        counted.tries += 1;
+        let missed = misses(class, scenario, loss, chance);
+        let control = if chance.happens(CONTROL_REACHABLE) { Control::Reachable } else { Control::Absent };
+        let observed = if missed { Observed::Missed(control) } else { Observed::Met };
+        *punctuality = punctuality.after(observed, &weights);
+        if !missed {
+            return false;
+        }
+        counted.misses += 1;
+        if punctuality.standing(&weights) == Standing::Late {
+            return true;
+        }
+        match after_failure(series, Reason::ProofDeadlineMissed, control, &retries, now) {
+            Next::Retry { series: next, at } => (series, now) = (Some(next), at),
+            Next::Conclude { fault, .. } => return fault == Fault::Node { confirmed: true },
+        }
+    }
+}
+
+/// Whether one honest try misses a deadline.
+fn misses(class: &GpuClass, scenario: &Scenario, loss: f64, chance: &mut Chance) -> bool {
+    let (work, walk) = honest_means(class, scenario);
+    let trips = round_trips(chance, scenario);
+    let deadlines = Margins::default().deadlines(&calibrated(class, scenario), Some(trips));
+    let mut late = |mean: f64, deadline: Millis| {
+        let run = mean * (1.0 + RUN_DEVIATION * chance.normal());
+        to_millis(run + network_ms(chance, scenario, loss)) > deadline
+    };
+    let work = late(work, deadlines.work);
+    late(walk, deadlines.walk) || work
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::timing_model::{SCENARIOS, class};
+
+    #[test]
+    fn honest_nodes_miss_less_often_than_the_sequential_test_assumes() {
+        for scenario in &SCENARIOS {
+            let honest = simulate(class("h100-sxm"), scenario, 60_000, 1);
+            let rate = clopper_pearson(honest.misses, honest.tries);
+            let assumed = f64::from(Rates::default().honest_miss_ppm) / 1e6;
+            assert!(rate.high < assumed, "{scenario:?}: {honest:?}");
+            assert_eq!(honest.false_rejects, 0, "{scenario:?}");
+        }
+    }
+}

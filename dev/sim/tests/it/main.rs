@@ -1,0 +1,4 @@
+//! The committed scorecard, and how often skipping passes.
+
+mod committed;
+mod skipping;

@@ -128,7 +128,8 @@ mod tests {
     use basilica_proof::seed::Seed;
 
     fn region(items: u64) -> Region {
-        let walk = WalkParams { lanes: 8, steps: 4, reads: 2, windows: 1, picks: 1, lanes_per_pick: 1 };
+        let walk =
+            WalkParams { lanes: 8, steps: 4, reads: 2, windows: 1, barriers: 1, picks: 1, lanes_per_pick: 1 };
         let params = ResidencyParams::new(Space::Disk, items, 3, walk).unwrap();
         Region::new(&Seed::from_bytes([1; 32]), params)
     }

@@ -7,7 +7,7 @@ use basilica_cuda::CudaBackend;
 use basilica_cuda::claims::{self, Claimed};
 use basilica_proof::gemm::Kernel;
 use basilica_proof::merkle::Leaf;
-use basilica_proof::prover::{Backend, BackendError, CpuBackend, ExactProduct, Pick, Traced};
+use basilica_proof::prover::{Advance, Backend, BackendError, CpuBackend, ExactProduct, Pick, Traced};
 use basilica_proof::residency::{Cache, Region, Space, Walk};
 use basilica_proof::seed::Seed;
 use basilica_proof::{DeviceChallenge, ProofParams};
@@ -70,7 +70,7 @@ impl Backend for GpuOfNode {
         self.holding(region).fill(region, cache)
     }
 
-    fn walk(&mut self, walk: &Walk, on_root: &mut dyn FnMut(Digest) -> bool) -> Result<(), BackendError> {
+    fn walk(&mut self, walk: &Walk, on_root: &mut dyn FnMut(Digest) -> Advance) -> Result<(), BackendError> {
         self.holding(walk.region()).walk(walk, on_root)
     }
 

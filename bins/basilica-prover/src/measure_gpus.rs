@@ -9,7 +9,7 @@ use anyhow::{Context, ensure};
 use basilica_cuda::claims::Claimed;
 use basilica_cuda::{CudaBackend, RoundTimes};
 use basilica_proof::gemm::Kernel;
-use basilica_proof::prover::{Backend, CpuBackend, ExactProduct, Pick};
+use basilica_proof::prover::{Advance, Backend, CpuBackend, ExactProduct, Pick, go_alone};
 use basilica_proof::residency::{
     CACHE_LOG2_DEFAULT, Cache, Region, ResidencyParams, Space, Walk, WalkParams,
 };
@@ -91,11 +91,13 @@ fn compare(gpu: &mut CudaBackend, entropy: &[u8; 32], cases: u32) -> anyhow::Res
         let failed = || format!("{params:?}, leaf {leaf}, seed {seed:?}");
         ensure!(gpu.commit(&seed, &params)? == cpu.commit(&seed, &params)?, "another root: {}", failed());
         ensure!(gpu.open(case, leaf)? == cpu.open(case, leaf)?, "another leaf: {}", failed());
+        let steps = 1 + draw() % 20;
         let walk = WalkParams {
             lanes: 2 << (draw() % 7),
-            steps: 1 + draw() % 20,
+            steps,
             reads: small(draw(), 16),
             windows: small(draw(), 4),
+            barriers: small(draw(), 5).min(u16::try_from(steps)?) - 1,
             picks: 1,
             lanes_per_pick: 1,
         };
@@ -118,12 +120,12 @@ type Walked = (Vec<basilica_types::Digest>, Vec<basilica_proof::prover::Traced>)
 
 fn walked(backend: &mut impl Backend, walk: &Walk, cache: &Arc<Cache>, pick: Pick) -> anyhow::Result<Walked> {
     backend.fill(walk.region(), cache)?;
-    let mut roots = Vec::new();
+    let (mut roots, mut step, mut passed) = (Vec::new(), 0.., walk.clone());
     backend.walk(walk, &mut |root| {
         roots.push(root);
-        true
+        step.next().map_or(Advance::Stop, |step| go_alone(&mut passed, step, root))
     })?;
-    Ok((roots, backend.trace(walk, &[pick])?))
+    Ok((roots, backend.trace(&passed, &[pick])?))
 }
 
 /// Measures every device, one after another.
@@ -190,6 +192,7 @@ fn memory(gpu: &mut CudaBackend, sizes: &Sizes, class: Option<&GpuClass>) -> any
         steps: sizes.steps,
         reads: 16,
         windows: sizes.windows,
+        barriers: 0,
         picks: 1,
         lanes_per_pick: 1,
     };
@@ -205,7 +208,7 @@ fn memory(gpu: &mut CudaBackend, sizes: &Sizes, class: Option<&GpuClass>) -> any
     let took = timed(&mut || {
         result = gpu.walk(&walk, &mut |_| {
             steps += 1;
-            true
+            Advance::Go
         });
     });
     result?;

@@ -4,7 +4,7 @@ use std::io::{BufWriter, Read, Write};
 use std::sync::{Arc, mpsc};
 
 use anyhow::{Context, anyhow, bail};
-use basilica_proof::prover::{Backend, BackendError, DeviceProver, Run};
+use basilica_proof::prover::{Backend, BackendError, DeviceProver, Meetings, Run};
 use basilica_proof::residency::{Cache, Space};
 use basilica_proof::wire::{FRAME_HEADER_BYTES, FrameTooLarge, Message, Refusal, RefusalCode, frame};
 use basilica_proof::{CHALLENGE_BYTES_MAX, Challenge, ClaimReport, DeviceChallenge, RunKey};
@@ -130,7 +130,12 @@ impl<W: Write> Session<'_, W> {
             other => bail!("the validator sent {:?} where a walk's nonce was due", other.kind()),
         };
         self.run.on_walk_nonce(&nonce);
-        self.at_once(|prover, send| prover.walk(space, &nonce, send))
+        let walking = self.challenge.devices().iter().filter(|device| device.region(space).is_some()).count();
+        let meetings = Meetings::new(walking);
+        self.at_once(|prover, send| {
+            let _part = meetings.part();
+            prover.walk(space, &nonce, send, |device, barrier, root| meetings.meet(device, barrier, root))
+        })
     }
 
     /// All devices recompute what they have to open at once; it is sent in the order asked.

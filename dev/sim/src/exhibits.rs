@@ -14,9 +14,12 @@ use basilica_proof::merkle::{Leaf, Tree};
 use basilica_proof::opening::{CellQuery, Query, queries};
 use basilica_proof::prf::{Matrix, fill_rows};
 use basilica_proof::prover::{
-    Backend, BackendError, CpuBackend, DeviceProver, ExactProduct, Memory, Pick, Ram, Resident, Run, Traced,
+    Advance, Backend, BackendError, CpuBackend, DeviceProver, ExactProduct, Memory, Pick, Ram, Resident, Run,
+    Traced,
 };
-use basilica_proof::residency::{Block, Cache, Items, Region, ResidencyParams, Space, Walk, WalkParams};
+use basilica_proof::residency::{
+    Block, Cache, Items, Region, ResidencyParams, Space, Walk, WalkParams, meeting,
+};
 use basilica_proof::seed::Seed;
 use basilica_proof::wire::{Accept, Message, frame};
 use basilica_proof::{
@@ -116,7 +119,8 @@ pub fn challenge(run: u64, params: ProofParams, memory: bool) -> Challenge {
         uuid: GpuUuid::from_bytes([7; 16]),
         class: "simulated-H100".parse().expect("the constant is a class name"),
     };
-    let walk = WalkParams { lanes: 16, steps: 16, reads: 16, windows: 2, picks: 8, lanes_per_pick: 4 };
+    let walk =
+        WalkParams { lanes: 16, steps: 16, reads: 16, windows: 2, barriers: 3, picks: 8, lanes_per_pick: 4 };
     let region = || ResidencyParams::new(Space::Device, 1 << 10, 8, walk).expect("constants within bounds");
     let residency = memory.then(region).into_iter().collect();
     Challenge::new(binding, memory.then_some(CACHE_LOG2), vec![DeviceChallenge { claim, params, residency }])
@@ -131,6 +135,7 @@ fn judge(exhibit: Exhibit, run: u64, times: &StageTimes, deadlines: &StageTimes)
         work: deadlines.work.as_duration(),
         fill: deadlines.fill.as_duration(),
         walk: deadlines.walk.as_duration(),
+        walk_slack: deadlines.walk.as_duration(),
         openings: deadlines.openings.as_duration(),
     };
     let cache = Cache::for_challenge(&asked).map(Arc::new);
@@ -262,7 +267,8 @@ impl Cheater {
             roots.extend(root);
             true
         };
-        self.device.walk(space, nonce, &mut send).expect("the region was filled");
+        let meet = |_, barrier, root| Some(meeting(barrier, std::iter::once(&root)));
+        self.device.walk(space, nonce, &mut send, meet).expect("the region was filled");
         self.run.sent(&roots);
         roots
     }
@@ -357,7 +363,7 @@ impl Backend for Forger {
         self.memory.fill(region, cache)
     }
 
-    fn walk(&mut self, walk: &Walk, on_root: &mut dyn FnMut(Digest) -> bool) -> Result<(), BackendError> {
+    fn walk(&mut self, walk: &Walk, on_root: &mut dyn FnMut(Digest) -> Advance) -> Result<(), BackendError> {
         self.memory.walk(walk, on_root)
     }
 

@@ -40,7 +40,8 @@ fn claims(count: u32) -> ClaimReport {
 
 #[test]
 fn all_devices_prove_work_and_memory_over_pipes() {
-    let walk = WalkParams { lanes: 32, steps: 18, reads: 4, windows: 2, picks: 4, lanes_per_pick: 4 };
+    let walk =
+        WalkParams { lanes: 32, steps: 18, reads: 4, windows: 2, barriers: 3, picks: 4, lanes_per_pick: 4 };
     let region = |space| ResidencyParams::new(space, 1_500, 16, walk).unwrap();
     let params = ProofParams::new(256, 128, 2, 8).unwrap();
     let claimed = claims(2);

@@ -62,7 +62,8 @@ fn challenge(params: ProofParams) -> Challenge {
 
 /// The same, with a little memory in each of these spaces.
 fn memory_challenge(params: ProofParams, spaces: &[Space]) -> Challenge {
-    let walk = WalkParams { lanes: 64, steps: 20, reads: 4, windows: 1, picks: 4, lanes_per_pick: 4 };
+    let walk =
+        WalkParams { lanes: 64, steps: 20, reads: 4, windows: 1, barriers: 4, picks: 4, lanes_per_pick: 4 };
     let region = |space| ResidencyParams::new(space, 1 << 12, 16, walk).unwrap();
     let work = challenge(params);
     let devices = work.devices().iter().cloned().map(|device| {

@@ -107,8 +107,8 @@ DEVICE void hash_turn(const Turn &turn, const Key &lane_key, const Key &node, co
     if (finishing && threadIdx.x < 2) root[threadIdx.x] = upper[2 + threadIdx.x];
 }
 
-// Blocks of row 0 hash, those of row w + 1 walk the lanes of window w: a lane reads only the window that its number's
-// remainder names, and blocks of one window follow each other, so that what runs together stays within what address
+// Blocks of row 0 hash, those of row w + 1 walk the lanes that read window w at this step, (lane + step) mod windows = w,
+// and blocks of one window follow each other, so that what runs together stays within what address
 // translation reaches. A step is the walk's key and the step's number, then `reads` items, each chosen by what the one
 // before gave. Four threads walk two lanes.
 KERNEL BLOCK_OF(TURN_THREADS, 10)
@@ -119,6 +119,7 @@ walk_turn(Turn turn, const uint2 *items, u64 count, Key walk, const u32 *from, u
         return;
     }
     const u32 window = blockIdx.y - 1, q = threadIdx.x % 4, quad = threadIdx.x / 4;
+    const u32 remainder = (window + turn.windows - turn.step % turn.windows) % turn.windows;
     const u64 begin = window * count / turn.windows, size = (window + 1) * count / turn.windows - begin;
     uint2 key = {walk.word[0], walk.word[1]};
     UNROLL for (u32 i = 1; i < 4; i++)
@@ -126,7 +127,7 @@ walk_turn(Turn turn, const uint2 *items, u64 count, Key walk, const u32 *from, u
     Column states[QUAD_LANES];
     u64 lanes[QUAD_LANES];
     UNROLL for (u32 g = 0; g < QUAD_LANES; g++) {
-        lanes[g] = (static_cast<u64>(blockIdx.x) * TURN_LANES + g * (TURN_LANES / QUAD_LANES) + quad) * turn.windows + window;
+        lanes[g] = (static_cast<u64>(blockIdx.x) * TURN_LANES + g * (TURN_LANES / QUAD_LANES) + quad) * turn.windows + remainder;
         // Threads without a lane walk another with the others, as every thread of a warp takes part in exchanges, and
         // store nothing.
         const u32 *own = from + (lanes[g] < turn.lanes ? lanes[g] : 0) * 16 + q;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use basilica_proof::ProofParams;
 use basilica_proof::merkle::Leaf;
-use basilica_proof::prover::{Backend, BackendError, Pick, Traced};
+use basilica_proof::prover::{Advance, Backend, BackendError, Pick, Traced};
 use basilica_proof::residency::{Cache, Region, Walk};
 use basilica_proof::seed::Seed;
 use basilica_types::Digest;
@@ -64,7 +64,7 @@ impl Backend for CudaBackend {
         Ok(())
     }
 
-    fn walk(&mut self, walk: &Walk, on_root: &mut dyn FnMut(Digest) -> bool) -> Result<(), BackendError> {
+    fn walk(&mut self, walk: &Walk, on_root: &mut dyn FnMut(Digest) -> Advance) -> Result<(), BackendError> {
         self.memory.walk((&self.context, &self.kernels), walk, on_root)
     }
 

@@ -310,7 +310,7 @@ impl Kernels {
             Argument::Seven([step, lanes, u32::from(reads), windows, depth, flags[0], flags[1]]),
             Argument::Long(items.address),
             Argument::Long(items.count),
-            Argument::Key(key_words(walk.key())),
+            Argument::Key(key_words(walk.key(step))),
             Argument::Long(states[0].address()),
             Argument::Long(states[1].address()),
             Argument::Key(key_words(residency::lane_key())),

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use basilica_proof::prover::{BackendError, Pick, Traced};
+use basilica_proof::prover::{Advance, BackendError, Pick, Traced};
 use basilica_proof::residency::{self, Block, Cache, Region, Space, Walk};
 use basilica_proof::wire::LaneState;
 use basilica_types::Digest;
@@ -98,20 +98,28 @@ impl Memory {
         &self,
         tools: (&Context, &Kernels),
         walk: &Walk,
-        on_root: &mut dyn FnMut(Digest) -> bool,
+        on_root: &mut dyn FnMut(Digest) -> Advance,
     ) -> Result<(), BackendError> {
-        let steps = walk.region().params().walk().steps;
-        let mut lanes = Lanes::start(tools, self.items(walk), walk, steps)?;
+        let shape = *walk.region().params().walk();
+        let segment_end = |from: u32| (from..shape.steps).find(|step| shape.meets_after(*step));
+        let end = |from: u32| segment_end(from).map_or(shape.steps, |last| last + 1);
+        let mut lanes = Lanes::start(tools, self.items(walk), walk.clone(), end(0))?;
         let mut bytes = [0; ROOTS_AT_ONCE as usize * 32];
-        for first in (0..steps).step_by(ROOTS_AT_ONCE as usize) {
-            let count = ROOTS_AT_ONCE.min(steps - first);
-            while lanes.finished() < first + count {
+        while lanes.finished < shape.steps {
+            let first = lanes.finished;
+            lanes.batch = first;
+            let count = ROOTS_AT_ONCE.min(lanes.end - first);
+            while lanes.finished < first + count {
                 lanes.turn()?;
             }
             let bytes = &mut bytes[..count as usize * 32];
             lanes.roots.read(0, bytes)?;
-            if !bytes.as_chunks::<32>().0.iter().all(|root| on_root(Digest::from_bytes(*root))) {
-                return Ok(());
+            for (step, root) in (first..).zip(bytes.as_chunks::<32>().0) {
+                match on_root(Digest::from_bytes(*root)) {
+                    Advance::Go => {}
+                    Advance::Rekey(key) => lanes.begin(key, end(step + 1)),
+                    Advance::Stop => return Ok(()),
+                }
             }
         }
         Ok(())
@@ -131,18 +139,17 @@ impl Memory {
             }
         }
         let steps = wanted.last_key_value().map_or(0, |(last, _)| last + 1);
-        let mut lanes = Lanes::start(tools, self.items(walk), walk, steps)?;
+        let mut lanes = Lanes::start(tools, self.items(walk), walk.clone(), steps)?;
         // States are there one turn after their step and trees three turns after, so states wait for their trees.
         let mut waiting: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
-        while lanes.finished() < steps {
+        while lanes.finished < steps {
             lanes.turn()?;
-            let stepped = lanes.turns - 1;
-            if wanted.contains_key(&stepped) {
-                waiting.insert(stepped, lanes.states()?);
+            if let Some(stepped) = lanes.hashing.filter(|stepped| wanted.contains_key(stepped)) {
+                waiting.insert(stepped, lanes.states(stepped)?);
             }
-            let finished = lanes.finished().checked_sub(1);
+            let finished = lanes.finished.checked_sub(1);
             if let Some((finished, states)) = finished.and_then(|step| Some((step, waiting.remove(&step)?))) {
-                let taken = Snapshot { depth: lanes.heaps[0].depth, states, nodes: lanes.tree()? };
+                let taken = Snapshot { depth: lanes.heaps[0].depth, states, nodes: lanes.tree(finished)? };
                 for (lane, kept) in wanted.entry(finished).or_default().iter_mut() {
                     *kept = taken.state(*lane);
                 }
@@ -160,29 +167,38 @@ impl Memory {
     }
 }
 
-/// All lanes of a walk on the device. In turn t, step t is taken (from one buffer of states into the other), the states
-/// after step t − 1 are hashed, and the tree of step t − 2 is finished.
+/// All lanes of a walk on the device. In one turn a step is taken (from one buffer of states into the other), the states
+/// after the step before are hashed, and the tree of the one before that is finished. At a barrier no step is taken until
+/// the tree of the last one is finished and the next key is there.
 #[derive(Debug)]
 struct Lanes<'a> {
     kernels: &'a Kernels,
-    walk: &'a Walk,
+    walk: Walk,
     items: ItemsAt,
-    /// Steps to take.
-    steps: u32,
-    /// Turns taken.
-    turns: u32,
+    /// The step to take next.
+    next: u32,
+    /// Where steps stop: a barrier, or the walk's end.
+    end: u32,
+    /// The step whose states are hashed next.
+    hashing: Option<u32>,
+    /// The step whose tree is finished next.
+    finishing: Option<u32>,
+    /// Steps whose trees are finished.
+    finished: u32,
     states: [Buffer; 2],
     heaps: [Heap; 2],
-    /// The last roots, at their step's number modulo their count.
+    /// The last roots: of a batch, from its first.
     roots: Buffer,
+    /// The first step of the batch.
+    batch: u32,
 }
 
 impl<'a> Lanes<'a> {
     fn start(
         (context, kernels): (&Context, &'a Kernels),
         items: Option<ItemsAt>,
-        walk: &'a Walk,
-        steps: u32,
+        walk: Walk,
+        end: u32,
     ) -> Result<Self, BackendError> {
         let params = walk.region().params();
         let items = items.ok_or(BackendError::NotFilled(params.space()))?;
@@ -194,49 +210,71 @@ impl<'a> Lanes<'a> {
             return Err(CudaError::Memory { space: Space::Device, needed, available }.into());
         }
         let states = [context.allocate(states)?, context.allocate(states)?];
-        kernels.start(walk.key(), lanes, &states[0])?;
+        kernels.start(walk.key(0), lanes, &states[0])?;
         let heaps = [Heap::new(context, depth)?, Heap::new(context, depth)?];
-        Ok(Self { kernels, walk, items, steps, turns: 0, states, heaps, roots: context.allocate(roots)? })
+        let roots = context.allocate(roots)?;
+        let (hashing, finishing) = (None, None);
+        Ok(Self {
+            kernels,
+            walk,
+            items,
+            next: 0,
+            end,
+            hashing,
+            finishing,
+            finished: 0,
+            states,
+            heaps,
+            roots,
+            batch: 0,
+        })
+    }
+
+    /// Goes on to the next barrier, with the key of the segment before it.
+    fn begin(&mut self, key: [u8; 32], end: u32) {
+        self.walk.begin(key);
+        self.end = end;
     }
 
     fn turn(&mut self) -> Result<(), CudaError> {
-        let turn = self.turns;
-        let ([even, odd], [lower, upper]) = (&self.states, &self.heaps);
-        let even_turn = turn.is_multiple_of(2);
-        let slot = turn.saturating_sub(2) % ROOTS_AT_ONCE;
+        let step = (self.next < self.end).then_some(self.next);
+        let odd = |number: Option<u32>| number.is_some_and(|number| !number.is_multiple_of(2));
+        // A step reads the states that the step before left, which are those that are hashed.
+        let from = odd(step) || step.is_none() && self.hashing.is_some_and(|hashed| hashed.is_multiple_of(2));
+        let ([even_states, odd_states], [even, other]) = (&self.states, &self.heaps);
+        let lower_odd = odd(self.hashing) || self.hashing.is_none() && !odd(self.finishing);
+        let slot = self.finishing.map_or(0, |finishing| (finishing - self.batch) % ROOTS_AT_ONCE);
         self.kernels.turn(
-            self.walk,
+            &self.walk,
             self.items,
             &Turn {
-                step: (turn < self.steps).then_some(turn),
-                states: if even_turn { [even, odd] } else { [odd, even] },
-                lower: (1..=self.steps).contains(&turn),
-                upper: turn >= 2,
-                heaps: if even_turn { [lower, upper] } else { [upper, lower] },
+                step,
+                states: if from { [odd_states, even_states] } else { [even_states, odd_states] },
+                lower: self.hashing.is_some(),
+                upper: self.finishing.is_some(),
+                heaps: if lower_odd { [other, even] } else { [even, other] },
                 roots: &self.roots,
                 root: u64::from(slot) * HASH_BYTES,
             },
         )?;
-        self.turns += 1;
+        self.finished += u32::from(self.finishing.is_some());
+        self.finishing = self.hashing;
+        self.hashing = step;
+        self.next += u32::from(step.is_some());
         Ok(())
     }
 
-    /// Steps whose trees are finished.
-    const fn finished(&self) -> u32 {
-        self.turns.saturating_sub(2)
-    }
-
-    /// The states after the step of the last turn.
-    fn states(&self) -> Result<Vec<u8>, CudaError> {
-        let states = &self.states[usize::from(!self.turns.is_multiple_of(2))];
+    /// The states after a step that the last turn took.
+    fn states(&self, step: u32) -> Result<Vec<u8>, CudaError> {
+        let states = &self.states[usize::from(step.is_multiple_of(2))];
         let mut bytes = vec![0; 64 << self.heaps[0].depth];
         states.read(0, &mut bytes)?;
         Ok(bytes)
     }
 
-    /// The tree that the last turn has finished.
-    fn tree(&self) -> Result<Vec<u8>, CudaError> {
-        let heap = &self.heaps[usize::from(!self.turns.is_multiple_of(2))];
+    /// The tree of a step that the last turn has finished.
+    fn tree(&self, step: u32) -> Result<Vec<u8>, CudaError> {
+        let heap = &self.heaps[usize::from(!step.is_multiple_of(2))];
         let mut bytes = vec![0; 64 << heap.depth];
         heap.nodes.read(0, &mut bytes)?;
         Ok(bytes)

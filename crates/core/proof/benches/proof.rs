@@ -136,12 +136,16 @@ fn residency(c: &mut Criterion) {
         steps: 50_000,
         reads: READS_DEFAULT,
         windows: 3,
+        barriers: 40,
         picks: 32,
         lanes_per_pick: 16,
     };
     let params = ResidencyParams::new(Space::Device, 1 << 30, PARENTS_DEFAULT, shape).expect("in bounds");
-    let walk = Walk::new(Region::new(&Seed::from_bytes([9; 32]), params), &[2; 32]);
-    let checker = WalkChecker::new(walk, Arc::clone(&cache));
+    let mut walk = Walk::new(Region::new(&Seed::from_bytes([9; 32]), params), &[2; 32]);
+    (0..shape.barriers).for_each(|_| {
+        walk.pass(&Digest::from_bytes([3; 32]));
+    });
+    let checker = WalkChecker::new(walk.clone(), Arc::clone(&cache));
     let openings: Vec<_> = (0..params.openings()).map(|number| walked(&walk, &cache, number)).collect();
     group.bench_function("verify_512_steps", |b| {
         b.iter(|| {

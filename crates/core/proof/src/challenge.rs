@@ -68,6 +68,9 @@ pub enum ChallengeError {
     /// The device list is not acceptable.
     #[error("challenge device list")]
     Devices(#[from] claim::ClaimError),
+    /// Devices that walk through the same space do not meet equally often.
+    #[error("walks through the {0} memory of different devices have different numbers of barriers")]
+    Barriers(Space),
     /// The spaces of a device's memory do not ascend.
     #[error("device {0} is asked for memory in a space twice or out of order")]
     Spaces(u16),
@@ -101,6 +104,14 @@ impl Challenge {
         for device in &devices {
             if !device.residency.is_sorted_by(|one, next| one.space() < next.space()) {
                 return Err(ChallengeError::Spaces(device.claim.index));
+            }
+        }
+        for space in Space::ALL {
+            let mut walks =
+                devices.iter().filter_map(|device| device.region(space)).map(|region| region.walk());
+            let first = walks.next();
+            if walks.any(|walk| Some(walk.barriers) != first.map(|first| first.barriers)) {
+                return Err(ChallengeError::Barriers(space));
             }
         }
         let fits = cache_log2.is_none_or(|log2| (CACHE_LOG2_MIN..=CACHE_LOG2_MAX).contains(&log2));
@@ -198,9 +209,10 @@ impl Challenge {
         }
         let devices = (0..count).map(|_| read_device(reader)).collect::<Result<_, _>>()?;
         Self::new(binding, cache_log2, devices).map_err(|error| match error {
-            ChallengeError::Empty | ChallengeError::Devices(_) | ChallengeError::Spaces(_) => {
-                DecodeError::Devices
-            }
+            ChallengeError::Empty
+            | ChallengeError::Devices(_)
+            | ChallengeError::Spaces(_)
+            | ChallengeError::Barriers(_) => DecodeError::Devices,
             ChallengeError::Cache(log2) => DecodeError::Cache(log2.unwrap_or(0)),
             ChallengeError::HostKey(length) => {
                 DecodeError::FieldTooLong { length, limit: HOST_KEY_BYTES_MAX }

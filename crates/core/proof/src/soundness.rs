@@ -80,6 +80,7 @@ mod tests {
             steps: 19_000,
             reads: READS_DEFAULT,
             windows: 3,
+            barriers: 40,
             picks: 32,
             lanes_per_pick: 16,
         };

@@ -18,13 +18,23 @@ const SIMULATED_CACHE_LOG2: u8 = 12;
 /// Items in each space of a simulated device: 2 MiB.
 const SIMULATED_ITEMS: u64 = 1 << 15;
 const SIMULATED_PARENTS: u16 = 16;
-const SIMULATED_WALK: WalkParams =
-    WalkParams { lanes: 256, steps: 64, reads: READS_DEFAULT, windows: 2, picks: 16, lanes_per_pick: 4 };
+const SIMULATED_WALK: WalkParams = WalkParams {
+    lanes: 256,
+    steps: 64,
+    reads: READS_DEFAULT,
+    windows: 2,
+    barriers: 3,
+    picks: 16,
+    lanes_per_pick: 4,
+};
 /// Lanes of a card's walk, as long as its steps stay within bounds: twice what an A100 keeps in flight.
 const LANES: u32 = 1 << 17;
 /// Items that a card reads at random at full speed: 32 GiB, half of what an A100's translation buffers reach
 /// (arXiv 2405.11425).
 const WINDOW_ITEMS: u64 = 1 << 29;
+/// Barriers of a card's walk: segments of 20 ms at its peak, in which what is missing of a region cannot be brought in over the host's
+/// links.
+const BARRIERS: u16 = 100;
 /// Steps, and lanes of each, that are opened: 512 in all.
 const PICKS: (u16, u16) = (32, 16);
 
@@ -87,7 +97,8 @@ pub fn device_region(card: &GpuClass) -> Result<ResidencyParams, ResidencyError>
     let items = card.resident_items();
     let windows = u16::try_from(items.div_ceil(WINDOW_ITEMS)).unwrap_or(u16::MAX);
     let (picks, lanes_per_pick) = PICKS;
-    let walk = WalkParams { lanes, steps, reads: READS_DEFAULT, windows, picks, lanes_per_pick };
+    let walk =
+        WalkParams { lanes, steps, reads: READS_DEFAULT, windows, barriers: BARRIERS, picks, lanes_per_pick };
     ResidencyParams::new(Space::Device, items, PARENTS, walk)
 }
 
@@ -98,16 +109,20 @@ pub fn deadlines<'a>(
     margins: &Margins,
     most: Millis,
 ) -> Deadlines {
-    let mut longest = [Millis(0); 4];
+    let mut longest = [Millis(0); 5];
     for class in classes {
-        let stages = calibration(class, None).map(|row| margins.deadlines(&row.honest, None));
-        let given = stages.map_or([most; 4], |s| [s.work, s.fill, s.walk, s.openings]);
+        let given = calibration(class, None).map_or([most; 5], |row| {
+            let stages = margins.deadlines(&row.honest, None);
+            // A core that plays a card keeps no pace.
+            let slack = if class.is_simulated() { stages.walk } else { margins.deadline(Millis(0), None) };
+            [stages.work, stages.fill, stages.walk, slack, stages.openings]
+        });
         for (longest, given) in longest.iter_mut().zip(given) {
             *longest = (*longest).max(given).min(most);
         }
     }
-    let [work, fill, walk, openings] = longest.map(Millis::as_duration);
-    Deadlines { work, fill, walk, openings }
+    let [work, fill, walk, walk_slack, openings] = longest.map(Millis::as_duration);
+    Deadlines { work, fill, walk, walk_slack, openings }
 }
 
 /// The block whose hash is the beacon when `head` is the newest finalised one.

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use basilica_cuda::CudaBackend;
 use basilica_proof::gemm::Kernel;
-use basilica_proof::prover::{Backend, BackendError, CpuBackend, ExactProduct, Pick};
+use basilica_proof::prover::{Advance, Backend, BackendError, CpuBackend, ExactProduct, Pick, go_alone};
 use basilica_proof::residency::{Cache, Region, ResidencyParams, Space, Walk, WalkParams};
 use basilica_proof::seed::Seed;
 use basilica_types::Digest;
@@ -16,17 +16,21 @@ fn cache() -> Arc<Cache> {
 
 fn region(seed: u8, space: Space, items: u64, parents: u16, walk: (u32, u32, u16, u16)) -> Region {
     let (lanes, steps, reads, windows) = walk;
-    let walk = WalkParams { lanes, steps, reads, windows, picks: 4, lanes_per_pick: 2 };
+    let barriers = u16::try_from((steps - 1).min(3)).unwrap();
+    let walk = WalkParams { lanes, steps, reads, windows, barriers, picks: 4, lanes_per_pick: 2 };
     Region::new(&Seed::from_bytes([seed; 32]), ResidencyParams::new(space, items, parents, walk).unwrap())
 }
 
-fn roots(backend: &mut impl Backend, walk: &Walk) -> Vec<Digest> {
+/// Walks alone, past its barriers.
+fn roots(backend: &mut impl Backend, walk: &mut Walk) -> Vec<Digest> {
     let mut roots = Vec::new();
+    let begun = walk.clone();
+    let mut step = 0..;
     let mut keep = |root| {
         roots.push(root);
-        true
+        go_alone(walk, step.next().unwrap(), root)
     };
-    backend.walk(walk, &mut keep).unwrap();
+    backend.walk(&begun, &mut keep).unwrap();
     roots
 }
 
@@ -37,9 +41,9 @@ fn compare(region: &Region, nonce: [u8; 32]) {
     let cache = cache();
     gpu.fill(region, &cache).unwrap();
     cpu.fill(region, &cache).unwrap();
-    let walk = Walk::new(*region, &nonce);
-    let found = roots(&mut gpu, &walk);
-    assert_eq!(found, roots(&mut cpu, &walk), "{:?}", region.params());
+    let mut walk = Walk::new(*region, &nonce);
+    let found = roots(&mut gpu, &mut walk.clone());
+    assert_eq!(found, roots(&mut cpu, &mut walk), "{:?}", region.params());
     let shape = region.params().walk();
     let (steps, lanes) = (shape.steps, shape.lanes);
     assert_eq!(found.len(), steps as usize);
@@ -95,12 +99,12 @@ fn both_spaces_are_held_at_once_and_a_walk_stops_when_told() {
     let host = region(1, Space::Host, 1_024, 4, (8, 40, 2, 1));
     gpu.fill(&device, &cache).unwrap();
     gpu.fill(&host, &cache).unwrap();
-    let (one, other) = (Walk::new(device, &[1; 32]), Walk::new(host, &[1; 32]));
-    assert_ne!(roots(&mut gpu, &one), roots(&mut gpu, &other));
+    let (one, mut other) = (Walk::new(device, &[1; 32]), Walk::new(host, &[1; 32]));
+    assert_ne!(roots(&mut gpu, &mut one.clone()), roots(&mut gpu, &mut other));
     let mut seen = 0;
     let mut stop = |_| {
         seen += 1;
-        seen < 3
+        if seen < 3 { Advance::Go } else { Advance::Stop }
     };
     gpu.walk(&one, &mut stop).unwrap();
     assert_eq!(seen, 3);
@@ -119,14 +123,15 @@ fn what_does_not_fit_or_was_not_filled_is_refused_by_name() {
     assert!(asked == 1 << 40 && available < 1 << 30);
     let disk = region(1, Space::Disk, 1_024, 4, (8, 4, 2, 1));
     assert!(matches!(gpu.fill(&disk, &cache()), Err(BackendError::Memory { space: Space::Disk, .. })));
-    let never = gpu.walk(&Walk::new(large, &[0; 32]), &mut |_| true).unwrap_err();
+    let never = gpu.walk(&Walk::new(large, &[0; 32]), &mut |_| Advance::Go).unwrap_err();
     assert_eq!(never, BackendError::NotFilled(Space::Device));
     assert_eq!(host::live(), before, "nothing is left of what was refused");
     let small = region(1, Space::Device, 1_024, 4, (8, 4, 2, 1));
     gpu.fill(&small, &cache()).unwrap();
-    let walk = Walk::new(small, &[0; 32]);
+    let mut walk = Walk::new(small, &[0; 32]);
+    roots(&mut gpu, &mut walk);
     assert!(matches!(gpu.trace(&walk, &[Pick { step: 3, lane: 8 }]), Err(BackendError::Device(_))));
     host::fail_next("walk_turn", 719);
-    let failed = gpu.walk(&walk, &mut |_| true).unwrap_err();
+    let failed = gpu.walk(&Walk::new(small, &[0; 32]), &mut |_| Advance::Go).unwrap_err();
     assert!(failed.to_string().contains("CUDA_ERROR_LAUNCH_FAILED"), "{failed}");
 }

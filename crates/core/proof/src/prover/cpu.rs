@@ -11,7 +11,7 @@ use basilica_types::Digest;
 
 use super::memory::{Memory, Ram, Resident};
 use super::walks::Lanes;
-use super::{Backend, BackendError, Pick, Traced};
+use super::{Advance, Backend, BackendError, Pick, Traced};
 use crate::gemm::Kernel;
 use crate::merkle::{Leaf, Tree};
 use crate::params::{LEAF_CELLS, ProofParams};
@@ -95,10 +95,10 @@ impl<P: Product, M: Memory> CpuBackend<P, M> {
         Self { product, memory, kernel: Kernel::detect(), threads, limit, rounds, regions }
     }
 
-    fn lanes<'a>(&'a self, walk: &'a Walk) -> Result<Lanes<'a>, BackendError> {
+    fn lanes(&self, walk: &Walk) -> Result<Lanes<'_>, BackendError> {
         let filled = self.regions.iter().find(|(region, _)| region == walk.region());
         let (_, items) = filled.ok_or(BackendError::NotFilled(walk.region().params().space()))?;
-        Ok(Lanes::new(walk, items, self.threads))
+        Ok(Lanes::new(walk.clone(), items, self.threads))
     }
 
     fn fill_shared(&self, seed: &Seed, params: &ProofParams) -> Vec<i8> {
@@ -181,7 +181,7 @@ impl<P: Product, M: Memory> Backend for CpuBackend<P, M> {
         Ok(())
     }
 
-    fn walk(&mut self, walk: &Walk, on_root: &mut dyn FnMut(Digest) -> bool) -> Result<(), BackendError> {
+    fn walk(&mut self, walk: &Walk, on_root: &mut dyn FnMut(Digest) -> Advance) -> Result<(), BackendError> {
         self.lanes(walk)?.roots(on_root)
     }
 

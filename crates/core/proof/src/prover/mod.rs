@@ -5,6 +5,7 @@
 //! the caller's: all devices work at once, and what they make is sent in the order in which it comes.
 
 mod cpu;
+mod meetings;
 mod memory;
 mod walks;
 
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use basilica_types::Digest;
 
 pub use cpu::{Block, CpuBackend, ExactProduct, Product};
+pub use meetings::{Meetings, go_alone};
 pub use memory::{Memory, Ram, Resident};
 
 use crate::PROTOCOL_VERSION;
@@ -38,13 +40,24 @@ pub trait Backend {
     /// Makes the items of a region resident in its space, beside those of earlier spaces.
     fn fill(&mut self, region: &Region, cache: &Arc<Cache>) -> Result<(), BackendError>;
 
-    /// Walks through a region that is filled: `on_root` takes the root of every step in order, and stops the walk by
-    /// `false`. Keeps nothing.
-    fn walk(&mut self, walk: &Walk, on_root: &mut dyn FnMut(Digest) -> bool) -> Result<(), BackendError>;
+    /// Walks through a region that is filled: `on_root` takes the root of every step in order, and says how to go on. At a
+    /// barrier it returns when all devices are there. Keeps nothing.
+    fn walk(&mut self, walk: &Walk, on_root: &mut dyn FnMut(Digest) -> Advance) -> Result<(), BackendError>;
 
     /// Walks again and keeps what opens `picks`; the answers are in their order. Memory is bounded by the picks: two
     /// trees for each step among them.
     fn trace(&mut self, walk: &Walk, picks: &[Pick]) -> Result<Vec<Traced>, BackendError>;
+}
+
+/// How a walk goes on after a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advance {
+    /// With the same key.
+    Go,
+    /// With this key: the step was the last of its segment.
+    Rekey([u8; 32]),
+    /// Not at all: nobody waits for it any more.
+    Stop,
 }
 
 impl<B: Backend + ?Sized> Backend for Box<B> {
@@ -60,7 +73,7 @@ impl<B: Backend + ?Sized> Backend for Box<B> {
         (**self).fill(region, cache)
     }
 
-    fn walk(&mut self, walk: &Walk, on_root: &mut dyn FnMut(Digest) -> bool) -> Result<(), BackendError> {
+    fn walk(&mut self, walk: &Walk, on_root: &mut dyn FnMut(Digest) -> Advance) -> Result<(), BackendError> {
         (**self).walk(walk, on_root)
     }
 
@@ -197,23 +210,35 @@ impl<B: Backend> DeviceProver<B> {
         Ok(Some(frame(&Message::Filled(self.position).encode())))
     }
 
-    /// Walks from a nonce through the memory that it was asked for in a space, if any; `send` takes the framed roots in order, and
-    /// stops the walk by `false`.
+    /// Walks from a nonce through the memory that it was asked for in a space, if any. `send` takes the framed roots in order
+    /// and stops the walk by `false`; `meet` takes the device's position, the barrier's number (from 1) and the
+    /// device's root, waits for the other devices, and gives the [`meeting`](crate::residency::meeting) of all, or nothing to stop.
     pub fn walk(
         &mut self,
         space: Space,
         nonce: &[u8; 32],
         mut send: impl FnMut(Vec<u8>) -> bool,
+        mut meet: impl FnMut(u16, u32, Digest) -> Option<Digest>,
     ) -> Result<(), BackendError> {
         let Some(region) = self.region(space) else { return Ok(()) };
-        let walk = Walk::new(region, nonce);
-        self.walks.push(walk);
+        let mut walk = Walk::new(region, nonce);
+        let begun = walk.clone();
         let (device, mut step) = (self.position, 0);
-        self.backend.walk(&walk, &mut |root| {
+        self.backend.walk(&begun, &mut |root| {
             let message = Message::StepRoot(StepRoot { device, step, root });
+            let meets = region.params().walk().meets_after(step);
             step += 1;
-            send(frame(&message.encode()))
-        })
+            if !send(frame(&message.encode())) {
+                return Advance::Stop;
+            }
+            if !meets {
+                return Advance::Go;
+            }
+            let barrier = u32::try_from(walk.segments()).expect("at most 4,097 segments");
+            meet(device, barrier, root).map_or(Advance::Stop, |meeting| Advance::Rekey(walk.pass(&meeting)))
+        })?;
+        self.walks.push(walk);
+        Ok(())
     }
 
     /// Answers this device's share of the queries: framed openings in the order asked.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use basilica_types::Digest;
 
-use super::{BackendError, Pick, Resident, Traced};
+use super::{Advance, BackendError, Pick, Resident, Traced};
 use crate::merkle::Tree;
 use crate::residency::{Block, Walk, lane_hash};
 use crate::wire::LaneState;
@@ -14,37 +14,38 @@ const BATCH_LEAVES: usize = 1 << 16;
 
 /// The states of all lanes, and what they are made with.
 pub(super) struct Lanes<'a> {
-    walk: &'a Walk,
+    walk: Walk,
     items: &'a Resident,
     threads: usize,
     states: Vec<Block>,
 }
 
 impl<'a> Lanes<'a> {
-    pub(super) fn new(walk: &'a Walk, items: &'a Resident, threads: usize) -> Self {
+    pub(super) fn new(walk: Walk, items: &'a Resident, threads: usize) -> Self {
         let lanes = walk.region().params().walk().lanes;
-        Self {
-            walk,
-            items,
-            threads: threads.max(1),
-            states: (0..lanes).map(|lane| walk.start(lane)).collect(),
-        }
+        let states = (0..lanes).map(|lane| walk.start(lane)).collect();
+        Self { walk, items, threads: threads.max(1), states }
     }
 
-    /// The root of every step in order; see [`super::Backend::walk`].
-    pub(super) fn roots(mut self, on_root: &mut dyn FnMut(Digest) -> bool) -> Result<(), BackendError> {
-        let lanes = self.states.len();
-        let batch = u32::try_from((BATCH_LEAVES / lanes).max(1)).expect("at most 2^16");
-        let steps = self.walk.region().params().walk().steps;
-        for first in (0..steps).step_by(batch as usize) {
-            let count = batch.min(steps - first) as usize;
-            let leaves = self.advance(first, count)?;
-            for step in 0..count {
+    /// The root of every step in order; see [`super::Backend::walk`]. A batch ends where a barrier is.
+    pub(super) fn roots(mut self, on_root: &mut dyn FnMut(Digest) -> Advance) -> Result<(), BackendError> {
+        let batch = (BATCH_LEAVES / self.states.len()).max(1);
+        let shape = *self.walk.region().params().walk();
+        let mut first = 0;
+        while first < shape.steps {
+            let most = u32::try_from(batch).map_or(shape.steps, |batch| shape.steps.min(first + batch));
+            let barrier = (first..most).find(|step| shape.meets_after(*step));
+            let end = barrier.map_or(most, |step| step + 1);
+            let leaves = self.advance(first, (end - first) as usize)?;
+            for step in 0..(end - first) as usize {
                 let tree = Tree::new(leaves.iter().flat_map(|part| part[step].iter().copied()).collect());
-                if !on_root(tree.root()) {
-                    return Ok(());
+                match on_root(tree.root()) {
+                    Advance::Go => {}
+                    Advance::Rekey(key) => self.walk.begin(key),
+                    Advance::Stop => return Ok(()),
                 }
             }
+            first = end;
         }
         Ok(())
     }
@@ -52,7 +53,7 @@ impl<'a> Lanes<'a> {
     /// Takes `count` steps and gives, per thread and step, the hashes of its lanes.
     fn advance(&mut self, first: u32, count: usize) -> Result<Vec<Vec<Vec<Digest>>>, BackendError> {
         let share = self.states.len().div_ceil(self.threads);
-        let (walk, items) = (self.walk, self.items);
+        let (walk, items) = (&self.walk, self.items);
         let part = |lane: u32, states: &mut [Block]| {
             let step = |step| {
                 let mut lanes = (lane..).zip(&mut *states);

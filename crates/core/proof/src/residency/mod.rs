@@ -41,8 +41,8 @@ pub use block::{BLOCK_BYTES, Block, compress, from_bytes, mix, to_bytes};
 pub use cache::{CACHE_LOG2_DEFAULT, CACHE_LOG2_MAX, CACHE_LOG2_MIN, Cache};
 pub use lane::{lane_hash, lane_key};
 pub use params::{
-    CHECK_READS_MAX, ITEMS_MAX, ITEMS_MIN, LANES_MAX, LANES_PER_PICK_MAX, PARENTS_DEFAULT, PARENTS_MAX,
-    PICKS_MAX, READS_DEFAULT, READS_MAX, ResidencyError, ResidencyParams, STEPS_MAX, Space, WINDOWS_MAX,
-    WalkParams,
+    BARRIERS_MAX, CHECK_READS_MAX, ITEMS_MAX, ITEMS_MIN, LANES_MAX, LANES_PER_PICK_MAX, PARENTS_DEFAULT,
+    PARENTS_MAX, PICKS_MAX, READS_DEFAULT, READS_MAX, ResidencyError, ResidencyParams, STEPS_MAX, Space,
+    WINDOWS_MAX, WalkParams,
 };
-pub use region::{Items, LightItems, Region, Walk};
+pub use region::{Items, LightItems, Region, Walk, Window, meeting};

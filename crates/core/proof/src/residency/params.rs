@@ -61,6 +61,8 @@ pub const READS_MAX: u16 = 64;
 pub const READS_DEFAULT: u16 = 16;
 /// Most windows of a walk.
 pub const WINDOWS_MAX: u16 = 64;
+/// Most barriers of a walk.
+pub const BARRIERS_MAX: u16 = 4_096;
 /// Most steps that are opened.
 pub const PICKS_MAX: u16 = 64;
 /// Most lanes that are opened per step.
@@ -88,10 +90,26 @@ pub struct WalkParams {
     pub reads: u16,
     /// Parts of the region, each read by its own lanes; see [`super::Walk::index`].
     pub windows: u16,
+    /// Times that all devices of a node wait for each other and go on with a key made of all their roots; see [`super::Walk`].
+    pub barriers: u16,
     /// Steps that are opened.
     pub picks: u16,
     /// Lanes that are opened at each of them.
     pub lanes_per_pick: u16,
+}
+
+impl WalkParams {
+    /// The segment that a step belongs to: barriers cut the steps into parts of equal length.
+    pub fn segment(&self, step: u32) -> u32 {
+        let parts = u64::from(self.barriers) + 1;
+        let segment = ((u64::from(step) + 1) * parts - 1) / u64::from(self.steps);
+        u32::try_from(segment).expect("at most as many as there are barriers")
+    }
+
+    /// Whether a barrier stands after a step.
+    pub fn meets_after(&self, step: u32) -> bool {
+        step + 1 < self.steps && self.segment(step + 1) != self.segment(step)
+    }
 }
 
 /// A parameter outside the bounds of this protocol version.
@@ -115,6 +133,9 @@ pub enum ResidencyError {
     /// The parts of the region.
     #[error("{0} windows are not from 1 to {WINDOWS_MAX}")]
     Windows(u16),
+    /// The barriers.
+    #[error("{0} barriers are not at most {BARRIERS_MAX} and fewer than the steps")]
+    Barriers(u16),
     /// What is opened.
     #[error(
         "{0} steps of {1} lanes cannot be opened: 1 to {PICKS_MAX} of 1 to {LANES_PER_PICK_MAX}, costing at most {CHECK_READS_MAX} cache reads"
@@ -125,7 +146,7 @@ pub enum ResidencyError {
 impl ResidencyParams {
     /// Checks every bound.
     pub fn new(space: Space, items: u64, parents: u16, walk: WalkParams) -> Result<Self, ResidencyError> {
-        let WalkParams { lanes, steps, reads, windows, picks, lanes_per_pick } = walk;
+        let WalkParams { lanes, steps, reads, windows, barriers, picks, lanes_per_pick } = walk;
         if !(ITEMS_MIN..=ITEMS_MAX).contains(&items) {
             return Err(ResidencyError::Items(items));
         }
@@ -143,6 +164,9 @@ impl ResidencyParams {
         }
         if !(1..=WINDOWS_MAX).contains(&windows) {
             return Err(ResidencyError::Windows(windows));
+        }
+        if barriers > BARRIERS_MAX || u32::from(barriers) >= steps {
+            return Err(ResidencyError::Barriers(barriers));
         }
         let params = Self { space, items, parents, walk };
         let opened = (1..=PICKS_MAX).contains(&picks) && (1..=LANES_PER_PICK_MAX).contains(&lanes_per_pick);
@@ -205,6 +229,7 @@ impl ResidencyParams {
         writer.u32(self.walk.steps);
         writer.u16(self.walk.reads);
         writer.u16(self.walk.windows);
+        writer.u16(self.walk.barriers);
         writer.u16(self.walk.picks);
         writer.u16(self.walk.lanes_per_pick);
     }
@@ -215,8 +240,8 @@ impl ResidencyParams {
         let (items, parents) = (reader.u64()?, reader.u16()?);
         let (lanes, steps) = (reader.u32()?, reader.u32()?);
         let (reads, windows) = (reader.u16()?, reader.u16()?);
-        let (picks, lanes_per_pick) = (reader.u16()?, reader.u16()?);
-        let walk = WalkParams { lanes, steps, reads, windows, picks, lanes_per_pick };
+        let (barriers, picks, lanes_per_pick) = (reader.u16()?, reader.u16()?, reader.u16()?);
+        let walk = WalkParams { lanes, steps, reads, windows, barriers, picks, lanes_per_pick };
         Ok(Self::new(space, items, parents, walk)?)
     }
 }

@@ -1,5 +1,7 @@
 //! Items, and walks through them.
 
+use basilica_types::Digest;
+
 use super::block::{Block, compress, key_words, mix};
 use super::cache::Cache;
 use super::params::ResidencyParams;
@@ -8,6 +10,8 @@ use crate::wire::Writer;
 
 const REGION_TAG: &[u8] = b"basilica-proof/v2/residency";
 const WALK_TAG: &[u8] = b"basilica-proof/v2/walk";
+const NEXT_TAG: &[u8] = b"basilica-proof/v2/walk-next";
+const MEETING_TAG: &[u8] = b"basilica-proof/v2/barrier";
 
 /// The items of one device in one space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,10 +88,24 @@ impl Items for LightItems<'_> {
 }
 
 /// A walk through a region from one nonce.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// Barriers cut it into segments, each with a key of its own that the roots of all devices at the barrier go into
+/// ([`meeting`]): no device's walk is ahead of another's by more than a segment, so their regions have to be resident
+/// at the same time. Without them one card could walk through one region after the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Walk {
-    key: [u8; 32],
+    /// Of each segment that has begun.
+    keys: Vec<[u8; 32]>,
     region: Region,
+}
+
+/// What all devices of a node that walk through a space have in common at a barrier (from 1): their roots there, in
+/// the order of the challenge.
+pub fn meeting<'a>(barrier: u32, roots: impl Iterator<Item = &'a Digest>) -> Digest {
+    let mut fields = Fields::new(MEETING_TAG);
+    fields.add(&barrier.to_le_bytes());
+    roots.for_each(|root| fields.add(root.as_bytes()));
+    Digest::from_bytes(*fields.hash().as_bytes())
 }
 
 impl Walk {
@@ -96,12 +114,35 @@ impl Walk {
         let mut fields = Fields::new(WALK_TAG);
         fields.add(&region.key);
         fields.add(nonce);
-        Self { key: *fields.hash().as_bytes(), region }
+        Self { keys: vec![*fields.hash().as_bytes()], region }
     }
 
-    /// The key that its lanes start from.
-    pub const fn key(&self) -> &[u8; 32] {
-        &self.key
+    /// Passes the next barrier; the key of the segment after it.
+    pub fn pass(&mut self, meeting: &Digest) -> [u8; 32] {
+        let mut fields = Fields::new(NEXT_TAG);
+        fields.add(self.keys.last().expect("a walk has a first key"));
+        fields.add(meeting.as_bytes());
+        let key = *fields.hash().as_bytes();
+        self.begin(key);
+        key
+    }
+
+    /// Begins the next segment with its key.
+    pub fn begin(&mut self, key: [u8; 32]) {
+        self.keys.push(key);
+    }
+
+    /// Segments that have begun.
+    pub const fn segments(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// The key of the segment that a step belongs to.
+    ///
+    /// # Panics
+    /// If the barrier before it was not passed.
+    pub fn key(&self, step: u32) -> &[u8; 32] {
+        &self.keys[self.region.params.walk().segment(step) as usize]
     }
 
     /// What it walks through.
@@ -113,12 +154,12 @@ impl Walk {
     pub fn start(&self, lane: u32) -> Block {
         let mut input = [0; 16];
         input[0] = lane;
-        compress(&key_words(&self.key), &input, 0)
+        compress(&key_words(&self.keys[0]), &input, 0)
     }
 
     /// Takes step `step` of lane `lane`.
     ///
-    /// The walk's key goes into every step, not into the first state alone: else a prover could walk before the nonce comes and
+    /// The key goes into every step, not into the first state alone: else a prover could walk before the nonce comes and
     /// have one step wrong, the one at the seam.
     pub fn step<I: Items + ?Sized>(
         &self,
@@ -127,27 +168,45 @@ impl Walk {
         step: u32,
         state: &mut Block,
     ) -> Result<(), I::Error> {
-        let [a, b, c, d, e, f, g, h] = key_words(&self.key);
+        let [a, b, c, d, e, f, g, h] = key_words(self.key(step));
         mix(state, &[a, b, c, d, e, f, g, h, step, 0, 0, 0, 0, 0, 0, 0]);
+        let window = self.window(lane, step);
         for _ in 0..self.region.params.walk().reads {
-            let item = items.item(self.index(lane, state))?;
+            let item = items.item(window.index(state))?;
             mix(state, &item);
         }
         Ok(())
     }
 
-    /// The item that a lane's state names: its first 64 bits as a share of the lane's window.
+    /// The part of the region that a lane reads at a step.
     ///
-    /// Cards read at full speed only within what their translation buffers reach (64 GB on an A100, arXiv 2405.11425), so a large
-    /// region is walked in windows, each by the lanes whose number has its remainder.
-    pub fn index(&self, lane: u32, state: &Block) -> u64 {
+    /// Cards read at full speed only within what their translation buffers reach (64 GB on an A100, arXiv 2405.11425), so
+    /// a large region is read in windows. A lane changes its window at every step: else a card with a part of the memory
+    /// would walk the lanes of one window to their end, swap, and go on with the next.
+    pub fn window(&self, lane: u32, step: u32) -> Window {
         let (items, windows) = (self.region.params.items(), u64::from(self.region.params.walk().windows));
         // At most 64 windows of 2³⁴ items: nothing overflows.
         let border = |window: u64| window * items / windows;
-        let window = u64::from(lane) % windows;
-        let (first, end) = (border(window), border(window + 1));
+        let window = (u64::from(lane) + u64::from(step)) % windows;
+        let first = border(window);
+        Window { first, items: border(window + 1) - first }
+    }
+}
+
+/// A part of a region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Its first item.
+    pub first: u64,
+    /// How many it has.
+    pub items: u64,
+}
+
+impl Window {
+    /// The item that a lane's state names: its first 64 bits as a share of the window.
+    pub fn index(&self, state: &Block) -> u64 {
         let [low, high, ..] = state.map(u64::from);
-        let scaled = (u128::from(low | high << 32) * u128::from(end - first)) >> 64;
-        first + u64::try_from(scaled).expect("a share of a u64")
+        let scaled = (u128::from(low | high << 32) * u128::from(self.items)) >> 64;
+        self.first + u64::try_from(scaled).expect("a share of a u64")
     }
 }

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use basilica_types::Digest;
 
+use super::Deadlines;
 use crate::challenge::Challenge;
-use crate::rejection::Rejection;
-use crate::residency::{Region, Space, Walk};
+use crate::rejection::{Rejection, Stage};
+use crate::residency::{Region, Space, Walk, meeting};
 use crate::seed::Seed;
 use crate::wire::{Root, StepRoot};
 
@@ -143,11 +144,13 @@ impl Commitments {
         self.missing = self.walks[before..].iter().map(|walked| u64::from(walked.steps())).sum();
     }
 
+    /// Takes a root of the walks through a space, `since_nonce` after the nonce.
     pub(super) fn on_step_root(
         &mut self,
         message: &StepRoot,
         space: Space,
         since_nonce: Duration,
+        deadlines: &Deadlines,
     ) -> Result<(), Rejection> {
         let StepRoot { device, step, root } = *message;
         let walked = self.walks.iter_mut().find(|walked| walked.key() == (device, space));
@@ -156,10 +159,40 @@ impl Commitments {
         if step != expected || expected == walked.steps() {
             return Err(Rejection::StepOrder { device, step, expected });
         }
+        let limit = deadlines.pace(step, walked.steps());
+        if since_nonce > limit {
+            return Err(Rejection::DeadlineMissed { stage: Stage::Walk, limit });
+        }
         walked.roots.push(root);
         walked.took = since_nonce;
         self.missing -= 1;
         Ok(())
+    }
+
+    /// All roots of the walks through a space are there: passes their barriers, so that every step has its key.
+    pub(super) fn pass_barriers(&mut self, space: Space) {
+        let steps = |walked: &Walked| {
+            let shape = *walked.walk.region().params().walk();
+            (0..shape.steps).filter(move |step| shape.meets_after(*step))
+        };
+        let walks: Vec<&Walked> = self.walks.iter().filter(|walked| walked.key().1 == space).collect();
+        let mut ends: Vec<_> = walks.iter().map(|walked| steps(walked)).collect();
+        let barriers =
+            walks.first().map_or(0, |walked| u32::from(walked.walk.region().params().walk().barriers));
+        let meetings: Vec<Digest> = (1..=barriers)
+            .map(|barrier| {
+                let at = walks
+                    .iter()
+                    .zip(&mut ends)
+                    .filter_map(|(walked, ends)| walked.roots.get(ends.next()? as usize));
+                meeting(barrier, at)
+            })
+            .collect();
+        for walked in self.walks.iter_mut().filter(|walked| walked.key().1 == space) {
+            meetings.iter().for_each(|meeting| {
+                walked.walk.pass(meeting);
+            });
+        }
     }
 }
 

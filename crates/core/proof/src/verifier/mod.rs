@@ -44,6 +44,9 @@ pub struct Deadlines {
     pub fill: Duration,
     /// From a walk's nonce to the last root of all devices' walks.
     pub walk: Duration,
+    /// How much of [`Deadlines::walk`] the network and the hosts may take: the roots of the steps must come at an even pace but for
+    /// so much, see [`Deadlines::pace`].
+    pub walk_slack: Duration,
     /// From the opening nonce to the signature.
     pub openings: Duration,
 }
@@ -54,7 +57,18 @@ impl Deadlines {
 
     /// The same limit for every stage.
     pub const fn all(limit: Duration) -> Self {
-        Self { work: limit, fill: limit, walk: limit, openings: limit }
+        Self { work: limit, fill: limit, walk: limit, walk_slack: limit, openings: limit }
+    }
+
+    /// When the root of step `step` of `steps` must be there, from the nonce on: the slack, and the step's share of the rest.
+    ///
+    /// With a deadline for the last root alone, one card could serve two nodes one after the other: fast cards walk in
+    /// half of a slow card's time.
+    pub fn pace(&self, step: u32, steps: u32) -> Duration {
+        match self.walk.checked_sub(self.walk_slack) {
+            None | Some(Duration::ZERO) => self.walk,
+            Some(even) => self.walk_slack + even.mul_f64((f64::from(step) + 1.0) / f64::from(steps)),
+        }
     }
 }
 
@@ -361,7 +375,8 @@ impl Verifier {
                 commitments.on_filled(filling, *space, device)?;
             }
             (Phase::Walk(space), Message::StepRoot(root)) => {
-                commitments.on_step_root(&root, *space, elapsed.saturating_sub(self.since))?;
+                let since_nonce = elapsed.saturating_sub(self.since);
+                commitments.on_step_root(&root, *space, since_nonce, &self.deadlines)?;
             }
             (Phase::Openings(openings), Message::Opening(opening)) => {
                 openings.on_opening(&opening, self.transcript.challenge(), commitments)?;
@@ -402,7 +417,11 @@ impl Verifier {
         let next = match &self.phase {
             Phase::Roots if complete => self.after(None),
             Phase::Fill(space, _) if complete => Phase::NonceDue(NonceUse::Walk(*space)),
-            Phase::Walk(space) if complete => self.after(Some(*space)),
+            Phase::Walk(space) if complete => {
+                let space = *space;
+                self.commitments.pass_barriers(space);
+                self.after(Some(space))
+            }
             Phase::Openings(openings) if openings.received() == openings.expected() => {
                 self.phase = Phase::Signature(self.run.digest());
                 return;

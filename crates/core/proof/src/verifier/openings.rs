@@ -23,8 +23,9 @@ pub(super) struct Openings {
 
 impl Openings {
     pub(super) fn new(queries: Vec<Query>, commitments: &Commitments, cache: Option<&Arc<Cache>>) -> Self {
-        let walk =
-            |walked: &Walked| Some((walked.key(), WalkChecker::new(*walked.walk(), Arc::clone(cache?))));
+        let walk = |walked: &Walked| {
+            Some((walked.key(), WalkChecker::new(walked.walk().clone(), Arc::clone(cache?))))
+        };
         let walks = commitments.walks().iter().filter_map(walk).collect();
         Self { queries, next: 0, checker: Checker::new(Kernel::detect()), walks }
     }

@@ -118,7 +118,7 @@ fn an_answer_serves_no_other_nonce_node_host_key_or_device() {
 
 /// A cheater who keeps the whole product of `from` and opens whatever `to` selects in it.
 fn relabelled(from: &Challenge, to: &Challenge) -> Rejection {
-    use basilica_proof::prover::{Backend, BackendError, Pick, Traced};
+    use basilica_proof::prover::{Advance, Backend, BackendError, Pick, Traced};
     use basilica_proof::residency::{Cache, Region, Walk};
     use basilica_proof::seed::Seed;
     use std::sync::Arc;
@@ -130,7 +130,7 @@ fn relabelled(from: &Challenge, to: &Challenge) -> Rejection {
         fn walk(
             &mut self,
             walk: &Walk,
-            on_root: &mut dyn FnMut(basilica_types::Digest) -> bool,
+            on_root: &mut dyn FnMut(basilica_types::Digest) -> Advance,
         ) -> Result<(), BackendError> {
             self.0.walk(walk, on_root)
         }

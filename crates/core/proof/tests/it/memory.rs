@@ -9,6 +9,7 @@ use basilica_proof::wire::{Message, StepRoot};
 use basilica_proof::{
     Challenge, Deadlines, DeviceChallenge, ProofParams, Rejection, Stage, Transcript, Verifier, WrongCache,
 };
+use basilica_types::Digest;
 
 use crate::run::{
     CACHE_LOG2, NONCE, NOW, Sent, answers, binding, challenge, device, frames, honest, memory_challenge,
@@ -92,7 +93,8 @@ fn missing_memory_is_caught_by_the_items() {
 
 #[test]
 fn the_share_of_runs_that_missing_memory_passes_is_below_the_bound() {
-    let walk = WalkParams { lanes: 8, steps: 6, reads: 2, windows: 1, picks: 2, lanes_per_pick: 2 };
+    let walk =
+        WalkParams { lanes: 8, steps: 6, reads: 2, windows: 1, barriers: 1, picks: 2, lanes_per_pick: 2 };
     let params = ResidencyParams::new(Space::Device, 1 << 10, 2, walk).unwrap();
     let asked =
         DeviceChallenge { residency: vec![params], ..device(0, ProofParams::new(64, 64, 1, 1).unwrap()) };
@@ -144,11 +146,103 @@ fn every_step_is_bound_to_the_walks_nonce() {
     let state = [9; 16];
     let after = |nonce: u8, step: u32| {
         let mut state = state;
-        let Ok(()) = Walk::new(region, &[nonce; 32]).step(&items, 0, step, &mut state);
+        let mut walk = Walk::new(region, &[nonce; 32]);
+        walk.pass(&Digest::from_bytes([0; 32]));
+        let Ok(()) = walk.step(&items, 0, step, &mut state);
         state
     };
-    assert_ne!(after(1, 5), after(2, 5), "a seam at any later step would hide a walk made ahead");
-    assert_ne!(after(1, 5), after(1, 6));
+    assert_ne!(after(1, 4), after(2, 4), "a seam at any later step would hide a walk made ahead");
+    assert_ne!(after(1, 4), after(1, 5));
+}
+
+#[test]
+fn the_roots_of_a_walk_come_at_an_even_pace() {
+    let ms = std::time::Duration::from_millis;
+    let challenge = memory_challenge(1, &[Space::Device]);
+    let sent = answers(&challenge, honest, &NONCE);
+    let steps = region(Space::Device).walk().steps;
+    let deadlines = Deadlines { walk: ms(130), walk_slack: ms(10), ..Deadlines::UNLIMITED };
+    assert_eq!((deadlines.pace(0, steps), deadlines.pace(steps - 1, steps)), (ms(20), ms(130)));
+    let run = |first_half: u64, second_half: u64| {
+        let cache = Arc::new(Cache::for_challenge(&challenge).unwrap());
+        let mut verifier = Verifier::new(challenge.clone(), Some(cache), deadlines).unwrap();
+        verifier.on_bytes(&sent[0], ms(0)).unwrap();
+        verifier.send_nonce(crate::run::walk_nonce(Space::Device), ms(0)).unwrap();
+        let (one, other) = sent[1].split_at(sent[1].len() / 2);
+        verifier.on_bytes(one, ms(first_half))?;
+        verifier.on_bytes(other, ms(second_half))
+    };
+    run(20, 80).unwrap();
+    // Begun when another node's walk was over: the last root would be in time.
+    let late = Rejection::DeadlineMissed { stage: Stage::Walk, limit: ms(20) };
+    assert_eq!(run(65, 130), Err(late));
+}
+
+#[test]
+fn devices_that_do_not_wait_for_each_other_are_found_out() {
+    use basilica_proof::prover::{DeviceProver, Run};
+    let challenge = memory_challenge(2, &[Space::Device]);
+    let cache = Arc::new(Cache::for_challenge(&challenge).unwrap());
+    let mut devices = DeviceProver::all(&challenge, |_| Ok::<_, BackendError>(honest())).unwrap();
+    let mut run = Run::new(&challenge, crate::run::key());
+    let mut sent = vec![run.accept()];
+    for device in &mut devices {
+        while let Some(root) = device.next_root().unwrap() {
+            sent[0].extend(root);
+        }
+    }
+    for device in &mut devices {
+        sent[0].extend(device.fill(Space::Device, &cache).unwrap().unwrap());
+    }
+    run.sent(&sent[0]);
+    let nonce = crate::run::walk_nonce(Space::Device);
+    run.on_walk_nonce(&nonce);
+    sent.push(Vec::new());
+    // One card walks through one region after the other; at the barriers it has only its own roots.
+    for device in &mut devices {
+        let roots = &mut sent[1];
+        let send = |root: Vec<u8>| {
+            roots.extend(root);
+            true
+        };
+        let alone = |_, barrier, root| Some(basilica_proof::residency::meeting(barrier, [root].iter()));
+        device.walk(Space::Device, &nonce, send, alone).unwrap();
+    }
+    run.sent(&sent[1]);
+    let queries = run.on_opening_nonce(&challenge, &NONCE);
+    sent.push(devices.iter_mut().flat_map(|device| device.open(&queries).unwrap()).flatten().collect());
+    run.sent(&sent[2]);
+    sent[2].extend(run.signature());
+    let rejected = verify(&challenge, &sent, &NONCE).0.unwrap_err();
+    assert!(matches!(rejected, Rejection::WalkMismatch { .. }), "{rejected}");
+}
+
+#[test]
+fn every_device_of_a_space_has_the_same_barriers() {
+    let fewer = WalkParams { barriers: 2, ..*region(Space::Device).walk() };
+    let fewer = ResidencyParams::new(Space::Device, 1 << 10, 8, fewer).unwrap();
+    let device =
+        |index, region| DeviceChallenge { residency: vec![region], ..device(index, crate::run::tiny()) };
+    let devices = vec![device(0, region(Space::Device)), device(1, fewer)];
+    let refused = Challenge::new(binding(), Some(CACHE_LOG2), devices).unwrap_err();
+    assert!(refused.to_string().contains("barriers"), "{refused}");
+}
+
+#[test]
+fn segments_cut_the_steps_evenly_and_meet_at_every_barrier() {
+    for steps in 1..80u32 {
+        for barriers in 0..u16::try_from(steps).unwrap() {
+            let walk = WalkParams { steps, barriers, ..*region(Space::Device).walk() };
+            let met = (0..steps).filter(|step| walk.meets_after(*step)).count();
+            assert_eq!(met, usize::from(barriers), "{steps} steps");
+            assert_eq!((walk.segment(0), walk.segment(steps - 1)), (0, u32::from(barriers)), "{steps} steps");
+            let lengths: Vec<u32> = (0..=u32::from(barriers))
+                .map(|segment| (0..steps).filter(|step| walk.segment(*step) == segment).count())
+                .map(|length| u32::try_from(length).unwrap())
+                .collect();
+            assert!(lengths.iter().max().unwrap() - lengths.iter().min().unwrap() <= 1, "{lengths:?}");
+        }
+    }
 }
 
 #[test]
@@ -212,7 +306,8 @@ fn each_stage_has_its_own_deadline() {
     let ms = std::time::Duration::from_millis;
     let challenge = memory_challenge(1, &[Space::Device]);
     let sent = answers(&challenge, honest, &NONCE);
-    let deadlines = Deadlines { work: ms(100), fill: ms(40), walk: ms(20), openings: ms(50) };
+    let deadlines =
+        Deadlines { work: ms(100), fill: ms(40), walk: ms(20), walk_slack: ms(20), openings: ms(50) };
     let cache = Arc::new(Cache::for_challenge(&challenge).unwrap());
     let mut verifier = Verifier::new(challenge, Some(cache), deadlines).unwrap();
     let filled = sent[0].len() - 7;
@@ -256,7 +351,8 @@ fn another_key_cannot_end_a_run() {
 
 #[test]
 fn every_one_bit_mutation_of_a_transcript_with_memory_is_rejected() {
-    let walk = WalkParams { lanes: 4, steps: 5, reads: 2, windows: 2, picks: 2, lanes_per_pick: 2 };
+    let walk =
+        WalkParams { lanes: 4, steps: 5, reads: 2, windows: 2, barriers: 2, picks: 2, lanes_per_pick: 2 };
     let params = ResidencyParams::new(Space::Device, 1 << 10, 3, walk).unwrap();
     let asked =
         DeviceChallenge { residency: vec![params], ..device(0, ProofParams::new(64, 64, 1, 1).unwrap()) };

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use basilica_proof::gemm::Kernel;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use basilica_proof::prover::{Backend, BackendError, CpuBackend, DeviceProver, ExactProduct, Run};
+use basilica_proof::prover::{Backend, BackendError, CpuBackend, DeviceProver, ExactProduct, Meetings, Run};
 use basilica_proof::residency::{Cache, ResidencyParams, Space, WalkParams};
 use basilica_proof::wire::{FrameBuffer, Message, frame};
 use basilica_proof::{
@@ -38,7 +38,8 @@ pub(crate) fn challenge(devices: u16, params: ProofParams) -> Challenge {
 
 /// Memory of 64 KiB in a space.
 pub(crate) fn region(space: Space) -> ResidencyParams {
-    let walk = WalkParams { lanes: 16, steps: 12, reads: 4, windows: 3, picks: 6, lanes_per_pick: 4 };
+    let walk =
+        WalkParams { lanes: 16, steps: 12, reads: 4, windows: 3, barriers: 3, picks: 6, lanes_per_pick: 4 };
     ResidencyParams::new(space, 1 << 10, 8, walk).unwrap()
 }
 
@@ -74,7 +75,11 @@ pub(crate) fn key() -> RunKey {
 }
 
 /// What a prover with these backends sends.
-pub(crate) fn answers<B: Backend>(challenge: &Challenge, backend: impl Fn() -> B, nonce: &[u8; 32]) -> Sent {
+pub(crate) fn answers<B: Backend + Send>(
+    challenge: &Challenge,
+    backend: impl Fn() -> B,
+    nonce: &[u8; 32],
+) -> Sent {
     let mut devices = DeviceProver::all(challenge, |_| Ok::<_, BackendError>(backend())).unwrap();
     let cache = Cache::for_challenge(challenge).map(Arc::new);
     let mut run = Run::new(challenge, key());
@@ -93,15 +98,7 @@ pub(crate) fn answers<B: Backend>(challenge: &Challenge, backend: impl Fn() -> B
         turns.last_mut().unwrap().extend(filled.flatten());
         run.sent(turns.last().unwrap());
         run.on_walk_nonce(&walk_nonce(space));
-        let mut roots = Vec::new();
-        for device in &mut devices {
-            let mut send = |root: Vec<u8>| {
-                roots.extend(root);
-                true
-            };
-            device.walk(space, &walk_nonce(space), &mut send).unwrap();
-        }
-        turns.push(roots);
+        turns.push(walk_all(challenge, space, &mut devices));
     }
     run.sent(turns.last().unwrap());
     let queries = run.on_opening_nonce(challenge, nonce);
@@ -110,6 +107,33 @@ pub(crate) fn answers<B: Backend>(challenge: &Challenge, backend: impl Fn() -> B
     run.sent(turns.last().unwrap());
     turns.last_mut().unwrap().extend(run.signature());
     turns
+}
+
+/// All devices at once, since they meet at the barriers.
+fn walk_all<B: Backend + Send>(
+    challenge: &Challenge,
+    space: Space,
+    devices: &mut [DeviceProver<B>],
+) -> Vec<u8> {
+    let walking = challenge.devices().iter().filter(|device| device.region(space).is_some()).count();
+    let meetings = Meetings::new(walking);
+    let sent = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for device in devices {
+            scope.spawn(|| {
+                let send = |root: Vec<u8>| {
+                    sent.lock().unwrap().push(root);
+                    true
+                };
+                let meet = |device, barrier, root| meetings.meet(device, barrier, root);
+                device.walk(space, &walk_nonce(space), send, meet).unwrap();
+            });
+        }
+    });
+    // In a fixed order, so that vectors do not depend on the threads.
+    let mut sent = sent.into_inner().unwrap();
+    sent.sort_by_key(|frame| frame[5..7].to_vec());
+    sent.concat()
 }
 
 pub(crate) fn verify(
@@ -142,7 +166,10 @@ fn drive(verifier: &mut Verifier, sent: &[Vec<u8>], nonce: &[u8; 32]) -> Result<
     }
 }
 
-pub(crate) fn run<B: Backend>(challenge: &Challenge, backend: impl Fn() -> B) -> Result<Outcome, Rejection> {
+pub(crate) fn run<B: Backend + Send>(
+    challenge: &Challenge,
+    backend: impl Fn() -> B,
+) -> Result<Outcome, Rejection> {
     verify(challenge, &answers(challenge, backend, &NONCE), &NONCE).0
 }
 

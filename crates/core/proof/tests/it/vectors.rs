@@ -8,7 +8,7 @@ use basilica_proof::gemm::Kernel;
 use basilica_proof::merkle::{Leaf, Tree, hash_node};
 use basilica_proof::opening::{CellQuery, Query, queries};
 use basilica_proof::prf::{Matrix, fill_row};
-use basilica_proof::prover::Backend;
+use basilica_proof::prover::{Backend, go_alone};
 use basilica_proof::residency::{Block, Cache, Region, Space, Walk, compress, lane_hash, mix, to_bytes};
 use basilica_proof::seed::Seed;
 use basilica_proof::{PROTOCOL_VERSION, ProofParams, Transcript};
@@ -111,12 +111,12 @@ fn memory_matches_the_vectors() {
     let params = region(Space::Device);
     let region = Region::new(&Seed::from_bytes([5; 32]), params);
     let walk = Walk::new(region, &[6; 32]);
-    let (mut roots, mut backend) = (Vec::new(), honest());
+    let (mut roots, mut met, mut backend) = (Vec::new(), walk.clone(), honest());
     backend.fill(&region, &Arc::new(Cache::new([3; 32], 10))).unwrap();
     backend
         .walk(&walk, &mut |root| {
             roots.push(root);
-            true
+            go_alone(&mut met, u32::try_from(roots.len()).unwrap() - 1, root)
         })
         .unwrap();
     let mut mixed: Block = std::array::from_fn(|i| u32::try_from(i).unwrap());
@@ -133,7 +133,7 @@ fn memory_matches_the_vectors() {
         "items": items,
         "lane_hash_of_zeros": lane_hash(&[0; 16]),
         "walk_of_nonce_of_sixes": {
-            "key": hex::encode(walk.key()), "shape": format!("{:?}", params.walk()),
+            "keys": (0..params.walk().steps).map(|step| hex::encode(met.key(step))).collect::<Vec<_>>(), "shape": format!("{:?}", params.walk()),
             "start_of_lane_3": words(&walk.start(3)), "roots": roots,
         },
     });

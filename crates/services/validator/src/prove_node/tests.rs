@@ -1,5 +1,7 @@
 //! How a talk ends when the prover does not want to go on, over a scripted process.
 
+mod hostile;
+
 use std::collections::VecDeque;
 
 use async_trait::async_trait;

@@ -6,7 +6,7 @@ use basilica_verification::calibration::StageTimes;
 use basilica_verification::classes::{Count, GpuClass, Limits, WALKS};
 use basilica_verification::{Break, Finding};
 
-use crate::exhibits::{Exhibit, Judge, Late, late};
+use crate::exhibits::{Exhibit, Judge, Late, Times, late};
 use crate::timing_model::{Rig, Scenario, latest_deadlines, to_millis};
 use crate::tries::Tries;
 
@@ -130,24 +130,24 @@ impl World<'_> {
     }
 
     /// What the verifier says to an exhibit made in these times.
-    pub fn ends_in(&self, class: &GpuClass, exhibit: Exhibit, times: &StageTimes) -> Tries {
-        self.judge.tries(exhibit, times, &latest_deadlines(class, &self.scenario))
+    pub fn ends_in(&self, class: &GpuClass, exhibit: Exhibit, times: impl Into<Times>) -> Tries {
+        self.judge.tries(exhibit, &times.into(), &latest_deadlines(class, &self.scenario))
     }
 
     /// What the verifier says to right answers that a rig makes for the claim of several cards.
     pub fn ends(&self, class: &GpuClass, claims: f64, rig: &Rig) -> Tries {
-        self.ends_in(class, Exhibit::Honest, &Self::times(class, claims, rig))
+        self.ends_in(class, Exhibit::Honest, Self::times(class, claims, rig))
     }
 
     /// What the verifier says to an exhibit that is made as fast as an honest answer at the peak.
     pub fn swift(&self, class: &GpuClass, exhibit: Exhibit) -> Tries {
-        self.ends_in(class, exhibit, &Self::times(class, 1.0, &Rig::of(class, 1.0)))
+        self.ends_in(class, exhibit, Self::times(class, 1.0, &Rig::of(class, 1.0)))
     }
 
     /// N claims on fewer cards: too late, or in time and paid for no more than are there, or neither.
     pub fn counted(&self, class: &GpuClass, claims: u16, cards: u16) -> Play {
         let rig = Rig::of(class, f64::from(cards));
-        let times = Self::times(class, f64::from(claims), &rig);
+        let times = Times::from(Self::times(class, f64::from(claims), &rig));
         let deadlines = latest_deadlines(class, &self.scenario);
         if late(&times, &deadlines) != Late::Never {
             return Play::Always(self.judge.tries(Exhibit::Honest, &times, &deadlines));

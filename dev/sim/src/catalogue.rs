@@ -2,11 +2,15 @@
 
 use basilica_types::{Digest, GpuUuid, Millis, NodeId, Timestamp};
 use basilica_verification::Break;
+use basilica_verification::calibration::StageTimes;
+use basilica_verification::classes::WALKS;
 use basilica_verification::fleet::{Claimant, Identity, collisions};
 
 use crate::adversary::{Adversary, Meanwhile, Play, Serves, World};
-use crate::exhibits::Exhibit;
-use crate::timing_model::{PROVISIONING_MS, RELAY_MS, Rig, class, to_millis};
+use crate::exhibits::{Exhibit, Times};
+use crate::timing_model::{
+    PROVISIONING_MS, RELAY_MS, Rig, class, keeps_both_paces, latest_deadlines, to_millis,
+};
 
 /// Rows of the attack catalogue.
 pub const ROWS: u8 = 26;
@@ -100,7 +104,7 @@ pub const ADVERSARIES: &[Adversary] = &[
             let mut times = World::times(h100, 1.0, &Rig::of(h100, 1.0));
             times.work = Millis(times.work.0 + RELAY_MS);
             times.walk = Millis(times.walk.0 + RELAY_MS);
-            Play::Always(world.ends_in(h100, Exhibit::Honest, &times))
+            Play::Always(world.ends_in(h100, Exhibit::Honest, times))
         },
     },
     Adversary {
@@ -142,7 +146,7 @@ pub const ADVERSARIES: &[Adversary] = &[
             let mut times = World::times(h100, 1.0, &rig);
             let swap = rig.memory_mib * 1_048_576.0 / (rig.link_gbs * 1e6);
             times.work = Millis(times.work.0 + to_millis(swap).0);
-            Play::Always(world.ends_in(h100, Exhibit::Honest, &times))
+            Play::Always(world.ends_in(h100, Exhibit::Honest, times))
         },
     },
     Adversary {
@@ -320,8 +324,8 @@ pub const ADVERSARIES: &[Adversary] = &[
             let h100 = class("h100-sxm");
             let times = World::times(h100, 1.0, &Rig::of(h100, 1.0));
             let for_ever = Millis::from_secs(3_600);
-            let times = basilica_verification::calibration::StageTimes { work: for_ever, ..times };
-            Play::Always(world.ends_in(h100, Exhibit::Honest, &times))
+            let times = StageTimes { work: for_ever, ..times };
+            Play::Always(world.ends_in(h100, Exhibit::Honest, times))
         },
     },
     Adversary {
@@ -364,8 +368,15 @@ pub const ADVERSARIES: &[Adversary] = &[
 fn shared(world: &World<'_>, miners: [u8; 2], serves: Serves) -> Play {
     let h100 = class("h100-sxm");
     let alone = world.swift(h100, Exhibit::Honest);
-    // The epoch's walks begin at one moment, so the other one's is walked meanwhile or before.
-    let busy = world.ends(h100, 2.0, &Rig::of(h100, 1.0));
+    // The epoch's walks begin at one moment and want an even pace: the card serves both in turn, or the other one waits.
+    let card = Rig::of(h100, 1.0);
+    let stages = World::times(h100, 1.0, &card);
+    let stages = StageTimes { work: Millis(stages.work.0 * 2), ..stages };
+    let (walk, swap) = (card.walk_ms(h100, 1.0, WALKS), card.swap_ms(h100));
+    let deadlines = latest_deadlines(h100, &world.scenario);
+    let in_turn = keeps_both_paces(walk, swap, deadlines.walk);
+    let pause = if in_turn { Millis(0) } else { to_millis(walk + swap) };
+    let busy = world.ends_in(h100, Exhibit::Honest, Times { stages, pause });
     Play::Shared { miners, alone, busy, serves }
 }
 

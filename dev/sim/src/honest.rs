@@ -115,7 +115,9 @@ fn misses(class: &GpuClass, scenario: &Scenario, loss: f64, chance: &mut Chance)
         to_millis(run + network_ms(chance, scenario, loss)) > deadline
     };
     let work = late(work, deadlines.work);
-    late(walk, deadlines.walk) || work
+    // The walk's first root comes after one step, and may lag by the slack: as much as a deadline adds to nothing.
+    let first = late(0.0, Margins::default().deadline(Millis(0), Some(trips)));
+    late(walk, deadlines.walk) || first || work
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub mod catalogue;
 pub mod chance;
 pub mod day;
 pub mod exhibits;
+mod forger;
 pub mod honest;
 pub mod open;
 pub mod scorecard;

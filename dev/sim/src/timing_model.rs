@@ -116,6 +116,39 @@ pub fn latest_deadlines(class: &GpuClass, scenario: &Scenario) -> StageTimes {
     Margins::default().deadlines(&calibrated(class, scenario), Some(slow))
 }
 
+/// How far the roots of a walk may lag behind their even pace, at the latest that a node can bring about.
+pub fn walk_slack() -> Millis {
+    Margins::default().deadline(Millis(0), None)
+}
+
+/// Whether one card can walk for two nodes whose walks begin at one moment, each at the pace that the verifier wants: it
+/// walks one until the other must go on, exchanges the regions, and so on. Times in ms.
+pub fn keeps_both_paces(walk: f64, swap: f64, deadline: Millis) -> bool {
+    let slack = to_f64(walk_slack().0);
+    let rate = (to_f64(deadline.0) - slack) / walk;
+    // What was walked of each, of `walk` ms; the card serves the first.
+    let (mut done, mut serving, mut now) = ([0.0f64; 2], 0, 0.0f64);
+    loop {
+        let other = 1 - serving;
+        // The other one's next step is due then, so the exchange begins a swap earlier.
+        let until = if done[other] < walk { slack + rate * done[other] - swap } else { f64::INFINITY };
+        let served = (until - now).max(0.0).min(walk - done[serving]);
+        done[serving] += served;
+        now += served;
+        if now > slack + rate * done[serving] {
+            return false;
+        }
+        if done == [walk; 2] {
+            return true;
+        }
+        if served <= 0.0 && now + swap > slack + rate * done[other] {
+            return false;
+        }
+        now += swap;
+        serving = other;
+    }
+}
+
 /// What a cheater has, all of it together and at its peak.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rig {
@@ -178,11 +211,20 @@ impl Rig {
         let slowdown = (1.0 - missing + made * again).max((missing - made) * fetch);
         let reading = to_f64(class.walk_bytes()) * claims / (self.bandwidth_gbs * 1e6);
         let bulk_gbs = self.link_gbs + self.bandwidth_gbs / again;
-        let in_turn = reading + missing * items_mib * 1_048_576.0 / (bulk_gbs * 1e6);
-        match walks {
-            Walks::Apart if claims > 1.0 => in_turn.min(reading * slowdown),
-            Walks::Apart | Walks::InStep => reading * slowdown,
-        }
+        let bulk = missing * items_mib * 1_048_576.0 / (bulk_gbs * 1e6);
+        let segments = match walks {
+            Walks::Apart => 1.0,
+            Walks::InStep { segments } => f64::from(segments),
+        };
+        // A single region cannot be walked part by part: every lane reads all of it.
+        let in_turn = if claims > 1.0 { reading + bulk * segments } else { f64::INFINITY };
+        in_turn.min(reading * slowdown)
+    }
+
+    /// Time to exchange one resident region of a class for another, in ms: what does not fit beside it is made and fetched.
+    pub fn swap_ms(&self, class: &GpuClass) -> f64 {
+        let apart = self.walk_ms(class, 2.0, Walks::Apart);
+        apart - to_f64(class.walk_bytes()) * 2.0 / (self.bandwidth_gbs * 1e6)
     }
 
     /// Least time to fill the memory asked of one card of a class, in ms.
@@ -248,7 +290,7 @@ mod tests {
                     "{} {claimed}/{cards}: {work}",
                     class.name
                 );
-                for walks in [Walks::Apart, Walks::InStep] {
+                for walks in [Walks::Apart, basilica_verification::classes::WALKS] {
                     let walk = rig.walk_ms(class, claims, walks);
                     let decided = class.walk_with(claimed, cards, walks);
                     assert!(
@@ -270,6 +312,15 @@ mod tests {
                 assert!(to_f64(deadlines.work.0) > work && to_f64(deadlines.walk.0) > walk, "{}", class.name);
             }
         }
+    }
+
+    #[test]
+    fn two_paces_are_kept_only_by_a_card_that_is_fast_enough_and_swaps_at_once() {
+        let deadline = Millis(walk_slack().0 + 5_000);
+        assert!(keeps_both_paces(2_000.0, 0.0, deadline), "4 s of walking in 5.9 s");
+        assert!(!keeps_both_paces(3_000.0, 0.0, deadline), "6 s of walking");
+        assert!(!keeps_both_paces(2_000.0, 600.0, deadline), "and swaps");
+        assert!(keeps_both_paces(2_000.0, 20.0, deadline));
     }
 
     #[test]

@@ -18,9 +18,8 @@
 //! shows against the deadlines, the count is unproven and the node is paid for the most that is proven (RULES R14).
 //! Work alone hardly ever separates 8 from 7 (14 % more time). Memory does only if all regions are needed at the same
 //! time: then every read of what is not there must make an item again or fetch it over the host link. If each
-//! card's walk runs for itself, as in this version of the protocol, M cards walk M regions, exchange the rest in bulk, which
-//! takes tenths of a second, and walk that: [`Walks`]. [`GpuClass::count`] decides accordingly, and today that means that a
-//! node of many cards proves fewer than it has.
+//! card's walk ran for itself, M cards would walk M regions, exchange the rest in bulk, which takes tenths of a second, and
+//! walk that. So the walks meet at barriers, and the exchange is due in every segment between two: [`Walks`].
 //!
 //! Rejected: classes from a node's own figures (SM count, clock), which a patched driver prints as asked.
 
@@ -215,12 +214,15 @@ pub fn known(class: &ClassName) -> Known {
 pub enum Walks {
     /// Each for itself: one may be walked after the other.
     Apart,
-    /// Each short segment needs the roots of all walks' segments before it, so that all regions are needed at once.
-    InStep,
+    /// Each segment needs the roots of all walks' segments before it, so that all regions are needed in every one.
+    InStep {
+        /// Segments of a walk.
+        segments: u16,
+    },
 }
 
-/// How the walks of the present protocol hang together.
-pub const WALKS: Walks = Walks::Apart;
+/// How the walks that are asked for hang together; [`crate::asked::device_region`] asks for as many segments.
+pub const WALKS: Walks = Walks::InStep { segments: 101 };
 
 /// The longest a stage may take, by the validator's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -307,11 +309,11 @@ impl GpuClass {
 
     /// Shortest time in which `cards` of this class do the walks asked of `claimed`.
     pub fn walk_with(&self, claimed: u16, cards: u16, walks: Walks) -> Millis {
-        let together = self.walk_together(claimed, cards);
-        match walks {
-            Walks::Apart => together.min(self.walk_in_turn(claimed, cards)),
-            Walks::InStep => together,
-        }
+        let segments = match walks {
+            Walks::Apart => 1,
+            Walks::InStep { segments } => segments,
+        };
+        self.walk_together(claimed, cards).min(self.walk_in_turn(claimed, cards, segments))
     }
 
     /// All walks side by side: what is missing is made again or fetched from the host's memory read by read, in the best
@@ -326,14 +328,15 @@ impl GpuClass {
         Millis(self.walk_at_peak().0 * slowdown / PPM * claimed / cards)
     }
 
-    /// One walk after the other, each by all cards: what does not fit is brought in once, in bulk, made and fetched at the
-    /// same time.
-    fn walk_in_turn(&self, claimed: u16, cards: u16) -> Millis {
+    /// One walk after the other, each by all cards: in every segment, what does not fit is brought in once, in bulk, made and
+    /// fetched at the same time.
+    fn walk_in_turn(&self, claimed: u16, cards: u16, segments: u16) -> Millis {
         let (claimed, cards) = (u64::from(claimed), u64::from(cards.max(1)));
         let fetched_per_ms = u64::from(self.host_link_gbs) * 1_000_000 / ITEM_BYTES;
         let reads_per_ms = u64::from(self.bandwidth_gbs) * 1_000_000 / ITEM_BYTES;
         let made_per_ms = reads_per_ms * 1_000 / self.again_milli().max(1);
-        let bulk = self.missing_items(claimed, cards) / (cards * (fetched_per_ms + made_per_ms));
+        let moved = self.missing_items(claimed, cards).saturating_mul(u64::from(segments));
+        let bulk = moved / (cards * (fetched_per_ms + made_per_ms));
         Millis(self.walk_at_peak().0 * claimed / cards + bulk)
     }
 

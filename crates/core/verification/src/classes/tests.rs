@@ -73,27 +73,35 @@ fn shares_of_hashing_are_those_in_the_documentation() {
 }
 
 #[test]
+fn walks_are_asked_for_in_as_many_segments_as_counting_assumes() {
+    for card in CLASSES {
+        let asked = crate::asked::device_region(card).expect(card.name);
+        assert_eq!(WALKS, Walks::InStep { segments: asked.walk().barriers + 1 }, "{}", card.name);
+    }
+}
+
+#[test]
 fn eight_cards_are_told_from_seven_only_by_memory_that_is_needed_at_once() {
     // RULES R14: headroom × margin of 1.143 is enough to hide one card of eight.
     let h100 = card("h100-sxm");
     let honest = limits(h100, 650, 700);
     let by_work = Limits { walk: None, ..honest };
-    let Count::Unproven { paid } = h100.count(8, &by_work, Walks::InStep) else { panic!("8 of 7 by work") };
+    let Count::Unproven { paid } = h100.count(8, &by_work, WALKS) else { panic!("8 of 7 by work") };
     assert!(paid < 8);
-    assert_eq!(h100.count(8, &honest, Walks::InStep), Count::Proven { by: Some(Separation::Residency) });
+    assert_eq!(h100.count(8, &honest, WALKS), Count::Proven { by: Some(Separation::Residency) });
     // Each walk for itself: seven walk, swap a tenth of a second, and walk the eighth.
     assert_eq!(h100.count(8, &honest, Walks::Apart), Count::Unproven { paid: 6 });
     assert_eq!(h100.count(2, &honest, Walks::Apart), Count::Proven { by: Some(Separation::Work) });
     assert_eq!(h100.count(1, &honest, WALKS), Count::Proven { by: None });
     // A kernel at the peak with no margin would be told apart by its time alone.
     let perfect = Limits { work: h100.work_at_peak(), walk: None };
-    assert_eq!(h100.count(8, &perfect, WALKS), Count::Proven { by: Some(Separation::Work) });
+    assert_eq!(h100.count(8, &perfect, Walks::Apart), Count::Proven { by: Some(Separation::Work) });
 }
 
 #[test]
 fn a_slow_host_link_and_a_small_share_leave_the_count_unproven_and_pay_what_is_proven() {
     let rtx = card("rtx-4090");
-    let count = rtx.count(8, &limits(rtx, 650, 500), Walks::InStep);
+    let count = rtx.count(8, &limits(rtx, 650, 500), WALKS);
     assert_eq!(count, Count::Unproven { paid: 7 }, "eight claims cannot be served by six cards");
 }
 
@@ -122,11 +130,11 @@ proptest! {
         let cards = cards.min(claimed - 1);
         prop_assert!(card.work_with(claimed, cards) >= card.work_with(claimed, cards + 1));
         // Equal where the memory is full and the host link idle, but for rounding.
-        for walks in [Walks::Apart, Walks::InStep] {
+        for walks in [Walks::Apart, Walks::InStep { segments: 7 }, WALKS] {
             let with = |cards| card.walk_with(claimed, cards, walks).0;
             prop_assert!(with(cards) + 2 >= with(cards + 1));
         }
-        prop_assert!(card.walk_with(claimed, cards, Walks::Apart) <= card.walk_with(claimed, cards, Walks::InStep));
+        prop_assert!(card.walk_with(claimed, cards, Walks::Apart) <= card.walk_with(claimed, cards, WALKS));
         let paid = |limits: &Limits| match card.count(claimed, limits, Walks::Apart) {
             Count::Proven { .. } => claimed,
             Count::Unproven { paid } => paid,

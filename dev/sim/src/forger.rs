@@ -130,4 +130,3 @@ pub(crate) fn hankel(a: &[i8], b: &[i8], side: usize, inner: usize, product: &mu
         }
     }
 }
-

@@ -4,7 +4,8 @@ use basilica_proof::residency::{
     CACHE_LOG2_DEFAULT, READS_DEFAULT, ResidencyError, ResidencyParams, Space, WalkParams,
 };
 use basilica_proof::{
-    ClassName, Deadlines, DeviceChallenge, DeviceClaim, OPENINGS_DEFAULT, ParamsError, ProofParams,
+    ClassName, Deadlines, DeviceChallenge, DeviceClaim, DeviceReport, OPENINGS_DEFAULT, ParamsError,
+    ProofParams,
 };
 use basilica_types::{BlockNumber, Millis};
 
@@ -102,16 +103,16 @@ pub fn device_region(card: &GpuClass) -> Result<ResidencyParams, ResidencyError>
     ResidencyParams::new(Space::Device, items, PARENTS, walk)
 }
 
-/// The deadlines of a run with these classes: for each stage what its slowest class is given, and never more than `most`. A class
+/// The deadlines of a run of these devices: for each stage what its slowest class under its driver is given, and never more than `most`. A class
 /// without calibration has `most`, and its times decide nothing.
 pub fn deadlines<'a>(
-    classes: impl Iterator<Item = &'a ClassName>,
+    devices: impl Iterator<Item = &'a DeviceReport>,
     margins: &Margins,
     most: Millis,
 ) -> Deadlines {
     let mut longest = [Millis(0); 5];
-    for class in classes {
-        let given = calibration(class, None).map_or([most; 5], |row| {
+    for DeviceReport { class, facts, .. } in devices {
+        let given = calibration(class, facts.driver.major()).map_or([most; 5], |row| {
             let stages = margins.deadlines(&row.honest, None);
             // A core that plays a card keeps no pace.
             let slack = if class.is_simulated() { stages.walk } else { margins.deadline(Millis(0), None) };
@@ -134,7 +135,7 @@ pub const fn beacon_block(head: BlockNumber) -> BlockNumber {
 mod tests {
     use super::*;
     use crate::classes::CLASSES;
-    use basilica_proof::{Binding, Challenge};
+    use basilica_proof::{Binding, Challenge, DeviceFacts};
     use basilica_types::{GpuUuid, NodeId};
 
     fn claims(class: &str, count: u16) -> impl Iterator<Item = DeviceClaim> {
@@ -182,11 +183,15 @@ mod tests {
 
     #[test]
     fn a_stage_has_what_its_slowest_class_is_given_and_never_more_than_the_most() {
-        let simulated: ClassName = "simulated-H100".parse().unwrap();
-        let real: ClassName = "NVIDIA H200".parse().unwrap();
+        let report = |name: &str| {
+            let class: ClassName = name.parse().unwrap();
+            let facts = DeviceFacts::simulated(&class, 0);
+            DeviceReport { index: 0, uuid: GpuUuid::from_bytes([1; 16]), class, facts }
+        };
+        let (simulated, real) = (report("simulated-H100"), report("NVIDIA H200"));
         let most = Millis::from_secs(90);
         let given =
-            |classes: &[&ClassName], most| deadlines(classes.iter().copied(), &Margins::default(), most);
+            |devices: &[&DeviceReport], most| deadlines(devices.iter().copied(), &Margins::default(), most);
         let alone = given(&[&simulated], most);
         assert_eq!(alone.work, Millis(66_900).as_duration());
         assert_eq!(alone.openings, Millis(33_900).as_duration());

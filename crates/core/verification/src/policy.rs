@@ -16,7 +16,7 @@ pub struct Policy {
     pub retries: RetryRules,
     /// How often each check runs.
     pub intervals: Intervals,
-    /// Deadline of the whole proof.
+    /// Most time that one stage of a proof gets, whatever its class.
     pub proof_deadline: Millis,
     /// Work per simulated device: side, inner dimension, rounds, openings.
     pub work: [u32; 4],

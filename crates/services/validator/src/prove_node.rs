@@ -63,8 +63,7 @@ pub(crate) async fn prove(
     let challenge =
         Challenge::new(binding, asked.cache_log2, asked.devices).map_err(|error| cannot(&error))?;
     let _held = shared.reserve_proof_memory(challenge.answer_bytes()).await;
-    let classes = challenge.devices().iter().map(|device| &device.claim.class);
-    let deadlines = deadlines(classes, &Margins::default(), shared.settings.proof_deadline);
+    let deadlines = deadlines(claims.devices.iter(), &Margins::default(), shared.settings.proof_deadline);
     let verifier = Verifier::new(challenge, drawn.cache, deadlines).map_err(|error| cannot(&error))?;
     let process = shell.start(&commands::prove(&shared.prover)).await.map_err(|e| command_break(&e))?;
     let started = shared.ports.clock.monotonic();

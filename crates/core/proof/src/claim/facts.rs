@@ -153,6 +153,11 @@ impl DriverVersion {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Its branch, such as 570: what calibrations hold for. None if no driver has such a number.
+    pub fn major(&self) -> Option<u16> {
+        self.0.split('.').next()?.parse().ok()
+    }
 }
 
 impl fmt::Display for DriverVersion {

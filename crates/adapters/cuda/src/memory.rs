@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use basilica_proof::prover::{Advance, BackendError, Pick, Traced};
+use basilica_proof::prover::{Advance, BackendError, Pick, Traced, Tracing};
 use basilica_proof::residency::{self, Block, Cache, Region, Space, Walk};
 use basilica_proof::wire::LaneState;
 use basilica_types::Digest;
@@ -132,38 +132,23 @@ impl Memory {
         walk: &Walk,
         picks: &[Pick],
     ) -> Result<Vec<Traced>, BackendError> {
-        let mut wanted: BTreeMap<u32, BTreeMap<u32, Option<LaneState>>> = BTreeMap::new();
-        for Pick { step, lane } in picks {
-            for step in step.checked_sub(1).into_iter().chain([*step]) {
-                wanted.entry(step).or_default().insert(*lane, None);
-            }
-        }
-        let steps = wanted.last_key_value().map_or(0, |(last, _)| last + 1);
+        let mut tracing = Tracing::new(picks);
+        let steps = tracing.steps().last().map_or(0, |last| last + 1);
         let mut lanes = Lanes::start(tools, self.items(walk), walk.clone(), steps)?;
         // States are there one turn after their step and trees three turns after, so states wait for their trees.
         let mut waiting: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
         while lanes.finished < steps {
             lanes.turn()?;
-            if let Some(stepped) = lanes.hashing.filter(|stepped| wanted.contains_key(stepped)) {
+            if let Some(stepped) = lanes.hashing.filter(|stepped| tracing.wants(*stepped)) {
                 waiting.insert(stepped, lanes.states(stepped)?);
             }
             let finished = lanes.finished.checked_sub(1);
             if let Some((finished, states)) = finished.and_then(|step| Some((step, waiting.remove(&step)?))) {
                 let taken = Snapshot { depth: lanes.heaps[0].depth, states, nodes: lanes.tree(finished)? };
-                for (lane, kept) in wanted.entry(finished).or_default().iter_mut() {
-                    *kept = taken.state(*lane);
-                }
+                tracing.keep(finished, |lane| taken.state(lane));
             }
         }
-        let kept = |step: u32, lane: u32| {
-            let state = wanted.get(&step).and_then(|lanes| lanes.get(&lane)).cloned().flatten();
-            state.ok_or_else(|| BackendError::Device(format!("there is no lane {lane} at step {step}")))
-        };
-        let traced = |&Pick { step, lane }: &Pick| {
-            let before = step.checked_sub(1).map(|before| kept(before, lane)).transpose()?;
-            Ok(Traced { before, after: kept(step, lane)? })
-        };
-        picks.iter().map(traced).collect()
+        tracing.finish()
     }
 }
 

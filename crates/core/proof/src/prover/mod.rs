@@ -7,6 +7,7 @@
 mod cpu;
 mod meetings;
 mod memory;
+mod tracing;
 mod walks;
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use basilica_types::Digest;
 pub use cpu::{Block, CpuBackend, ExactProduct, Product};
 pub use meetings::{Meetings, go_alone};
 pub use memory::{Memory, Ram, Resident};
+pub use tracing::Tracing;
 
 use crate::PROTOCOL_VERSION;
 use crate::challenge::Challenge;

@@ -1,10 +1,8 @@
 //! Walks on CPU threads: lanes are shared out, steps are made in batches, and trees are built between them.
 
-use std::collections::BTreeMap;
-
 use basilica_types::Digest;
 
-use super::{Advance, BackendError, Pick, Resident, Traced};
+use super::{Advance, BackendError, Pick, Resident, Traced, Tracing};
 use crate::merkle::Tree;
 use crate::residency::{Block, Walk, lane_hash};
 use crate::wire::LaneState;
@@ -72,33 +70,20 @@ impl<'a> Lanes<'a> {
 
     /// What opens `picks`; see [`super::Backend::trace`].
     pub(super) fn trace(mut self, picks: &[Pick]) -> Result<Vec<Traced>, BackendError> {
-        let mut wanted: BTreeMap<u32, BTreeMap<u32, Option<LaneState>>> = BTreeMap::new();
-        for Pick { step, lane } in picks {
-            for step in step.checked_sub(1).into_iter().chain([*step]) {
-                wanted.entry(step).or_default().insert(*lane, None);
-            }
-        }
+        let mut tracing = Tracing::new(picks);
         let mut done = 0;
-        for (step, lanes) in &mut wanted {
-            let last = (*step - done) as usize;
+        for step in tracing.steps() {
+            let last = (step - done) as usize;
             let leaves = self.advance(done, last + 1)?;
             done = step + 1;
             let tree = Tree::new(leaves.iter().flat_map(|part| part[last].iter().copied()).collect());
-            for (lane, kept) in lanes {
-                let siblings = tree.siblings(*lane);
-                let state = self.states.get(*lane as usize).copied();
-                *kept = state.zip(siblings).map(|(state, siblings)| LaneState { state, siblings });
-            }
+            let states = &self.states;
+            tracing.keep(step, |lane| {
+                let state = *states.get(lane as usize)?;
+                Some(LaneState { state, siblings: tree.siblings(lane)? })
+            });
         }
-        let kept = |step: u32, lane: u32| {
-            let state = wanted.get(&step).and_then(|lanes| lanes.get(&lane)).cloned().flatten();
-            state.ok_or_else(|| BackendError::Device(format!("there is no lane {lane} at step {step}")))
-        };
-        let traced = |&Pick { step, lane }: &Pick| {
-            let before = step.checked_sub(1).map(|before| kept(before, lane)).transpose()?;
-            Ok(Traced { before, after: kept(step, lane)? })
-        };
-        picks.iter().map(traced).collect()
+        tracing.finish()
     }
 }
 

@@ -6,7 +6,6 @@
 //! shown once by the real verifier ([`crate::exhibits`]).
 
 use basilica_types::{Millis, Timestamp};
-use basilica_verification::calibration::Margins;
 use basilica_verification::classes::GpuClass;
 use basilica_verification::series::{Next, RetryRules, after_failure};
 use basilica_verification::timing::{Observed, Punctuality, Rates, Standing, Weights};
@@ -15,8 +14,8 @@ use basilica_verification::{Control, Fault, Reason};
 use crate::chance::Chance;
 use crate::stats::{Interval, clopper_pearson};
 use crate::timing_model::{
-    CONTROL_REACHABLE, LOSS, LOSS_IN_SPELL, RUN_DEVIATION, SPELLS, Scenario, calibrated, honest_means,
-    network_ms, round_trips, to_millis,
+    CONTROL_REACHABLE, LOSS, LOSS_IN_SPELL, RUN_DEVIATION, SPELLS, Scenario, honest_means, latest_deadlines,
+    network_ms, to_millis, walk_slack,
 };
 
 /// What was counted.
@@ -108,15 +107,15 @@ fn is_rejected(
 /// Whether one honest try misses a deadline.
 fn misses(class: &GpuClass, scenario: &Scenario, loss: f64, chance: &mut Chance) -> bool {
     let (work, walk) = honest_means(class, scenario);
-    let trips = round_trips(chance, scenario);
-    let deadlines = Margins::default().deadlines(&calibrated(class, scenario), Some(trips));
+    // As the service gives them: without round trips of the channel, all that the network may have.
+    let deadlines = latest_deadlines(class, scenario);
     let mut late = |mean: f64, deadline: Millis| {
         let run = mean * (1.0 + RUN_DEVIATION * chance.normal());
         to_millis(run + network_ms(chance, scenario, loss)) > deadline
     };
     let work = late(work, deadlines.work);
     // The walk's first root comes after one step, and may lag by the slack: as much as a deadline adds to nothing.
-    let first = late(0.0, Margins::default().deadline(Millis(0), Some(trips)));
+    let first = late(0.0, walk_slack());
     late(walk, deadlines.walk) || first || work
 }
 

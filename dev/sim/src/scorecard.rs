@@ -237,10 +237,15 @@ impl Scorecard {
         let detected =
             |id: &str| self.rows.iter().any(|row| row.id == id && row.verdict == Verdict::Detected);
         let stale = open.iter().filter(|row| detected(&row.id)).map(|row| Problem::Stale(row.id.clone()));
-        let rejected = self.honest.iter().any(|honest| {
-            honest.false_rejects > 0 && honest.rate.low > FALSE_REJECTS_AT_MOST
-                || honest.bound > FALSE_REJECTS_AT_MOST
-        });
+        // Where enough checks were counted to show it, the count must show it; fewer must not speak against it.
+        let counted = |honest: &Honest| match honest.checks >= Effort::FULL.honest_checks {
+            true => honest.rate.high,
+            false => honest.rate.low,
+        };
+        let rejected = self
+            .honest
+            .iter()
+            .any(|honest| counted(honest) > FALSE_REJECTS_AT_MOST || honest.bound > FALSE_REJECTS_AT_MOST);
         undeclared.chain(stale).chain(rejected.then_some(Problem::FalseRejects)).collect()
     }
 
@@ -348,17 +353,22 @@ mod tests {
 
     #[test]
     fn false_rejects_are_a_problem() {
-        let honest = |false_rejects| Honest {
-            checks: 1_000_000,
+        let honest = |checks, false_rejects| Honest {
+            checks,
             misses: 0,
-            tries: 1_000_000,
+            tries: checks,
             false_rejects,
-            rate: clopper_pearson(false_rejects, 1_000_000),
+            rate: clopper_pearson(false_rejects, checks),
             bound: 1e-6,
         };
-        let card =
-            |rejects| Scorecard { effort: Effort::QUICK, rows: Vec::new(), honest: vec![honest(rejects)] };
-        assert_eq!(card(0).problems(&[]), []);
-        assert_eq!(card(20).problems(&[]), [Problem::FalseRejects]);
+        let card = |checks, rejects| Scorecard {
+            effort: Effort::QUICK,
+            rows: Vec::new(),
+            honest: vec![honest(checks, rejects)],
+        };
+        assert_eq!(card(1_000_000, 0).problems(&[]), []);
+        assert_eq!(card(1_000_000, 20).problems(&[]), [Problem::FalseRejects]);
+        assert_eq!(card(4_000_000, 0).problems(&[]), []);
+        assert_eq!(card(4_000_000, 2).problems(&[]), [Problem::FalseRejects], "not shown by counting");
     }
 }

@@ -256,13 +256,6 @@ pub fn network_ms(chance: &mut Chance, scenario: &Scenario, loss: f64) -> f64 {
     ROUND_TRIP_MS + jitter + delay(chance) + delay(chance)
 }
 
-/// Round trips as a validator measures them on an honest node's channel.
-pub fn round_trips(chance: &mut Chance, scenario: &Scenario) -> RoundTrips {
-    let samples: Vec<Millis> =
-        (0..8).map(|_| to_millis(ROUND_TRIP_MS + chance.exponential(JITTER_MS * scenario.jitter))).collect();
-    RoundTrips::of(&samples).expect("eight samples are enough")
-}
-
 /// Whole milliseconds, rounded up.
 pub fn to_millis(ms: f64) -> Millis {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "times of seconds to hours")]

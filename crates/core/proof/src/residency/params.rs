@@ -88,7 +88,7 @@ pub struct WalkParams {
     pub steps: u32,
     /// Dependent reads of a step.
     pub reads: u16,
-    /// Parts of the region, each read by its own lanes; see [`super::Walk::index`].
+    /// Parts of the region, each read by its own lanes; see [`super::Walk::window`].
     pub windows: u16,
     /// Times that all devices of a node wait for each other and go on with a key made of all their roots; see [`super::Walk`].
     pub barriers: u16,

@@ -13,6 +13,7 @@
 mod checker;
 mod commitments;
 mod openings;
+mod outcome;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,124 +21,19 @@ use std::time::Duration;
 use basilica_types::Digest;
 
 pub use checker::{Checker, WalkChecker};
+pub use outcome::{Deadlines, NonceNotDue, NonceUse, Outcome, ProvenDevice, Step, WalkTime, WrongCache};
 
 use crate::PROTOCOL_VERSION;
 use crate::challenge::Challenge;
-use crate::claim::DeviceClaim;
 use crate::opening;
-use crate::params::ProofParams;
 use crate::rejection::{Rejection, Stage};
-use crate::residency::{Cache, ResidencyParams, Space};
+use crate::residency::{Cache, Space};
 use crate::run::RunDigest;
 use crate::signature::{RUN_KEY_BYTES, is_signed};
 use crate::transcript::Transcript;
 use crate::wire::{Accept, FrameBuffer, Message, frame};
 use commitments::{Commitments, Filling};
 use openings::Openings;
-
-/// Time limits, as data: the caller chooses them per class and measures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Deadlines {
-    /// From the challenge to the last root of all devices' products.
-    pub work: Duration,
-    /// From there, or from the end of another space's walk, until the memory of a space is filled.
-    pub fill: Duration,
-    /// From a walk's nonce to the last root of all devices' walks.
-    pub walk: Duration,
-    /// How much of [`Deadlines::walk`] the network and the hosts may take: the roots of the steps must come at an even pace but for
-    /// so much, see [`Deadlines::pace`].
-    pub walk_slack: Duration,
-    /// From the opening nonce to the signature.
-    pub openings: Duration,
-}
-
-impl Deadlines {
-    /// No limits: for transcripts, whose times have passed.
-    pub const UNLIMITED: Self = Self::all(Duration::MAX);
-
-    /// The same limit for every stage.
-    pub const fn all(limit: Duration) -> Self {
-        Self { work: limit, fill: limit, walk: limit, walk_slack: limit, openings: limit }
-    }
-
-    /// When the root of step `step` of `steps` must be there, from the nonce on: the slack, and the step's share of the rest.
-    ///
-    /// With a deadline for the last root alone, one card could serve two nodes one after the other: fast cards walk in
-    /// half of a slow card's time.
-    pub fn pace(&self, step: u32, steps: u32) -> Duration {
-        match self.walk.checked_sub(self.walk_slack) {
-            None | Some(Duration::ZERO) => self.walk,
-            Some(even) => self.walk_slack + even.mul_f64((f64::from(step) + 1.0) / f64::from(steps)),
-        }
-    }
-}
-
-/// What the caller does next.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Read on.
-    More,
-    /// Draw 32 fresh random bytes and call [`Verifier::send_nonce`].
-    DrawNonce(NonceUse),
-    /// The proof holds.
-    Done(Outcome),
-}
-
-/// What a nonce is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NonceUse {
-    /// Where the walks through a space start.
-    Walk(Space),
-    /// What is opened: from here on the prover knows what it has to show.
-    Openings,
-}
-
-/// A proof that holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// What each device proved, in the challenge's order.
-    pub devices: Vec<ProvenDevice>,
-    /// When each device's roots arrived, since the challenge, by the caller's clock.
-    pub rounds: Vec<Vec<Duration>>,
-    /// From a walk's nonce to its last root, for every walk in the order of spaces, then devices.
-    pub walks: Vec<WalkTime>,
-    /// From the opening nonce to the signature.
-    pub openings: Duration,
-}
-
-/// How long a walk took, by the caller's clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WalkTime {
-    /// Position in the challenge's device list.
-    pub device: u16,
-    /// What was walked through.
-    pub params: ResidencyParams,
-    /// From the nonce to the last root.
-    pub took: Duration,
-}
-
-/// The work and the memory that one device proved.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProvenDevice {
-    /// The claim that was challenged.
-    pub claim: DeviceClaim,
-    /// The work.
-    pub params: ProofParams,
-    /// The memory, by space.
-    pub residency: Vec<ResidencyParams>,
-    /// The root of its last round, which all earlier ones lead to.
-    pub last_root: Digest,
-}
-
-/// [`Verifier::send_nonce`] was called when no nonce was due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no nonce is due")]
-pub struct NonceNotDue;
-
-/// The cache given is not the challenge's: missing, needless, of another beacon or size.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the cache is not the one that the challenge needs")]
-pub struct WrongCache;
 
 /// Checks one run. See the module's picture.
 #[derive(Debug)]

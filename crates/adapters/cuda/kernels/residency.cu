@@ -109,7 +109,7 @@ DEVICE void hash_turn(const Turn &turn, const Key &lane_key, const Key &node, co
 
 // Blocks of row 0 hash, those of row w + 1 walk the lanes that read window w at this step, (lane + step) mod windows = w,
 // and blocks of one window follow each other, so that what runs together stays within what address
-// translation reaches. A step is the walk's key and the step's number, then `reads` items, each chosen by what the one
+// translation reaches. A step is the walk's key, the step's number and the lane's, then `reads` items, each chosen by what the one
 // before gave. Four threads walk two lanes.
 KERNEL BLOCK_OF(TURN_THREADS, 10)
 walk_turn(Turn turn, const uint2 *items, u64 count, Key walk, const u32 *from, u32 *to,
@@ -132,7 +132,7 @@ walk_turn(Turn turn, const uint2 *items, u64 count, Key walk, const u32 *from, u
         // store nothing.
         const u32 *own = from + (lanes[g] < turn.lanes ? lanes[g] : 0) * 16 + q;
         states[g] = {own[0], own[4], own[8], own[12]};
-        mix_round(states[g], key, {q == 0 ? turn.step : 0, 0}, q);
+        mix_round(states[g], key, {q == 0 ? turn.step : 0, q == 0 ? static_cast<u32>(lanes[g]) : 0}, q);
     }
     ROLLED for (u32 read = 0; read < turn.reads; read++) {
         uint2 early[QUAD_LANES], late[QUAD_LANES];

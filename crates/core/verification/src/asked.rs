@@ -37,7 +37,7 @@ const WINDOW_ITEMS: u64 = 1 << 29;
 /// links.
 const BARRIERS: u16 = 100;
 /// Steps, and lanes of each, that are opened: 512 in all.
-const PICKS: (u16, u16) = (32, 16);
+const PICKS: (u16, u16) = (64, 8);
 
 /// The work and memory of one challenge.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -95,7 +95,8 @@ impl Talk<'_> {
             End::Lost(error) => Some((command_break(&error).reason(), ErrorChain(&error).to_string())),
             End::Silent => {
                 match exit_code(shared, process).await {
-                    Some(GATE_CLOSED) if shared.may_be_over(&node.miner, access) => {
+                    // A prover that knows what it has to open must not end as the gate does.
+                    Some(GATE_CLOSED) if !after_nonce && shared.may_be_over(&node.miner, access) => {
                         return Err(Break::SessionOver);
                     }
                     Some(PROVER_MISSING) if !after_nonce => {

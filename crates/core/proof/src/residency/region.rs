@@ -159,8 +159,8 @@ impl Walk {
 
     /// Takes step `step` of lane `lane`.
     ///
-    /// The key goes into every step, not into the first state alone: else a prover could walk before the nonce comes and
-    /// have one step wrong, the one at the seam.
+    /// Key and lane go into every step, not into the first state alone. Else a prover could walk before the nonce comes, or merge
+    /// all lanes of a window into one, and have one step wrong, the one at the seam.
     pub fn step<I: Items + ?Sized>(
         &self,
         items: &I,
@@ -169,7 +169,7 @@ impl Walk {
         state: &mut Block,
     ) -> Result<(), I::Error> {
         let [a, b, c, d, e, f, g, h] = key_words(self.key(step));
-        mix(state, &[a, b, c, d, e, f, g, h, step, 0, 0, 0, 0, 0, 0, 0]);
+        mix(state, &[a, b, c, d, e, f, g, h, step, lane, 0, 0, 0, 0, 0, 0]);
         let window = self.window(lane, step);
         for _ in 0..self.region.params.walk().reads {
             let item = items.item(window.index(state))?;

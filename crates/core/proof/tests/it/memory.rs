@@ -156,6 +156,89 @@ fn every_step_is_bound_to_the_walks_nonce() {
 }
 
 #[test]
+fn lanes_that_are_made_equal_part_again() {
+    use basilica_proof::residency::{LightItems, Walk};
+    let cache = Cache::new([0; 32], CACHE_LOG2);
+    let region = Region::new(&basilica_proof::seed::Seed::from_bytes([1; 32]), region(Space::Device));
+    let items = LightItems { region: &region, cache: &cache };
+    let mut walk = Walk::new(region, &[1; 32]);
+    walk.pass(&Digest::from_bytes([0; 32]));
+    // Lanes of one window, from one state: if they stayed together, one lane's reads would do for all of them.
+    let windows = u32::from(region.params().walk().windows);
+    let states = [0, windows, 2 * windows].map(|lane| {
+        let mut state = [9; 16];
+        let Ok(()) = walk.step(&items, lane, 4, &mut state);
+        state
+    });
+    assert!(states[0] != states[1] && states[1] != states[2] && states[0] != states[2]);
+}
+
+#[test]
+fn one_lane_walked_for_all_is_found_at_nearly_every_opened_step() {
+    use basilica_proof::merkle::Tree;
+    use basilica_proof::prover::{Advance, Backend, Pick, Traced, Tracing, go_alone};
+    use basilica_proof::residency::{LightItems, Walk, lane_hash};
+    use basilica_proof::wire::LaneState;
+    /// Commits to the walk of one lane in all of them.
+    struct Merged(CpuBackend);
+    impl Merged {
+        fn step(walk: &Walk, step: u32, state: &mut Block) -> Tree {
+            let cache = Cache::new([0; 32], CACHE_LOG2);
+            let items = LightItems { region: walk.region(), cache: &cache };
+            let Ok(()) = walk.step(&items, 0, step, state);
+            Tree::new(vec![lane_hash(state); walk.region().params().walk().lanes as usize])
+        }
+    }
+    impl Backend for Merged {
+        fn commit(
+            &mut self,
+            seed: &basilica_proof::seed::Seed,
+            params: &ProofParams,
+        ) -> Result<Digest, BackendError> {
+            self.0.commit(seed, params)
+        }
+        fn open(
+            &mut self,
+            round: u32,
+            leaf: u32,
+        ) -> Result<(basilica_proof::merkle::Leaf, Vec<Digest>), BackendError> {
+            self.0.open(round, leaf)
+        }
+        fn fill(&mut self, _: &Region, _: &Arc<Cache>) -> Result<(), BackendError> {
+            Ok(())
+        }
+        fn walk(
+            &mut self,
+            walk: &Walk,
+            on_root: &mut dyn FnMut(Digest) -> Advance,
+        ) -> Result<(), BackendError> {
+            let (mut own, mut state) = (walk.clone(), walk.start(0));
+            for step in 0..walk.region().params().walk().steps {
+                let root = Self::step(&own, step, &mut state).root();
+                on_root(root);
+                go_alone(&mut own, step, root);
+            }
+            Ok(())
+        }
+        fn trace(&mut self, walk: &Walk, picks: &[Pick]) -> Result<Vec<Traced>, BackendError> {
+            let (mut tracing, mut state) = (Tracing::new(picks), walk.start(0));
+            for step in 0..walk.region().params().walk().steps {
+                let tree = Self::step(walk, step, &mut state);
+                tracing.keep(step, |lane| Some(LaneState { state, siblings: tree.siblings(lane)? }));
+            }
+            tracing.finish()
+        }
+    }
+    // One window, so that all lanes could be one; the seam is step 0.
+    let whole = WalkParams { windows: 1, ..*region(Space::Device).walk() };
+    let whole = ResidencyParams::new(Space::Device, 1 << 10, 8, whole).unwrap();
+    let asked = DeviceChallenge { residency: vec![whole], ..device(0, crate::run::tiny()) };
+    let challenge = Challenge::new(binding(), Some(CACHE_LOG2), vec![asked]).unwrap();
+    let rejected = run(&challenge, || Merged(honest())).unwrap_err();
+    assert!(matches!(rejected, Rejection::WalkMismatch { step: 1.., .. }), "not the seam alone: {rejected}");
+}
+
+#[test]
 fn the_roots_of_a_walk_come_at_an_even_pace() {
     let ms = std::time::Duration::from_millis;
     let challenge = memory_challenge(1, &[Space::Device]);

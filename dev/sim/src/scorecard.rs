@@ -237,15 +237,15 @@ impl Scorecard {
         let detected =
             |id: &str| self.rows.iter().any(|row| row.id == id && row.verdict == Verdict::Detected);
         let stale = open.iter().filter(|row| detected(&row.id)).map(|row| Problem::Stale(row.id.clone()));
-        // Where enough checks were counted to show it, the count must show it; fewer must not speak against it.
-        let counted = |honest: &Honest| match honest.checks >= Effort::FULL.honest_checks {
-            true => honest.rate.high,
-            false => honest.rate.low,
+        // The model as it is, the first scenario, must show it where enough checks were counted; the harsher ones, and
+        // fewer checks, must not speak against it.
+        let counted = |scenario: usize, honest: &Honest| {
+            let shows = scenario == 0 && honest.checks >= Effort::FULL.honest_checks;
+            if shows { honest.rate.high } else { honest.rate.low }
         };
-        let rejected = self
-            .honest
-            .iter()
-            .any(|honest| counted(honest) > FALSE_REJECTS_AT_MOST || honest.bound > FALSE_REJECTS_AT_MOST);
+        let rejected = self.honest.iter().enumerate().any(|(scenario, honest)| {
+            counted(scenario, honest) > FALSE_REJECTS_AT_MOST || honest.bound > FALSE_REJECTS_AT_MOST
+        });
         undeclared.chain(stale).chain(rejected.then_some(Problem::FalseRejects)).collect()
     }
 

@@ -67,7 +67,7 @@ impl Memory {
         let room = free.saturating_sub(RESERVE_BYTES + blocks);
         let available = match space {
             Space::Device => room,
-            Space::Host => host_memory_free(),
+            Space::Host => host_memory_free()?,
             Space::Disk => 0,
         };
         if items > available || free < RESERVE_BYTES + blocks {
@@ -286,11 +286,17 @@ impl Snapshot {
 }
 
 /// Bytes of host memory that can be pinned: what the kernel calls available.
-fn host_memory_free() -> u64 {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+fn host_memory_free() -> Result<u64, CudaError> {
+    let text = std::fs::read_to_string("/proc/meminfo").map_err(CudaError::HostMemory)?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
     let kib = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
-    kib.unwrap_or(0).saturating_mul(1_024)
+    let kib = kib.ok_or_else(|| {
+        CudaError::HostMemory(std::io::Error::new(
+            std::io::ErrorKind::InvalidData,
+            "no number behind MemAvailable",
+        ))
+    })?;
+    Ok(kib.saturating_mul(1_024))
 }
 
 const fn as_bytes(blocks: &[Block]) -> &[u8] {

@@ -20,7 +20,7 @@ const TEXT_MAX: usize = 128;
 /// To whom and when a proof belongs. Every field enters every seed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Binding {
-    /// Public randomness of the epoch; 32 zero bytes until the fleet epoch exists.
+    /// Public randomness that nobody knew before a certain block, as the validator chooses it; keys the cache of memory proofs.
     pub beacon: [u8; 32],
     /// Fresh per challenge, sent only over the pinned SSH channel.
     pub validator_nonce: [u8; 32],
@@ -76,8 +76,8 @@ pub enum ChallengeError {
     Spaces(u16),
     /// Memory is asked for without a cache, or a cache is named that nothing needs, or one out of bounds.
     #[error(
-        "cache of 2^{} blocks: memory needs one of 2^{CACHE_LOG2_MIN} to 2^{CACHE_LOG2_MAX}, and nothing else has one",
-        .0.unwrap_or(0)
+        "{}: memory needs a cache of 2^{CACHE_LOG2_MIN} to 2^{CACHE_LOG2_MAX} blocks, and nothing else has one",
+        .0.map_or_else(|| "no cache".to_owned(), |log2| format!("a cache of 2^{log2} blocks"))
     )]
     Cache(Option<u8>),
     /// The answer would exceed [`ANSWER_BYTES_MAX`].
@@ -213,6 +213,7 @@ impl Challenge {
             | ChallengeError::Devices(_)
             | ChallengeError::Spaces(_)
             | ChallengeError::Barriers(_) => DecodeError::Devices,
+            // Zero is how the wire spells that there is none.
             ChallengeError::Cache(log2) => DecodeError::Cache(log2.unwrap_or(0)),
             ChallengeError::HostKey(length) => {
                 DecodeError::FieldTooLong { length, limit: HOST_KEY_BYTES_MAX }

@@ -34,12 +34,6 @@ impl ResidencyParams {
         let reads = f64::from(self.openings()) * f64::from(self.walk().reads);
         (1.0 - missing).powf(reads)
     }
-
-    /// How many times as long a walk takes, in millionths, where a share `missing_ppm` of the items is made anew from the cache
-    /// and reads of memory are what it waits for: each costs as many reads as an item has parents.
-    pub const fn slowdown_ppm(&self, missing_ppm: u32) -> u64 {
-        1_000_000 + missing_ppm as u64 * (self.parents() as u64).saturating_sub(1)
-    }
 }
 
 #[cfg(test)]
@@ -87,8 +81,6 @@ mod tests {
         let params = ResidencyParams::new(Space::Device, 1 << 30, PARENTS_DEFAULT, walk).unwrap();
         assert!(params.evasion(0.01) < 1e-35, "{:e}", params.evasion(0.01));
         assert!(params.evasion(0.002) < 1e-7, "{:e}", params.evasion(0.002));
-        assert_eq!(params.slowdown_ppm(50_000), 4_150_000);
-        assert_eq!(params.slowdown_ppm(0), 1_000_000);
     }
 
     #[test]

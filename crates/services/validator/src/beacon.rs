@@ -1,6 +1,6 @@
 //! Public randomness for challenges, and the cache of memory proofs that belongs to it.
 //!
-//! The beacon is the hash of the newest finalised block whose number is a multiple of
+//! The beacon is made of the newest finalised block (its height and hash) whose number is a multiple of
 //! [`BEACON_BLOCKS`](basilica_verification::asked::BEACON_BLOCKS), so that one cache serves every node for an hour. A cache takes
 //! a core for seconds (256 MiB) and is made off the async threads, by one task, while the others wait for it; two
 //! sizes at most are held: that of cards, and the small one of simulated devices. While the chain cannot be read the last

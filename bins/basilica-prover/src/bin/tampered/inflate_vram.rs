@@ -1,6 +1,6 @@
 //! Holds half of the memory that it claims and guesses what would lie in the rest.
 
-use basilica_proof::prover::{BackendError, Memory, Resident};
+use basilica_proof::prover::{BackendError, Memory, Resident, first_items};
 use basilica_proof::residency::{Block, Cache, Items, Region};
 
 #[derive(Clone, Copy)]
@@ -10,18 +10,7 @@ impl Memory for Half {
     fn fill(&self, region: &Region, cache: &Cache, threads: usize) -> Result<Resident, BackendError> {
         let count = usize::try_from(region.params().items() / 2)
             .map_err(|_| BackendError::Device("half of the items do not fit".to_owned()))?;
-        let mut held = vec![[0; 16]; count];
-        let share = count.div_ceil(threads.max(1)).max(1);
-        std::thread::scope(|scope| {
-            for (first, items) in (0u64..).step_by(share).zip(held.chunks_mut(share)) {
-                scope.spawn(move || {
-                    for (index, item) in (first..).zip(items) {
-                        *item = region.item(cache, index);
-                    }
-                });
-            }
-        });
-        Ok(Box::new(Holding(held)))
+        Ok(Box::new(Holding(first_items(region, cache, count, threads))))
     }
 }
 

@@ -41,6 +41,9 @@ pub enum CudaError {
         /// What.
         what: &'static str,
     },
+    /// How much memory the host has left cannot be read.
+    #[error("read the host's free memory from /proc/meminfo")]
+    HostMemory(#[source] std::io::Error),
     /// Refused before anything was allocated.
     #[error("{needed} bytes of {space} memory are needed, and {available} are free")]
     Memory {

@@ -282,8 +282,10 @@ impl Context {
             )
         };
         functions.check("cuModuleLoadData", code).map_err(|source| {
-            let text = CStr::from_bytes_until_nul(&log).map(|log| log.to_string_lossy().trim().to_owned());
-            CudaError::Kernels { log: text.unwrap_or_default(), source: Box::new(source) }
+            // Up to its end, or all of it if the driver forgot to write one.
+            let text = log.split(|byte| *byte == 0).next().unwrap_or(&log);
+            let log = String::from_utf8_lossy(text).trim().to_owned();
+            CudaError::Kernels { log, source: Box::new(source) }
         })?;
         Ok(Module(Arc::new(Loaded { context: self.clone(), handle })))
     }

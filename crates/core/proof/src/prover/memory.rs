@@ -34,19 +34,24 @@ impl Memory for Ram {
         let available = if space == Space::Disk { 0 } else { self.limit };
         let count = usize::try_from(params.items()).ok().filter(|_| asked <= available);
         let count = count.ok_or(BackendError::Memory { space, asked, available })?;
-        let mut items = vec![[0; BLOCK_BYTES / 4]; count];
-        let share = count.div_ceil(threads.max(1));
-        std::thread::scope(|scope| {
-            for (first, items) in (0u64..).step_by(share).zip(items.chunks_mut(share)) {
-                scope.spawn(move || {
-                    for (index, item) in (first..).zip(items) {
-                        *item = region.item(cache, index);
-                    }
-                });
-            }
-        });
-        Ok(Box::new(Held(items)))
+        Ok(Box::new(Held(first_items(region, cache, count, threads))))
     }
+}
+
+/// The first `count` items of a region (at least one), made on `threads` threads (at least one).
+pub fn first_items(region: &Region, cache: &Cache, count: usize, threads: usize) -> Vec<Block> {
+    let mut items = vec![[0; BLOCK_BYTES / 4]; count];
+    let share = count.div_ceil(threads.max(1)).max(1);
+    std::thread::scope(|scope| {
+        for (first, items) in (0u64..).step_by(share).zip(items.chunks_mut(share)) {
+            scope.spawn(move || {
+                for (index, item) in (first..).zip(items) {
+                    *item = region.item(cache, index);
+                }
+            });
+        }
+    });
+    items
 }
 
 /// All items of a region.

@@ -16,7 +16,7 @@ use basilica_types::Digest;
 
 pub use cpu::{Block, CpuBackend, ExactProduct, Product};
 pub use meetings::{Meetings, go_alone};
-pub use memory::{Memory, Ram, Resident};
+pub use memory::{Memory, Ram, Resident, first_items};
 pub use tracing::Tracing;
 
 use crate::PROTOCOL_VERSION;

@@ -13,7 +13,7 @@
 //!   probability (1 − m)^r; s opened steps all pass with (1 − m)^(r·s): below 10⁻³⁵ for 1 % at r = 16, s = 512
 //!   ([`ResidencyParams::evasion`]).
 //! - *Making it anew.* Each missing read costs `parents` reads of the cache, which is larger than any second-level cache:
-//!   the walk takes 1 + m·(parents − 1) times as long where memory is the limit ([`ResidencyParams::slowdown_ppm`]), and less for who fetches
+//!   the walk takes 1 + m·(parents − 1) times as long where memory is the limit, and less for who fetches
 //!   a part over a link at the same time. Deadlines tell, as finely as their margins are narrow.
 //! - *Walking one lane for all.* Its number goes into every step of a lane: lanes that were made equal part again.
 //! - *Walking ahead.* The nonce comes after the region is filled and goes into every step: no step can be taken

@@ -17,6 +17,9 @@
 //! the key that it began it with. Everything exchanged is the [`Transcript`], which anyone can check again. Time is
 //! measured by the validator's clock alone and is handed in.
 //!
+//! *Bandwidth* (tier T4). The time of a walk bounds how fast a device reads from below ([`bandwidth`]); a stream of
+//! bytes from the node does the same for its network ([`stream`]).
+//!
 //! # Threat model
 //! The node's owner is root on it, has read this source, may run any program in place of the prover, precompute,
 //! replay, relay, lie about hardware and send any bytes. Nothing here is secret on the prover's side. The validator's
@@ -52,6 +55,7 @@
 //! own nonce (untestable), one tree over all devices (a slow device would hide a fast one's times), and fractions of
 //! all openings shared by the devices (one cheating card of eight would face an eighth of them).
 
+pub mod bandwidth;
 mod challenge;
 pub mod claim;
 pub mod gemm;
@@ -68,6 +72,7 @@ pub mod seed;
 mod signature;
 mod simd;
 mod soundness;
+pub mod stream;
 mod transcript;
 mod verifier;
 pub mod wire;
@@ -86,8 +91,8 @@ pub use run::RunDigest;
 pub use signature::{RUN_KEY_BYTES, RunKey, SIGNATURE_BYTES};
 pub use transcript::{MAGIC, TRANSCRIPT_BYTES_MAX, Transcript};
 pub use verifier::{
-    Checker, Deadlines, NonceNotDue, NonceUse, Outcome, ProvenDevice, Step, Verifier, WalkChecker, WalkTime,
-    WrongCache,
+    Checker, Deadlines, FillTime, NonceNotDue, NonceUse, Outcome, ProvenDevice, Step, Verifier, WalkChecker,
+    WalkTime, WrongCache,
 };
 
 /// The protocol version of this crate. It is in every challenge, acceptance, seed and transcript.

@@ -21,7 +21,9 @@ use std::time::Duration;
 use basilica_types::Digest;
 
 pub use checker::{Checker, WalkChecker};
-pub use outcome::{Deadlines, NonceNotDue, NonceUse, Outcome, ProvenDevice, Step, WalkTime, WrongCache};
+pub use outcome::{
+    Deadlines, FillTime, NonceNotDue, NonceUse, Outcome, ProvenDevice, Step, WalkTime, WrongCache,
+};
 
 use crate::PROTOCOL_VERSION;
 use crate::challenge::Challenge;
@@ -46,6 +48,7 @@ pub struct Verifier {
     phase: Phase,
     /// When the phase began.
     since: Duration,
+    fills: Vec<FillTime>,
     frames: FrameBuffer,
     run: RunDigest,
     transcript: Transcript,
@@ -87,6 +90,7 @@ impl Verifier {
             commitments: Commitments::new(&challenge),
             phase: Phase::Accept,
             since: Duration::ZERO,
+            fills: Vec::new(),
             frames: FrameBuffer::default(),
             run: RunDigest::new(&challenge),
             transcript: Transcript::new(challenge),
@@ -312,7 +316,10 @@ impl Verifier {
         let complete = self.commitments.missing() == 0;
         let next = match &self.phase {
             Phase::Roots if complete => self.after(None),
-            Phase::Fill(space, _) if complete => Phase::NonceDue(NonceUse::Walk(*space)),
+            Phase::Fill(space, _) if complete => {
+                self.fills.push(FillTime { space: *space, took: elapsed.saturating_sub(self.since) });
+                Phase::NonceDue(NonceUse::Walk(*space))
+            }
             Phase::Walk(space) if complete => {
                 let space = *space;
                 self.commitments.pass_barriers(space);
@@ -354,6 +361,7 @@ impl Verifier {
         });
         Outcome {
             devices: devices.collect(),
+            fills: std::mem::take(&mut self.fills),
             walks: walks.collect(),
             openings: elapsed.saturating_sub(self.since),
             rounds: self.commitments.take_times(),

@@ -72,10 +72,21 @@ pub struct Outcome {
     pub devices: Vec<ProvenDevice>,
     /// When each device's roots arrived, since the challenge, by the caller's clock.
     pub rounds: Vec<Vec<Duration>>,
+    /// How long all devices took to fill their memory, by space in their order.
+    pub fills: Vec<FillTime>,
     /// From a walk's nonce to its last root, for every walk in the order of spaces, then devices.
     pub walks: Vec<WalkTime>,
     /// From the opening nonce to the signature.
     pub openings: Duration,
+}
+
+/// How long filling took, by the caller's clock: from the last root, or the last root of another space's walks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FillTime {
+    /// What was filled.
+    pub space: Space,
+    /// Until the last device said that it was.
+    pub took: Duration,
 }
 
 /// How long a walk took, by the caller's clock.

@@ -7,4 +7,5 @@ mod honest;
 mod hostile_bytes;
 mod memory;
 mod run;
+mod stream;
 mod vectors;

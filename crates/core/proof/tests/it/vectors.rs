@@ -11,8 +11,9 @@ use basilica_proof::prf::{Matrix, fill_row};
 use basilica_proof::prover::{Backend, go_alone};
 use basilica_proof::residency::{Block, Cache, Region, Space, Walk, compress, lane_hash, mix, to_bytes};
 use basilica_proof::seed::Seed;
-use basilica_proof::{PROTOCOL_VERSION, ProofParams, Transcript};
-use basilica_types::Digest;
+use basilica_proof::stream::StreamRequest;
+use basilica_proof::{Binding, PROTOCOL_VERSION, ProofParams, Transcript};
+use basilica_types::{Digest, NodeId};
 use serde_json::{Value, json};
 
 use crate::run::{NONCE, answers, challenge, honest, memory_challenge, region, verify};
@@ -52,6 +53,34 @@ fn prf_rows_match_the_vectors() {
     })
     .collect();
     check("prf.json", &json!({ "version": PROTOCOL_VERSION, "cases": cases }));
+}
+
+#[test]
+fn streams_match_the_vectors() {
+    let binding = Binding {
+        beacon: [1; 32],
+        validator_nonce: [2; 32],
+        node: NodeId::from_bytes([3; 16]),
+        host_key: (0..51).collect(),
+    };
+    let cases: Vec<Value> = [1, 64, 65, 1_000_003]
+        .into_iter()
+        .map(|bytes| {
+            let request = StreamRequest::new(&binding, bytes).unwrap();
+            let mut stream = vec![0; usize::try_from(bytes).unwrap()];
+            assert_eq!(request.source().fill(&mut stream).len(), stream.len());
+            json!({
+                "bytes": bytes, "request": hex::encode(request.encode()),
+                "first_64": hex::encode(&stream[..stream.len().min(64)]),
+                "blake3": blake3::hash(&stream).to_string(),
+            })
+        })
+        .collect();
+    let bound = json!({
+        "beacon": hex::encode(binding.beacon), "nonce": hex::encode(binding.validator_nonce),
+        "node": hex::encode(binding.node.as_bytes()), "host_key": hex::encode(&binding.host_key),
+    });
+    check("stream.json", &json!({ "version": PROTOCOL_VERSION, "binding": bound, "cases": cases }));
 }
 
 #[test]

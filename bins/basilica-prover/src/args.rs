@@ -14,6 +14,7 @@ Usage: basilica-prover <COMMAND> [OPTIONS]
 
 Commands:
   prove      answer one challenge: frames on standard input, frames on standard output
+  stream     read a validator's request on standard input, write the bytes that it asks for (at most 1 GiB)
   claims     print this node's devices as one line of JSON
   hash       print the BLAKE3 hash of this file
   bench      measure the multiplication kernels and one full round on this CPU, then as `gpus` does
@@ -48,6 +49,8 @@ pub enum Command {
         /// The hash that this file must have; nothing if the option is missing, which only a checked identity minds.
         expected: Option<Digest>,
     },
+    /// `stream`.
+    Stream,
     /// `claims`.
     Claims,
     /// `hash`.
@@ -145,6 +148,7 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<(Command, Opti
 fn named(text: &str) -> Result<Command, UsageError> {
     Ok(match text {
         "prove" => Command::Prove { expected: None },
+        "stream" => Command::Stream,
         "claims" => Command::Claims,
         "hash" => Command::Hash,
         "bench" => Command::Bench,

@@ -12,6 +12,7 @@ mod gpus;
 mod identity;
 mod measure;
 mod measure_gpus;
+mod send;
 mod session;
 
 use std::io::Write;
@@ -81,6 +82,7 @@ fn execute(
         Command::Version => print(env!("CARGO_PKG_VERSION")),
         Command::Hash => print(&own_hash()?.to_string()),
         Command::Claims => print(&claims::devices(options.simulate.as_deref())?.to_json()),
+        Command::Stream => send::stream(std::io::stdin().lock(), std::io::stdout().lock()),
         Command::SelfTest => {
             print(&measure::self_test()?)?;
             measure_gpus::self_test(&gpus::find()?, &mut print)

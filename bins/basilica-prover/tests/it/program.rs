@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use basilica_proof::residency::{Cache, ResidencyParams, Space, WalkParams};
+use basilica_proof::stream::{StreamRequest, StreamVerifier};
 use basilica_proof::{
     Binding, Challenge, ClaimReport, Deadlines, DeviceChallenge, Outcome, ProofParams, Rejection, Step,
     Verifier,
@@ -283,4 +284,23 @@ mod tampered {
         let said = String::from_utf8_lossy(&swapped.stderr).into_owned();
         assert!(said.contains("refused"), "the tampered prover ran and met no challenge: {said}");
     }
+}
+
+#[test]
+fn a_stream_that_is_asked_for_on_its_pipes_verifies() {
+    let binding = challenge(ProofParams::new(64, 64, 1, 1).unwrap()).binding().clone();
+    let request = StreamRequest::new(&binding, 1_000_003).unwrap();
+    let mut child =
+        Command::new(PROVER).arg("stream").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(&request.encode()).unwrap();
+    let (mut verifier, mut output) = (StreamVerifier::new(&request), child.stdout.take().unwrap());
+    let mut piece = vec![0; 10_000];
+    loop {
+        match output.read(&mut piece).unwrap() {
+            0 => break,
+            length => drop(verifier.on_bytes(&piece[..length]).unwrap()),
+        }
+    }
+    assert_eq!(verifier.on_end(), Ok(()));
+    assert!(child.wait().unwrap().success());
 }

@@ -116,6 +116,57 @@ pub(crate) async fn why(address: SocketAddr, wanted: &str, json: bool) -> anyhow
             text(verdict, "fault"),
             text(verdict, "explanation")
         ))?;
+        for line in measured(&verdict["measured"]) {
+            print(&line)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a verdict measured; rates are lower bounds.
+fn measured(measured: &Value) -> Vec<String> {
+    let rate = |of: &Value| of["bytes_per_second"].as_u64().map_or("-".to_owned(), |rate| rate.to_string());
+    let mut lines = Vec::new();
+    let stages = &measured["stages"];
+    if stages.is_object() {
+        let [work, fill, walk, openings] =
+            ["work_ms", "fill_ms", "walk_ms", "openings_ms"].map(|stage| &stages[stage]);
+        lines.push(format!("      work {work} ms, fill {fill} ms, walk {walk} ms, openings {openings} ms"));
+    }
+    for read in measured["memory"].as_array().into_iter().flatten() {
+        let (uuid, space) = (text(read, "uuid"), text(read, "space"));
+        lines.push(format!("      {uuid} {space} memory: at least {} bytes/s", rate(read)));
+    }
+    let network = &measured["network"];
+    if network.is_object() {
+        lines.push(format!(
+            "      network: at least {} bytes/s ({}, {} of {} bytes)",
+            rate(network),
+            text(network, "end"),
+            network["received"],
+            network["asked"]
+        ));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn measurements_are_told_where_there_are_any() {
+        let told = measured(&serde_json::json!({
+            "stages": { "work_ms": 1, "fill_ms": 2, "walk_ms": 3, "openings_ms": 4 },
+            "memory": [{ "uuid": "GPU-1", "space": "host", "bytes_per_second": 5 }],
+            "network": { "asked": 9, "received": 8, "end": "cut_short", "bytes_per_second": null },
+        }));
+        let expected = [
+            "      work 1 ms, fill 2 ms, walk 3 ms, openings 4 ms",
+            "      GPU-1 host memory: at least 5 bytes/s",
+            "      network: at least - bytes/s (cut_short, 8 of 9 bytes)",
+        ];
+        assert_eq!(told, expected);
+        assert!(measured(&serde_json::json!({ "stages": null, "memory": [], "network": null })).is_empty());
+    }
 }

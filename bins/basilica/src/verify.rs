@@ -11,8 +11,8 @@ use basilica_console::{print, read_at_most};
 use basilica_proof::report::Report;
 use basilica_proof::{TRANSCRIPT_BYTES_MAX, Transcript};
 use basilica_types::Hotkey;
-use basilica_verification::{Discrepancy, Outcome, Verdict, audit};
-use basilica_wire::{EnvelopeError, MAX_ENVELOPE, Signed};
+use basilica_verification::{Discrepancy, Measured, Outcome, SignedVerdict, audit};
+use basilica_wire::{EnvelopeError, MAX_ENVELOPE};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -80,7 +80,7 @@ impl VerdictCommand {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let Self::Verify(VerifyVerdict { file, transcript, validator, json }) = self;
         let bytes = read(&file, MAX_ENVELOPE as u64)?;
-        let signed = match Signed::<Verdict>::decode_verified(&bytes) {
+        let signed = match SignedVerdict::decode_verified(&bytes) {
             Ok(signed) if signed.signer() == signed.content().validator => signed,
             Ok(signed) => {
                 let (named, signer) = (signed.content().validator, signed.signer());
@@ -188,7 +188,7 @@ fn proof_text(transcript: &Transcript, report: &Report) -> String {
     lines.join("\n")
 }
 
-fn verdict_json(signed: &Signed<Verdict>, contradiction: Option<&Discrepancy>, compared: bool) -> Value {
+fn verdict_json(signed: &SignedVerdict, contradiction: Option<&Discrepancy>, compared: bool) -> Value {
     let verdict = signed.content();
     let fault = match verdict.outcome {
         Outcome::Failed { fault, .. } => Some(fault.as_str()),
@@ -203,7 +203,7 @@ fn verdict_json(signed: &Signed<Verdict>, contradiction: Option<&Discrepancy>, c
         "started": verdict.started, "finished": verdict.finished,
         "outcome": verdict.outcome.code(), "fault": fault, "gpus": gpus.collect::<Vec<_>>(),
         "tries": verdict.evidence.tries, "transcript": verdict.evidence.transcript,
-        "prover": verdict.evidence.prover, "policy": verdict.policy,
+        "prover": verdict.evidence.prover, "policy": verdict.policy, "measured": verdict.evidence.measured,
     })
 }
 
@@ -212,7 +212,7 @@ fn told(found: &Discrepancy) -> String {
     format!("{:#}", anyhow::Error::from(found.clone()))
 }
 
-fn verdict_text(signed: &Signed<Verdict>, contradiction: Option<&Discrepancy>, compared: bool) -> String {
+fn verdict_text(signed: &SignedVerdict, contradiction: Option<&Discrepancy>, compared: bool) -> String {
     let verdict = signed.content();
     let first = match (contradiction, compared, verdict.evidence.transcript) {
         (Some(found), ..) => {
@@ -239,8 +239,29 @@ fn verdict_text(signed: &Signed<Verdict>, contradiction: Option<&Discrepancy>, c
         format!("  node        {}", verdict.node),
     ];
     lines.extend(verdict.gpus.iter().map(|gpu| format!("  proven gpu  {} {}", gpu.uuid, gpu.category)));
+    lines.extend(measured_lines(&verdict.evidence.measured));
     lines.extend(verdict.evidence.transcript.map(|digest| format!("  transcript  {digest}")));
     lines.extend(verdict.previous.map(|digest| format!("  before it   {digest}")));
     lines.push(format!("  digest      {}\n", signed.digest()));
     lines.join("\n")
+}
+
+/// What the validator measured, by its clock; rates are lower bounds.
+fn measured_lines(measured: &Measured) -> Vec<String> {
+    let rate = |rate: Option<u64>| rate.map_or_else(|| "-".to_owned(), |rate| rate.to_string());
+    let mut lines: Vec<String> = Vec::new();
+    if let Some(stages) = measured.stages {
+        let [work, fill, walk, openings] = [stages.work, stages.fill, stages.walk, stages.openings];
+        lines.push(format!("  took        work {work}, fill {fill}, walk {walk}, openings {openings}"));
+    }
+    lines.extend(measured.memory.iter().map(|read| {
+        let per_second = rate(read.bytes_per_second());
+        format!("  read        {} at least {per_second} bytes/s of {} memory", read.uuid, read.space)
+    }));
+    lines.extend(measured.network.map(|transfer| {
+        let per_second = rate(transfer.bytes_per_second());
+        let (received, asked, end) = (transfer.received, transfer.asked, transfer.end.as_str());
+        format!("  network     at least {per_second} bytes/s; {received} of {asked} bytes came ({end})")
+    }));
+    lines
 }

@@ -7,7 +7,8 @@ const TRANSCRIPTS: [&str; 2] = [
     include_str!("../../../vectors/proof/transcript.json"),
     include_str!("../../../vectors/proof/transcript-memory.json"),
 ];
-const VERDICT: &str = include_str!("../../../vectors/verdict/v1.hex");
+const VERDICTS: [&str; 2] =
+    [include_str!("../../../vectors/verdict/v1.hex"), include_str!("../../../vectors/verdict/v2.hex")];
 const KEYFILES: &str = include_str!("../../../vectors/wallet/keyfiles.json");
 
 /// The transcripts of honest runs.
@@ -23,10 +24,12 @@ pub(crate) fn transcripts() -> Vec<Vec<u8>> {
     found
 }
 
-/// A signed verdict.
-pub(crate) fn verdict() -> Vec<u8> {
-    let signed = VERDICT.lines().find_map(|line| line.strip_prefix("signed "));
-    hex::decode(signed.expect("the vector has a signed verdict")).expect("the vector is hex")
+/// The signed verdict of each version.
+pub(crate) fn verdicts() -> [Vec<u8>; 2] {
+    VERDICTS.map(|vector| {
+        let signed = vector.lines().find_map(|line| line.strip_prefix("signed "));
+        hex::decode(signed.expect("the vector has a signed verdict")).expect("the vector is hex")
+    })
 }
 
 /// Keyfiles in every form.

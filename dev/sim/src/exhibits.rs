@@ -177,7 +177,7 @@ fn judge(exhibit: Exhibit, run: u64, times: &Times, deadlines: &StageTimes) -> P
             transcript,
             after_nonce: talk.after_nonce,
         },
-        None => ProofEnd::Verified { transcript },
+        None => ProofEnd::Verified { transcript, measured: Box::default() },
     }
 }
 

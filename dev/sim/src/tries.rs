@@ -42,6 +42,7 @@ fn tried(mut proof: Option<ProofEnd>, broken: Option<Break>) -> Tried {
             (Effect::ReadClaims, None) => Event::ClaimsPrinted(claims()),
             (Effect::Recall(_), None) => Event::Recalled(Vec::new()),
             (Effect::Prove(_), None) => Event::Proof(proof.take().expect("a try proves once")),
+            (Effect::Transfer, None) => Event::Transferred(None),
             (effect @ (Effect::Echo(_) | Effect::UploadProver), None) => {
                 unreachable!("a full check of an enrolled node has no {effect:?}")
             }
@@ -67,7 +68,8 @@ mod tests {
     #[test]
     fn a_try_finds_what_its_proof_or_its_connection_says() {
         let transcript = Digest::from_bytes([0; 32]);
-        assert_eq!(proved(ProofEnd::Verified { transcript }).finding, Finding::Passed);
+        let verified = ProofEnd::Verified { transcript, measured: Box::default() };
+        assert_eq!(proved(verified).finding, Finding::Passed);
         let reason = Reason::ProofWalkMismatch;
         let end = ProofEnd::Rejected { reason, transcript, after_nonce: true };
         assert_eq!(proved(end), Tried { finding: Finding::Failed(reason), after_nonce: true });

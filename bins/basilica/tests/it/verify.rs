@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 use insta::assert_snapshot;
 
 const TRANSCRIPT: &str = include_str!("../../../../vectors/proof/transcript.json");
-const VERDICT: &str = include_str!("../../../../vectors/verdict/v1.hex");
+const VERDICT: &str = include_str!("../../../../vectors/verdict/v2.hex");
+const FIRST_VERDICT: &str = include_str!("../../../../vectors/verdict/v1.hex");
 
 /// The frozen transcript of an honest run.
 fn transcript() -> Vec<u8> {
@@ -16,7 +17,11 @@ fn transcript() -> Vec<u8> {
 
 /// The frozen verdict, which rests on another transcript.
 fn verdict() -> Vec<u8> {
-    hex::decode(VERDICT.lines().find_map(|line| line.strip_prefix("signed ")).unwrap()).unwrap()
+    signed(VERDICT)
+}
+
+fn signed(vector: &str) -> Vec<u8> {
+    hex::decode(vector.lines().find_map(|line| line.strip_prefix("signed ")).unwrap()).unwrap()
 }
 
 struct Scene(tempfile::TempDir);
@@ -58,7 +63,9 @@ fn a_proof_that_holds_is_told_with_what_it_is_bound_to() {
 fn a_proof_that_does_not_hold_has_its_own_exit_code() {
     let scene = Scene::new();
     let mut bytes = transcript();
-    *bytes.last_mut().unwrap() ^= 1;
+    // The byte before the signature's frame: a sibling of the last opening.
+    let sibling = bytes.len() - 69 - 1;
+    bytes[sibling] ^= 1;
     scene.file("proof", &bytes);
     let (code, text) = scene.run(&["proof", "verify", "proof"], None);
     assert_eq!(code, Some(5), "{text}");
@@ -145,4 +152,17 @@ fn a_verdict_is_told_and_compared_with_its_transcript() {
     let (code, json) = scene.run(&["verdict", "verify", "verdict", "--transcript", "proof", "--json"], None);
     assert_eq!(code, Some(5), "{json}");
     assert_snapshot!(json);
+}
+
+#[test]
+fn a_verdict_of_version_1_is_told_without_measurements() {
+    let scene = Scene::new();
+    scene.file("verdict", &signed(FIRST_VERDICT));
+    let (code, text) = scene.run(&["verdict", "verify", "verdict"], None);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(!text.contains("bytes/s"), "{text}");
+    let (_, json) = scene.run(&["verdict", "verify", "verdict", "--json"], None);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let nothing = serde_json::json!({ "stages": null, "memory": [], "network": null });
+    assert_eq!((&json["holds"], &json["measured"]), (&true.into(), &nothing));
 }

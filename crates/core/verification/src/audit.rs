@@ -1,17 +1,19 @@
 //! Whether a kept transcript bears a verdict out: what anyone can check later, without the node, the validator or a GPU.
 //!
 //! Replaying shows what the prover's bytes are worth, not when they came: that a proof was late, and that a stream ended
-//! there and not later, stays the validator's word. So a verdict that says so is not contradicted by its transcript. How
+//! there and not later, stays the validator's word. So a verdict that says so is not contradicted by its transcript. Of what
+//! it measured, the bytes that a device read are those that the transcript's challenge asks for; the time is its word. How
 //! much work a class must be asked for is the validator's choice as well; the transcript shows what was asked.
 
 use std::collections::BTreeSet;
 
+use basilica_proof::residency::{ResidencyParams, Space};
 use basilica_proof::{ClassName, ProvenDevice, Rejection, RejectionClass, Transcript};
 use basilica_types::{Category, Digest, GpuUuid, NodeId};
 
 use crate::gpus::category_of;
 use crate::verdict::blob_digest;
-use crate::{ClaimedGpu, Outcome, ProvenGpu, Reason, Verdict};
+use crate::{ClaimedGpu, MemoryRead, Outcome, ProvenGpu, Reason, Verdict};
 
 /// How transcript and verdict contradict each other.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +60,23 @@ pub enum Discrepancy {
         class: ClassName,
         /// What that class is.
         category: Category,
+    },
+    /// The verdict has measured walks, and the transcript holds none that were finished.
+    #[error("the verdict tells how fast memory was read, and the transcript does not hold")]
+    MeasuredUnproven,
+    /// The verdict counts a device's walk through a space otherwise than the challenge asks for it, or twice.
+    #[error(
+        "the verdict says that gpu {uuid} read {said} bytes of its {space} memory, and {asked} were asked for"
+    )]
+    OtherBytes {
+        /// The device.
+        uuid: GpuUuid,
+        /// Where.
+        space: Space,
+        /// By the verdict, all entries together.
+        said: u64,
+        /// By the challenge; 0 if it asks for none.
+        asked: u64,
     },
     /// Passed, on bytes that show the opposite.
     #[error("the verdict says that the node passed, and the transcript does not hold")]
@@ -106,7 +125,28 @@ pub fn audit(verdict: &Verdict, transcript: &Transcript) -> Result<Replay, Discr
     }
     let replay = transcript.verify();
     compare(verdict, &replay)?;
+    match &replay {
+        Ok(devices) => measured(verdict, devices)?,
+        Err(_) if verdict.evidence.measured.memory.is_empty() => {}
+        Err(_) => return Err(Discrepancy::MeasuredUnproven),
+    }
     Ok(replay)
+}
+
+/// Whether the bytes of every measured walk are those of the walk that was asked for.
+fn measured(verdict: &Verdict, devices: &[ProvenDevice]) -> Result<(), Discrepancy> {
+    let memory = &verdict.evidence.measured.memory;
+    for MemoryRead { uuid, space, .. } in memory.iter().copied() {
+        let same = |read: &&MemoryRead| (read.uuid, read.space) == (uuid, space);
+        let said = memory.iter().filter(same).fold(0_u64, |sum, read| sum.saturating_add(read.bytes));
+        let device = devices.iter().find(|device| device.claim.uuid == uuid);
+        let region = device.and_then(|d| d.residency.iter().find(|region| region.space() == space));
+        let asked = region.map_or(0, ResidencyParams::bytes_read);
+        if said != asked || asked == 0 {
+            return Err(Discrepancy::OtherBytes { uuid, space, said, asked });
+        }
+    }
+    Ok(())
 }
 
 fn compare(verdict: &Verdict, replay: &Replay) -> Result<(), Discrepancy> {

@@ -2,7 +2,7 @@
 
 use basilica_types::Digest;
 
-use crate::Reason;
+use crate::{Measured, Reason};
 
 /// Why a step could not be carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,6 +66,8 @@ pub enum ProofEnd {
     Verified {
         /// Hash of all bytes exchanged.
         transcript: Digest,
+        /// Bytes and times of the run.
+        measured: Box<Measured>,
     },
     /// The verifier does not accept what was sent, or what was not sent in time.
     Rejected {

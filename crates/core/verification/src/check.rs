@@ -5,7 +5,7 @@ use basilica_types::{Digest, GpuUuid, Timestamp};
 
 use crate::fingerprint::{self, Difference, Drift, Fingerprint};
 use crate::timing::Observed;
-use crate::{Blame, Break, ClaimedGpu, Control, GpuRules, ProofEnd, ProvenGpu, Reason};
+use crate::{Blame, Break, ClaimedGpu, Control, GpuRules, Measured, ProofEnd, ProvenGpu, Reason, Transfer};
 
 /// How deep a check looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, codec::Encode, codec::Decode)]
@@ -56,6 +56,8 @@ pub enum Effect {
     Recall(Vec<GpuUuid>),
     /// Challenge these devices and verify the answer.
     Prove(ClaimReport),
+    /// Time a transfer from the node, if one is wanted and there is room for it now.
+    Transfer,
 }
 
 /// What happened.
@@ -82,6 +84,8 @@ pub enum Event {
     Recalled(Vec<Fingerprint>),
     /// How the proof went.
     Proof(ProofEnd),
+    /// How the transfer went, if there was one. Whatever it says, it is evidence and decides nothing.
+    Transferred(Option<Transfer>),
     /// A step could not be carried out.
     Broken(Break),
 }
@@ -118,6 +122,8 @@ pub struct Conclusion {
     pub fingerprints: Vec<Fingerprint>,
     /// Hash of the proof's transcript, if there is one.
     pub transcript: Option<Digest>,
+    /// What was measured with a proof that holds.
+    pub measured: Measured,
     /// The answer failed after the prover knew which cells it had to open, see [`crate::aborted`].
     pub after_nonce: bool,
 }
@@ -176,6 +182,8 @@ enum Phase {
     Recalling(Claimed),
     /// Proving what would count.
     Proving(Proving),
+    /// Timing a transfer: the proof holds, and the finding no longer depends on anything.
+    Transferring,
     Ended,
 }
 
@@ -208,6 +216,7 @@ impl Check {
             gpus: Vec::new(),
             fingerprints: Vec::new(),
             transcript: None,
+            measured: Measured::default(),
             after_nonce: false,
         };
         (Self { facts, phase: Phase::Connecting }, vec![Effect::Connect])
@@ -226,6 +235,8 @@ impl Check {
         let Self { facts, phase } = self;
         match (phase, event) {
             (Phase::Ended, event) => Err(Rejected { event: event.name(), phase: Phase::Ended.name() }),
+            (Phase::Transferring, Event::Transferred(transfer)) => Ok(facts.transferred(transfer, now)),
+            (Phase::Transferring, Event::Broken(_)) => Ok(facts.transferred(None, now)),
             (_, Event::Broken(cause)) => Ok(facts.failed(cause.reason(), now)),
             (Phase::Connecting, Event::Connected { host_key }) => Ok(facts.connected(host_key)),
             (Phase::Echoing, Event::Echoed(bytes)) => Ok(facts.echoed(&bytes, now)),
@@ -333,10 +344,11 @@ impl Conclusion {
 
     fn proved(mut self, proving: Proving, end: &ProofEnd, now: Timestamp) -> Stepped {
         match end {
-            ProofEnd::Verified { transcript } => {
+            ProofEnd::Verified { transcript, measured } => {
                 self.transcript = Some(*transcript);
+                self.measured = Measured::clone(measured);
                 Proving { gpus: self.gpus, fingerprints: self.fingerprints } = proving;
-                self.ends(Finding::Passed, now)
+                self.goes_on(Phase::Transferring, Effect::Transfer)
             }
             ProofEnd::Rejected { reason, transcript, after_nonce } => {
                 self.transcript = Some(*transcript);
@@ -345,6 +357,11 @@ impl Conclusion {
             }
             ProofEnd::Stopped => self.failed(Reason::ProverFailed, now),
         }
+    }
+
+    fn transferred(mut self, transfer: Option<Transfer>, now: Timestamp) -> Stepped {
+        self.measured.network = transfer;
+        self.ends(Finding::Passed, now)
     }
 }
 
@@ -357,6 +374,7 @@ impl Phase {
             Self::Uploading => "uploading",
             Self::Recalling(_) => "recalling",
             Self::Proving(_) => "proving",
+            Self::Transferring => "transferring",
             Self::Ended => "ended",
         }
     }
@@ -374,6 +392,7 @@ impl Event {
             Self::CommandFailed => "command_failed",
             Self::Recalled(_) => "recalled",
             Self::Proof(_) => "proof",
+            Self::Transferred(_) => "transferred",
             Self::Broken(_) => "broken",
         }
     }

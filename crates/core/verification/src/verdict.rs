@@ -2,8 +2,12 @@
 //!
 //! A verdict says who judged whom, when, by which rules, with which result and on what evidence, and links to the verdict
 //! before it on the same node, so that none can be taken out of the chain unseen. The bytes are SCALE under
-//! `basilica/verdict/v1`; domain types go in as fixed arrays or canonical text, so the encoding is independent of
+//! `basilica/verdict/v2`; domain types go in as fixed arrays or canonical text, so the encoding is independent of
 //! how this program stores them. Reading is fallible: a value that no such program writes is refused.
+//!
+//! Version 2 is version 1 with what was measured behind it. Version 1 is read for ever ([`SignedVerdict`]) and no longer
+//! written: stored chains of verdicts hold both, and a verdict's digest is that of its own version's bytes. Rejected: an optional
+//! tail under the old tag, which would give one value two encodings.
 
 #![expect(
     clippy::cast_possible_truncation,
@@ -11,10 +15,11 @@
 )]
 
 use basilica_types::{Digest, GpuUuid, HostKey, Hotkey, NodeId, Timestamp};
-use basilica_wire::Domain;
+use basilica_wire::{Domain, EnvelopeError, Signed};
 use codec::{Decode, Encode, Input, Output};
 
 use crate::gpus::{category_by_name, class_by_name};
+use crate::measured::{self, Measured};
 use crate::{CheckKind, ClaimedGpu, Fault, ProvenGpu, Reason};
 
 /// How a check ended.
@@ -56,6 +61,8 @@ pub struct Evidence {
     pub transcript: Option<Digest>,
     /// BLAKE3 of the prover that the validator uses.
     pub prover: Digest,
+    /// What was measured besides; in verdicts of version 1, nothing.
+    pub measured: Measured,
 }
 
 /// The digest by which verdicts name a host key: SHA-256 of its blob.
@@ -96,12 +103,70 @@ pub struct Verdict {
 }
 
 impl Domain for Verdict {
+    const TAG: &'static str = "basilica/verdict/v2";
+}
+
+/// A verdict in the bytes of version 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct First(Verdict);
+
+impl Domain for First {
     const TAG: &'static str = "basilica/verdict/v1";
+}
+
+/// A verdict of any version, truly signed by whom it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedVerdict {
+    content: Verdict,
+    signer: Hotkey,
+    digest: Digest,
+}
+
+impl SignedVerdict {
+    /// Reads an envelope of any version, as strictly as [`Signed::decode_verified`] does.
+    pub fn decode_verified(bytes: &[u8]) -> Result<Self, EnvelopeError> {
+        match Signed::<Verdict>::decode_verified(bytes) {
+            Err(EnvelopeError::Domain { found, .. }) if found == First::TAG => {
+                let signed = Signed::<First>::decode_verified(bytes)?;
+                let content = signed.content().0.clone();
+                Ok(Self { content, signer: signed.signer(), digest: signed.digest() })
+            }
+            read => read.map(Self::from),
+        }
+    }
+
+    /// What was signed.
+    pub const fn content(&self) -> &Verdict {
+        &self.content
+    }
+
+    /// Who signed it.
+    pub const fn signer(&self) -> Hotkey {
+        self.signer
+    }
+
+    /// Hash of the whole envelope as it was written; links the next verdict to this one.
+    pub const fn digest(&self) -> Digest {
+        self.digest
+    }
+}
+
+impl From<Signed<Verdict>> for SignedVerdict {
+    fn from(signed: Signed<Verdict>) -> Self {
+        Self { content: signed.content().clone(), signer: signed.signer(), digest: signed.digest() }
+    }
 }
 
 /// The layout on the wire.
 #[derive(Encode, Decode)]
 struct Layout {
+    first: FirstLayout,
+    measured: measured::Layout,
+}
+
+/// The layout of version 1.
+#[derive(Encode, Decode)]
+struct FirstLayout {
     miner: [u8; 32],
     node: [u8; 16],
     validator: [u8; 32],
@@ -119,7 +184,7 @@ struct Layout {
     prover: [u8; 32],
 }
 
-impl From<&Verdict> for Layout {
+impl From<&Verdict> for FirstLayout {
     fn from(v: &Verdict) -> Self {
         let e = &v.evidence;
         Self {
@@ -146,10 +211,10 @@ impl From<&Verdict> for Layout {
     }
 }
 
-impl TryFrom<Layout> for Verdict {
+impl TryFrom<FirstLayout> for Verdict {
     type Error = codec::Error;
 
-    fn try_from(l: Layout) -> Result<Self, codec::Error> {
+    fn try_from(l: FirstLayout) -> Result<Self, codec::Error> {
         let gpu = |(uuid, name): ([u8; 16], String)| {
             let category = category_by_name(&name).ok_or("verdict names an unknown gpu category")?;
             Ok::<_, codec::Error>(ProvenGpu { uuid: GpuUuid::from_bytes(uuid), category })
@@ -175,6 +240,7 @@ impl TryFrom<Layout> for Verdict {
                 claims: l.claims.into_iter().map(claim).collect::<Result<_, _>>()?,
                 transcript: l.transcript.map(Digest::from_bytes),
                 prover: Digest::from_bytes(l.prover),
+                measured: Measured::default(),
             },
         })
     }
@@ -182,7 +248,8 @@ impl TryFrom<Layout> for Verdict {
 
 impl Encode for Verdict {
     fn encode_to<T: Output + ?Sized>(&self, dest: &mut T) {
-        Layout::from(self).encode_to(dest);
+        let measured = measured::Layout::from(&self.evidence.measured);
+        Layout { first: FirstLayout::from(self), measured }.encode_to(dest);
     }
 }
 
@@ -190,7 +257,24 @@ impl codec::EncodeLike for Verdict {}
 
 impl Decode for Verdict {
     fn decode<I: Input>(input: &mut I) -> Result<Self, codec::Error> {
-        Layout::decode(input)?.try_into()
+        let Layout { first, measured } = Layout::decode(input)?;
+        let mut verdict = Self::try_from(first)?;
+        verdict.evidence.measured = measured.try_into()?;
+        Ok(verdict)
+    }
+}
+
+impl Encode for First {
+    fn encode_to<T: Output + ?Sized>(&self, dest: &mut T) {
+        FirstLayout::from(&self.0).encode_to(dest);
+    }
+}
+
+impl codec::EncodeLike for First {}
+
+impl Decode for First {
+    fn decode<I: Input>(input: &mut I) -> Result<Self, codec::Error> {
+        Ok(Self(FirstLayout::decode(input)?.try_into()?))
     }
 }
 

@@ -1,14 +1,19 @@
 //! The verdict's bytes, frozen, and what must not get past the reader.
 
+use basilica_proof::residency::Space;
 use basilica_types::{Category, Millis};
 use basilica_wire::{Keypair, Signed};
 use proptest::prelude::*;
 use rand_core::{CryptoRng, RngCore};
 
 use super::*;
+use crate::calibration::StageTimes;
+use crate::{MemoryRead, Transfer, TransferEnd};
 
 /// Lines of name and hex that other programs read too. Frozen: a change of these bytes needs a new version of the tag.
-const VECTOR: &str = include_str!("../../../../vectors/verdict/v1.hex");
+const VECTOR: &str = include_str!("../../../../vectors/verdict/v2.hex");
+/// The same verdict as it was written before anything was measured.
+const FIRST: &str = include_str!("../../../../vectors/verdict/v1.hex");
 
 struct Counter(u8);
 
@@ -59,13 +64,41 @@ fn verdict() -> Verdict {
             claims: vec![ClaimedGpu { index: 0, uuid, class: "simulated-H100".parse().unwrap() }],
             transcript: Some(Digest::from_bytes([6; 32])),
             prover: Digest::from_bytes([7; 32]),
+            measured: Measured {
+                stages: Some(StageTimes {
+                    work: Millis(2_100),
+                    fill: Millis(310),
+                    walk: Millis(1_950),
+                    openings: Millis(87),
+                }),
+                memory: vec![
+                    MemoryRead { uuid, space: Space::Device, bytes: 6_700_000_000_000, took_us: 2_400_000 },
+                    MemoryRead { uuid, space: Space::Host, bytes: 16_777_216, took_us: 1_000 },
+                ],
+                network: Some(Transfer {
+                    asked: 67_108_864,
+                    received: 67_108_864,
+                    took_us: 812_345,
+                    end: TransferEnd::Complete,
+                }),
+            },
         },
     }
 }
 
-/// The bytes of one line.
+/// As version 1 tells it.
+fn unmeasured() -> Verdict {
+    let base = verdict();
+    Verdict { evidence: Evidence { measured: Measured::default(), ..base.evidence.clone() }, ..base }
+}
+
 fn field(name: &str) -> Vec<u8> {
-    let line = VECTOR.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(' '));
+    field_of(VECTOR, name)
+}
+
+/// The bytes of one line.
+fn field_of(vector: &str, name: &str) -> Vec<u8> {
+    let line = vector.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(' '));
     hex::decode(line.expect("the vector file has the line")).unwrap()
 }
 
@@ -78,9 +111,37 @@ fn the_content_and_what_is_signed_are_frozen() {
 
 #[test]
 fn the_frozen_signature_verifies_and_reads_back() {
-    let signed = Signed::<Verdict>::decode_verified(&field("signed")).unwrap();
+    let signed = SignedVerdict::decode_verified(&field("signed")).unwrap();
     assert_eq!(signed.content(), &verdict());
     assert_eq!(signed.signer(), signer().hotkey());
+    let same = Signed::<Verdict>::decode_verified(&field("signed")).unwrap();
+    assert_eq!(signed, SignedVerdict::from(same));
+}
+
+#[test]
+fn a_verdict_of_version_1_is_read_for_ever_under_its_own_digest() {
+    let bytes = field_of(FIRST, "signed");
+    let signed = SignedVerdict::decode_verified(&bytes).unwrap();
+    assert_eq!(signed.content(), &unmeasured());
+    assert_eq!(signed.digest(), Signed::<First>::decode_verified(&bytes).unwrap().digest());
+    let written = First(unmeasured());
+    assert_eq!(written.encode(), field_of(FIRST, "content"));
+    assert_eq!(Signed::signing_payload(&written, &signer().hotkey()).to_vec(), field_of(FIRST, "payload"));
+    assert!(Signed::<Verdict>::decode_verified(&bytes).is_err(), "a reader of one version reads one");
+}
+
+#[test]
+fn no_version_passes_for_another() {
+    for (vector, from, to) in [(FIRST, b'1', b'2'), (VECTOR, b'2', b'1')] {
+        let mut bytes = field_of(vector, "signed");
+        let version = "basilica/verdict/v1".len();
+        assert_eq!(bytes[version], from);
+        bytes[version] = to;
+        assert!(SignedVerdict::decode_verified(&bytes).is_err());
+        bytes[version] = b'3';
+        let refused = SignedVerdict::decode_verified(&bytes);
+        assert!(matches!(refused, Err(EnvelopeError::Domain { .. })), "{refused:?}");
+    }
 }
 
 #[test]
@@ -108,16 +169,32 @@ proptest! {
         previous in any::<Option<[u8; 32]>>(),
         ids in proptest::collection::vec(any::<[u8; 16]>(), 0..9),
         categories in 0..5usize,
+        reads in proptest::collection::vec((any::<[u8; 16]>(), 0..3usize, any::<u64>(), any::<u64>()), 0..9),
+        stages in any::<Option<[u64; 4]>>(),
+        network in any::<Option<[u64; 3]>>(),
     ) {
         let category = Category::ALL[categories];
         let gpus = ids.iter().map(|id| ProvenGpu { uuid: GpuUuid::from_bytes(*id), category }).collect();
         let base = verdict();
+        let read = |(uuid, space, bytes, took_us)| {
+            MemoryRead { uuid: GpuUuid::from_bytes(uuid), space: Space::ALL[space], bytes, took_us }
+        };
+        let measured = Measured {
+            stages: stages.map(|[work, fill, walk, openings]| {
+                let [work, fill, walk, openings] = [work, fill, walk, openings].map(Millis);
+                StageTimes { work, fill, walk, openings }
+            }),
+            memory: reads.into_iter().map(read).collect(),
+            network: network.map(|[asked, received, took_us]| {
+                Transfer { asked, received, took_us, end: TransferEnd::CutShort }
+            }),
+        };
         let verdict = Verdict {
             started: Timestamp(started),
             previous: previous.map(Digest::from_bytes),
             outcome: Outcome::Failed { reason: Reason::ALL[reason], fault: Fault::Network },
             gpus,
-            evidence: Evidence { tries, ..base.evidence.clone() },
+            evidence: Evidence { tries, measured, ..base.evidence.clone() },
             ..base
         };
         let signed = Signed::new(verdict.clone(), &signer(), Counter(0));
@@ -127,7 +204,7 @@ proptest! {
 
     #[test]
     fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
-        let _ = Signed::<Verdict>::decode_verified(&bytes);
+        let _ = SignedVerdict::decode_verified(&bytes);
         let _ = Verdict::decode(&mut &bytes[..]);
     }
 }

@@ -6,7 +6,9 @@ use basilica_ports::{ExitStatus, NodeRecord, Output, OutputLimits, ShellError};
 use basilica_proof::ClaimReport;
 use basilica_runtime_service::ErrorChain;
 use basilica_types::{Argv, Digest, GpuUuid};
-use basilica_verification::{Break, Check, Conclusion, Effect, Event, Plan, Rejected, host_key_digest};
+use basilica_verification::{
+    Break, Check, Conclusion, Effect, Event, Plan, Rejected, TransferEnd, host_key_digest,
+};
 use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
@@ -15,6 +17,7 @@ use crate::connections::{self, Connection};
 use crate::prove_node;
 use crate::sessions::Access;
 use crate::shared::Shared;
+use crate::transfer;
 
 /// Bytes of a node's answer to a short command; a claim report is at most 64 KiB.
 const ANSWER_BYTES: usize = 128 * 1024;
@@ -75,6 +78,7 @@ impl<'a> Trial<'a> {
             Effect::UploadProver => self.upload().await,
             Effect::Recall(uuids) => self.recall(&uuids).await,
             Effect::Prove(claims) => self.prove(&claims).await,
+            Effect::Transfer => self.transfer().await,
         };
         performed.unwrap_or_else(|cause| {
             // A connection on which something broke is not used again.
@@ -170,6 +174,16 @@ impl<'a> Trial<'a> {
         let proof = prove_node::prove(self.shared, self.node.key, access, shell.as_ref(), claims).await?;
         self.transcript = proof.transcript;
         Ok(proof.event)
+    }
+
+    async fn transfer(&self) -> Result<Event, Break> {
+        let shell = Arc::clone(&self.connection.as_ref().ok_or(Break::Internal)?.shell);
+        let transfer = transfer::transfer(self.shared, self.node.key, shell.as_ref()).await;
+        if transfer.is_some_and(|transfer| transfer.end != TransferEnd::Complete) {
+            // What is still on its way would come before the answers to what is asked next.
+            self.shared.connections.forget(self.node.key);
+        }
+        Ok(Event::Transferred(transfer))
     }
 
     fn log_command(&self, step: &'static str, output: &Output) -> Event {

@@ -38,6 +38,7 @@ macro_rules! run_prover {
 
 const CLAIMS: &str = run_prover!("claims");
 const PROVE: &str = run_prover!("prove --expect-hash \"$1\"");
+const STREAM: &str = run_prover!("stream");
 
 /// Prints the nonce.
 pub(crate) fn echo(nonce: &[u8; 32]) -> Argv {
@@ -58,6 +59,11 @@ pub(crate) fn claims(prover: &ProverFile) -> Argv {
 /// Answers a challenge on its standard streams.
 pub(crate) fn prove(prover: &ProverFile) -> Argv {
     script(PROVE, prover)
+}
+
+/// Sends the bytes that it is asked for on its standard input.
+pub(crate) fn stream(prover: &ProverFile) -> Argv {
+    script(STREAM, prover)
 }
 
 fn script(text: &'static str, prover: &ProverFile) -> Argv {

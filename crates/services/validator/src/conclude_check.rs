@@ -264,6 +264,7 @@ fn entry(
             claims: conclusion.claims.clone(),
             transcript: conclusion.transcript,
             prover: shared.prover.name(),
+            measured: conclusion.measured.clone(),
         },
     };
     let signed = sign(shared.ports.signer.as_ref(), verdict)

@@ -162,6 +162,10 @@ pub struct VerificationConfig {
     pub max_concurrent_dials: usize,
     /// Deadline of the proof's work, and again of its openings.
     pub challenge_timeout: DurationSetting,
+    /// Bytes that a node sends after its proof, to time its network; at most 1 GiB, and 0 for none.
+    pub network_bytes: u64,
+    /// Deadline of that transfer, and of waiting for a place for it.
+    pub network_timeout: DurationSetting,
     /// A failed try is repeated so often before a fault is confirmed.
     pub retries: u8,
     /// Between two tries.
@@ -200,6 +204,8 @@ impl Default for VerificationConfig {
             max_concurrent_full_validations: 1024,
             max_concurrent_dials: 1024,
             challenge_timeout: secs(120),
+            network_bytes: 64 * 1024 * 1024,
+            network_timeout: secs(60),
             retries: 3,
             retry_interval: secs(40),
             retry_span: secs(120),

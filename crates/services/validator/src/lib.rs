@@ -26,6 +26,7 @@ mod set_weights;
 mod settings;
 mod shared;
 mod status;
+mod transfer;
 mod verify_due_nodes;
 
 use std::sync::Arc;

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use basilica_ports::{ExitStatus, NodeKey, Process, Shell, ShellError};
-use basilica_proof::{Binding, Challenge, ClaimReport, NonceUse, Rejection, Step, Verifier};
+use basilica_proof::{Binding, Challenge, ClaimReport, NonceUse, Rejection, Step, Transcript, Verifier};
 use basilica_runtime_service::{ErrorChain, within};
 use basilica_types::{Digest, Millis};
 use basilica_verification::asked::{ask, deadlines};
 use basilica_verification::calibration::Margins;
-use basilica_verification::{Break, Event, ProofEnd, Reason};
+use basilica_verification::{Break, Event, Measured, ProofEnd, Reason};
 use tracing::{debug, info};
 
 use crate::commands::{self, GATE_CLOSED, PROVER_MISSING};
@@ -30,9 +30,16 @@ pub(crate) struct Proof {
     pub(crate) transcript: Option<(Digest, Vec<u8>)>,
 }
 
+impl Proof {
+    fn new(transcript: Transcript, end: impl FnOnce(Digest) -> ProofEnd) -> Self {
+        let (digest, bytes) = (transcript.hash(), transcript.encode());
+        Self { event: Event::Proof(end(digest)), transcript: Some((digest, bytes)) }
+    }
+}
+
 /// How the talk ended.
 enum End {
-    Verified,
+    Verified(Box<Measured>),
     Rejected(Rejection),
     /// The prover's output ended before its answer was complete.
     Silent,
@@ -89,10 +96,14 @@ impl Talk<'_> {
         };
         let ran_ms = Millis::from(self.elapsed()).0;
         let Self { shared, process, mut verifier, after_nonce, .. } = self;
-        let rejection = match end {
-            End::Verified => None,
-            End::Rejected(rejection) => Some((Reason::of_rejection(&rejection), rejection.to_string())),
-            End::Lost(error) => Some((command_break(&error).reason(), ErrorChain(&error).to_string())),
+        let (reason, error) = match end {
+            End::Verified(measured) => {
+                debug!(target: "validator::verification", { node.id = %node.node, proof_ms = ran_ms }, "proof verified");
+                let verified = |transcript| ProofEnd::Verified { transcript, measured };
+                return Ok(Proof::new(verifier.into_transcript(), verified));
+            }
+            End::Rejected(rejection) => (Reason::of_rejection(&rejection), rejection.to_string()),
+            End::Lost(error) => (command_break(&error).reason(), ErrorChain(&error).to_string()),
             End::Silent => {
                 match exit_code(shared, process).await {
                     // A prover that knows what it has to open must not end as the gate does.
@@ -105,23 +116,13 @@ impl Talk<'_> {
                     _ => {}
                 }
                 let rejection = verifier.on_end();
-                Some((Reason::of_rejection(&rejection), rejection.to_string()))
+                (Reason::of_rejection(&rejection), rejection.to_string())
             }
         };
-        let transcript = verifier.into_transcript();
-        let (digest, bytes) = (transcript.hash(), transcript.encode());
-        let end = match rejection {
-            None => {
-                debug!(target: "validator::verification", { node.id = %node.node, proof_ms = ran_ms }, "proof verified");
-                ProofEnd::Verified { transcript: digest }
-            }
-            Some((reason, error)) => {
-                info!(target: "validator::verification", { node.id = %node.node, proof_ms = ran_ms,
-                    reason = reason.code(), after_nonce, error }, "proof rejected");
-                ProofEnd::Rejected { reason, transcript: digest, after_nonce }
-            }
-        };
-        Ok(Proof { event: Event::Proof(end), transcript: Some((digest, bytes)) })
+        info!(target: "validator::verification", { node.id = %node.node, proof_ms = ran_ms,
+            reason = reason.code(), after_nonce, error }, "proof rejected");
+        let rejected = |transcript| ProofEnd::Rejected { reason, transcript, after_nonce };
+        Ok(Proof::new(verifier.into_transcript(), rejected))
     }
 
     fn elapsed(&self) -> Duration {
@@ -149,7 +150,9 @@ impl Talk<'_> {
             let elapsed = self.elapsed();
             match self.verifier.on_bytes(&bytes, elapsed) {
                 Err(rejection) => return Ok(End::Rejected(rejection)),
-                Ok(Step::Done(_)) => return Ok(End::Verified),
+                Ok(Step::Done(outcome)) => {
+                    return Ok(End::Verified(Box::new(Measured::of_proof(&outcome))));
+                }
                 Ok(Step::More) => {}
                 Ok(Step::DrawNonce(use_of_nonce)) => {
                     let nonce = self.shared.ports.entropy.array();

@@ -30,6 +30,9 @@ pub struct Settings {
     pub(crate) retries: RetryRules,
     pub(crate) work: ProofParams,
     pub(crate) proof_deadline: Millis,
+    /// Bytes of a transfer from a node; 0 for none.
+    pub(crate) network_bytes: u64,
+    pub(crate) network_deadline: Millis,
     pub(crate) connect_deadline: Millis,
     pub(crate) command_deadline: Millis,
     pub(crate) upload_deadline: Millis,
@@ -83,6 +86,8 @@ impl Settings {
             },
             work,
             proof_deadline: v.challenge_timeout.millis(),
+            network_bytes: v.network_bytes,
+            network_deadline: v.network_timeout.millis(),
             connect_deadline: c.ssh_session.connection_timeout.millis(),
             command_deadline: c.ssh_session.command_timeout.millis(),
             upload_deadline: c.ssh_session.upload_timeout.millis(),

@@ -19,6 +19,7 @@ use crate::prover::ProverFile;
 use crate::sessions::Access;
 use crate::set_weights::{Explanation, Pause, Seal, seal_with_timelock};
 use crate::settings::Settings;
+use crate::transfer::TRANSFERS;
 
 /// Bytes of proof answers that are held at a time, in KiB: each proof under way may hold as many as its whole answer has.
 const PROOF_MEMORY_KIB: u32 = 1024 * 1024;
@@ -79,6 +80,8 @@ pub(crate) struct Shared {
     /// Wakes discovery: a node denied a key that its miner reported, or a session ran out.
     pub(crate) discover_now: Notify,
     pub(crate) beacons: Beacons,
+    /// Places for transfers.
+    pub(crate) transfers: Semaphore,
     proof_memory: Semaphore,
     // Leaf caches, never held across an await.
     chain_view: Mutex<Option<ChainView>>,
@@ -119,6 +122,7 @@ impl Shared {
             weights_failure: Mutex::default(),
             weights_pause: Mutex::default(),
             seal: seal_with_timelock,
+            transfers: Semaphore::new(TRANSFERS),
             proof_memory: Semaphore::new(PROOF_MEMORY_KIB as usize),
             ports,
             settings,

@@ -9,8 +9,7 @@ use basilica_ports::{
 };
 use basilica_runtime_service::{ErrorChain, Page, Pages};
 use basilica_types::{BlockNumber, Timestamp, Uid, Weight};
-use basilica_verification::{Outcome, Verdict};
-use basilica_wire::Signed;
+use basilica_verification::{Outcome, SignedVerdict};
 use serde_json::{Value, json};
 use tracing::warn;
 
@@ -224,7 +223,7 @@ const fn explanation(outcome: &Outcome) -> &'static str {
 
 /// A stored verdict, read back through its signature.
 fn verdict_row(bytes: &[u8]) -> Value {
-    match Signed::<Verdict>::decode_verified(bytes) {
+    match SignedVerdict::decode_verified(bytes) {
         Ok(signed) => {
             let v = signed.content();
             let times: [Timestamp; 2] = [v.started, v.finished];
@@ -235,7 +234,7 @@ fn verdict_row(bytes: &[u8]) -> Value {
                 "fault": match v.outcome { Outcome::Failed { fault, .. } => Some(fault.as_str()), Outcome::Passed => None },
                 "gpus": v.gpus.iter().map(|g| json!({ "uuid": g.uuid, "category": g.category })).collect::<Vec<_>>(),
                 "tries": v.evidence.tries, "transcript": v.evidence.transcript, "prover": v.evidence.prover,
-                "policy": v.policy,
+                "policy": v.policy, "measured": v.evidence.measured,
             })
         }
         Err(error) => json!({ "error": ErrorChain(&error).to_string() }),

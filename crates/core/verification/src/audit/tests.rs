@@ -4,13 +4,17 @@ use basilica_proof::Transcript;
 use basilica_types::{Hotkey, Timestamp};
 
 use super::*;
-use crate::{CheckKind, Evidence, Fault, ProvenGpu};
+use crate::{CheckKind, Evidence, Fault, Measured, ProvenGpu};
 
 const VECTOR: &str = include_str!("../../../../../vectors/proof/transcript.json");
 const STRANGER: &str = "GPU-5d2e8a3c-9b41-4f07-8a6e-0c1d2e3f4a5b";
 
 fn bytes() -> Vec<u8> {
-    let field = VECTOR.split_once("\"transcript\": \"").unwrap().1;
+    vector_bytes(VECTOR)
+}
+
+fn vector_bytes(vector: &str) -> Vec<u8> {
+    let field = vector.split_once("\"transcript\": \"").unwrap().1;
     hex::decode(field.split_once('"').unwrap().0).unwrap()
 }
 
@@ -64,6 +68,7 @@ fn verdict(transcript: &Transcript, outcome: Outcome) -> Verdict {
             claims: claims.collect(),
             transcript: Some(transcript.hash()),
             prover: Digest::from_bytes([4; 32]),
+            measured: Measured::default(),
         },
     }
 }
@@ -106,6 +111,49 @@ fn a_false_verdict_is_contradicted_by_its_own_transcript() {
         audit(&verdict(&tampered(), failed(said)), &tampered()),
         Err(Discrepancy::OtherReason { said, shown: "proof_merkle_path" })
     );
+}
+
+/// The frozen run through memory, with what it read.
+fn walked() -> (Transcript, Vec<MemoryRead>) {
+    let bytes = vector_bytes(include_str!("../../../../../vectors/proof/transcript-memory.json"));
+    let transcript = Transcript::decode(&bytes).unwrap();
+    let devices = transcript.challenge().devices().iter();
+    let reads = devices.flat_map(|device| {
+        device.residency.iter().map(|region| MemoryRead {
+            uuid: device.claim.uuid,
+            space: region.space(),
+            bytes: region.bytes_read(),
+            took_us: 1_000,
+        })
+    });
+    let reads = reads.collect();
+    (transcript, reads)
+}
+
+#[test]
+fn bytes_that_were_not_asked_for_contradict_and_times_do_not() {
+    let (transcript, reads) = walked();
+    let with = |memory: Vec<MemoryRead>| {
+        let mut verdict = verdict(&transcript, Outcome::Passed);
+        verdict.evidence.measured.memory = memory;
+        audit(&verdict, &transcript).err()
+    };
+    let slower = reads.iter().map(|read| MemoryRead { took_us: read.took_us * 7, ..*read }).collect();
+    assert_eq!((with(reads.clone()), with(slower), with(Vec::new())), (None, None, None));
+    let MemoryRead { uuid, space, bytes, .. } = reads[0];
+    let other = |said, asked| Some(Discrepancy::OtherBytes { uuid, space, said, asked });
+    assert_eq!(with(vec![MemoryRead { bytes: bytes + 64, ..reads[0] }]), other(bytes + 64, bytes));
+    assert_eq!(with(vec![reads[0], reads[0]]), other(2 * bytes, bytes));
+    let stranger: GpuUuid = STRANGER.parse().unwrap();
+    let invented = Discrepancy::OtherBytes { uuid: stranger, space, said: bytes, asked: 0 };
+    assert_eq!(with(vec![MemoryRead { uuid: stranger, ..reads[0] }]), Some(invented));
+}
+
+#[test]
+fn walks_of_a_run_that_does_not_hold_cannot_have_been_measured() {
+    let mut late = verdict(&tampered(), failed(Reason::ProofMerklePath));
+    late.evidence.measured.memory = walked().1;
+    assert_eq!(audit(&late, &tampered()), Err(Discrepancy::MeasuredUnproven));
 }
 
 #[test]

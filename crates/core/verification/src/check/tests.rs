@@ -1,6 +1,7 @@
 use super::*;
-use crate::Fault;
 use crate::fingerprint::Field;
+use crate::{Fault, MemoryRead, TransferEnd};
+use basilica_proof::residency::Space;
 use basilica_proof::{ClassName, DeviceFacts, DeviceReport};
 use basilica_types::Category;
 use proptest::prelude::*;
@@ -53,6 +54,30 @@ fn connected() -> Event {
     Event::Connected { host_key: digest(1) }
 }
 
+fn verified(transcript: Digest) -> Event {
+    let memory = MemoryRead { uuid: uuid(), space: Space::Device, bytes: 1 << 24, took_us: 9_000 };
+    let measured = Measured { memory: vec![memory], ..Measured::default() };
+    Event::Proof(ProofEnd::Verified { transcript, measured: Box::new(measured) })
+}
+
+fn transfer(end: TransferEnd) -> Transfer {
+    Transfer { asked: 1 << 20, received: 1 << 10, took_us: 60_000_000, end }
+}
+
+#[test]
+fn no_end_of_the_transfer_takes_a_proof_back() {
+    let ends = [TransferEnd::TooSlow, TransferEnd::WrongBytes, TransferEnd::TooMany, TransferEnd::Broken];
+    let told = ends.map(|end| (Event::Transferred(Some(transfer(end))), Some(transfer(end))));
+    let untold = [(Event::Transferred(None), None), (Event::Broken(Break::Lost), None)];
+    for (event, network) in told.into_iter().chain(untold) {
+        let claims = Event::ClaimsPrinted(claims_json());
+        let events = [connected(), claims, Event::Recalled(vec![]), verified(digest(2)), event];
+        let end = run(plan(CheckKind::Full, true), &events).unwrap();
+        assert_eq!((end.finding, end.gpus.len()), (Finding::Passed, 1));
+        assert_eq!((end.measured.network, end.measured.memory.len()), (network, 1));
+    }
+}
+
 #[test]
 fn a_light_check_passes_on_the_right_echo_only() {
     let echo =
@@ -66,14 +91,14 @@ fn a_light_check_passes_on_the_right_echo_only() {
 
 #[test]
 fn a_full_check_uploads_the_prover_once_and_proves_what_is_claimed() {
-    let verified = Event::Proof(ProofEnd::Verified { transcript: digest(2) });
     let events = [
         connected(),
         Event::ProverMissing,
         Event::Uploaded,
         Event::ClaimsPrinted(claims_json()),
         Event::Recalled(vec![]),
-        verified,
+        verified(digest(2)),
+        Event::Transferred(None),
     ];
     let end = run(plan(CheckKind::Full, true), &events).unwrap();
     assert_eq!(
@@ -141,8 +166,13 @@ fn a_gpu_that_is_not_what_it_was_is_put_on_hold_before_it_proves_anything() {
 fn a_pass_keeps_what_was_shown_first_and_notes_what_may_change() {
     let first = DeviceFacts { driver: "535.1".parse().unwrap(), ..card("simulated-H100") };
     let events = |known| {
-        let verified = ProofEnd::Verified { transcript: digest(2) };
-        [connected(), Event::ClaimsPrinted(claims_json()), Event::Recalled(known), Event::Proof(verified)]
+        [
+            connected(),
+            Event::ClaimsPrinted(claims_json()),
+            Event::Recalled(known),
+            verified(digest(2)),
+            Event::Transferred(None),
+        ]
     };
     let unseen = run(plan(CheckKind::Full, true), &events(vec![])).unwrap();
     assert_eq!(unseen.fingerprints, [fingerprint(card("simulated-H100"))]);
@@ -175,7 +205,9 @@ fn any_event() -> impl Strategy<Value = Event> {
         Just(Event::Recalled(vec![])),
         Just(Event::Recalled(vec![fingerprint(other_card())])),
         Just(Event::Proof(ProofEnd::Stopped)),
-        Just(Event::Proof(ProofEnd::Verified { transcript: digest(9) })),
+        Just(verified(digest(9))),
+        Just(Event::Transferred(None)),
+        Just(Event::Transferred(Some(transfer(TransferEnd::WrongBytes)))),
         Just(Event::Broken(Break::Lost)),
     ]
 }
@@ -200,6 +232,7 @@ proptest! {
             prop_assert_eq!(end.gpus.len(), end.fingerprints.len());
             prop_assert_eq!(end.gpus.is_empty(), !(full && end.finding == Finding::Passed));
             prop_assert!(!full || proven == (end.finding == Finding::Passed));
+            prop_assert!(proven || end.measured == Measured::default());
         }
     }
 }

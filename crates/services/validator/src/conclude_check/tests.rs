@@ -4,7 +4,9 @@ use basilica_ports::{HistoryEntry, NodeRecord};
 use basilica_proof::DeviceFacts;
 use basilica_types::{Category, Digest, Millis, NodeAddress};
 use basilica_verification::fingerprint::Fingerprint;
-use basilica_verification::{CheckKind, Fault, GpuRules, Plan, ProvenGpu};
+use basilica_verification::{
+    CheckKind, Fault, GpuRules, Measured, Plan, ProvenGpu, SignedVerdict, Transfer, TransferEnd,
+};
 use basilica_wire::discovery::{NodeReport, NodeStatus};
 
 use super::*;
@@ -25,6 +27,7 @@ fn tried(shared: &Shared, kind: CheckKind, finding: Finding) -> Tried {
         gpus: Vec::new(),
         fingerprints: Vec::new(),
         transcript: None,
+        measured: Measured::default(),
         after_nonce: false,
     };
     Tried { conclusion, transcript: None, access: None }
@@ -214,12 +217,15 @@ async fn a_rejected_proof_is_judged_at_once_in_a_verdict_that_links_to_the_last(
     let before = node(&shared, key).await;
     let mut rejected = tried(&shared, CheckKind::Full, Finding::Failed(Reason::ProofOpeningMismatch));
     rejected.transcript = Some((Digest::from_bytes([8; 32]), vec![1, 2, 3]));
+    let transfer = Transfer { asked: 9, received: 8, took_us: 7, end: TransferEnd::CutShort };
+    rejected.conclusion.measured.network = Some(transfer);
     conclude(&shared, &before, rejected).await.unwrap();
     let newest = shared.ports.store.verdicts(key, 1).await.unwrap().remove(0);
-    let signed = Signed::<Verdict>::decode_verified(&newest).unwrap();
+    let signed = SignedVerdict::decode_verified(&newest).unwrap();
     let verdict = signed.content();
     let fault = Fault::Node { confirmed: true };
     assert_eq!(verdict.outcome, Outcome::Failed { reason: Reason::ProofOpeningMismatch, fault });
+    assert_eq!(verdict.evidence.measured.network, Some(transfer), "what was measured is signed");
     assert_eq!(verdict.previous, before.last_verdict.map(|verdict| verdict.digest));
     assert_eq!(
         (verdict.validator, signed.signer()),

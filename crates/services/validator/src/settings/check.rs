@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
+use basilica_proof::stream::STREAM_BYTES_MAX;
 use basilica_runtime_service::{ConfigError, Loaded};
 use basilica_types::Millis;
 
@@ -40,6 +41,10 @@ fn bounds(loaded: &Config) -> Result<(), ConfigError> {
             return Err(loaded.reject(key, "must be from 1 to 65536", None));
         }
     }
+    if v.network_bytes > STREAM_BYTES_MAX {
+        let help = "67108864 (64 MiB) is the default, 0 turns transfers off";
+        return reject(loaded, "verification.network_bytes", "must be at most 1073741824 (1 GiB)", help);
+    }
     if c.bittensor.netuid == 0 {
         let help = "39 on finney, 387 on test";
         return reject(loaded, "bittensor.netuid", "0 is the root network", help);
@@ -71,6 +76,7 @@ fn positive(loaded: &Config) -> Result<(), ConfigError> {
         ("verification.full_retry_after_fault", v.full_retry_after_fault),
         ("verification.failing_interval", v.failing_interval),
         ("verification.challenge_timeout", v.challenge_timeout),
+        ("verification.network_timeout", v.network_timeout),
         ("verification.retry_interval", v.retry_interval),
         ("verification.cache_miner_info_ttl", v.cache_miner_info_ttl),
         ("verification.tick", v.tick),

@@ -202,6 +202,7 @@ fn verdict_json(signed: &SignedVerdict, contradiction: Option<&Discrepancy>, com
         "miner": verdict.miner, "node": verdict.node, "kind": verdict.kind.as_str(),
         "started": verdict.started, "finished": verdict.finished,
         "outcome": verdict.outcome.code(), "fault": fault, "gpus": gpus.collect::<Vec<_>>(),
+        "count_unproven": verdict.unproven().map(|count| json!({ "claimed": count.claimed, "paid": count.paid })),
         "tries": verdict.evidence.tries, "transcript": verdict.evidence.transcript,
         "prover": verdict.evidence.prover, "policy": verdict.policy, "measured": verdict.evidence.measured,
     })
@@ -239,6 +240,7 @@ fn verdict_text(signed: &SignedVerdict, contradiction: Option<&Discrepancy>, com
         format!("  node        {}", verdict.node),
     ];
     lines.extend(verdict.gpus.iter().map(|gpu| format!("  proven gpu  {} {}", gpu.uuid, gpu.category)));
+    lines.extend(verdict.unproven().map(|count| format!("              {count}")));
     lines.extend(measured_lines(&verdict.evidence.measured));
     lines.extend(verdict.evidence.transcript.map(|digest| format!("  transcript  {digest}")));
     lines.extend(verdict.previous.map(|digest| format!("  before it   {digest}")));

@@ -208,9 +208,9 @@ pub struct CheckEntry {
     pub prover: Digest,
     /// The conclusion, in short; `digest` repeats the above.
     pub summary: VerdictSummary,
-    /// GPUs proven by a passed full check.
+    /// GPUs that a passed full check stands for.
     pub gpus: Vec<ProvenGpu>,
-    /// Of those, what is to be remembered of their hardware.
+    /// What is to be remembered of the hardware of all that were claimed in it, those included that do not count.
     pub fingerprints: Vec<Fingerprint>,
     /// A GPU whose owner has not proved it since then is given up by that owner.
     pub gpus_stale_before: Timestamp,

@@ -4,7 +4,7 @@ use basilica_proof::ProofParams;
 use basilica_types::Millis;
 use basilica_verification::calibration::StageTimes;
 use basilica_verification::classes::{Count, GpuClass, Limits, WALKS};
-use basilica_verification::{Break, Finding};
+use basilica_verification::{Break, CountUnproven, Finding};
 
 use crate::exhibits::{Exhibit, Judge, Late, Times, late};
 use crate::timing_model::{Rig, Scenario, latest_deadlines, to_millis};
@@ -155,11 +155,9 @@ impl World<'_> {
         let limits = Limits { work: deadlines.work, walk: Some(deadlines.walk) };
         match class.count(claims, &limits, WALKS) {
             Count::Unproven { paid } if paid <= cards => {
-                Play::Decided { reason: Some("count_unproven"), in_service: false }
+                Play::Decided { reason: Some(CountUnproven::CODE), in_service: true }
             }
-            Count::Unproven { .. } | Count::Proven { .. } => {
-                Play::Decided { reason: None, in_service: false }
-            }
+            Count::Unproven { .. } | Count::Proven { .. } => Play::Decided { reason: None, in_service: true },
         }
     }
 

@@ -18,6 +18,7 @@ use basilica_proof::{
     ProofParams, Rejection, RunDigest, RunKey, Step, Verifier,
 };
 use basilica_types::{GpuUuid, Millis, NodeId};
+use basilica_verification::asked::limits as told_apart_by;
 use basilica_verification::calibration::StageTimes;
 use basilica_verification::{ProofEnd, Reason};
 
@@ -177,7 +178,7 @@ fn judge(exhibit: Exhibit, run: u64, times: &Times, deadlines: &StageTimes) -> P
             transcript,
             after_nonce: talk.after_nonce,
         },
-        None => ProofEnd::Verified { transcript, measured: Box::default() },
+        None => ProofEnd::Verified { transcript, limits: told_apart_by(&limits), measured: Box::default() },
     }
 }
 

@@ -63,12 +63,16 @@ fn claims() -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use basilica_types::Millis;
     use basilica_verification::Reason;
+    use basilica_verification::classes::Limits;
+
+    const NO_LIMITS: Limits = Limits { work: Millis(u64::MAX), walk: None };
 
     #[test]
     fn a_try_finds_what_its_proof_or_its_connection_says() {
         let transcript = Digest::from_bytes([0; 32]);
-        let verified = ProofEnd::Verified { transcript, measured: Box::default() };
+        let verified = ProofEnd::Verified { transcript, limits: NO_LIMITS, measured: Box::default() };
         assert_eq!(proved(verified).finding, Finding::Passed);
         let reason = Reason::ProofWalkMismatch;
         let end = ProofEnd::Rejected { reason, transcript, after_nonce: true };

@@ -10,7 +10,7 @@ use basilica_proof::{
 use basilica_types::{BlockNumber, Millis};
 
 use crate::calibration::{Margins, calibration};
-use crate::classes::{GpuClass, Known, PARENTS, known};
+use crate::classes::{GpuClass, Known, Limits, PARENTS, known};
 
 /// A beacon serves so many blocks: an hour of 12 s, in which one cache serves every node.
 pub const BEACON_BLOCKS: u64 = 300;
@@ -124,6 +124,11 @@ pub fn deadlines<'a>(
     }
     let [work, fill, walk, walk_slack, openings] = longest.map(Millis::as_duration);
     Deadlines { work, fill, walk, walk_slack, openings }
+}
+
+/// What a run within these deadlines took at the most, as far as it tells cards apart.
+pub fn limits(deadlines: &Deadlines) -> Limits {
+    Limits { work: Millis::from(deadlines.work), walk: Some(Millis::from(deadlines.walk)) }
 }
 
 /// The block whose hash is the beacon when `head` is the newest finalised one.

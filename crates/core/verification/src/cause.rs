@@ -2,6 +2,7 @@
 
 use basilica_types::Digest;
 
+use crate::classes::Limits;
 use crate::{Measured, Reason};
 
 /// Why a step could not be carried out.
@@ -66,6 +67,8 @@ pub enum ProofEnd {
     Verified {
         /// Hash of all bytes exchanged.
         transcript: Digest,
+        /// The deadlines that were met: they tell how many cards it took (see [`crate::counted`]).
+        limits: Limits,
         /// Bytes and times of the run.
         measured: Box<Measured>,
     },

@@ -5,7 +5,7 @@ use basilica_types::{Digest, GpuUuid, Timestamp};
 
 use crate::fingerprint::{self, Difference, Drift, Fingerprint};
 use crate::timing::Observed;
-use crate::{Blame, Break, ClaimedGpu, Control, GpuRules, Measured, ProofEnd, ProvenGpu, Reason, Transfer};
+use crate::{Blame, Break, ClaimedGpu, Control, GpuRules, Measured, ProofEnd, ProvenGpu, Reason, Transfer, counted};
 
 /// How deep a check looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, codec::Encode, codec::Decode)]
@@ -116,9 +116,9 @@ pub struct Conclusion {
     pub difference: Option<Difference>,
     /// Slots, drivers and machines that changed since the last pass.
     pub noted: Vec<Difference>,
-    /// What it proved to have; empty unless a full check passed.
+    /// What it proved to have, as far as that counts (see [`counted`]); empty unless a full check passed.
     pub gpus: Vec<ProvenGpu>,
-    /// The fingerprints of those to keep; empty unless a full check passed.
+    /// The fingerprints of all claimed GPUs to keep; empty unless a full check passed.
     pub fingerprints: Vec<Fingerprint>,
     /// Hash of the proof's transcript, if there is one.
     pub transcript: Option<Digest>,
@@ -344,10 +344,11 @@ impl Conclusion {
 
     fn proved(mut self, proving: Proving, end: &ProofEnd, now: Timestamp) -> Stepped {
         match end {
-            ProofEnd::Verified { transcript, measured } => {
+            ProofEnd::Verified { transcript, limits, measured } => {
                 self.transcript = Some(*transcript);
                 self.measured = Measured::clone(measured);
-                Proving { gpus: self.gpus, fingerprints: self.fingerprints } = proving;
+                self.gpus = counted(proving.gpus, &self.claims, limits);
+                self.fingerprints = proving.fingerprints;
                 self.goes_on(Phase::Transferring, Effect::Transfer)
             }
             ProofEnd::Rejected { reason, transcript, after_nonce } => {

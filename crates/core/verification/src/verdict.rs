@@ -20,7 +20,7 @@ use codec::{Decode, Encode, Input, Output};
 
 use crate::gpus::{category_by_name, class_by_name};
 use crate::measured::{self, Measured};
-use crate::{CheckKind, ClaimedGpu, Fault, ProvenGpu, Reason};
+use crate::{CheckKind, ClaimedGpu, CountUnproven, Fault, ProvenGpu, Reason};
 
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
@@ -94,12 +94,21 @@ pub struct Verdict {
     pub finished: Timestamp,
     /// The conclusion.
     pub outcome: Outcome,
-    /// The GPUs that a passed full check stands for.
+    /// The GPUs that a passed full check stands for: all claimed ones, or fewer if their count is unproven.
     pub gpus: Vec<ProvenGpu>,
     /// Digest of the rules that applied.
     pub policy: Digest,
     /// What the conclusion rests on.
     pub evidence: Evidence,
+}
+
+impl Verdict {
+    /// Whether it passed the node for fewer GPUs than it claimed (RULES R14).
+    pub fn unproven(&self) -> Option<CountUnproven> {
+        let (claimed, paid) = (self.evidence.claims.len(), self.gpus.len());
+        let is_short = self.outcome == Outcome::Passed && paid < claimed;
+        is_short.then_some(CountUnproven { claimed, paid })
+    }
 }
 
 impl Domain for Verdict {

@@ -145,6 +145,23 @@ fn no_version_passes_for_another() {
 }
 
 #[test]
+fn a_verdict_that_passes_fewer_gpus_than_were_claimed_says_so() {
+    let base = verdict();
+    let claim = base.evidence.claims[0].clone();
+    let second = ClaimedGpu { index: 1, uuid: GpuUuid::from_bytes([9; 16]), ..claim.clone() };
+    let evidence = Evidence { claims: vec![claim, second], ..base.evidence };
+    let short = Verdict { outcome: Outcome::Passed, evidence, ..verdict() };
+    let unproven = short.unproven().unwrap();
+    assert_eq!(unproven, CountUnproven { claimed: 2, paid: 1 });
+    assert!(unproven.to_string().starts_with("count unproven: 2 gpus were claimed and 1 count"));
+    let signed = Signed::new(short, &signer(), Counter(0));
+    let read = Signed::<Verdict>::decode_verified(&signed.encode()).unwrap();
+    assert_eq!(read.content().unproven(), Some(unproven), "under the signature");
+    assert_eq!(verdict().unproven(), None, "a failed one proves nothing anyway");
+    assert_eq!(Verdict { outcome: Outcome::Passed, ..verdict() }.unproven(), None);
+}
+
+#[test]
 fn an_unknown_reason_category_or_kind_is_an_error() {
     let bytes = verdict().encode();
     let outcome = 32 + 16 + 32 + 33 + 1 + 8 + 8;

@@ -9,7 +9,8 @@ use basilica_verification::fingerprint::Difference;
 use basilica_verification::series::{self, Next};
 use basilica_verification::timing::{DeadlineRecord, Observed, Standing, Weights};
 use basilica_verification::{
-    Blame, Conclusion, Control, Evidence, Fault, Finding, Outcome, Reason, Surroundings, Verdict, aborted,
+    Blame, Conclusion, Control, CountUnproven, Evidence, Fault, Finding, Outcome, Reason, Surroundings,
+    Verdict, aborted,
 };
 use basilica_wire::{EnvelopeError, Signed};
 use codec::Encode as _;
@@ -298,6 +299,11 @@ fn announce(shared: &Shared, entry: &CheckEntry) {
     shared.metrics.verifications.get_or_create(&type_of(summary.kind)).inc();
     match summary.outcome {
         Outcome::Passed => {
+            if entry.gpus.len() < entry.fingerprints.len() {
+                info!(target: "validator::verification", { node.id = %entry.key.node, miner.hotkey = %entry.key.miner,
+                    code = CountUnproven::CODE, gpus.claimed = entry.fingerprints.len(), gpus.paid = entry.gpus.len() },
+                    "fewer cards than claimed could have met the deadlines; those that are told apart count");
+            }
             shared.metrics.successes.get_or_create(&type_of(summary.kind)).inc();
             debug!(target: "validator::verification", { node.id = %entry.key.node, check.kind = summary.kind.as_str(),
                 gpus = entry.gpus.len(), verdict.digest = %summary.digest }, "check passed");

@@ -11,8 +11,9 @@ use basilica_ports::{ExitStatus, NodeKey, Process, Shell, ShellError};
 use basilica_proof::{Binding, Challenge, ClaimReport, NonceUse, Rejection, Step, Transcript, Verifier};
 use basilica_runtime_service::{ErrorChain, within};
 use basilica_types::{Digest, Millis};
-use basilica_verification::asked::{ask, deadlines};
+use basilica_verification::asked::{ask, deadlines, limits};
 use basilica_verification::calibration::Margins;
+use basilica_verification::classes::Limits;
 use basilica_verification::{Break, Event, Measured, ProofEnd, Reason};
 use tracing::{debug, info};
 
@@ -71,10 +72,11 @@ pub(crate) async fn prove(
         Challenge::new(binding, asked.cache_log2, asked.devices).map_err(|error| cannot(&error))?;
     let _held = shared.reserve_proof_memory(challenge.answer_bytes()).await;
     let deadlines = deadlines(claims.devices.iter(), &Margins::default(), shared.settings.proof_deadline);
+    let limits = limits(&deadlines);
     let verifier = Verifier::new(challenge, drawn.cache, deadlines).map_err(|error| cannot(&error))?;
     let process = shell.start(&commands::prove(&shared.prover)).await.map_err(|e| command_break(&e))?;
     let started = shared.ports.clock.monotonic();
-    let talk = Talk { shared, process, verifier: Box::new(verifier), started, after_nonce: false };
+    let talk = Talk { shared, process, verifier: Box::new(verifier), limits, started, after_nonce: false };
     talk.run(node, access).await
 }
 
@@ -83,6 +85,7 @@ struct Talk<'a> {
     process: Box<dyn Process>,
     // Boxed: its hash states would make every future that holds it large.
     verifier: Box<Verifier>,
+    limits: Limits,
     started: Duration,
     /// The prover may know what it has to open.
     after_nonce: bool,
@@ -95,11 +98,11 @@ impl Talk<'_> {
             end => end.map_err(|error| command_break(&error))?,
         };
         let ran_ms = Millis::from(self.elapsed()).0;
-        let Self { shared, process, mut verifier, after_nonce, .. } = self;
+        let Self { shared, process, mut verifier, limits, after_nonce, .. } = self;
         let (reason, error) = match end {
             End::Verified(measured) => {
                 debug!(target: "validator::verification", { node.id = %node.node, proof_ms = ran_ms }, "proof verified");
-                let verified = |transcript| ProofEnd::Verified { transcript, measured };
+                let verified = |transcript| ProofEnd::Verified { transcript, limits, measured };
                 return Ok(Proof::new(verifier.into_transcript(), verified));
             }
             End::Rejected(rejection) => (Reason::of_rejection(&rejection), rejection.to_string()),

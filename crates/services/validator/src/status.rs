@@ -230,9 +230,10 @@ fn verdict_row(bytes: &[u8]) -> Value {
             json!({
                 "digest": signed.digest(), "previous": v.previous, "kind": v.kind.as_str(),
                 "started": times[0], "finished": times[1], "outcome": v.outcome.code(),
-                "explanation": explanation(&v.outcome),
+                "explanation": v.unproven().map_or_else(|| explanation(&v.outcome).to_owned(), |count| count.to_string()),
                 "fault": match v.outcome { Outcome::Failed { fault, .. } => Some(fault.as_str()), Outcome::Passed => None },
                 "gpus": v.gpus.iter().map(|g| json!({ "uuid": g.uuid, "category": g.category })).collect::<Vec<_>>(),
+                "count_unproven": v.unproven().map(|c| json!({ "claimed": c.claimed, "paid": c.paid })),
                 "tries": v.evidence.tries, "transcript": v.evidence.transcript, "prover": v.evidence.prover,
                 "policy": v.policy, "measured": v.evidence.measured,
             })

@@ -1,5 +1,7 @@
 //! Checks, verdicts and transcripts.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use basilica_ports::{CheckEntry, HistoryEntry, NodeKey, Pruned, Recorded, StoreError, VerdictStore};
 use basilica_types::{Digest, GpuUuid, Hotkey, Timestamp};
@@ -275,15 +277,18 @@ async fn is_next(connection: &mut SqliteConnection, entry: &CheckEntry) -> Resul
     Ok(last == entry.previous && pins == host_keys_to_text(&entry.host_keys))
 }
 
-/// Makes the node owner of every GPU that it proved; or names the node that owns one and still proves it.
+/// Makes the node owner of every GPU that it claimed and proved, those included that do not count; or names the node that owns one
+/// and still proves it.
 async fn claim_gpus(
     connection: &mut SqliteConnection,
     entry: &CheckEntry,
 ) -> Result<Option<NodeKey>, StoreError> {
-    for gpu in &entry.gpus {
+    let counted = entry.gpus.iter().map(|gpu| gpu.uuid);
+    let uuids: BTreeSet<GpuUuid> = entry.fingerprints.iter().map(|print| print.uuid).chain(counted).collect();
+    for uuid in uuids {
         let owner: Option<(String, String, i64)> =
             sqlx::query_as("SELECT miner, node, proven_at FROM gpus WHERE uuid = ?1")
-                .bind(gpu.uuid.to_string())
+                .bind(uuid.to_string())
                 .fetch_optional(&mut *connection)
                 .await
                 .map_err(unavailable("read gpu owner"))?;
@@ -293,14 +298,14 @@ async fn claim_gpus(
                 return Ok(Some(owner));
             }
             if owner != entry.key {
-                take_from(connection, owner, gpu.uuid).await?;
+                take_from(connection, owner, uuid).await?;
             }
         }
         sqlx::query(
             "INSERT INTO gpus (uuid, miner, node, proven_at) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (uuid) DO UPDATE SET miner = ?2, node = ?3, proven_at = ?4",
         )
-        .bind(gpu.uuid.to_string())
+        .bind(uuid.to_string())
         .bind(entry.key.miner.to_string())
         .bind(entry.key.node.to_string())
         .bind(entry.summary.finished.0)

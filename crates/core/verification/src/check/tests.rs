@@ -1,12 +1,16 @@
 use super::*;
+use crate::classes::Limits;
 use crate::fingerprint::Field;
 use crate::{Fault, MemoryRead, TransferEnd};
 use basilica_proof::residency::Space;
 use basilica_proof::{ClassName, DeviceFacts, DeviceReport};
-use basilica_types::Category;
+use basilica_types::{Category, Millis};
 use proptest::prelude::*;
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+/// They tell no number of cards from another.
+const LIMITS: Limits = Limits { work: Millis(u64::MAX), walk: None };
+
 fn uuid() -> GpuUuid {
     "GPU-5d2e8a3c-9b41-4f07-8a6e-0c1d2e3f4a5b".parse().unwrap()
 }
@@ -109,6 +113,25 @@ fn a_full_check_uploads_the_prover_once_and_proves_what_is_claimed() {
     let again = [connected(), Event::ProverMissing, Event::Uploaded, Event::ProverMissing];
     let end = run(plan(CheckKind::Full, true), &again).unwrap();
     assert_eq!(end.finding, Finding::Failed(Reason::ProverAltered));
+}
+
+#[test]
+fn cards_that_the_deadlines_do_not_tell_apart_are_remembered_and_do_not_count() {
+    let uuids = [uuid(), GpuUuid::from_bytes([3; 16])];
+    let facts = Check::begin(plan(CheckKind::Full, true)).0.facts;
+    let claim = |(index, uuid)| ClaimedGpu { index, uuid, class: "NVIDIA H200".parse().unwrap() };
+    let claims = (0..).zip(uuids).map(claim).collect();
+    let proving = Proving {
+        gpus: uuids.map(|uuid| ProvenGpu { uuid, category: Category::H200 }).to_vec(),
+        fingerprints: uuids.map(|uuid| Fingerprint { uuid, ..fingerprint(card("simulated-H200")) }).to_vec(),
+    };
+    let check = Check { facts: Conclusion { claims, ..facts }, phase: Phase::Proving(proving) };
+    let verified = ProofEnd::Verified { transcript: digest(2), limits: LIMITS };
+    let (check, _) = check.step(Event::Proof(verified), NOW).unwrap();
+    let end = check.conclusion().unwrap();
+    assert_eq!(end.finding, Finding::Passed);
+    assert_eq!(end.gpus, [ProvenGpu { uuid: uuids[0], category: Category::H200 }]);
+    assert_eq!(end.fingerprints.len(), 2);
 }
 
 #[test]

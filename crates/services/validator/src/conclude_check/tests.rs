@@ -1,15 +1,19 @@
 //! Whose fault a failed check is, over simulated time and a real store.
 
+use std::collections::BTreeMap;
+
 use basilica_ports::{HistoryEntry, NodeRecord};
 use basilica_proof::DeviceFacts;
-use basilica_types::{Category, Digest, Millis, NodeAddress};
+use basilica_scoring::weights::{MinerPoints, node_points};
+use basilica_types::{Category, Digest, GpuUuid, Millis, NodeAddress, Uid};
 use basilica_verification::fingerprint::Fingerprint;
 use basilica_verification::{
-    CheckKind, Fault, GpuRules, Measured, Plan, ProvenGpu, SignedVerdict, Transfer, TransferEnd,
+    CheckKind, ClaimedGpu, CountUnproven, Fault, GpuRules, Measured, Plan, ProvenGpu, SignedVerdict, Transfer, TransferEnd,
 };
 use basilica_wire::discovery::{NodeReport, NodeStatus};
 
 use super::*;
+use crate::score;
 use crate::set_weights::tests::{GPU, World};
 
 /// A try of this kind that ended now.
@@ -246,6 +250,40 @@ async fn a_gpu_that_another_node_proved_puts_the_later_claimant_on_hold() {
     let held = node(&shared, key).await;
     let outcome = Outcome::Failed { reason: Reason::GpuClaimedElsewhere, fault: Fault::Unknown };
     assert_eq!((held.last_verdict.unwrap().outcome, held.last_proof), (outcome, None));
+}
+
+#[tokio::test]
+async fn a_node_whose_count_is_unproven_passes_is_paid_for_what_counts_and_keeps_what_it_claimed() {
+    const SECOND: GpuUuid = GpuUuid::from_bytes([0xee; 16]);
+    let world = World::new();
+    let key = world.judge_a_node().await;
+    let shared = world.boot().await;
+    let facts = DeviceFacts::simulated(&"simulated-H100".parse().unwrap(), 0);
+    let claim = |(index, uuid)| ClaimedGpu { index, uuid, class: "NVIDIA H100 80GB HBM3".parse().unwrap() };
+    let print = |uuid| Fingerprint { uuid, facts: facts.clone(), machine: None };
+    let mut passed = tried(&shared, CheckKind::Full, Finding::Passed);
+    passed.conclusion.claims = (0..).zip([GPU, SECOND]).map(claim).collect();
+    passed.conclusion.gpus = vec![ProvenGpu { uuid: GPU, category: Category::H100 }];
+    passed.conclusion.fingerprints = [GPU, SECOND].map(print).to_vec();
+    conclude(&shared, &node(&shared, key).await, passed).await.unwrap();
+
+    let newest = shared.ports.store.verdicts(key, 1).await.unwrap().remove(0);
+    let signed = Signed::<Verdict>::decode_verified(&newest).unwrap();
+    assert_eq!(signed.content().unproven(), Some(CountUnproven { claimed: 2, paid: 1 }));
+    let judged = node(&shared, key).await;
+    let standing = judged.standing.clone().unwrap();
+    let uids = BTreeMap::from([(key.miner, Uid(5))]);
+    let points = score::points(std::slice::from_ref(&judged), &uids, &shared.settings, shared.now());
+    let one = node_points(standing.score, 1, standing.multiplier);
+    assert!(one > 0);
+    assert_eq!(points, [MinerPoints { uid: Uid(5), category: Category::H100, points: one }]);
+
+    let other = add_node(&shared, key).await;
+    let mut claim = tried(&shared, CheckKind::Full, Finding::Passed);
+    claim.conclusion.gpus = vec![ProvenGpu { uuid: SECOND, category: Category::H100 }];
+    conclude(&shared, &node(&shared, other).await, claim).await.unwrap();
+    let outcome = Outcome::Failed { reason: Reason::GpuClaimedElsewhere, fault: Fault::Unknown };
+    assert_eq!(node(&shared, other).await.last_verdict.unwrap().outcome, outcome);
 }
 
 #[tokio::test]

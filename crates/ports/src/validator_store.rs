@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 
 use async_trait::async_trait;
+pub use basilica_types::NodeKey;
 use basilica_types::{
     BasisPoints, BlockNumber, Digest, FencingToken, GpuUuid, HostKey, Hotkey, MechanismId, NetUid,
     NodeAddress, NodeId, Ppm, Timestamp, Uid, UsdMicros, Weight,
@@ -16,15 +17,6 @@ use basilica_verification::{CheckKind, Due, Outcome, ProvenGpu, Series};
 use basilica_wire::discovery::{NodeReport, NodeStatus};
 
 use crate::{PreparedWeights, StoreError, WindowEnd, WindowForm, WindowState};
-
-/// A node's identity: an id is unique within its miner only (RULES R10).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeKey {
-    /// Whose node.
-    pub miner: Hotkey,
-    /// Which of its nodes.
-    pub node: NodeId,
-}
 
 /// A miner as the metagraph shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

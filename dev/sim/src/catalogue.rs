@@ -1,6 +1,6 @@
 //! One adversary per row of the attack catalogue, and more where a row has several.
 
-use basilica_types::{Digest, GpuUuid, Millis, NodeId, Timestamp};
+use basilica_types::{Digest, GpuUuid, Hotkey, Millis, NodeId, NodeKey, Timestamp};
 use basilica_verification::Break;
 use basilica_verification::calibration::StageTimes;
 use basilica_verification::classes::WALKS;
@@ -388,7 +388,7 @@ fn rented(world: &World<'_>, meanwhile: Meanwhile) -> Play {
 /// The reason, if the fleet's own code puts the later of two nodes with these identities on hold.
 fn held(identities: &[Identity], reason: &'static str) -> Option<&'static str> {
     let node = |id: u8, since: i64| Claimant {
-        node: NodeId::from_bytes([id; 16]),
+        node: NodeKey { miner: Hotkey::from_bytes([id; 32]), node: NodeId::from_bytes([id; 16]) },
         since: Timestamp(since),
         identities: identities.iter().copied().collect(),
     };

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeSet;
 
-use basilica_types::{BlockNumber, Digest, Hotkey, Millis, NodeId, Timestamp};
+use basilica_types::{BlockNumber, Digest, Hotkey, Millis, NodeId, NodeKey, Timestamp};
 use basilica_verification::fleet::{Availability, Beacon, FleetRules, Member, companions};
 use basilica_verification::series::{Next, RetryRules, Series, after_failure};
 use basilica_verification::timing::{Observed, Punctuality, Standing, Weights};
@@ -88,8 +88,7 @@ impl Epochs {
 /// One registered node.
 #[derive(Debug)]
 struct Node {
-    id: NodeId,
-    miner: Hotkey,
+    key: NodeKey,
     due: Due,
     retry: Option<(Series, Timestamp)>,
     /// The last try missed a deadline.
@@ -127,8 +126,7 @@ impl<'a> Day<'a> {
         let node = |(id, miner): (u8, &u8)| {
             let full = START + Millis(chance.below(intervals.full.0));
             Node {
-                id: NodeId::from_bytes([id; 16]),
-                miner: Hotkey::from_bytes([*miner; 32]),
+                key: NodeKey { miner: Hotkey::from_bytes([*miner; 32]), node: NodeId::from_bytes([id; 16]) },
                 due: Due { light: START + DAY + DAY, full },
                 retry: None,
                 missed: false,
@@ -180,18 +178,17 @@ impl<'a> Day<'a> {
     fn asked_at(&self, now: Timestamp) -> BTreeSet<usize> {
         let due = |node: &Node| node.retry.map_or(node.due.full, |(_, at)| at) <= now;
         let asked: BTreeSet<usize> = (0..self.nodes.len()).filter(|i| due(&self.nodes[*i])).collect();
-        let missed: BTreeSet<NodeId> = asked
+        let missed: BTreeSet<NodeKey> = asked
             .iter()
             .map(|i| &self.nodes[*i])
             .filter(|n| n.missed && n.retry.is_some())
-            .map(|n| n.id)
+            .map(|n| n.key)
             .collect();
         if !self.rules.fleet_epochs || missed.is_empty() {
             return asked;
         }
         let member = |node: &Node| Member {
-            node: node.id,
-            miner: node.miner,
+            key: node.key,
             availability: Availability::Idle,
             suspected: node.punctuality.standing(&self.weights) == Standing::Suspected,
         };
@@ -199,7 +196,7 @@ impl<'a> Day<'a> {
         let along = companions(&missed, &fleet);
         asked
             .into_iter()
-            .chain((0..self.nodes.len()).filter(|i| along.contains(&self.nodes[*i].id)))
+            .chain((0..self.nodes.len()).filter(|i| along.contains(&self.nodes[*i].key)))
             .collect()
     }
 

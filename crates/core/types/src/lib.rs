@@ -27,7 +27,7 @@ pub use database::{DatabasePath, DatabaseUrlError};
 pub use digest::{Digest, DigestError};
 pub use gpu::{Category, GpuUuid, GpuUuidError};
 pub use network::{ChainUrl, ChainUrlError, Network};
-pub use node::{Host, NodeAddress, NodeAddressError, NodeId, NodeIdError, Username};
+pub use node::{Host, NodeAddress, NodeAddressError, NodeId, NodeIdError, NodeKey, Username};
 pub use session::{FencingToken, RequestNonce, SessionId, SessionToken, SessionValueError};
 pub use ssh_key::{HostKey, SshKeyError, SshPublicKey};
 pub use units::{BasisPoints, Bytes, Millis, Ppm, Timestamp, UnitError, UsdMicros};

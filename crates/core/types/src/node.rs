@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use uuid::Uuid;
 
+use crate::Hotkey;
 use crate::text::serde_as_text;
 
 /// Namespace of node ids: UUIDv5 of `basilica:node:v1` in the RFC 9562 URL namespace. Frozen; see ARCHITECTURE.md.
@@ -297,6 +298,15 @@ impl Host {
     pub fn is_public_address(ip: IpAddr) -> bool {
         is_public(ip)
     }
+}
+
+/// A node's identity: an id is unique within its miner only (RULES R10).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeKey {
+    /// Whose node.
+    pub miner: Hotkey,
+    /// Which of its nodes.
+    pub node: NodeId,
 }
 
 #[cfg(test)]

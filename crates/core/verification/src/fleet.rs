@@ -24,7 +24,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use basilica_types::{BlockHash, BlockNumber, Digest, GpuUuid, Hotkey, Millis, NodeId, Timestamp};
+use basilica_types::{BlockHash, BlockNumber, Digest, GpuUuid, Hotkey, Millis, NodeId, NodeKey, Timestamp};
 
 use crate::calibration::StageTimes;
 
@@ -108,9 +108,7 @@ pub enum Availability {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member {
     /// The node.
-    pub node: NodeId,
-    /// Whose it is.
-    pub miner: Hotkey,
+    pub key: NodeKey,
     /// Whether it can take part.
     pub availability: Availability,
     /// Its punctuality is [`crate::timing::Standing::Suspected`].
@@ -118,22 +116,21 @@ pub struct Member {
 }
 
 /// Who starts with this beacon, in order; nobody unless it starts an epoch.
-pub fn starters(beacon: &Beacon, fleet: &[Member], rules: &FleetRules) -> BTreeSet<NodeId> {
+pub fn starters(beacon: &Beacon, fleet: &[Member], rules: &FleetRules) -> BTreeSet<NodeKey> {
     if !beacon.starts(rules) {
         return BTreeSet::new();
     }
     let idle = fleet.iter().filter(|member| member.availability == Availability::Idle);
-    idle.map(|member| member.node).filter(|node| beacon.takes(node, rules)).collect()
+    idle.map(|member| member.key).filter(|key| beacon.takes(&key.node, rules)).collect()
 }
 
 /// Who is challenged together with the retries of the nodes that missed, those included.
-pub fn companions(missed: &BTreeSet<NodeId>, fleet: &[Member]) -> BTreeSet<NodeId> {
-    let miners: BTreeSet<Hotkey> =
-        fleet.iter().filter(|member| missed.contains(&member.node)).map(|member| member.miner).collect();
+pub fn companions(missed: &BTreeSet<NodeKey>, fleet: &[Member]) -> BTreeSet<NodeKey> {
+    let miners: BTreeSet<Hotkey> = missed.iter().map(|key| key.miner).collect();
     let along = fleet.iter().filter(|member| {
-        member.availability == Availability::Idle && (member.suspected || miners.contains(&member.miner))
+        member.availability == Availability::Idle && (member.suspected || miners.contains(&member.key.miner))
     });
-    along.map(|member| member.node).chain(missed.iter().copied()).collect()
+    along.map(|member| member.key).chain(missed.iter().copied()).collect()
 }
 
 /// The longest spread at which one card cannot do two nodes' work one after the other: twice the shortest time less the
@@ -162,11 +159,23 @@ pub enum Identity {
     MachineId(Digest),
 }
 
+impl Identity {
+    /// Its kind, as in logs.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Gpu(_) => "gpu",
+            Self::Fingerprint(_) => "fingerprint",
+            Self::HostKey(_) => "host_key",
+            Self::MachineId(_) => "machine_id",
+        }
+    }
+}
+
 /// What a node claims to be, and since when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claimant {
-    /// The node.
-    pub node: NodeId,
+    /// The node. The same address listed by two miners is two nodes.
+    pub node: NodeKey,
     /// When it first proved what it claims, or first claimed it.
     pub since: Timestamp,
     /// Its identities.
@@ -179,21 +188,21 @@ pub struct Collision {
     /// What they claim.
     pub identity: Identity,
     /// Who claimed it first, and is paid meanwhile.
-    pub holder: NodeId,
+    pub holder: NodeKey,
     /// Who claimed it later: on hold, unpaid, until a simultaneous challenge with the holder.
-    pub on_hold: Vec<NodeId>,
+    pub on_hold: Vec<NodeKey>,
 }
 
-/// Every identity that more than one node claims. Equal times are ordered by node id, so every validator agrees.
+/// Every identity that more than one node claims. Equal times are ordered by miner and node id, so every validator agrees.
 pub fn collisions(claimants: &[Claimant]) -> Vec<Collision> {
-    let mut claims: BTreeMap<Identity, BTreeSet<(Timestamp, NodeId)>> = BTreeMap::new();
+    let mut claims: BTreeMap<Identity, BTreeSet<(Timestamp, NodeKey)>> = BTreeMap::new();
     for claimant in claimants {
         for identity in &claimant.identities {
             claims.entry(*identity).or_default().insert((claimant.since, claimant.node));
         }
     }
     let shared = claims.into_iter().filter_map(|(identity, claimed)| {
-        let mut nodes: Vec<NodeId> = Vec::new();
+        let mut nodes: Vec<NodeKey> = Vec::new();
         for (_, node) in claimed {
             if !nodes.contains(&node) {
                 nodes.push(node);

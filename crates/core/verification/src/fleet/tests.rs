@@ -3,8 +3,13 @@ use proptest::prelude::*;
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
-fn node(id: u8) -> NodeId {
-    NodeId::from_bytes([id; 16])
+fn key(id: u8, miner: u8) -> NodeKey {
+    NodeKey { miner: Hotkey::from_bytes([miner; 32]), node: NodeId::from_bytes([id; 16]) }
+}
+
+/// A node of the miner that is named like it.
+fn node(id: u8) -> NodeKey {
+    key(id, id)
 }
 
 fn beacon(height: u64) -> Beacon {
@@ -13,7 +18,7 @@ fn beacon(height: u64) -> Beacon {
 }
 
 fn member(id: u8, miner: u8, availability: Availability, suspected: bool) -> Member {
-    Member { node: node(id), miner: Hotkey::from_bytes([miner; 32]), availability, suspected }
+    Member { key: key(id, miner), availability, suspected }
 }
 
 fn claimant(id: u8, since: i64, identities: &[Identity]) -> Claimant {
@@ -55,7 +60,7 @@ fn all_idle_nodes_start_and_nobody_else() {
         member(3, 2, Availability::Away, true),
         member(4, 3, Availability::Idle, true),
     ];
-    assert_eq!(starters(&beacon(1), &fleet, &rules), BTreeSet::from([node(1), node(4)]));
+    assert_eq!(starters(&beacon(1), &fleet, &rules), BTreeSet::from([key(1, 1), key(4, 3)]));
     let never = FleetRules { mean_blocks: u32::MAX, ..rules };
     assert_eq!(starters(&beacon(1), &fleet, &never), BTreeSet::new());
 }
@@ -64,8 +69,9 @@ fn all_idle_nodes_start_and_nobody_else() {
 fn two_nodes_meet_in_one_of_as_many_epochs_as_there_are_cohorts() {
     let rules = FleetRules { cohorts: 4, ..FleetRules::default() };
     let epochs = 8_000u64;
-    let both =
-        |height: &u64| beacon(*height).takes(&node(1), &rules) && beacon(*height).takes(&node(2), &rules);
+    let both = |height: &u64| {
+        beacon(*height).takes(&node(1).node, &rules) && beacon(*height).takes(&node(2).node, &rules)
+    };
     let met = (0..epochs).filter(both).count();
     // A sixteenth take both, 500 of 8,000, standard deviation 22: each is in a quarter of the epochs.
     assert!((390..610).contains(&met), "{met}");
@@ -80,8 +86,8 @@ fn a_retry_takes_along_the_miners_other_nodes_and_every_suspect() {
         member(4, 2, Availability::Idle, true),
         member(5, 3, Availability::Idle, false),
     ];
-    let together = companions(&BTreeSet::from([node(1)]), &fleet);
-    assert_eq!(together, BTreeSet::from([node(1), node(2), node(4)]));
+    let together = companions(&BTreeSet::from([key(1, 1)]), &fleet);
+    assert_eq!(together, BTreeSet::from([key(1, 1), key(2, 1), key(4, 2)]));
 }
 
 #[test]
@@ -119,6 +125,18 @@ fn the_later_claimant_of_a_uuid_goes_on_hold_and_the_first_is_not_touched() {
 }
 
 #[test]
+fn one_address_that_two_miners_list_is_two_claimants() {
+    let machine = Identity::MachineId(Digest::from_bytes([3; 32]));
+    let claim = |miner, since| Claimant {
+        node: key(1, miner),
+        since: Timestamp(since),
+        identities: BTreeSet::from([machine]),
+    };
+    let found = collisions(&[claim(2, 20), claim(1, 10)]);
+    assert_eq!(found, [Collision { identity: machine, holder: key(1, 1), on_hold: vec![key(1, 2)] }]);
+}
+
+#[test]
 fn equal_digests_of_different_kinds_are_no_collision() {
     let digest = Digest::from_bytes([7; 32]);
     let kinds = [Identity::HostKey(digest), Identity::MachineId(digest), Identity::Fingerprint(digest)];
@@ -152,7 +170,7 @@ proptest! {
             })
             .collect();
         for collision in collisions(&claimants) {
-            let since = |node: NodeId| {
+            let since = |node: NodeKey| {
                 let of = claimants.iter().filter(|c| c.node == node && c.identities.contains(&collision.identity));
                 of.map(|c| c.since).min().unwrap()
             };

@@ -5,6 +5,8 @@
 
 use std::net::SocketAddr;
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 pub use basilica_types::NodeKey;
 use basilica_types::{
@@ -12,6 +14,7 @@ use basilica_types::{
     NodeAddress, NodeId, Ppm, Timestamp, Uid, UsdMicros, Weight,
 };
 use basilica_verification::fingerprint::Fingerprint;
+use basilica_verification::fleet::{Claimant, Identity};
 use basilica_verification::timing::DeadlineRecord;
 use basilica_verification::{CheckKind, Due, Outcome, ProvenGpu, Series};
 use basilica_wire::discovery::{NodeReport, NodeStatus};
@@ -204,6 +207,8 @@ pub struct CheckEntry {
     pub gpus: Vec<ProvenGpu>,
     /// What is to be remembered of the hardware of all that were claimed in it, those included that do not count.
     pub fingerprints: Vec<Fingerprint>,
+    /// What belongs to one machine only, of the host that proved them.
+    pub identities: BTreeSet<Identity>,
     /// A GPU whose owner has not proved it since then is given up by that owner.
     pub gpus_stale_before: Timestamp,
     /// How punctual its proofs are, this one included; none if it says nothing of that.
@@ -363,8 +368,13 @@ pub trait VerdictStore: Send + Sync + 'static {
     /// What this node showed of these GPUs when it first proved each; those that it never did are left out.
     async fn fingerprints(&self, key: NodeKey, uuids: &[GpuUuid]) -> Result<Vec<Fingerprint>, StoreError>;
 
-    /// Another node that proved GPUs on this machine, by what it tells, if there is one.
-    async fn on_same_machine(&self, key: NodeKey, machine: Digest) -> Result<Option<NodeKey>, StoreError>;
+    /// Which nodes proved GPUs with these identities, each since when, of those that did so not before `seen_since`: the first 64
+    /// of each identity, one entry for each.
+    async fn claimants(
+        &self,
+        identities: &BTreeSet<Identity>,
+        seen_since: Timestamp,
+    ) -> Result<Vec<Claimant>, StoreError>;
 
     /// What happened to a node since then, oldest first.
     async fn history(&self, key: NodeKey, since: Timestamp) -> Result<Vec<HistoryEntry>, StoreError>;

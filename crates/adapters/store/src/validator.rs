@@ -3,6 +3,7 @@
 mod columns;
 mod fingerprints;
 mod fleet;
+mod identities;
 mod verdicts;
 mod weights;
 mod window_row;
@@ -19,6 +20,7 @@ pub const VALIDATOR_SCHEMA: Schema = Schema {
         include_str!("../migrations/validator/0003_fingerprints.sql"),
         include_str!("../migrations/validator/0004_deadlines.sql"),
         include_str!("../migrations/validator/0005_machines.sql"),
+        include_str!("../migrations/validator/0006_identities.sql"),
     ],
 };
 

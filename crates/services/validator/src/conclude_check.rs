@@ -1,16 +1,18 @@
 //! From a finished try to a signed, stored verdict, or to another try.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use basilica_ports::{CheckEntry, HotkeySigner, NodeKey, NodeRecord, Recorded, StoreError, VerdictSummary};
 use basilica_runtime_service::within;
 use basilica_types::{Digest, Millis, Timestamp};
 use basilica_verification::fingerprint::Difference;
+use basilica_verification::fleet::{Collision, Identity, collisions};
 use basilica_verification::series::{self, Next};
 use basilica_verification::timing::{DeadlineRecord, Observed, Standing, Weights};
 use basilica_verification::{
-    Blame, Conclusion, Control, CountUnproven, Evidence, Fault, Finding, Outcome, Reason, Surroundings,
-    Verdict, aborted,
+    Blame, CheckKind, Conclusion, Control, CountUnproven, Evidence, Fault, Finding, Outcome, Reason,
+    Surroundings, Verdict, aborted,
 };
 use basilica_wire::{EnvelopeError, Signed};
 use codec::Encode as _;
@@ -176,7 +178,7 @@ async fn keep(shared: &Shared, node: &NodeRecord, tried: Tried, judged: Judged) 
     let entry = CheckEntry { transcript, ..entry };
     match store(shared, &entry).await? {
         Recorded::Stored => {
-            tell_shared_machine(shared, &entry).await?;
+            tell_shared_identities(shared, &entry).await?;
             announce(shared, &entry);
         }
         Recorded::NotNext => not_next(node.key),
@@ -208,17 +210,30 @@ fn tell_differences(node: NodeKey, conclusion: &Conclusion) {
     }
 }
 
-/// Two nodes that tell the same machine and prove different GPUs may be one host cut in two, or copies of one image: an operator's
-/// business, and no fault (RULES R10).
-async fn tell_shared_machine(shared: &Shared, entry: &CheckEntry) -> Result<(), ConcludeError> {
-    let Some(machine) = entry.fingerprints.first().and_then(|print| print.machine) else { return Ok(()) };
-    let other = shared.ports.store.on_same_machine(entry.key, machine).await;
-    let other = other.map_err(|source| ConcludeError::Store { node: entry.key, source })?;
-    if let Some(other) = other {
+/// Two nodes that prove different GPUs behind one host key or on one machine id may be one host cut in two, or copies of one image: an
+/// operator's business, and no fault (RULES R10).
+async fn tell_shared_identities(shared: &Shared, entry: &CheckEntry) -> Result<(), ConcludeError> {
+    let claimants = shared.ports.store.claimants(&entry.identities, entry.gpus_stale_before).await;
+    let claimants = claimants.map_err(|source| ConcludeError::Store { node: entry.key, source })?;
+    for Collision { identity, holder, on_hold } in collisions(&claimants) {
+        let Some(other) = [holder].into_iter().chain(on_hold).find(|node| *node != entry.key) else {
+            continue;
+        };
         warn!(target: "validator::verification", { node.id = %entry.key.node, other.id = %other.node,
-            other.miner = %other.miner, code = "host_identity_shared" }, "two nodes tell the same machine id");
+            other.miner = %other.miner, identity = identity.as_str(), first.id = %holder.node,
+            code = "host_identity_shared" }, "two nodes show the same host key or machine id");
     }
     Ok(())
+}
+
+/// What belongs to one machine only, of a host that passed a full check.
+fn identities(conclusion: &Conclusion, outcome: &Outcome) -> BTreeSet<Identity> {
+    if (conclusion.plan.kind, outcome) != (CheckKind::Full, &Outcome::Passed) {
+        return BTreeSet::new();
+    }
+    let machine = conclusion.fingerprints.first().and_then(|print| print.machine);
+    let host_key = conclusion.host_key.map(Identity::HostKey);
+    host_key.into_iter().chain(machine.map(Identity::MachineId)).collect()
 }
 
 fn held() -> Outcome {
@@ -282,6 +297,7 @@ fn entry(
         summary: VerdictSummary { digest, kind, outcome: judged.outcome, finished },
         gpus: conclusion.gpus.clone(),
         fingerprints: conclusion.fingerprints.clone(),
+        identities: identities(conclusion, &judged.outcome),
         gpus_stale_before: finished - shared.settings.gpu_ownership_ttl,
         deadlines: judged.deadlines,
         transcript: None,

@@ -1,7 +1,7 @@
 //! What GPUs showed when they were first proved, for each node apart.
 
 use basilica_ports::{CheckEntry, NodeKey, StoreError};
-use basilica_types::{Digest, GpuUuid, Timestamp};
+use basilica_types::{GpuUuid, Timestamp};
 use basilica_verification::fingerprint::Fingerprint;
 use sqlx::SqliteConnection;
 
@@ -33,28 +33,6 @@ pub(super) async fn of_node(
         }
     }
     Ok(known)
-}
-
-/// Another node with GPUs on this machine.
-pub(super) async fn on_same_machine(
-    database: &ValidatorDatabase,
-    key: NodeKey,
-    machine: Digest,
-) -> Result<Option<NodeKey>, StoreError> {
-    let row: Option<(String, String)> = sqlx::query_as(
-        "SELECT miner, node FROM fingerprints WHERE machine = ?3 AND NOT (miner = ?1 AND node = ?2)
-         ORDER BY first, miner, node LIMIT 1",
-    )
-    .bind(key.miner.to_string())
-    .bind(key.node.to_string())
-    .bind(machine.to_string())
-    .fetch_optional(database.0.readers())
-    .await
-    .map_err(unavailable("read machines"))?;
-    let named = |(miner, node): (String, String)| {
-        Ok(NodeKey { miner: parse(&miner, "fingerprints.miner")?, node: parse(&node, "fingerprints.node")? })
-    };
-    row.map(named).transpose()
 }
 
 /// Keeps the fingerprints of a passed check.

@@ -347,6 +347,7 @@ impl FleetStore for ValidatorDatabase {
                 "DELETE FROM transcripts WHERE miner = ?1 AND node = ?2",
                 "DELETE FROM gpus WHERE miner = ?1 AND node = ?2",
                 "DELETE FROM fingerprints WHERE miner = ?1 AND node = ?2",
+                "DELETE FROM identities WHERE miner = ?1 AND node = ?2",
                 "DELETE FROM nodes WHERE miner = ?1 AND node = ?2",
             ] {
                 let run = sqlx::query(delete).bind(miner).bind(node);

@@ -4,6 +4,8 @@ mod fleet;
 mod verdicts;
 mod weights;
 
+use std::collections::BTreeSet;
+
 use basilica_ports::{
     Absence, CheckEntry, Effect, Expiry, FleetStore, HistoryEntry, Lost, NewWindow, NodeChange, NodeKey,
     Opened, PreparedWeights, Recorded, Salt, SeenMiner, StoredStanding, VerdictStore, VerdictSummary,
@@ -15,6 +17,7 @@ use basilica_types::{
     NodeAddress, Ppm, Timestamp, Uid, UsdMicros, Weight,
 };
 use basilica_verification::fingerprint::Fingerprint;
+use basilica_verification::fleet::{Claimant, Identity};
 use basilica_verification::timing::{DeadlineRecord, Observed, Weights};
 use basilica_verification::{CheckKind, Control, Due, Fault, Outcome, ProvenGpu, Reason, Series};
 use basilica_wire::discovery::{NodeReport, NodeStatus};
@@ -98,6 +101,7 @@ fn passed(key: NodeKey, digest: u8, previous: Option<u8>, gpus: Vec<ProvenGpu>) 
         summary: VerdictSummary { digest, kind: CheckKind::Full, outcome: Outcome::Passed, finished },
         gpus,
         fingerprints: Vec::new(),
+        identities: BTreeSet::new(),
         gpus_stale_before: NOW,
         deadlines: None,
         transcript: Some((digest, vec![9; 100])),

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use basilica_ports::{CheckEntry, HistoryEntry, NodeKey, Pruned, Recorded, StoreError, VerdictStore};
 use basilica_types::{Digest, GpuUuid, Hotkey, Timestamp};
 use basilica_verification::fingerprint::Fingerprint;
+use basilica_verification::fleet::{Claimant, Identity};
 use basilica_verification::timing::DeadlineRecord;
 use basilica_verification::{CheckKind, Outcome, Series};
 use codec::Encode as _;
@@ -13,8 +14,8 @@ use sqlx::SqliteConnection;
 
 use super::ValidatorDatabase;
 use super::columns::{self, Unexpected, parse};
-use super::fingerprints;
 use super::fleet::host_keys_to_text;
+use super::{fingerprints, identities};
 use crate::database::{corrupt, unavailable};
 
 /// Cut-off openings kept of one node: more than any rule counts.
@@ -100,6 +101,7 @@ impl VerdictStore for ValidatorDatabase {
         }
         insert_verdict(&mut transaction, entry).await?;
         fingerprints::keep(&mut transaction, entry).await?;
+        identities::keep(&mut transaction, entry).await?;
         if let Some(deadlines) = entry.deadlines {
             keep_deadlines(&mut transaction, entry.key, deadlines).await?;
         }
@@ -112,8 +114,12 @@ impl VerdictStore for ValidatorDatabase {
         fingerprints::of_node(self, key, uuids).await
     }
 
-    async fn on_same_machine(&self, key: NodeKey, machine: Digest) -> Result<Option<NodeKey>, StoreError> {
-        fingerprints::on_same_machine(self, key, machine).await
+    async fn claimants(
+        &self,
+        identities: &BTreeSet<Identity>,
+        seen_since: Timestamp,
+    ) -> Result<Vec<Claimant>, StoreError> {
+        identities::claimants(self, identities, seen_since).await
     }
 
     async fn history(&self, key: NodeKey, since: Timestamp) -> Result<Vec<HistoryEntry>, StoreError> {
@@ -252,6 +258,7 @@ impl VerdictStore for ValidatorDatabase {
         .await
         .map_err(&operation)?;
         let fingerprints = fingerprints::prune(&mut transaction, before, limit).await?;
+        identities::prune(&mut transaction, before, limit).await?;
         transaction.commit().await.map_err(operation)?;
         Ok(Pruned {
             fingerprints,

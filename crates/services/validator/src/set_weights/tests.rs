@@ -2,6 +2,7 @@
 
 mod crashes;
 
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
@@ -407,6 +408,7 @@ fn passed(key: NodeKey, now: Timestamp) -> CheckEntry {
         summary: VerdictSummary { digest, kind: CheckKind::Full, outcome: Outcome::Passed, finished: now },
         gpus: vec![ProvenGpu { uuid: GPU, category: Category::H100 }],
         fingerprints: Vec::new(),
+        identities: BTreeSet::new(),
         gpus_stale_before: now,
         deadlines: None,
         transcript: None,

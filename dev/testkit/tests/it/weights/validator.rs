@@ -1,5 +1,6 @@
 //! The validator's own program, with scores that it finds in its database.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -175,6 +176,7 @@ fn passed(key: NodeKey, index: u8, at: Timestamp, now: Timestamp) -> CheckEntry 
         summary: VerdictSummary { digest, kind: CheckKind::Full, outcome: Outcome::Passed, finished: at },
         gpus: vec![ProvenGpu { uuid: GpuUuid::from_bytes([index; 16]), category: Category::H100 }],
         fingerprints: Vec::new(),
+        identities: BTreeSet::new(),
         gpus_stale_before: at,
         deadlines: None,
         transcript: None,

@@ -204,10 +204,43 @@ async fn a_fingerprint_is_its_nodes_own_and_survives_a_restart_until_it_is_old()
     store.record_check(&later).await.unwrap();
     let known = store.fingerprints(key(1, 7), &asked).await.unwrap();
     assert_eq!(known, [moved.clone(), other]);
-    assert_eq!(store.on_same_machine(key(2, 8), machine).await.unwrap(), Some(key(1, 7)));
-    assert_eq!(store.on_same_machine(key(1, 7), machine).await.unwrap(), None);
     assert_eq!(store.prune(NOW + Millis(50), 9, 9).await.unwrap().fingerprints, 1);
     assert_eq!(store.fingerprints(key(1, 7), &asked).await.unwrap(), [moved]);
+}
+
+#[tokio::test]
+async fn whoever_proved_an_identity_first_stays_first_until_it_is_given_up() {
+    let Fixture { store, directory: _keep } = Fixture::new().await;
+    store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
+    store.record_discovery(miner(2), &[report(7)], NOW).await.unwrap();
+    let [host_key, machine] =
+        [Identity::HostKey, Identity::MachineId].map(|of| of(Digest::from_bytes([6; 32])));
+    let shows = |entry: CheckEntry, at: u64, identities: &[Identity]| {
+        let summary = VerdictSummary { finished: NOW + Millis(at), ..entry.summary };
+        CheckEntry { identities: identities.iter().copied().collect(), summary, ..entry }
+    };
+    let both = BTreeSet::from([host_key, machine]);
+    let claim = |owner: u8, at: u64, identity: Identity| Claimant {
+        node: key(owner, 7),
+        since: NOW + Millis(at),
+        identities: BTreeSet::from([identity]),
+    };
+    let first = passed(key(1, 7), 1, None, vec![gpu(1)]);
+    store.record_check(&shows(first, 10, &[host_key])).await.unwrap();
+    let second = passed(key(2, 7), 2, None, vec![gpu(2)]);
+    store.record_check(&shows(second, 20, &[host_key, machine])).await.unwrap();
+    let again = passed(key(1, 7), 3, Some(1), vec![gpu(1)]);
+    store.record_check(&shows(again, 30, &[host_key, machine])).await.unwrap();
+    let found = store.claimants(&both, NOW).await.unwrap();
+    assert_eq!(
+        found,
+        [claim(1, 10, host_key), claim(2, 20, host_key), claim(2, 20, machine), claim(1, 30, machine)],
+        "each identity by itself: whoever takes one over late is late in it"
+    );
+    let fresh = store.claimants(&both, NOW + Millis(25)).await.unwrap();
+    assert_eq!(fresh, [claim(1, 10, host_key), claim(1, 30, machine)], "the other has given them up");
+    store.prune(NOW + Millis(25), 9, 9).await.unwrap();
+    assert_eq!(store.claimants(&both, NOW).await.unwrap(), fresh);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! A database in memory that keeps the store's promises: each step is one transaction between two awaits.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -14,6 +15,7 @@ use basilica_types::{
     Timestamp, Uid, Weight,
 };
 use basilica_verification::fingerprint::Fingerprint;
+use basilica_verification::fleet::{Claimant, Identity};
 use basilica_verification::timing::DeadlineRecord;
 use basilica_verification::{CheckKind, Due, ProvenGpu, Series};
 use basilica_wire::discovery::{NodeReport, NodeStatus};
@@ -237,7 +239,7 @@ impl VerdictStore for Memory {
     async fn fingerprints(&self, _: NodeKey, _: &[GpuUuid]) -> Result<Vec<Fingerprint>, StoreError> {
         unreachable!("weights check nothing")
     }
-    async fn on_same_machine(&self, _: NodeKey, _: Digest) -> Result<Option<NodeKey>, StoreError> {
+    async fn claimants(&self, _: &BTreeSet<Identity>, _: Timestamp) -> Result<Vec<Claimant>, StoreError> {
         unreachable!("weights check nothing")
     }
     async fn history(&self, _: NodeKey, _: Timestamp) -> Result<Vec<HistoryEntry>, StoreError> {

@@ -3,6 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use basilica_ports::EntropyRng;
+use basilica_system::OsEntropy;
+use basilica_types::GpuUuid;
+use basilica_verification::{Outcome, Verdict};
+use basilica_wire::{Keypair, Signed};
+use codec::Encode as _;
 use insta::assert_snapshot;
 
 const TRANSCRIPT: &str = include_str!("../../../../vectors/proof/transcript.json");
@@ -165,4 +171,22 @@ fn a_verdict_of_version_1_is_told_without_measurements() {
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     let nothing = serde_json::json!({ "stages": null, "memory": [], "network": null });
     assert_eq!((&json["holds"], &json["measured"]), (&true.into(), &nothing));
+}
+
+#[test]
+fn a_verdict_that_passes_fewer_gpus_than_were_claimed_says_how_many_count() {
+    let mut short = Signed::<Verdict>::decode_verified(&verdict()).unwrap().content().clone();
+    let mut second = short.evidence.claims[0].clone();
+    (second.index, second.uuid) = (1, GpuUuid::from_bytes([9; 16]));
+    short.evidence.claims.push(second);
+    short.outcome = Outcome::Passed;
+    let signed = Signed::new(short, &Keypair::from_seed(&[1; 32]).unwrap(), EntropyRng(&OsEntropy));
+    let scene = Scene::new();
+    scene.file("verdict", &signed.encode());
+    let (code, text) = scene.run(&["verdict", "verify", "verdict"], None);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("count unproven: 2 gpus were claimed and 1 count"), "{text}");
+    let (_, json) = scene.run(&["verdict", "verify", "verdict", "--json"], None);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["count_unproven"], serde_json::json!({ "claimed": 2, "paid": 1 }));
 }

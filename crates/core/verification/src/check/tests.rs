@@ -61,7 +61,7 @@ fn connected() -> Event {
 fn verified(transcript: Digest) -> Event {
     let memory = MemoryRead { uuid: uuid(), space: Space::Device, bytes: 1 << 24, took_us: 9_000 };
     let measured = Measured { memory: vec![memory], ..Measured::default() };
-    Event::Proof(ProofEnd::Verified { transcript, measured: Box::new(measured) })
+    Event::Proof(ProofEnd::Verified { transcript, limits: LIMITS, measured: Box::new(measured) })
 }
 
 fn transfer(end: TransferEnd) -> Transfer {
@@ -126,8 +126,8 @@ fn cards_that_the_deadlines_do_not_tell_apart_are_remembered_and_do_not_count() 
         fingerprints: uuids.map(|uuid| Fingerprint { uuid, ..fingerprint(card("simulated-H200")) }).to_vec(),
     };
     let check = Check { facts: Conclusion { claims, ..facts }, phase: Phase::Proving(proving) };
-    let verified = ProofEnd::Verified { transcript: digest(2), limits: LIMITS };
-    let (check, _) = check.step(Event::Proof(verified), NOW).unwrap();
+    let (check, _) = check.step(verified(digest(2)), NOW).unwrap();
+    let (check, _) = check.step(Event::Transferred(None), NOW).unwrap();
     let end = check.conclusion().unwrap();
     assert_eq!(end.finding, Finding::Passed);
     assert_eq!(end.gpus, [ProvenGpu { uuid: uuids[0], category: Category::H200 }]);

@@ -38,15 +38,19 @@ pub fn prove(
         return refuse(&mut output, RefusalCode::DeviceGone, error);
     }
     let share = threads / challenge.devices().len();
-    let mut made = make_all(&challenge, devices, share).into_iter();
-    let next = |_| made.next().unwrap_or_else(|| Err(BackendError::Device("it was not made".to_owned())));
-    let provers = match DeviceProver::all(&challenge, next) {
-        Ok(provers) => provers,
+    // The beacon is public, so its cache is made while the drivers start.
+    let (made, cache) = std::thread::scope(|scope| {
+        let cache = scope.spawn(|| Cache::for_challenge(&challenge).map(Arc::new));
+        (make_all(&challenge, devices, share), cache.join())
+    });
+    let cache = cache.map_err(|_| anyhow!("the thread that makes the cache panicked"))?;
+    let made = match made.into_iter().collect::<Result<Vec<_>, _>>() {
+        Ok(made) => made,
         Err(error) => return refuse(&mut output, error.refusal(), error.into()),
     };
     let run = Run::new(&challenge, run_key()?);
-    let mut session = Session { challenge: &challenge, provers, output: &mut output, run };
-    match session.answer(&mut input)? {
+    let mut session = Session { challenge: &challenge, provers: Vec::new(), output: &mut output, run };
+    match session.answer(&mut input, made, cache)? {
         Ok(()) => Ok(()),
         Err(error) => refuse(&mut output, error.refusal(), error.into()),
     }
@@ -79,28 +83,39 @@ struct Session<'a, W: Write> {
 }
 
 impl<W: Write> Session<'_, W> {
-    fn answer(&mut self, input: &mut impl Read) -> Told {
+    fn answer(&mut self, input: &mut impl Read, made: Vec<Device>, cache: Option<Arc<Cache>>) -> Told {
         let accept = self.run.accept();
         self.send(&accept)?;
         self.flush()?;
-        // The cache is made on one core while the devices multiply.
-        let challenge = self.challenge;
-        let (told, cache) = std::thread::scope(|scope| {
-            let cache = scope.spawn(|| Cache::for_challenge(challenge).map(Arc::new));
-            (self.commit(), cache.join())
-        });
-        if let Err(error) = told? {
+        if let Err(error) = self.start(input, made)? {
             return Ok(Err(error));
         }
-        let cache = cache.map_err(|_| anyhow!("the thread that makes the cache panicked"))?;
-        for space in challenge.spaces() {
-            let cache = cache.as_ref().context("memory is asked for without a cache")?;
-            let walked = self.walk(space, cache, input)?;
-            if walked.is_err() {
-                return Ok(walked);
+        if let Err(error) = self.commit()? {
+            return Ok(Err(error));
+        }
+        if let Some(cache) = &cache
+            && let Err(error) = self.fill(cache)?
+        {
+            return Ok(Err(error));
+        }
+        for space in self.challenge.spaces() {
+            if let Err(error) = self.walk(space, input)? {
+                return Ok(Err(error));
             }
         }
         self.open(input)
+    }
+
+    /// Waits for the nonce that the work starts from.
+    fn start(&mut self, input: &mut impl Read, made: Vec<Device>) -> Told {
+        let nonce = match read_message(input, NONCE_MESSAGE_BYTES)? {
+            Message::StartNonce(nonce) => nonce,
+            other => bail!("the validator sent {:?} where the start nonce was due", other.kind()),
+        };
+        self.run.on_nonce(&nonce);
+        let mut made = made.into_iter();
+        let next = |_| made.next().ok_or_else(|| BackendError::Device("it was not made".to_owned()));
+        Ok(DeviceProver::all(self.challenge, &nonce, next).map(|provers| self.provers = provers))
     }
 
     /// All rounds of all devices.
@@ -115,21 +130,22 @@ impl<W: Write> Session<'_, W> {
         })
     }
 
-    fn walk(&mut self, space: Space, cache: &Arc<Cache>, input: &mut impl Read) -> Told {
-        let filled = self.at_once(|prover, send| {
-            if let Some(message) = prover.fill(space, cache)? {
+    /// All memory of all devices.
+    fn fill(&mut self, cache: &Arc<Cache>) -> Told {
+        self.at_once(|prover, send| {
+            if let Some(message) = prover.fill(cache)? {
                 send(message);
             }
             Ok(())
-        })?;
-        if filled.is_err() {
-            return Ok(filled);
-        }
+        })
+    }
+
+    fn walk(&mut self, space: Space, input: &mut impl Read) -> Told {
         let nonce = match read_message(input, NONCE_MESSAGE_BYTES)? {
             Message::WalkNonce(nonce) => nonce,
             other => bail!("the validator sent {:?} where a walk's nonce was due", other.kind()),
         };
-        self.run.on_walk_nonce(&nonce);
+        self.run.on_nonce(&nonce);
         let walking = self.challenge.devices().iter().filter(|device| device.region(space).is_some()).count();
         let meetings = Meetings::new(walking);
         self.at_once(|prover, send| {

@@ -83,9 +83,9 @@ impl From<StageTimes> for Times {
 }
 
 impl Times {
-    /// When the root of a step of the small walk comes, after the nonce.
-    const fn root(&self, step: u32) -> Millis {
-        Millis(self.pause.0 + self.stages.walk.0 * (step as u64 + 1) / STEPS as u64)
+    /// When the root of a segment of the small walk comes, after the nonce.
+    const fn root(&self, segment: u16) -> Millis {
+        Millis(self.pause.0 + self.stages.walk.0 * (segment as u64 + 1) / SEGMENTS as u64)
     }
 }
 
@@ -93,8 +93,8 @@ impl Times {
 #[derive(Debug, Default)]
 pub struct Judge(Mutex<HashMap<(Exhibit, Late), Tries>>);
 
-/// Nonces under which an exhibit is judged.
-const RUNS: u64 = 12;
+/// Nonces under which an exhibit is judged: some of them must catch the smallest share that is skipped, which one in five does.
+const RUNS: u64 = 32;
 
 impl Judge {
     /// What tries find in which an exhibit takes these times under these deadlines.
@@ -112,18 +112,18 @@ impl Judge {
 pub fn late(times: &Times, deadlines: &StageTimes) -> Late {
     let slack = walk_slack();
     let even = deadlines.walk.saturating_sub(slack);
-    let due = |step: u32| Millis(slack.0 + even.0 * (u64::from(step) + 1) / u64::from(STEPS));
+    let due = |segment: u16| Millis(slack.0 + even.0 * (u64::from(segment) + 1) / u64::from(SEGMENTS));
     if times.stages.work > deadlines.work {
         Late::Work
-    } else if (0..STEPS).any(|step| times.root(step) > due(step)) {
+    } else if (0..SEGMENTS).any(|segment| times.root(segment) > due(segment)) {
         Late::Walk
     } else {
         Late::Never
     }
 }
 
-/// Steps of the small walk; each stands for its share of the class's.
-const STEPS: u32 = 16;
+/// Segments of the small walk; each stands for its share of the class's.
+const SEGMENTS: u16 = 16;
 const CACHE_LOG2: u8 = 10;
 const BEACON: [u8; 32] = [0xbe; 32];
 
@@ -142,10 +142,10 @@ pub fn challenge(run: u64, params: ProofParams, memory: bool) -> Challenge {
     };
     let walk = WalkParams {
         lanes: 16,
-        steps: STEPS,
+        steps: 2 * u32::from(SEGMENTS),
         reads: 16,
         windows: 2,
-        barriers: 3,
+        barriers: SEGMENTS - 1,
         picks: 8,
         lanes_per_pick: 4,
     };
@@ -160,6 +160,7 @@ fn judge(exhibit: Exhibit, run: u64, times: &Times, deadlines: &StageTimes) -> P
     let memory = matches!(exhibit, Exhibit::Honest | Exhibit::Forgets(_));
     let asked = challenge(run, params(exhibit), memory);
     let limits = Deadlines {
+        accept: deadlines.work.as_duration(),
         work: deadlines.work.as_duration(),
         fill: deadlines.fill.as_duration(),
         walk: deadlines.walk.as_duration(),
@@ -200,12 +201,18 @@ struct Talk {
 
 impl Talk {
     fn held(&mut self, verifier: &mut Verifier, times: &Times) -> Result<(), Rejection> {
-        let mut now = times.stages.work;
-        let mut step = verifier.on_bytes(&self.cheater.committed(), now.as_duration())?;
+        let mut now = Millis(0);
+        let mut step = verifier.on_bytes(&self.cheater.accepted(), now.as_duration())?;
         loop {
             match step {
                 Step::Done(_) => return Ok(()),
                 Step::More => return Err(verifier.on_end()),
+                Step::DrawNonce(NonceUse::Start) => {
+                    let nonce = Chance::of("start nonce", &[self.run]).bytes();
+                    verifier.send_nonce(nonce, now.as_duration()).expect("the nonce is due");
+                    now = Millis(now.0 + times.stages.work.0);
+                    step = verifier.on_bytes(&self.cheater.committed(&nonce), now.as_duration())?;
+                }
                 Step::DrawNonce(NonceUse::Walk(space)) => {
                     let nonce = Chance::of("walk nonce", &[self.run]).bytes();
                     verifier.send_nonce(nonce, now.as_duration()).expect("the nonce is due");
@@ -237,7 +244,7 @@ struct Cheater {
     /// What it answers: the challenge asked, or an old one.
     answered: Challenge,
     cache: Option<Arc<Cache>>,
-    device: DeviceProver<Forger>,
+    device: Option<DeviceProver<Forger>>,
     run: Run,
 }
 
@@ -249,21 +256,13 @@ impl Cheater {
             }
             _ => asked.clone(),
         };
-        let variant = match exhibit {
-            Exhibit::Grinds(one_in) => best_variant(one_in, &answered),
-            _ => 0,
-        };
-        let mut devices =
-            DeviceProver::all(&answered, |_| Ok::<_, BackendError>(Forger::new(exhibit, variant)))
-                .expect("forgers are ready");
-        let device = devices.pop().expect("one device is challenged");
         let run = Run::new(&answered, key());
-        Self { exhibit, asked: asked.clone(), answered, cache, device, run }
+        Self { exhibit, asked: asked.clone(), answered, cache, device: None, run }
     }
 
-    /// Everything before the first nonce.
-    fn committed(&mut self) -> Vec<u8> {
-        let mut bytes = match self.exhibit {
+    /// Everything before the start nonce.
+    fn accepted(&mut self) -> Vec<u8> {
+        let bytes = match self.exhibit {
             Exhibit::RewrittenReplay => {
                 let accept =
                     Accept { version: PROTOCOL_VERSION, challenge: self.asked.digest(), key: key().public() };
@@ -271,19 +270,35 @@ impl Cheater {
             }
             _ => self.run.accept(),
         };
+        self.run.sent(&bytes);
+        bytes
+    }
+
+    /// Everything from the start nonce to the next.
+    fn committed(&mut self, start: &[u8; 32]) -> Vec<u8> {
+        self.run.on_nonce(start);
+        let variant = match self.exhibit {
+            Exhibit::Grinds(one_in) => best_variant(one_in, &self.answered, start),
+            _ => 0,
+        };
+        let forger = |_| Ok::<_, BackendError>(Forger::new(self.exhibit, variant));
+        let mut devices = DeviceProver::all(&self.answered, start, forger).expect("forgers are ready");
+        let mut device = devices.pop().expect("one device is challenged");
+        let mut bytes = Vec::new();
         match self.exhibit {
             Exhibit::Oversized => bytes.extend_from_slice(&u32::MAX.to_le_bytes()),
             Exhibit::Garbage => bytes.extend_from_slice(&frame(&[0xee; 40])),
             _ => {
-                while let Some(root) = self.device.next_root().expect("a forger refuses nothing") {
+                while let Some(root) = device.next_root().expect("a forger refuses nothing") {
                     bytes.extend(root);
                 }
             }
         }
         if let Some(cache) = &self.cache {
-            let filled = self.device.fill(Space::Device, cache).expect("64 KiB are there");
+            let filled = device.fill(cache).expect("64 KiB are there");
             bytes.extend(filled.into_iter().flatten());
         }
+        self.device = Some(device);
         self.run.sent(&bytes);
         if self.exhibit == Exhibit::Unsolicited {
             bytes.extend(self.opened(&[0x5a; 32]));
@@ -291,9 +306,9 @@ impl Cheater {
         bytes
     }
 
-    /// The roots of all steps.
+    /// The roots of all segments.
     fn walked(&mut self, space: Space, nonce: &[u8; 32]) -> Vec<Vec<u8>> {
-        self.run.on_walk_nonce(nonce);
+        self.run.on_nonce(nonce);
         let mut roots = Vec::new();
         let send = |root: Vec<u8>| {
             roots.push(root);
@@ -301,14 +316,16 @@ impl Cheater {
         };
         // One device meets itself.
         let meet = |_, barrier, root| Some(meeting(barrier, std::iter::once(&root)));
-        self.device.walk(space, nonce, send, meet).expect("the region was filled");
+        let device = self.device.as_mut().expect("the work was started");
+        device.walk(space, nonce, send, meet).expect("the region was filled");
         roots.iter().for_each(|root| self.run.sent(root));
         roots
     }
 
     fn opened(&mut self, nonce: &[u8; 32]) -> Vec<u8> {
         let queries = self.run.on_opening_nonce(&self.answered, nonce);
-        let mut bytes = self.device.open(&queries).expect("every leaf was committed").concat();
+        let device = self.device.as_mut().expect("the work was started");
+        let mut bytes = device.open(&queries).expect("every leaf was committed").concat();
         self.run.sent(&bytes);
         bytes.extend(self.run.signature());
         bytes
@@ -320,12 +337,13 @@ fn key() -> RunKey {
 }
 
 /// Of 32 commitments the one whose openings under a guessed nonce hit the fewest skipped cells.
-fn best_variant(one_in: u32, asked: &Challenge) -> u32 {
+fn best_variant(one_in: u32, asked: &Challenge, start: &[u8; 32]) -> u32 {
     let hits = |variant: &u32| {
         let forger = |_| Ok::<_, BackendError>(Forger::new(Exhibit::Grinds(one_in), *variant));
-        let mut devices = DeviceProver::all(asked, forger).expect("forgers are ready");
+        let mut devices = DeviceProver::all(asked, start, forger).expect("forgers are ready");
         let mut run = RunDigest::new(asked);
         run.sent(&Run::new(asked, key()).accept());
+        run.nonce(start);
         while let Some(root) = devices[0].next_root().expect("a forger refuses nothing") {
             run.sent(&root);
         }

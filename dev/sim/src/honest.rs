@@ -6,7 +6,7 @@
 //! shown once by the real verifier ([`crate::exhibits`]).
 
 use basilica_types::{Millis, Timestamp};
-use basilica_verification::classes::GpuClass;
+use basilica_verification::classes::{BARRIERS, GpuClass};
 use basilica_verification::series::{Next, RetryRules, after_failure};
 use basilica_verification::timing::{Observed, Punctuality, Rates, Standing, Weights};
 use basilica_verification::{Control, Fault, Reason};
@@ -15,7 +15,7 @@ use crate::chance::Chance;
 use crate::stats::{Interval, clopper_pearson};
 use crate::timing_model::{
     CONTROL_REACHABLE, LOSS, LOSS_IN_SPELL, RUN_DEVIATION, SPELLS, Scenario, honest_means, latest_deadlines,
-    network_ms, to_millis, walk_slack,
+    network_ms, segment_ms, to_f64, to_millis, walk_slack,
 };
 
 /// What was counted.
@@ -109,14 +109,23 @@ fn misses(class: &GpuClass, scenario: &Scenario, loss: f64, chance: &mut Chance)
     let (work, walk) = honest_means(class, scenario);
     // As the service gives them: without round trips of the channel, all that the network may have.
     let deadlines = latest_deadlines(class, scenario);
-    let mut late = |mean: f64, deadline: Millis| {
-        let run = mean * (1.0 + RUN_DEVIATION * chance.normal());
-        to_millis(run + network_ms(chance, scenario, loss)) > deadline
-    };
-    let work = late(work, deadlines.work);
-    // The walk's first root comes after one step, and may lag by the slack: as much as a deadline adds to nothing.
-    let first = late(0.0, walk_slack());
-    late(walk, deadlines.walk) || first || work
+    let work = work * (1.0 + RUN_DEVIATION * chance.normal()) + network_ms(chance, scenario, loss);
+    let walk = walk * (1.0 + RUN_DEVIATION * chance.normal());
+    let late = walks_late(walk, deadlines.walk, scenario, loss, chance);
+    late || to_millis(work) > deadlines.work
+}
+
+/// Whether the root of any segment of a walk that takes so many ms comes behind its pace.
+fn walks_late(walk: f64, deadline: Millis, scenario: &Scenario, loss: f64, chance: &mut Chance) -> bool {
+    let slack = to_f64(walk_slack().0);
+    let (segments, even) = (f64::from(BARRIERS) + 1.0, to_f64(deadline.0) - slack);
+    // The nonce travels alone.
+    let begun = network_ms(chance, scenario, loss);
+    (1..=BARRIERS + 1).any(|segment| {
+        let share = f64::from(segment) / segments;
+        let arrived = begun + walk * share + segment_ms(chance, scenario, loss, walk / segments);
+        arrived > slack + even * share
+    })
 }
 
 #[cfg(test)]

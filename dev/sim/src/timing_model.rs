@@ -256,6 +256,18 @@ pub fn network_ms(chance: &mut Chance, scenario: &Scenario, loss: f64) -> f64 {
     ROUND_TRIP_MS + jitter + delay(chance) + delay(chance)
 }
 
+/// How far the root of a walk's segment comes behind its making, in ms: half a round trip with jitter, and a repair for every loss. Other
+/// roots follow it, so that a loss, also of what was sent again, shows by the next acknowledgement and not by a time-out (RFC 8985, RACK).
+pub fn segment_ms(chance: &mut Chance, scenario: &Scenario, loss: f64, apart: f64) -> f64 {
+    let jitter = JITTER_MS * scenario.jitter;
+    let repair = apart + ROUND_TRIP_MS * 1.25 + 4.0 * jitter;
+    let mut total = ROUND_TRIP_MS / 2.0 + chance.exponential(jitter);
+    while chance.happens(loss) {
+        total += repair;
+    }
+    total
+}
+
 /// Whole milliseconds, rounded up.
 pub fn to_millis(ms: f64) -> Millis {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "times of seconds to hours")]

@@ -78,7 +78,10 @@ fn a_proof_that_does_not_hold_has_its_own_exit_code() {
     assert_snapshot!(text.lines().next().unwrap());
     let (code, json) = scene.run(&["proof", "verify", "proof", "--json"], None);
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
-    assert_eq!((code, &json["holds"], &json["reason"]), (Some(5), &false.into(), &"proof_signature".into()));
+    assert_eq!(
+        (code, &json["holds"], &json["reason"]),
+        (Some(5), &false.into(), &"proof_merkle_path".into())
+    );
 }
 
 #[test]

@@ -101,7 +101,7 @@ impl Memory {
         on_root: &mut dyn FnMut(Digest) -> Advance,
     ) -> Result<(), BackendError> {
         let shape = *walk.region().params().walk();
-        let segment_end = |from: u32| (from..shape.steps).find(|step| shape.meets_after(*step));
+        let segment_end = |from: u32| (from..shape.steps).find(|step| shape.ends_segment(*step));
         let end = |from: u32| segment_end(from).map_or(shape.steps, |last| last + 1);
         let mut lanes = Lanes::start(tools, self.items(walk), walk.clone(), end(0))?;
         let mut bytes = [0; ROOTS_AT_ONCE as usize * 32];

@@ -14,7 +14,7 @@
 //!   memory. Of another space the walk shows that it is no slower than the figure, not that it is that space; a file's
 //!   items come from the page cache if the node has the memory for them.
 //! - *Steps that were skipped.* A prover that skips a share e of the steps in all lanes passes with (1 − e)^picks, and its
-//!   figure is too high by that share: 10 % with a probability of 3 % at 32 picks. Failing the rest of the time, which convicts it, is the
+//!   figure is too high by that share: 10 % with a probability of 0.1 % at 64 picks. Failing the rest of the time, which convicts it, is the
 //!   price.
 //! - *A stream's way.* It ends in whoever holds the SSH host key, which may be a front that stands nearer than the node.
 //!   The validator's own link is part of the way, and all that share it.

@@ -5,7 +5,7 @@ use basilica_types::{Digest, GpuUuid, NodeId};
 use crate::PROTOCOL_VERSION;
 use crate::claim::{self, ClassName, DeviceClaim};
 use crate::params::ProofParams;
-use crate::residency::{CACHE_LOG2_MAX, CACHE_LOG2_MIN, ResidencyParams, Space};
+use crate::residency::{CACHE_LOG2_MAX, CACHE_LOG2_MIN, CHECK_READS_MAX, ResidencyParams, Space};
 use crate::wire::{DecodeError, FRAME_HEADER_BYTES, Message, Reader, Writer};
 
 /// Most bytes of an SSH host key blob; an RSA key of 16,384 bits has about 2 KiB.
@@ -80,6 +80,9 @@ pub enum ChallengeError {
         .0.map_or_else(|| "no cache".to_owned(), |log2| format!("a cache of 2^{log2} blocks"))
     )]
     Cache(Option<u8>),
+    /// Checking the answer would take too long.
+    #[error("checking the walks takes {0} reads of the cache, at most {CHECK_READS_MAX} are allowed")]
+    CheckReads(u64),
     /// The answer would exceed [`ANSWER_BYTES_MAX`].
     #[error("challenge asks for an answer of {0} bytes, at most {ANSWER_BYTES_MAX} are allowed")]
     AnswerTooLarge(u64),
@@ -119,6 +122,11 @@ impl Challenge {
         if !fits || needed != cache_log2.is_some() {
             return Err(ChallengeError::Cache(cache_log2));
         }
+        let reads =
+            devices.iter().flat_map(|device| &device.residency).map(ResidencyParams::check_reads).sum();
+        if reads > CHECK_READS_MAX {
+            return Err(ChallengeError::CheckReads(reads));
+        }
         let challenge = Self { binding, cache_log2, devices };
         match challenge.answer_bytes() {
             bytes if bytes > ANSWER_BYTES_MAX => Err(ChallengeError::AnswerTooLarge(bytes)),
@@ -141,10 +149,12 @@ impl Challenge {
         self.cache_log2
     }
 
-    /// The spaces in which any device is asked for memory, in order.
+    /// The spaces in which any device is asked for memory, in the order in which they are walked: from the slowest on, when all are
+    /// filled. What is still to be walked fills the faster memory, so that it cannot serve for the slower one.
     pub fn spaces(&self) -> impl Iterator<Item = Space> {
         Space::ALL
             .into_iter()
+            .rev()
             .filter(|space| self.devices.iter().any(|device| device.region(*space).is_some()))
     }
 
@@ -158,14 +168,14 @@ impl Challenge {
     pub fn answer_bytes(&self) -> u64 {
         let framed = |body: u32| u64::from(body) + FRAME_HEADER_BYTES as u64;
         let per_region = |region: &ResidencyParams| {
-            framed(Message::FILLED_BYTES)
-                + u64::from(region.walk().steps) * framed(Message::ROOT_BYTES)
-                + u64::from(region.openings()) * framed(Message::walk_opening_bytes(region.depth()))
+            u64::from(region.walk().segments()) * framed(Message::ROOT_BYTES)
+                + u64::from(region.openings()) * framed(Message::walk_opening_bytes(region.path()))
         };
         let per_device = |device: &DeviceChallenge| {
             let params = &device.params;
             u64::from(params.rounds()) * framed(Message::ROOT_BYTES)
                 + u64::from(params.openings()) * framed(Message::opening_bytes(params.depth()))
+                + u64::from(!device.residency.is_empty()) * framed(Message::FILLED_BYTES)
                 + device.residency.iter().map(per_region).sum::<u64>()
         };
         framed(Message::ACCEPT_BYTES)
@@ -218,7 +228,9 @@ impl Challenge {
             ChallengeError::HostKey(length) => {
                 DecodeError::FieldTooLong { length, limit: HOST_KEY_BYTES_MAX }
             }
-            ChallengeError::AnswerTooLarge(bytes) => DecodeError::TooMuchWork(bytes),
+            ChallengeError::CheckReads(much) | ChallengeError::AnswerTooLarge(much) => {
+                DecodeError::TooMuchWork(much)
+            }
         })
     }
 }

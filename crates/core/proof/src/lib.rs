@@ -1,14 +1,14 @@
 //! The open GPU proof: a device shows that it multiplied, and one CPU core checks it in milliseconds.
 //!
 //! # What is proved, and how
-//! *Work* (tier T2). A validator sends a [`Challenge`]; from it both sides derive, per device, a
-//! [`seed::Seed`] that binds beacon, validator nonce, node id, SSH host key, GPU UUID, index, class and parameters.
+//! *Work* (tier T2). A validator sends a [`Challenge`] and, when it is accepted, a start nonce; from them both sides derive, per
+//! device, a [`seed::Seed`] that binds beacon, nonces, node id, SSH host key, GPU UUID, index, class and parameters.
 //! A round is an exact product C = A·Bᵀ of int8 matrices, int32 sums, whose n rows each come from a PRF
 //! ([`prf`]) under that seed. The prover commits C in a Merkle tree ([`merkle`]) and sends the root; the next
 //! round's seed is a hash of this seed and this root, so rounds are strictly sequential.
 //!
 //! *Memory* (tier T3), where it is asked for: each device fills a region, and walks through it from a nonce that comes when all are
-//! filled, committing to every step ([`residency`]).
+//! filled, committing to every step, segment by segment ([`residency`]).
 //!
 //! *Openings.* After everything is committed the validator sends a last nonce; it selects, per device, t cells and some steps
 //! ([`opening`]). The prover answers each cell with the leaf of 256 cells around it and the path to the root, each step with both
@@ -91,8 +91,8 @@ pub use run::RunDigest;
 pub use signature::{RUN_KEY_BYTES, RunKey, SIGNATURE_BYTES};
 pub use transcript::{MAGIC, TRANSCRIPT_BYTES_MAX, Transcript};
 pub use verifier::{
-    Checker, Deadlines, FillTime, NonceNotDue, NonceUse, Outcome, ProvenDevice, Step, Verifier, WalkChecker,
-    WalkTime, WrongCache,
+    Checker, Deadlines, NonceNotDue, NonceUse, Outcome, ProvenDevice, Step, Verifier, WalkChecker, WalkTime,
+    WrongCache,
 };
 
 /// The protocol version of this crate. It is in every challenge, acceptance, seed and transcript.

@@ -60,7 +60,7 @@ pub fn hash_node(left: &Digest, right: &Digest) -> Digest {
 }
 
 /// The root that a leaf's hash and its siblings, from the leaf upwards, lead to.
-pub fn climb(leaf: Digest, index: u32, siblings: &[Digest]) -> Digest {
+pub fn climb(leaf: Digest, index: u64, siblings: &[Digest]) -> Digest {
     siblings.iter().enumerate().fold(leaf, |below, (level, sibling)| match (index >> level) & 1 {
         0 => hash_node(&below, sibling),
         _ => hash_node(sibling, &below),
@@ -115,8 +115,8 @@ mod tests {
         let tree = Tree::new(leaves.clone());
         for (index, leaf) in (0u32..).zip(&leaves) {
             let siblings = tree.siblings(index).unwrap();
-            assert_eq!(climb(*leaf, index, &siblings), tree.root());
-            assert_ne!(climb(*leaf, index ^ 1, &siblings), tree.root());
+            assert_eq!(climb(*leaf, index.into(), &siblings), tree.root());
+            assert_ne!(climb(*leaf, u64::from(index) ^ 1, &siblings), tree.root());
         }
         assert_eq!(tree.siblings(16), None);
     }

@@ -14,7 +14,7 @@ pub enum Stage {
     Roots,
     /// Waiting for memory to be filled.
     Fill,
-    /// Waiting for the roots of steps.
+    /// Waiting for the roots of the walks' segments.
     Walk,
     /// Waiting for what was asked to be opened.
     Openings,
@@ -78,21 +78,19 @@ pub enum Rejection {
         rounds: u32,
     },
     /// A device's memory was reported as filled again, or was not asked for.
-    #[error("device {device} reports its {space} memory as filled where that is not due")]
+    #[error("device {device} reports its memory as filled where that is not due")]
     FillRepeated {
         /// Position in the challenge.
         device: u16,
-        /// The space.
-        space: Space,
     },
-    /// A step's root out of turn, or one too many.
-    #[error("device {device} sent the root of step {step} where step {expected} is due")]
-    StepOrder {
+    /// A segment's root out of turn, or one too many.
+    #[error("device {device} sent the root of segment {segment} where segment {expected} is due")]
+    SegmentOrder {
         /// Position in the challenge.
         device: u16,
-        /// The step sent.
-        step: u32,
-        /// The step due; the number of steps if all have come.
+        /// The segment sent.
+        segment: u32,
+        /// The segment due; the number of segments if all have come.
         expected: u32,
     },
     /// Bytes where the validator's nonce is due.
@@ -129,7 +127,7 @@ pub enum Rejection {
         /// Column of the product.
         col: u32,
     },
-    /// A lane's state does not belong to the committed root of its step.
+    /// A lane's state does not belong to the committed root of its segment.
     #[error(
         "lane {lane} at step {step} of the {space} memory on device {device} does not lead to the committed root"
     )]
@@ -194,7 +192,7 @@ impl Rejection {
             Self::RootOrder { .. } => "proof_root_order",
             Self::RootCountMismatch { .. } => "proof_root_count_mismatch",
             Self::FillRepeated { .. } => "proof_fill_repeated",
-            Self::StepOrder { .. } => "proof_step_order",
+            Self::SegmentOrder { .. } => "proof_segment_order",
             Self::UnsolicitedBytes => "proof_unsolicited_bytes",
             Self::TrailingBytes => "proof_trailing_bytes",
             Self::OpeningOrder { .. } => "proof_opening_order",
@@ -227,7 +225,7 @@ impl Rejection {
             | Self::UnknownDevice(_)
             | Self::RootOrder { .. }
             | Self::FillRepeated { .. }
-            | Self::StepOrder { .. }
+            | Self::SegmentOrder { .. }
             | Self::UnsolicitedBytes
             | Self::TrailingBytes => RejectionClass::Malformed,
             Self::Refused(_) => RejectionClass::Refused,

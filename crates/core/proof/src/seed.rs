@@ -6,7 +6,7 @@ use crate::PROTOCOL_VERSION;
 use crate::challenge::{Binding, DeviceChallenge};
 use crate::wire::Writer;
 
-const FIRST_TAG: &[u8] = b"basilica-proof/v1/seed";
+const FIRST_TAG: &[u8] = b"basilica-proof/v2/seed";
 const NEXT_TAG: &[u8] = b"basilica-proof/v1/next-seed";
 
 /// The key of one round's matrices on one device.
@@ -15,8 +15,9 @@ pub struct Seed([u8; 32]);
 
 impl Seed {
     /// The seed of round 0: BLAKE3 over length-prefixed fields. Class and parameters are included beyond what
-    /// the reference lists, so that one seed names one computation.
-    pub fn first(binding: &Binding, device: &DeviceChallenge) -> Self {
+    /// the reference lists, so that one seed names one computation. `start` is the validator's nonce after the acceptance:
+    /// without it a prover could have worked while it was still said to be getting ready.
+    pub fn first(binding: &Binding, device: &DeviceChallenge, start: &[u8; 32]) -> Self {
         let mut params = Writer::new();
         device.params.write(&mut params);
         let mut fields = Fields::new(FIRST_TAG);
@@ -29,6 +30,7 @@ impl Seed {
         fields.add(&device.claim.index.to_le_bytes());
         fields.add(device.claim.class.as_str().as_bytes());
         fields.add(&params.finish());
+        fields.add(start);
         fields.add(&0u32.to_le_bytes());
         Self(*fields.hash().as_bytes())
     }

@@ -15,6 +15,8 @@ mod blocks;
 #[cfg(target_arch = "x86_64")]
 mod cell;
 #[cfg(target_arch = "x86_64")]
+mod compress;
+#[cfg(target_arch = "x86_64")]
 mod multiply;
 #[cfg(target_arch = "x86_64")]
 mod stream;
@@ -22,13 +24,15 @@ mod stream;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use {
     cell::{cell_avx2, cell_avx512},
+    compress::compress_eight_avx2,
     multiply::{multiply_avx2, multiply_avx512},
     stream::stream_avx2,
 };
 
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) use other::{
-    cell_avx2, cell_avx512, has_avx2, has_avx512, multiply_avx2, multiply_avx512, stream_avx2,
+    cell_avx2, cell_avx512, compress_eight_avx2, has_avx2, has_avx512, multiply_avx2, multiply_avx512,
+    stream_avx2,
 };
 
 #[cfg(target_arch = "x86_64")]
@@ -68,6 +72,9 @@ mod other {
     }
     pub(crate) fn multiply_avx512(_: &[i8], _: &[i8], _: usize, _: &mut [i32]) {
         unreachable!("callers check has_avx512, which is false here")
+    }
+    pub(crate) fn compress_eight_avx2(_: &[u32; 8], _: &[[u32; 16]; 8], _: &[u64; 8]) -> [[u32; 16]; 8] {
+        unreachable!("callers check has_avx2, which is false here")
     }
     pub(crate) fn stream_avx2(_: &[u8; 32], _: [u8; 5], _: u32, _: &mut [i8]) {
         unreachable!("callers check has_avx2, which is false here")

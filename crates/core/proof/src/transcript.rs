@@ -22,8 +22,8 @@ pub const TRANSCRIPT_BYTES_MAX: u64 = ANSWER_BYTES_MAX + CHALLENGE_BYTES_MAX as 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transcript {
     challenge: Challenge,
-    /// What the prover sent before the first nonce.
-    commitments: Vec<u8>,
+    /// What the prover sent before the first nonce: its acceptance.
+    acceptance: Vec<u8>,
     turns: Vec<Turn>,
 }
 
@@ -36,12 +36,12 @@ struct Turn {
 
 impl Transcript {
     pub(crate) const fn new(challenge: Challenge) -> Self {
-        Self { challenge, commitments: Vec::new(), turns: Vec::new() }
+        Self { challenge, acceptance: Vec::new(), turns: Vec::new() }
     }
 
     /// The prover sent bytes.
     pub(crate) fn record(&mut self, bytes: &[u8]) {
-        self.turns.last_mut().map_or(&mut self.commitments, |turn| &mut turn.answer).extend_from_slice(bytes);
+        self.turns.last_mut().map_or(&mut self.acceptance, |turn| &mut turn.answer).extend_from_slice(bytes);
     }
 
     /// The validator sent a nonce.
@@ -65,8 +65,8 @@ impl Transcript {
         writer.raw(MAGIC);
         writer.u16(PROTOCOL_VERSION);
         writer.bytes(&Message::Challenge(self.challenge.clone()).encode());
-        writer.bytes(&self.commitments);
-        writer.u8(u8::try_from(self.turns.len()).expect("at most four nonces"));
+        writer.bytes(&self.acceptance);
+        writer.u8(u8::try_from(self.turns.len()).expect("at most five nonces"));
         for turn in &self.turns {
             writer.raw(&turn.nonce);
             writer.bytes(&turn.answer);
@@ -90,9 +90,9 @@ impl Transcript {
         };
         // A little above the exact answer, so that a run rejected for one byte too many can be kept too.
         let limit = usize::try_from(challenge.answer_bytes()).map_or(usize::MAX, |bytes| bytes + 1_024);
-        let commitments = reader.bytes(limit)?.to_vec();
+        let acceptance = reader.bytes(limit)?.to_vec();
         let turns = usize::from(reader.u8()?);
-        let most = challenge.spaces().count() + 1;
+        let most = challenge.spaces().count() + 2;
         if turns > most {
             return Err(DecodeError::FieldTooLong { length: turns, limit: most });
         }
@@ -100,13 +100,13 @@ impl Transcript {
             .map(|_| Ok(Turn { nonce: reader.array()?, answer: reader.bytes(limit)?.to_vec() }))
             .collect::<Result<_, DecodeError>>()?;
         reader.finish()?;
-        Ok(Self { challenge, commitments, turns })
+        Ok(Self { challenge, acceptance, turns })
     }
 
     /// Checks the run again, by the same code that checked it live. The caller compares the challenge with what
     /// it expects: a valid transcript for another node is valid.
     ///
-    /// Makes the beacon's cache if memory was asked for, which takes about two seconds for 256 MiB;
+    /// Makes the beacon's cache if memory was asked for, up to 256 MiB;
     /// [`Transcript::verify_with`] takes one that is there.
     pub fn verify(&self) -> Result<Vec<ProvenDevice>, Rejection> {
         let cache = Cache::for_challenge(&self.challenge).map(Arc::new);
@@ -127,7 +127,7 @@ impl Transcript {
 
     fn replay(&self, mut verifier: Verifier) -> Result<Vec<ProvenDevice>, Rejection> {
         let zero = std::time::Duration::ZERO;
-        let mut step = verifier.on_bytes(&self.commitments, zero)?;
+        let mut step = verifier.on_bytes(&self.acceptance, zero)?;
         for turn in &self.turns {
             let Step::DrawNonce(_) = step else { return Err(verifier.on_end()) };
             verifier.send_nonce(turn.nonce, zero).map_err(|_| Rejection::UnsolicitedBytes)?;

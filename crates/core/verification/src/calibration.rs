@@ -25,7 +25,7 @@ pub const ROUND_TRIPS_MAX: usize = 64;
 /// Times of one run by stage, by the validator's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StageTimes {
-    /// From the challenge to the last root.
+    /// From the start nonce to the last root.
     pub work: Millis,
     /// From the last root to the last device filled.
     pub fill: Millis,

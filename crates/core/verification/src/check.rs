@@ -5,7 +5,9 @@ use basilica_types::{Digest, GpuUuid, Timestamp};
 
 use crate::fingerprint::{self, Difference, Drift, Fingerprint};
 use crate::timing::Observed;
-use crate::{Blame, Break, ClaimedGpu, Control, GpuRules, Measured, ProofEnd, ProvenGpu, Reason, Transfer, counted};
+use crate::{
+    Blame, Break, ClaimedGpu, Control, GpuRules, Measured, ProofEnd, ProvenGpu, Reason, Transfer, counted,
+};
 
 /// How deep a check looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, codec::Encode, codec::Decode)]

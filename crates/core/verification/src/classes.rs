@@ -23,6 +23,7 @@
 //!
 //! Rejected: classes from a node's own figures (SM count, clock), which a patched driver prints as asked.
 
+use basilica_proof::residency::PARENTS_DEFAULT;
 use basilica_proof::{ClassName, ParamsError, ProofParams};
 use basilica_types::Millis;
 
@@ -31,7 +32,12 @@ pub const TABLE_VERSION: u16 = 1;
 /// Bytes of one resident item.
 pub const ITEM_BYTES: u64 = 64;
 /// Serial parents of an item: what it takes to make a missing one again.
-pub const PARENTS: u16 = 64;
+pub const PARENTS: u16 = PARENTS_DEFAULT;
+/// Seconds that a walk takes at the card's peak. RULES R15 wants two; what a deadline must leave to the network and to hosts, most of a
+/// second, would there be half of a walk, in which a card could fetch or make a tenth of the memory that it lacks.
+pub const WALK_SECONDS: u64 = 10;
+/// Barriers of a walk: segments of 100 ms at the peak, in which what is missing of a region cannot be brought in over the host's links.
+pub const BARRIERS: u16 = 100;
 /// The cache that items are made from (RULES R15: above any L2).
 pub const CACHE_MIB: u64 = 256;
 /// 32-bit operations to make one item: two compressions of 800 and a round of 100 per parent.
@@ -64,7 +70,7 @@ pub struct GpuClass {
     pub host_link_gbs: u32,
     /// Side n and inner dimension k of the product.
     pub shape: (u32, u32),
-    /// Share of the memory that must be resident, in thousandths; the rest is for driver, cache and kernels.
+    /// Share of the memory that must be resident, in thousandths; the rest, above a gigabyte, is for driver, cache and kernels.
     pub resident_permille: u16,
 }
 
@@ -86,7 +92,7 @@ pub const CLASSES: &[GpuClass] = &[
         bandwidth_gbs: 1_555,
         host_link_gbs: 32,
         shape: SQUARE,
-        resident_permille: 940,
+        resident_permille: 950,
     },
     // As above; 2,039 GB/s is the SXM card, the PCIe one has 1,935.
     GpuClass {
@@ -100,7 +106,7 @@ pub const CLASSES: &[GpuClass] = &[
         bandwidth_gbs: 2_039,
         host_link_gbs: 32,
         shape: SQUARE,
-        resident_permille: 950,
+        resident_permille: 965,
     },
     // NVIDIA H100 data sheet: 3,026 TOPS with sparsity, 2 TB/s; Hopper white paper: 114 SMs, 50 MB L2, 1,755 MHz.
     GpuClass {
@@ -114,7 +120,7 @@ pub const CLASSES: &[GpuClass] = &[
         bandwidth_gbs: 2_000,
         host_link_gbs: 64,
         shape: WIDE,
-        resident_permille: 950,
+        resident_permille: 965,
     },
     // NVIDIA H100 data sheet: 3,958 TOPS with sparsity, 3.35 TB/s; white paper: 132 SMs, 50 MB L2; 1,980 MHz by NVML.
     GpuClass {
@@ -128,7 +134,7 @@ pub const CLASSES: &[GpuClass] = &[
         bandwidth_gbs: 3_350,
         host_link_gbs: 64,
         shape: WIDE,
-        resident_permille: 950,
+        resident_permille: 965,
     },
     // NVIDIA H200 data sheet: as the H100 with 141 GB at 4.8 TB/s.
     GpuClass {
@@ -142,7 +148,7 @@ pub const CLASSES: &[GpuClass] = &[
         bandwidth_gbs: 4_800,
         host_link_gbs: 64,
         shape: WIDE,
-        resident_permille: 950,
+        resident_permille: 970,
     },
     // NVIDIA HGX B200 data sheet: 9 POPS int8 with sparsity, 8 TB/s; 148 SMs and 1,965 MHz as the driver reports them;
     // L2 126 MB (NVIDIA Blackwell tuning guide). PCIe 5.0 in HGX systems.
@@ -157,7 +163,7 @@ pub const CLASSES: &[GpuClass] = &[
         bandwidth_gbs: 8_000,
         host_link_gbs: 64,
         shape: HUGE,
-        resident_permille: 950,
+        resident_permille: 970,
     },
     // NVIDIA Ada white paper: 660.6 TOPS int8 dense, 128 SMs, 72 MB L2, 2,520 MHz, 1,008 GB/s.
     GpuClass {
@@ -171,7 +177,7 @@ pub const CLASSES: &[GpuClass] = &[
         bandwidth_gbs: 1_008,
         host_link_gbs: 32,
         shape: SQUARE,
-        resident_permille: 920,
+        resident_permille: 945,
     },
     // NVIDIA L40S data sheet: 733 TOPS int8 dense, 864 GB/s; Ada white paper: 142 SMs, 96 MB L2; 2,520 MHz.
     GpuClass {
@@ -185,7 +191,7 @@ pub const CLASSES: &[GpuClass] = &[
         bandwidth_gbs: 864,
         host_link_gbs: 32,
         shape: SQUARE,
-        resident_permille: 940,
+        resident_permille: 955,
     },
 ];
 
@@ -221,13 +227,13 @@ pub enum Walks {
     },
 }
 
-/// How the walks that are asked for hang together; [`crate::asked::device_region`] asks for as many segments.
-pub const WALKS: Walks = Walks::InStep { segments: 101 };
+/// How the walks that are asked for hang together.
+pub const WALKS: Walks = Walks::InStep { segments: BARRIERS + 1 };
 
 /// The longest a stage may take, by the validator's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// From the challenge to the last root.
+    /// From the start nonce to the last root.
     pub work: Millis,
     /// From the walk's nonce to its last root; none where residency is not asked for.
     pub walk: Option<Millis>,
@@ -278,9 +284,9 @@ impl GpuClass {
         self.memory_mib * 1_048_576 / 1_000 * self.resident_permille as u64 / ITEM_BYTES
     }
 
-    /// Bytes that the walk reads: as many as take 2 s at the card's peak (RULES R15).
+    /// Bytes that the walk reads: as many as take [`WALK_SECONDS`] at the card's peak.
     pub const fn walk_bytes(&self) -> u64 {
-        2 * self.bandwidth_gbs as u64 * 1_000_000_000
+        WALK_SECONDS * self.bandwidth_gbs as u64 * 1_000_000_000
     }
 
     /// Shortest time for the work, at the data-sheet peak.
@@ -354,6 +360,14 @@ impl GpuClass {
         let memory = there + made * again / 1_000;
         let link = (missing - made) * fetch / 1_000;
         memory.max(link)
+    }
+
+    /// The share of its memory that a card needs at the least to walk within `walk`, in thousandths: the rest it can make or fetch in
+    /// time. A cheater reads at the peak, and the deadline follows an honest card, which does not: hence the loss.
+    pub fn enforced_permille(&self, walk: Millis) -> u64 {
+        let within = |missing: &u64| self.walk_at_peak().0 * self.slowdown_ppm(*missing) / PPM <= walk.0;
+        let missing = (0..=PPM).step_by(500).take_while(within).last().unwrap_or(0);
+        u64::from(self.resident_permille) * (PPM - missing) / PPM
     }
 
     /// Reads that making one item again costs, in thousandths: bound by the cache's share outside L2, or by arithmetic.

@@ -22,7 +22,7 @@ use crate::calibration::StageTimes;
 /// The measurements of one full check; nothing in it where nothing was measured.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Measured {
-    /// How long the stages of a proof that holds took; of filling and walking the longest of all spaces, as their deadlines are.
+    /// How long the stages of a proof that holds took; of walking the longest of all spaces, as its deadline is.
     pub stages: Option<StageTimes>,
     /// What each device read, by space and then in the order of the challenge.
     pub memory: Vec<MemoryRead>,
@@ -111,11 +111,10 @@ impl Measured {
     /// What a proof that holds shows; without a transfer.
     pub fn of_proof(outcome: &Outcome) -> Self {
         let work = outcome.rounds.iter().filter_map(|times| times.last()).max();
-        let fill = outcome.fills.iter().map(|fill| fill.took).max();
         let walk = outcome.walks.iter().map(|walk| walk.took).max();
         let stages = StageTimes {
             work: Millis::from(work.copied().unwrap_or_default()),
-            fill: Millis::from(fill.unwrap_or_default()),
+            fill: Millis::from(outcome.fill.unwrap_or_default()),
             walk: Millis::from(walk.unwrap_or_default()),
             openings: Millis::from(outcome.openings),
         };

@@ -178,7 +178,7 @@ reasons! {
     40 ProofIncompleteAfterNonce "proof_incomplete_after_nonce" Blame::Suspected,
         "asked to open what it had committed to, the prover several times did not answer completely";
     41 ProofFillRepeated "proof_fill_repeated" Blame::Suspected, "the prover reported a memory as filled that it had reported before";
-    42 ProofStepOrder "proof_step_order" Blame::Suspected, "the prover committed to the steps of a walk through memory out of order";
+    42 ProofSegmentOrder "proof_segment_order" Blame::Suspected, "the prover committed to the segments of a walk through memory out of order";
     43 ProofWalkPath "proof_walk_path" Blame::Proven, "an opened step is not in the tree that was committed to";
     44 ProofWalkMismatch "proof_walk_mismatch" Blame::Proven,
         "an opened step is not what the memory's items give: memory that was claimed was not there";
@@ -258,7 +258,7 @@ impl Reason {
             Rejection::RootOrder { .. } => Self::ProofRootOrder,
             Rejection::RootCountMismatch { .. } => Self::ProofRootCountMismatch,
             Rejection::FillRepeated { .. } => Self::ProofFillRepeated,
-            Rejection::StepOrder { .. } => Self::ProofStepOrder,
+            Rejection::SegmentOrder { .. } => Self::ProofSegmentOrder,
             Rejection::WalkPath { .. } => Self::ProofWalkPath,
             Rejection::WalkMismatch { .. } => Self::ProofWalkMismatch,
             Rejection::Signature => Self::ProofSignature,
@@ -323,8 +323,8 @@ mod tests {
             Rejection::OpeningOrder { position: 1 },
             Rejection::MerklePath { device: 0, round: 0, leaf: 1 },
             Rejection::OpeningMismatch { device: 0, round: 0, row: 1, col: 2 },
-            Rejection::FillRepeated { device: 0, space: Space::Device },
-            Rejection::StepOrder { device: 0, step: 1, expected: 0 },
+            Rejection::FillRepeated { device: 0 },
+            Rejection::SegmentOrder { device: 0, segment: 1, expected: 0 },
             Rejection::WalkPath { device: 0, space: Space::Device, step: 1, lane: 2 },
             Rejection::WalkMismatch { device: 0, space: Space::Device, step: 1, lane: 2 },
             Rejection::Signature,

@@ -31,7 +31,7 @@ fn compare(params: ProofParams, seed: [u8; 32], leaves: &[u32]) {
         for leaf in leaves.iter().map(|leaf| leaf % params.leaves()) {
             let (cells, siblings) = gpu.open(round, leaf).unwrap();
             assert_eq!((cells.clone(), siblings.clone()), cpu.open(round, leaf).unwrap(), "leaf {leaf}");
-            assert_eq!(climb(cells.hash(), leaf, &siblings), *root);
+            assert_eq!(climb(cells.hash(), leaf.into(), &siblings), *root);
         }
     }
 }

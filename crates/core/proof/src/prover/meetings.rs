@@ -54,10 +54,11 @@ impl Meetings {
     }
 }
 
-/// How a device that walks alone, for a measurement or a comparison, goes on after a step: past every barrier with a meeting of its own
-/// root only.
+/// How a device that walks alone, for a measurement or a comparison, goes on after a step: past every barrier with a meeting of
+/// its last step's root only.
 pub fn go_alone(walk: &mut Walk, step: u32, root: Digest) -> Advance {
-    if !walk.region().params().walk().meets_after(step) {
+    let shape = walk.region().params().walk();
+    if !shape.ends_segment(step) || step + 1 == shape.steps {
         return Advance::Go;
     }
     let barrier = u32::try_from(walk.segments()).expect("at most 4,097 segments");

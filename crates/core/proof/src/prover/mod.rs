@@ -24,11 +24,11 @@ use crate::challenge::Challenge;
 use crate::merkle::Leaf;
 use crate::opening::{self, CellQuery, Query, StepQuery};
 use crate::params::ProofParams;
-use crate::residency::{Cache, Region, ResidencyParams, Space, Walk};
+use crate::residency::{Cache, Region, ResidencyParams, Space, Walk, segment_tree};
 use crate::run::RunDigest;
 use crate::seed::Seed;
 use crate::signature::RunKey;
-use crate::wire::{Accept, LaneState, Message, Opening, RefusalCode, Root, StepRoot, WalkOpening, frame};
+use crate::wire::{Accept, LaneState, Message, Opening, RefusalCode, Root, SegmentRoot, WalkOpening, frame};
 
 /// One device that can do rounds, hold memory, walk through it, and open what it committed.
 pub trait Backend {
@@ -96,9 +96,9 @@ pub struct Pick {
 /// What opens a [`Pick`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Traced {
-    /// The state after the step before; nothing for step 0.
+    /// The state after the step before, with its path to that step's root; nothing for step 0.
     pub before: Option<LaneState>,
-    /// The state after the step.
+    /// The state after the step, likewise.
     pub after: LaneState,
 }
 
@@ -160,20 +160,28 @@ pub struct DeviceProver<B> {
     first: Seed,
     seed: Seed,
     round: u32,
-    walks: Vec<Walk>,
+    walks: Vec<Committed>,
     backend: B,
 }
 
+/// A walk that was taken, with the roots of all its steps.
+#[derive(Debug)]
+struct Committed {
+    walk: Walk,
+    steps: Vec<Digest>,
+}
+
 impl<B: Backend> DeviceProver<B> {
-    /// One prover per device of the challenge; `backend` makes the device at a position.
+    /// One prover per device of the challenge, from the start nonce on; `backend` gives the device at a position.
     pub fn all<E>(
         challenge: &Challenge,
+        start: &[u8; 32],
         mut backend: impl FnMut(u16) -> Result<B, E>,
     ) -> Result<Vec<Self>, E> {
         (0u16..)
             .zip(challenge.devices())
             .map(|(position, device)| {
-                let first = Seed::first(challenge.binding(), device);
+                let first = Seed::first(challenge.binding(), device, start);
                 Ok(Self {
                     position,
                     params: device.params,
@@ -205,16 +213,20 @@ impl<B: Backend> DeviceProver<B> {
         Some(Region::new(&self.first, *params))
     }
 
-    /// Fills the memory that it is asked for in a space; the framed message that says so, nothing if none is asked for.
-    pub fn fill(&mut self, space: Space, cache: &Arc<Cache>) -> Result<Option<Vec<u8>>, BackendError> {
-        let Some(region) = self.region(space) else { return Ok(None) };
-        self.backend.fill(&region, cache)?;
+    /// Fills all memory that it is asked for; the framed message that says so, nothing if none is asked for.
+    pub fn fill(&mut self, cache: &Arc<Cache>) -> Result<Option<Vec<u8>>, BackendError> {
+        if self.residency.is_empty() {
+            return Ok(None);
+        }
+        for params in &self.residency {
+            self.backend.fill(&Region::new(&self.first, *params), cache)?;
+        }
         Ok(Some(frame(&Message::Filled(self.position).encode())))
     }
 
-    /// Walks from a nonce through the memory that it was asked for in a space, if any. `send` takes the framed roots in order
-    /// and stops the walk by `false`; `meet` takes the device's position, the barrier's number (from 1) and the
-    /// device's root, waits for the other devices, and gives the [`meeting`](crate::residency::meeting) of all, or nothing to stop.
+    /// Walks from a nonce through the memory that it was asked for in a space, if any. `send` takes the framed roots of the segments in
+    /// order and stops the walk by `false`; `meet` takes the device's position, the barrier's number (from 1) and the
+    /// root of the segment that ends there, waits for the other devices, and gives the [`meeting`](crate::residency::meeting) of all, or nothing to stop.
     pub fn walk(
         &mut self,
         space: Space,
@@ -224,22 +236,23 @@ impl<B: Backend> DeviceProver<B> {
     ) -> Result<(), BackendError> {
         let Some(region) = self.region(space) else { return Ok(()) };
         let mut walk = Walk::new(region, nonce);
-        let begun = walk.clone();
-        let (device, mut step) = (self.position, 0);
+        let (begun, device) = (walk.clone(), self.position);
+        let mut steps = Vec::new();
         self.backend.walk(&begun, &mut |root| {
-            let message = Message::StepRoot(StepRoot { device, step, root });
-            let meets = region.params().walk().meets_after(step);
-            step += 1;
-            if !send(frame(&message.encode())) {
+            steps.push(root);
+            let Some((segment, root)) = ended(&walk, &steps) else { return Advance::Go };
+            if !send(frame(&Message::SegmentRoot(SegmentRoot { device, segment, root }).encode())) {
                 return Advance::Stop;
             }
-            if !meets {
+            if segment + 1 == region.params().walk().segments() {
                 return Advance::Go;
             }
-            let barrier = u32::try_from(walk.segments()).expect("at most 4,097 segments");
-            meet(device, barrier, root).map_or(Advance::Stop, |meeting| Advance::Rekey(walk.pass(&meeting)))
+            meet(device, segment + 1, root)
+                .map_or(Advance::Stop, |meeting| Advance::Rekey(walk.pass(&meeting)))
         })?;
-        self.walks.push(walk);
+        self.walks.push(Committed { walk, steps });
+        // The order of the queries, which is not that of the walks.
+        self.walks.sort_by_key(|committed| committed.walk.region().params().space());
         Ok(())
     }
 
@@ -254,7 +267,7 @@ impl<B: Backend> DeviceProver<B> {
                 messages.push(Message::Opening(Opening { device, round, leaf, cells, siblings }));
             }
         }
-        for walk in &self.walks {
+        for Committed { walk, steps } in &self.walks {
             let space = walk.region().params().space();
             let pick = |query: &Query| match *query {
                 Query::Step(StepQuery { device, space: asked, step, lane })
@@ -266,15 +279,44 @@ impl<B: Backend> DeviceProver<B> {
             };
             let picks: Vec<Pick> = queries.iter().filter_map(pick).collect();
             let traced = self.backend.trace(walk, &picks)?;
-            messages.extend(picks.iter().zip(traced).map(
-                |(Pick { step, lane }, Traced { before, after })| {
-                    let (device, step, lane) = (self.position, *step, *lane);
-                    Message::WalkOpening(WalkOpening { device, space, step, lane, before, after })
-                },
-            ));
+            let device = self.position;
+            for (Pick { step, lane }, Traced { before, after }) in picks.iter().copied().zip(traced) {
+                let before =
+                    before.zip(step.checked_sub(1)).map(|(state, step)| in_segment(walk, steps, step, state));
+                let before = before.transpose()?;
+                let after = in_segment(walk, steps, step, after)?;
+                let opening = WalkOpening { device, space, step, lane, before, after };
+                messages.push(Message::WalkOpening(opening));
+            }
         }
         Ok(messages.iter().map(|message| frame(&message.encode())).collect())
     }
+}
+
+/// The segment that the last of these steps ends, and its root.
+fn ended(walk: &Walk, steps: &[Digest]) -> Option<(u32, Digest)> {
+    let shape = walk.region().params().walk();
+    let step = u32::try_from(steps.len()).ok()?.checked_sub(1).filter(|step| shape.ends_segment(*step))?;
+    let segment = shape.segment(step);
+    let roots = steps[shape.segment_start(segment) as usize..].to_vec();
+    Some((segment, segment_tree(shape, roots).root()))
+}
+
+/// A state with its path to the root of its step, led on to the root of the step's segment.
+fn in_segment(
+    walk: &Walk,
+    steps: &[Digest],
+    step: u32,
+    mut state: LaneState,
+) -> Result<LaneState, BackendError> {
+    let shape = walk.region().params().walk();
+    let segment = shape.segment(step);
+    let [first, end] = [segment, segment + 1].map(|segment| shape.segment_start(segment));
+    let roots = steps.get(first as usize..end as usize).map(<[Digest]>::to_vec);
+    let path = roots.and_then(|roots| segment_tree(shape, roots).siblings(step - first));
+    let path = path.ok_or_else(|| BackendError::Device(format!("step {step} was not walked")))?;
+    state.siblings.extend(path);
+    Ok(state)
 }
 
 /// The prover's record of one run: its key, and the digest that is signed at its end.
@@ -302,8 +344,8 @@ impl Run {
         self.digest.sent(bytes);
     }
 
-    /// A walk's nonce came.
-    pub fn on_walk_nonce(&mut self, nonce: &[u8; 32]) {
+    /// The start nonce or a walk's came.
+    pub fn on_nonce(&mut self, nonce: &[u8; 32]) {
         self.digest.nonce(nonce);
     }
 

@@ -32,7 +32,7 @@ impl<'a> Lanes<'a> {
         let mut first = 0;
         while first < shape.steps {
             let most = u32::try_from(batch).map_or(shape.steps, |batch| shape.steps.min(first + batch));
-            let barrier = (first..most).find(|step| shape.meets_after(*step));
+            let barrier = (first..most).find(|step| shape.ends_segment(*step));
             let end = barrier.map_or(most, |step| step + 1);
             let leaves = self.advance(first, (end - first) as usize)?;
             for step in 0..(end - first) as usize {

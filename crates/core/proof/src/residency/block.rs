@@ -1,5 +1,7 @@
 //! Blocks of 64 bytes and the two mixings that everything about memory is made of.
 
+use crate::simd;
+
 /// Sixteen little-endian words: a cache block, an item, a lane's state.
 pub type Block = [u32; 16];
 
@@ -28,6 +30,14 @@ pub fn compress(key: &[u32; 8], input: &Block, t: u64) -> Block {
         state[word + 8] ^= key[word];
     }
     state
+}
+
+/// [`compress`] of eight blocks at once, each with its counter.
+pub(super) fn compress_eight(key: &[u32; 8], inputs: &[Block; 8], t: &[u64; 8]) -> [Block; 8] {
+    if simd::has_avx2() {
+        return simd::compress_eight_avx2(key, inputs, t);
+    }
+    std::array::from_fn(|block| compress(key, &inputs[block], t[block]))
 }
 
 /// One round of BLAKE3 on `state` with `message`: every word of the result depends on every word of both.
@@ -97,6 +107,12 @@ mod tests {
             stream.set_position(t * 64);
             stream.fill(&mut expected);
             assert_eq!(to_bytes(&compress(&key_words(&key), &input, t)), expected, "block {t}");
+            let inputs: [Block; 8] = std::array::from_fn(|block| input.map(|word| word ^ input[block]));
+            let counters = std::array::from_fn(|block| t + block as u64);
+            let eight = compress_eight(&key_words(&key), &inputs, &counters);
+            for block in 0..8 {
+                assert_eq!(eight[block], compress(&key_words(&key), &inputs[block], counters[block]));
+            }
         }
         assert_eq!(from_bytes(&to_bytes(&input)), input);
     }

@@ -5,8 +5,8 @@
 //! item costs `parents` reads of the cache, each of which names the next, so it can be made anew, but slowly. After the
 //! region is filled the validator sends a nonce, and the device makes a [`Walk`] from it: many lanes of dependent reads, each
 //! of which names the next item. After every step (of several reads) the states of all lanes are committed to by a
-//! Merkle root, which is sent at once; the last one must come before a deadline. Then the final nonce picks steps and lanes, and the
-//! verifier makes the few items of each over again from its own cache.
+//! Merkle root, and after every segment of steps the roots of its steps by another, which is sent at once and must come in time. Then the
+//! final nonce picks steps and lanes, and the verifier makes the few items of each over again from its own cache.
 //!
 //! # Why it holds
 //! - *Reading what is not there.* With a share m of the items missing and guessed, a step of r reads is right with
@@ -40,7 +40,7 @@ mod region;
 
 pub use block::{BLOCK_BYTES, Block, compress, from_bytes, mix, to_bytes};
 pub use cache::{CACHE_LOG2_DEFAULT, CACHE_LOG2_MAX, CACHE_LOG2_MIN, Cache};
-pub use lane::{lane_hash, lane_key};
+pub use lane::{lane_hash, lane_key, segment_tree};
 pub use params::{
     BARRIERS_MAX, CHECK_READS_MAX, ITEMS_MAX, ITEMS_MIN, LANES_MAX, LANES_PER_PICK_MAX, PARENTS_DEFAULT,
     PARENTS_MAX, PICKS_MAX, READS_DEFAULT, READS_MAX, ResidencyError, ResidencyParams, STEPS_MAX, Space,

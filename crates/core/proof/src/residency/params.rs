@@ -15,7 +15,7 @@ pub enum Space {
 }
 
 impl Space {
-    /// All, in the order in which a run walks them.
+    /// All, from the fastest on. A run walks them from the slowest on: see [`crate::Challenge::spaces`].
     pub const ALL: [Self; 3] = [Self::Device, Self::Host, Self::Disk];
 
     /// The word in JSON and messages.
@@ -49,12 +49,13 @@ pub const ITEMS_MIN: u64 = 1 << 10;
 pub const ITEMS_MAX: u64 = 1 << 34;
 /// Most parents of an item.
 pub const PARENTS_MAX: u16 = 1_024;
-/// Parents of an item in a device's memory, unless a policy asks for more.
-pub const PARENTS_DEFAULT: u16 = 64;
+/// Parents of an item in a device's memory, unless a policy asks for more. With half of them what is missing of a card's memory
+/// is made anew fast enough to matter beside what its host's link brings.
+pub const PARENTS_DEFAULT: u16 = 128;
 /// Most lanes of a walk.
 pub const LANES_MAX: u32 = 1 << 20;
 /// Most steps of a walk.
-pub const STEPS_MAX: u32 = 1 << 16;
+pub const STEPS_MAX: u32 = 1 << 17;
 /// Most reads of a step.
 pub const READS_MAX: u16 = 64;
 /// Reads of a step unless a policy says otherwise: hashing a step costs 1,600 operations, so 100 per read.
@@ -67,8 +68,9 @@ pub const BARRIERS_MAX: u16 = 4_096;
 pub const PICKS_MAX: u16 = 64;
 /// Most lanes that are opened per step.
 pub const LANES_PER_PICK_MAX: u16 = 64;
-/// Most cache reads that checking one device's walk may cost a verifier: about 0.4 s.
-pub const CHECK_READS_MAX: u64 = 1 << 22;
+/// Most cache reads that checking one challenge may cost its verifier. At 0.3 µs each, measured on one core, ten seconds: what eight
+/// cards of a policy's largest walk cost is an eighth of it.
+pub const CHECK_READS_MAX: u64 = 1 << 25;
 
 /// The memory asked of one device, and its walk. Values are in bounds by construction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -99,16 +101,31 @@ pub struct WalkParams {
 }
 
 impl WalkParams {
+    /// Parts that the barriers cut a walk into.
+    pub const fn segments(&self) -> u32 {
+        self.barriers as u32 + 1
+    }
+
     /// The segment that a step belongs to: barriers cut the steps into parts of equal length.
     pub fn segment(&self, step: u32) -> u32 {
-        let parts = u64::from(self.barriers) + 1;
-        let segment = ((u64::from(step) + 1) * parts - 1) / u64::from(self.steps);
+        let segment = ((u64::from(step) + 1) * u64::from(self.segments()) - 1) / u64::from(self.steps);
         u32::try_from(segment).expect("at most as many as there are barriers")
     }
 
-    /// Whether a barrier stands after a step.
-    pub fn meets_after(&self, step: u32) -> bool {
-        step + 1 < self.steps && self.segment(step + 1) != self.segment(step)
+    /// The first step of a segment; the number of steps for the one after the last.
+    pub fn segment_start(&self, segment: u32) -> u32 {
+        let start = u64::from(segment) * u64::from(self.steps) / u64::from(self.segments());
+        u32::try_from(start).expect("at most the number of steps")
+    }
+
+    /// Whether a step is the last of its segment.
+    pub fn ends_segment(&self, step: u32) -> bool {
+        step + 1 == self.segment_start(self.segment(step) + 1)
+    }
+
+    /// Siblings from a step to the root of its segment: as many for every segment.
+    pub const fn segment_depth(&self) -> u32 {
+        self.steps.div_ceil(self.segments()).next_power_of_two().trailing_zeros()
     }
 }
 
@@ -137,9 +154,7 @@ pub enum ResidencyError {
     #[error("{0} barriers are not at most {BARRIERS_MAX} and fewer than the steps")]
     Barriers(u16),
     /// What is opened.
-    #[error(
-        "{0} steps of {1} lanes cannot be opened: 1 to {PICKS_MAX} of 1 to {LANES_PER_PICK_MAX}, costing at most {CHECK_READS_MAX} cache reads"
-    )]
+    #[error("{0} steps of {1} lanes cannot be opened: 1 to {PICKS_MAX} of 1 to {LANES_PER_PICK_MAX}")]
     Picks(u16, u16),
 }
 
@@ -168,12 +183,10 @@ impl ResidencyParams {
         if barriers > BARRIERS_MAX || u32::from(barriers) >= steps {
             return Err(ResidencyError::Barriers(barriers));
         }
-        let params = Self { space, items, parents, walk };
-        let opened = (1..=PICKS_MAX).contains(&picks) && (1..=LANES_PER_PICK_MAX).contains(&lanes_per_pick);
-        if !opened || params.check_reads() > CHECK_READS_MAX {
+        if !(1..=PICKS_MAX).contains(&picks) || !(1..=LANES_PER_PICK_MAX).contains(&lanes_per_pick) {
             return Err(ResidencyError::Picks(picks, lanes_per_pick));
         }
-        Ok(params)
+        Ok(Self { space, items, parents, walk })
     }
 
     /// Where the items lie.
@@ -217,7 +230,13 @@ impl ResidencyParams {
         self.walk.lanes.trailing_zeros()
     }
 
-    const fn check_reads(&self) -> u64 {
+    /// Siblings from a lane at a step to the root of the step's segment.
+    pub const fn path(&self) -> u32 {
+        self.depth() + self.walk.segment_depth()
+    }
+
+    /// Reads of the cache that checking the walk costs.
+    pub const fn check_reads(&self) -> u64 {
         self.openings() as u64 * self.walk.reads as u64 * self.parents as u64
     }
 

@@ -99,8 +99,8 @@ pub struct Walk {
     region: Region,
 }
 
-/// What all devices of a node that walk through a space have in common at a barrier (from 1): their roots there, in
-/// the order of the challenge.
+/// What all devices of a node that walk through a space have in common at a barrier (from 1): the roots of the segments that end
+/// there, in the order of the challenge.
 pub fn meeting<'a>(barrier: u32, roots: impl Iterator<Item = &'a Digest>) -> Digest {
     let mut fields = Fields::new(MEETING_TAG);
     fields.add(&barrier.to_le_bytes());

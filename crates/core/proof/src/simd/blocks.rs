@@ -2,9 +2,9 @@
 
 use std::arch::x86_64::*;
 
-const IV: [u32; 4] = [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a];
+pub(super) const IV: [u32; 4] = [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a];
 /// Keyed hash, one block that is first, last and root of its input.
-const FLAGS: i32 = 1 | 2 | 8 | 16;
+pub(super) const FLAGS: i32 = 1 | 2 | 8 | 16;
 const INPUT_BYTES: i32 = 5;
 /// Where the message words go in each round. Only words 0 and 1 of ours are not zero.
 const SCHEDULE: [[usize; 16]; 7] = schedule();
@@ -72,19 +72,26 @@ macro_rules! blocks {
                 let mut words = [zero; 16];
                 words[0] = $same(source.message[0].cast_signed());
                 words[1] = $same(source.message[1].cast_signed());
-                round::<0>(&mut v, &words);
-                round::<1>(&mut v, &words);
-                round::<2>(&mut v, &words);
-                round::<3>(&mut v, &words);
-                round::<4>(&mut v, &words);
-                round::<5>(&mut v, &words);
-                round::<6>(&mut v, &words);
+                rounds(&mut v, &words);
                 let mut words = [zero; 16];
                 for i in 0..8 {
                     words[i] = $xor(v[i], v[i + 8]);
                     words[i + 8] = $xor(v[i + 8], chain[i]);
                 }
                 words
+            }
+
+            /// All rounds of a compression.
+            #[inline]
+            #[target_feature(enable = $features)]
+            pub(in super::super) fn rounds(v: &mut [$vector; 16], words: &[$vector; 16]) {
+                round::<0>(v, words);
+                round::<1>(v, words);
+                round::<2>(v, words);
+                round::<3>(v, words);
+                round::<4>(v, words);
+                round::<5>(v, words);
+                round::<6>(v, words);
             }
 
             /// One round: four columns, then four diagonals.
@@ -126,6 +133,8 @@ macro_rules! blocks {
 blocks!(eight_blocks in of_256 with "avx2": __m256i,
     _mm256_setzero_si256, _mm256_set1_epi32, _mm256_add_epi32, _mm256_xor_si256, rotate_256,
     _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+pub(super) use of_256::rounds as rounds_256;
+
 blocks!(sixteen_blocks in of_512 with "avx512f": __m512i,
     _mm512_setzero_si512, _mm512_set1_epi32, _mm512_add_epi32, _mm512_xor_si512, _mm512_ror_epi32,
     _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));

@@ -40,7 +40,7 @@ fn store_blocks(words: [__m256i; 16], out: &mut [u8; 512]) {
 /// Rows of words to columns of words.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn transpose(rows: [__m256i; 8]) -> [__m256i; 8] {
+pub(super) fn transpose(rows: [__m256i; 8]) -> [__m256i; 8] {
     let mut pairs = rows;
     for i in [0, 2, 4, 6] {
         pairs[i] = _mm256_unpacklo_epi32(rows[i], rows[i + 1]);

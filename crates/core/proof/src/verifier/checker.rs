@@ -36,7 +36,7 @@ impl Checker {
     ) -> Result<(), Rejection> {
         let Opening { device, round, leaf, .. } = *opening;
         let full_path = opening.siblings.len() == params.depth() as usize && leaf < params.leaves();
-        if !full_path || merkle::climb(opening.cells.hash(), leaf, &opening.siblings) != *root {
+        if !full_path || merkle::climb(opening.cells.hash(), leaf.into(), &opening.siblings) != *root {
             return Err(Rejection::MerklePath { device, round, leaf });
         }
         let (row, col) = params.position(leaf, cell);
@@ -62,16 +62,16 @@ impl WalkChecker {
     }
 
     /// Checks that both states lead to their roots, and that the step between them is what the items give. `roots` are those of
-    /// the step before, nothing for step 0, and of the step itself.
+    /// the segments of the step before, nothing for step 0, and of the step itself.
     pub fn check(&self, opening: &WalkOpening, roots: (Option<&Digest>, &Digest)) -> Result<(), Rejection> {
         let WalkOpening { device, space, step, lane, .. } = *opening;
         let lost = || Rejection::WalkPath { device, space, step, lane };
-        let mut state = match (&opening.before, roots.0) {
-            (None, None) => self.walk.start(lane),
-            (Some(before), Some(root)) if self.leads(before, lane, root) => before.state,
+        let mut state = match (&opening.before, roots.0, step.checked_sub(1)) {
+            (None, None, None) => self.walk.start(lane),
+            (Some(before), Some(root), Some(at)) if self.leads(before, at, lane, root) => before.state,
             _ => return Err(lost()),
         };
-        if !self.leads(&opening.after, lane, roots.1) {
+        if !self.leads(&opening.after, step, lane, roots.1) {
             return Err(lost());
         }
         let items = LightItems { region: self.walk.region(), cache: &self.cache };
@@ -82,10 +82,15 @@ impl WalkChecker {
         }
     }
 
-    fn leads(&self, lane: &LaneState, index: u32, root: &Digest) -> bool {
+    /// The tree of a step's lanes stands where the step stands in its segment, so that both paths are one.
+    fn leads(&self, state: &LaneState, step: u32, lane: u32, root: &Digest) -> bool {
         let params = self.walk.region().params();
-        lane.siblings.len() == params.depth() as usize
-            && index < params.walk().lanes
-            && merkle::climb(lane_hash(&lane.state), index, &lane.siblings) == *root
+        let shape = params.walk();
+        if state.siblings.len() != params.path() as usize || lane >= shape.lanes || step >= shape.steps {
+            return false;
+        }
+        let position = step - shape.segment_start(shape.segment(step));
+        let leaf = u64::from(position) << params.depth() | u64::from(lane);
+        merkle::climb(lane_hash(&state.state), leaf, &state.siblings) == *root
     }
 }

@@ -1,4 +1,4 @@
-//! What was committed to so far: roots of products with the seeds that they lead to, and roots of steps.
+//! What was committed to so far: roots of products with the seeds that they lead to, and roots of the walks' segments.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use basilica_types::Digest;
 use super::Deadlines;
 use crate::challenge::Challenge;
 use crate::rejection::{Rejection, Stage};
-use crate::residency::{Region, Space, Walk, meeting};
+use crate::residency::{Region, Space, Walk, WalkParams, meeting};
 use crate::seed::Seed;
-use crate::wire::{Root, StepRoot};
+use crate::wire::{Root, SegmentRoot};
 
-/// See the module.
-#[derive(Debug)]
+/// See the module. The default is that of a run that has not started.
+#[derive(Debug, Default)]
 pub(super) struct Commitments {
     products: Vec<Product>,
     regions: Vec<(u16, Region)>,
@@ -35,6 +35,7 @@ struct Product {
 pub(super) struct Walked {
     device: u16,
     walk: Walk,
+    /// Of its segments.
     roots: Vec<Digest>,
     /// From the walk's nonce to its last root.
     took: Duration,
@@ -45,9 +46,10 @@ pub(super) struct Walked {
 pub(super) struct Filling(Vec<u16>);
 
 impl Commitments {
-    pub(super) fn new(challenge: &Challenge) -> Self {
+    /// Those of a run that `start` starts: nothing yet, and all rounds are waited for.
+    pub(super) fn new(challenge: &Challenge, start: &[u8; 32]) -> Self {
         let devices = challenge.devices();
-        let seeds = devices.iter().map(|device| (device, Seed::first(challenge.binding(), device)));
+        let seeds = devices.iter().map(|device| (device, Seed::first(challenge.binding(), device, start)));
         let product = |(device, seed): (&crate::DeviceChallenge, Seed)| Product {
             rounds: device.params.rounds(),
             roots: Vec::new(),
@@ -107,25 +109,20 @@ impl Commitments {
         Ok(())
     }
 
-    /// Begins to wait for the memory of a space to be filled.
-    pub(super) fn begin_fill(&mut self, space: Space) -> Filling {
-        let asked = self.regions.iter().filter(|(_, region)| region.params().space() == space);
-        let devices: Vec<u16> = asked.map(|(device, _)| *device).collect();
+    /// Begins to wait for all devices' memory to be filled.
+    pub(super) fn begin_fill(&mut self) -> Filling {
+        let mut devices: Vec<u16> = self.regions.iter().map(|(device, _)| *device).collect();
+        devices.dedup();
         self.missing = devices.len() as u64;
         Filling(devices)
     }
 
-    pub(super) fn on_filled(
-        &mut self,
-        filling: &mut Filling,
-        space: Space,
-        device: u16,
-    ) -> Result<(), Rejection> {
+    pub(super) fn on_filled(&mut self, filling: &mut Filling, device: u16) -> Result<(), Rejection> {
         if usize::from(device) >= self.products.len() {
             return Err(Rejection::UnknownDevice(device));
         }
         let position = filling.0.iter().position(|waiting| *waiting == device);
-        filling.0.swap_remove(position.ok_or(Rejection::FillRepeated { device, space })?);
+        filling.0.swap_remove(position.ok_or(Rejection::FillRepeated { device })?);
         self.missing -= 1;
         Ok(())
     }
@@ -141,25 +138,26 @@ impl Commitments {
         });
         let before = self.walks.len();
         self.walks.extend(walks);
-        self.missing = self.walks[before..].iter().map(|walked| u64::from(walked.steps())).sum();
+        self.missing = self.walks[before..].iter().map(|walked| u64::from(walked.shape().segments())).sum();
     }
 
     /// Takes a root of the walks through a space, `since_nonce` after the nonce.
-    pub(super) fn on_step_root(
+    pub(super) fn on_segment_root(
         &mut self,
-        message: &StepRoot,
+        message: &SegmentRoot,
         space: Space,
         since_nonce: Duration,
         deadlines: &Deadlines,
     ) -> Result<(), Rejection> {
-        let StepRoot { device, step, root } = *message;
+        let SegmentRoot { device, segment, root } = *message;
         let walked = self.walks.iter_mut().find(|walked| walked.key() == (device, space));
         let walked = walked.ok_or(Rejection::UnknownDevice(device))?;
-        let expected = u32::try_from(walked.roots.len()).expect("at most 65,536 steps");
-        if step != expected || expected == walked.steps() {
-            return Err(Rejection::StepOrder { device, step, expected });
+        let expected = u32::try_from(walked.roots.len()).expect("at most 4,097 segments");
+        let segments = walked.shape().segments();
+        if segment != expected || expected == segments {
+            return Err(Rejection::SegmentOrder { device, segment, expected });
         }
-        let limit = deadlines.pace(step, walked.steps());
+        let limit = deadlines.pace(segment, segments);
         if since_nonce > limit {
             return Err(Rejection::DeadlineMissed { stage: Stage::Walk, limit });
         }
@@ -171,21 +169,12 @@ impl Commitments {
 
     /// All roots of the walks through a space are there: passes their barriers, so that every step has its key.
     pub(super) fn pass_barriers(&mut self, space: Space) {
-        let steps = |walked: &Walked| {
-            let shape = *walked.walk.region().params().walk();
-            (0..shape.steps).filter(move |step| shape.meets_after(*step))
-        };
         let walks: Vec<&Walked> = self.walks.iter().filter(|walked| walked.key().1 == space).collect();
-        let mut ends: Vec<_> = walks.iter().map(|walked| steps(walked)).collect();
-        let barriers =
-            walks.first().map_or(0, |walked| u32::from(walked.walk.region().params().walk().barriers));
-        let meetings: Vec<Digest> = (1..=barriers)
-            .map(|barrier| {
-                let at = walks
-                    .iter()
-                    .zip(&mut ends)
-                    .filter_map(|(walked, ends)| walked.roots.get(ends.next()? as usize));
-                meeting(barrier, at)
+        let barriers = walks.first().map_or(0, |walked| walked.shape().barriers);
+        let meetings: Vec<Digest> = (0..barriers)
+            .map(|ended| {
+                let roots = walks.iter().filter_map(|walked| walked.roots.get(usize::from(ended)));
+                meeting(u32::from(ended) + 1, roots)
             })
             .collect();
         for walked in self.walks.iter_mut().filter(|walked| walked.key().1 == space) {
@@ -209,13 +198,12 @@ impl Walked {
         self.took
     }
 
-    const fn steps(&self) -> u32 {
-        self.walk.region().params().walk().steps
+    const fn shape(&self) -> &WalkParams {
+        self.walk.region().params().walk()
     }
 
-    /// The root of the step before, nothing for step 0, and that of the step.
-    pub(super) fn roots_around(&self, step: u32) -> (Option<&Digest>, &Digest) {
-        let step = step as usize;
-        (step.checked_sub(1).map(|before| &self.roots[before]), &self.roots[step])
+    /// The root of the segment that a step belongs to.
+    pub(super) fn root(&self, step: u32) -> &Digest {
+        &self.roots[self.shape().segment(step) as usize]
     }
 }

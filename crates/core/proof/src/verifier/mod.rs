@@ -6,8 +6,8 @@
 //!   send_nonce(nonce) ─bytes─► prover on_bytes(..) = Done          the proof holds
 //!                                     Err(rejection)               end it; transcript() has the bytes that show it
 //! ```
-//! One nonce is due for the walks through each space of memory, when it is filled, and one for the openings, when everything
-//! is committed. Openings are checked one by one as they arrive, so memory is little more than the transcript and,
+//! One nonce is due when the challenge is accepted, for the work to start, one for the walks through each space of memory, when all is
+//! filled, and one for the openings, when everything is committed. Openings are checked one by one as they arrive, so memory is little more than the transcript and,
 //! where memory is asked for, the beacon's cache, which is shared.
 
 mod checker;
@@ -21,9 +21,7 @@ use std::time::Duration;
 use basilica_types::Digest;
 
 pub use checker::{Checker, WalkChecker};
-pub use outcome::{
-    Deadlines, FillTime, NonceNotDue, NonceUse, Outcome, ProvenDevice, Step, WalkTime, WrongCache,
-};
+pub use outcome::{Deadlines, NonceNotDue, NonceUse, Outcome, ProvenDevice, Step, WalkTime, WrongCache};
 
 use crate::PROTOCOL_VERSION;
 use crate::challenge::Challenge;
@@ -48,7 +46,7 @@ pub struct Verifier {
     phase: Phase,
     /// When the phase began.
     since: Duration,
-    fills: Vec<FillTime>,
+    fill: Option<Duration>,
     frames: FrameBuffer,
     run: RunDigest,
     transcript: Transcript,
@@ -58,7 +56,7 @@ pub struct Verifier {
 enum Phase {
     Accept,
     Roots,
-    Fill(Space, Filling),
+    Fill(Filling),
     NonceDue(NonceUse),
     Walk(Space),
     Openings(Openings),
@@ -87,10 +85,10 @@ impl Verifier {
             digest: challenge.digest(),
             cache,
             key: None,
-            commitments: Commitments::new(&challenge),
+            commitments: Commitments::default(),
             phase: Phase::Accept,
             since: Duration::ZERO,
-            fills: Vec::new(),
+            fill: None,
             frames: FrameBuffer::default(),
             run: RunDigest::new(&challenge),
             transcript: Transcript::new(challenge),
@@ -124,6 +122,11 @@ impl Verifier {
         self.transcript.turn(nonce);
         self.since = elapsed;
         Ok(match use_of_nonce {
+            NonceUse::Start => {
+                self.commitments = Commitments::new(self.transcript.challenge(), &nonce);
+                self.phase = Phase::Roots;
+                frame(&Message::StartNonce(nonce).encode())
+            }
             NonceUse::Walk(space) => {
                 self.commitments.begin_walks(space, &nonce);
                 self.phase = Phase::Walk(space);
@@ -149,17 +152,17 @@ impl Verifier {
                 let rounds = challenge.devices().iter().map(|d| u64::from(d.params.rounds())).sum();
                 incomplete(Stage::Roots, rounds - missing, rounds)
             }
-            Phase::Fill(space, _) => {
-                let regions =
-                    challenge.devices().iter().filter(|device| device.region(*space).is_some()).count()
-                        as u64;
-                incomplete(Stage::Fill, regions - missing, regions)
+            Phase::Fill(_) => {
+                let asked = challenge.devices().iter().filter(|device| !device.residency.is_empty());
+                let devices = asked.count() as u64;
+                incomplete(Stage::Fill, devices - missing, devices)
             }
             Phase::Walk(space) => {
                 let regions = challenge.devices().iter().filter_map(|device| device.region(*space));
-                let steps = regions.map(|region| u64::from(region.walk().steps)).sum();
-                incomplete(Stage::Walk, steps - missing, steps)
+                let segments = regions.map(|region| u64::from(region.walk().segments())).sum();
+                incomplete(Stage::Walk, segments - missing, segments)
             }
+            Phase::NonceDue(NonceUse::Start) => incomplete(Stage::Roots, 0, 1),
             Phase::NonceDue(NonceUse::Walk(_)) => incomplete(Stage::Walk, 0, 1),
             Phase::NonceDue(NonceUse::Openings) => incomplete(Stage::Openings, 0, 1),
             Phase::Openings(openings) => {
@@ -244,7 +247,7 @@ impl Verifier {
     const fn stage(&self) -> Stage {
         match &self.phase {
             Phase::Accept => Stage::Accept,
-            Phase::Fill(..) => Stage::Fill,
+            Phase::Fill(_) => Stage::Fill,
             Phase::Walk(_) => Stage::Walk,
             Phase::Openings(_) => Stage::Openings,
             Phase::Signature(_) => Stage::Signature,
@@ -254,7 +257,8 @@ impl Verifier {
 
     const fn limit(&self) -> Duration {
         match self.stage() {
-            Stage::Accept | Stage::Roots => self.deadlines.work,
+            Stage::Accept => self.deadlines.accept,
+            Stage::Roots => self.deadlines.work,
             Stage::Fill => self.deadlines.fill,
             Stage::Walk => self.deadlines.walk,
             Stage::Openings | Stage::Signature => self.deadlines.openings,
@@ -267,16 +271,14 @@ impl Verifier {
 
     fn on_message(&mut self, message: Message, elapsed: Duration) -> Result<(), Rejection> {
         let commitments = &mut self.commitments;
+        let since_nonce = elapsed.saturating_sub(self.since);
         match (&mut self.phase, message) {
             (_, Message::Refusal(refusal)) => return Err(Rejection::Refused(refusal)),
             (Phase::Accept, Message::Accept(accept)) => return self.on_accept(accept),
-            (Phase::Roots, Message::Root(root)) => commitments.on_root(&root, elapsed)?,
-            (Phase::Fill(space, filling), Message::Filled(device)) => {
-                commitments.on_filled(filling, *space, device)?;
-            }
-            (Phase::Walk(space), Message::StepRoot(root)) => {
-                let since_nonce = elapsed.saturating_sub(self.since);
-                commitments.on_step_root(&root, *space, since_nonce, &self.deadlines)?;
+            (Phase::Roots, Message::Root(root)) => commitments.on_root(&root, since_nonce)?,
+            (Phase::Fill(filling), Message::Filled(device)) => commitments.on_filled(filling, device)?,
+            (Phase::Walk(space), Message::SegmentRoot(root)) => {
+                commitments.on_segment_root(&root, *space, since_nonce, &self.deadlines)?;
             }
             (Phase::Openings(openings), Message::Opening(opening)) => {
                 openings.on_opening(&opening, self.transcript.challenge(), commitments)?;
@@ -307,7 +309,7 @@ impl Verifier {
             return Err(Rejection::ChallengeMismatch);
         }
         self.key = Some(accept.key);
-        self.phase = Phase::Roots;
+        self.phase = Phase::NonceDue(NonceUse::Start);
         Ok(())
     }
 
@@ -315,10 +317,11 @@ impl Verifier {
     fn advance(&mut self, elapsed: Duration) {
         let complete = self.commitments.missing() == 0;
         let next = match &self.phase {
+            Phase::Roots if complete && self.cache.is_some() => Phase::Fill(self.commitments.begin_fill()),
             Phase::Roots if complete => self.after(None),
-            Phase::Fill(space, _) if complete => {
-                self.fills.push(FillTime { space: *space, took: elapsed.saturating_sub(self.since) });
-                Phase::NonceDue(NonceUse::Walk(*space))
+            Phase::Fill(_) if complete => {
+                self.fill = Some(elapsed.saturating_sub(self.since));
+                self.after(None)
             }
             Phase::Walk(space) if complete => {
                 let space = *space;
@@ -335,13 +338,11 @@ impl Verifier {
         self.since = elapsed;
     }
 
-    /// What comes after the products, or after the walks through a space.
-    fn after(&mut self, space: Option<Space>) -> Phase {
-        let next = self.transcript.challenge().spaces().find(|next| Some(*next) > space);
-        match next {
-            Some(space) => Phase::Fill(space, self.commitments.begin_fill(space)),
-            None => Phase::NonceDue(NonceUse::Openings),
-        }
+    /// What comes after the walks through a space, or before the first.
+    fn after(&self, space: Option<Space>) -> Phase {
+        let next =
+            self.transcript.challenge().spaces().find(|next| space.is_none_or(|walked| *next < walked));
+        Phase::NonceDue(next.map_or(NonceUse::Openings, NonceUse::Walk))
     }
 
     fn outcome(&mut self, elapsed: Duration) -> Outcome {
@@ -361,7 +362,7 @@ impl Verifier {
         });
         Outcome {
             devices: devices.collect(),
-            fills: std::mem::take(&mut self.fills),
+            fill: self.fill,
             walks: walks.collect(),
             openings: elapsed.saturating_sub(self.since),
             rounds: self.commitments.take_times(),

@@ -47,7 +47,7 @@ impl Openings {
             }
             Some(Query::Step(query)) => {
                 let region = device(query.device).and_then(|device| device.region(query.space));
-                Message::walk_opening_bytes(region.map_or(0, |region| region.depth()))
+                Message::walk_opening_bytes(region.map_or(0, |region| region.path()))
             }
             None => 0,
         }
@@ -85,7 +85,8 @@ impl Openings {
         let (Some(walked), Some(checker)) = (walks, self.walks.get(&(device, space))) else {
             return Err(self.order());
         };
-        checker.check(opening, walked.roots_around(step))?;
+        let before = step.checked_sub(1).map(|before| walked.root(before));
+        checker.check(opening, (before, walked.root(step)))?;
         self.next += 1;
         Ok(())
     }

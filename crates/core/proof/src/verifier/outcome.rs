@@ -11,14 +11,17 @@ use crate::residency::{ResidencyParams, Space};
 /// Time limits, as data: the caller chooses them per class and measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadlines {
-    /// From the challenge to the last root of all devices' products.
+    /// From the challenge to its acceptance: drivers start and compile. Nothing can be worked out ahead in it, so that it may
+    /// be as long as one likes.
+    pub accept: Duration,
+    /// From the start nonce to the last root of all devices' products.
     pub work: Duration,
-    /// From there, or from the end of another space's walk, until the memory of a space is filled.
+    /// From there until all memory is filled.
     pub fill: Duration,
     /// From a walk's nonce to the last root of all devices' walks.
     pub walk: Duration,
-    /// How much of [`Deadlines::walk`] the network and the hosts may take: the roots of the steps must come at an even pace but for
-    /// so much, see [`Deadlines::pace`].
+    /// How much of [`Deadlines::walk`] the network and the hosts may take: the roots of the segments must come at an even pace but
+    /// for so much, see [`Deadlines::pace`].
     pub walk_slack: Duration,
     /// From the opening nonce to the signature.
     pub openings: Duration,
@@ -30,17 +33,20 @@ impl Deadlines {
 
     /// The same limit for every stage.
     pub const fn all(limit: Duration) -> Self {
-        Self { work: limit, fill: limit, walk: limit, walk_slack: limit, openings: limit }
+        Self { accept: limit, work: limit, fill: limit, walk: limit, walk_slack: limit, openings: limit }
     }
 
-    /// When the root of step `step` of `steps` must be there, from the nonce on: the slack, and the step's share of the rest.
+    /// When the root of segment `segment` of `segments` must be there, from the nonce on: the slack, and the segment's share of the rest.
     ///
     /// With a deadline for the last root alone, one card could serve two nodes one after the other: fast cards walk in
     /// half of a slow card's time.
-    pub fn pace(&self, step: u32, steps: u32) -> Duration {
+    pub fn pace(&self, segment: u32, segments: u32) -> Duration {
         match self.walk.checked_sub(self.walk_slack) {
             None | Some(Duration::ZERO) => self.walk,
-            Some(even) => self.walk_slack + even.mul_f64((f64::from(step) + 1.0) / f64::from(steps)),
+            Some(even) => {
+                let share = even.as_nanos() * (u128::from(segment) + 1) / u128::from(segments.max(1));
+                self.walk_slack.saturating_add(Duration::from_nanos_u128(share))
+            }
         }
     }
 }
@@ -59,6 +65,8 @@ pub enum Step {
 /// What a nonce is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NonceUse {
+    /// When the work starts: from here on the seeds are known.
+    Start,
     /// Where the walks through a space start.
     Walk(Space),
     /// What is opened: from here on the prover knows what it has to show.
@@ -70,23 +78,14 @@ pub enum NonceUse {
 pub struct Outcome {
     /// What each device proved, in the challenge's order.
     pub devices: Vec<ProvenDevice>,
-    /// When each device's roots arrived, since the challenge, by the caller's clock.
+    /// When each device's roots arrived, since the start nonce, by the caller's clock.
     pub rounds: Vec<Vec<Duration>>,
-    /// How long all devices took to fill their memory, by space in their order.
-    pub fills: Vec<FillTime>,
-    /// From a walk's nonce to its last root, for every walk in the order of spaces, then devices.
+    /// How long all devices took to fill their memory; nothing if none was asked for.
+    pub fill: Option<Duration>,
+    /// From a walk's nonce to its last root, for every walk in the order of [`crate::Challenge::spaces`], then devices.
     pub walks: Vec<WalkTime>,
     /// From the opening nonce to the signature.
     pub openings: Duration,
-}
-
-/// How long filling took, by the caller's clock: from the last root, or the last root of another space's walks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FillTime {
-    /// What was filled.
-    pub space: Space,
-    /// Until the last device said that it was.
-    pub took: Duration,
 }
 
 /// How long a walk took, by the caller's clock.

@@ -35,12 +35,14 @@ pub enum Kind {
     Filled = 7,
     /// Validator to prover: where the walk through memory starts.
     WalkNonce = 8,
-    /// Prover to validator: all lanes took one step.
-    StepRoot = 9,
+    /// Prover to validator: all lanes took the steps of one segment.
+    SegmentRoot = 9,
     /// Prover to validator: one opened step of a lane.
     WalkOpening = 10,
     /// Prover to validator: the run's signature, its last message.
     Signature = 11,
+    /// Validator to prover: begin.
+    StartNonce = 12,
 }
 
 /// Any message of the protocol.
@@ -59,16 +61,18 @@ pub enum Message {
     Opening(Opening),
     /// See [`Kind::Refusal`].
     Refusal(Refusal),
-    /// See [`Kind::Filled`]: the device's position in the challenge.
+    /// See [`Kind::Filled`]: the device's position in the challenge. Once for all its spaces.
     Filled(u16),
     /// See [`Kind::WalkNonce`].
     WalkNonce([u8; 32]),
-    /// See [`Kind::StepRoot`].
-    StepRoot(StepRoot),
+    /// See [`Kind::SegmentRoot`].
+    SegmentRoot(SegmentRoot),
     /// See [`Kind::WalkOpening`].
     WalkOpening(WalkOpening),
     /// See [`Kind::Signature`].
     Signature([u8; SIGNATURE_BYTES]),
+    /// See [`Kind::StartNonce`].
+    StartNonce([u8; 32]),
 }
 
 /// The prover speaks this version and works on this challenge.
@@ -93,21 +97,21 @@ pub struct Root {
     pub root: Digest,
 }
 
-/// The commitment to the states of all lanes after one step.
+/// The commitment to the states of all lanes after every step of one segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StepRoot {
+pub struct SegmentRoot {
     /// Position in the challenge's device list.
     pub device: u16,
-    /// Step, from 0.
-    pub step: u32,
-    /// Root of the tree over the lanes.
+    /// Segment, from 0.
+    pub segment: u32,
+    /// Root of the tree over the roots of its steps; see [`crate::residency::segment_tree`].
     pub root: Digest,
 }
 
 impl Message {
     /// Largest accept or root or refusal, whichever is longest: the bound before the openings.
     pub(crate) const COMMIT_BYTES_MAX: u32 = 1 + 2 + 4 + 256;
-    /// Bytes of an encoded root, of a product or a step.
+    /// Bytes of an encoded root, of a product or a segment.
     pub(crate) const ROOT_BYTES: u32 = 1 + 2 + 4 + 32;
     /// Bytes of an encoded accept.
     pub(crate) const ACCEPT_BYTES: u32 = 1 + 2 + 32 + 33;
@@ -121,9 +125,9 @@ impl Message {
         1 + 2 + 4 + 4 + 1_024 + 1 + 32 * depth
     }
 
-    /// Most bytes of an encoded step in a tree of this depth.
-    pub(crate) const fn walk_opening_bytes(depth: u32) -> u32 {
-        1 + 2 + 1 + 4 + 4 + 1 + 2 * (64 + 1 + 32 * depth)
+    /// Most bytes of an encoded step whose paths have so many siblings.
+    pub(crate) const fn walk_opening_bytes(path: u32) -> u32 {
+        1 + 2 + 1 + 4 + 4 + 1 + 2 * (64 + 1 + 32 * path)
     }
 
     /// What this message is.
@@ -137,9 +141,10 @@ impl Message {
             Self::Refusal(_) => Kind::Refusal,
             Self::Filled(_) => Kind::Filled,
             Self::WalkNonce(_) => Kind::WalkNonce,
-            Self::StepRoot(_) => Kind::StepRoot,
+            Self::SegmentRoot(_) => Kind::SegmentRoot,
             Self::WalkOpening(_) => Kind::WalkOpening,
             Self::Signature(_) => Kind::Signature,
+            Self::StartNonce(_) => Kind::StartNonce,
         }
     }
 
@@ -155,12 +160,14 @@ impl Message {
                 writer.raw(&accept.key);
             }
             Self::Root(Root { device, round: number, root })
-            | Self::StepRoot(StepRoot { device, step: number, root }) => {
+            | Self::SegmentRoot(SegmentRoot { device, segment: number, root }) => {
                 writer.u16(*device);
                 writer.u32(*number);
                 writer.raw(root.as_bytes());
             }
-            Self::OpeningNonce(nonce) | Self::WalkNonce(nonce) => writer.raw(nonce),
+            Self::StartNonce(nonce) | Self::OpeningNonce(nonce) | Self::WalkNonce(nonce) => {
+                writer.raw(nonce);
+            }
             Self::Opening(opening) => opening.write(&mut writer),
             Self::Refusal(refusal) => refusal.write(&mut writer),
             Self::Filled(device) => writer.u16(*device),
@@ -194,11 +201,14 @@ impl Message {
             6 => Self::Refusal(Refusal::read(reader)?),
             7 => Self::Filled(reader.u16()?),
             8 => Self::WalkNonce(reader.array()?),
-            9 => {
-                Self::StepRoot(StepRoot { device: reader.u16()?, step: reader.u32()?, root: digest(reader)? })
-            }
+            9 => Self::SegmentRoot(SegmentRoot {
+                device: reader.u16()?,
+                segment: reader.u32()?,
+                root: digest(reader)?,
+            }),
             10 => Self::WalkOpening(WalkOpening::read(reader)?),
             11 => Self::Signature(reader.array()?),
+            12 => Self::StartNonce(reader.array()?),
             tag => return Err(DecodeError::UnknownTag(tag)),
         })
     }

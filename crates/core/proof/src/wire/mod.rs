@@ -9,6 +9,6 @@ mod refusal;
 pub use codec::DecodeError;
 pub(crate) use codec::{Reader, Writer};
 pub use frame::{FRAME_HEADER_BYTES, FrameBuffer, FrameTooLarge, frame};
-pub use message::{Accept, Kind, Message, Root, StepRoot};
+pub use message::{Accept, Kind, Message, Root, SegmentRoot};
 pub use opening::{LaneState, Opening, WalkOpening};
 pub use refusal::{REFUSAL_TEXT_MAX, Refusal, RefusalCode};

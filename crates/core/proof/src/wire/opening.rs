@@ -5,11 +5,11 @@ use basilica_types::Digest;
 use super::codec::{DecodeError, Reader, Writer};
 use crate::merkle::Leaf;
 use crate::params::SIDE_MAX;
-use crate::residency::{Block, LANES_MAX, Space, from_bytes, to_bytes};
+use crate::residency::{Block, LANES_MAX, STEPS_MAX, Space, from_bytes, to_bytes};
 
 /// Deepest tree: 65,536² cells in leaves of 256.
 const DEPTH_MAX: usize = 2 * SIDE_MAX.trailing_zeros() as usize - 8;
-const WALK_DEPTH_MAX: usize = LANES_MAX.trailing_zeros() as usize;
+const WALK_DEPTH_MAX: usize = (LANES_MAX.trailing_zeros() + STEPS_MAX.trailing_zeros()) as usize;
 
 /// One leaf with its path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct Opening {
     pub siblings: Vec<Digest>,
 }
 
-/// A lane's state with its path to the root of its step.
+/// A lane's state with its path to the root of its step's segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LaneState {
     /// The state.
@@ -102,7 +102,7 @@ impl LaneState {
 }
 
 fn write_path(writer: &mut Writer, siblings: &[Digest]) {
-    writer.u8(u8::try_from(siblings.len()).expect("trees are at most 24 deep"));
+    writer.u8(u8::try_from(siblings.len()).expect("trees are at most 37 deep"));
     siblings.iter().for_each(|sibling| writer.raw(sibling.as_bytes()));
 }
 

@@ -8,7 +8,7 @@ use basilica_proof::{
 };
 use basilica_types::{GpuUuid, NodeId};
 
-use crate::run::{NONCE, answers, binding, challenge, device, honest, key, run, tiny, verify};
+use crate::run::{NONCE, START, answers, binding, challenge, device, honest, key, run, tiny, verify};
 
 /// Computes one row in `every`, leaves the others to a guess.
 struct Skipping {
@@ -148,7 +148,7 @@ fn relabelled(from: &Challenge, to: &Challenge) -> Rejection {
             self.0.open(round, leaf)
         }
     }
-    let seed = Seed::first(from.binding(), &from.devices()[0]);
+    let seed = Seed::first(from.binding(), &from.devices()[0], &START);
     run(to, || Reusing(honest(), seed)).unwrap_err()
 }
 
@@ -183,7 +183,7 @@ fn a_rejected_run_replays_to_the_same_rejection() {
 fn later_rounds_cannot_start_before_earlier_ones_end() {
     // The seed of round 1 needs the root of round 0: one changed root changes all later matrices.
     let challenge = challenge(1, tiny());
-    let first = basilica_proof::seed::Seed::first(challenge.binding(), &challenge.devices()[0]);
+    let first = basilica_proof::seed::Seed::first(challenge.binding(), &challenge.devices()[0], &START);
     let [one, two] = [[1; 32], [2; 32]].map(basilica_types::Digest::from_bytes);
     assert_ne!(first.next(1, &one), first.next(1, &two));
     assert_ne!(first.next(1, &one), first.next(2, &one));

@@ -6,7 +6,7 @@ use basilica_proof::wire::Message;
 use basilica_proof::{Deadlines, NonceUse, ProofParams, Rejection, Stage, Step, Transcript, Verifier};
 use proptest::prelude::*;
 
-use crate::run::{NONCE, NOW, answers, challenge, frames, honest, messages, run, tiny, verify};
+use crate::run::{NONCE, NOW, START, answers, challenge, frames, honest, messages, run, tiny, verify};
 
 #[test]
 fn an_honest_run_holds_for_every_device() {
@@ -52,20 +52,21 @@ fn a_transcript_file_is_checked_again_anywhere() {
 #[test]
 fn bytes_may_come_in_any_pieces() {
     let challenge = challenge(1, tiny());
-    let [commitments, openings] = two(answers(&challenge, honest, &NONCE));
+    let sent = three(answers(&challenge, honest, &NONCE));
     for size in [1, 7, 71, 72, 73, 1_000] {
         let mut verifier = Verifier::new(challenge.clone(), None, Deadlines::UNLIMITED).unwrap();
         let mut last = Step::More;
-        for piece in commitments.chunks(size) {
-            assert_eq!(last, Step::More);
-            last = verifier.on_bytes(piece, NOW).unwrap();
-        }
-        assert_eq!(last, Step::DrawNonce(NonceUse::Openings));
-        verifier.send_nonce(NONCE, NOW).unwrap();
-        last = Step::More;
-        for piece in openings.chunks(size) {
-            assert_eq!(last, Step::More);
-            last = verifier.on_bytes(piece, NOW).unwrap();
+        let nonces = [(NonceUse::Start, START), (NonceUse::Openings, NONCE)];
+        for (turn, bytes) in sent.iter().enumerate() {
+            if let Some(due) = turn.checked_sub(1) {
+                assert_eq!(last, Step::DrawNonce(nonces[due].0));
+                verifier.send_nonce(nonces[due].1, NOW).unwrap();
+                last = Step::More;
+            }
+            for piece in bytes.chunks(size) {
+                assert_eq!(last, Step::More);
+                last = verifier.on_bytes(piece, NOW).unwrap();
+            }
         }
         assert!(matches!(last, Step::Done(_)), "pieces of {size}");
     }
@@ -75,17 +76,18 @@ fn bytes_may_come_in_any_pieces() {
 fn times_are_the_callers() {
     let ms = Duration::from_millis;
     let challenge = challenge(1, tiny());
-    let [commitments, openings] = two(answers(&challenge, honest, &NONCE));
+    let [accept, roots, openings] = three(answers(&challenge, honest, &NONCE));
     let deadlines = Deadlines { work: ms(100), openings: ms(50), ..Deadlines::UNLIMITED };
     let mut verifier = Verifier::new(challenge, None, deadlines).unwrap();
-    let accepted = 4 + 68;
-    let first_root = accepted + 4 + 39;
-    assert_eq!(verifier.deadline(), ms(100));
-    verifier.on_bytes(&commitments[..first_root], ms(30)).unwrap();
-    verifier.on_bytes(&commitments[first_root..], ms(70)).unwrap();
-    verifier.send_nonce(NONCE, ms(80)).unwrap();
-    assert_eq!(verifier.deadline(), ms(130));
-    let Step::Done(outcome) = verifier.on_bytes(&openings, ms(120)).unwrap() else { panic!("not done") };
+    let first_root = 4 + 39;
+    verifier.on_bytes(&accept, ms(990)).unwrap();
+    verifier.send_nonce(START, ms(1_000)).unwrap();
+    assert_eq!(verifier.deadline(), ms(1_100));
+    verifier.on_bytes(&roots[..first_root], ms(1_030)).unwrap();
+    verifier.on_bytes(&roots[first_root..], ms(1_070)).unwrap();
+    verifier.send_nonce(NONCE, ms(1_080)).unwrap();
+    assert_eq!(verifier.deadline(), ms(1_130));
+    let Step::Done(outcome) = verifier.on_bytes(&openings, ms(1_120)).unwrap() else { panic!("not done") };
     assert_eq!(outcome.rounds, [[ms(30), ms(70)]]);
     assert_eq!(outcome.openings, ms(40));
 }
@@ -94,14 +96,22 @@ fn times_are_the_callers() {
 fn late_bytes_miss_the_deadline_whatever_they_hold() {
     let ms = Duration::from_millis;
     let challenge = challenge(1, tiny());
-    let [commitments, openings] = two(answers(&challenge, honest, &NONCE));
-    let deadlines = Deadlines { work: ms(100), openings: ms(50), ..Deadlines::UNLIMITED };
+    let [accept, roots, openings] = three(answers(&challenge, honest, &NONCE));
+    let (accept_in, work) = (ms(200), ms(100));
+    let deadlines = Deadlines { accept: accept_in, work, openings: ms(50), ..Deadlines::UNLIMITED };
+    let mut late_accept = Verifier::new(challenge.clone(), None, deadlines).unwrap();
+    let missed = Rejection::DeadlineMissed { stage: Stage::Accept, limit: accept_in };
+    assert_eq!(late_accept.on_bytes(&accept, ms(201)), Err(missed.clone()));
+    assert_eq!(late_accept.on_bytes(&accept, ms(1)), Err(missed), "a rejection is final");
     let mut late_roots = Verifier::new(challenge.clone(), None, deadlines).unwrap();
-    let missed = Rejection::DeadlineMissed { stage: Stage::Accept, limit: ms(100) };
-    assert_eq!(late_roots.on_bytes(&commitments, ms(101)), Err(missed.clone()));
-    assert_eq!(late_roots.on_bytes(&commitments, ms(1)), Err(missed), "a rejection is final");
+    late_roots.on_bytes(&accept, ms(150)).unwrap();
+    late_roots.send_nonce(START, ms(160)).unwrap();
+    let missed = Rejection::DeadlineMissed { stage: Stage::Roots, limit: work };
+    assert_eq!(late_roots.on_bytes(&roots, ms(261)), Err(missed));
     let mut late_openings = Verifier::new(challenge.clone(), None, deadlines).unwrap();
-    late_openings.on_bytes(&commitments, ms(10)).unwrap();
+    late_openings.on_bytes(&accept, ms(5)).unwrap();
+    late_openings.send_nonce(START, ms(5)).unwrap();
+    late_openings.on_bytes(&roots, ms(10)).unwrap();
     late_openings.send_nonce(NONCE, ms(10)).unwrap();
     let missed = Rejection::DeadlineMissed { stage: Stage::Openings, limit: ms(50) };
     assert_eq!(late_openings.on_bytes(&openings, ms(61)), Err(missed));
@@ -113,7 +123,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
     #[test]
     fn whatever_decodes_encodes_to_the_same_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        for tag in 0..8u8 {
+        for tag in 0..14u8 {
             let mut bytes = bytes.clone();
             bytes.insert(0, tag);
             if let Ok(message) = Message::decode(&bytes) {
@@ -136,7 +146,7 @@ fn every_sent_message_decodes_to_itself() {
     assert_eq!(seen.sum::<usize>(), 1 + 1 + 4 + 16 + 1);
 }
 
-/// What a run without memory sends: before and after its one nonce.
-fn two(sent: Vec<Vec<u8>>) -> [Vec<u8>; 2] {
+/// What a run without memory sends: the acceptance, the roots, the openings.
+fn three(sent: Vec<Vec<u8>>) -> [Vec<u8>; 3] {
     sent.try_into().unwrap()
 }

@@ -10,8 +10,6 @@ use proptest::prelude::*;
 
 use crate::run::{NONCE, NOW, answers, challenge, honest, key, tiny, verify};
 
-const ACCEPT_FRAME: usize = 4 + 68;
-const ROOT_FRAME: usize = 4 + 39;
 const SIGNATURE_FRAME: usize = 4 + 65;
 
 #[test]
@@ -42,15 +40,18 @@ fn every_one_bit_mutation_of_a_transcript_is_rejected() {
 fn every_truncation_is_incomplete_or_undecodable() {
     let challenge = challenge(1, tiny());
     let sent = answers(&challenge, honest, &NONCE);
-    let [commitments, openings] = [&sent[0], &sent[1]];
-    for length in 0..commitments.len() {
-        let cut = [commitments[..length].to_vec()];
+    let [accept, roots, openings] = [&sent[0], &sent[1], &sent[2]];
+    for length in 0..accept.len() + roots.len() {
+        let cut = match length.checked_sub(accept.len()) {
+            None => vec![accept[..length].to_vec()],
+            Some(length) => vec![accept.clone(), roots[..length].to_vec()],
+        };
         let rejected = verify(&challenge, &cut, &NONCE).0.unwrap_err();
         assert_eq!(rejected.class(), RejectionClass::Incomplete, "{length}: {rejected}");
     }
     let all = openings.len() - SIGNATURE_FRAME;
     for length in (0..openings.len()).step_by(97) {
-        let cut = [commitments.clone(), openings[..length].to_vec()];
+        let cut = [accept.clone(), roots.clone(), openings[..length].to_vec()];
         let (result, transcript) = verify(&challenge, &cut, &NONCE);
         let expected = match length.checked_sub(all) {
             None => {
@@ -77,7 +78,7 @@ fn trailing_bytes_are_refused_live_and_in_files() {
     let mut bytes = transcript.encode();
     bytes.push(0);
     assert_eq!(Transcript::decode(&bytes), Err(DecodeError::Trailing(1)));
-    sent[1].extend([1, 2, 3]);
+    sent[2].extend([1, 2, 3]);
     let (result, transcript) = verify(&challenge, &sent, &NONCE);
     assert_eq!(result, Err(Rejection::TrailingBytes));
     assert_eq!(transcript.verify(), Err(Rejection::TrailingBytes));
@@ -97,9 +98,9 @@ fn oversized_frames_are_refused_at_their_header_and_not_kept() {
 
 fn after_accept(messages: &[Message]) -> Rejection {
     let challenge = challenge(1, tiny());
-    let mut sent = answers(&challenge, honest, &NONCE)[0][..ACCEPT_FRAME].to_vec();
-    messages.iter().for_each(|message| sent.extend(frame(&message.encode())));
-    verify(&challenge, &[sent], &NONCE).0.unwrap_err()
+    let accept = answers(&challenge, honest, &NONCE).swap_remove(0);
+    let sent = messages.iter().flat_map(|message| frame(&message.encode())).collect();
+    verify(&challenge, &[accept, sent], &NONCE).0.unwrap_err()
 }
 
 fn root(device: u16, round: u32) -> Message {
@@ -121,11 +122,9 @@ fn roots_must_be_in_order_and_as_many_as_asked() {
 #[test]
 fn one_device_cannot_send_anothers_roots() {
     let challenge = challenge(2, tiny());
-    let mut sent = answers(&challenge, honest, &NONCE)[0][..ACCEPT_FRAME].to_vec();
-    for message in [root(0, 0), root(0, 1), root(0, 2)] {
-        sent.extend(frame(&message.encode()));
-    }
-    let rejected = verify(&challenge, &[sent], &NONCE).0.unwrap_err();
+    let accept = answers(&challenge, honest, &NONCE).swap_remove(0);
+    let sent = [root(0, 0), root(0, 1), root(0, 2)].iter().flat_map(|root| frame(&root.encode())).collect();
+    let rejected = verify(&challenge, &[accept, sent], &NONCE).0.unwrap_err();
     assert_eq!(rejected, Rejection::RootCountMismatch { device: 0, rounds: 2 });
 }
 
@@ -156,8 +155,7 @@ fn messages_out_of_place_are_named() {
     let nonce = Message::OpeningNonce(NONCE);
     assert_eq!(after_accept(&[nonce]), Rejection::UnexpectedMessage(Kind::OpeningNonce));
     let challenge = challenge(1, tiny());
-    let roots_first =
-        answers(&challenge, honest, &NONCE)[0][ACCEPT_FRAME..ACCEPT_FRAME + ROOT_FRAME].to_vec();
+    let roots_first = answers(&challenge, honest, &NONCE).swap_remove(1);
     let rejected = verify(&challenge, &[roots_first], &NONCE).0.unwrap_err();
     assert_eq!(rejected, Rejection::UnexpectedMessage(Kind::Root));
 }
@@ -173,24 +171,25 @@ fn a_shell_greeting_is_malformed_not_a_proof_fault() {
 #[test]
 fn a_nonce_out_of_turn_is_refused() {
     let mut verifier = Verifier::new(challenge(1, tiny()), None, Deadlines::UNLIMITED).unwrap();
-    verifier.send_nonce(NONCE, NOW).expect_err("no root has come");
+    verifier.send_nonce(NONCE, NOW).expect_err("it was not accepted yet");
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
     #[test]
     fn no_bytes_make_the_verifier_panic_or_pass(
-        commitments in proptest::collection::vec(any::<u8>(), 0..600),
+        bytes in proptest::collection::vec(any::<u8>(), 0..600),
         flips in proptest::collection::vec((any::<u16>(), any::<u8>()), 1..4),
     ) {
         let challenge = challenge(1, tiny());
-        prop_assert!(verify(&challenge, std::slice::from_ref(&commitments), &NONCE).0.is_err());
-        let _ = Transcript::decode(&commitments);
+        prop_assert!(verify(&challenge, std::slice::from_ref(&bytes), &NONCE).0.is_err());
+        let _ = Transcript::decode(&bytes);
         let mut sent = answers(&challenge, honest, &NONCE);
         let before = sent.clone();
         for (at, mask) in flips {
-            let at = usize::from(at) % sent[0].len();
-            sent[0][at] ^= mask;
+            let turn = usize::from(at) % 2;
+            let at = usize::from(at) % sent[turn].len();
+            sent[turn][at] ^= mask;
         }
         if sent != before {
             prop_assert!(verify(&challenge, &sent, &NONCE).0.is_err());

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use basilica_proof::gemm::Kernel;
 use basilica_proof::prover::{BackendError, CpuBackend, ExactProduct, Memory, Ram, Resident};
 use basilica_proof::residency::{Block, Cache, Items, Region, ResidencyParams, Space, WalkParams};
-use basilica_proof::wire::{Message, StepRoot};
+use basilica_proof::wire::{Message, SegmentRoot};
 use basilica_proof::{
     Challenge, Deadlines, DeviceChallenge, ProofParams, Rejection, Stage, Transcript, Verifier, WrongCache,
 };
 use basilica_types::Digest;
 
 use crate::run::{
-    CACHE_LOG2, NONCE, NOW, Sent, answers, binding, challenge, device, frames, honest, memory_challenge,
-    messages, region, run, verify,
+    CACHE_LOG2, NONCE, NOW, START, Sent, answers, binding, challenge, device, frames, honest,
+    memory_challenge, messages, region, run, verify,
 };
 
 const SPACES: [Space; 2] = [Space::Device, Space::Host];
@@ -26,7 +26,7 @@ fn an_honest_run_proves_each_devices_memory() {
         assert_eq!(proven.residency, SPACES.map(region));
     }
     let walked: Vec<_> = outcome.walks.iter().map(|walk| (walk.params.space(), walk.device)).collect();
-    assert_eq!(walked, [(Space::Device, 0), (Space::Device, 1), (Space::Host, 0), (Space::Host, 1)]);
+    assert_eq!(walked, [(Space::Host, 0), (Space::Host, 1), (Space::Device, 0), (Space::Device, 1)]);
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn the_answer_is_within_the_announced_size() {
     let challenge = memory_challenge(2, &SPACES);
     let bytes = answers(&challenge, honest, &NONCE).concat().len() as u64;
     let first_steps_save = challenge.answer_bytes() - bytes;
-    assert!(first_steps_save.is_multiple_of(64 + 1 + 4 * 32), "{first_steps_save}");
+    assert!(first_steps_save.is_multiple_of(64 + 1 + (4 + 2) * 32), "{first_steps_save}");
     assert!(first_steps_save < challenge.answer_bytes() / 8);
 }
 
@@ -130,10 +130,12 @@ fn roots_of_a_walk_made_before_the_nonce_do_not_hold() {
     let cache = Arc::new(Cache::for_challenge(&challenge).unwrap());
     let mut verifier = Verifier::new(challenge, Some(cache), Deadlines::UNLIMITED).unwrap();
     verifier.on_bytes(&sent[0], NOW).unwrap();
-    verifier.send_nonce([0xee; 32], NOW).unwrap();
+    verifier.send_nonce(START, NOW).unwrap();
     verifier.on_bytes(&sent[1], NOW).unwrap();
+    verifier.send_nonce([0xee; 32], NOW).unwrap();
+    verifier.on_bytes(&sent[2], NOW).unwrap();
     verifier.send_nonce(NONCE, NOW).unwrap();
-    let rejected = verifier.on_bytes(&sent[2], NOW).unwrap_err();
+    let rejected = verifier.on_bytes(&sent[3], NOW).unwrap_err();
     assert!(matches!(rejected, Rejection::OpeningOrder { .. }), "{rejected}");
 }
 
@@ -243,21 +245,24 @@ fn the_roots_of_a_walk_come_at_an_even_pace() {
     let ms = std::time::Duration::from_millis;
     let challenge = memory_challenge(1, &[Space::Device]);
     let sent = answers(&challenge, honest, &NONCE);
-    let steps = region(Space::Device).walk().steps;
     let deadlines = Deadlines { walk: ms(130), walk_slack: ms(10), ..Deadlines::UNLIMITED };
-    assert_eq!((deadlines.pace(0, steps), deadlines.pace(steps - 1, steps)), (ms(20), ms(130)));
+    assert_eq!((deadlines.pace(0, 4), deadlines.pace(3, 4)), (ms(40), ms(130)));
+    let wide = Deadlines { walk_slack: ms(1), ..Deadlines::UNLIMITED };
+    assert_eq!(wide.pace(3, 4), std::time::Duration::MAX);
     let run = |first_half: u64, second_half: u64| {
         let cache = Arc::new(Cache::for_challenge(&challenge).unwrap());
         let mut verifier = Verifier::new(challenge.clone(), Some(cache), deadlines).unwrap();
         verifier.on_bytes(&sent[0], ms(0)).unwrap();
+        verifier.send_nonce(START, ms(0)).unwrap();
+        verifier.on_bytes(&sent[1], ms(0)).unwrap();
         verifier.send_nonce(crate::run::walk_nonce(Space::Device), ms(0)).unwrap();
-        let (one, other) = sent[1].split_at(sent[1].len() / 2);
+        let (one, other) = sent[2].split_at(sent[2].len() / 2);
         verifier.on_bytes(one, ms(first_half))?;
         verifier.on_bytes(other, ms(second_half))
     };
-    run(20, 80).unwrap();
+    run(40, 80).unwrap();
     // Begun when another node's walk was over: the last root would be in time.
-    let late = Rejection::DeadlineMissed { stage: Stage::Walk, limit: ms(20) };
+    let late = Rejection::DeadlineMissed { stage: Stage::Walk, limit: ms(40) };
     assert_eq!(run(65, 130), Err(late));
 }
 
@@ -266,24 +271,25 @@ fn devices_that_do_not_wait_for_each_other_are_found_out() {
     use basilica_proof::prover::{DeviceProver, Run};
     let challenge = memory_challenge(2, &[Space::Device]);
     let cache = Arc::new(Cache::for_challenge(&challenge).unwrap());
-    let mut devices = DeviceProver::all(&challenge, |_| Ok::<_, BackendError>(honest())).unwrap();
+    let mut devices = DeviceProver::all(&challenge, &START, |_| Ok::<_, BackendError>(honest())).unwrap();
     let mut run = Run::new(&challenge, crate::run::key());
-    let mut sent = vec![run.accept()];
+    let mut sent = vec![run.accept(), Vec::new(), Vec::new()];
+    run.sent(&sent[0]);
+    run.on_nonce(&START);
     for device in &mut devices {
         while let Some(root) = device.next_root().unwrap() {
-            sent[0].extend(root);
+            sent[1].extend(root);
         }
     }
     for device in &mut devices {
-        sent[0].extend(device.fill(Space::Device, &cache).unwrap().unwrap());
+        sent[1].extend(device.fill(&cache).unwrap().unwrap());
     }
-    run.sent(&sent[0]);
+    run.sent(&sent[1]);
     let nonce = crate::run::walk_nonce(Space::Device);
-    run.on_walk_nonce(&nonce);
-    sent.push(Vec::new());
+    run.on_nonce(&nonce);
     // One card walks through one region after the other; at the barriers it has only its own roots.
     for device in &mut devices {
-        let roots = &mut sent[1];
+        let roots = &mut sent[2];
         let send = |root: Vec<u8>| {
             roots.extend(root);
             true
@@ -291,11 +297,11 @@ fn devices_that_do_not_wait_for_each_other_are_found_out() {
         let alone = |_, barrier, root| Some(basilica_proof::residency::meeting(barrier, [root].iter()));
         device.walk(Space::Device, &nonce, send, alone).unwrap();
     }
-    run.sent(&sent[1]);
+    run.sent(&sent[2]);
     let queries = run.on_opening_nonce(&challenge, &NONCE);
     sent.push(devices.iter_mut().flat_map(|device| device.open(&queries).unwrap()).flatten().collect());
-    run.sent(&sent[2]);
-    sent[2].extend(run.signature());
+    run.sent(&sent[3]);
+    sent[3].extend(run.signature());
     let rejected = verify(&challenge, &sent, &NONCE).0.unwrap_err();
     assert!(matches!(rejected, Rejection::WalkMismatch { .. }), "{rejected}");
 }
@@ -312,16 +318,21 @@ fn every_device_of_a_space_has_the_same_barriers() {
 }
 
 #[test]
-fn segments_cut_the_steps_evenly_and_meet_at_every_barrier() {
+fn segments_cut_the_steps_evenly() {
     for steps in 1..80u32 {
         for barriers in 0..u16::try_from(steps).unwrap() {
             let walk = WalkParams { steps, barriers, ..*region(Space::Device).walk() };
-            let met = (0..steps).filter(|step| walk.meets_after(*step)).count();
-            assert_eq!(met, usize::from(barriers), "{steps} steps");
+            let ends = (0..steps).filter(|step| walk.ends_segment(*step)).count();
+            assert_eq!(ends, usize::from(barriers) + 1, "{steps} steps");
             assert_eq!((walk.segment(0), walk.segment(steps - 1)), (0, u32::from(barriers)), "{steps} steps");
-            let lengths: Vec<u32> = (0..=u32::from(barriers))
-                .map(|segment| (0..steps).filter(|step| walk.segment(*step) == segment).count())
-                .map(|length| u32::try_from(length).unwrap())
+            assert_eq!(walk.segment_start(walk.segments()), steps);
+            for step in 0..steps {
+                let start = walk.segment_start(walk.segment(step));
+                assert!(start <= step && walk.segment(start) == walk.segment(step), "step {step} of {steps}");
+                assert!(step - start < 1 << walk.segment_depth(), "step {step} of {steps}");
+            }
+            let lengths: Vec<u32> = (0..walk.segments())
+                .map(|segment| walk.segment_start(segment + 1) - walk.segment_start(segment))
                 .collect();
             assert!(lengths.iter().max().unwrap() - lengths.iter().min().unwrap() <= 1, "{lengths:?}");
         }
@@ -332,14 +343,16 @@ fn segments_cut_the_steps_evenly_and_meet_at_every_barrier() {
 fn a_state_that_was_not_committed_is_named() {
     let challenge = memory_challenge(1, &[Space::Device]);
     let sent = answers(&challenge, honest, &NONCE);
-    let moved = changed(&sent, 1, |messages| {
-        let Message::StepRoot(StepRoot { root, .. }) = &mut messages[3] else { panic!("a step's root") };
+    let moved = changed(&sent, 2, |messages| {
+        let Message::SegmentRoot(SegmentRoot { root, .. }) = &mut messages[3] else {
+            panic!("a segment's root")
+        };
         *root = basilica_types::Digest::from_bytes([1; 32]);
     });
     // The openings are drawn from the roots, so other ones are due now.
     let rejected = verify(&challenge, &moved, &NONCE).0.unwrap_err();
     assert!(matches!(rejected, Rejection::OpeningOrder { .. }), "{rejected}");
-    let lied = changed(&sent, 2, |messages| {
+    let lied = changed(&sent, 3, |messages| {
         let opened = messages.iter_mut().find_map(|message| match message {
             Message::WalkOpening(opening) => Some(opening),
             _ => None,
@@ -351,37 +364,73 @@ fn a_state_that_was_not_committed_is_named() {
 }
 
 #[test]
-fn steps_and_fills_come_in_order_and_once() {
+fn segments_and_fills_come_in_order_and_once() {
     let challenge = memory_challenge(2, &[Space::Device]);
     let sent = answers(&challenge, honest, &NONCE);
     let rejected = |turn: usize, change: &dyn Fn(&mut Vec<Message>)| {
         verify(&challenge, &changed(&sent, turn, change)[..=turn], &NONCE).0.unwrap_err()
     };
-    let fills = messages(&sent[0]).len() - 2;
-    let again = rejected(0, &|list| list[fills + 1] = list[fills].clone());
-    assert_eq!(again, Rejection::FillRepeated { device: 0, space: Space::Device });
-    assert_eq!(rejected(0, &|list| list[fills] = Message::Filled(9)), Rejection::UnknownDevice(9));
-    let swapped = rejected(1, &|list| list.swap(2, 3));
-    assert_eq!(swapped, Rejection::StepOrder { device: 0, step: 3, expected: 2 });
-    let steps = region(Space::Device).walk().steps;
-    let beyond = rejected(1, &|list| {
+    let fills = messages(&sent[1]).len() - 2;
+    let again = rejected(1, &|list| list[fills + 1] = list[fills].clone());
+    assert_eq!(again, Rejection::FillRepeated { device: 0 });
+    assert_eq!(rejected(1, &|list| list[fills] = Message::Filled(9)), Rejection::UnknownDevice(9));
+    let swapped = rejected(2, &|list| list.swap(2, 3));
+    assert_eq!(swapped, Rejection::SegmentOrder { device: 0, segment: 3, expected: 2 });
+    let segments = region(Space::Device).walk().segments();
+    let beyond = rejected(2, &|list| {
         let one_more = list[0].clone();
-        list.insert(steps as usize, one_more);
+        list.insert(segments as usize, one_more);
     });
-    assert_eq!(beyond, Rejection::StepOrder { device: 0, step: 0, expected: steps });
-    let few = rejected(1, &|list| list.truncate(5));
-    let expected = u64::from(steps) * 2;
+    assert_eq!(beyond, Rejection::SegmentOrder { device: 0, segment: 0, expected: segments });
+    let few = rejected(2, &|list| list.truncate(5));
+    let expected = u64::from(segments) * 2;
     assert_eq!(few, Rejection::Incomplete { stage: Stage::Walk, received: 5, expected });
-    let unfilled = rejected(0, &|list| list.truncate(fills));
+    let unfilled = rejected(1, &|list| list.truncate(fills));
     assert_eq!(unfilled, Rejection::Incomplete { stage: Stage::Fill, received: 0, expected: 2 });
+}
+
+#[test]
+fn what_a_walk_sends_does_not_grow_with_its_steps() {
+    let bytes = |steps: u32| {
+        let walk = WalkParams { steps, ..*region(Space::Device).walk() };
+        let params = ResidencyParams::new(Space::Device, 1 << 10, 8, walk).unwrap();
+        let asked = DeviceChallenge { residency: vec![params], ..device(0, crate::run::tiny()) };
+        let challenge = Challenge::new(binding(), Some(CACHE_LOG2), vec![asked]).unwrap();
+        answers(&challenge, honest, &NONCE)[2].len()
+    };
+    assert_eq!(bytes(12), bytes(400));
+}
+
+#[test]
+fn nothing_of_the_work_can_be_done_before_the_start_nonce() {
+    use basilica_proof::seed::Seed;
+    let challenge = memory_challenge(1, &[Space::Device]);
+    let seed = |start| Seed::first(challenge.binding(), &challenge.devices()[0], &start);
+    assert_ne!(seed(START), seed([0; 32]));
+    assert_ne!(
+        Region::new(&seed(START), region(Space::Device)),
+        Region::new(&seed([0; 32]), region(Space::Device))
+    );
+    let sent = answers(&challenge, honest, &NONCE);
+    let early = [sent[0].clone(), sent[1].clone()].concat();
+    assert_eq!(verify(&challenge, &[early], &NONCE).0, Err(Rejection::UnsolicitedBytes));
+}
+
+#[test]
+fn a_challenge_that_would_take_too_long_to_check_is_refused() {
+    let walk = WalkParams { reads: 64, picks: 64, lanes_per_pick: 64, ..*region(Space::Device).walk() };
+    let params = ResidencyParams::new(Space::Device, 1 << 10, 1_024, walk).unwrap();
+    let asked = DeviceChallenge { residency: vec![params], ..device(0, crate::run::tiny()) };
+    let refused = Challenge::new(binding(), Some(CACHE_LOG2), vec![asked]).unwrap_err();
+    assert!(refused.to_string().contains("reads of the cache"), "{refused}");
 }
 
 #[test]
 fn walking_before_the_nonce_is_refused() {
     let challenge = memory_challenge(1, &[Space::Device]);
     let sent = answers(&challenge, honest, &NONCE);
-    let early = [sent[0].clone(), sent[1].clone()].concat();
-    assert_eq!(verify(&challenge, &[early], &NONCE).0, Err(Rejection::UnsolicitedBytes));
+    let early = [sent[1].clone(), sent[2].clone()].concat();
+    assert_eq!(verify(&challenge, &[sent[0].clone(), early], &NONCE).0, Err(Rejection::UnsolicitedBytes));
 }
 
 #[test]
@@ -389,18 +438,22 @@ fn each_stage_has_its_own_deadline() {
     let ms = std::time::Duration::from_millis;
     let challenge = memory_challenge(1, &[Space::Device]);
     let sent = answers(&challenge, honest, &NONCE);
+    let (walk, walk_slack) = (ms(20), ms(20));
     let deadlines =
-        Deadlines { work: ms(100), fill: ms(40), walk: ms(20), walk_slack: ms(20), openings: ms(50) };
+        Deadlines { accept: ms(900), work: ms(100), fill: ms(40), walk, walk_slack, openings: ms(50) };
     let cache = Arc::new(Cache::for_challenge(&challenge).unwrap());
     let mut verifier = Verifier::new(challenge, Some(cache), deadlines).unwrap();
-    let filled = sent[0].len() - 7;
-    verifier.on_bytes(&sent[0][..filled], ms(90)).unwrap();
-    assert_eq!(verifier.deadline(), ms(130), "from the last root");
-    verifier.on_bytes(&sent[0][filled..], ms(120)).unwrap();
-    verifier.send_nonce(crate::run::walk_nonce(Space::Device), ms(121)).unwrap();
-    assert_eq!(verifier.deadline(), ms(141));
-    let missed = Rejection::DeadlineMissed { stage: Stage::Walk, limit: ms(20) };
-    assert_eq!(verifier.on_bytes(&sent[1], ms(142)), Err(missed));
+    verifier.on_bytes(&sent[0], ms(800)).unwrap();
+    verifier.send_nonce(START, ms(1_000)).unwrap();
+    assert_eq!(verifier.deadline(), ms(1_100), "getting ready does not count as work");
+    let filled = sent[1].len() - 7;
+    verifier.on_bytes(&sent[1][..filled], ms(1_090)).unwrap();
+    assert_eq!(verifier.deadline(), ms(1_130), "from the last root");
+    verifier.on_bytes(&sent[1][filled..], ms(1_120)).unwrap();
+    verifier.send_nonce(crate::run::walk_nonce(Space::Device), ms(1_121)).unwrap();
+    assert_eq!(verifier.deadline(), ms(1_141));
+    let missed = Rejection::DeadlineMissed { stage: Stage::Walk, limit: walk };
+    assert_eq!(verifier.on_bytes(&sent[2], ms(1_142)), Err(missed));
 }
 
 #[test]
@@ -425,9 +478,9 @@ fn another_key_cannot_end_a_run() {
     let challenge = memory_challenge(1, &[Space::Device]);
     let sent = answers(&challenge, honest, &NONCE);
     let other = RunKey::from_entropy(&[1; 32]).sign(&Digest::from_bytes([0; 32]));
-    let forged = changed(&sent, 2, |messages| *messages.last_mut().unwrap() = Message::Signature(other));
+    let forged = changed(&sent, 3, |messages| *messages.last_mut().unwrap() = Message::Signature(other));
     assert_eq!(verify(&challenge, &forged, &NONCE).0, Err(Rejection::Signature));
-    let unsigned = changed(&sent, 2, |messages| messages.truncate(messages.len() - 1));
+    let unsigned = changed(&sent, 3, |messages| messages.truncate(messages.len() - 1));
     let missing = Rejection::Incomplete { stage: Stage::Signature, received: 0, expected: 1 };
     assert_eq!(verify(&challenge, &unsigned, &NONCE).0, Err(missing));
 }

@@ -16,6 +16,8 @@ use basilica_types::{GpuUuid, NodeId};
 
 pub(crate) const NOW: Duration = Duration::from_millis(5);
 pub(crate) const NONCE: [u8; 32] = [0x5a; 32];
+/// The nonce that starts a run's work.
+pub(crate) const START: [u8; 32] = [0x51; 32];
 
 pub(crate) fn binding() -> Binding {
     Binding {
@@ -67,7 +69,7 @@ pub(crate) fn honest() -> CpuBackend {
     CpuBackend::new(ExactProduct(Kernel::detect()), 2, 4_096)
 }
 
-/// What a prover sends: before the first nonce, then after each.
+/// What a prover sends: before the start nonce, then after each nonce.
 pub(crate) type Sent = Vec<Vec<u8>>;
 
 pub(crate) fn key() -> RunKey {
@@ -80,24 +82,27 @@ pub(crate) fn answers<B: Backend + Send>(
     backend: impl Fn() -> B,
     nonce: &[u8; 32],
 ) -> Sent {
-    let mut devices = DeviceProver::all(challenge, |_| Ok::<_, BackendError>(backend())).unwrap();
+    let mut devices = DeviceProver::all(challenge, &START, |_| Ok::<_, BackendError>(backend())).unwrap();
     let cache = Cache::for_challenge(challenge).map(Arc::new);
     let mut run = Run::new(challenge, key());
-    let mut turns = vec![run.accept()];
+    let mut turns = vec![run.accept(), Vec::new()];
+    run.sent(&turns[0]);
+    run.on_nonce(&START);
     loop {
         let roots: Vec<u8> =
             devices.iter_mut().filter_map(|device| device.next_root().unwrap()).flatten().collect();
         if roots.is_empty() {
             break;
         }
-        turns[0].extend(roots);
+        turns[1].extend(roots);
+    }
+    if let Some(cache) = &cache {
+        let filled = devices.iter_mut().filter_map(|device| device.fill(cache).unwrap());
+        turns[1].extend(filled.flatten());
     }
     for space in challenge.spaces() {
-        let cache = cache.as_ref().unwrap();
-        let filled = devices.iter_mut().filter_map(|device| device.fill(space, cache).unwrap());
-        turns.last_mut().unwrap().extend(filled.flatten());
         run.sent(turns.last().unwrap());
-        run.on_walk_nonce(&walk_nonce(space));
+        run.on_nonce(&walk_nonce(space));
         turns.push(walk_all(challenge, space, &mut devices));
     }
     run.sent(turns.last().unwrap());
@@ -153,6 +158,7 @@ fn drive(verifier: &mut Verifier, sent: &[Vec<u8>], nonce: &[u8; 32]) -> Result<
     for turn in turns {
         let nonce = match step {
             Step::DrawNonce(NonceUse::Openings) => *nonce,
+            Step::DrawNonce(NonceUse::Start) => START,
             Step::DrawNonce(NonceUse::Walk(space)) => walk_nonce(space),
             Step::More => return Err(verifier.on_end()),
             Step::Done(_) => panic!("done before the openings"),

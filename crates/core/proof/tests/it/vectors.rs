@@ -9,14 +9,16 @@ use basilica_proof::merkle::{Leaf, Tree, hash_node};
 use basilica_proof::opening::{CellQuery, Query, queries};
 use basilica_proof::prf::{Matrix, fill_row};
 use basilica_proof::prover::{Backend, go_alone};
-use basilica_proof::residency::{Block, Cache, Region, Space, Walk, compress, lane_hash, mix, to_bytes};
+use basilica_proof::residency::{
+    Block, Cache, Region, Space, Walk, compress, lane_hash, mix, segment_tree, to_bytes,
+};
 use basilica_proof::seed::Seed;
 use basilica_proof::stream::StreamRequest;
 use basilica_proof::{Binding, PROTOCOL_VERSION, ProofParams, Transcript};
 use basilica_types::{Digest, NodeId};
 use serde_json::{Value, json};
 
-use crate::run::{NONCE, answers, challenge, honest, memory_challenge, region, verify};
+use crate::run::{NONCE, START, answers, challenge, honest, memory_challenge, region, verify};
 
 fn check(name: &str, made: &Value) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../vectors/proof").join(name);
@@ -107,7 +109,7 @@ fn seeds_roots_and_queries_match_the_vectors() {
         .map(|device| {
             let mut backend = honest();
             let seeds_and_roots: Vec<Value> = (0..device.params.rounds())
-                .scan(Seed::first(challenge.binding(), device), |seed, round| {
+                .scan(Seed::first(challenge.binding(), device, &START), |seed, round| {
                     let root = backend.commit(seed, &device.params).unwrap();
                     let entry = json!({ "seed": hex::encode(seed.as_bytes()), "root": root });
                     *seed = seed.next(round + 1, &root);
@@ -148,6 +150,13 @@ fn memory_matches_the_vectors() {
             go_alone(&mut met, u32::try_from(roots.len()).unwrap() - 1, root)
         })
         .unwrap();
+    let shape = params.walk();
+    let segments: Vec<Digest> = (0..shape.segments())
+        .map(|segment| {
+            let [first, end] = [segment, segment + 1].map(|segment| shape.segment_start(segment) as usize);
+            segment_tree(shape, roots[first..end].to_vec()).root()
+        })
+        .collect();
     let mut mixed: Block = std::array::from_fn(|i| u32::try_from(i).unwrap());
     mix(&mut mixed, &[1; 16]);
     let blocks = [0usize, 1, 511, 1_023].map(|i| words(&cache.blocks()[i]));
@@ -163,7 +172,7 @@ fn memory_matches_the_vectors() {
         "lane_hash_of_zeros": lane_hash(&[0; 16]),
         "walk_of_nonce_of_sixes": {
             "keys": (0..params.walk().steps).map(|step| hex::encode(met.key(step))).collect::<Vec<_>>(), "shape": format!("{:?}", params.walk()),
-            "start_of_lane_3": words(&walk.start(3)), "roots": roots,
+            "start_of_lane_3": words(&walk.start(3)), "step_roots": roots, "segment_roots": segments,
         },
     });
     check("memory.json", &made);

@@ -8,7 +8,8 @@ use basilica_scoring::weights::{MinerPoints, node_points};
 use basilica_types::{Category, Digest, GpuUuid, Millis, NodeAddress, Uid};
 use basilica_verification::fingerprint::Fingerprint;
 use basilica_verification::{
-    CheckKind, ClaimedGpu, CountUnproven, Fault, GpuRules, Measured, Plan, ProvenGpu, SignedVerdict, Transfer, TransferEnd,
+    CheckKind, ClaimedGpu, CountUnproven, Fault, GpuRules, Measured, Plan, ProvenGpu, SignedVerdict,
+    Transfer, TransferEnd,
 };
 use basilica_wire::discovery::{NodeReport, NodeStatus};
 

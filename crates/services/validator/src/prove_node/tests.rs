@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use async_trait::async_trait;
 use basilica_ports::{Output, OutputLimits};
 use basilica_proof::residency::ResidencyParams;
-use basilica_proof::wire::{Accept, FRAME_HEADER_BYTES, Message, Root, StepRoot, frame};
+use basilica_proof::wire::{Accept, FRAME_HEADER_BYTES, Message, Root, SegmentRoot, frame};
 use basilica_proof::{ClassName, DeviceFacts, DeviceReport};
 use basilica_types::{Argv, HostKey, Hotkey, NodeAddress, SshPublicKey};
 
@@ -48,6 +48,7 @@ pub(crate) struct Node {
 struct Running {
     script: Script,
     queue: VecDeque<Vec<u8>>,
+    asked: Option<Challenge>,
     /// What is asked of the memory of the spaces that were not walked through yet.
     memory: VecDeque<ResidencyParams>,
 }
@@ -57,28 +58,30 @@ impl Running {
         self.queue.push_back(frame(&message.encode()));
     }
 
-    fn commit(&mut self, challenge: &Challenge) {
+    fn accept(&mut self, challenge: Challenge) {
         let version = basilica_proof::PROTOCOL_VERSION;
         self.say(&Message::Accept(Accept { version, challenge: challenge.digest(), key: [2; 33] }));
-        for round in 0..challenge.devices()[0].params.rounds() {
-            self.say(&Message::Root(Root { device: 0, round, root: Digest::from_bytes([7; 32]) }));
-        }
-        self.memory = challenge.devices()[0].residency.iter().copied().collect();
-        self.fill();
+        self.asked = Some(challenge);
     }
 
-    fn fill(&mut self) {
-        if !self.memory.is_empty() {
+    fn commit(&mut self) {
+        let device =
+            self.asked.take().expect("a nonce for a challenge that was accepted").devices()[0].clone();
+        for round in 0..device.params.rounds() {
+            self.say(&Message::Root(Root { device: 0, round, root: Digest::from_bytes([7; 32]) }));
+        }
+        if !device.residency.is_empty() {
             self.say(&Message::Filled(0));
         }
+        self.memory = device.residency.into();
     }
 
     fn walk(&mut self) {
-        let region = self.memory.pop_front().expect("a nonce for memory that was asked for");
-        for step in 0..region.walk().steps {
-            self.say(&Message::StepRoot(StepRoot { device: 0, step, root: Digest::from_bytes([8; 32]) }));
+        let region = self.memory.pop_back().expect("a nonce for memory that was asked for");
+        for segment in 0..region.walk().segments() {
+            let root = Digest::from_bytes([8; 32]);
+            self.say(&Message::SegmentRoot(SegmentRoot { device: 0, segment, root }));
         }
-        self.fill();
     }
 }
 
@@ -102,7 +105,12 @@ impl Shell for Node {
     }
 
     async fn start(&self, _: &Argv) -> Result<Box<dyn Process>, ShellError> {
-        Ok(Box::new(Running { script: self.script, queue: VecDeque::new(), memory: VecDeque::new() }))
+        Ok(Box::new(Running {
+            script: self.script,
+            queue: VecDeque::new(),
+            asked: None,
+            memory: VecDeque::new(),
+        }))
     }
 
     async fn close(&self) {}
@@ -112,7 +120,8 @@ impl Shell for Node {
 impl Process for Running {
     async fn send(&mut self, bytes: &[u8]) -> Result<(), ShellError> {
         match Message::decode(&bytes[FRAME_HEADER_BYTES..]) {
-            Ok(Message::Challenge(challenge)) if self.script.commits => self.commit(&challenge),
+            Ok(Message::Challenge(challenge)) if self.script.commits => self.accept(challenge),
+            Ok(Message::StartNonce(_)) => self.commit(),
             Ok(Message::WalkNonce(_)) => self.walk(),
             _ => {}
         }

@@ -26,7 +26,7 @@ enum Habit {
 }
 
 /// The parts of the talk, by the message that is due in each.
-const PARTS: [Kind; 5] = [Kind::Accept, Kind::Root, Kind::Filled, Kind::StepRoot, Kind::Opening];
+const PARTS: [Kind; 5] = [Kind::Accept, Kind::Root, Kind::Filled, Kind::SegmentRoot, Kind::Opening];
 
 struct Hostile {
     honest: Running,
@@ -83,7 +83,8 @@ impl Process for Hostile {
     async fn send(&mut self, bytes: &[u8]) -> Result<(), ShellError> {
         let asks_for = match Message::decode(&bytes[FRAME_HEADER_BYTES..]).unwrap().kind() {
             Kind::Challenge => Kind::Accept,
-            Kind::WalkNonce => Kind::StepRoot,
+            Kind::StartNonce => Kind::Root,
+            Kind::WalkNonce => Kind::SegmentRoot,
             _ => Kind::Opening,
         };
         if self.habit == Habit::DoesNotRead && asks_for == self.part {
@@ -136,7 +137,7 @@ impl Shell for HostileNode {
         self.seen.started.notify_one();
         let script = Script { commits: true, turn: Turn::Ends, exit: 0 };
         Ok(Box::new(Hostile {
-            honest: Running { script, queue: VecDeque::new(), memory: VecDeque::new() },
+            honest: Running { script, queue: VecDeque::new(), asked: None, memory: VecDeque::new() },
             part: self.part,
             habit: self.habit,
             clock: Arc::clone(&self.clock),

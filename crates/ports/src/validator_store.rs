@@ -94,7 +94,7 @@ pub struct NodeRecord {
     pub first_seen: Timestamp,
     /// When its checks are due.
     pub due: Due,
-    /// How punctual its proofs were.
+    /// How punctual its proofs were, and how often they were broken off.
     pub deadlines: DeadlineRecord,
     /// The failed tries of the check under way.
     pub series: Option<(CheckKind, Series)>,
@@ -357,6 +357,15 @@ pub trait VerdictStore: Send + Sync + 'static {
 
     /// Keeps how punctual a node's proofs are, those that decided nothing included (RULES R4).
     async fn record_deadlines(&self, key: NodeKey, deadlines: DeadlineRecord) -> Result<(), StoreError>;
+
+    /// Keeps the transcript of a try that decided nothing, as long as those of verdicts.
+    async fn record_transcript(
+        &self,
+        key: NodeKey,
+        at: Timestamp,
+        digest: Digest,
+        bytes: &[u8],
+    ) -> Result<(), StoreError>;
 
     /// Keeps a concluded check: verdict, history, transcript, proven GPUs and the next due times, or nothing.
     ///

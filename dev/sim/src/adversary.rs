@@ -109,9 +109,9 @@ pub enum Serves {
 /// What a cheater without a card does about a check.
 #[derive(Clone, Debug)]
 pub enum Meanwhile {
-    /// Accepts and misses the deadline.
-    Misses(Tries),
-    /// Drops the connection as if by accident.
+    /// Takes the challenge, and is late or hangs up.
+    Answers(Tries),
+    /// Drops the connection before the challenge, as if by accident.
     Drops,
 }
 

@@ -1,16 +1,14 @@
 //! One adversary per row of the attack catalogue, and more where a row has several.
 
-use basilica_types::{Digest, GpuUuid, Hotkey, Millis, NodeId, NodeKey, Timestamp};
+use basilica_types::{Digest, GpuUuid, Millis};
 use basilica_verification::Break;
 use basilica_verification::calibration::StageTimes;
-use basilica_verification::classes::WALKS;
-use basilica_verification::fleet::{Claimant, Identity, collisions};
+use basilica_verification::fleet::Identity;
 
 use crate::adversary::{Adversary, Meanwhile, Play, Serves, World};
-use crate::exhibits::{Exhibit, Times};
-use crate::timing_model::{
-    PROVISIONING_MS, RELAY_MS, Rig, class, keeps_both_paces, latest_deadlines, to_millis,
-};
+use crate::exhibits::Exhibit;
+use crate::plays::{Unserved, held, rented, shared};
+use crate::timing_model::{RELAY_MS, Rig, class, to_millis};
 
 /// Rows of the attack catalogue.
 pub const ROWS: u8 = 26;
@@ -71,21 +69,21 @@ pub const ADVERSARIES: &[Adversary] = &[
         name: "share-gpu",
         does: "registers one H100 as two nodes of one miner, with UUIDs of their own",
         gains: "a second node's pay",
-        play: |world| shared(world, [1, 1], Serves::InTurn),
+        play: |world| shared(world, [1, 1], Serves::InTurn, Unserved::Misses),
     },
     Adversary {
         id: "5b",
         name: "share-gpu-two-miners",
         does: "the same under two hotkeys, one of which takes all misses",
         gains: "a second node's pay",
-        play: |world| shared(world, [1, 2], Serves::First),
+        play: |world| shared(world, [1, 2], Serves::First, Unserved::Misses),
     },
     Adversary {
         id: "5c",
         name: "share-gpu-in-turn",
         does: "the same under two hotkeys that miss in turn",
         gains: "a second node's pay",
-        play: |world| shared(world, [1, 2], Serves::InTurn),
+        play: |world| shared(world, [1, 2], Serves::InTurn, Unserved::Misses),
     },
     Adversary {
         id: "5d",
@@ -93,6 +91,34 @@ pub const ADVERSARIES: &[Adversary] = &[
         does: "the same, and rents the one node itself, so that the epoch leaves it out",
         gains: "a second node's pay, less the rent's share that does not come back",
         play: |world| Play::Always(world.swift(class("h100-sxm"), Exhibit::Honest)),
+    },
+    Adversary {
+        id: "5e",
+        name: "share-gpu-hang-up",
+        does: "as 5a, but the node that the card does not serve hangs up in the midst of its walk instead of being late",
+        gains: "a second node's pay",
+        play: |world| shared(world, [1, 1], Serves::InTurn, Unserved::HangsUp),
+    },
+    Adversary {
+        id: "5f",
+        name: "share-gpu-two-hang-up",
+        does: "as 5b, hanging up",
+        gains: "a second node's pay",
+        play: |world| shared(world, [1, 2], Serves::First, Unserved::HangsUp),
+    },
+    Adversary {
+        id: "5g",
+        name: "share-gpu-in-turn-hang-up",
+        does: "as 5c, hanging up",
+        gains: "a second node's pay",
+        play: |world| shared(world, [1, 2], Serves::InTurn, Unserved::HangsUp),
+    },
+    Adversary {
+        id: "5h",
+        name: "share-gpu-unreachable",
+        does: "as 5b, but the node that the card does not serve cannot be reached, before any challenge",
+        gains: "a second node's pay, less what it is down for",
+        play: |world| shared(world, [1, 2], Serves::First, Unserved::IsAway),
     },
     Adversary {
         id: "6",
@@ -114,15 +140,25 @@ pub const ADVERSARIES: &[Adversary] = &[
         gains: "pay around the clock for minutes of rent",
         play: |world| {
             let late = world.ends(class("h100-sxm"), 1.0, &Rig::cpu());
-            rented(world, Meanwhile::Misses(late))
+            rented(world, Meanwhile::Answers(late))
         },
     },
     Adversary {
         id: "7b",
         name: "rent-and-drop",
-        does: "the same, but drops the connection until the card is there",
+        does: "the same, but drops the connection before the challenge until the card is there",
         gains: "pay around the clock for minutes of rent",
         play: |world| rented(world, Meanwhile::Drops),
+    },
+    Adversary {
+        id: "7c",
+        name: "rent-and-hang-up",
+        does: "the same, but takes the challenge and hangs up until the card is there",
+        gains: "pay around the clock for minutes of rent",
+        play: |world| {
+            let hangs_up = world.swift(class("h100-sxm"), Exhibit::HangsUp);
+            rented(world, Meanwhile::Answers(hangs_up))
+        },
     },
     Adversary {
         id: "8a",
@@ -148,6 +184,13 @@ pub const ADVERSARIES: &[Adversary] = &[
             times.work = Millis(times.work.0 + to_millis(swap).0);
             Play::Always(world.ends_in(h100, Exhibit::Honest, times))
         },
+    },
+    Adversary {
+        id: "8c",
+        name: "tenant-and-hang-up",
+        does: "as 8a, but hangs up instead of being late",
+        gains: "pay from two markets",
+        play: |world| Play::Always(world.swift(class("h100-sxm"), Exhibit::HangsUp)),
     },
     Adversary {
         id: "9",
@@ -364,40 +407,6 @@ pub const ADVERSARIES: &[Adversary] = &[
         play: |world| Play::Always(world.ends(class("a100-80gb"), 1.0, &Rig::of(class("a100-40gb"), 1.0))),
     },
 ];
-
-fn shared(world: &World<'_>, miners: [u8; 2], serves: Serves) -> Play {
-    let h100 = class("h100-sxm");
-    let alone = world.swift(h100, Exhibit::Honest);
-    // The epoch's walks begin at one moment and want an even pace: the card serves both in turn, or the other one waits.
-    let card = Rig::of(h100, 1.0);
-    let stages = World::times(h100, 1.0, &card);
-    let stages = StageTimes { work: Millis(stages.work.0 * 2), ..stages };
-    let (walk, swap) = (card.walk_ms(h100, 1.0, WALKS), card.swap_ms(h100));
-    let deadlines = latest_deadlines(h100, &world.scenario);
-    let in_turn = keeps_both_paces(walk, swap, deadlines.walk);
-    let pause = if in_turn { Millis(0) } else { to_millis(walk + swap) };
-    let busy = world.ends_in(h100, Exhibit::Honest, Times { stages, pause });
-    Play::Shared { miners, alone, busy, serves }
-}
-
-fn rented(world: &World<'_>, meanwhile: Meanwhile) -> Play {
-    let ready = world.swift(class("h100-sxm"), Exhibit::Honest);
-    Play::Rented { provisioning: Millis(PROVISIONING_MS), meanwhile, ready }
-}
-
-/// The reason, if the fleet's own code puts the later of two nodes with these identities on hold.
-fn held(identities: &[Identity], reason: &'static str) -> Option<&'static str> {
-    let node = |id: u8, since: i64| Claimant {
-        node: NodeKey { miner: Hotkey::from_bytes([id; 32]), node: NodeId::from_bytes([id; 16]) },
-        since: Timestamp(since),
-        identities: identities.iter().copied().collect(),
-    };
-    let (old, new) = (node(1, 10), node(2, 20));
-    let found = collisions(&[new.clone(), old.clone()]);
-    let held = found.len() == identities.len()
-        && found.iter().all(|c| c.holder == old.node && c.on_hold == [new.node]);
-    held.then_some(reason)
-}
 
 #[cfg(test)]
 mod tests {

@@ -2,8 +2,8 @@
 //!
 //! The loop here only keeps time. Which check is due says [`basilica_verification::schedule`], what a try found its state
 //! machine ([`crate::tries`]), whether it is tried again or concluded [`basilica_verification::series`], what cut-off
-//! openings amount to [`aborted`], what missed deadlines amount to [`basilica_verification::timing`], who is retried
-//! together [`companions`]. It does what the validator's service does with their
+//! openings amount to [`aborted`], what missed deadlines and broken-off proofs amount to [`basilica_verification::timing`],
+//! who is retried together [`companions`]. It does what the validator's service does with their
 //! answers. Light checks change nothing for an adversary that passes them and are left out.
 //!
 //! Cheating begins at a random moment between two scheduled full checks of an enrolled node.
@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use basilica_types::{BlockNumber, Digest, Hotkey, Millis, NodeId, NodeKey, Timestamp};
 use basilica_verification::fleet::{Availability, Beacon, FleetRules, Member, companions};
 use basilica_verification::series::{Next, RetryRules, Series, after_failure};
-use basilica_verification::timing::{Observed, Punctuality, Standing, Weights};
+use basilica_verification::timing::{DeadlineRecord, Standing, Tests};
 use basilica_verification::{
     Break, CheckKind, Control, Due, Fault, Finding, Intervals, Outcome, Reason, aborted,
 };
@@ -91,9 +91,9 @@ struct Node {
     key: NodeKey,
     due: Due,
     retry: Option<(Series, Timestamp)>,
-    /// The last try missed a deadline.
+    /// The last try missed a deadline, or was broken off.
     missed: bool,
-    punctuality: Punctuality,
+    record: DeadlineRecord,
     aborts: Vec<Timestamp>,
 }
 
@@ -105,7 +105,7 @@ pub struct Day<'a> {
     nodes: Vec<Node>,
     epochs: &'a [Millis],
     chance: Chance,
-    weights: Weights,
+    tests: Tests,
     retries: RetryRules,
     intervals: Intervals,
     /// Turns that a shared card took.
@@ -130,7 +130,7 @@ impl<'a> Day<'a> {
                 due: Due { light: START + DAY + DAY, full },
                 retry: None,
                 missed: false,
-                punctuality: Punctuality::default(),
+                record: DeadlineRecord::default(),
                 aborts: Vec::new(),
             }
         };
@@ -142,7 +142,7 @@ impl<'a> Day<'a> {
             nodes,
             epochs,
             chance,
-            weights: Weights::default(),
+            tests: Tests::default(),
             retries: RetryRules::default(),
             intervals,
             turns: 0,
@@ -190,7 +190,7 @@ impl<'a> Day<'a> {
         let member = |node: &Node| Member {
             key: node.key,
             availability: Availability::Idle,
-            suspected: node.punctuality.standing(&self.weights) == Standing::Suspected,
+            suspected: node.record.standing(&self.tests, &self.retries, now) == Standing::Suspected,
         };
         let fleet: Vec<Member> = self.nodes.iter().map(member).collect();
         let along = companions(&missed, &fleet);
@@ -204,17 +204,16 @@ impl<'a> Day<'a> {
     fn check(&mut self, node: usize, asked: &BTreeSet<usize>, now: Timestamp) -> Option<&'static str> {
         let answer = self.answer(node, asked, now);
         let ended = now + TRY;
-        let Tried { finding, after_nonce } = answer;
         let control =
             if self.chance.happens(CONTROL_REACHABLE) { Control::Reachable } else { Control::Absent };
-        let missed = finding == Finding::Failed(Reason::ProofDeadlineMissed);
-        self.nodes[node].missed = missed;
-        if self.rules.sequential_test {
-            let observed = if missed { Observed::Missed(control) } else { Observed::Met };
-            let state = &mut self.nodes[node].punctuality;
-            *state = state.after(observed, &self.weights);
-            if state.standing(&self.weights) == Standing::Late {
-                return Some("proof_deadline_missed");
+        let observed = answer.observed(control);
+        let Tried { finding, after_nonce, .. } = answer;
+        self.nodes[node].missed = observed.is_some_and(|observed| observed.takes_companions());
+        if let (true, Some(observed)) = (self.rules.sequential_test, observed) {
+            let record = &mut self.nodes[node].record;
+            *record = record.after(observed, &self.tests, ended);
+            if let Some((reason, _)) = record.found(&self.tests, &self.retries, ended) {
+                return Some(reason.code());
             }
         }
         match finding {
@@ -283,7 +282,7 @@ impl<'a> Day<'a> {
                 self.ordered = Some(ordered);
                 match meanwhile {
                     _ if now.since(ordered) >= *provisioning => self.drawn(ready),
-                    Meanwhile::Misses(late) => self.drawn(late),
+                    Meanwhile::Answers(late) => self.drawn(late),
                     Meanwhile::Drops => broken(Break::Lost),
                 }
             }
@@ -305,11 +304,11 @@ mod tests {
     use std::sync::Arc;
 
     fn rejected(reason: Reason) -> Tries {
-        Arc::new([Tried { finding: Finding::Failed(reason), after_nonce: false }])
+        Arc::new([Tried { finding: Finding::Failed(reason), proving: true, after_nonce: false }])
     }
 
     fn passed() -> Tries {
-        Arc::new([Tried { finding: Finding::Passed, after_nonce: false }])
+        Arc::new([Tried { finding: Finding::Passed, proving: true, after_nonce: false }])
     }
 
     fn day(play: &Play, rules: Rules, seed: u64) -> Option<Found> {
@@ -348,6 +347,19 @@ mod tests {
         for seed in 0..50 {
             assert_eq!(day(&play, Rules::SERVICE, seed), None, "each is asked alone");
             assert_eq!(day(&play, Rules::DESIGN, seed).unwrap().reason, "proof_deadline_missed");
+        }
+    }
+
+    #[test]
+    fn hanging_up_instead_of_being_late_is_found_as_well() {
+        for (miners, serves) in [([1, 1], Serves::InTurn), ([1, 2], Serves::First), ([1, 2], Serves::InTurn)]
+        {
+            let busy = rejected(Reason::ProofIncomplete);
+            let play = Play::Shared { miners, alone: passed(), busy, serves };
+            for seed in 0..50 {
+                let found = day(&play, Rules::DESIGN, seed).unwrap().reason;
+                assert!(["proof_broken_off", "proof_incomplete"].contains(&found), "{found}");
+            }
         }
     }
 }

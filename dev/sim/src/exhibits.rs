@@ -36,6 +36,8 @@ pub enum Exhibit {
     Skips(u32),
     /// As [`Exhibit::Skips`], but after the nonce the connection is dropped.
     SkipsAndDrops(u32),
+    /// A right answer that hangs up in the midst of its walk.
+    HangsUp,
     /// One item in so many is guessed where it is read.
     Forgets(u32),
     /// All cells by the recurrence that holds for Hankel matrices.
@@ -157,7 +159,7 @@ pub fn challenge(run: u64, params: ProofParams, memory: bool) -> Challenge {
 
 /// One real run.
 fn judge(exhibit: Exhibit, run: u64, times: &Times, deadlines: &StageTimes) -> ProofEnd {
-    let memory = matches!(exhibit, Exhibit::Honest | Exhibit::Forgets(_));
+    let memory = matches!(exhibit, Exhibit::Honest | Exhibit::HangsUp | Exhibit::Forgets(_));
     let asked = challenge(run, params(exhibit), memory);
     let limits = Deadlines {
         accept: deadlines.work.as_duration(),
@@ -220,6 +222,9 @@ impl Talk {
                     for (number, root) in (0..).zip(self.cheater.walked(space, &nonce)) {
                         now = Millis(began.0 + times.root(number).0);
                         step = verifier.on_bytes(&root, now.as_duration())?;
+                        if self.cheater.exhibit == Exhibit::HangsUp {
+                            return Err(verifier.on_end());
+                        }
                     }
                 }
                 Step::DrawNonce(NonceUse::Openings) => {

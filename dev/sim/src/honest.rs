@@ -8,14 +8,14 @@
 use basilica_types::{Millis, Timestamp};
 use basilica_verification::classes::{BARRIERS, GpuClass};
 use basilica_verification::series::{Next, RetryRules, after_failure};
-use basilica_verification::timing::{Observed, Punctuality, Rates, Standing, Weights};
-use basilica_verification::{Control, Fault, Reason};
+use basilica_verification::timing::{DeadlineRecord, Observed, Rates, Tests};
+use basilica_verification::{Control, Fault, Intervals, Reason};
 
 use crate::chance::Chance;
 use crate::stats::{Interval, clopper_pearson};
 use crate::timing_model::{
-    CONTROL_REACHABLE, LOSS, LOSS_IN_SPELL, RUN_DEVIATION, SPELLS, Scenario, honest_means, latest_deadlines,
-    network_ms, segment_ms, to_f64, to_millis, walk_slack,
+    BREAKS, BREAKS_IN_SPELL, CONTROL_REACHABLE, LOSS, LOSS_IN_SPELL, RUN_DEVIATION, SPELLS, Scenario,
+    honest_means, latest_deadlines, network_ms, segment_ms, to_f64, to_millis, walk_slack,
 };
 
 /// What was counted.
@@ -25,6 +25,8 @@ pub struct Honest {
     pub checks: u64,
     /// Tries that missed a deadline.
     pub misses: u64,
+    /// Tries whose connection broke after the challenge.
+    pub breaks: u64,
     /// Tries.
     pub tries: u64,
     /// Checks after which the node was found at fault.
@@ -41,18 +43,20 @@ pub fn simulate(class: &GpuClass, scenario: &Scenario, checks: u64, seed: u64) -
     let mut counted = Counted::default();
     let mut chance = Chance::of("honest", &[seed, scenario_number(scenario)]);
     while counted.checks < checks {
-        let mut punctuality = Punctuality::default();
+        let mut node = Node { record: DeadlineRecord::default(), now: Timestamp::from_secs(1_800_000_000) };
         for _ in 0..per_node.min(checks - counted.checks) {
             counted.checks += 1;
-            if is_rejected(class, scenario, &mut punctuality, &mut counted, &mut chance) {
+            if node.is_rejected(class, scenario, &mut counted, &mut chance) {
                 counted.rejects += 1;
-                punctuality = Punctuality::default();
+                node.record = DeadlineRecord::default();
             }
+            node.now = node.now + Intervals::default().full;
         }
     }
     Honest {
         checks: counted.checks,
         misses: counted.misses,
+        breaks: counted.breaks,
         tries: counted.tries,
         false_rejects: counted.rejects,
         rate: clopper_pearson(counted.rejects, counted.checks),
@@ -69,37 +73,54 @@ struct Counted {
     checks: u64,
     tries: u64,
     misses: u64,
+    breaks: u64,
     rejects: u64,
 }
 
-/// One check with its retries; true if the node is found at fault.
-fn is_rejected(
-    class: &GpuClass,
-    scenario: &Scenario,
-    punctuality: &mut Punctuality,
-    counted: &mut Counted,
-    chance: &mut Chance,
-) -> bool {
-    let (weights, retries) = (Weights::default(), RetryRules::default());
-    // A spell outlasts the retries of a check: misses cluster.
-    let loss = if chance.happens(SPELLS) { LOSS_IN_SPELL } else { LOSS };
-    let (mut series, mut now) = (None, Timestamp::from_secs(1_800_000_000));
-    loop {
-        counted.tries += 1;
-        let missed = misses(class, scenario, loss, chance);
-        let control = if chance.happens(CONTROL_REACHABLE) { Control::Reachable } else { Control::Absent };
-        let observed = if missed { Observed::Missed(control) } else { Observed::Met };
-        *punctuality = punctuality.after(observed, &weights);
-        if !missed {
-            return false;
-        }
-        counted.misses += 1;
-        if punctuality.standing(&weights) == Standing::Late {
-            return true;
-        }
-        match after_failure(series, Reason::ProofDeadlineMissed, control, &retries, now) {
-            Next::Retry { series: next, at } => (series, now) = (Some(next), at),
-            Next::Conclude { fault, .. } => return fault == Fault::Node { confirmed: true },
+/// An honest node between its checks.
+struct Node {
+    record: DeadlineRecord,
+    now: Timestamp,
+}
+
+impl Node {
+    /// One check with its retries; true if the node is found at fault.
+    fn is_rejected(
+        &mut self,
+        class: &GpuClass,
+        scenario: &Scenario,
+        counted: &mut Counted,
+        chance: &mut Chance,
+    ) -> bool {
+        let (tests, retries) = (Tests::default(), RetryRules::default());
+        // A spell outlasts the retries of a check: misses and breaks cluster.
+        let spell = chance.happens(SPELLS);
+        let (loss, breaks) = if spell { (LOSS_IN_SPELL, BREAKS_IN_SPELL) } else { (LOSS, BREAKS) };
+        let mut series = None;
+        loop {
+            counted.tries += 1;
+            let broken = chance.happens(breaks);
+            let missed = !broken && misses(class, scenario, loss, chance);
+            counted.breaks += u64::from(broken);
+            counted.misses += u64::from(missed);
+            let control =
+                if chance.happens(CONTROL_REACHABLE) { Control::Reachable } else { Control::Absent };
+            let (observed, reason) = match (broken, missed) {
+                (true, _) => (Observed::Broken(control), Reason::ConnectionLost),
+                (false, true) => (Observed::Missed(control), Reason::ProofDeadlineMissed),
+                (false, false) => (Observed::Met, Reason::Internal),
+            };
+            self.record = self.record.after(observed, &tests, self.now);
+            if self.record.found(&tests, &retries, self.now).is_some() {
+                return true;
+            }
+            if observed == Observed::Met {
+                return false;
+            }
+            match after_failure(series, reason, control, &retries, self.now) {
+                Next::Retry { series: next, at } => (series, self.now) = (Some(next), at),
+                Next::Conclude { fault, .. } => return fault == Fault::Node { confirmed: true },
+            }
         }
     }
 }
@@ -134,11 +155,13 @@ mod tests {
     use crate::timing_model::{SCENARIOS, class};
 
     #[test]
-    fn honest_nodes_miss_less_often_than_the_sequential_test_assumes() {
+    fn honest_nodes_miss_and_break_less_often_than_the_sequential_tests_assume() {
         for scenario in &SCENARIOS {
             let honest = simulate(class("h100-sxm"), scenario, 60_000, 1);
             let assumed = u64::from(Rates::default().honest_miss_ppm);
             assert!(honest.misses * 1_000_000 < honest.tries * assumed, "{scenario:?}: {honest:?}");
+            let assumed = u64::from(Rates::breaks().honest_miss_ppm);
+            assert!(honest.breaks * 1_000_000 < honest.tries * assumed, "{scenario:?}: {honest:?}");
             assert_eq!(honest.false_rejects, 0, "{scenario:?}");
         }
     }

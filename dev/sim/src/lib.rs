@@ -18,6 +18,7 @@ pub mod exhibits;
 mod forger;
 pub mod honest;
 pub mod open;
+pub mod plays;
 pub mod scorecard;
 pub mod stats;
 pub mod timing_model;

@@ -285,14 +285,15 @@ impl Scorecard {
         for (scenario, honest) in SCENARIOS.iter().zip(&self.honest) {
             let _ = writeln!(
                 text,
-                "  x{:<4} x{:<2} {} of {} checks, rate <= {:.1e} (95 %); {} of {} tries missed a deadline; analytic bound {:.0e}",
+                "  x{:<4} x{:<2} {} of {} checks, rate <= {:.1e} (95 %); of {} tries {} missed a deadline and {} broke off; analytic bound {:.0e}",
                 scenario.speed,
                 scenario.jitter,
                 honest.false_rejects,
                 honest.checks,
                 honest.rate.high,
-                honest.misses,
                 honest.tries,
+                honest.misses,
+                honest.breaks,
                 honest.bound,
             );
         }
@@ -356,6 +357,7 @@ mod tests {
         let honest = |checks, false_rejects| Honest {
             checks,
             misses: 0,
+            breaks: 0,
             tries: checks,
             false_rejects,
             rate: clopper_pearson(false_rejects, checks),

@@ -38,6 +38,11 @@ pub const LOSS: f64 = 0.01;
 pub const LOSS_IN_SPELL: f64 = 0.10;
 /// Share of a node's time that is a bad spell: ten minutes a day. Assumed.
 pub const SPELLS: f64 = 10.0 / 1_440.0;
+/// Proofs of an honest node that end because its connection or its host breaks, each for itself. Assumed: a session of ten
+/// seconds outlives 1 % of losses; restarts, renumbered lines and killed programs do not wait for it.
+pub const BREAKS: f64 = 0.002;
+/// The same in a bad spell. Assumed.
+pub const BREAKS_IN_SPELL: f64 = 0.05;
 /// Least retransmission time-out of Linux TCP in ms (`TCP_RTO_MIN`), to which the round trip adds; it doubles each time
 /// (RFC 6298, 5.5).
 pub const RTO_MIN_MS: f64 = 200.0;

@@ -6,15 +6,27 @@ use std::sync::Arc;
 
 use basilica_proof::{ClaimReport, ClassName, DeviceFacts, DeviceReport};
 use basilica_types::{Digest, GpuUuid, Timestamp};
-use basilica_verification::{Break, Check, CheckKind, Effect, Event, Finding, GpuRules, Plan, ProofEnd};
+use basilica_verification::timing::Observed;
+use basilica_verification::{
+    Break, Check, CheckKind, Conclusion, Control, Effect, Event, Finding, GpuRules, Plan, ProofEnd,
+};
 
 /// What one try found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tried {
     /// The finding.
     pub finding: Finding,
+    /// A proof was begun.
+    pub proving: bool,
     /// The answer was cut off after the prover knew what to open.
     pub after_nonce: bool,
+}
+
+impl Tried {
+    /// What it says of the node's punctuality, beside this control.
+    pub fn observed(&self, control: Control) -> Option<Observed> {
+        self.finding.observed(control).filter(|_| self.proving)
+    }
 }
 
 /// What tries found under several nonces; never empty.
@@ -50,7 +62,8 @@ fn tried(mut proof: Option<ProofEnd>, broken: Option<Break>) -> Tried {
         (check, effects) = check.step(event, now).expect("the events of a try in their order");
     }
     let conclusion = check.conclusion().expect("the last event ends a try");
-    Tried { finding: conclusion.finding.clone(), after_nonce: conclusion.after_nonce }
+    let Conclusion { finding, proving, after_nonce, .. } = conclusion.clone();
+    Tried { finding, proving, after_nonce }
 }
 
 fn claims() -> Vec<u8> {
@@ -76,7 +89,16 @@ mod tests {
         assert_eq!(proved(verified).finding, Finding::Passed);
         let reason = Reason::ProofWalkMismatch;
         let end = ProofEnd::Rejected { reason, transcript, after_nonce: true };
-        assert_eq!(proved(end), Tried { finding: Finding::Failed(reason), after_nonce: true });
+        assert_eq!(proved(end), Tried { finding: Finding::Failed(reason), proving: true, after_nonce: true });
         assert_eq!(broken(Break::HostKey).finding, Finding::Failed(Reason::HostKeyChanged));
+    }
+
+    #[test]
+    fn only_what_ends_a_begun_proof_is_held_against_a_node() {
+        let beside = Control::Reachable;
+        let reason = Reason::ProofIncomplete;
+        let end = ProofEnd::Rejected { reason, transcript: Digest::from_bytes([0; 32]), after_nonce: false };
+        assert_eq!(proved(end).observed(beside), Some(Observed::Broken(beside)));
+        assert_eq!(broken(Break::Lost).observed(beside), None);
     }
 }

@@ -21,6 +21,7 @@ pub const VALIDATOR_SCHEMA: Schema = Schema {
         include_str!("../migrations/validator/0004_deadlines.sql"),
         include_str!("../migrations/validator/0005_machines.sql"),
         include_str!("../migrations/validator/0006_identities.sql"),
+        include_str!("../migrations/validator/0007_breaks.sql"),
     ],
 };
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::residency::Space;
-use crate::wire::{DecodeError, FrameTooLarge, Kind, Refusal};
+use crate::wire::{DecodeError, FrameTooLarge, Kind, Refusal, RefusalCode};
 
 /// The part of the protocol that was running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,6 +201,7 @@ impl Rejection {
             Self::WalkPath { .. } => "proof_walk_path",
             Self::WalkMismatch { .. } => "proof_walk_mismatch",
             Self::Signature => "proof_signature",
+            Self::Refused(refusal) if matches!(refusal.code(), RefusalCode::Busy) => "proof_busy",
             Self::Refused(_) => "proof_refused",
             Self::DeadlineMissed { .. } => "proof_deadline_missed",
             Self::Incomplete { .. } => "proof_incomplete",

@@ -156,9 +156,9 @@ fn compare(verdict: &Verdict, replay: &Replay) -> Result<(), Discrepancy> {
         (Outcome::Failed { reason, .. }, Ok(_)) if is_shown_by_bytes(reason) => {
             Err(Discrepancy::OtherReason { said: reason, shown: "a proof that holds" })
         }
-        // Said of several tries, the last of which may have ended in any way but by wrong arithmetic.
-        (Outcome::Failed { reason: Reason::ProofIncompleteAfterNonce, .. }, Err(rejection))
-            if rejection.class() != RejectionClass::Proof =>
+        // The last of them may have ended in any way but by wrong arithmetic.
+        (Outcome::Failed { reason, .. }, Err(rejection))
+            if is_said_of_several_tries(reason) && rejection.class() != RejectionClass::Proof =>
         {
             Ok(())
         }
@@ -190,9 +190,15 @@ fn count(gpus: &[ProvenGpu], devices: &[ProvenDevice]) -> Result<(), Discrepancy
     Ok(())
 }
 
-/// Whether the prover's bytes decide it, and no clock.
+/// Whether the prover's bytes decide it, and no clock and no other try.
 fn is_shown_by_bytes(reason: Reason) -> bool {
-    reason.code().starts_with("proof_") && reason != Reason::ProofDeadlineMissed
+    let elsewhere = matches!(reason, Reason::ProofDeadlineMissed | Reason::ProofBrokenOff);
+    reason.code().starts_with("proof_") && !elsewhere
+}
+
+/// Whether several tries together may have been found so ([`crate::timing`], [`crate::aborted`]).
+fn is_said_of_several_tries(reason: Reason) -> bool {
+    matches!(reason, Reason::ProofIncompleteAfterNonce | Reason::ProofDeadlineMissed | Reason::ProofBrokenOff)
 }
 
 #[cfg(test)]

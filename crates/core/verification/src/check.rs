@@ -126,6 +126,8 @@ pub struct Conclusion {
     pub transcript: Option<Digest>,
     /// What was measured with a proof that holds.
     pub measured: Measured,
+    /// A proof was begun: the service was told to start the prover.
+    pub proving: bool,
     /// The answer failed after the prover knew which cells it had to open, see [`crate::aborted`].
     pub after_nonce: bool,
 }
@@ -138,20 +140,31 @@ impl Conclusion {
         Self { finding, gpus: Vec::new(), fingerprints: Vec::new(), ..self }
     }
 
-    /// The same try, but the node is found late by all of its checks together (see [`crate::timing`]).
+    /// The same try, but the node is found at fault by all of its checks together (see [`crate::timing`]).
     #[must_use]
-    pub fn late(self) -> Self {
-        let finding = Finding::Failed(Reason::ProofDeadlineMissed);
+    pub fn found(self, reason: Reason) -> Self {
+        let finding = Finding::Failed(reason);
         Self { finding, gpus: Vec::new(), fingerprints: Vec::new(), ..self }
     }
 
-    /// What this try says of the node's punctuality; nothing unless its proof came to an end by its bytes or its deadline.
+    /// What this try says of the node's punctuality; nothing unless a proof was begun, or if it ended by what is never the
+    /// node's doing.
     pub fn observed(&self, control: Control) -> Option<Observed> {
-        self.transcript?;
-        match self.finding {
-            Finding::Passed => Some(Observed::Met),
-            Finding::Failed(Reason::ProofDeadlineMissed) => Some(Observed::Missed(control)),
-            Finding::Failed(reason) => (reason.blame() == Blame::Proven).then_some(Observed::Met),
+        if !self.proving {
+            return None;
+        }
+        self.finding.observed(control)
+    }
+}
+
+impl Finding {
+    /// What a begun proof that was found so says of its node's punctuality.
+    pub fn observed(&self, control: Control) -> Option<Observed> {
+        match self {
+            Self::Passed => Some(Observed::Met),
+            Self::Failed(Reason::ProofDeadlineMissed) => Some(Observed::Missed(control)),
+            Self::Failed(reason) if reason.blame() == Blame::Proven => Some(Observed::Met),
+            Self::Failed(reason) => reason.is_broken_off().then_some(Observed::Broken(control)),
         }
     }
 }
@@ -219,6 +232,7 @@ impl Check {
             fingerprints: Vec::new(),
             transcript: None,
             measured: Measured::default(),
+            proving: false,
             after_nonce: false,
         };
         (Self { facts, phase: Phase::Connecting }, vec![Effect::Connect])
@@ -341,6 +355,7 @@ impl Conclusion {
             }
             fingerprints.push(fingerprint::renewed(first, &shown));
         }
+        self.proving = true;
         self.goes_on(Phase::Proving(Proving { gpus, fingerprints }), Effect::Prove(report))
     }
 

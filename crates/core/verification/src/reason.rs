@@ -9,6 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use basilica_proof::Rejection;
+use basilica_proof::wire::RefusalCode;
 use codec::{Decode, Encode};
 
 use crate::Witness;
@@ -187,6 +188,10 @@ reasons! {
         "what the node tells of a gpu (memory, sms, cache, compute capability) is not the card that it calls it";
     47 GpuFingerprintChanged "gpu_fingerprint_changed" Blame::Elsewhere(Fault::Unknown),
         "a gpu shows other hardware than under the same uuid before; on hold until it shows the first again";
+    48 ProofBrokenOff "proof_broken_off" Blame::Suspected,
+        "the prover ended or lost its line in the midst of its proofs far oftener than lines break, while everything else worked";
+    49 ProofBusy "proof_busy" Blame::Elsewhere(Fault::Unknown),
+        "the gpus were busy: another validator's proof, or a program that holds their memory";
 }
 
 impl Reason {
@@ -229,6 +234,12 @@ impl Reason {
         )
     }
 
+    /// Whether a proof that was begun and ended so was broken off: it enters the sequential test over breaks
+    /// ([`crate::timing`]). Being busy does too: it is said by the node alone.
+    pub fn is_broken_off(self) -> bool {
+        self == Self::ProofBusy || (self.blame() == Blame::Suspected && self != Self::ProofDeadlineMissed)
+    }
+
     /// What else must have worked for a failed try to speak against the node.
     pub fn witness(self) -> Witness {
         match self {
@@ -267,6 +278,7 @@ impl Reason {
             Rejection::OpeningOrder { .. } => Self::ProofOpeningOrder,
             Rejection::MerklePath { .. } => Self::ProofMerklePath,
             Rejection::OpeningMismatch { .. } => Self::ProofOpeningMismatch,
+            Rejection::Refused(refusal) if matches!(refusal.code(), RefusalCode::Busy) => Self::ProofBusy,
             Rejection::Refused(_) => Self::ProofRefused,
             Rejection::DeadlineMissed { .. } => Self::ProofDeadlineMissed,
             Rejection::Incomplete { .. } => Self::ProofIncomplete,
@@ -293,6 +305,7 @@ impl FromStr for Reason {
 mod tests {
     use super::*;
     use basilica_proof::residency::Space;
+    use basilica_proof::wire::Refusal;
     use basilica_proof::{RejectionClass, Stage};
     use std::collections::BTreeSet;
 
@@ -328,6 +341,8 @@ mod tests {
             Rejection::WalkPath { device: 0, space: Space::Device, step: 1, lane: 2 },
             Rejection::WalkMismatch { device: 0, space: Space::Device, step: 1, lane: 2 },
             Rejection::Signature,
+            Rejection::Refused(Refusal::new(RefusalCode::Busy, "a lock")),
+            Rejection::Refused(Refusal::new(RefusalCode::Device, "an error")),
             Rejection::Incomplete { stage: Stage::Roots, received: 1, expected: 4 },
         ];
         for rejection in rejections {
@@ -339,6 +354,20 @@ mod tests {
                 "{reason}"
             );
         }
+    }
+
+    #[test]
+    fn whatever_ends_a_proof_without_an_answer_is_a_break_and_nothing_that_bytes_prove_is() {
+        for reason in
+            [Reason::ConnectionLost, Reason::ProofIncomplete, Reason::ProofBusy, Reason::ProverAltered]
+        {
+            assert!(reason.is_broken_off(), "{reason}");
+        }
+        for reason in Reason::ALL {
+            let elsewhere = matches!(reason.blame(), Blame::Elsewhere(_)) && *reason != Reason::ProofBusy;
+            assert!(!(reason.is_broken_off() && (elsewhere || reason.blame() == Blame::Proven)), "{reason}");
+        }
+        assert!(!Reason::ProofDeadlineMissed.is_broken_off(), "a test of its own");
     }
 
     #[test]

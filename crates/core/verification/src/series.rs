@@ -32,6 +32,16 @@ impl Default for RetryRules {
     }
 }
 
+impl RetryRules {
+    /// What a retry is put off by beyond the interval: up to half of it, by a number drawn at random.
+    ///
+    /// Two validators whose proofs met on one card would meet again at every retry if both waited equally long.
+    pub fn jitter(&self, chance: u64) -> Millis {
+        let most = u128::from(self.interval.0 / 2);
+        Millis(u64::try_from((u128::from(chance) * most) >> 64).expect("below half of an interval"))
+    }
+}
+
 /// The failed tries of one scheduled check so far. Stored, so that a restart goes on where it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Series {
@@ -67,7 +77,7 @@ pub enum Next {
     Retry {
         /// The series so far.
         series: Series,
-        /// When.
+        /// When at the earliest, see [`RetryRules::jitter`].
         at: Timestamp,
     },
     /// The check has failed by this fault.
@@ -176,6 +186,17 @@ mod tests {
         let next =
             after_failure(None, Reason::ProofOpeningMismatch, Control::Absent, &RetryRules::default(), START);
         assert_eq!(next, Next::Conclude { fault: Fault::Node { confirmed: true }, tries: 1 });
+    }
+
+    #[test]
+    fn retries_of_two_validators_drift_apart_and_stay_in_the_series() {
+        let rules = RetryRules::default();
+        assert_eq!(rules.jitter(0), Millis(0));
+        assert_eq!(rules.jitter(u64::MAX), Millis(rules.interval.0 / 2 - 1));
+        let apart = rules.jitter(u64::MAX / 4).0.abs_diff(rules.jitter(u64::MAX / 2).0);
+        assert_eq!(apart, rules.interval.0 / 8, "as far apart as what was drawn");
+        let failed = Series { since: START, last: START, failed: 1, controlled: true, silent: false };
+        assert!(failed.is_continued(START + rules.interval + rules.jitter(u64::MAX), &rules));
     }
 
     #[test]

@@ -8,8 +8,8 @@ use basilica_runtime_service::within;
 use basilica_types::{Digest, Millis, Timestamp};
 use basilica_verification::fingerprint::Difference;
 use basilica_verification::fleet::{Collision, Identity, collisions};
-use basilica_verification::series::{self, Next};
-use basilica_verification::timing::{DeadlineRecord, Observed, Standing, Weights};
+use basilica_verification::series::{self, Next, Series};
+use basilica_verification::timing::{DeadlineRecord, Observed, Tests};
 use basilica_verification::{
     Blame, CheckKind, Conclusion, Control, CountUnproven, Evidence, Fault, Finding, Outcome, Reason,
     Surroundings, Verdict, aborted,
@@ -58,16 +58,17 @@ pub(crate) async fn conclude(shared: &Shared, node: &NodeRecord, tried: Tried) -
             Some((reason, surroundings(shared, node.key).await?.beside(reason)))
         }
     };
-    let (deadlines, is_late) = deadlines(shared, node, conclusion, failure);
+    let deadlines = deadlines(node, conclusion, failure);
     let judged = |outcome| Judged { outcome, tries, started, deadlines };
     let confirmed = |reason| judged(Outcome::Failed { reason, fault: Fault::Node { confirmed: true } });
-    // What bytes prove is said by its own name; the record stays and is found late by the next check.
-    let is_said_otherwise = failure.is_some_and(|(reason, _)| reason != Reason::ProofDeadlineMissed);
-    if is_late && !is_said_otherwise {
-        // What follows begins anew: each finding takes misses of its own.
-        let judged =
-            Judged { deadlines: Some(DeadlineRecord::default()), ..confirmed(Reason::ProofDeadlineMissed) };
-        let tried = Tried { conclusion: tried.conclusion.late(), ..tried };
+    // What bytes prove is said by its own name; the record stays and finds the node at the next check.
+    let is_said_otherwise = failure.is_some_and(|(reason, _)| reason.blame() == Blame::Proven);
+    let found = |record: DeadlineRecord| {
+        record.found(&Tests::default(), &shared.settings.retries, conclusion.finished)
+    };
+    if let Some((reason, anew)) = deadlines.filter(|_| !is_said_otherwise).and_then(found) {
+        let judged = Judged { deadlines: Some(anew), ..confirmed(reason) };
+        let tried = Tried { conclusion: tried.conclusion.found(reason), ..tried };
         return keep(shared, node, tried, judged).await;
     }
     let Some((reason, control)) = failure else {
@@ -85,33 +86,47 @@ pub(crate) async fn conclude(shared: &Shared, node: &NodeRecord, tried: Tried) -
             shared.metrics.tries_inconclusive.inc();
             info!(target: "validator::verification", { node.id = %node.key.node, reason = reason.code(),
                 tries = series.failed, ?control }, "check failed and is retried");
-            let store = &shared.ports.store;
-            let failed = |source| ConcludeError::Store { node: node.key, source };
-            if let Some(deadlines) = deadlines {
-                store.record_deadlines(node.key, deadlines).await.map_err(failed)?;
-            }
-            store.record_try(node.key, plan.kind, series, at).await.map_err(failed)
+            keep_try(shared, node.key, tried, deadlines, (series, at)).await
         }
     }
 }
 
-/// The node's record with what this try adds, if it adds anything, and whether it finds the node late (RULES R4: no pass erases
-/// a miss).
-fn deadlines(
+/// Keeps a try that decides nothing yet. Of a proof that was broken off the transcript stays: who hung up when.
+async fn keep_try(
     shared: &Shared,
+    node: NodeKey,
+    tried: Tried,
+    deadlines: Option<DeadlineRecord>,
+    (series, at): (Series, Timestamp),
+) -> Result<(), ConcludeError> {
+    let Tried { conclusion, transcript, .. } = tried;
+    let store = &shared.ports.store;
+    let failed = |source| ConcludeError::Store { node, source };
+    if let Some(deadlines) = deadlines {
+        store.record_deadlines(node, deadlines).await.map_err(failed)?;
+    }
+    if let Some((digest, bytes)) = transcript {
+        store.record_transcript(node, conclusion.finished, digest, &bytes).await.map_err(failed)?;
+    }
+    // Two validators whose proofs met on one card would else meet at every retry.
+    let chance = u64::from_le_bytes(shared.ports.entropy.array());
+    let at = at + shared.settings.retries.jitter(chance);
+    store.record_try(node, conclusion.plan.kind, series, at).await.map_err(failed)
+}
+
+/// The node's record with what this try adds, if it adds anything (RULES R4: no pass erases a miss, or a break).
+fn deadlines(
     node: &NodeRecord,
     conclusion: &Conclusion,
     failure: Option<(Reason, Control)>,
-) -> (Option<DeadlineRecord>, bool) {
+) -> Option<DeadlineRecord> {
     let control = failure.map_or(Control::Reachable, |(_, control)| control);
-    let (weights, now) = (Weights::default(), conclusion.finished);
-    let Some(observed) = conclusion.observed(control) else { return (None, false) };
-    let record = node.deadlines.after(observed, &weights, now);
-    let standing = record.standing(&weights, &shared.settings.retries, now);
-    if let (Observed::Missed(_), Standing::Suspected) = (observed, standing) {
-        info!(target: "validator::verification", { node.id = %node.key.node, ?control }, "node missed a deadline; it is kept in mind");
+    let observed = conclusion.observed(control)?;
+    if let (Observed::Missed(_) | Observed::Broken(_), Some((reason, control))) = (observed, failure) {
+        info!(target: "validator::verification", { node.id = %node.key.node, reason = reason.code(), ?control },
+            "node was late or broke its proof off; it is kept in mind");
     }
-    (Some(record), standing == Standing::Late)
+    Some(node.deadlines.after(observed, &Tests::default(), conclusion.finished))
 }
 
 /// A node that denies its key, or has let it run out, needs its miner to deploy it again.

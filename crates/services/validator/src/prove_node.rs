@@ -1,8 +1,9 @@
 //! The talk with the prover: moves bytes between the pure verifier and the node, under the verifier's deadlines.
 //!
-//! From the moment when the prover can know which cells it must open, nothing that it does ends the talk without a
-//! trace: no exit code and no broken connection throws the transcript away, and the end says that it came after the
-//! nonce (see `basilica_verification::aborted`).
+//! From the first byte of the prover's answer, nothing that it does ends the talk without a trace: no exit code and no
+//! broken connection throws the transcript away, and whatever ends it enters the node's record
+//! (`basilica_verification::timing`). From the moment when the prover can know which cells it must open, the end says that
+//! it came after the nonce (see `basilica_verification::aborted`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +45,7 @@ enum End {
     Rejected(Rejection),
     /// The prover's output ended before its answer was complete.
     Silent,
-    /// The connection failed after the nonce had been sent.
+    /// The connection failed.
     Lost(ShellError),
 }
 
@@ -76,7 +77,8 @@ pub(crate) async fn prove(
     let verifier = Verifier::new(challenge, drawn.cache, deadlines).map_err(|error| cannot(&error))?;
     let process = shell.start(&commands::prove(&shared.prover)).await.map_err(|e| command_break(&e))?;
     let started = shared.ports.clock.monotonic();
-    let talk = Talk { shared, process, verifier: Box::new(verifier), limits, started, after_nonce: false };
+    let verifier = Box::new(verifier);
+    let talk = Talk { shared, process, verifier, limits, started, answered: false, after_nonce: false };
     talk.run(node, access).await
 }
 
@@ -87,18 +89,17 @@ struct Talk<'a> {
     verifier: Box<Verifier>,
     limits: Limits,
     started: Duration,
+    /// The prover has sent something: it is there, and its gate was open.
+    answered: bool,
     /// The prover may know what it has to open.
     after_nonce: bool,
 }
 
 impl Talk<'_> {
     async fn run(mut self, node: NodeKey, access: &Arc<Access>) -> Result<Proof, Break> {
-        let end = match self.converse().await {
-            Err(error) if self.after_nonce => End::Lost(error),
-            end => end.map_err(|error| command_break(&error))?,
-        };
+        let end = self.converse().await.unwrap_or_else(End::Lost);
         let ran_ms = Millis::from(self.elapsed()).0;
-        let Self { shared, process, mut verifier, limits, after_nonce, .. } = self;
+        let Self { shared, process, mut verifier, limits, answered, after_nonce, .. } = self;
         let (reason, error) = match end {
             End::Verified(measured) => {
                 debug!(target: "validator::verification", { node.id = %node.node, proof_ms = ran_ms }, "proof verified");
@@ -109,11 +110,11 @@ impl Talk<'_> {
             End::Lost(error) => (command_break(&error).reason(), ErrorChain(&error).to_string()),
             End::Silent => {
                 match exit_code(shared, process).await {
-                    // A prover that knows what it has to open must not end as the gate does.
-                    Some(GATE_CLOSED) if !after_nonce && shared.may_be_over(&node.miner, access) => {
+                    // A prover that has begun to answer must not end as the gate does.
+                    Some(GATE_CLOSED) if !answered && shared.may_be_over(&node.miner, access) => {
                         return Err(Break::SessionOver);
                     }
-                    Some(PROVER_MISSING) if !after_nonce => {
+                    Some(PROVER_MISSING) if !answered => {
                         return Ok(Proof { event: Event::ProverMissing, transcript: None });
                     }
                     _ => {}
@@ -150,6 +151,7 @@ impl Talk<'_> {
                 Ok(Ok(None)) => return Ok(End::Silent),
                 Ok(Ok(Some(bytes))) => bytes,
             };
+            self.answered = true;
             let elapsed = self.elapsed();
             match self.verifier.on_bytes(&bytes, elapsed) {
                 Err(rejection) => return Ok(End::Rejected(rejection)),

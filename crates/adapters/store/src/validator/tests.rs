@@ -18,7 +18,7 @@ use basilica_types::{
 };
 use basilica_verification::fingerprint::Fingerprint;
 use basilica_verification::fleet::{Claimant, Identity};
-use basilica_verification::timing::{DeadlineRecord, Observed, Weights};
+use basilica_verification::timing::{DeadlineRecord, Observed, Tests};
 use basilica_verification::{CheckKind, Control, Due, Fault, Outcome, ProvenGpu, Reason, Series};
 use basilica_wire::discovery::{NodeReport, NodeStatus};
 

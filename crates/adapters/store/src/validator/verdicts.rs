@@ -90,6 +90,18 @@ impl VerdictStore for ValidatorDatabase {
         transaction.commit().await.map_err(unavailable("store deadlines"))
     }
 
+    async fn record_transcript(
+        &self,
+        key: NodeKey,
+        at: Timestamp,
+        digest: Digest,
+        bytes: &[u8],
+    ) -> Result<(), StoreError> {
+        let mut transaction = self.0.begin("store transcript").await?;
+        keep_transcript(&mut transaction, key, at, (digest, bytes)).await?;
+        transaction.commit().await.map_err(unavailable("store transcript"))
+    }
+
     async fn record_check(&self, entry: &CheckEntry) -> Result<Recorded, StoreError> {
         let operation = unavailable("store verdict");
         let mut transaction = self.0.begin("store verdict").await?;
@@ -396,19 +408,29 @@ async fn insert_verdict(connection: &mut SqliteConnection, entry: &CheckEntry) -
     .await
     .map_err(&operation)?;
     if let Some((digest, bytes)) = &entry.transcript {
-        sqlx::query(
-            "INSERT INTO transcripts (digest, miner, node, at, bytes) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT (digest) DO NOTHING",
-        )
-        .bind(digest.to_string())
-        .bind(&miner)
-        .bind(&node)
-        .bind(summary.finished.0)
-        .bind(bytes)
-        .execute(&mut *connection)
-        .await
-        .map_err(&operation)?;
+        keep_transcript(connection, entry.key, summary.finished, (*digest, bytes)).await?;
     }
+    Ok(())
+}
+
+async fn keep_transcript(
+    connection: &mut SqliteConnection,
+    key: NodeKey,
+    at: Timestamp,
+    (digest, bytes): (Digest, &[u8]),
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO transcripts (digest, miner, node, at, bytes) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (digest) DO NOTHING",
+    )
+    .bind(digest.to_string())
+    .bind(key.miner.to_string())
+    .bind(key.node.to_string())
+    .bind(at.0)
+    .bind(bytes)
+    .execute(connection)
+    .await
+    .map_err(unavailable("store transcript"))?;
     Ok(())
 }
 

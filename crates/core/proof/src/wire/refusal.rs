@@ -17,6 +17,8 @@ pub enum RefusalCode {
     DeviceGone = 3,
     /// A device or driver error.
     Device = 4,
+    /// Something else has the devices now: another prover, or whoever holds their memory.
+    Busy = 5,
 }
 
 /// A prover's explanation. The text comes from the node: shown, never interpreted.
@@ -54,6 +56,7 @@ impl Refusal {
             2 => RefusalCode::TooLarge,
             3 => RefusalCode::DeviceGone,
             4 => RefusalCode::Device,
+            5 => RefusalCode::Busy,
             _ => return Err(DecodeError::Text("refusal code")),
         };
         let bytes = reader.bytes(REFUSAL_TEXT_MAX)?;

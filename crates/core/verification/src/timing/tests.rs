@@ -17,8 +17,8 @@ impl Splitmix {
     }
 }
 
-fn observed(missed: bool) -> Observed {
-    if missed { Observed::Missed(Control::Reachable) } else { Observed::Met }
+fn observed(missed: bool) -> Weighed {
+    if missed { Weighed::Against(Control::Reachable) } else { Weighed::For }
 }
 
 #[test]
@@ -38,6 +38,8 @@ fn the_default_weights_are_these() {
     let weights = Weights::default();
     assert_eq!((weights.miss(), weights.met(), weights.reject()), (5_298, 223, 13_816));
     assert_eq!(weights.clear_after(), 31);
+    let breaks = Tests::default().breaks;
+    assert_eq!((breaks.miss(), breaks.met(), breaks.reject()), (3_688, 219, 13_816));
 }
 
 #[test]
@@ -95,7 +97,7 @@ fn a_miss_beside_nothing_that_works_is_counted_and_weighs_nothing() {
     for control in [Control::Silent, Control::Absent] {
         let mut state = Punctuality::default();
         for _ in 0..100 {
-            state = state.after(Observed::Missed(control), &weights);
+            state = state.after(Weighed::Against(control), &weights);
         }
         assert_eq!((state.evidence(), state.missed()), (0, 100));
         assert_eq!(state.standing(&weights), Standing::Suspected);

@@ -8,8 +8,8 @@ use basilica_scoring::weights::{MinerPoints, node_points};
 use basilica_types::{Category, Digest, GpuUuid, Millis, NodeAddress, Uid};
 use basilica_verification::fingerprint::Fingerprint;
 use basilica_verification::{
-    CheckKind, ClaimedGpu, CountUnproven, Fault, GpuRules, Measured, Plan, ProvenGpu, SignedVerdict,
-    Transfer, TransferEnd,
+    CheckKind, ClaimedGpu, CountUnproven, Fault, GpuRules, Measured, Plan, ProvenGpu, RetryRules,
+    SignedVerdict, Transfer, TransferEnd,
 };
 use basilica_wire::discovery::{NodeReport, NodeStatus};
 
@@ -33,6 +33,7 @@ fn tried(shared: &Shared, kind: CheckKind, finding: Finding) -> Tried {
         fingerprints: Vec::new(),
         transcript: None,
         measured: Measured::default(),
+        proving: false,
         after_nonce: false,
     };
     Tried { conclusion, transcript: None, access: None }
@@ -346,9 +347,15 @@ async fn a_gpu_that_is_not_what_it_was_is_held_without_a_fault_and_without_pay()
 
 /// A full check of a node that ended now: late, or in time.
 async fn prove(world: &World, shared: &Shared, key: NodeKey, in_time: bool) -> Option<Outcome> {
-    world.chain.advance();
     let finding = if in_time { Finding::Passed } else { Finding::Failed(Reason::ProofDeadlineMissed) };
+    end_proof(world, shared, key, finding).await
+}
+
+/// A proof of a node ends so, and what its check comes to, if it is concluded.
+async fn end_proof(world: &World, shared: &Shared, key: NodeKey, finding: Finding) -> Option<Outcome> {
+    world.chain.advance();
     let mut tried = tried(shared, CheckKind::Full, finding);
+    tried.conclusion.proving = true;
     tried.conclusion.transcript = Some(Digest::from_bytes([8; 32]));
     let before = node(shared, key).await;
     conclude(shared, &before, tried).await.unwrap();
@@ -374,12 +381,8 @@ async fn a_node_that_misses_again_and_again_is_found_late_whatever_passes_in_bet
     }
     assert_eq!(prove(&world, &shared, key, false).await, Some(late), "the third miss");
     let found = node(&shared, key).await;
-    assert_eq!(
-        (found.deadlines, found.series),
-        (DeadlineRecord::default(), None),
-        "what follows begins anew"
-    );
-    assert_eq!(prove(&world, &shared, key, false).await, None);
+    assert_eq!(found.series, None);
+    assert_eq!(prove(&world, &shared, key, false).await, None, "what follows begins anew");
 }
 
 #[tokio::test]
@@ -420,12 +423,80 @@ async fn what_a_late_provers_bytes_prove_is_said_by_its_own_name() {
         assert_eq!(prove(&world, &shared, key, false).await, None);
     }
     let reason = Reason::ProofOpeningMismatch;
-    let mut wrong = tried(&shared, CheckKind::Full, Finding::Failed(reason));
-    wrong.conclusion.transcript = Some(Digest::from_bytes([8; 32]));
-    conclude(&shared, &node(&shared, key).await, wrong).await.unwrap();
-    let outcome = node(&shared, key).await.last_verdict.unwrap().outcome;
-    assert_eq!(outcome, Outcome::Failed { reason, fault: Fault::Node { confirmed: true } });
+    let wrong = end_proof(&world, &shared, key, Finding::Failed(reason)).await;
+    assert_eq!(wrong, Some(Outcome::Failed { reason, fault: Fault::Node { confirmed: true } }));
     let late =
         Outcome::Failed { reason: Reason::ProofDeadlineMissed, fault: Fault::Node { confirmed: true } };
     assert_eq!(prove(&world, &shared, key, true).await, Some(late), "and the misses are not forgotten");
+}
+
+#[tokio::test]
+async fn a_prover_that_hangs_up_whenever_it_would_be_late_is_found_whatever_passes_in_between() {
+    let world = World::new();
+    let owner = world.judge_a_node().await;
+    let mut shared = world.boot().await;
+    let key = add_node(&shared, owner).await;
+    let found = Outcome::Failed { reason: Reason::ProofBrokenOff, fault: Fault::Node { confirmed: true } };
+    let ends = [Reason::ConnectionLost, Reason::ProofIncomplete, Reason::ProofRefused];
+    for end in ends {
+        assert_eq!(end_proof(&world, &shared, key, Finding::Failed(end)).await, None, "{end}");
+        assert_eq!(prove(&world, &shared, key, true).await, Some(Outcome::Passed));
+        world.clock.advance(Millis::from_secs(6 * 3600));
+        // The record is the store's: a restart forgets nothing.
+        shared = world.boot().await;
+    }
+    let fourth = end_proof(&world, &shared, key, Finding::Failed(Reason::ProverAltered)).await;
+    assert_eq!(fourth, Some(found));
+    let fifth = end_proof(&world, &shared, key, Finding::Failed(Reason::ConnectionLost)).await;
+    assert_eq!(fifth, None, "what follows begins anew");
+}
+
+#[tokio::test]
+async fn being_busy_is_no_fault_and_being_busy_again_and_again_is_one() {
+    let world = World::new();
+    let owner = world.judge_a_node().await;
+    let shared = world.boot().await;
+    let key = add_node(&shared, owner).await;
+    let busy = Outcome::Failed { reason: Reason::ProofBusy, fault: Fault::Unknown };
+    for _ in 0..3 {
+        let ended = end_proof(&world, &shared, key, Finding::Failed(Reason::ProofBusy)).await;
+        assert_eq!(ended, Some(busy));
+        world.clock.advance(Millis::from_secs(1800));
+    }
+    let fourth = end_proof(&world, &shared, key, Finding::Failed(Reason::ProofBusy)).await;
+    let fault = Fault::Node { confirmed: true };
+    assert_eq!(fourth, Some(Outcome::Failed { reason: Reason::ProofBrokenOff, fault }));
+}
+
+#[tokio::test]
+async fn a_proof_that_was_broken_off_keeps_its_transcript_though_it_is_retried() {
+    let world = World::new();
+    let owner = world.judge_a_node().await;
+    let shared = world.boot().await;
+    let key = add_node(&shared, owner).await;
+    let mut cut = tried(&shared, CheckKind::Full, Finding::Failed(Reason::ConnectionLost));
+    let digest = Digest::from_bytes([7; 32]);
+    cut.conclusion.proving = true;
+    cut.transcript = Some((digest, vec![1, 2, 3]));
+    world.chain.advance();
+    conclude(&shared, &node(&shared, key).await, cut).await.unwrap();
+    let waiting = node(&shared, key).await;
+    assert!(waiting.series.is_some());
+    let wait = waiting.due.full.since(shared.now());
+    let RetryRules { interval, .. } = shared.settings.retries;
+    assert!(wait >= interval && wait.0 < interval.0 * 3 / 2, "{wait}");
+    assert_eq!(shared.ports.store.transcript(digest).await.unwrap(), Some(vec![1, 2, 3]));
+}
+
+#[tokio::test]
+async fn breaks_while_nothing_else_is_seen_to_work_find_nobody() {
+    let world = World::new();
+    let owner = world.judge_a_node().await;
+    let shared = world.boot().await;
+    let key = add_node(&shared, owner).await;
+    world.chain.fall_silent();
+    for _ in 0..9 {
+        let outcome = end_proof(&world, &shared, key, Finding::Failed(Reason::ProofIncomplete)).await;
+        assert!(!matches!(outcome, Some(Outcome::Failed { fault: Fault::Node { .. }, .. })), "{outcome:?}");
+    }
 }

@@ -181,6 +181,26 @@ async fn no_exit_code_and_no_broken_connection_hides_that_the_answer_ended_after
 }
 
 #[tokio::test]
+async fn a_connection_that_breaks_before_the_nonce_keeps_its_transcript_too() {
+    for commits in [false, true] {
+        let script = Script { commits, turn: Turn::Drops, exit: 0 };
+        let proof = challenge(script, HOUR).await.unwrap();
+        let reason = Reason::ConnectionLost;
+        assert!(
+            matches!(proof.event, Event::Proof(ProofEnd::Rejected { reason: said, .. }) if said == reason)
+        );
+        assert!(proof.transcript.is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_prover_that_began_to_answer_does_not_end_as_the_gate_does() {
+    let script = Script { commits: true, turn: Turn::Ends, exit: GATE_CLOSED };
+    let proof = challenge(script, Millis::from_secs(10)).await.unwrap();
+    assert!(matches!(proof.event, Event::Proof(ProofEnd::Rejected { reason: Reason::ProofIncomplete, .. })));
+}
+
+#[tokio::test]
 async fn the_gates_exit_code_is_believed_only_when_the_session_can_be_over() {
     let script = Script { commits: false, turn: Turn::Ends, exit: GATE_CLOSED };
     let proof = challenge(script, HOUR).await.unwrap();
@@ -193,7 +213,7 @@ async fn the_gates_exit_code_is_believed_only_when_the_session_can_be_over() {
 }
 
 #[tokio::test]
-async fn a_prover_that_is_gone_is_uploaded_again_only_before_it_knew_the_nonce() {
+async fn a_prover_that_is_gone_is_said_to_be_missing_only_if_it_never_answered() {
     let script = Script { commits: false, turn: Turn::Ends, exit: PROVER_MISSING };
     assert_eq!(challenge(script, HOUR).await.unwrap().event, Event::ProverMissing);
 }

@@ -1,5 +1,7 @@
 //! Tries, verdicts, and whose GPU is whose.
 
+use codec::Encode as _;
+
 use super::*;
 
 #[tokio::test]
@@ -249,7 +251,7 @@ async fn missed_deadlines_are_kept_with_and_without_a_verdict_and_no_unlisting_f
     fixture.store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
     let missed = |times| {
         let one = |record: DeadlineRecord, _| {
-            record.after(Observed::Missed(Control::Reachable), &Weights::default(), NOW)
+            record.after(Observed::Missed(Control::Reachable), &Tests::default(), NOW)
         };
         (0..times).fold(DeadlineRecord::default(), one)
     };
@@ -264,4 +266,47 @@ async fn missed_deadlines_are_kept_with_and_without_a_verdict_and_no_unlisting_f
     let second = CheckEntry { deadlines: Some(missed(2)), ..passed(key(1, 7), 2, Some(1), vec![gpu(1)]) };
     store.record_check(&second).await.unwrap();
     assert_eq!(store.node(key(1, 7)).await.unwrap().unwrap().deadlines, missed(2));
+}
+
+#[tokio::test]
+async fn a_record_from_before_breaks_were_counted_is_read_as_one_without_breaks() {
+    let old = Schema { migrations: &VALIDATOR_SCHEMA.migrations[..6], ..VALIDATOR_SCHEMA };
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", directory.path().join("validator.db").display()).parse().unwrap();
+    let database = Database::open(&url, &old, OpenOptions::default()).await.unwrap();
+    let missed = Observed::Missed(Control::Reachable);
+    let record = DeadlineRecord::default().after(missed, &Tests::default(), NOW);
+    let store = ValidatorDatabase::new(database);
+    let axon = "198.51.100.7:50051".parse().unwrap();
+    store.observe_miners(&[SeenMiner { hotkey: miner(1), uid: Uid(1), axon }], NOW).await.unwrap();
+    store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
+    let mut bytes = record.encode();
+    bytes.truncate(bytes.len() - 11);
+    let of_misses = bytes.clone();
+    let mut transaction = store.0.begin("store an old record").await.unwrap();
+    let update = sqlx::query("UPDATE nodes SET deadlines = ?1").bind(of_misses);
+    update.execute(&mut *transaction).await.unwrap();
+    transaction.commit().await.unwrap();
+    drop(store);
+    let store = open(&directory).await;
+    let read = store.node(key(1, 7)).await.unwrap().unwrap().deadlines;
+    bytes.extend([0; 11]);
+    assert_eq!(read.encode(), bytes, "as many misses, and no breaks");
+}
+
+#[tokio::test]
+async fn the_transcript_of_a_try_without_a_verdict_is_kept_as_long_as_any() {
+    let fixture = Fixture::new().await;
+    let store = &fixture.store;
+    store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
+    for n in 0..3u8 {
+        let at = NOW + Millis(u64::from(n));
+        store.record_transcript(key(1, 7), at, Digest::from_bytes([n; 32]), &[n]).await.unwrap();
+    }
+    store.prune(NOW, 2, 9).await.unwrap();
+    let mut kept = Vec::new();
+    for n in 0..3u8 {
+        kept.push(store.transcript(Digest::from_bytes([n; 32])).await.unwrap());
+    }
+    assert_eq!(kept, [None, Some(vec![1]), Some(vec![2])]);
 }

@@ -233,6 +233,15 @@ impl VerdictStore for Memory {
     async fn record_deadlines(&self, _: NodeKey, _: DeadlineRecord) -> Result<(), StoreError> {
         unreachable!("weights check nothing")
     }
+    async fn record_transcript(
+        &self,
+        _: NodeKey,
+        _: Timestamp,
+        _: Digest,
+        _: &[u8],
+    ) -> Result<(), StoreError> {
+        unreachable!("weights check nothing")
+    }
     async fn record_check(&self, _: &CheckEntry) -> Result<Recorded, StoreError> {
         unreachable!("weights check nothing")
     }

@@ -2,9 +2,12 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context;
 use basilica_types::Digest;
+
+use crate::watchdog::PATIENCE;
 
 /// What `--help` prints.
 pub const HELP: &str = "\
@@ -28,13 +31,17 @@ Options:
   --expect-hash HEX  (prove, required) run only if this file has this BLAKE3 hash
   --simulate FILE    take the simulated devices from FILE
   --threads N        CPU threads to use in all (default: all cores)
+  --patience N       (prove) end when the validator is silent for N seconds, 1 to 3600 (default: 180)
+
+One `prove` runs at a time for all provers in one folder: another waits for it, 20 seconds at most, and then tells its
+validator that the node is busy.
 
 Devices are the NVIDIA ones that the driver (libcuda.so.1, of CUDA 12.8 or later) lets this process use, described by
-NVML (libnvidia-ml.so.1). On a machine without one the CPU plays devices of a class whose name starts with
-`simulated-`, which validators accept on a development chain only. --simulate, or else
-~/.config/basilica/simulated-gpus.json, says which, even where there are real ones; without, there is one
-`simulated-H100` whose UUID follows from this machine's identity. The file's form is what `claims` prints; machine (64 hex digits) and each
-device's facts may be left out, and are then this machine's and those of the card that the class is named after:
+NVML (libnvidia-ml.so.1). --simulate, or else ~/.config/basilica/simulated-gpus.json, names devices of a class that starts
+with `simulated-` for the CPU to play, even where there are real ones; validators accept them on a development chain only.
+Without such a file a machine that has no NVIDIA device claims none. The file's form is what `claims` prints; machine
+(64 hex digits) and each device's facts may be left out, and are then this machine's and those of the card that the
+class is named after:
   {\"version\":2,\"machine\":\"…\",\"devices\":[{\"index\":0,\"uuid\":\"GPU-…\",\"class\":\"simulated-H100\",\"facts\":{
     \"memory_bytes\":85520809984,\"sms\":132,\"compute_capability\":\"9.0\",\"l2_bytes\":52428800,
     \"sm_clock_max_mhz\":1980,\"pci_bus\":\"00000000:3b:00.0\",\"pci_id\":\"10de:2330\",\"driver\":\"570.124.06\",
@@ -74,9 +81,16 @@ pub struct Options {
     pub simulate: Option<PathBuf>,
     /// `--threads`.
     pub threads: Option<usize>,
+    /// `--patience`, in seconds.
+    pub patience: Option<u64>,
 }
 
 impl Options {
+    /// How long the validator may be silent.
+    pub fn patience(&self) -> Duration {
+        self.patience.map_or(PATIENCE, Duration::from_secs)
+    }
+
     /// The threads to use: those asked for, else all cores.
     pub fn threads(&self) -> anyhow::Result<usize> {
         match self.threads {
@@ -115,6 +129,7 @@ impl std::fmt::Display for UsageError {
 impl std::error::Error for UsageError {}
 
 const THREADS_MAX: usize = 1_024;
+const PATIENCE_MAX: u64 = 3_600;
 
 /// Reads arguments without the program's name.
 pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<(Command, Options), UsageError> {
@@ -134,6 +149,14 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<(Command, Opti
                     return Err(UsageError::BadValue("--threads", threads.to_string()));
                 }
                 options.threads = Some(threads);
+            }
+            Some("--patience") => {
+                let given = value("--patience")?;
+                let seconds: u64 = parsed("--patience", &given)?;
+                if !(1..=PATIENCE_MAX).contains(&seconds) {
+                    return Err(UsageError::BadValue("--patience", seconds.to_string()));
+                }
+                options.patience = Some(seconds);
             }
             Some(text) if command.is_none() => command = Some(named(text)?),
             _ => return Err(UsageError::Unknown(argument.to_string_lossy().into_owned())),
@@ -177,7 +200,9 @@ mod tests {
     fn commands_and_options_are_read_in_any_order() {
         let (command, options) = read("--threads 3 claims --simulate a.json").unwrap();
         assert_eq!(command, Command::Claims);
-        assert_eq!(options, Options { simulate: Some("a.json".into()), threads: Some(3) });
+        assert_eq!(options, Options { simulate: Some("a.json".into()), threads: Some(3), patience: None });
+        assert_eq!(read("prove --patience 7").unwrap().1.patience(), Duration::from_secs(7));
+        assert_eq!(options.patience(), PATIENCE);
         let hash = "ab".repeat(32);
         let (command, _) = read(&format!("prove --expect-hash {hash}")).unwrap();
         assert_eq!(command, Command::Prove { expected: Some(hash.parse().unwrap()) });
@@ -190,6 +215,7 @@ mod tests {
         assert_eq!(read("claims prove"), Err(UsageError::Unknown("prove".into())));
         assert_eq!(read("bench --threads"), Err(UsageError::NoValue("--threads")));
         assert_eq!(read("bench --threads 0"), Err(UsageError::BadValue("--threads", "0".into())));
+        assert_eq!(read("prove --patience 0"), Err(UsageError::BadValue("--patience", "0".into())));
         assert_eq!(read("prove --expect-hash 12"), Err(UsageError::BadValue("--expect-hash", "12".into())));
     }
 }

@@ -13,9 +13,9 @@ use crate::gpus;
 
 const MACHINE_ID: &str = "/etc/machine-id";
 const CONFIG: &str = ".config/basilica/simulated-gpus.json";
-/// What tells one machine from another, as far as any user may read it.
-const MACHINE_FILES: [&str; 3] =
-    [MACHINE_ID, "/proc/sys/kernel/hostname", "/etc/ssh/ssh_host_ed25519_key.pub"];
+/// What an operator reads where nothing is found.
+const NO_GPU: &str = "no GPU found: is the NVIDIA driver loaded (nvidia-smi), and may this user use /dev/nvidia*? To have \
+     the CPU play GPUs on a development chain, list them in ~/.config/basilica/simulated-gpus.json";
 
 /// What a file of simulated devices says: a report in which the machine and the devices' facts may be left out.
 #[derive(Deserialize)]
@@ -35,7 +35,9 @@ struct SimulatedDevice {
     facts: Option<DeviceFacts>,
 }
 
-/// The devices from the file given, the user's file, the driver, or the machine's identity, in this order.
+/// The devices from the file given, the user's file, or the driver, in this order. A machine without any claims none, and says
+/// why on standard error: to simulate a GPU takes a file that says so, or a node whose driver died would claim another card
+/// than it has.
 pub(crate) fn devices(simulate: Option<&Path>) -> anyhow::Result<ClaimReport> {
     if let Some(path) = simulate {
         return read(path);
@@ -46,7 +48,7 @@ pub(crate) fn devices(simulate: Option<&Path>) -> anyhow::Result<ClaimReport> {
     }
     let reports: Vec<_> = gpus::find()?.into_iter().map(|claimed| claimed.report).collect();
     if reports.is_empty() {
-        return default_device(&MACHINE_FILES.map(Path::new));
+        crate::report(NO_GPU);
     }
     Ok(ClaimReport::new(machine(), reports)?)
 }
@@ -88,28 +90,6 @@ fn machine() -> Option<Digest> {
     claim::machine_id(&std::fs::read(MACHINE_ID).ok()?)
 }
 
-fn default_device(machine_files: &[&Path]) -> anyhow::Result<ClaimReport> {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(b"basilica simulated gpu");
-    let mut found = false;
-    for path in machine_files {
-        // A machine may lack any of them; it must have one.
-        if let Ok(text) = std::fs::read(path) {
-            hasher.update(blake3::hash(&text).as_bytes());
-            found = true;
-        }
-    }
-    if !found {
-        bail!("this machine has no readable identity; list its simulated devices in ~/{CONFIG}");
-    }
-    let mut uuid = [0; 16];
-    hasher.finalize_xof().fill(&mut uuid);
-    let class: ClassName = "simulated-H100".parse().context("class of the default device")?;
-    let facts = DeviceFacts::simulated(&class, 0);
-    let device = DeviceReport { index: 0, uuid: GpuUuid::from_bytes(uuid), class, facts };
-    Ok(ClaimReport::new(machine(), vec![device])?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,14 +127,5 @@ mod tests {
             let error = format!("{:#}", devices(Some(file(&text).path())).unwrap_err());
             assert!(error.contains(reason), "{error}");
         }
-    }
-
-    #[test]
-    fn the_default_uuid_is_the_machines() {
-        let (one, two) = (file("one"), file("two"));
-        let uuid = |files: &[&Path]| default_device(files).unwrap().devices[0].uuid;
-        assert_eq!(uuid(&[one.path()]), uuid(&[one.path()]));
-        assert_ne!(uuid(&[one.path()]), uuid(&[two.path()]));
-        default_device(&[Path::new("/nonexistent/machine-id")]).unwrap_err();
     }
 }

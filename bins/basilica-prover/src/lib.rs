@@ -2,7 +2,8 @@
 //!
 //! It is uploaded to nodes, so it stays one small file: arguments are read by hand (a parser crate would be a
 //! third of the binary for seven options), and everything it knows about the proof is `basilica-proof`. It runs
-//! as any user, opens no socket, and writes no file but one without a name, where a proof asks for the disk. Standard
+//! as any user, opens no socket, and writes no file but one without a name, where a proof asks for the disk. One of them
+//! proves at a time ([`lock`]), and none waits for ever ([`watchdog`]). Standard
 //! output carries frames or one line of JSON and nothing else; explanations go to standard error.
 
 mod args;
@@ -10,10 +11,12 @@ mod claims;
 mod disk;
 mod gpus;
 mod identity;
+mod lock;
 mod measure;
 mod measure_gpus;
 mod send;
 mod session;
+mod watchdog;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -24,6 +27,9 @@ pub use args::{Command, HELP, Options, UsageError, parse};
 pub use gpus::honest_device;
 pub use identity::own_hash;
 pub use session::{Device, Devices, prove};
+
+use lock::Taken;
+use watchdog::Watchdog;
 
 /// Whether `prove` insists on being the file that the validator asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,11 +109,34 @@ fn execute(
             if identity == Identity::Checked {
                 identity::check(expected)?;
             }
-            let claims = claims::devices(options.simulate.as_deref())?;
-            let (input, output) = (std::io::stdin().lock(), std::io::stdout().lock());
-            prove(input, output, &claims, devices, options.threads()?)
+            answer(options, identity, devices)
         }
     }
+}
+
+/// Answers one challenge, alone and watched. What its owner does with a dishonest program is not our care.
+fn answer(options: &Options, identity: Identity, devices: Devices<'_>) -> anyhow::Result<()> {
+    let patience = options.patience();
+    let watchdog = Watchdog::start(patience, |stalled| {
+        report(&format!("{stalled}: ended, so that the devices are free"));
+        std::process::exit(1);
+    });
+    let watchdog = watchdog.context("start the watchdog's thread")?;
+    let input = watchdog.guard(std::io::stdin().lock());
+    let mut output = watchdog.guard(std::io::stdout().lock());
+    let _alone = match identity {
+        Identity::Ignored => None,
+        Identity::Checked => match lock::of_this_program(lock::WAIT.min(patience)) {
+            Taken::Busy => return session::refuse_as_busy(&mut output),
+            Taken::Unlocked(error) => {
+                report(&format!("warning: another prover is not waited for: {error}"));
+                None
+            }
+            alone @ Taken::Alone(_) => Some(alone),
+        },
+    };
+    let claims = claims::devices(options.simulate.as_deref())?;
+    prove(input, output, &claims, devices, options.threads()?)
 }
 
 fn print(text: &str) -> anyhow::Result<()> {

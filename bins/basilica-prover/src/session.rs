@@ -244,6 +244,11 @@ fn read_message(input: &mut impl Read, limit: u32) -> anyhow::Result<Message> {
     Ok(Message::decode(&body)?)
 }
 
+/// Tells the validator that another prover runs.
+pub(crate) fn refuse_as_busy(output: &mut impl Write) -> anyhow::Result<()> {
+    refuse(output, RefusalCode::Busy, anyhow!("another prover runs on this node"))
+}
+
 fn refuse(output: &mut impl Write, code: RefusalCode, error: anyhow::Error) -> anyhow::Result<()> {
     let refusal = Refusal::new(code, &format!("{error:#}"));
     let refusal = frame(&Message::Refusal(refusal).encode());

@@ -39,10 +39,48 @@ pub(crate) fn hash() -> String {
     blake3::hash(&std::fs::read(PROVER).unwrap()).to_string()
 }
 
-fn spawn(program: &str, simulate: &Path) -> Child {
+/// A folder with the prover in it: provers of one folder wait for each other.
+fn node() -> tempfile::TempDir {
+    let built = Path::new(PROVER);
+    let folder = tempfile::tempdir_in(built.parent().unwrap()).unwrap();
+    std::fs::hard_link(built, folder.path().join("prover")).unwrap();
+    folder
+}
+
+fn prover_of(node: &tempfile::TempDir, simulate: &Path, options: &[&str]) -> Child {
+    spawn_in(&node.path().join("prover"), simulate, options)
+}
+
+/// A prover with a folder of its own.
+struct Alone {
+    child: Child,
+    _node: tempfile::TempDir,
+}
+
+impl std::ops::Deref for Alone {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.child
+    }
+}
+
+impl std::ops::DerefMut for Alone {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.child
+    }
+}
+
+fn spawn(simulate: &Path) -> Alone {
+    let node = node();
+    Alone { child: prover_of(&node, simulate, &[]), _node: node }
+}
+
+fn spawn_in(program: &Path, simulate: &Path, options: &[&str]) -> Child {
     Command::new(program)
         .args(["prove", "--threads", "2", "--expect-hash", &hash(), "--simulate"])
         .arg(simulate)
+        .args(options)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -99,7 +137,7 @@ pub(crate) fn run(child: &mut Child, challenge: Challenge) -> Result<Outcome, Re
 #[test]
 fn a_challenge_is_answered_over_pipes() {
     let file = devices_file();
-    let mut child = spawn(PROVER, file.path());
+    let mut child = spawn(file.path());
     let params = ProofParams::new(256, 256, 3, 64).unwrap();
     let outcome = run(&mut child, challenge(params)).unwrap();
     assert_eq!(outcome.devices.len(), 2);
@@ -109,7 +147,7 @@ fn a_challenge_is_answered_over_pipes() {
 #[test]
 fn memory_is_filled_and_walked_through_over_pipes() {
     let file = devices_file();
-    let mut child = spawn(PROVER, file.path());
+    let mut child = spawn(file.path());
     let outcome =
         run(&mut child, memory_challenge(ProofParams::new(64, 64, 2, 8).unwrap(), &Space::ALL)).unwrap();
     assert_eq!(outcome.walks.len(), 6);
@@ -120,7 +158,7 @@ fn memory_is_filled_and_walked_through_over_pipes() {
 #[test]
 fn the_simulated_class_is_proved_at_its_own_size() {
     let file = devices_file();
-    let mut child = spawn(PROVER, file.path());
+    let mut child = spawn(file.path());
     run(&mut child, challenge(ProofParams::SIMULATED)).unwrap();
     assert!(child.wait().unwrap().success());
 }
@@ -139,7 +177,7 @@ fn another_hash_or_none_is_refused() {
 #[test]
 fn work_beyond_the_cpu_and_unknown_devices_are_refused_in_the_protocol() {
     let file = devices_file();
-    let mut child = spawn(PROVER, file.path());
+    let mut child = spawn(file.path());
     let rejected = run(&mut child, challenge(ProofParams::new(4_096, 64, 1, 1).unwrap())).unwrap_err();
     let Rejection::Refused(refusal) = rejected else { panic!("{rejected}") };
     assert!(refusal.text().contains("4096"), "{}", refusal.text());
@@ -147,7 +185,7 @@ fn work_beyond_the_cpu_and_unknown_devices_are_refused_in_the_protocol() {
 
     let empty = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(empty.path(), r#"{"version":2,"devices":[]}"#).unwrap();
-    let mut child = spawn(PROVER, empty.path());
+    let mut child = spawn(empty.path());
     let rejected = run(&mut child, challenge(ProofParams::new(64, 64, 1, 1).unwrap())).unwrap_err();
     assert_eq!(rejected.code(), "proof_refused");
     assert_eq!(child.wait().unwrap().code(), Some(1));
@@ -157,14 +195,60 @@ fn work_beyond_the_cpu_and_unknown_devices_are_refused_in_the_protocol() {
 fn a_malformed_challenge_is_refused_and_an_absent_validator_ends_it() {
     for sent in [&[0xffu8; 64][..], &[3, 0, 0, 0, 9, 9, 9]] {
         let file = devices_file();
-        let mut child = spawn(PROVER, file.path());
+        let mut child = spawn(file.path());
         child.stdin.take().unwrap().write_all(sent).unwrap();
-        assert_eq!(child.wait_with_output().unwrap().status.code(), Some(1));
+        assert_eq!(child.wait().unwrap().code(), Some(1));
     }
     let file = devices_file();
-    let mut child = spawn(PROVER, file.path());
+    let mut child = spawn(file.path());
     drop(child.stdin.take());
-    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(1));
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+}
+
+/// Brings a prover so far that it has filled its memory and waits for the walk's nonce.
+fn leave(child: &mut Child) {
+    let asked = memory_challenge(ProofParams::new(64, 64, 2, 8).unwrap(), &[Space::Device]);
+    let cache = Cache::for_challenge(&asked).map(Arc::new);
+    let mut verifier = Verifier::new(asked, cache, Deadlines::UNLIMITED).unwrap();
+    child.stdin.as_mut().unwrap().write_all(&verifier.start()).unwrap();
+    let mut piece = [0; 4_096];
+    loop {
+        let length = child.stdout.as_mut().unwrap().read(&mut piece).unwrap();
+        assert!(length > 0, "it ended before it was left");
+        if let Step::DrawNonce(_) = verifier.on_bytes(&piece[..length], Duration::ZERO).unwrap() {
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_prover_whose_validator_falls_silent_ends_and_the_next_one_passes() {
+    let (node, file) = (node(), devices_file());
+    let mut silent = prover_of(&node, file.path(), &["--patience", "1"]);
+    leave(&mut silent);
+    let mut next = prover_of(&node, file.path(), &[]);
+    run(&mut next, challenge(ProofParams::new(64, 64, 2, 8).unwrap())).unwrap();
+    assert!(next.wait().unwrap().success());
+    assert_eq!(silent.wait().unwrap().code(), Some(1), "it ended by itself");
+    let left: Vec<_> =
+        std::fs::read_dir(node.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["prover"], "nothing but the program is left");
+}
+
+#[test]
+fn a_prover_beside_another_one_says_that_the_node_is_busy() {
+    let (node, file) = (node(), devices_file());
+    let mut first = prover_of(&node, file.path(), &["--patience", "3600"]);
+    leave(&mut first);
+    let mut second = prover_of(&node, file.path(), &["--patience", "1"]);
+    let busy = run(&mut second, challenge(ProofParams::new(64, 64, 2, 8).unwrap())).unwrap_err();
+    assert_eq!(busy.code(), "proof_busy");
+    assert_eq!(second.wait().unwrap().code(), Some(1));
+    drop(first.stdin.take());
+    assert_eq!(first.wait().unwrap().code(), Some(1));
+    let mut third = prover_of(&node, file.path(), &[]);
+    run(&mut third, challenge(ProofParams::new(64, 64, 2, 8).unwrap())).unwrap();
+    assert!(third.wait().unwrap().success());
 }
 
 #[test]
@@ -178,6 +262,16 @@ fn claims_come_from_the_file_given() {
             (3, "GPU-5d2e8a3c-9b41-4f07-8a6e-0c1d2e3f4a5c".to_owned(), 132)
         ]
     );
+}
+
+#[test]
+fn a_machine_without_a_gpu_claims_none_and_says_what_to_do() {
+    let home = tempfile::tempdir().unwrap();
+    let claims = Command::new(PROVER).arg("claims").env("HOME", home.path()).output().unwrap();
+    let report = ClaimReport::parse(&claims.stdout).unwrap();
+    assert!(report.devices.iter().all(|device| !device.class.is_simulated()), "nothing is played unasked");
+    let said = String::from_utf8_lossy(&claims.stderr);
+    assert_eq!(report.devices.is_empty(), said.contains("no GPU found"), "{said}");
 }
 
 #[test]
@@ -198,7 +292,9 @@ mod tampered {
     #[test]
     fn skipped_work_is_caught_by_arithmetic() {
         let file = devices_file();
-        let rejected = run(&mut spawn(TAMPERED, file.path()), challenge(ProofParams::SIMULATED)).unwrap_err();
+        let rejected =
+            run(&mut spawn_in(Path::new(TAMPERED), file.path(), &[]), challenge(ProofParams::SIMULATED))
+                .unwrap_err();
         assert_eq!(rejected.code(), "proof_opening_mismatch");
     }
 

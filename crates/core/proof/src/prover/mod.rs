@@ -145,7 +145,9 @@ impl BackendError {
     /// How the validator is told.
     pub const fn refusal(&self) -> RefusalCode {
         match self {
-            Self::TooLarge { .. } | Self::Memory { .. } => RefusalCode::TooLarge,
+            Self::TooLarge { .. } => RefusalCode::TooLarge,
+            // What is asked follows from the device's size: whoever has the rest of it is what is in the way.
+            Self::Memory { .. } => RefusalCode::Busy,
             Self::NotCommitted { .. } | Self::NotFilled(_) | Self::Device(_) => RefusalCode::Device,
         }
     }

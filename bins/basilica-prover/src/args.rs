@@ -33,7 +33,7 @@ Options:
   --threads N        CPU threads to use in all (default: all cores)
   --patience N       (prove) end when the validator is silent for N seconds, 1 to 3600 (default: 180)
 
-One `prove` runs at a time for all provers in one folder: another waits for it, 20 seconds at most, and then tells its
+One `prove` runs at a time for all provers in one folder: another waits for it, 60 seconds at most, and then tells its
 validator that the node is busy.
 
 Devices are the NVIDIA ones that the driver (libcuda.so.1, of CUDA 12.8 or later) lets this process use, described by

@@ -7,8 +7,8 @@ use std::time::Duration;
 use basilica_proof::residency::{Cache, ResidencyParams, Space, WalkParams};
 use basilica_proof::stream::{StreamRequest, StreamVerifier};
 use basilica_proof::{
-    Binding, Challenge, ClaimReport, Deadlines, DeviceChallenge, Outcome, ProofParams, Rejection, Step,
-    Verifier,
+    Binding, Challenge, ClaimReport, Deadlines, DeviceChallenge, NonceUse, Outcome, ProofParams, Rejection,
+    Step, Verifier,
 };
 use basilica_types::NodeId;
 
@@ -210,13 +210,19 @@ fn leave(child: &mut Child) {
     let asked = memory_challenge(ProofParams::new(64, 64, 2, 8).unwrap(), &[Space::Device]);
     let cache = Cache::for_challenge(&asked).map(Arc::new);
     let mut verifier = Verifier::new(asked, cache, Deadlines::UNLIMITED).unwrap();
-    child.stdin.as_mut().unwrap().write_all(&verifier.start()).unwrap();
+    let (input, output) = (child.stdin.as_mut().unwrap(), child.stdout.as_mut().unwrap());
+    input.write_all(&verifier.start()).unwrap();
     let mut piece = [0; 4_096];
     loop {
-        let length = child.stdout.as_mut().unwrap().read(&mut piece).unwrap();
+        let length = output.read(&mut piece).unwrap();
         assert!(length > 0, "it ended before it was left");
-        if let Step::DrawNonce(_) = verifier.on_bytes(&piece[..length], Duration::ZERO).unwrap() {
-            return;
+        match verifier.on_bytes(&piece[..length], Duration::ZERO).unwrap() {
+            Step::DrawNonce(NonceUse::Start) => {
+                let nonce = verifier.send_nonce([9; 32], Duration::ZERO).unwrap();
+                input.write_all(&nonce).unwrap();
+            }
+            Step::DrawNonce(NonceUse::Walk(_)) => return,
+            _ => {}
         }
     }
 }

@@ -10,7 +10,7 @@ use basilica_proof::{
 };
 use basilica_types::{BlockNumber, Millis};
 
-use crate::calibration::{Margins, calibration};
+use crate::calibration::{Calibration, Margins, find};
 use crate::classes::{BARRIERS, GpuClass, Known, Limits, PARENTS, known};
 
 /// A beacon serves so many blocks: an hour of 12 s, in which one cache serves every node.
@@ -107,12 +107,13 @@ pub fn device_region(card: &GpuClass) -> Result<ResidencyParams, ResidencyError>
 /// compiles, and nothing can be worked out ahead.
 pub fn deadlines<'a>(
     devices: impl Iterator<Item = &'a DeviceReport>,
+    calibrations: &[Calibration],
     margins: &Margins,
     most: Millis,
 ) -> Deadlines {
     let mut longest = [Millis(0); 5];
     for DeviceReport { class, facts, .. } in devices {
-        let given = calibration(class, facts.driver.major()).map_or([most; 5], |row| {
+        let given = find(calibrations, class, facts.driver.major()).map_or([most; 5], |row| {
             let stages = margins.deadlines(&row.honest, None);
             // A core that plays a card keeps no pace.
             let slack = if class.is_simulated() { stages.walk } else { margins.deadline(Millis(0), None) };
@@ -139,6 +140,9 @@ pub const fn beacon_block(head: BlockNumber) -> BlockNumber {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+
+    use crate::calibration::{CALIBRATIONS, StageTimes, Subject};
     use crate::classes::CLASSES;
     use basilica_proof::{Binding, Challenge, DeviceFacts};
     use basilica_types::{GpuUuid, NodeId};
@@ -195,13 +199,44 @@ mod tests {
         };
         let (simulated, real) = (report("simulated-H100"), report("NVIDIA H200"));
         let most = Millis::from_secs(90);
-        let given =
-            |devices: &[&DeviceReport], most| deadlines(devices.iter().copied(), &Margins::default(), most);
+        let given = |devices: &[&DeviceReport], most| {
+            deadlines(devices.iter().copied(), CALIBRATIONS, &Margins::default(), most)
+        };
         let alone = given(&[&simulated], most);
         assert_eq!(alone.work, Millis(66_900).as_duration());
         assert_eq!(alone.openings, Millis(33_900).as_duration());
         assert_eq!(given(&[&simulated, &real], most), Deadlines::all(most.as_duration()));
         assert_eq!(given(&[&simulated], Millis(5)), Deadlines::all(Millis(5).as_duration()));
+    }
+
+    #[test]
+    fn a_row_in_the_calibration_table_gives_its_class_deadlines_of_its_own() {
+        let class: ClassName = "NVIDIA H200".parse().unwrap();
+        let facts = DeviceFacts::simulated(&class, 0);
+        let driver_major = facts.driver.major().unwrap();
+        let device = DeviceReport { index: 0, uuid: GpuUuid::from_bytes([1; 16]), class, facts };
+        let honest = StageTimes {
+            work: Millis(5_000),
+            fill: Millis(2_000),
+            walk: Millis(14_000),
+            openings: Millis(16_000),
+        };
+        let row =
+            Calibration { subject: Subject::Card { class: "h200", driver_major }, honest, ..CALIBRATIONS[0] };
+        let most = Millis::from_secs(90);
+        let given = |rows: &[Calibration]| deadlines([&device].into_iter(), rows, &Margins::default(), most);
+        assert_eq!(
+            given(CALIBRATIONS),
+            Deadlines::all(most.as_duration()),
+            "none, and its times decide nothing"
+        );
+        let deadlines = given(&[row]);
+        let of = |stage: Duration| Millis::from(stage).0;
+        assert_eq!(
+            [deadlines.work, deadlines.fill, deadlines.walk, deadlines.walk_slack].map(of),
+            [6_400, 3_100, 16_300, 900]
+        );
+        assert_eq!(deadlines.accept, most.as_duration(), "drivers may take their time");
     }
 
     #[test]

@@ -96,7 +96,8 @@ pub fn calibration(class: &ClassName, driver_major: Option<u16>) -> Option<&'sta
     find(CALIBRATIONS, class, driver_major)
 }
 
-fn find<'a>(rows: &'a [Calibration], class: &ClassName, driver: Option<u16>) -> Option<&'a Calibration> {
+/// The same by any table.
+pub fn find<'a>(rows: &'a [Calibration], class: &ClassName, driver: Option<u16>) -> Option<&'a Calibration> {
     let known = known(class);
     rows.iter().find(|row| match (row.subject, known) {
         (Subject::Simulated, Known::Simulated) => true,

@@ -1,12 +1,13 @@
 //! One try of one check, as a state machine: effects out, events in, a finding at the end.
 
-use basilica_proof::claim::ClaimReport;
+use basilica_proof::claim::{ClaimReport, DeviceReport};
 use basilica_types::{Digest, GpuUuid, Timestamp};
 
 use crate::fingerprint::{self, Difference, Drift, Fingerprint};
 use crate::timing::Observed;
 use crate::{
-    Blame, Break, ClaimedGpu, Control, GpuRules, Measured, ProofEnd, ProvenGpu, Reason, Transfer, counted,
+    Blame, Break, ClaimedGpu, Control, GpuRules, Judged, Measured, ProofEnd, ProvenGpu, Reason, Transfer,
+    counted,
 };
 
 /// How deep a check looks.
@@ -112,7 +113,7 @@ pub struct Conclusion {
     pub finished: Timestamp,
     /// Digest of the host key of the connection, if one came about.
     pub host_key: Option<Digest>,
-    /// What the node claims to have.
+    /// What the node claims to have, as far as it was asked to prove it; everything if it was asked nothing.
     pub claims: Vec<ClaimedGpu>,
     /// The claimed GPU that cannot be what it is said to be, or is not what it was, with what tells so.
     pub difference: Option<Difference>,
@@ -126,7 +127,7 @@ pub struct Conclusion {
     pub transcript: Option<Digest>,
     /// What was measured with a proof that holds.
     pub measured: Measured,
-    /// A proof was begun: the service was told to start the prover.
+    /// A proof that can count was begun: the service was told to start the prover.
     pub proving: bool,
     /// The answer failed after the prover knew which cells it had to open, see [`crate::aborted`].
     pub after_nonce: bool,
@@ -314,17 +315,16 @@ impl Conclusion {
 
     fn claimed(mut self, json: &[u8], now: Timestamp) -> Stepped {
         let Ok(report) = ClaimReport::parse(json) else { return self.failed(Reason::ClaimsInvalid, now) };
-        self.claims = report
-            .devices
-            .iter()
-            .map(|d| ClaimedGpu { index: d.index, uuid: d.uuid, class: d.class.clone() })
-            .collect();
+        self.claims = claims_of(&report.devices);
         if report.devices.is_empty() {
             return self.failed(Reason::NoGpu, now);
         }
         match self.plan.gpus.judge(&report) {
-            Ok(gpus) => {
-                let recall = Effect::Recall(report.devices.iter().map(|device| device.uuid).collect());
+            Ok(Judged { asked, gpus }) => {
+                // Left out cards prove nothing, and the verdict says nothing of them.
+                self.claims = claims_of(&asked);
+                let recall = Effect::Recall(asked.iter().map(|device| device.uuid).collect());
+                let report = ClaimReport { devices: asked, ..report };
                 self.goes_on(Phase::Recalling(Claimed { report, gpus }), recall)
             }
             Err(refused) => {
@@ -355,11 +355,15 @@ impl Conclusion {
             }
             fingerprints.push(fingerprint::renewed(first, &shown));
         }
-        self.proving = true;
+        // Whatever an uncalibrated card does, nothing of it is held against its node.
+        self.proving = !gpus.is_empty();
         self.goes_on(Phase::Proving(Proving { gpus, fingerprints }), Effect::Prove(report))
     }
 
     fn proved(mut self, proving: Proving, end: &ProofEnd, now: Timestamp) -> Stepped {
+        if proving.gpus.is_empty() {
+            return self.uncalibrated(end, now);
+        }
         match end {
             ProofEnd::Verified { transcript, limits, measured } => {
                 self.transcript = Some(*transcript);
@@ -377,10 +381,28 @@ impl Conclusion {
         }
     }
 
+    /// However the proof of an uncalibrated card ended: it is kept, with what was measured, and decides nothing.
+    fn uncalibrated(mut self, end: &ProofEnd, now: Timestamp) -> Stepped {
+        match end {
+            ProofEnd::Verified { transcript, measured, .. } => {
+                self.transcript = Some(*transcript);
+                self.measured = Measured::clone(measured);
+            }
+            ProofEnd::Rejected { transcript, .. } => self.transcript = Some(*transcript),
+            ProofEnd::Stopped => {}
+        }
+        self.failed(Reason::GpuClassUncalibrated, now)
+    }
+
     fn transferred(mut self, transfer: Option<Transfer>, now: Timestamp) -> Stepped {
         self.measured.network = transfer;
         self.ends(Finding::Passed, now)
     }
+}
+
+fn claims_of(devices: &[DeviceReport]) -> Vec<ClaimedGpu> {
+    let claim = |d: &DeviceReport| ClaimedGpu { index: d.index, uuid: d.uuid, class: d.class.clone() };
+    devices.iter().map(claim).collect()
 }
 
 impl Phase {

@@ -1,10 +1,15 @@
 //! Which claimed GPUs count, and as what.
 //!
-//! A class counts only with work whose size and deadline were measured for it (RULES R14): a proof sized for a CPU says
-//! nothing about a card, and the class is a text that anybody can type. In this version only the simulated class has
-//! such a calibration, so every other one is turned away without a fault of its node, until calibration exists. The
-//! shipped prover claims nothing but simulated GPUs; to refuse those on a real chain is likewise our limit, not
-//! the node's fault.
+//! A class counts only with deadlines that were measured for it and for its driver ([`crate::calibration`], RULES R14): the class is a
+//! text that anybody can type, and without a deadline nothing tells a card from a slower one. So of a node's devices
+//! - those with a calibration are asked to prove, and count if they do;
+//! - where there is none of them, those whose class is known are asked with that class's work and memory, which shows
+//!   that they could, and count for nothing (`gpu_class_uncalibrated`, whatever they answer): no kernel of ours has been
+//!   measured on such a card, so neither its time nor an error of ours is held against its node;
+//! - those that nothing is known of (a display card), and simulated ones on a real chain, are left out.
+//!
+//! Only if nothing is left is the whole node turned away, for the reason of its first device, without a fault of its own. What
+//! contradicts its class is turned away always: that is no card of another class but a typed name.
 
 use std::str::FromStr;
 
@@ -12,6 +17,8 @@ use basilica_proof::claim::{ClaimReport, ClassName, DeviceReport};
 use basilica_types::{BlockHash, Category, GpuUuid};
 
 use crate::Reason;
+use crate::calibration::{CALIBRATIONS, Calibration, find};
+use crate::classes::{Known, known};
 use crate::fingerprint::{Card, Difference};
 
 /// Genesis hashes of finney and of the test network: no simulated GPU counts there, whatever else they carry.
@@ -45,13 +52,41 @@ pub struct ProvenGpu {
 pub struct GpuRules {
     /// Accept GPUs that a CPU plays: config allows it **and** the chain carries the development marker (RULES R18).
     simulated: bool,
+    /// By which table.
+    calibrations: &'static [Calibration],
+}
+
+/// What becomes of one device of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    /// It counts if it proves what is asked.
+    Counts(Category),
+    /// It can be asked, and nothing tells whether it was in time.
+    Uncalibrated,
+    /// Nothing is known to ask of it, or it is not accepted here.
+    Refused(Reason),
+}
+
+/// What is asked of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// The devices that are challenged; at least one.
+    pub asked: Vec<DeviceReport>,
+    /// What they stand for if their proof holds; nothing if they are uncalibrated.
+    pub gpus: Vec<ProvenGpu>,
 }
 
 impl GpuRules {
     /// Simulated GPUs count only where both agree; `allowed` alone, on any real chain, changes nothing (RULES R18).
     pub fn new(allowed: bool, development_chain: bool, genesis: &BlockHash) -> Self {
         let real = REAL_CHAINS.contains(&genesis.to_string().as_str());
-        Self { simulated: allowed && development_chain && !real }
+        Self { simulated: allowed && development_chain && !real, calibrations: CALIBRATIONS }
+    }
+
+    /// The same rules by another table.
+    #[must_use]
+    pub const fn with_calibrations(self, calibrations: &'static [Calibration]) -> Self {
+        Self { calibrations, ..self }
     }
 
     /// Whether simulated GPUs count.
@@ -59,27 +94,45 @@ impl GpuRules {
         self.simulated
     }
 
-    /// The category that a class belongs to, if proofs of that class count here.
-    pub fn category(self, class: &ClassName) -> Result<Category, UnacceptableGpu> {
-        let refused = |reason| Err(UnacceptableGpu { class: class.clone(), reason, difference: None });
-        match (class.is_simulated(), self.simulated) {
-            (true, true) => Ok(category_of(class.as_str())),
-            (true, false) => refused(Reason::SimulatedGpuRefused),
-            (false, _) => refused(Reason::GpuClassUncalibrated),
+    fn use_of(self, device: &DeviceReport) -> Use {
+        let DeviceReport { class, facts, .. } = device;
+        if class.is_simulated() && !self.simulated {
+            return Use::Refused(Reason::SimulatedGpuRefused);
+        }
+        match (known(class), find(self.calibrations, class, facts.driver.major())) {
+            (Known::Unknown, _) => Use::Refused(Reason::GpuClassUncalibrated),
+            (Known::Card(_) | Known::Simulated, Some(_)) => Use::Counts(category_of(class.as_str())),
+            (Known::Card(_) | Known::Simulated, None) => Use::Uncalibrated,
         }
     }
 
-    /// All claims of a report with their categories, or the first that does not count.
-    pub fn judge(self, report: &ClaimReport) -> Result<Vec<ProvenGpu>, UnacceptableGpu> {
-        let judged = report.devices.iter().map(|device| {
-            let category = self.category(&device.class);
+    /// What to ask of the devices of a report, or why nothing is.
+    pub fn judge(self, report: &ClaimReport) -> Result<Judged, UnacceptableGpu> {
+        let (mut counting, mut gpus, mut uncalibrated) = (Vec::new(), Vec::new(), Vec::new());
+        let mut refused = None;
+        for device in &report.devices {
+            let its_use = self.use_of(device);
             // Of a card that we know, the contradiction says more than that it is not calibrated.
-            if category.is_ok() || !device.class.is_simulated() {
+            if its_use != Use::Refused(Reason::SimulatedGpuRefused) {
                 is_its_class(device)?;
             }
-            Ok(ProvenGpu { uuid: device.uuid, category: category? })
-        });
-        judged.collect()
+            match its_use {
+                Use::Counts(category) => {
+                    counting.push(device.clone());
+                    gpus.push(ProvenGpu { uuid: device.uuid, category });
+                }
+                Use::Uncalibrated => uncalibrated.push(device.clone()),
+                Use::Refused(reason) => {
+                    let class = device.class.clone();
+                    refused = refused.or(Some(UnacceptableGpu { class, reason, difference: None }));
+                }
+            }
+        }
+        match refused {
+            Some(refused) if counting.is_empty() && uncalibrated.is_empty() => Err(refused),
+            _ if counting.is_empty() => Ok(Judged { asked: uncalibrated, gpus }),
+            _ => Ok(Judged { asked: counting, gpus }),
+        }
     }
 }
 
@@ -130,7 +183,9 @@ pub(crate) fn class_by_name(name: &str) -> Option<ClassName> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::calibration::Subject;
     use crate::{Blame, Fault};
+    use basilica_proof::DeviceFacts;
 
     const LAPTOP: BlockHash = BlockHash::from_bytes([9; 32]);
 
@@ -153,13 +208,49 @@ mod tests {
         }
     }
 
+    /// One device of each class, in this order, under driver 570.
+    fn report(classes: &[&str]) -> ClaimReport {
+        let device = |(index, name): (u16, &&str)| {
+            let class = class(name);
+            let facts = DeviceFacts::simulated(&class, index);
+            let uuid = GpuUuid::from_bytes([u8::try_from(index).unwrap(); 16]);
+            DeviceReport { index, uuid, class, facts }
+        };
+        ClaimReport::new(None, (0..).zip(classes).map(device).collect()).unwrap()
+    }
+
+    fn rules(simulated: bool) -> GpuRules {
+        GpuRules::new(simulated, simulated, &LAPTOP)
+    }
+
+    /// Indexes of what is asked, and how many of them count.
+    fn judged(rules: GpuRules, classes: &[&str]) -> Result<(Vec<u16>, usize), Reason> {
+        let judged = rules.judge(&report(classes)).map_err(|refused| refused.reason)?;
+        Ok((judged.asked.iter().map(|device| device.index).collect(), judged.gpus.len()))
+    }
+
+    const H100: &str = "NVIDIA H100 80GB HBM3";
+    const DISPLAY: &str = "NVIDIA T400 4GB";
+
+    /// A table in which the H100 has a row, for the driver that [`report`] shows.
+    fn with_a_row() -> GpuRules {
+        const ROWS: &[Calibration] = &[
+            CALIBRATIONS[0],
+            Calibration {
+                subject: Subject::Card { class: "h100-sxm", driver_major: 570 },
+                ..CALIBRATIONS[0]
+            },
+        ];
+        rules(true).with_calibrations(ROWS)
+    }
+
     #[test]
-    fn a_typed_class_name_without_calibration_counts_nowhere_and_is_no_fault() {
-        for allowed in [false, true] {
-            let rules = GpuRules::new(allowed, allowed, &LAPTOP);
-            for name in ["NVIDIA H100 80GB HBM3", "NVIDIA A100-SXM4-80GB", "NVIDIA GeForce RTX 4090"] {
-                assert_eq!(rules.category(&class(name)).unwrap_err().reason, Reason::GpuClassUncalibrated);
+    fn a_class_without_calibration_is_asked_and_counts_for_nothing() {
+        for rules in [rules(false), rules(true)] {
+            for name in [H100, "NVIDIA A100-SXM4-80GB", "NVIDIA GeForce RTX 4090"] {
+                assert_eq!(judged(rules, &[name]), Ok((vec![0], 0)), "{name}");
             }
+            assert_eq!(judged(rules, &[DISPLAY]), Err(Reason::GpuClassUncalibrated), "nothing to ask");
         }
         for reason in [Reason::GpuClassUncalibrated, Reason::SimulatedGpuRefused] {
             assert_eq!(reason.blame(), Blame::Elsewhere(Fault::Validator));
@@ -167,12 +258,26 @@ mod tests {
     }
 
     #[test]
+    fn a_row_in_the_table_makes_its_class_count_under_its_driver() {
+        assert_eq!(report(&[H100]).devices[0].facts.driver.major(), Some(570));
+        assert_eq!(judged(with_a_row(), &[H100, H100]), Ok((vec![0, 1], 2)));
+        assert_eq!(judged(with_a_row(), &["NVIDIA H200"]), Ok((vec![0], 0)));
+    }
+
+    #[test]
+    fn a_card_that_cannot_count_does_not_void_those_that_do() {
+        assert_eq!(judged(with_a_row(), &[DISPLAY, H100, "NVIDIA H200"]), Ok((vec![1], 1)));
+        assert_eq!(judged(rules(true), &[DISPLAY, "simulated-H100"]), Ok((vec![1], 1)));
+        assert_eq!(judged(rules(false), &["simulated-H100", H100]), Ok((vec![1], 0)));
+        assert_eq!(judged(rules(false), &[DISPLAY, "simulated-H100"]), Err(Reason::GpuClassUncalibrated));
+    }
+
+    #[test]
     fn a_simulated_gpu_counts_only_where_config_and_chain_agree() {
-        let simulated = class("simulated-H100");
-        assert_eq!(GpuRules::new(true, true, &LAPTOP).category(&simulated), Ok(Category::H100));
+        assert_eq!(judged(rules(true), &["simulated-H100"]), Ok((vec![0], 1)));
         for (allowed, development) in [(false, false), (true, false), (false, true)] {
-            let refused = GpuRules::new(allowed, development, &LAPTOP).category(&simulated).unwrap_err();
-            assert_eq!(refused.reason, Reason::SimulatedGpuRefused);
+            let refused = judged(GpuRules::new(allowed, development, &LAPTOP), &["simulated-H100"]);
+            assert_eq!(refused, Err(Reason::SimulatedGpuRefused));
         }
         for real in REAL_CHAINS {
             assert!(!GpuRules::new(true, true, &real.parse().unwrap()).accepts_simulated());

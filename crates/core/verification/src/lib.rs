@@ -37,7 +37,7 @@ pub use cause::{Break, ProofEnd};
 pub use check::{Check, CheckKind, Conclusion, Effect, Event, Finding, Plan, Rejected};
 pub use control::{Control, HeadSeen, Surroundings, Witness};
 pub use count::{CountUnproven, counted};
-pub use gpus::{ClaimedGpu, GpuRules, ProvenGpu, UnacceptableGpu};
+pub use gpus::{ClaimedGpu, GpuRules, Judged, ProvenGpu, UnacceptableGpu};
 pub use measured::{Measured, MemoryRead, Transfer, TransferEnd};
 pub use policy::Policy;
 pub use reason::{Blame, Fault, Reason};

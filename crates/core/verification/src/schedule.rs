@@ -2,7 +2,7 @@
 
 use basilica_types::{Millis, Timestamp};
 
-use crate::{CheckKind, Outcome};
+use crate::{CheckKind, Outcome, Reason};
 
 /// How often each check runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +81,12 @@ impl Due {
             }
             (CheckKind::Full, Outcome::Failed { reason, .. }) => {
                 let soon = reason.is_reachability() && !reason.needs_distance();
-                let wait = if soon { intervals.while_failing } else { intervals.full_after_fault };
+                let wait = match reason {
+                    _ if soon => intervals.while_failing,
+                    // Nothing is gained by asking again soon, and a proof takes all of the node's cards.
+                    Reason::GpuClassUncalibrated => intervals.full,
+                    _ => intervals.full_after_fault,
+                };
                 Self { light: now + intervals.light, full: now + wait.min(intervals.full) }
             }
         }
@@ -91,7 +96,7 @@ impl Due {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Fault, Reason};
+    use crate::Fault;
 
     const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
@@ -126,6 +131,7 @@ mod tests {
         let after = |reason| Due::at_once(NOW).after(CheckKind::Full, &failed(reason), &intervals, NOW);
         assert_eq!(after(Reason::ProofOpeningMismatch).full, NOW + Millis::from_secs(1800));
         assert_eq!(after(Reason::ConnectionFailed).full, NOW + Millis::from_secs(120));
+        assert_eq!(after(Reason::GpuClassUncalibrated).full, NOW + intervals.full);
     }
 
     #[test]

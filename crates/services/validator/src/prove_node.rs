@@ -13,7 +13,7 @@ use basilica_proof::{Binding, Challenge, ClaimReport, NonceUse, Rejection, Step,
 use basilica_runtime_service::{ErrorChain, within};
 use basilica_types::{Digest, Millis};
 use basilica_verification::asked::{ask, deadlines, limits};
-use basilica_verification::calibration::Margins;
+use basilica_verification::calibration::{CALIBRATIONS, Margins};
 use basilica_verification::classes::Limits;
 use basilica_verification::{Break, Event, Measured, ProofEnd, Reason};
 use tracing::{debug, info};
@@ -72,7 +72,8 @@ pub(crate) async fn prove(
     let challenge =
         Challenge::new(binding, asked.cache_log2, asked.devices).map_err(|error| cannot(&error))?;
     let _held = shared.reserve_proof_memory(challenge.answer_bytes()).await;
-    let deadlines = deadlines(claims.devices.iter(), &Margins::default(), shared.settings.proof_deadline);
+    let most = shared.settings.proof_deadline;
+    let deadlines = deadlines(claims.devices.iter(), CALIBRATIONS, &Margins::default(), most);
     let limits = limits(&deadlines);
     let verifier = Verifier::new(challenge, drawn.cache, deadlines).map_err(|error| cannot(&error))?;
     let process = shell.start(&commands::prove(&shared.prover)).await.map_err(|e| command_break(&e))?;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::calibration::{CALIBRATIONS, Calibration, Subject};
 use crate::classes::Limits;
 use crate::fingerprint::Field;
 use crate::{Fault, MemoryRead, TransferEnd};
@@ -155,12 +156,68 @@ fn simulated_gpus_on_a_real_chain_are_not_even_challenged() {
     assert_eq!(end.finding, Finding::Failed(Reason::SimulatedGpuRefused));
 }
 
+const H100: &str = "NVIDIA H100 80GB HBM3";
+const WITH_A_ROW: &[Calibration] =
+    &[Calibration { subject: Subject::Card { class: "h100-sxm", driver_major: 570 }, ..CALIBRATIONS[0] }];
+
+/// A full check of a node that claims an H100, by this table, in which the proof ends so.
+fn real_card(calibrations: &'static [Calibration], proof: Event) -> Conclusion {
+    let plan = plan(CheckKind::Full, false);
+    let plan = Plan { gpus: plan.gpus.with_calibrations(calibrations), ..plan };
+    let claims = String::from_utf8(claims_json()).unwrap().replace("simulated-H100", H100);
+    let events = [connected(), Event::ClaimsPrinted(claims.into_bytes()), Event::Recalled(vec![]), proof];
+    let ended = run(plan, &events);
+    ended.unwrap_or_else(|effects| {
+        assert_eq!(effects, [Effect::Transfer]);
+        run(plan, &[&events[..], &[Event::Transferred(None)]].concat()).unwrap()
+    })
+}
+
 #[test]
-fn a_card_by_name_is_not_challenged_with_the_work_of_a_cpu() {
-    let claims = String::from_utf8(claims_json()).unwrap().replace("simulated-H100", "NVIDIA H100 80GB HBM3");
-    let events = [connected(), Event::ClaimsPrinted(claims.into_bytes())];
+fn a_real_card_without_a_calibration_is_challenged_and_ends_uncalibrated_however_it_answers() {
+    let rejected =
+        |reason| Event::Proof(ProofEnd::Rejected { reason, transcript: digest(3), after_nonce: true });
+    for proof in [
+        verified(digest(3)),
+        rejected(Reason::ProofDeadlineMissed),
+        rejected(Reason::ProofOpeningMismatch),
+        rejected(Reason::ProofIncomplete),
+    ] {
+        let end = real_card(CALIBRATIONS, proof.clone());
+        assert_eq!(end.finding, Finding::Failed(Reason::GpuClassUncalibrated), "{proof:?}");
+        assert_eq!((end.transcript, end.gpus.as_slice(), end.claims.len()), (Some(digest(3)), &[][..], 1));
+        assert_eq!(end.observed(Control::Reachable), None, "nothing is held against its node");
+        assert!(!end.after_nonce && end.fingerprints.is_empty());
+    }
+}
+
+#[test]
+fn a_row_in_the_calibration_table_makes_a_real_card_count_and_fail() {
+    let end = real_card(WITH_A_ROW, verified(digest(3)));
+    assert_eq!((end.finding.clone(), end.gpus.len()), (Finding::Passed, 1));
+    assert_eq!(end.gpus[0].category, Category::H100);
+    let reason = Reason::ProofDeadlineMissed;
+    let late = Event::Proof(ProofEnd::Rejected { reason, transcript: digest(3), after_nonce: false });
+    let end = real_card(WITH_A_ROW, late);
+    assert_eq!(end.finding, Finding::Failed(reason));
+    assert_eq!(end.observed(Control::Reachable), Some(Observed::Missed(Control::Reachable)));
+}
+
+#[test]
+fn a_display_card_beside_it_is_not_asked_and_voids_nothing() {
+    let report = ClaimReport::parse(&claims_json()).unwrap();
+    let display: ClassName = "NVIDIA T400 4GB".parse().unwrap();
+    let facts = DeviceFacts::simulated(&display, 1);
+    let other = DeviceReport { index: 1, uuid: GpuUuid::from_bytes([3; 16]), class: display, facts };
+    let both = ClaimReport { devices: [report.devices, vec![other]].concat(), ..report };
+    let claims = Event::ClaimsPrinted(both.to_json().into_bytes());
+    let asked = run(plan(CheckKind::Full, true), &[connected(), claims.clone()]).unwrap_err();
+    assert_eq!(asked, [Effect::Recall(vec![uuid()])]);
+    let events =
+        [connected(), claims, Event::Recalled(vec![]), verified(digest(2)), Event::Transferred(None)];
     let end = run(plan(CheckKind::Full, true), &events).unwrap();
-    assert_eq!((end.finding, end.gpus), (Finding::Failed(Reason::GpuClassUncalibrated), vec![]));
+    assert_eq!((end.finding, end.gpus.len(), end.claims.len()), (Finding::Passed, 1, 1));
+    assert_eq!(end.fingerprints.len(), 1);
 }
 
 #[test]

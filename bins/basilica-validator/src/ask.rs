@@ -59,18 +59,51 @@ fn text<'a>(row: &'a Value, key: &str) -> &'a str {
 pub(crate) async fn status(address: SocketAddr, json: bool) -> anyhow::Result<ExitCode> {
     let (code, health) = get(address, "/health").await?;
     let (_, nodes) = get(address, "/nodes").await?;
+    let (_, fleet) = get(address, "/fleet").await?;
+    let epochs = &fleet["epochs"];
     if json {
-        print(&serde_json::json!({ "health": health, "nodes": nodes["nodes"] }).to_string())?;
+        print(
+            &serde_json::json!({ "health": health, "epochs": epochs, "nodes": nodes["nodes"] }).to_string(),
+        )?;
     } else {
         print(&format!("validator is {}", text(&health, "status")))?;
         for (name, state) in health["checks"].as_object().into_iter().flatten() {
             print(&format!("  {name}: {}", state.as_str().unwrap_or("?")))?;
+        }
+        for line in told_epochs(epochs) {
+            print(&line)?;
         }
         for node in nodes["nodes"].as_array().into_iter().flatten() {
             print(&line(node))?;
         }
     }
     Ok(if code == 200 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// When fleet epochs come, as far as anybody can tell, and how the last one went.
+fn told_epochs(epochs: &Value) -> Vec<String> {
+    let (next, last) = (&epochs["next"], &epochs["last"]);
+    let mut lines = Vec::new();
+    if next.is_object() {
+        lines.push(format!(
+            "next fleet epoch: at any block after {}, with a chance of 1 in {} for each",
+            next["after_block"], next["mean_blocks"]
+        ));
+    } else {
+        lines.push("next fleet epoch: never (verification.fleet_epoch_blocks is 0)".to_owned());
+    }
+    if last.is_object() {
+        lines.push(format!(
+            "last fleet epoch: block {} at {}, {} nodes, {} challenged at once, {} passed, {} under way",
+            last["block"],
+            moment(&last["at"]),
+            last["nodes"],
+            last["challenged_at_once"],
+            last["passed"],
+            last["under_way"]
+        ));
+    }
+    lines
 }
 
 fn line(node: &Value) -> String {
@@ -153,6 +186,20 @@ fn measured(measured: &Value) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn epochs_are_told_as_far_as_anybody_can_tell() {
+        let told = told_epochs(&serde_json::json!({
+            "next": { "after_block": 7, "mean_blocks": 450 },
+            "last": { "block": 3, "at": 0, "nodes": 5, "challenged_at_once": 4, "passed": 3, "under_way": 0 },
+        }));
+        let expected = [
+            "next fleet epoch: at any block after 7, with a chance of 1 in 450 for each",
+            "last fleet epoch: block 3 at 1970-01-01T00:00:00.000Z, 5 nodes, 4 challenged at once, 3 passed, 0 under way",
+        ];
+        assert_eq!(told, expected);
+        assert_eq!(told_epochs(&serde_json::json!({ "next": null, "last": null })).len(), 1);
+    }
 
     #[test]
     fn measurements_are_told_where_there_are_any() {

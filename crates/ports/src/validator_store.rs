@@ -209,6 +209,10 @@ pub struct CheckEntry {
     pub fingerprints: Vec<Fingerprint>,
     /// What belongs to one machine only, of the host that proved them.
     pub identities: BTreeSet<Identity>,
+    /// Whom the node is on hold by from now on, nobody included; none if the check says nothing of that.
+    pub held_by: Option<BTreeSet<NodeKey>>,
+    /// Nodes that passed at once with this one: they are different machines.
+    pub apart_from: BTreeSet<NodeKey>,
     /// A GPU whose owner has not proved it since then is given up by that owner.
     pub gpus_stale_before: Timestamp,
     /// How punctual its proofs are, this one included; none if it says nothing of that.
@@ -217,6 +221,15 @@ pub struct CheckEntry {
     pub transcript: Option<(Digest, Vec<u8>)>,
     /// When the next checks are due.
     pub due: Due,
+}
+
+/// What is known of a node beside others that show what it shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holds {
+    /// By whom it is on hold.
+    pub by: BTreeSet<NodeKey>,
+    /// Whom it was shown to be another machine than.
+    pub apart: BTreeSet<NodeKey>,
 }
 
 /// What became of a [`CheckEntry`].
@@ -369,7 +382,7 @@ pub trait VerdictStore: Send + Sync + 'static {
 
     /// Keeps a concluded check: verdict, history, transcript, proven GPUs and the next due times, or nothing.
     ///
-    /// A GPU counts for one node at most: whoever takes over one that its owner gave up takes it from the owner's proven
+    /// A GPU counts for one node at most, unless two were shown apart: whoever takes over one that its owner gave up takes it from the owner's proven
     /// ones, and a reason that [`voids`](basilica_verification::Reason::voids_proof) what was proved before empties the
     /// node's own. A light check never moves the full one further away: discovery may have asked for it meanwhile.
     async fn record_check(&self, entry: &CheckEntry) -> Result<Recorded, StoreError>;
@@ -378,12 +391,15 @@ pub trait VerdictStore: Send + Sync + 'static {
     async fn fingerprints(&self, key: NodeKey, uuids: &[GpuUuid]) -> Result<Vec<Fingerprint>, StoreError>;
 
     /// Which nodes proved GPUs with these identities, each since when, of those that did so not before `seen_since`: the first 64
-    /// of each identity, one entry for each.
+    /// of each identity, one entry for each. Of a GPU its owner alone, since its last proof.
     async fn claimants(
         &self,
         identities: &BTreeSet<Identity>,
         seen_since: Timestamp,
     ) -> Result<Vec<Claimant>, StoreError>;
+
+    /// By whom a node is on hold, and whom it was shown apart from.
+    async fn holds(&self, key: NodeKey) -> Result<Holds, StoreError>;
 
     /// What happened to a node since then, oldest first.
     async fn history(&self, key: NodeKey, since: Timestamp) -> Result<Vec<HistoryEntry>, StoreError>;

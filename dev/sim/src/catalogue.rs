@@ -321,9 +321,9 @@ pub const ADVERSARIES: &[Adversary] = &[
         name: "alias",
         does: "registers one host again under another user and name, with the same UUIDs",
         gains: "a second node's pay",
-        play: |_| {
+        play: |world| {
             let uuid = Identity::Gpu(GpuUuid::from_bytes([7; 16]));
-            Play::Decided { reason: held(&[uuid], "gpu_claimed_elsewhere"), in_service: true }
+            Play::Decided { reason: held(world, &[uuid]), in_service: true }
         },
     },
     Adversary {
@@ -331,10 +331,10 @@ pub const ADVERSARIES: &[Adversary] = &[
         name: "alias-new-uuids",
         does: "the same with UUIDs of its own making; host key and machine id are the same",
         gains: "a second node's pay",
-        play: |_| {
+        play: |world| {
             let host = Identity::HostKey(Digest::from_bytes([1; 32]));
             let machine = Identity::MachineId(Digest::from_bytes([2; 32]));
-            Play::Decided { reason: held(&[host, machine], "identity_on_hold"), in_service: false }
+            Play::Decided { reason: held(world, &[host, machine]), in_service: true }
         },
     },
     Adversary {

@@ -36,15 +36,14 @@ pub struct Rules {
     pub fleet_epochs: bool,
     /// Missed deadlines enter the sequential test.
     pub sequential_test: bool,
-    /// Unproven counts are not paid, and hosts that several nodes claim are put on hold.
+    /// Unproven counts are not paid, and who shows what another node proved is put on hold.
     pub identities_and_counts: bool,
 }
 
 impl Rules {
-    /// What the validator service runs today: the policy's schedule, the sequential test, and holds by UUID.
-    pub const SERVICE: Self =
-        Self { fleet_epochs: false, sequential_test: true, identities_and_counts: false };
-    /// All that `basilica_verification` decides, some of which the service is still to act on.
+    /// What the validator service runs today.
+    pub const SERVICE: Self = Self { fleet_epochs: true, sequential_test: true, identities_and_counts: true };
+    /// All that `basilica_verification` decides.
     pub const DESIGN: Self = Self { fleet_epochs: true, sequential_test: true, identities_and_counts: true };
 }
 
@@ -191,6 +190,7 @@ impl<'a> Day<'a> {
             key: node.key,
             availability: Availability::Idle,
             suspected: node.record.standing(&self.tests, &self.retries, now) == Standing::Suspected,
+            bytes: 0,
         };
         let fleet: Vec<Member> = self.nodes.iter().map(member).collect();
         let along = companions(&missed, &fleet);
@@ -345,8 +345,9 @@ mod tests {
             serves: Serves::InTurn,
         };
         for seed in 0..50 {
-            assert_eq!(day(&play, Rules::SERVICE, seed), None, "each is asked alone");
-            assert_eq!(day(&play, Rules::DESIGN, seed).unwrap().reason, "proof_deadline_missed");
+            let alone = Rules { fleet_epochs: false, ..Rules::SERVICE };
+            assert_eq!(day(&play, alone, seed), None, "each is asked alone");
+            assert_eq!(day(&play, Rules::SERVICE, seed).unwrap().reason, "proof_deadline_missed");
         }
     }
 

@@ -1,15 +1,17 @@
 //! How the adversaries of several rows play: cards shared, cards rented, hosts listed twice.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use basilica_types::{Hotkey, Millis, NodeId, NodeKey, Timestamp};
-use basilica_verification::Break;
 use basilica_verification::calibration::StageTimes;
 use basilica_verification::classes::WALKS;
-use basilica_verification::fleet::{Claimant, Identity, collisions};
+use basilica_verification::fleet::{Answer, Claimant, FleetRules, Identity, contests, hold, passed_with};
+use basilica_verification::{Break, Finding};
 
 use crate::adversary::{Meanwhile, Play, Serves, World};
 use crate::exhibits::{Exhibit, Times};
 use crate::timing_model::{PROVISIONING_MS, Rig, class, keeps_both_paces, latest_deadlines, to_millis};
-use crate::tries::broken;
+use crate::tries::{Tried, broken};
 
 /// What the node does that a shared card does not serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,16 +54,24 @@ pub fn rented(world: &World<'_>, meanwhile: Meanwhile) -> Play {
     Play::Rented { provisioning: Millis(PROVISIONING_MS), meanwhile, ready }
 }
 
-/// The reason, if the fleet's own code puts the later of two nodes with these identities on hold.
-pub fn held(identities: &[Identity], reason: &'static str) -> Option<&'static str> {
-    let node = |id: u8, since: i64| Claimant {
-        node: NodeKey { miner: Hotkey::from_bytes([id; 32]), node: NodeId::from_bytes([id; 16]) },
-        since: Timestamp(since),
-        identities: identities.iter().copied().collect(),
+/// The reason, if the fleet's own code puts the later of two nodes with these identities on hold, and a challenge of both at once,
+/// with their one card, does not end that.
+pub fn held(world: &World<'_>, identities: &[Identity]) -> Option<&'static str> {
+    let key = |id: u8| NodeKey { miner: Hotkey::from_bytes([id; 32]), node: NodeId::from_bytes([id; 16]) };
+    let shown: BTreeSet<Identity> = identities.iter().copied().collect();
+    let (old, new) = (key(1), key(2));
+    let claimant = Claimant { node: old, since: Timestamp(10), identities: shown.clone() };
+    let contests = contests(new, &shown, &[claimant]);
+    let h100 = class("h100-sxm");
+    let alone = world.swift(h100, Exhibit::Honest);
+    let busy = world.ends_in(h100, Exhibit::Honest, times_of_the_unserved(world));
+    let ends = alone.iter().flat_map(|first| busy.iter().map(move |second| [first, second]));
+    let held = |[first, second]: [&Tried; 2]| {
+        let answer = |tried: &Tried| Answer { began: Millis(0), passed: tried.finding == Finding::Passed };
+        let answers = BTreeMap::from([(old, answer(first)), (new, answer(second))]);
+        hold(&contests, &passed_with(new, &answers, FleetRules::default().spread))
+            .map(|hold| hold.reason.code())
     };
-    let (old, new) = (node(1, 10), node(2, 20));
-    let found = collisions(&[new.clone(), old.clone()]);
-    let held = found.len() == identities.len()
-        && found.iter().all(|c| c.holder == old.node && c.on_hold == [new.node]);
-    held.then_some(reason)
+    let reasons: Option<BTreeSet<&'static str>> = ends.map(held).collect();
+    reasons.and_then(|reasons| reasons.first().copied())
 }

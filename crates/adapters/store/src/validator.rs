@@ -3,6 +3,7 @@
 mod columns;
 mod fingerprints;
 mod fleet;
+mod holds;
 mod identities;
 mod verdicts;
 mod weights;
@@ -22,6 +23,7 @@ pub const VALIDATOR_SCHEMA: Schema = Schema {
         include_str!("../migrations/validator/0005_machines.sql"),
         include_str!("../migrations/validator/0006_identities.sql"),
         include_str!("../migrations/validator/0007_breaks.sql"),
+        include_str!("../migrations/validator/0008_holds.sql"),
     ],
 };
 

@@ -15,6 +15,8 @@ use crate::classes::{BARRIERS, GpuClass, Known, Limits, PARENTS, known};
 
 /// A beacon serves so many blocks: an hour of 12 s, in which one cache serves every node.
 pub const BEACON_BLOCKS: u64 = 300;
+/// Bytes that one device's answer has at the most, as a test holds.
+pub const ANSWER_BYTES_OF_DEVICE: u64 = 3 << 19;
 /// Blocks of 64 bytes in the cache of a challenge to simulated devices alone: 256 KiB, made in milliseconds.
 const SIMULATED_CACHE_LOG2: u8 = 12;
 /// Items in each space of a simulated device: 2 MiB.
@@ -167,7 +169,11 @@ mod tests {
                 host_key: vec![4; 51],
             };
             let challenge = Challenge::new(binding, asked.cache_log2, asked.devices).unwrap();
-            assert!(challenge.answer_bytes() < 12 << 20, "{name}: {}", challenge.answer_bytes());
+            assert!(
+                challenge.answer_bytes() <= 8 * ANSWER_BYTES_OF_DEVICE,
+                "{name}: {}",
+                challenge.answer_bytes()
+            );
         }
     }
 

@@ -134,10 +134,10 @@ pub struct Conclusion {
 }
 
 impl Conclusion {
-    /// The same try, but its GPUs belong to another node until both are challenged at once (RULES R10).
+    /// The same try, but another node proved what it shows until both are challenged at once (RULES R10).
     #[must_use]
-    pub fn on_hold(self) -> Self {
-        let finding = Finding::Failed(Reason::GpuClaimedElsewhere);
+    pub fn on_hold(self, reason: Reason) -> Self {
+        let finding = Finding::Failed(reason);
         Self { finding, gpus: Vec::new(), fingerprints: Vec::new(), ..self }
     }
 

@@ -8,46 +8,57 @@
 //! block's author can withhold a block to avoid an epoch, at the price of its reward.
 //!
 //! # Who
-//! All idle nodes ([`starters`]), or in large subnets a cohort of them drawn anew by each beacon: two given nodes meet in
-//! one of `cohorts` epochs. A node that misses is tried again beside the control, and a card shared by two registrations
+//! All idle nodes ([`starters`]), or as many of them as there is room for at once, drawn anew by each beacon. A node that
+//! misses is tried again beside the control, and a card shared by two registrations
 //! would pass that retry alone. So a retry takes along every idle node of the same miner, and every node that is under
 //! suspicion itself ([`companions`]): whoever takes turns in missing is asked together from the second turn on.
 //!
 //! # What counts as at once
 //! Challenges sent within a spread so short that doing one node's work after the other's misses a deadline
 //! ([`spread_max`]); longer apart shows nothing about sharing. The walks through memory start at one moment for all
-//! ([`walks_start`]): else a second node's memory is filled when the first's walk is over.
+//! ([`walks_start`]): else a second node's memory is filled when the first's walk is over. So it is the beginning of its walk
+//! by which an answer is at once with another ([`passed_with`]).
 //!
 //! # Identities
-//! A UUID, fingerprint, host key or machine id that two nodes claim accuses neither (RULES R10): the later claimant goes on
-//! hold until a simultaneous challenge ([`collisions`], [`settle`]). A claim never transfers a fault.
+//! A UUID, host key or machine id that two nodes claim accuses neither (RULES R10). Whoever proved it later is on hold, unpaid
+//! ([`hold`]), until it has passed at once with everybody who proved it before: then they are different machines, such as copies of
+//! one image. Else the earlier ones keep their standing and it stays on hold. A claim never transfers a fault, and an earlier
+//! claimant that fails the challenge loses nothing by it: else shooting down a competitor's line would win its name.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use basilica_types::{BlockHash, BlockNumber, Digest, GpuUuid, Hotkey, Millis, NodeId, NodeKey, Timestamp};
+use basilica_types::{BlockHash, BlockNumber, Digest, GpuUuid, Hotkey, Millis, NodeKey, Timestamp};
 
-use crate::calibration::StageTimes;
+use crate::{ClaimedGpu, Reason};
 
 const BEACON_TAG: &[u8] = b"basilica/fleet-beacon/v1";
 const START_TAG: &[u8] = b"basilica/fleet-start/v1";
 const COHORT_TAG: &[u8] = b"basilica/fleet-cohort/v1";
 
-/// How often, and how many at once.
+/// How often, and what is at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FleetRules {
-    /// An epoch starts at one block in so many, at least 1.
+    /// An epoch starts at one block in so many; 0: at none.
     pub mean_blocks: u32,
-    /// The idle nodes are split over so many epochs, at least 1.
-    pub cohorts: u16,
-    /// All challenges of an epoch are sent within this span.
+    /// Challenges that are sent within this span are at once.
     pub spread: Millis,
 }
 
 impl Default for FleetRules {
-    /// One block in 360, 72 minutes on average at 12 s a block (nearly every day has the four epochs that find whoever hangs up in them); everybody at once, within a second.
+    /// One block in 360, 72 minutes on average at 12 s a block; within a second. Nearly every day has the four epochs that find
+    /// whoever hangs up in them; oftener costs idle nodes more power.
     fn default() -> Self {
-        Self { mean_blocks: 360, cohorts: 1, spread: Millis::from_secs(1) }
+        Self { mean_blocks: 360, spread: Millis::from_secs(1) }
     }
+}
+
+/// How much can be challenged at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Nodes.
+    pub nodes: usize,
+    /// Bytes of their answers.
+    pub bytes: u64,
 }
 
 /// A finalised block.
@@ -62,26 +73,20 @@ pub struct Beacon {
 impl Beacon {
     /// What goes into the binding of every challenge of the epoch: height and hash under a tag.
     pub fn digest(&self) -> Digest {
-        self.hashed(BEACON_TAG, &[])
+        self.hashed(BEACON_TAG)
     }
 
     /// Whether an epoch starts with this block.
     pub fn starts(&self, rules: &FleetRules) -> bool {
-        below(&self.hashed(START_TAG, &[]), rules.mean_blocks.max(1)) == 0
-    }
-
-    /// Whether a node belongs to the cohort of this epoch.
-    pub fn takes(&self, node: &NodeId, rules: &FleetRules) -> bool {
-        below(&self.hashed(COHORT_TAG, node.as_bytes()), u32::from(rules.cohorts.max(1))) == 0
+        rules.mean_blocks > 0 && below(&self.hashed(START_TAG), rules.mean_blocks) == 0
     }
 
     /// Every field has a fixed length, so no two lists of fields run together.
-    fn hashed(&self, tag: &[u8], node: &[u8]) -> Digest {
+    fn hashed(&self, tag: &[u8]) -> Digest {
         let mut hasher = blake3::Hasher::new();
         hasher.update(tag);
         hasher.update(&self.height.0.to_le_bytes());
         hasher.update(self.hash.as_bytes());
-        hasher.update(node);
         Digest::from_bytes(*hasher.finalize().as_bytes())
     }
 }
@@ -113,15 +118,48 @@ pub struct Member {
     pub availability: Availability,
     /// Its punctuality is [`crate::timing::Standing::Suspected`].
     pub suspected: bool,
+    /// Bytes that its answer may take.
+    pub bytes: u64,
 }
 
-/// Who starts with this beacon, in order; nobody unless it starts an epoch.
-pub fn starters(beacon: &Beacon, fleet: &[Member], rules: &FleetRules) -> BTreeSet<NodeKey> {
+/// Who starts with this beacon; nobody unless it starts an epoch.
+pub fn starters(beacon: &Beacon, fleet: &[Member], rules: &FleetRules, room: Room) -> BTreeSet<NodeKey> {
     if !beacon.starts(rules) {
         return BTreeSet::new();
     }
-    let idle = fleet.iter().filter(|member| member.availability == Availability::Idle);
-    idle.map(|member| member.key).filter(|key| beacon.takes(&key.node, rules)).collect()
+    let idle: BTreeSet<NodeKey> = fleet
+        .iter()
+        .filter(|member| member.availability == Availability::Idle)
+        .map(|member| member.key)
+        .collect();
+    cohort(&BTreeSet::new(), &idle, fleet, &beacon.digest(), room)
+}
+
+/// As many of the wanted as there is room for: `first` before the others, and within both whoever `draw` says, which nobody can
+/// foresee. The draw goes by the id, so that one address that two miners list is drawn as one. Who is not of the fleet is left out.
+pub fn cohort(
+    first: &BTreeSet<NodeKey>,
+    wanted: &BTreeSet<NodeKey>,
+    fleet: &[Member],
+    draw: &Digest,
+    room: Room,
+) -> BTreeSet<NodeKey> {
+    let place = |member: &Member| {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(COHORT_TAG).update(draw.as_bytes()).update(member.key.node.as_bytes());
+        (!first.contains(&member.key), *hasher.finalize().as_bytes(), member.key)
+    };
+    let mut drawn: Vec<&Member> =
+        fleet.iter().filter(|member| first.contains(&member.key) || wanted.contains(&member.key)).collect();
+    drawn.sort_by_cached_key(|member| place(member));
+    let (mut taken, mut bytes) = (BTreeSet::new(), 0u64);
+    for member in drawn {
+        let more = bytes.saturating_add(member.bytes);
+        if taken.len() < room.nodes && more <= room.bytes && taken.insert(member.key) {
+            bytes = more;
+        }
+    }
+    taken
 }
 
 /// Who is challenged together with the retries of the nodes that missed, those included.
@@ -142,8 +180,8 @@ pub fn spread_max(shortest: Millis, deadline: Millis) -> Option<Millis> {
 
 /// When the nonces of all walks of an epoch are sent: when every node that is in time has filled its memory, whoever
 /// started last.
-pub fn walks_start(opened: Timestamp, deadlines: &StageTimes, rules: &FleetRules) -> Timestamp {
-    opened + rules.spread + deadlines.work + deadlines.fill
+pub const fn walks_start(opened: Millis, work: Millis, fill: Millis, rules: &FleetRules) -> Millis {
+    Millis(opened.0.saturating_add(rules.spread.0).saturating_add(work.0).saturating_add(fill.0))
 }
 
 /// Something that belongs to one machine or card only.
@@ -151,8 +189,6 @@ pub fn walks_start(opened: Timestamp, deadlines: &StageTimes, rules: &FleetRules
 pub enum Identity {
     /// A card's UUID.
     Gpu(GpuUuid),
-    /// A card's fingerprint.
-    Fingerprint(Digest),
     /// The host key of an SSH server ([`crate::host_key_digest`]).
     HostKey(Digest),
     /// The machine id, hashed by the prover.
@@ -164,7 +200,6 @@ impl Identity {
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Gpu(_) => "gpu",
-            Self::Fingerprint(_) => "fingerprint",
             Self::HostKey(_) => "host_key",
             Self::MachineId(_) => "machine_id",
         }
@@ -176,78 +211,79 @@ impl Identity {
 pub struct Claimant {
     /// The node. The same address listed by two miners is two nodes.
     pub node: NodeKey,
-    /// When it first proved what it claims, or first claimed it.
+    /// When it first proved what it claims.
     pub since: Timestamp,
     /// Its identities.
     pub identities: BTreeSet<Identity>,
 }
 
-/// An identity that several nodes claim.
+/// An identity that others proved before a node did.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Collision {
+pub struct Contest {
     /// What they claim.
     pub identity: Identity,
-    /// Who claimed it first, and is paid meanwhile.
-    pub holder: NodeKey,
-    /// Who claimed it later: on hold, unpaid, until a simultaneous challenge with the holder.
-    pub on_hold: Vec<NodeKey>,
+    /// Who proved it earlier.
+    pub earlier: BTreeSet<NodeKey>,
 }
 
-/// Every identity that more than one node claims. Equal times are ordered by miner and node id, so every validator agrees.
-pub fn collisions(claimants: &[Claimant]) -> Vec<Collision> {
-    let mut claims: BTreeMap<Identity, BTreeSet<(Timestamp, NodeKey)>> = BTreeMap::new();
-    for claimant in claimants {
-        for identity in &claimant.identities {
-            claims.entry(*identity).or_default().insert((claimant.since, claimant.node));
-        }
-    }
-    let shared = claims.into_iter().filter_map(|(identity, claimed)| {
-        let mut nodes: Vec<NodeKey> = Vec::new();
-        for (_, node) in claimed {
-            if !nodes.contains(&node) {
-                nodes.push(node);
-            }
-        }
-        let (holder, later) = nodes.split_first()?;
-        let on_hold = later.to_vec();
-        (!on_hold.is_empty()).then_some(Collision { identity, holder: *holder, on_hold })
-    });
-    shared.collect()
+/// What a node shows that others proved before it. One that is not among the claimants of an identity comes last; equal times are
+/// ordered by miner and node id, so every validator agrees.
+pub fn contests(node: NodeKey, shown: &BTreeSet<Identity>, claimants: &[Claimant]) -> Vec<Contest> {
+    let contest = |identity: &Identity| {
+        let claimed: Vec<&Claimant> = claimants.iter().filter(|c| c.identities.contains(identity)).collect();
+        let own = claimed.iter().filter(|c| c.node == node).map(|c| c.since).min();
+        let is_earlier = |c: &&&Claimant| own.is_none_or(|own| (c.since, c.node) < (own, node));
+        let earlier: BTreeSet<NodeKey> =
+            claimed.iter().filter(|c| c.node != node).filter(is_earlier).map(|c| c.node).collect();
+        (!earlier.is_empty()).then_some(Contest { identity: *identity, earlier })
+    };
+    shown.iter().filter_map(contest).collect()
 }
 
-/// One node's part in a challenge of two.
+/// Why a node that proved its cards is not paid for them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// Whom it must be challenged together with.
+    pub by: BTreeSet<NodeKey>,
+    /// The reason of its verdict.
+    pub reason: Reason,
+}
+
+/// Whether a node is on hold for what it shows: unless it was challenged at once with everybody who proved the same before, and both
+/// passed.
+pub fn hold(contests: &[Contest], separate: &BTreeSet<NodeKey>) -> Option<Hold> {
+    let open = contests.iter().filter(|contest| !contest.earlier.is_subset(separate));
+    let of_gpu = |contest: &Contest| matches!(contest.identity, Identity::Gpu(_));
+    let is_gpu = open.clone().any(of_gpu);
+    let by: BTreeSet<NodeKey> =
+        open.flat_map(|contest| contest.earlier.difference(separate)).copied().collect();
+    let reason = if is_gpu { Reason::GpuClaimedElsewhere } else { Reason::IdentityOnHold };
+    (!by.is_empty()).then_some(Hold { by, reason })
+}
+
+/// One node's part in a challenge of several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// When its challenge was sent.
-    pub sent: Timestamp,
+    /// When its walk began, or its work where it did not come to that, by a clock that is never set.
+    pub began: Millis,
     /// Whether it passed, all deadlines met.
     pub passed: bool,
 }
 
-/// What a challenge of the holder and a later claimant shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Settled {
-    /// Both passed at once: two machines, whatever they claim. The hold ends with the warning `host_identity_shared`.
-    Separate,
-    /// Only the holder passed: the claimant stays on hold.
-    Holder,
-    /// Only the claimant passed: it becomes the holder, and the former holder goes on hold.
-    Claimant,
-    /// Neither passed, or they were not asked at once: nothing changes.
-    Open,
+/// Whether passing at once shows that these cards are not another node's: a card that a processor plays it can play twice, so a
+/// hold on one ends with the claim alone.
+pub fn tells_apart(claims: &[ClaimedGpu]) -> bool {
+    claims.iter().all(|claim| !claim.class.is_simulated())
 }
 
-/// Settles a collision. It never accuses: a failure counts against whoever failed, by the rules of every check.
-pub fn settle(holder: Answer, claimant: Answer, spread: Millis) -> Settled {
-    if holder.sent.abs_diff(claimant.sent) > spread {
-        return Settled::Open;
-    }
-    match (holder.passed, claimant.passed) {
-        (true, true) => Settled::Separate,
-        (true, false) => Settled::Holder,
-        (false, true) => Settled::Claimant,
-        (false, false) => Settled::Open,
-    }
+/// Who passed at once with a node that passed itself: two machines, whatever they claim. Nobody, if it did not pass. A failure
+/// accuses nobody here: it counts against whoever failed, by the rules of every check.
+pub fn passed_with(node: NodeKey, answers: &BTreeMap<NodeKey, Answer>, spread: Millis) -> BTreeSet<NodeKey> {
+    let Some(own) = answers.get(&node).filter(|own| own.passed) else { return BTreeSet::new() };
+    let with = |(key, answer): (&NodeKey, &Answer)| {
+        (*key != node && answer.passed && answer.began.0.abs_diff(own.began.0) <= spread.0).then_some(*key)
+    };
+    answers.iter().filter_map(|(key, answer)| with((key, answer))).collect()
 }
 
 #[cfg(test)]

@@ -192,6 +192,8 @@ reasons! {
         "the prover ended or lost its line in the midst of its proofs far oftener than lines break, while everything else worked";
     49 ProofBusy "proof_busy" Blame::Elsewhere(Fault::Unknown),
         "the gpus were busy: another validator's proof, or a program that holds their memory";
+    50 IdentityOnHold "identity_on_hold" Blame::Elsewhere(Fault::Unknown),
+        "another node proved gpus behind this host key or on this machine before; on hold until both pass when challenged at once";
 }
 
 impl Reason {
@@ -231,6 +233,7 @@ impl Reason {
                 | Self::SimulatedGpuRefused
                 | Self::GpuClaimsContradictClass
                 | Self::GpuFingerprintChanged
+                | Self::IdentityOnHold
         )
     }
 

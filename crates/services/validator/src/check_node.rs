@@ -1,20 +1,22 @@
 //! One try of one check, carried out: performs the effects of the pure state machine and feeds back what happened.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use basilica_ports::{ExitStatus, NodeRecord, Output, OutputLimits, ShellError};
+use basilica_ports::{ExitStatus, NodeKey, NodeRecord, Output, OutputLimits, ShellError};
 use basilica_proof::ClaimReport;
 use basilica_runtime_service::ErrorChain;
 use basilica_types::{Argv, Digest, GpuUuid};
 use basilica_verification::{
-    Break, Check, Conclusion, Effect, Event, Plan, Rejected, TransferEnd, host_key_digest,
+    Break, Check, Conclusion, Control, Effect, Event, Finding, Plan, Rejected, TransferEnd, host_key_digest,
 };
 use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
 use crate::commands::{self, GATE_CLOSED, PROVER_MISSING};
 use crate::connections::{self, Connection};
-use crate::prove_node;
+use crate::meeting::Seat;
+use crate::prove_node::{self, Asked};
 use crate::sessions::Access;
 use crate::shared::Shared;
 use crate::transfer;
@@ -31,6 +33,15 @@ pub(crate) struct Tried {
     pub(crate) transcript: Option<(Digest, Vec<u8>)>,
     /// What it logged in with.
     pub(crate) access: Option<Arc<Access>>,
+    /// Who passed at once with it; none if it was asked alone.
+    pub(crate) together: Option<BTreeSet<NodeKey>>,
+}
+
+impl Tried {
+    /// Whether its retry takes others along: a proof was begun, and was late or broken off. What was seen beside it is no matter here.
+    pub(crate) fn missed(&self) -> bool {
+        self.conclusion.observed(Control::Reachable).is_some_and(|observed| observed.takes_companions())
+    }
 }
 
 /// What a try works with.
@@ -41,12 +52,19 @@ pub(crate) struct Trial<'a> {
     pub(crate) dials: &'a Semaphore,
     connection: Option<Connection>,
     transcript: Option<(Digest, Vec<u8>)>,
+    seat: Option<Seat>,
 }
 
 impl<'a> Trial<'a> {
     pub(crate) fn new(shared: &'a Shared, dials: &'a Semaphore, node: &'a NodeRecord) -> Self {
         let access = shared.access(&node.key.miner);
-        Self { shared, node, access, dials, connection: None, transcript: None }
+        Self { shared, node, access, dials, connection: None, transcript: None, seat: None }
+    }
+
+    /// The same, at once with others.
+    #[must_use]
+    pub(crate) fn in_meeting(self, seat: Option<Seat>) -> Self {
+        Self { seat, ..self }
     }
 
     /// Runs the check to its conclusion.
@@ -55,7 +73,12 @@ impl<'a> Trial<'a> {
         loop {
             if let Some(conclusion) = check.conclusion() {
                 let conclusion = conclusion.clone();
-                return Ok(Tried { conclusion, transcript: self.transcript, access: self.access });
+                let together = match self.seat {
+                    Some(seat) => Some(seat.answer(conclusion.finding == Finding::Passed).await),
+                    None => None,
+                };
+                let Self { transcript, access, .. } = self;
+                return Ok(Tried { conclusion, transcript, access, together });
             }
             let mut events = Vec::with_capacity(effects.len());
             for effect in effects {
@@ -171,7 +194,8 @@ impl<'a> Trial<'a> {
     async fn prove(&mut self, claims: &ClaimReport) -> Result<Event, Break> {
         let shell = Arc::clone(&self.connection.as_ref().ok_or(Break::Internal)?.shell);
         let access = self.access.as_ref().ok_or(Break::NoSession)?;
-        let proof = prove_node::prove(self.shared, self.node.key, access, shell.as_ref(), claims).await?;
+        let asked = Asked { node: self.node.key, access, seat: self.seat.as_mut() };
+        let proof = prove_node::prove(self.shared, asked, shell.as_ref(), claims).await?;
         self.transcript = proof.transcript;
         Ok(proof.event)
     }

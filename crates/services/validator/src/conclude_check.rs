@@ -1,24 +1,25 @@
 //! From a finished try to a signed, stored verdict, or to another try.
 
-use std::collections::BTreeSet;
+mod holds;
+
 use std::sync::Arc;
 
 use basilica_ports::{CheckEntry, HotkeySigner, NodeKey, NodeRecord, Recorded, StoreError, VerdictSummary};
 use basilica_runtime_service::within;
 use basilica_types::{Digest, Millis, Timestamp};
 use basilica_verification::fingerprint::Difference;
-use basilica_verification::fleet::{Collision, Identity, collisions};
 use basilica_verification::series::{self, Next, Series};
 use basilica_verification::timing::{DeadlineRecord, Observed, Tests};
 use basilica_verification::{
-    Blame, CheckKind, Conclusion, Control, CountUnproven, Evidence, Fault, Finding, Outcome, Reason,
-    Surroundings, Verdict, aborted,
+    Blame, Conclusion, Control, CountUnproven, Evidence, Fault, Finding, Outcome, Reason, Surroundings,
+    Verdict, aborted,
 };
 use basilica_wire::{EnvelopeError, Signed};
 use codec::Encode as _;
 use tracing::{debug, info, warn};
 
 use crate::check_node::Tried;
+use crate::conclude_check::holds::Claim;
 use crate::metrics::{ReasonLabel, type_of};
 use crate::sessions::Access;
 use crate::shared::Shared;
@@ -187,30 +188,30 @@ struct Judged {
 }
 
 async fn keep(shared: &Shared, node: &NodeRecord, tried: Tried, judged: Judged) -> Result<(), ConcludeError> {
-    let Tried { conclusion, transcript, .. } = tried;
+    let Tried { conclusion, transcript, together, .. } = tried;
     tell_differences(node.key, &conclusion);
-    let entry = entry(shared, node, &conclusion, judged)?;
-    let entry = CheckEntry { transcript, ..entry };
+    let claim = holds::claim(shared, node.key, &conclusion, &judged.outcome, together.as_ref()).await?;
+    let entry = CheckEntry { transcript, ..entry(shared, node, &conclusion, judged, &claim)? };
     match store(shared, &entry).await? {
-        Recorded::Stored => {
-            tell_shared_identities(shared, &entry).await?;
-            announce(shared, &entry);
-        }
+        Recorded::Stored => tell(shared, &entry, &claim),
         Recorded::NotNext => not_next(node.key),
+        // It was proved elsewhere since the claimants were read.
         Recorded::GpuTaken { owner } => {
-            warn!(target: "validator::verification", { node.id = %node.key.node, owner.id = %owner.node,
-                owner.miner = %owner.miner }, "gpu belongs to another node; on hold");
-            let Outcome::Failed { reason, fault } = held() else { return Ok(()) };
-            let judged = Judged { outcome: Outcome::Failed { reason, fault }, ..judged };
-            let held = self::entry(shared, node, &conclusion.on_hold(), judged)?;
+            let claim = claim.taken_by(owner);
+            let held = self::entry(shared, node, &conclusion, judged, &claim)?;
             let held = CheckEntry { transcript: entry.transcript, ..held };
             match store(shared, &held).await? {
-                Recorded::Stored => announce(shared, &held),
+                Recorded::Stored => tell(shared, &held, &claim),
                 Recorded::NotNext | Recorded::GpuTaken { .. } => not_next(node.key),
             }
         }
     }
     Ok(())
+}
+
+fn tell(shared: &Shared, entry: &CheckEntry, claim: &Claim) {
+    claim.tell(entry.key);
+    announce(shared, entry);
 }
 
 /// What a GPU is not, or no longer is, goes into the log by name: the verdict carries the reason alone.
@@ -223,37 +224,6 @@ fn tell_differences(node: NodeKey, conclusion: &Conclusion) {
         info!(target: "validator::verification", { node.id = %node.node, gpu.uuid = %uuid, fields = ?fields },
             "gpu was moved or its driver renewed");
     }
-}
-
-/// Two nodes that prove different GPUs behind one host key or on one machine id may be one host cut in two, or copies of one image: an
-/// operator's business, and no fault (RULES R10).
-async fn tell_shared_identities(shared: &Shared, entry: &CheckEntry) -> Result<(), ConcludeError> {
-    let claimants = shared.ports.store.claimants(&entry.identities, entry.gpus_stale_before).await;
-    let claimants = claimants.map_err(|source| ConcludeError::Store { node: entry.key, source })?;
-    for Collision { identity, holder, on_hold } in collisions(&claimants) {
-        let Some(other) = [holder].into_iter().chain(on_hold).find(|node| *node != entry.key) else {
-            continue;
-        };
-        warn!(target: "validator::verification", { node.id = %entry.key.node, other.id = %other.node,
-            other.miner = %other.miner, identity = identity.as_str(), first.id = %holder.node,
-            code = "host_identity_shared" }, "two nodes show the same host key or machine id");
-    }
-    Ok(())
-}
-
-/// What belongs to one machine only, of a host that passed a full check.
-fn identities(conclusion: &Conclusion, outcome: &Outcome) -> BTreeSet<Identity> {
-    if (conclusion.plan.kind, outcome) != (CheckKind::Full, &Outcome::Passed) {
-        return BTreeSet::new();
-    }
-    let machine = conclusion.fingerprints.first().and_then(|print| print.machine);
-    let host_key = conclusion.host_key.map(Identity::HostKey);
-    host_key.into_iter().chain(machine.map(Identity::MachineId)).collect()
-}
-
-fn held() -> Outcome {
-    let reason = Reason::GpuClaimedElsewhere;
-    Outcome::Failed { reason, fault: Fault::Unknown }
 }
 
 async fn store(shared: &Shared, entry: &CheckEntry) -> Result<Recorded, ConcludeError> {
@@ -274,9 +244,13 @@ fn entry(
     node: &NodeRecord,
     conclusion: &Conclusion,
     judged: Judged,
+    claim: &Claim,
 ) -> Result<CheckEntry, ConcludeError> {
     let kind = conclusion.plan.kind;
     let finished = conclusion.finished;
+    let judged = Judged { outcome: claim.outcome(judged.outcome), ..judged };
+    let conclusion =
+        claim.reason().map_or_else(|| conclusion.clone(), |reason| conclusion.clone().on_hold(reason));
     let previous = node.last_verdict.map(|verdict| verdict.digest);
     let verdict = Verdict {
         miner: node.key.miner,
@@ -301,6 +275,11 @@ fn entry(
     let signed = sign(shared.ports.signer.as_ref(), verdict)
         .map_err(|source| ConcludeError::Sign { node: node.key, source })?;
     let digest: Digest = signed.digest();
+    let mut due = node.due.after(kind, &judged.outcome, &shared.settings.intervals, finished);
+    if claim.is_fresh_hold() {
+        // The challenge that may end it comes with the pace of retries.
+        due.full = due.full.min(finished + shared.settings.retries.interval);
+    }
     Ok(CheckEntry {
         key: node.key,
         verdict: signed.encode(),
@@ -311,12 +290,14 @@ fn entry(
         prover: shared.prover.name(),
         summary: VerdictSummary { digest, kind, outcome: judged.outcome, finished },
         gpus: conclusion.gpus.clone(),
-        fingerprints: conclusion.fingerprints.clone(),
-        identities: identities(conclusion, &judged.outcome),
+        fingerprints: conclusion.fingerprints,
+        identities: claim.identities(),
+        held_by: claim.held_by(),
+        apart_from: claim.apart_from.clone(),
         gpus_stale_before: finished - shared.settings.gpu_ownership_ttl,
         deadlines: judged.deadlines,
         transcript: None,
-        due: node.due.after(kind, &judged.outcome, &shared.settings.intervals, finished),
+        due,
     })
 }
 

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use basilica_runtime_service::DurationSetting;
 use basilica_types::{Category, ChainUrl, DatabasePath, Millis, Network, WalletName};
+use basilica_verification::fleet::FleetRules;
 use serde::{Deserialize, Serialize};
 
 pub use allocation::{GpuAllocation, GpuAllocationTable};
@@ -172,6 +173,8 @@ pub struct VerificationConfig {
     pub retry_interval: DurationSetting,
     /// Least time from the first failed try to a confirmed fault.
     pub retry_span: DurationSetting,
+    /// All idle nodes are challenged at once at one finalised block in so many, by the block's hash; 0 for never.
+    pub fleet_epoch_blocks: u32,
     /// How long the metagraph is used before it is read again.
     pub cache_miner_info_ttl: DurationSetting,
     /// How long a GPU stays its node's after that node proved it last; at least `scoring.full_max_age`, or two nodes would
@@ -209,6 +212,7 @@ impl Default for VerificationConfig {
             retries: 3,
             retry_interval: secs(40),
             retry_span: secs(120),
+            fleet_epoch_blocks: FleetRules::default().mean_blocks,
             cache_miner_info_ttl: secs(300),
             gpu_assignment_cleanup_ttl: secs(12 * 3600),
             max_nodes_per_miner: 1024,

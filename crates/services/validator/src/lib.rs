@@ -1,7 +1,7 @@
 //! The validator: discovers, verifies, scores and sets weights.
 //!
-//! Five reconcilers, one file each, under one supervisor: `discover_miners` keeps a session and a signed node list of every
-//! miner, `verify_due_nodes` checks what is due, `score` turns history into standings, `set_weights` brings them on chain, once
+//! Six reconcilers, one file each, under one supervisor: `discover_miners` keeps a session and a signed node list of every
+//! miner, `verify_due_nodes` checks what is due, `fleet_epochs` tells it when all nodes are, `score` turns history into standings, `set_weights` brings them on chain, once
 //! per window, `prune` keeps the database bounded. They share no queue: each reads what is so from the store and moves
 //! it one step, so a restart, a lost wake-up and a slow neighbour are the same case. What is decided, and whose fault it
 //! is, is pure and lives in `basilica-verification` and `basilica-scoring`.
@@ -15,7 +15,9 @@ mod conclude_check;
 mod config;
 mod connections;
 mod discover_miners;
+mod fleet_epochs;
 mod isolate;
+mod meeting;
 mod metrics;
 mod prove_node;
 mod prover;
@@ -83,6 +85,8 @@ impl Validator {
         supervisor.spawn("discover-miners", again, move |stop| discover_miners::run(Arc::clone(&s), stop));
         let s = Arc::clone(shared);
         supervisor.spawn("verify-due-nodes", again, move |stop| verify_due_nodes::run(Arc::clone(&s), stop));
+        let s = Arc::clone(shared);
+        supervisor.spawn("fleet-epochs", again, move |stop| fleet_epochs::run(Arc::clone(&s), stop));
         let s = Arc::clone(shared);
         supervisor.spawn("score", again, move |stop| score::run(Arc::clone(&s), stop));
         let s = Arc::clone(shared);

@@ -20,11 +20,20 @@ use tracing::{debug, info};
 
 use crate::commands::{self, GATE_CLOSED, PROVER_MISSING};
 use crate::connections::command_break;
+use crate::meeting::{Seat, TooLate};
 use crate::sessions::Access;
 use crate::shared::Shared;
 
 /// Between the end of the prover's output and its exit code.
 const EXIT_DEADLINE: Millis = Millis::from_secs(5);
+
+/// Who is asked, and with whom.
+pub(crate) struct Asked<'a> {
+    pub(crate) node: NodeKey,
+    pub(crate) access: &'a Arc<Access>,
+    /// The node's place in a meeting, if it is challenged at once with others.
+    pub(crate) seat: Option<&'a mut Seat>,
+}
 
 /// How a proof went.
 pub(crate) struct Proof {
@@ -47,16 +56,18 @@ enum End {
     Silent,
     /// The connection failed.
     Lost(ShellError),
+    /// The others of its meeting began without it.
+    TooLate,
 }
 
 /// Challenges all claimed devices at once and verifies the answer as it arrives.
 pub(crate) async fn prove(
     shared: &Shared,
-    node: NodeKey,
-    access: &Arc<Access>,
+    who: Asked<'_>,
     shell: &dyn Shell,
     claims: &ClaimReport,
 ) -> Result<Proof, Break> {
+    let Asked { node, access, seat } = who;
     let cannot = |error: &(dyn std::error::Error + 'static)| {
         debug!(target: "validator::verification", { node.id = %node.node, error = %ErrorChain(error) }, "challenge cannot be made");
         Break::Internal
@@ -71,15 +82,33 @@ pub(crate) async fn prove(
     };
     let challenge =
         Challenge::new(binding, asked.cache_log2, asked.devices).map_err(|error| cannot(&error))?;
-    let _held = shared.reserve_proof_memory(challenge.answer_bytes()).await;
+    let memory = shared.reserve_proof_memory(challenge.answer_bytes());
+    let _held = match &seat {
+        None => memory.await,
+        // In a meeting others wait; that there is no room is not the node's doing.
+        Some(seat) => within(shared.ports.clock.as_ref(), seat.gathering_left(), memory)
+            .await
+            .map_err(|elapsed| cannot(&elapsed))?,
+    };
     let most = shared.settings.proof_deadline;
     let deadlines = deadlines(claims.devices.iter(), CALIBRATIONS, &Margins::default(), most);
     let limits = limits(&deadlines);
+    let work_and_fill = (deadlines.work, deadlines.fill);
     let verifier = Verifier::new(challenge, drawn.cache, deadlines).map_err(|error| cannot(&error))?;
     let process = shell.start(&commands::prove(&shared.prover)).await.map_err(|e| command_break(&e))?;
     let started = shared.ports.clock.monotonic();
     let verifier = Box::new(verifier);
-    let talk = Talk { shared, process, verifier, limits, started, answered: false, after_nonce: false };
+    let talk = Talk {
+        shared,
+        process,
+        verifier,
+        limits,
+        started,
+        answered: false,
+        after_nonce: false,
+        seat,
+        work_and_fill,
+    };
     talk.run(node, access).await
 }
 
@@ -94,6 +123,10 @@ struct Talk<'a> {
     answered: bool,
     /// The prover may know what it has to open.
     after_nonce: bool,
+    /// Waited at before the work and before the first walk.
+    seat: Option<&'a mut Seat>,
+    /// What these stages may take.
+    work_and_fill: (Duration, Duration),
 }
 
 impl Talk<'_> {
@@ -108,6 +141,7 @@ impl Talk<'_> {
                 return Ok(Proof::new(verifier.into_transcript(), verified));
             }
             End::Rejected(rejection) => (Reason::of_rejection(&rejection), rejection.to_string()),
+            End::TooLate => return Err(Break::CommandDeadline),
             End::Lost(error) => (command_break(&error).reason(), ErrorChain(&error).to_string()),
             End::Silent => {
                 match exit_code(shared, process).await {
@@ -161,6 +195,10 @@ impl Talk<'_> {
                 }
                 Ok(Step::More) => {}
                 Ok(Step::DrawNonce(use_of_nonce)) => {
+                    if self.meet(use_of_nonce).await.is_err() {
+                        return Ok(End::TooLate);
+                    }
+                    let elapsed = self.elapsed();
                     let nonce = self.shared.ports.entropy.array();
                     let message =
                         self.verifier.send_nonce(nonce, elapsed).expect("the verifier has just asked for it");
@@ -170,6 +208,21 @@ impl Talk<'_> {
                     }
                 }
             }
+        }
+    }
+
+    /// Waits for the others, if there are any and this is where they wait for each other: before the works begin, and before the
+    /// first walks do.
+    async fn meet(&mut self, use_of_nonce: NonceUse) -> Result<(), TooLate> {
+        match (use_of_nonce, &mut self.seat) {
+            (NonceUse::Start, Some(seat)) => seat.before_work(self.work_and_fill).await,
+            (NonceUse::Walk(_), _) => {
+                if let Some(seat) = self.seat.take() {
+                    seat.before_walk().await;
+                }
+                Ok(())
+            }
+            _ => Ok(()),
         }
     }
 

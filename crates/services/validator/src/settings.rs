@@ -8,6 +8,7 @@ use basilica_schedule::{CommitChoice, Policy};
 use basilica_scoring::history;
 use basilica_scoring::weights::Allocation;
 use basilica_types::{BasisPoints, Category, MechanismId, Millis, NetUid, Ppm, Uid};
+use basilica_verification::fleet::FleetRules;
 use basilica_verification::{Intervals, RetryRules};
 
 use crate::config::{GpuAllocation, ValidatorConfig, WeightCommit};
@@ -28,6 +29,7 @@ pub struct Settings {
     pub(crate) tick: Millis,
     pub(crate) intervals: Intervals,
     pub(crate) retries: RetryRules,
+    pub(crate) fleet: FleetRules,
     pub(crate) work: ProofParams,
     pub(crate) proof_deadline: Millis,
     /// Bytes of a transfer from a node; 0 for none.
@@ -84,6 +86,7 @@ impl Settings {
                 interval: v.retry_interval.millis(),
                 span: v.retry_span.millis(),
             },
+            fleet: FleetRules { mean_blocks: v.fleet_epoch_blocks, ..FleetRules::default() },
             work,
             proof_deadline: v.challenge_timeout.millis(),
             network_bytes: v.network_bytes,

@@ -14,6 +14,7 @@ use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use crate::beacon::Beacons;
 use crate::connections::Connections;
+use crate::fleet_epochs::Epochs;
 use crate::metrics::ValidatorMetrics;
 use crate::prover::ProverFile;
 use crate::sessions::Access;
@@ -80,6 +81,7 @@ pub(crate) struct Shared {
     /// Wakes discovery: a node denied a key that its miner reported, or a session ran out.
     pub(crate) discover_now: Notify,
     pub(crate) beacons: Beacons,
+    pub(crate) epochs: Epochs,
     /// Places for transfers.
     pub(crate) transfers: Semaphore,
     proof_memory: Semaphore,
@@ -110,6 +112,7 @@ impl Shared {
         Self {
             connections: Connections::default(),
             beacons: Beacons::default(),
+            epochs: Epochs::default(),
             chain_ready: readiness.condition("chain"),
             store_ready: readiness.condition("database"),
             weights_ready: readiness.condition("weights"),
@@ -238,6 +241,11 @@ impl Shared {
         let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).min(PROOF_MEMORY_KIB);
         // Closed never; without a permit a proof would still be right.
         self.proof_memory.acquire_many(kib).await.ok()
+    }
+
+    /// Bytes of answers that may be held beside those that are.
+    pub(crate) fn proof_memory_left(&self) -> u64 {
+        u64::try_from(self.proof_memory.available_permits()).unwrap_or(u64::MAX).saturating_mul(1024)
     }
 
     /// The rules of verdicts reached now.

@@ -22,7 +22,7 @@ const VERDICTS: u32 = 20;
 const WINDOWS: u32 = 20;
 const NEXT_FOLLOWS: &str = "nothing: the next window follows at once";
 
-/// The validator's read-only pages: `/nodes`, `/nodes/ID/verdicts`, `/miners`, `/weights`, and as files
+/// The validator's read-only pages: `/nodes`, `/nodes/ID/verdicts`, `/miners`, `/weights`, `/fleet`, and as files
 /// `/verdicts/DIGEST` and `/transcripts/DIGEST`, while they are kept.
 #[derive(Clone)]
 pub struct StatusPages(pub(crate) Arc<Shared>);
@@ -55,6 +55,7 @@ impl StatusPages {
             ["", "nodes"] => self.nodes().await.map(json),
             ["", "miners"] => self.miners().await.map(json),
             ["", "weights"] => self.weights().await.map(json),
+            ["", "fleet"] => Ok(json(self.fleet())),
             ["", "nodes", id, "verdicts"] => Ok(self.verdicts(id).await?.map(Page::Found)),
             ["", kind @ ("verdicts" | "transcripts"), digest] => {
                 let Ok(digest) = digest.parse() else { return Ok(None) };
@@ -118,6 +119,10 @@ impl StatusPages {
             "status": status, "last_failure": last_failure,
             "timestamp": self.0.now(),
         }))
+    }
+
+    fn fleet(&self) -> Value {
+        json!({ "epochs": self.0.epochs_page(), "timestamp": self.0.now() })
     }
 
     async fn verdicts(&self, id: &str) -> Result<Option<Value>, StoreError> {

@@ -5,21 +5,25 @@
 //! a try and comes back as due; nothing waits inside a task. Missing: a check that waits on its node keeps its slot
 //! (RULES R29 wants it released after a second).
 
-use std::collections::BTreeMap;
+mod meetings;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use basilica_ports::{BoxError, NodeKey, NodeRecord, StoreError};
 use basilica_runtime_service::{ErrorChain, Stop, TaskPanic, TaskSet};
 use basilica_types::{Hotkey, Millis, Timestamp};
-use basilica_verification::{CheckKind, Plan};
+use basilica_verification::{CheckKind, GpuRules, Plan};
 use tokio::sync::Semaphore;
 use tracing::{error, warn};
 
 use crate::check_node::Trial;
 use crate::conclude_check;
 use crate::isolate::isolated;
+use crate::meeting::Seat;
 use crate::metrics::type_of;
 use crate::shared::Shared;
+use crate::verify_due_nodes::meetings::Gathering;
 
 /// A check that panicked will most likely do so again: its node waits so long, without a slot.
 const AFTER_PANIC: Millis = Millis::from_secs(60);
@@ -52,6 +56,8 @@ struct Checks {
     running: BTreeMap<NodeKey, CheckKind>,
     /// Nodes whose check panicked, until they may be checked again.
     resting: BTreeMap<NodeKey, Timestamp>,
+    /// Nodes that were challenged last and did not come to an end that proves anything.
+    missed: BTreeSet<NodeKey>,
     /// Miners without a session, since this loop met them so.
     absent: BTreeMap<Hotkey, Timestamp>,
     tasks: TaskSet<Ended>,
@@ -61,13 +67,14 @@ struct Checks {
 struct Ended {
     key: NodeKey,
     kind: CheckKind,
-    result: Result<(), TaskPanic>,
+    /// Whether it was challenged and did not come to an end that proves anything.
+    result: Result<bool, TaskPanic>,
 }
 
 impl Checks {
     fn new(shared: Arc<Shared>, dials: Arc<Semaphore>) -> Self {
         let (running, resting, absent) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { shared, dials, running, resting, absent, tasks: TaskSet::new() }
+        Self { shared, dials, running, resting, missed: BTreeSet::new(), absent, tasks: TaskSet::new() }
     }
 
     async fn start_due(&mut self) -> Result<(), StoreError> {
@@ -76,20 +83,28 @@ impl Checks {
         let now = self.shared.now();
         self.resting.retain(|_, until| *until > now);
         self.absent.retain(|miner, _| self.shared.access(miner).is_none());
+        self.begin_epoch(chain.gpus, now).await?;
         let settings = &self.shared.settings;
         let most = settings.concurrent_light + settings.concurrent_full + self.running.len();
         let limit = u32::try_from(most).unwrap_or(u32::MAX);
+        let mut gathering = Gathering::default();
         for node in self.shared.ports.store.due_nodes(now, limit).await? {
             let Some(kind) = node.due.kind(now) else { continue };
             let held = self.running.contains_key(&node.key) || self.resting.contains_key(&node.key);
             if held || self.is_full(kind) || !self.may_begin(&node.key.miner, now) {
                 continue;
             }
-            let plan =
-                Plan { kind, nonce: self.shared.ports.entropy.array(), gpus: chain.gpus, started: now };
-            self.begin(node, plan);
+            if self.gathers(&node, kind, &mut gathering) {
+                continue;
+            }
+            let plan = self.plan(kind, chain.gpus, now);
+            self.begin(node, plan, None);
         }
-        Ok(())
+        self.convene(gathering, chain.gpus, now).await
+    }
+
+    fn plan(&self, kind: CheckKind, gpus: GpuRules, started: Timestamp) -> Plan {
+        Plan { kind, nonce: self.shared.ports.entropy.array(), gpus, started }
     }
 
     fn is_full(&self, kind: CheckKind) -> bool {
@@ -111,13 +126,13 @@ impl Checks {
         now.since(since) >= self.shared.settings.session_grace
     }
 
-    fn begin(&mut self, node: NodeRecord, plan: Plan) {
+    fn begin(&mut self, node: NodeRecord, plan: Plan, seat: Option<Seat>) {
         self.running.insert(node.key, plan.kind);
         self.shared.metrics.in_flight.get_or_create(&type_of(plan.kind)).inc();
         let (shared, dials) = (Arc::clone(&self.shared), Arc::clone(&self.dials));
         self.tasks.spawn("check-node", async move {
             let (key, kind) = (node.key, plan.kind);
-            let work = async move { check(&shared, &dials, node, plan).await };
+            let work = async move { check(&shared, &dials, node, plan, seat).await };
             Ended { key, kind, result: isolated("check-node", work).await }
         });
     }
@@ -125,31 +140,44 @@ impl Checks {
     fn ended(&mut self, Ended { key, kind, result }: Ended) {
         self.running.remove(&key);
         self.shared.metrics.in_flight.get_or_create(&type_of(kind)).dec();
-        if let Err(panic) = result {
-            error!(target: "validator::verification", { node.id = %key.node, miner.hotkey = %key.miner,
-                error = %panic }, "check panicked; it will be repeated");
-            self.resting.insert(key, self.shared.now() + AFTER_PANIC);
+        match (kind, result) {
+            (CheckKind::Full, Ok(true)) => {
+                self.missed.insert(key);
+            }
+            (CheckKind::Full, Ok(false)) => {
+                self.missed.remove(&key);
+            }
+            (CheckKind::Light, Ok(_)) => {}
+            (_, Err(panic)) => {
+                error!(target: "validator::verification", { node.id = %key.node, miner.hotkey = %key.miner,
+                    error = %panic }, "check panicked; it will be repeated");
+                self.resting.insert(key, self.shared.now() + AFTER_PANIC);
+            }
         }
     }
 }
 
-async fn check(shared: &Shared, dials: &Semaphore, node: NodeRecord, plan: Plan) {
+/// Runs one try and concludes it; whether the node was challenged and did not come to an end that proves anything.
+async fn check(shared: &Shared, dials: &Semaphore, node: NodeRecord, plan: Plan, seat: Option<Seat>) -> bool {
     // A retry is on a new connection (RULES R4).
     if node.series.is_some_and(|(kind, _)| kind == plan.kind) {
         shared.connections.forget(node.key);
     }
-    let tried = match Trial::new(shared, dials, &node).run(plan).await {
+    let tried = match Trial::new(shared, dials, &node).in_meeting(seat).run(plan).await {
         Ok(tried) => tried,
         Err(rejected) => {
             error!(target: "validator::verification", { node.id = %node.key.node, error = %ErrorChain(&rejected) }, "check took an impossible turn");
-            return shared.ports.clock.sleep(Millis::from_secs(1)).await;
+            shared.ports.clock.sleep(Millis::from_secs(1)).await;
+            return false;
         }
     };
+    let missed = tried.missed();
     if let Err(error) = conclude_check::conclude(shared, &node, tried).await {
         error!(target: "validator::verification", { node.id = %node.key.node, error = %ErrorChain(&error) }, "conclusion cannot be kept; the check will be repeated");
         shared.store_ready.not_ready(ErrorChain(&error).to_string());
         shared.ports.clock.sleep(Millis::from_secs(1)).await;
     }
+    missed
 }
 
 #[cfg(test)]

@@ -348,6 +348,8 @@ impl FleetStore for ValidatorDatabase {
                 "DELETE FROM gpus WHERE miner = ?1 AND node = ?2",
                 "DELETE FROM fingerprints WHERE miner = ?1 AND node = ?2",
                 "DELETE FROM identities WHERE miner = ?1 AND node = ?2",
+                "DELETE FROM holds WHERE (miner = ?1 AND node = ?2) OR (by_miner = ?1 AND by_node = ?2)",
+                "DELETE FROM apart WHERE (miner = ?1 AND node = ?2) OR (other_miner = ?1 AND other_node = ?2)",
                 "DELETE FROM nodes WHERE miner = ?1 AND node = ?2",
             ] {
                 let run = sqlx::query(delete).bind(miner).bind(node);

@@ -18,9 +18,7 @@ const CLAIMANTS_READ: u32 = 64;
 fn columns(identity: &Identity) -> (&'static str, String) {
     let value = match identity {
         Identity::Gpu(uuid) => uuid.to_string(),
-        Identity::Fingerprint(digest) | Identity::HostKey(digest) | Identity::MachineId(digest) => {
-            digest.to_string()
-        }
+        Identity::HostKey(digest) | Identity::MachineId(digest) => digest.to_string(),
     };
     (identity.as_str(), value)
 }
@@ -34,17 +32,24 @@ pub(super) async fn claimants(
     let mut claimants = Vec::new();
     for identity in identities {
         let (kind, value) = columns(identity);
-        let rows: Vec<(String, String, i64)> = sqlx::query_as(
-            "SELECT miner, node, first FROM identities WHERE kind = ?1 AND value = ?2 AND seen >= ?3
-             ORDER BY first, miner, node LIMIT ?4",
-        )
-        .bind(kind)
-        .bind(value)
-        .bind(seen_since.0)
-        .bind(CLAIMANTS_READ)
-        .fetch_all(database.0.readers())
-        .await
-        .map_err(unavailable("read identities"))?;
+        // Of a GPU its owner is known, and no one else.
+        let query = match identity {
+            Identity::Gpu(_) => {
+                "SELECT miner, node, proven_at FROM gpus WHERE ?1 = 'gpu' AND uuid = ?2 AND proven_at >= ?3 LIMIT ?4"
+            }
+            Identity::HostKey(_) | Identity::MachineId(_) => {
+                "SELECT miner, node, first FROM identities WHERE kind = ?1 AND value = ?2 AND seen >= ?3
+                 ORDER BY first, miner, node LIMIT ?4"
+            }
+        };
+        let rows: Vec<(String, String, i64)> = sqlx::query_as(query)
+            .bind(kind)
+            .bind(value)
+            .bind(seen_since.0)
+            .bind(CLAIMANTS_READ)
+            .fetch_all(database.0.readers())
+            .await
+            .map_err(unavailable("read identities"))?;
         for (miner, node, first) in rows {
             let node =
                 NodeKey { miner: parse(&miner, "identities.miner")?, node: parse(&node, "identities.node")? };
@@ -57,7 +62,8 @@ pub(super) async fn claimants(
 
 /// Keeps the identities of a passed check.
 pub(super) async fn keep(connection: &mut SqliteConnection, entry: &CheckEntry) -> Result<(), StoreError> {
-    for identity in &entry.identities {
+    // GPUs have a table of their own.
+    for identity in entry.identities.iter().filter(|identity| !matches!(identity, Identity::Gpu(_))) {
         let (kind, value) = columns(identity);
         sqlx::query(
             "INSERT INTO identities (kind, value, miner, node, first, seen) VALUES (?1, ?2, ?3, ?4, ?5, ?5)

@@ -7,9 +7,9 @@ mod weights;
 use std::collections::BTreeSet;
 
 use basilica_ports::{
-    Absence, CheckEntry, Effect, Expiry, FleetStore, HistoryEntry, Lost, NewWindow, NodeChange, NodeKey,
-    Opened, PreparedWeights, Recorded, Salt, SeenMiner, StoredStanding, VerdictStore, VerdictSummary,
-    WeightStore, WindowEnd, WindowForm, WindowState,
+    Absence, CheckEntry, Effect, Expiry, FleetStore, HistoryEntry, Holds, Lost, NewWindow, NodeChange,
+    NodeKey, Opened, PreparedWeights, Recorded, Salt, SeenMiner, StoredStanding, VerdictStore,
+    VerdictSummary, WeightStore, WindowEnd, WindowForm, WindowState,
 };
 use basilica_proof::DeviceFacts;
 use basilica_types::{
@@ -102,6 +102,8 @@ fn passed(key: NodeKey, digest: u8, previous: Option<u8>, gpus: Vec<ProvenGpu>) 
         gpus,
         fingerprints: Vec::new(),
         identities: BTreeSet::new(),
+        held_by: None,
+        apart_from: BTreeSet::new(),
         gpus_stale_before: NOW,
         deadlines: None,
         transcript: Some((digest, vec![9; 100])),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
-use basilica_ports::{CheckEntry, HistoryEntry, NodeKey, Pruned, Recorded, StoreError, VerdictStore};
+use basilica_ports::{CheckEntry, HistoryEntry, Holds, NodeKey, Pruned, Recorded, StoreError, VerdictStore};
 use basilica_types::{Digest, GpuUuid, Hotkey, Timestamp};
 use basilica_verification::fingerprint::Fingerprint;
 use basilica_verification::fleet::{Claimant, Identity};
@@ -15,7 +15,7 @@ use sqlx::SqliteConnection;
 use super::ValidatorDatabase;
 use super::columns::{self, Unexpected, parse};
 use super::fleet::host_keys_to_text;
-use super::{fingerprints, identities};
+use super::{fingerprints, holds, identities};
 use crate::database::{corrupt, unavailable};
 
 /// Cut-off openings kept of one node: more than any rule counts.
@@ -108,12 +108,14 @@ impl VerdictStore for ValidatorDatabase {
         if !is_next(&mut transaction, entry).await? {
             return Ok(Recorded::NotNext);
         }
+        holds::keep_apart(&mut transaction, entry).await?;
         if let Some(owner) = claim_gpus(&mut transaction, entry).await? {
             return Ok(Recorded::GpuTaken { owner });
         }
         insert_verdict(&mut transaction, entry).await?;
         fingerprints::keep(&mut transaction, entry).await?;
         identities::keep(&mut transaction, entry).await?;
+        holds::keep(&mut transaction, entry).await?;
         if let Some(deadlines) = entry.deadlines {
             keep_deadlines(&mut transaction, entry.key, deadlines).await?;
         }
@@ -132,6 +134,10 @@ impl VerdictStore for ValidatorDatabase {
         seen_since: Timestamp,
     ) -> Result<Vec<Claimant>, StoreError> {
         identities::claimants(self, identities, seen_since).await
+    }
+
+    async fn holds(&self, key: NodeKey) -> Result<Holds, StoreError> {
+        holds::of_node(self, key).await
     }
 
     async fn history(&self, key: NodeKey, since: Timestamp) -> Result<Vec<HistoryEntry>, StoreError> {
@@ -271,6 +277,7 @@ impl VerdictStore for ValidatorDatabase {
         .map_err(&operation)?;
         let fingerprints = fingerprints::prune(&mut transaction, before, limit).await?;
         identities::prune(&mut transaction, before, limit).await?;
+        holds::prune(&mut transaction, before, limit).await?;
         transaction.commit().await.map_err(operation)?;
         Ok(Pruned {
             fingerprints,
@@ -314,6 +321,10 @@ async fn claim_gpus(
         if let Some((miner, node, proven_at)) = owner {
             let owner = NodeKey { miner: parse(&miner, "gpus.miner")?, node: parse(&node, "gpus.node")? };
             if owner != entry.key && Timestamp(proven_at) >= entry.gpus_stale_before {
+                if holds::are_apart(connection, owner, entry.key).await? {
+                    // Two cards under one name: it stays with whoever proved it first, and both are paid.
+                    continue;
+                }
                 return Ok(Some(owner));
             }
             if owner != entry.key {

@@ -1,7 +1,9 @@
 use super::*;
+use basilica_types::NodeId;
 use proptest::prelude::*;
 
-const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+/// For everybody.
+const ROOM: Room = Room { nodes: usize::MAX, bytes: u64::MAX };
 
 fn key(id: u8, miner: u8) -> NodeKey {
     NodeKey { miner: Hotkey::from_bytes([miner; 32]), node: NodeId::from_bytes([id; 16]) }
@@ -18,7 +20,7 @@ fn beacon(height: u64) -> Beacon {
 }
 
 fn member(id: u8, miner: u8, availability: Availability, suspected: bool) -> Member {
-    Member { key: key(id, miner), availability, suspected }
+    Member { key: key(id, miner), availability, suspected, bytes: 10 }
 }
 
 fn claimant(id: u8, since: i64, identities: &[Identity]) -> Claimant {
@@ -60,21 +62,34 @@ fn all_idle_nodes_start_and_nobody_else() {
         member(3, 2, Availability::Away, true),
         member(4, 3, Availability::Idle, true),
     ];
-    assert_eq!(starters(&beacon(1), &fleet, &rules), BTreeSet::from([key(1, 1), key(4, 3)]));
-    let never = FleetRules { mean_blocks: u32::MAX, ..rules };
-    assert_eq!(starters(&beacon(1), &fleet, &never), BTreeSet::new());
+    assert_eq!(starters(&beacon(1), &fleet, &rules, ROOM), BTreeSet::from([key(1, 1), key(4, 3)]));
+    for mean_blocks in [0, u32::MAX] {
+        let never = FleetRules { mean_blocks, ..rules };
+        assert_eq!(starters(&beacon(1), &fleet, &never, ROOM), BTreeSet::new());
+    }
 }
 
 #[test]
-fn two_nodes_meet_in_one_of_as_many_epochs_as_there_are_cohorts() {
-    let rules = FleetRules { cohorts: 4, ..FleetRules::default() };
-    let epochs = 8_000u64;
-    let both = |height: &u64| {
-        beacon(*height).takes(&node(1).node, &rules) && beacon(*height).takes(&node(2).node, &rules)
+fn where_there_is_room_for_half_each_beacon_draws_another_half_and_one_address_is_drawn_as_one() {
+    let rules = FleetRules { mean_blocks: 1, ..FleetRules::default() };
+    let fleet: Vec<Member> = (1..=20).map(|id| member(id, id, Availability::Idle, false)).collect();
+    let room = Room { nodes: 10, ..ROOM };
+    let epochs = 4_000;
+    let drawn = |height| starters(&beacon(height), &fleet, &rules, room);
+    let met =
+        (0..epochs).filter(|height| drawn(*height).is_superset(&BTreeSet::from([node(1), node(2)]))).count();
+    // Of 20 nodes ten: two given ones meet with probability 10/20 · 9/19; 947 of 4,000, standard deviation 27.
+    assert!((800..1_100).contains(&met), "{met}");
+    let twins = [member(1, 1, Availability::Idle, false), member(1, 2, Availability::Idle, false)];
+    let fleet: Vec<Member> = fleet.into_iter().skip(1).chain(twins).collect();
+    let both = |height| {
+        let drawn = starters(&beacon(height), &fleet, &rules, room);
+        usize::from(drawn.contains(&key(1, 1))) + usize::from(drawn.contains(&key(1, 2)))
     };
-    let met = (0..epochs).filter(both).count();
-    // A sixteenth take both, 500 of 8,000, standard deviation 22: each is in a quarter of the epochs.
-    assert!((390..610).contains(&met), "{met}");
+    let counts: Vec<usize> = (0..epochs).map(both).collect();
+    // They are side by side, so that only the border of the room parts them.
+    let apart = counts.iter().filter(|count| **count == 1).count();
+    assert!(apart < 400 && counts.contains(&2), "{apart}");
 }
 
 #[test]
@@ -99,97 +114,165 @@ fn a_spread_that_allows_one_after_the_other_does_not_exist_for_wide_deadlines() 
 
 #[test]
 fn walks_start_when_the_last_node_in_time_has_filled() {
-    let second = Millis::from_secs(1);
-    let deadlines = StageTimes { work: Millis(5_000), fill: Millis(3_000), walk: second, openings: second };
     let rules = FleetRules { spread: Millis(700), ..FleetRules::default() };
-    assert_eq!(walks_start(NOW, &deadlines, &rules), NOW + Millis(8_700));
+    assert_eq!(walks_start(Millis(9), Millis(5_000), Millis(3_000), &rules), Millis(8_709));
+}
+
+fn all(claimants: &[Claimant]) -> BTreeSet<Identity> {
+    claimants.iter().flat_map(|claimant| claimant.identities.iter().copied()).collect()
 }
 
 #[test]
-fn the_later_claimant_of_a_uuid_goes_on_hold_and_the_first_is_not_touched() {
+fn the_later_claimant_goes_on_hold_and_the_first_is_not_touched() {
     let uuid = Identity::Gpu(GpuUuid::from_bytes([9; 16]));
     let key = Identity::HostKey(Digest::from_bytes([3; 32]));
-    let found = collisions(&[
-        claimant(3, 30, &[uuid]),
-        claimant(1, 10, &[uuid, key]),
-        claimant(2, 20, &[key]),
-        claimant(4, 10, &[]),
-    ]);
+    let claimants = [claimant(3, 30, &[uuid]), claimant(1, 10, &[uuid, key]), claimant(2, 20, &[key])];
+    let held = |id| hold(&contests(node(id), &all(&claimants), &claimants), &BTreeSet::new());
+    let by = BTreeSet::from([node(1)]);
+    assert_eq!(held(1), None);
     assert_eq!(
-        found,
-        [
-            Collision { identity: uuid, holder: node(1), on_hold: vec![node(3)] },
-            Collision { identity: key, holder: node(1), on_hold: vec![node(2)] },
-        ]
+        held(2).unwrap(),
+        Hold { by: BTreeSet::from([node(1), node(3)]), reason: Reason::GpuClaimedElsewhere }
     );
+    let shown = BTreeSet::from([key]);
+    let second = hold(&contests(node(2), &shown, &claimants), &BTreeSet::new());
+    assert_eq!(second, Some(Hold { by: by.clone(), reason: Reason::IdentityOnHold }));
+    let third = hold(&contests(node(3), &BTreeSet::from([uuid]), &claimants), &BTreeSet::new());
+    assert_eq!(third, Some(Hold { by, reason: Reason::GpuClaimedElsewhere }));
 }
 
 #[test]
 fn one_address_that_two_miners_list_is_two_claimants() {
     let machine = Identity::MachineId(Digest::from_bytes([3; 32]));
-    let claim = |miner, since| Claimant {
-        node: key(1, miner),
-        since: Timestamp(since),
-        identities: BTreeSet::from([machine]),
-    };
-    let found = collisions(&[claim(2, 20), claim(1, 10)]);
-    assert_eq!(found, [Collision { identity: machine, holder: key(1, 1), on_hold: vec![key(1, 2)] }]);
+    let shown = BTreeSet::from([machine]);
+    let claim =
+        |miner, since| Claimant { node: key(1, miner), since: Timestamp(since), identities: shown.clone() };
+    let found = contests(key(1, 2), &shown, &[claim(2, 20), claim(1, 10)]);
+    assert_eq!(found, [Contest { identity: machine, earlier: BTreeSet::from([key(1, 1)]) }]);
+}
+
+#[test]
+fn copies_of_one_image_are_paid_once_each_has_passed_at_once_with_all_before_it() {
+    let image = Identity::MachineId(Digest::from_bytes([3; 32]));
+    let claimants = [claimant(1, 10, &[image]), claimant(2, 20, &[image])];
+    let shown = BTreeSet::from([image]);
+    let third = contests(node(3), &shown, &claimants);
+    let held_by =
+        |separate: &[NodeKey]| hold(&third, &separate.iter().copied().collect()).map(|hold| hold.by);
+    assert_eq!(held_by(&[node(1)]), Some(BTreeSet::from([node(2)])), "it could share the second's card");
+    assert_eq!(held_by(&[node(1), node(2)]), None);
 }
 
 #[test]
 fn equal_digests_of_different_kinds_are_no_collision() {
     let digest = Digest::from_bytes([7; 32]);
-    let kinds = [Identity::HostKey(digest), Identity::MachineId(digest), Identity::Fingerprint(digest)];
-    let claimants: Vec<Claimant> = (1u8..).zip(kinds).map(|(id, kind)| claimant(id, 0, &[kind])).collect();
-    assert_eq!(collisions(&claimants), []);
+    let claimants = [claimant(1, 0, &[Identity::HostKey(digest)])];
+    assert_eq!(contests(node(2), &BTreeSet::from([Identity::MachineId(digest)]), &claimants), []);
 }
 
 #[test]
-fn only_a_challenge_at_once_settles() {
-    let answer = |ms: u64, passed| Answer { sent: NOW + Millis(ms), passed };
-    let spread = Millis(1_000);
-    assert_eq!(settle(answer(0, true), answer(900, true), spread), Settled::Separate);
-    assert_eq!(settle(answer(0, true), answer(900, false), spread), Settled::Holder);
-    assert_eq!(settle(answer(0, false), answer(900, true), spread), Settled::Claimant);
-    assert_eq!(settle(answer(0, false), answer(900, false), spread), Settled::Open);
+fn only_who_passed_at_once_is_told_apart() {
+    let answer = |ms: u64, passed| Answer { began: Millis(5_000 + ms), passed };
+    let with = |first, second| {
+        let answers = BTreeMap::from([(node(1), first), (node(2), second)]);
+        let shown = [node(1), node(2)].map(|key| passed_with(key, &answers, Millis(1_000)));
+        assert_eq!(
+            shown[0].contains(&node(2)),
+            shown[1].contains(&node(1)),
+            "what is shown of one is shown of both"
+        );
+        !shown[1].is_empty()
+    };
+    assert!(with(answer(0, true), answer(900, true)));
+    assert!(!with(answer(0, true), answer(900, false)));
+    assert!(!with(answer(0, false), answer(900, true)), "who shoots the holder down wins nothing");
     // One after the other, a single card passes both.
-    assert_eq!(settle(answer(0, true), answer(1_001, true), spread), Settled::Open);
-    assert_eq!(settle(answer(1_001, true), answer(0, false), spread), Settled::Open);
+    assert!(!with(answer(0, true), answer(1_001, true)));
+}
+
+fn host_keys(ids: &BTreeSet<u8>) -> Vec<Identity> {
+    ids.iter().map(|id| Identity::HostKey(Digest::from_bytes([*id; 32]))).collect()
 }
 
 proptest! {
     #[test]
-    fn every_shared_identity_has_one_holder_who_came_first(
+    fn of_all_who_show_an_identity_the_first_alone_is_uncontested(
         claims in proptest::collection::vec((0u8..12, 0i64..5, proptest::collection::btree_set(0u8..6, 0..4)), 0..20),
     ) {
-        let claimants: Vec<Claimant> = claims
-            .iter()
-            .map(|(id, since, keys)| {
-                let keys: Vec<Identity> = keys.iter().map(|k| Identity::HostKey(Digest::from_bytes([*k; 32]))).collect();
-                claimant(*id, *since, &keys)
-            })
-            .collect();
-        for collision in collisions(&claimants) {
+        let claimants: Vec<Claimant> =
+            claims.iter().map(|(id, since, keys)| claimant(*id, *since, &host_keys(keys))).collect();
+        for identity in all(&claimants) {
             let since = |node: NodeKey| {
-                let of = claimants.iter().filter(|c| c.node == node && c.identities.contains(&collision.identity));
-                of.map(|c| c.since).min().unwrap()
+                let of = claimants.iter().filter(|c| c.node == node && c.identities.contains(&identity));
+                of.map(|c| c.since).min()
             };
-            prop_assert!(!collision.on_hold.is_empty() && !collision.on_hold.contains(&collision.holder));
-            for later in &collision.on_hold {
-                prop_assert!((since(collision.holder), collision.holder) < (since(*later), *later));
+            let holders: Vec<NodeKey> = (0..12).map(node).filter(|key| since(*key).is_some()).collect();
+            let shown = BTreeSet::from([identity]);
+            let earlier = |key: NodeKey| -> BTreeSet<NodeKey> {
+                contests(key, &shown, &claimants).into_iter().flat_map(|contest| contest.earlier).collect()
+            };
+            prop_assert_eq!(holders.iter().filter(|key| earlier(**key).is_empty()).count(), 1);
+            for key in &holders {
+                let before = earlier(*key);
+                prop_assert!(before.iter().all(|other| (since(*other), *other) < (since(*key), *key)));
+                let rest = holders.iter().filter(|other| *other != key && !before.contains(other));
+                prop_assert!(rest.clone().all(|other| (since(*other), *other) > (since(*key), *key)));
             }
-            let distinct: BTreeSet<_> = collision.on_hold.iter().collect();
-            prop_assert_eq!(distinct.len(), collision.on_hold.len());
+            prop_assert_eq!(earlier(node(99)).len(), holders.len(), "a newcomer comes after everybody");
         }
     }
 
     #[test]
-    fn the_order_of_the_list_changes_nothing(ids in proptest::collection::vec(0u8..8, 0..10)) {
-        let key = Identity::MachineId(Digest::from_bytes([1; 32]));
-        let make = |ids: &[u8]| collisions(&ids.iter().map(|id| claimant(*id, i64::from(id % 3), &[key])).collect::<Vec<_>>());
-        let mut reversed = ids.clone();
-        reversed.reverse();
-        prop_assert_eq!(make(&ids), make(&reversed));
+    fn a_hold_names_exactly_those_that_are_not_shown_apart_and_ends_with_the_last(
+        earlier in proptest::collection::btree_set(0u8..8, 1..8),
+        apart in proptest::collection::btree_set(0u8..8, 0..8),
+    ) {
+        let claimants: Vec<Claimant> =
+            earlier.iter().map(|id| claimant(*id, 1, &host_keys(&BTreeSet::from([1])))).collect();
+        let contests = contests(node(9), &all(&claimants), &claimants);
+        let separate: BTreeSet<NodeKey> = apart.iter().map(|id| node(*id)).collect();
+        let open: BTreeSet<NodeKey> = earlier.difference(&apart).map(|id| node(*id)).collect();
+        let held = hold(&contests, &separate).map(|hold| hold.by).unwrap_or_default();
+        prop_assert_eq!(held, open);
+    }
+
+    #[test]
+    fn who_passed_with_whom_goes_both_ways_and_never_takes_in_a_failure(
+        parts in proptest::collection::vec((0u64..3_000, any::<bool>()), 2..8),
+    ) {
+        let answers: BTreeMap<NodeKey, Answer> = (0u8..)
+            .zip(&parts)
+            .map(|(id, (began, passed))| (node(id), Answer { began: Millis(*began), passed: *passed }))
+            .collect();
+        for (key, own) in &answers {
+            for other in passed_with(*key, &answers, Millis(1_000)) {
+                prop_assert!(own.passed && answers[&other].passed && other != *key);
+                prop_assert!(passed_with(other, &answers, Millis(1_000)).contains(key));
+            }
+        }
+    }
+
+    #[test]
+    fn a_cohort_is_never_larger_than_the_room_and_takes_the_first_before_others(
+        bytes in proptest::collection::vec(1u64..50, 1..30),
+        nodes in 1usize..30,
+        room in 1u64..600,
+        draw in any::<[u8; 32]>(),
+    ) {
+        let fleet: Vec<Member> = (0u8..)
+            .zip(&bytes)
+            .map(|(id, bytes)| Member { bytes: *bytes, ..member(id, id, Availability::Idle, false) })
+            .collect();
+        let wanted: BTreeSet<NodeKey> = fleet.iter().map(|member| member.key).collect();
+        let room = Room { nodes, bytes: room };
+        let draw = Digest::from_bytes(draw);
+        let first = BTreeSet::from([node(0)]);
+        let taken = cohort(&first, &wanted, &fleet, &draw, room);
+        let used: u64 = fleet.iter().filter(|member| taken.contains(&member.key)).map(|member| member.bytes).sum();
+        prop_assert!(taken.len() <= nodes && used <= room.bytes && taken.is_subset(&wanted));
+        prop_assert_eq!(taken.contains(&node(0)), bytes[0] <= room.bytes);
+        let fits = |member: &&Member| used + member.bytes <= room.bytes && taken.len() < nodes;
+        prop_assert_eq!(fleet.iter().filter(|member| !taken.contains(&member.key)).find(fits), None, "room is left");
     }
 
     #[test]

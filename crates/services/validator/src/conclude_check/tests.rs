@@ -1,11 +1,13 @@
 //! Whose fault a failed check is, over simulated time and a real store.
 
+mod holds;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use basilica_ports::{HistoryEntry, NodeRecord};
+use basilica_ports::{HistoryEntry, NodeRecord, SeenMiner};
 use basilica_proof::DeviceFacts;
 use basilica_scoring::weights::{MinerPoints, node_points};
-use basilica_types::{Category, Digest, GpuUuid, Millis, NodeAddress, Uid};
+use basilica_types::{Category, Digest, GpuUuid, Hotkey, Millis, NodeAddress, Uid};
 use basilica_verification::fingerprint::Fingerprint;
 use basilica_verification::{
     CheckKind, ClaimedGpu, CountUnproven, Fault, GpuRules, Measured, Plan, ProvenGpu, RetryRules,
@@ -36,7 +38,7 @@ fn tried(shared: &Shared, kind: CheckKind, finding: Finding) -> Tried {
         proving: false,
         after_nonce: false,
     };
-    Tried { conclusion, transcript: None, access: None }
+    Tried { conclusion, transcript: None, access: None, together: None }
 }
 
 /// Fails light checks of a node as they come due until there is a verdict.
@@ -286,41 +288,6 @@ async fn a_node_whose_count_is_unproven_passes_is_paid_for_what_counts_and_keeps
     conclude(&shared, &node(&shared, other).await, claim).await.unwrap();
     let outcome = Outcome::Failed { reason: Reason::GpuClaimedElsewhere, fault: Fault::Unknown };
     assert_eq!(node(&shared, other).await.last_verdict.unwrap().outcome, outcome);
-}
-
-#[tokio::test]
-async fn host_keys_and_machines_are_remembered_of_proofs_only_and_the_first_claimant_stays_first() {
-    let [shared_key, machine] = [[1; 32], [2; 32]].map(Digest::from_bytes);
-    let world = World::new();
-    let first = world.judge_a_node().await;
-    let shared = world.boot().await;
-    let second = add_node(&shared, first).await;
-    let facts = DeviceFacts::simulated(&"simulated-H100".parse().unwrap(), 0);
-    let both = BTreeSet::from([Identity::HostKey(shared_key), Identity::MachineId(machine)]);
-    let claimants = async || shared.ports.store.claimants(&both, Timestamp(0)).await.unwrap();
-    let show = async |key: NodeKey, uuid: GpuUuid, finding: Finding| {
-        world.clock.advance(Millis(1));
-        let mut tried = tried(&shared, CheckKind::Full, finding.clone());
-        tried.conclusion.host_key = Some(shared_key);
-        if finding == Finding::Passed {
-            tried.conclusion.gpus = vec![ProvenGpu { uuid, category: Category::H100 }];
-            let print = Fingerprint { uuid, facts: facts.clone(), machine: Some(machine) };
-            tried.conclusion.fingerprints = vec![print];
-        }
-        conclude(&shared, &node(&shared, key).await, tried).await.unwrap();
-    };
-    show(second, GPU, Finding::Passed).await;
-    let outcome = Outcome::Failed { reason: Reason::GpuClaimedElsewhere, fault: Fault::Unknown };
-    assert_eq!(node(&shared, second).await.last_verdict.unwrap().outcome, outcome);
-    show(first, GPU, Finding::Failed(Reason::ProofOpeningMismatch)).await;
-    assert_eq!(claimants().await, [], "who is on hold or fails claims nothing");
-
-    show(first, GPU, Finding::Passed).await;
-    show(second, GpuUuid::from_bytes([0xee; 16]), Finding::Passed).await;
-    show(first, GPU, Finding::Passed).await;
-    let found = collisions(&claimants().await);
-    assert_eq!(found.iter().map(|collision| collision.identity).collect::<BTreeSet<_>>(), both);
-    assert!(found.iter().all(|collision| collision.holder == first && collision.on_hold == [second]));
 }
 
 #[tokio::test]

@@ -157,7 +157,7 @@ async fn challenge(script: Script, lasts: Millis) -> Result<Proof, Break> {
     shared.set_access(miner, Arc::clone(&access));
     let node = Node { host_key: KEY.parse().unwrap(), script };
     let key = NodeKey { miner, node: address.node_id() };
-    prove(&shared, key, &access, &node, &claims()).await
+    prove(&shared, Asked { node: key, access: &access, seat: None }, &node, &claims()).await
 }
 
 const HOUR: Millis = Millis::from_secs(3600);

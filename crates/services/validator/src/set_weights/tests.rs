@@ -409,6 +409,8 @@ fn passed(key: NodeKey, now: Timestamp) -> CheckEntry {
         gpus: vec![ProvenGpu { uuid: GPU, category: Category::H100 }],
         fingerprints: Vec::new(),
         identities: BTreeSet::new(),
+        held_by: None,
+        apart_from: BTreeSet::new(),
         gpus_stale_before: now,
         deadlines: None,
         transcript: None,

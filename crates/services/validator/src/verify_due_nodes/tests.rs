@@ -1,6 +1,12 @@
 //! When a check may begin, and what its panic leaves behind.
 
+use basilica_ports::{CheckEntry, Recorded, SeenMiner, VerdictSummary};
+use basilica_types::{Digest, NodeAddress, Uid};
+use basilica_verification::{Due, Fault, Outcome, Reason, Series};
+use basilica_wire::discovery::{NodeReport, NodeStatus};
+
 use super::*;
+use crate::fleet_epochs;
 use crate::set_weights::tests::{MINER, World};
 
 fn checks(shared: Shared) -> Checks {
@@ -63,4 +69,138 @@ async fn a_check_that_panicked_frees_its_node_and_its_slot() {
     world.clock.advance(AFTER_PANIC);
     checks.start_due().await.unwrap();
     assert_eq!(checks.running.len(), 1, "it is due still");
+}
+
+/// Nodes of two miners with sessions, none of them due within the hour.
+async fn fleet(world: &World, miners: &[(Hotkey, &[u8])]) -> (Shared, Vec<NodeKey>) {
+    let shared = world.boot().await;
+    let store = &shared.ports.store;
+    let axon = "198.51.100.1:50051".parse().unwrap();
+    let seen: Vec<SeenMiner> = (2..)
+        .zip(miners)
+        .map(|(uid, (hotkey, _))| SeenMiner { hotkey: *hotkey, uid: Uid(uid), axon })
+        .collect();
+    store.observe_miners(&seen, shared.now()).await.unwrap();
+    let mut keys = Vec::new();
+    for (miner, hosts) in miners {
+        let report = |host: &u8| {
+            let address: NodeAddress = format!("root@198.51.100.{host}:22").parse().unwrap();
+            let node_id = address.node_id();
+            NodeReport {
+                node_id,
+                address,
+                status: NodeStatus::Available,
+                hourly_rate_per_gpu: None,
+                host_keys: Vec::new(),
+            }
+        };
+        let reports: Vec<NodeReport> = hosts.iter().map(report).collect();
+        store.record_discovery(*miner, &reports, shared.now()).await.unwrap();
+        let expires = shared.now() + Millis::from_secs(86_400);
+        shared.set_access(*miner, Arc::new(crate::sessions::Access::until(expires)));
+        for report in reports {
+            let key = NodeKey { miner: *miner, node: report.node_id };
+            fails_a_try(&shared, key, Millis::from_secs(3_600)).await;
+            keys.push(key);
+        }
+    }
+    (shared, keys)
+}
+
+/// The node's full check failed now and is tried again after so long.
+async fn fails_a_try(shared: &Shared, key: NodeKey, again: Millis) {
+    let now = shared.now();
+    let series = Series { since: now, last: now, failed: 1, controlled: true, silent: false };
+    shared.ports.store.record_try(key, CheckKind::Full, series, now + again).await.unwrap();
+}
+
+fn running(checks: &Checks) -> BTreeSet<NodeKey> {
+    checks.running.keys().copied().collect()
+}
+
+const OTHER: Hotkey = Hotkey::from_bytes([8; 32]);
+
+#[tokio::test]
+async fn a_fleet_epoch_challenges_all_idle_nodes_at_once_and_no_more_than_there_is_room_for() {
+    for (most, expected) in [(1_024, 5), (3, 3), (1, 2)] {
+        let world = World::new();
+        let (mut shared, keys) = fleet(&world, &[(MINER, &[1, 2, 3]), (OTHER, &[3, 4])]).await;
+        shared.settings.concurrent_full = most;
+        shared.settings.fleet.mean_blocks = 1;
+        let mut checks = checks(shared);
+        checks.start_due().await.unwrap();
+        assert!(checks.running.is_empty(), "nothing is due");
+        fleet_epochs::look(&checks.shared).await.unwrap();
+        checks.start_due().await.unwrap();
+        assert_eq!(checks.running.len(), expected);
+        assert!(running(&checks).is_subset(&keys.iter().copied().collect()));
+        let last = checks.shared.epochs_page()["last"].clone();
+        assert_eq!((&last["nodes"], &last["block"]), (&expected.into(), &100.into()));
+        checks.start_due().await.unwrap();
+        assert_eq!(checks.running.len(), expected, "an epoch begins once");
+    }
+}
+
+#[tokio::test]
+async fn a_retry_after_a_missed_proof_takes_the_miners_other_nodes_along_and_any_other_retry_goes_alone() {
+    for missed in [true, false] {
+        let world = World::new();
+        let (shared, keys) = fleet(&world, &[(MINER, &[1, 2]), (OTHER, &[3])]).await;
+        let mut checks = checks(shared);
+        fails_a_try(&checks.shared, keys[0], Millis(0)).await;
+        let kind = CheckKind::Full;
+        checks.running.insert(keys[0], kind);
+        checks.ended(Ended { key: keys[0], kind, result: Ok(missed) });
+        checks.start_due().await.unwrap();
+        let expected: &[NodeKey] = if missed { &keys[..2] } else { &keys[..1] };
+        assert_eq!(running(&checks), expected.iter().copied().collect());
+    }
+}
+
+#[tokio::test]
+async fn a_retry_waits_for_a_companion_that_is_under_check_but_not_for_ever() {
+    let world = World::new();
+    let (shared, keys) = fleet(&world, &[(MINER, &[1, 2])]).await;
+    let mut checks = checks(shared);
+    fails_a_try(&checks.shared, keys[0], Millis(0)).await;
+    checks.missed.insert(keys[0]);
+    checks.running.insert(keys[1], CheckKind::Light);
+    checks.start_due().await.unwrap();
+    assert!(!checks.running.contains_key(&keys[0]));
+    world.clock.advance(checks.shared.settings.retries.interval);
+    checks.start_due().await.unwrap();
+    assert!(checks.running.contains_key(&keys[0]), "it is asked without it");
+}
+
+#[tokio::test]
+async fn a_node_on_hold_is_challenged_at_once_with_whoever_proved_the_same_before() {
+    let world = World::new();
+    let (shared, keys) = fleet(&world, &[(MINER, &[1, 2]), (OTHER, &[3])]).await;
+    let [first, _, later] = keys[..] else { panic!("three nodes") };
+    let digest = Digest::from_bytes([5; 32]);
+    let now = shared.now();
+    let outcome = Outcome::Failed { reason: Reason::IdentityOnHold, fault: Fault::Unknown };
+    let hold = CheckEntry {
+        key: later,
+        verdict: vec![1],
+        digest,
+        previous: None,
+        started: now,
+        host_keys: Vec::new(),
+        prover: digest,
+        summary: VerdictSummary { digest, kind: CheckKind::Full, outcome, finished: now },
+        gpus: Vec::new(),
+        fingerprints: Vec::new(),
+        identities: BTreeSet::new(),
+        held_by: Some(BTreeSet::from([first])),
+        apart_from: BTreeSet::new(),
+        gpus_stale_before: now,
+        deadlines: None,
+        transcript: None,
+        due: Due { light: now + Millis::from_secs(3_600), full: now },
+    };
+    assert_eq!(shared.ports.store.record_check(&hold).await.unwrap(), Recorded::Stored);
+    let mut checks = checks(shared);
+    checks.start_due().await.unwrap();
+    assert_eq!(running(&checks), BTreeSet::from([first, later]));
 }

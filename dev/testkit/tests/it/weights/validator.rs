@@ -177,6 +177,8 @@ fn passed(key: NodeKey, index: u8, at: Timestamp, now: Timestamp) -> CheckEntry 
         gpus: vec![ProvenGpu { uuid: GpuUuid::from_bytes([index; 16]), category: Category::H100 }],
         fingerprints: Vec::new(),
         identities: BTreeSet::new(),
+        held_by: None,
+        apart_from: BTreeSet::new(),
         gpus_stale_before: at,
         deadlines: None,
         transcript: None,

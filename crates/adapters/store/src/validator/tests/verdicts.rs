@@ -246,6 +246,52 @@ async fn whoever_proved_an_identity_first_stays_first_until_it_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_hold_lasts_until_a_check_says_otherwise_and_a_pair_shown_apart_may_prove_one_uuid() {
+    let fixture = Fixture::new().await;
+    let store = &fixture.store;
+    store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
+    store.record_discovery(miner(2), &[report(7)], NOW).await.unwrap();
+    let [first, later] = [key(1, 7), key(2, 7)];
+    store.record_check(&passed(first, 1, None, vec![gpu(1)])).await.unwrap();
+    let uuid = BTreeSet::from([Identity::Gpu(gpu(1).uuid)]);
+    let owner = store.claimants(&uuid, NOW).await.unwrap();
+    assert_eq!(owner.iter().map(|claimant| claimant.node).collect::<Vec<_>>(), [first]);
+
+    let reason = Reason::GpuClaimedElsewhere;
+    let outcome = Outcome::Failed { reason, fault: Fault::Unknown };
+    let held = |digest: u8, previous: Option<u8>| {
+        let entry = passed(later, digest, previous, vec![]);
+        let summary = VerdictSummary { outcome, ..entry.summary };
+        CheckEntry { summary, held_by: Some(BTreeSet::from([first])), ..entry }
+    };
+    store.record_check(&held(2, None)).await.unwrap();
+    let light = passed(later, 3, Some(2), vec![]);
+    let summary = VerdictSummary { kind: CheckKind::Light, ..light.summary };
+    store.record_check(&CheckEntry { summary, ..light }).await.unwrap();
+    let fixture = fixture.reopened().await;
+    let store = &fixture.store;
+    let by = BTreeSet::from([first]);
+    assert_eq!(store.holds(later).await.unwrap(), Holds { by: by.clone(), ..Holds::default() });
+
+    let claim = passed(later, 4, Some(3), vec![gpu(1)]);
+    let taken = store.record_check(&claim).await.unwrap();
+    assert_eq!(taken, Recorded::GpuTaken { owner: first });
+    let ended = CheckEntry { held_by: Some(BTreeSet::new()), apart_from: by.clone(), ..claim };
+    assert_eq!(store.record_check(&ended).await.unwrap(), Recorded::Stored);
+    assert_eq!(store.holds(later).await.unwrap(), Holds { by: BTreeSet::new(), apart: by });
+    assert_eq!(
+        store.holds(first).await.unwrap().apart,
+        BTreeSet::from([later]),
+        "a pair is known from both sides"
+    );
+    let again = passed(first, 5, Some(1), vec![gpu(1)]);
+    assert_eq!(store.record_check(&again).await.unwrap(), Recorded::Stored, "the first keeps its name");
+    assert_eq!(store.node(later).await.unwrap().unwrap().last_proof.unwrap().1, [gpu(1)]);
+    store.prune(NOW + Millis(50), 9, 9).await.unwrap();
+    assert_eq!(store.holds(later).await.unwrap(), Holds::default());
+}
+
+#[tokio::test]
 async fn missed_deadlines_are_kept_with_and_without_a_verdict_and_no_unlisting_forgets_them() {
     let fixture = Fixture::new().await;
     fixture.store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();

@@ -184,7 +184,7 @@ async fn talk(part: Kind, habit: Habit) -> Ended {
     let claims = claims();
     let proof = tokio::select! {
         biased;
-        proof = prove(&shared, key, &access, &node, &claims) => proof.unwrap_or_else(|_| panic!("{part:?} {habit:?}")),
+        proof = prove(&shared, Asked { node: key, access: &access, seat: None }, &node, &claims) => proof.unwrap_or_else(|_| panic!("{part:?} {habit:?}")),
         () = time_goes_on => unreachable!("time goes on for ever"),
     };
     let took = Millis::from(clock.monotonic() - began);

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use basilica_ports::{
-    CheckEntry, FleetStore, HistoryEntry, MinerRecord, NewWindow, NodeChange, NodeKey, NodeRecord, Opened,
-    PreparedWeights, Pruned, Recorded, SeenMiner, StoreError, StoredStanding, VerdictStore, WeightStore,
-    WeightWindow, WindowEnd, WindowState,
+    CheckEntry, FleetStore, HistoryEntry, Holds, MinerRecord, NewWindow, NodeChange, NodeKey, NodeRecord,
+    Opened, PreparedWeights, Pruned, Recorded, SeenMiner, StoreError, StoredStanding, VerdictStore,
+    WeightStore, WeightWindow, WindowEnd, WindowState,
 };
 use basilica_runtime_service::testing::VirtualClock;
 use basilica_types::{
@@ -249,6 +249,9 @@ impl VerdictStore for Memory {
         unreachable!("weights check nothing")
     }
     async fn claimants(&self, _: &BTreeSet<Identity>, _: Timestamp) -> Result<Vec<Claimant>, StoreError> {
+        unreachable!("weights check nothing")
+    }
+    async fn holds(&self, _: NodeKey) -> Result<Holds, StoreError> {
         unreachable!("weights check nothing")
     }
     async fn history(&self, _: NodeKey, _: Timestamp) -> Result<Vec<HistoryEntry>, StoreError> {

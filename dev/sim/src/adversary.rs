@@ -3,7 +3,8 @@
 use basilica_proof::ProofParams;
 use basilica_types::Millis;
 use basilica_verification::calibration::StageTimes;
-use basilica_verification::classes::{Count, GpuClass, Limits, WALKS};
+use basilica_verification::classes::{GpuClass, Limits, WALKS};
+use basilica_verification::rigs::{Count, count};
 use basilica_verification::{Break, CountUnproven, Finding};
 
 use crate::exhibits::{Exhibit, Judge, Late, Times, late};
@@ -145,20 +146,30 @@ impl World<'_> {
     }
 
     /// N claims on fewer cards: too late, or in time and paid for no more than are there, or neither.
-    pub fn counted(&self, class: &GpuClass, claims: u16, cards: u16) -> Play {
-        let rig = Rig::of(class, f64::from(cards));
-        let times = Times::from(Self::times(class, f64::from(claims), &rig));
-        let deadlines = latest_deadlines(class, &self.scenario);
+    pub fn counted(&self, class: &'static GpuClass, claims: u16, cards: u16) -> Play {
+        self.counted_on(class, claims, class, cards)
+    }
+
+    /// The same on cards of another class.
+    pub fn counted_on(
+        &self,
+        claimed: &'static GpuClass,
+        claims: u16,
+        played_on: &GpuClass,
+        cards: u16,
+    ) -> Play {
+        let rig = Rig::of(played_on, f64::from(cards));
+        let times = Times::from(Self::times(claimed, f64::from(claims), &rig));
+        let deadlines = latest_deadlines(claimed, &self.scenario);
         if late(&times, &deadlines) != Late::Never {
             return Play::Always(self.judge.tries(Exhibit::Honest, &times, &deadlines));
         }
         let limits = Limits { work: deadlines.work, walk: Some(deadlines.walk) };
-        match class.count(claims, &limits, WALKS) {
-            Count::Unproven { paid } if paid <= cards => {
-                Play::Decided { reason: Some(CountUnproven::CODE), in_service: true }
-            }
-            Count::Unproven { .. } | Count::Proven { .. } => Play::Decided { reason: None, in_service: true },
-        }
+        let reason = match count(&vec![claimed; usize::from(claims)], &limits, WALKS) {
+            Count::Unproven { paid } if paid <= cards => Some(CountUnproven::CODE),
+            Count::Unproven { .. } | Count::Proven { .. } => None,
+        };
+        Play::Decided { reason, in_service: true }
     }
 
     /// Leaves a share of the cells of a class's work to a guess.

@@ -65,6 +65,20 @@ pub const ADVERSARIES: &[Adversary] = &[
         play: |world| world.counted(class("rtx-4090"), 8, 7),
     },
     Adversary {
+        id: "4d",
+        name: "b200-as-two-h100",
+        does: "claims two H100 and has one B200, which multiplies, reads and holds more than both",
+        gains: "whatever two H100 are paid more than a B200",
+        play: |world| world.counted_on(class("h100-sxm"), 2, class("b200"), 1),
+    },
+    Adversary {
+        id: "4e",
+        name: "h200-as-three-a100",
+        does: "claims three A100 40GB and has one H200",
+        gains: "whatever three A100 are paid more than an H200",
+        play: |world| world.counted_on(class("a100-40gb"), 3, class("h200"), 1),
+    },
+    Adversary {
         id: "5a",
         name: "share-gpu",
         does: "registers one H100 as two nodes of one miner, with UUIDs of their own",

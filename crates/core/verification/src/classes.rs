@@ -1,4 +1,4 @@
-//! What each class of GPU is, what is asked of it, and how many of N claimed cards that proves.
+//! What each class of GPU is, and what is asked of it.
 //!
 //! Everything here is from data sheets, white papers and what `nvidia-smi` prints; nothing was measured by us, and
 //! nothing here decides whether a card was in time: that takes a measured calibration ([`crate::calibration`]).
@@ -13,19 +13,15 @@
 //! every class. Shapes were chosen for that, within the verifier's budget (RULES R13): a longer k halves the leaves'
 //! share, a larger n the cells'. Rounds are as many as take 3 s at the peak, far above any round trip.
 //!
-//! # Counting
-//! N cards claimed, M < N there: M cards do the work of N in N/M of the time, and hold M/N of the memory. Where neither
-//! shows against the deadlines, the count is unproven and the node is paid for the most that is proven (RULES R14).
-//! Work alone hardly ever separates 8 from 7 (14 % more time). Memory does only if all regions are needed at the same
-//! time: then every read of what is not there must make an item again or fetch it over the host link. If each
-//! card's walk ran for itself, M cards would walk M regions, exchange the rest in bulk, which takes tenths of a second, and
-//! walk that. So the walks meet at barriers, and the exchange is due in every segment between two: [`Walks`].
+//! How many of N claimed cards that proves: [`crate::rigs`].
 //!
 //! Rejected: classes from a node's own figures (SM count, clock), which a patched driver prints as asked.
 
 use basilica_proof::residency::PARENTS_DEFAULT;
 use basilica_proof::{ClassName, ParamsError, ProofParams};
 use basilica_types::Millis;
+
+use crate::rigs::Rig;
 
 /// Version of this table; a change to any row makes a new one.
 pub const TABLE_VERSION: u16 = 1;
@@ -41,11 +37,11 @@ pub const BARRIERS: u16 = 100;
 /// The cache that items are made from (RULES R15: above any L2).
 pub const CACHE_MIB: u64 = 256;
 /// 32-bit operations to make one item: two compressions of 800 and a round of 100 per parent.
-const ITEM_OPS: u64 = 2 * 800 + PARENTS as u64 * 100;
+pub(crate) const ITEM_OPS: u64 = 2 * 800 + PARENTS as u64 * 100;
 /// 32-bit integer results per SM and clock, for every class listed (CUDA C++ Programming Guide, "Arithmetic
 /// Instructions", compute capability 8.0 to 10.0).
-const INT_LANES: u64 = 64;
-const PPM: u64 = 1_000_000;
+pub(crate) const INT_LANES: u64 = 64;
+pub(crate) const PPM: u64 = 1_000_000;
 
 /// One class of GPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -239,30 +235,6 @@ pub struct Limits {
     pub walk: Option<Millis>,
 }
 
-/// What tells N cards from fewer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Separation {
-    /// Fewer cards multiply too slowly even at their peak.
-    Work,
-    /// Fewer cards do not hold the items, and making or fetching the rest takes too long.
-    Residency,
-}
-
-/// How many cards a passed proof stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Count {
-    /// All that were claimed.
-    Proven {
-        /// What shows it; nothing is needed for a single card.
-        by: Option<Separation>,
-    },
-    /// `count unproven`: fewer cards could have answered in time.
-    Unproven {
-        /// The largest number that is told from fewer: what the node is paid for, at least 1.
-        paid: u16,
-    },
-}
-
 impl GpuClass {
     /// Products in a row that take 3 s at the card's peak.
     pub fn rounds(&self) -> u32 {
@@ -308,104 +280,13 @@ impl GpuClass {
         micros * 1_000 / self.round_at_peak_us()
     }
 
-    /// Shortest time in which `cards` of this class do the work asked of `claimed`.
-    pub fn work_with(&self, claimed: u16, cards: u16) -> Millis {
-        Millis(self.work_at_peak().0 * u64::from(claimed) / u64::from(cards.max(1)))
-    }
-
-    /// Shortest time in which `cards` of this class do the walks asked of `claimed`.
-    pub fn walk_with(&self, claimed: u16, cards: u16, walks: Walks) -> Millis {
-        let segments = match walks {
-            Walks::Apart => 1,
-            Walks::InStep { segments } => segments,
-        };
-        self.walk_together(claimed, cards).min(self.walk_in_turn(claimed, cards, segments))
-    }
-
-    /// All walks side by side: what is missing is made again or fetched from the host's memory read by read, in the best
-    /// proportion, at the same time.
-    fn walk_together(&self, claimed: u16, cards: u16) -> Millis {
-        let (claimed, cards) = (u64::from(claimed), u64::from(cards.max(1)));
-        let needed = claimed * self.resident_items();
-        let missing =
-            u128::from(self.missing_items(claimed, cards)) * u128::from(PPM) / u128::from(needed.max(1));
-        let missing = u64::try_from(missing).expect("below a million");
-        let slowdown = self.slowdown_ppm(missing);
-        Millis(self.walk_at_peak().0 * slowdown / PPM * claimed / cards)
-    }
-
-    /// One walk after the other, each by all cards: in every segment, what does not fit is brought in once, in bulk, made and
-    /// fetched at the same time.
-    fn walk_in_turn(&self, claimed: u16, cards: u16, segments: u16) -> Millis {
-        let (claimed, cards) = (u64::from(claimed), u64::from(cards.max(1)));
-        let fetched_per_ms = u64::from(self.host_link_gbs) * 1_000_000 / ITEM_BYTES;
-        let reads_per_ms = u64::from(self.bandwidth_gbs) * 1_000_000 / ITEM_BYTES;
-        let made_per_ms = reads_per_ms * 1_000 / self.again_milli().max(1);
-        let moved = self.missing_items(claimed, cards).saturating_mul(u64::from(segments));
-        let bulk = moved / (cards * (fetched_per_ms + made_per_ms));
-        Millis(self.walk_at_peak().0 * claimed / cards + bulk)
-    }
-
-    const fn missing_items(&self, claimed: u64, cards: u64) -> u64 {
-        let there = cards * self.memory_mib * 1_048_576 / ITEM_BYTES;
-        (claimed * self.resident_items()).saturating_sub(there)
-    }
-
-    /// How much longer reading takes with a share of the items missing, in millionths; never below the time for the rest.
-    fn slowdown_ppm(&self, missing: u64) -> u64 {
-        let (again, fetch) = (self.again_milli(), self.fetch_milli());
-        let there = PPM - missing;
-        // Both paths end at the same time if a share `made` of all reads is made again.
-        let made = (missing * fetch).saturating_sub(there * 1_000) / (again + fetch);
-        let memory = there + made * again / 1_000;
-        let link = (missing - made) * fetch / 1_000;
-        memory.max(link)
-    }
-
     /// The share of its memory that a card needs at the least to walk within `walk`, in thousandths: the rest it can make or fetch in
     /// time. A cheater reads at the peak, and the deadline follows an honest card, which does not: hence the loss.
     pub fn enforced_permille(&self, walk: Millis) -> u64 {
-        let within = |missing: &u64| self.walk_at_peak().0 * self.slowdown_ppm(*missing) / PPM <= walk.0;
+        let card = Rig::of([self]);
+        let within = |missing: &u64| self.walk_at_peak().0 * card.slowdown_ppm(*missing) / PPM <= walk.0;
         let missing = (0..=PPM).step_by(500).take_while(within).last().unwrap_or(0);
         u64::from(self.resident_permille) * (PPM - missing) / PPM
-    }
-
-    /// Reads that making one item again costs, in thousandths: bound by the cache's share outside L2, or by arithmetic.
-    pub const fn again_milli(&self) -> u64 {
-        let outside = 1_000 - self.l2_mib as u64 * 1_000 / CACHE_MIB;
-        let memory = PARENTS as u64 * outside;
-        let reads_per_us = self.bandwidth_gbs as u64 * 1_000 / ITEM_BYTES;
-        let arithmetic = ITEM_OPS * reads_per_us * 1_000 / self.int_operations_per_us();
-        if memory > arithmetic { memory } else { arithmetic }
-    }
-
-    /// Reads that fetching one item over the host link costs, in thousandths.
-    pub const fn fetch_milli(&self) -> u64 {
-        self.bandwidth_gbs as u64 * 1_000 / self.host_link_gbs as u64
-    }
-
-    /// How many of `claimed` cards a proof within these limits stands for (RULES R14).
-    pub fn count(&self, claimed: u16, limits: &Limits, walks: Walks) -> Count {
-        let told = |cards: u16| -> Option<Separation> {
-            let late = |limit: Millis, least: Millis| least > limit;
-            if late(limits.work, self.work_with(claimed, cards)) {
-                return Some(Separation::Work);
-            }
-            limits
-                .walk
-                .filter(|walk| late(*walk, self.walk_with(claimed, cards, walks)))
-                .map(|_| Separation::Residency)
-        };
-        if claimed <= 1 {
-            return Count::Proven { by: None };
-        }
-        match told(claimed - 1) {
-            Some(by) => Count::Proven { by: Some(by) },
-            None => {
-                let paid = (1..claimed).rev().find(|paid| *paid == 1 || told(paid - 1).is_some());
-                Count::Unproven { paid: paid.unwrap_or(1) }
-            }
-        }
     }
 
     const fn round_at_peak_us(&self) -> u64 {

@@ -27,6 +27,7 @@ mod gpus;
 pub mod measured;
 mod policy;
 pub mod reason;
+pub mod rigs;
 pub mod schedule;
 pub mod series;
 pub mod timing;

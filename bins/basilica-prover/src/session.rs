@@ -106,11 +106,18 @@ impl<W: Write> Session<'_, W> {
         self.open(input)
     }
 
-    /// Waits for the nonce that the work starts from.
+    /// Says back what is to be said back, until the nonce comes that the work starts from.
     fn start(&mut self, input: &mut impl Read, made: Vec<Device>) -> Told {
-        let nonce = match read_message(input, NONCE_MESSAGE_BYTES)? {
-            Message::StartNonce(nonce) => nonce,
-            other => bail!("the validator sent {:?} where the start nonce was due", other.kind()),
+        let nonce = loop {
+            match read_message(input, NONCE_MESSAGE_BYTES)? {
+                Message::Echo(nonce) => {
+                    let echoed = self.run.on_echo(&nonce);
+                    self.send(&echoed)?;
+                    self.flush()?;
+                }
+                Message::StartNonce(nonce) => break nonce,
+                other => bail!("the validator sent {:?} where the start nonce was due", other.kind()),
+            }
         };
         self.run.on_nonce(&nonce);
         let mut made = made.into_iter();

@@ -209,6 +209,11 @@ impl Talk {
             match step {
                 Step::Done(_) => return Ok(()),
                 Step::More => return Err(verifier.on_end()),
+                Step::DrawNonce(NonceUse::Echo) => {
+                    let nonce = Chance::of("echo nonce", &[self.run]).bytes();
+                    verifier.send_nonce(nonce, now.as_duration()).expect("the nonce is due");
+                    step = verifier.on_bytes(&self.cheater.echoed(&nonce), now.as_duration())?;
+                }
                 Step::DrawNonce(NonceUse::Start) => {
                     let nonce = Chance::of("start nonce", &[self.run]).bytes();
                     verifier.send_nonce(nonce, now.as_duration()).expect("the nonce is due");
@@ -279,6 +284,12 @@ impl Cheater {
         bytes
     }
 
+    fn echoed(&mut self, nonce: &[u8; 32]) -> Vec<u8> {
+        let echoed = self.run.on_echo(nonce);
+        self.run.sent(&echoed);
+        echoed
+    }
+
     /// Everything from the start nonce to the next.
     fn committed(&mut self, start: &[u8; 32]) -> Vec<u8> {
         self.run.on_nonce(start);
@@ -347,6 +358,7 @@ fn best_variant(one_in: u32, asked: &Challenge, start: &[u8; 32]) -> u32 {
         let forger = |_| Ok::<_, BackendError>(Forger::new(Exhibit::Grinds(one_in), *variant));
         let mut devices = DeviceProver::all(asked, start, forger).expect("forgers are ready");
         let mut run = RunDigest::new(asked);
+        // A guess of what the opening nonce will be takes no notice of the echoes.
         run.sent(&Run::new(asked, key()).accept());
         run.nonce(start);
         while let Some(root) = devices[0].next_root().expect("a forger refuses nothing") {

@@ -5,7 +5,9 @@
 //! sequential test as a cheater's are. A right answer in time always passes: that depends on no chance and is
 //! shown once by the real verifier ([`crate::exhibits`]).
 
+use basilica_proof::ECHOES;
 use basilica_types::{Millis, Timestamp};
+use basilica_verification::calibration::{Margins, RoundTrips};
 use basilica_verification::classes::{BARRIERS, GpuClass};
 use basilica_verification::series::{Next, RetryRules, after_failure};
 use basilica_verification::timing::{DeadlineRecord, Observed, Rates, Tests};
@@ -15,7 +17,7 @@ use crate::chance::Chance;
 use crate::stats::{Interval, clopper_pearson};
 use crate::timing_model::{
     BREAKS, BREAKS_IN_SPELL, CONTROL_REACHABLE, LOSS, LOSS_IN_SPELL, RUN_DEVIATION, SPELLS, Scenario,
-    honest_means, latest_deadlines, network_ms, segment_ms, to_f64, to_millis, walk_slack,
+    calibrated, honest_means, network_ms, segment_ms, to_f64, to_millis,
 };
 
 /// What was counted.
@@ -128,17 +130,25 @@ impl Node {
 /// Whether one honest try misses a deadline.
 fn misses(class: &GpuClass, scenario: &Scenario, loss: f64, chance: &mut Chance) -> bool {
     let (work, walk) = honest_means(class, scenario);
-    // As the service gives them: without round trips of the channel, all that the network may have.
-    let deadlines = latest_deadlines(class, scenario);
+    // As the service gives them, after the echoes.
+    let mut trip = || to_millis(network_ms(chance, scenario, loss));
+    let trips = RoundTrips::of(&std::array::from_fn::<_, { ECHOES as usize }, _>(|_| trip()));
+    let deadlines = Margins::default().deadlines(&calibrated(class, scenario), trips);
+    let slack = Margins::default().deadline(Millis(0), trips);
     let work = work * (1.0 + RUN_DEVIATION * chance.normal()) + network_ms(chance, scenario, loss);
     let walk = walk * (1.0 + RUN_DEVIATION * chance.normal());
-    let late = walks_late(walk, deadlines.walk, scenario, loss, chance);
+    let late = walks_late(walk, (deadlines.walk, slack), (scenario, loss), chance);
     late || to_millis(work) > deadlines.work
 }
 
 /// Whether the root of any segment of a walk that takes so many ms comes behind its pace.
-fn walks_late(walk: f64, deadline: Millis, scenario: &Scenario, loss: f64, chance: &mut Chance) -> bool {
-    let slack = to_f64(walk_slack().0);
+fn walks_late(
+    walk: f64,
+    (deadline, slack): (Millis, Millis),
+    (scenario, loss): (&Scenario, f64),
+    chance: &mut Chance,
+) -> bool {
+    let slack = to_f64(slack.0);
     let (segments, even) = (f64::from(BARRIERS) + 1.0, to_f64(deadline.0) - slack);
     // The nonce travels alone.
     let begun = network_ms(chance, scenario, loss);

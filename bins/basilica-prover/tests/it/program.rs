@@ -217,7 +217,7 @@ fn leave(child: &mut Child) {
         let length = output.read(&mut piece).unwrap();
         assert!(length > 0, "it ended before it was left");
         match verifier.on_bytes(&piece[..length], Duration::ZERO).unwrap() {
-            Step::DrawNonce(NonceUse::Start) => {
+            Step::DrawNonce(NonceUse::Echo | NonceUse::Start) => {
                 let nonce = verifier.send_nonce([9; 32], Duration::ZERO).unwrap();
                 input.write_all(&nonce).unwrap();
             }

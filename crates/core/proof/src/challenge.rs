@@ -15,6 +15,9 @@ pub const CHALLENGE_BYTES_MAX: u32 = 32 * 1024;
 /// Most bytes that a prover may send in answer to one challenge.
 pub const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
+/// Echoes of a run: round trips that deadlines are made from.
+pub const ECHOES: u8 = 8;
+
 const TEXT_MAX: usize = 128;
 
 /// To whom and when a proof belongs. Every field enters every seed.
@@ -179,6 +182,7 @@ impl Challenge {
                 + device.residency.iter().map(per_region).sum::<u64>()
         };
         framed(Message::ACCEPT_BYTES)
+            + u64::from(ECHOES) * framed(Message::ECHOED_BYTES)
             + self.devices.iter().map(per_device).sum::<u64>()
             + framed(Message::SIGNATURE_BYTES)
     }

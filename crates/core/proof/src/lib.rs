@@ -78,7 +78,7 @@ mod verifier;
 pub mod wire;
 
 pub use challenge::{
-    ANSWER_BYTES_MAX, Binding, CHALLENGE_BYTES_MAX, Challenge, ChallengeError, DeviceChallenge,
+    ANSWER_BYTES_MAX, Binding, CHALLENGE_BYTES_MAX, Challenge, ChallengeError, DeviceChallenge, ECHOES,
     HOST_KEY_BYTES_MAX,
 };
 pub use claim::{ClaimError, ClaimReport, ClassName, ClassNameError, DeviceClaim, DeviceFacts, DeviceReport};

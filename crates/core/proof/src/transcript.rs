@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use basilica_types::Digest;
 
-use crate::challenge::{ANSWER_BYTES_MAX, CHALLENGE_BYTES_MAX, Challenge};
+use crate::challenge::{ANSWER_BYTES_MAX, CHALLENGE_BYTES_MAX, Challenge, ECHOES};
 use crate::residency::Cache;
 use crate::verifier::{Deadlines, Step, Verifier, WrongCache};
 use crate::wire::{DecodeError, Message, Reader, Writer};
@@ -66,7 +66,7 @@ impl Transcript {
         writer.u16(PROTOCOL_VERSION);
         writer.bytes(&Message::Challenge(self.challenge.clone()).encode());
         writer.bytes(&self.acceptance);
-        writer.u8(u8::try_from(self.turns.len()).expect("at most five nonces"));
+        writer.u8(u8::try_from(self.turns.len()).expect("at most 13 nonces"));
         for turn in &self.turns {
             writer.raw(&turn.nonce);
             writer.bytes(&turn.answer);
@@ -92,7 +92,7 @@ impl Transcript {
         let limit = usize::try_from(challenge.answer_bytes()).map_or(usize::MAX, |bytes| bytes + 1_024);
         let acceptance = reader.bytes(limit)?.to_vec();
         let turns = usize::from(reader.u8()?);
-        let most = challenge.spaces().count() + 2;
+        let most = usize::from(ECHOES) + challenge.spaces().count() + 2;
         if turns > most {
             return Err(DecodeError::FieldTooLong { length: turns, limit: most });
         }

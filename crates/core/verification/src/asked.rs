@@ -10,7 +10,7 @@ use basilica_proof::{
 };
 use basilica_types::{BlockNumber, Millis};
 
-use crate::calibration::{Calibration, Margins, find};
+use crate::calibration::{Calibration, Margins, RoundTrips, find};
 use crate::classes::{BARRIERS, GpuClass, Known, Limits, PARENTS, known};
 
 /// A beacon serves so many blocks: an hour of 12 s, in which one cache serves every node.
@@ -104,21 +104,22 @@ pub fn device_region(card: &GpuClass) -> Result<ResidencyParams, ResidencyError>
     ResidencyParams::new(Space::Device, items, PARENTS, walk)
 }
 
-/// The deadlines of a run of these devices: for each stage what its slowest class under its driver is given, and never more than `most`. A class
+/// The deadlines of a run of these devices: for each stage what its slowest class under its driver is given after these round trips, and never more than `most`. A class
 /// without calibration has `most`, and its times decide nothing. Until it accepts, a prover always has `most`: its driver starts and
 /// compiles, and nothing can be worked out ahead.
 pub fn deadlines<'a>(
     devices: impl Iterator<Item = &'a DeviceReport>,
     calibrations: &[Calibration],
     margins: &Margins,
+    trips: Option<RoundTrips>,
     most: Millis,
 ) -> Deadlines {
     let mut longest = [Millis(0); 5];
     for DeviceReport { class, facts, .. } in devices {
         let given = find(calibrations, class, facts.driver.major()).map_or([most; 5], |row| {
-            let stages = margins.deadlines(&row.honest, None);
+            let stages = margins.deadlines(&row.honest, trips);
             // A core that plays a card keeps no pace.
-            let slack = if class.is_simulated() { stages.walk } else { margins.deadline(Millis(0), None) };
+            let slack = if class.is_simulated() { stages.walk } else { margins.deadline(Millis(0), trips) };
             [stages.work, stages.fill, stages.walk, slack, stages.openings]
         });
         for (longest, given) in longest.iter_mut().zip(given) {
@@ -206,11 +207,11 @@ mod tests {
         let (simulated, real) = (report("simulated-H100"), report("NVIDIA H200"));
         let most = Millis::from_secs(90);
         let given = |devices: &[&DeviceReport], most| {
-            deadlines(devices.iter().copied(), CALIBRATIONS, &Margins::default(), most)
+            deadlines(devices.iter().copied(), CALIBRATIONS, &Margins::default(), None, most)
         };
         let alone = given(&[&simulated], most);
-        assert_eq!(alone.work, Millis(66_900).as_duration());
-        assert_eq!(alone.openings, Millis(33_900).as_duration());
+        assert_eq!(alone.work, Millis(66_950).as_duration());
+        assert_eq!(alone.openings, Millis(33_950).as_duration());
         assert_eq!(given(&[&simulated, &real], most), Deadlines::all(most.as_duration()));
         assert_eq!(given(&[&simulated], Millis(5)), Deadlines::all(Millis(5).as_duration()));
     }
@@ -230,7 +231,8 @@ mod tests {
         let row =
             Calibration { subject: Subject::Card { class: "h200", driver_major }, honest, ..CALIBRATIONS[0] };
         let most = Millis::from_secs(90);
-        let given = |rows: &[Calibration]| deadlines([&device].into_iter(), rows, &Margins::default(), most);
+        let given =
+            |rows: &[Calibration]| deadlines([&device].into_iter(), rows, &Margins::default(), None, most);
         assert_eq!(
             given(CALIBRATIONS),
             Deadlines::all(most.as_duration()),
@@ -240,7 +242,7 @@ mod tests {
         let of = |stage: Duration| Millis::from(stage).0;
         assert_eq!(
             [deadlines.work, deadlines.fill, deadlines.walk, deadlines.walk_slack].map(of),
-            [6_400, 3_100, 16_300, 900]
+            [6_450, 3_150, 16_350, 950]
         );
         assert_eq!(deadlines.accept, most.as_duration(), "drivers may take their time");
     }

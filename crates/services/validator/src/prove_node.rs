@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use basilica_ports::{ExitStatus, NodeKey, Process, Shell, ShellError};
-use basilica_proof::{Binding, Challenge, ClaimReport, NonceUse, Rejection, Step, Transcript, Verifier};
+use basilica_proof::{
+    Binding, Challenge, ClaimReport, Deadlines, NonceUse, Rejection, Step, Transcript, Verifier,
+};
 use basilica_runtime_service::{ErrorChain, within};
 use basilica_types::{Digest, Millis};
 use basilica_verification::asked::{ask, deadlines, limits};
-use basilica_verification::calibration::{CALIBRATIONS, Margins};
+use basilica_verification::calibration::{CALIBRATIONS, Margins, RoundTrips};
 use basilica_verification::classes::Limits;
 use basilica_verification::{Break, Event, Measured, ProofEnd, Reason};
 use tracing::{debug, info};
@@ -90,8 +92,7 @@ pub(crate) async fn prove(
             .await
             .map_err(|elapsed| cannot(&elapsed))?,
     };
-    let most = shared.settings.proof_deadline;
-    let deadlines = deadlines(claims.devices.iter(), CALIBRATIONS, &Margins::default(), most);
+    let deadlines = deadlines_after(shared, claims, None);
     let limits = limits(&deadlines);
     let work_and_fill = (deadlines.work, deadlines.fill);
     let verifier = Verifier::new(challenge, drawn.cache, deadlines).map_err(|error| cannot(&error))?;
@@ -100,6 +101,7 @@ pub(crate) async fn prove(
     let verifier = Box::new(verifier);
     let talk = Talk {
         shared,
+        claims,
         process,
         verifier,
         limits,
@@ -112,8 +114,14 @@ pub(crate) async fn prove(
     talk.run(node, access).await
 }
 
+fn deadlines_after(shared: &Shared, claims: &ClaimReport, trips: Option<RoundTrips>) -> Deadlines {
+    let most = shared.settings.proof_deadline;
+    deadlines(claims.devices.iter(), CALIBRATIONS, &Margins::default(), trips, most)
+}
+
 struct Talk<'a> {
     shared: &'a Shared,
+    claims: &'a ClaimReport,
     process: Box<dyn Process>,
     // Boxed: its hash states would make every future that holds it large.
     verifier: Box<Verifier>,
@@ -195,6 +203,9 @@ impl Talk<'_> {
                 }
                 Ok(Step::More) => {}
                 Ok(Step::DrawNonce(use_of_nonce)) => {
+                    if use_of_nonce == NonceUse::Start {
+                        self.set_pace();
+                    }
                     if self.meet(use_of_nonce).await.is_err() {
                         return Ok(End::TooLate);
                     }
@@ -224,6 +235,14 @@ impl Talk<'_> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// All echoes are there: the deadlines of what begins now follow from them.
+    fn set_pace(&mut self) {
+        let trips: Vec<Millis> = self.verifier.round_trips().iter().map(|trip| Millis::from(*trip)).collect();
+        let deadlines = deadlines_after(self.shared, self.claims, RoundTrips::of(&trips));
+        self.limits = limits(&deadlines);
+        self.verifier.tighten(deadlines);
     }
 
     /// Sends, unless the node does not read in time.

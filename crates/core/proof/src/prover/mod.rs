@@ -346,6 +346,12 @@ impl Run {
         self.digest.sent(bytes);
     }
 
+    /// An echo's nonce came: the framed answer, which is to be sent.
+    pub fn on_echo(&mut self, nonce: &[u8; 32]) -> Vec<u8> {
+        self.digest.nonce(nonce);
+        frame(&Message::Echoed(*nonce).encode())
+    }
+
     /// The start nonce or a walk's came.
     pub fn on_nonce(&mut self, nonce: &[u8; 32]) {
         self.digest.nonce(nonce);

@@ -6,7 +6,7 @@
 //!   send_nonce(nonce) ─bytes─► prover on_bytes(..) = Done          the proof holds
 //!                                     Err(rejection)               end it; transcript() has the bytes that show it
 //! ```
-//! One nonce is due when the challenge is accepted, for the work to start, one for the walks through each space of memory, when all is
+//! When the challenge is accepted some nonces are due that the prover only says back ([`Verifier::round_trips`]), then one for the work to start, one for the walks through each space of memory, when all is
 //! filled, and one for the openings, when everything is committed. Openings are checked one by one as they arrive, so memory is little more than the transcript and,
 //! where memory is asked for, the beacon's cache, which is shared.
 
@@ -24,7 +24,7 @@ pub use checker::{Checker, WalkChecker};
 pub use outcome::{Deadlines, NonceNotDue, NonceUse, Outcome, ProvenDevice, Step, WalkTime, WrongCache};
 
 use crate::PROTOCOL_VERSION;
-use crate::challenge::Challenge;
+use crate::challenge::{Challenge, ECHOES};
 use crate::opening;
 use crate::rejection::{Rejection, Stage};
 use crate::residency::{Cache, Space};
@@ -46,6 +46,7 @@ pub struct Verifier {
     phase: Phase,
     /// When the phase began.
     since: Duration,
+    trips: Vec<Duration>,
     fill: Option<Duration>,
     frames: FrameBuffer,
     run: RunDigest,
@@ -55,6 +56,8 @@ pub struct Verifier {
 #[derive(Debug)]
 enum Phase {
     Accept,
+    /// This is to be said back, and was sent then.
+    Echo([u8; 32], Duration),
     Roots,
     Fill(Filling),
     NonceDue(NonceUse),
@@ -88,6 +91,7 @@ impl Verifier {
             commitments: Commitments::default(),
             phase: Phase::Accept,
             since: Duration::ZERO,
+            trips: Vec::new(),
             fill: None,
             frames: FrameBuffer::default(),
             run: RunDigest::new(&challenge),
@@ -120,8 +124,14 @@ impl Verifier {
         let committed = self.run.digest();
         self.run.nonce(&nonce);
         self.transcript.turn(nonce);
-        self.since = elapsed;
+        if use_of_nonce != NonceUse::Echo {
+            self.since = elapsed;
+        }
         Ok(match use_of_nonce {
+            NonceUse::Echo => {
+                self.phase = Phase::Echo(nonce, elapsed);
+                frame(&Message::Echo(nonce).encode())
+            }
             NonceUse::Start => {
                 self.commitments = Commitments::new(self.transcript.challenge(), &nonce);
                 self.phase = Phase::Roots;
@@ -148,6 +158,9 @@ impl Verifier {
         let rejection = match &self.phase {
             Phase::Rejected(rejection) => rejection.clone(),
             Phase::Accept => incomplete(Stage::Accept, 0, 1),
+            Phase::Echo(..) | Phase::NonceDue(NonceUse::Echo) => {
+                incomplete(Stage::Accept, 1 + self.trips.len() as u64, 1 + u64::from(ECHOES))
+            }
             Phase::Roots => {
                 let rounds = challenge.devices().iter().map(|d| u64::from(d.params.rounds())).sum();
                 incomplete(Stage::Roots, rounds - missing, rounds)
@@ -173,6 +186,16 @@ impl Verifier {
         };
         self.phase = Phase::Rejected(rejection.clone());
         rejection
+    }
+
+    /// How long each echo took, all of them when the start nonce is due. The prover can delay them.
+    pub fn round_trips(&self) -> &[Duration] {
+        &self.trips
+    }
+
+    /// Deadlines that follow from the [round trips](Verifier::round_trips), where they are tighter than those of the beginning.
+    pub fn tighten(&mut self, deadlines: Deadlines) {
+        self.deadlines = self.deadlines.tightest(deadlines);
     }
 
     /// The elapsed time at which the caller gives up waiting and calls [`Verifier::on_deadline`].
@@ -246,7 +269,7 @@ impl Verifier {
 
     const fn stage(&self) -> Stage {
         match &self.phase {
-            Phase::Accept => Stage::Accept,
+            Phase::Accept | Phase::Echo(..) | Phase::NonceDue(NonceUse::Echo) => Stage::Accept,
             Phase::Fill(_) => Stage::Fill,
             Phase::Walk(_) => Stage::Walk,
             Phase::Openings(_) => Stage::Openings,
@@ -275,6 +298,12 @@ impl Verifier {
         match (&mut self.phase, message) {
             (_, Message::Refusal(refusal)) => return Err(Rejection::Refused(refusal)),
             (Phase::Accept, Message::Accept(accept)) => return self.on_accept(accept),
+            (Phase::Echo(nonce, sent), Message::Echoed(echoed)) if *nonce == echoed => {
+                self.trips.push(elapsed.saturating_sub(*sent));
+                let all = self.trips.len() == usize::from(ECHOES);
+                self.phase = Phase::NonceDue(if all { NonceUse::Start } else { NonceUse::Echo });
+                return Ok(());
+            }
             (Phase::Roots, Message::Root(root)) => commitments.on_root(&root, since_nonce)?,
             (Phase::Fill(filling), Message::Filled(device)) => commitments.on_filled(filling, device)?,
             (Phase::Walk(space), Message::SegmentRoot(root)) => {
@@ -309,7 +338,7 @@ impl Verifier {
             return Err(Rejection::ChallengeMismatch);
         }
         self.key = Some(accept.key);
-        self.phase = Phase::NonceDue(NonceUse::Start);
+        self.phase = Phase::NonceDue(NonceUse::Echo);
         Ok(())
     }
 

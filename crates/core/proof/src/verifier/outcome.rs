@@ -11,8 +11,8 @@ use crate::residency::{ResidencyParams, Space};
 /// Time limits, as data: the caller chooses them per class and measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadlines {
-    /// From the challenge to its acceptance: drivers start and compile. Nothing can be worked out ahead in it, so that it may
-    /// be as long as one likes.
+    /// From the challenge to its acceptance and the last echo: drivers start and compile. Nothing can be worked out ahead in it, so
+    /// that it may be as long as one likes.
     pub accept: Duration,
     /// From the start nonce to the last root of all devices' products.
     pub work: Duration,
@@ -34,6 +34,18 @@ impl Deadlines {
     /// The same limit for every stage.
     pub const fn all(limit: Duration) -> Self {
         Self { accept: limit, work: limit, fill: limit, walk: limit, walk_slack: limit, openings: limit }
+    }
+
+    /// Of each limit the tighter one.
+    pub(super) fn tightest(self, other: Self) -> Self {
+        Self {
+            accept: self.accept.min(other.accept),
+            work: self.work.min(other.work),
+            fill: self.fill.min(other.fill),
+            walk: self.walk.min(other.walk),
+            walk_slack: self.walk_slack.min(other.walk_slack),
+            openings: self.openings.min(other.openings),
+        }
     }
 
     /// When the root of segment `segment` of `segments` must be there, from the nonce on: the slack, and the segment's share of the rest.
@@ -65,6 +77,8 @@ pub enum Step {
 /// What a nonce is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NonceUse {
+    /// A round trip, to be measured. The nonce keeps the prover from answering before it comes.
+    Echo,
     /// When the work starts: from here on the seeds are known.
     Start,
     /// Where the walks through a space start.

@@ -43,6 +43,10 @@ pub enum Kind {
     Signature = 11,
     /// Validator to prover: begin.
     StartNonce = 12,
+    /// Validator to prover: say this back.
+    Echo = 13,
+    /// Prover to validator: what was to be said back.
+    Echoed = 14,
 }
 
 /// Any message of the protocol.
@@ -73,6 +77,10 @@ pub enum Message {
     Signature([u8; SIGNATURE_BYTES]),
     /// See [`Kind::StartNonce`].
     StartNonce([u8; 32]),
+    /// See [`Kind::Echo`].
+    Echo([u8; 32]),
+    /// See [`Kind::Echoed`].
+    Echoed([u8; 32]),
 }
 
 /// The prover speaks this version and works on this challenge.
@@ -115,6 +123,8 @@ impl Message {
     pub(crate) const ROOT_BYTES: u32 = 1 + 2 + 4 + 32;
     /// Bytes of an encoded accept.
     pub(crate) const ACCEPT_BYTES: u32 = 1 + 2 + 32 + 33;
+    /// Bytes of an encoded echo.
+    pub(crate) const ECHOED_BYTES: u32 = 1 + 32;
     /// Bytes of an encoded filled message.
     pub(crate) const FILLED_BYTES: u32 = 1 + 2;
     /// Bytes of an encoded signature.
@@ -145,6 +155,8 @@ impl Message {
             Self::WalkOpening(_) => Kind::WalkOpening,
             Self::Signature(_) => Kind::Signature,
             Self::StartNonce(_) => Kind::StartNonce,
+            Self::Echo(_) => Kind::Echo,
+            Self::Echoed(_) => Kind::Echoed,
         }
     }
 
@@ -165,9 +177,11 @@ impl Message {
                 writer.u32(*number);
                 writer.raw(root.as_bytes());
             }
-            Self::StartNonce(nonce) | Self::OpeningNonce(nonce) | Self::WalkNonce(nonce) => {
-                writer.raw(nonce);
-            }
+            Self::StartNonce(nonce)
+            | Self::OpeningNonce(nonce)
+            | Self::WalkNonce(nonce)
+            | Self::Echo(nonce)
+            | Self::Echoed(nonce) => writer.raw(nonce),
             Self::Opening(opening) => opening.write(&mut writer),
             Self::Refusal(refusal) => refusal.write(&mut writer),
             Self::Filled(device) => writer.u16(*device),
@@ -209,6 +223,8 @@ impl Message {
             10 => Self::WalkOpening(WalkOpening::read(reader)?),
             11 => Self::Signature(reader.array()?),
             12 => Self::StartNonce(reader.array()?),
+            13 => Self::Echo(reader.array()?),
+            14 => Self::Echoed(reader.array()?),
             tag => return Err(DecodeError::UnknownTag(tag)),
         })
     }

@@ -6,7 +6,9 @@ use basilica_proof::wire::Message;
 use basilica_proof::{Deadlines, NonceUse, ProofParams, Rejection, Stage, Step, Transcript, Verifier};
 use proptest::prelude::*;
 
-use crate::run::{NONCE, NOW, START, answers, challenge, frames, honest, messages, run, tiny, verify};
+use crate::run::{
+    ECHO, NONCE, NOW, ROOTS, START, answers, begin, challenge, frames, honest, messages, run, tiny, verify,
+};
 
 #[test]
 fn an_honest_run_holds_for_every_device() {
@@ -52,15 +54,20 @@ fn a_transcript_file_is_checked_again_anywhere() {
 #[test]
 fn bytes_may_come_in_any_pieces() {
     let challenge = challenge(1, tiny());
-    let sent = three(answers(&challenge, honest, &NONCE));
+    let sent = answers(&challenge, honest, &NONCE);
     for size in [1, 7, 71, 72, 73, 1_000] {
         let mut verifier = Verifier::new(challenge.clone(), None, Deadlines::UNLIMITED).unwrap();
         let mut last = Step::More;
-        let nonces = [(NonceUse::Start, START), (NonceUse::Openings, NONCE)];
         for (turn, bytes) in sent.iter().enumerate() {
-            if let Some(due) = turn.checked_sub(1) {
-                assert_eq!(last, Step::DrawNonce(nonces[due].0));
-                verifier.send_nonce(nonces[due].1, NOW).unwrap();
+            let due = match turn {
+                0 => None,
+                1..ROOTS => Some((NonceUse::Echo, ECHO)),
+                ROOTS => Some((NonceUse::Start, START)),
+                _ => Some((NonceUse::Openings, NONCE)),
+            };
+            if let Some((use_of_nonce, nonce)) = due {
+                assert_eq!(last, Step::DrawNonce(use_of_nonce));
+                verifier.send_nonce(nonce, NOW).unwrap();
                 last = Step::More;
             }
             for piece in bytes.chunks(size) {
@@ -76,18 +83,18 @@ fn bytes_may_come_in_any_pieces() {
 fn times_are_the_callers() {
     let ms = Duration::from_millis;
     let challenge = challenge(1, tiny());
-    let [accept, roots, openings] = three(answers(&challenge, honest, &NONCE));
+    let sent = answers(&challenge, honest, &NONCE);
+    let (roots, openings) = (&sent[ROOTS], &sent[ROOTS + 1]);
     let deadlines = Deadlines { work: ms(100), openings: ms(50), ..Deadlines::UNLIMITED };
     let mut verifier = Verifier::new(challenge, None, deadlines).unwrap();
     let first_root = 4 + 39;
-    verifier.on_bytes(&accept, ms(990)).unwrap();
-    verifier.send_nonce(START, ms(1_000)).unwrap();
+    begin(&mut verifier, &sent, ms(990), ms(1_000));
     assert_eq!(verifier.deadline(), ms(1_100));
     verifier.on_bytes(&roots[..first_root], ms(1_030)).unwrap();
     verifier.on_bytes(&roots[first_root..], ms(1_070)).unwrap();
     verifier.send_nonce(NONCE, ms(1_080)).unwrap();
     assert_eq!(verifier.deadline(), ms(1_130));
-    let Step::Done(outcome) = verifier.on_bytes(&openings, ms(1_120)).unwrap() else { panic!("not done") };
+    let Step::Done(outcome) = verifier.on_bytes(openings, ms(1_120)).unwrap() else { panic!("not done") };
     assert_eq!(outcome.rounds, [[ms(30), ms(70)]]);
     assert_eq!(outcome.openings, ms(40));
 }
@@ -96,25 +103,24 @@ fn times_are_the_callers() {
 fn late_bytes_miss_the_deadline_whatever_they_hold() {
     let ms = Duration::from_millis;
     let challenge = challenge(1, tiny());
-    let [accept, roots, openings] = three(answers(&challenge, honest, &NONCE));
+    let sent = answers(&challenge, honest, &NONCE);
+    let (accept, roots, openings) = (&sent[0], &sent[ROOTS], &sent[ROOTS + 1]);
     let (accept_in, work) = (ms(200), ms(100));
     let deadlines = Deadlines { accept: accept_in, work, openings: ms(50), ..Deadlines::UNLIMITED };
     let mut late_accept = Verifier::new(challenge.clone(), None, deadlines).unwrap();
     let missed = Rejection::DeadlineMissed { stage: Stage::Accept, limit: accept_in };
-    assert_eq!(late_accept.on_bytes(&accept, ms(201)), Err(missed.clone()));
-    assert_eq!(late_accept.on_bytes(&accept, ms(1)), Err(missed), "a rejection is final");
+    assert_eq!(late_accept.on_bytes(accept, ms(201)), Err(missed.clone()));
+    assert_eq!(late_accept.on_bytes(accept, ms(1)), Err(missed), "a rejection is final");
     let mut late_roots = Verifier::new(challenge.clone(), None, deadlines).unwrap();
-    late_roots.on_bytes(&accept, ms(150)).unwrap();
-    late_roots.send_nonce(START, ms(160)).unwrap();
+    begin(&mut late_roots, &sent, ms(150), ms(160));
     let missed = Rejection::DeadlineMissed { stage: Stage::Roots, limit: work };
-    assert_eq!(late_roots.on_bytes(&roots, ms(261)), Err(missed));
+    assert_eq!(late_roots.on_bytes(roots, ms(261)), Err(missed));
     let mut late_openings = Verifier::new(challenge.clone(), None, deadlines).unwrap();
-    late_openings.on_bytes(&accept, ms(5)).unwrap();
-    late_openings.send_nonce(START, ms(5)).unwrap();
-    late_openings.on_bytes(&roots, ms(10)).unwrap();
+    begin(&mut late_openings, &sent, ms(5), ms(5));
+    late_openings.on_bytes(roots, ms(10)).unwrap();
     late_openings.send_nonce(NONCE, ms(10)).unwrap();
     let missed = Rejection::DeadlineMissed { stage: Stage::Openings, limit: ms(50) };
-    assert_eq!(late_openings.on_bytes(&openings, ms(61)), Err(missed));
+    assert_eq!(late_openings.on_bytes(openings, ms(61)), Err(missed));
     let mut silent = Verifier::new(challenge, None, deadlines).unwrap();
     assert_eq!(silent.on_deadline().code(), "proof_deadline_missed");
 }
@@ -123,7 +129,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
     #[test]
     fn whatever_decodes_encodes_to_the_same_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        for tag in 0..14u8 {
+        for tag in 0..16u8 {
             let mut bytes = bytes.clone();
             bytes.insert(0, tag);
             if let Ok(message) = Message::decode(&bytes) {
@@ -143,10 +149,33 @@ fn every_sent_message_decodes_to_itself() {
         assert!(frames(&messages) == *stream);
         messages.len()
     });
-    assert_eq!(seen.sum::<usize>(), 1 + 1 + 4 + 16 + 1);
+    assert_eq!(seen.sum::<usize>(), 1 + 1 + 8 + 4 + 16 + 1);
 }
 
-/// What a run without memory sends: the acceptance, the roots, the openings.
-fn three(sent: Vec<Vec<u8>>) -> [Vec<u8>; 3] {
-    sent.try_into().unwrap()
+#[test]
+fn deadlines_follow_the_echoes_and_never_grow() {
+    let ms = Duration::from_millis;
+    let challenge = challenge(1, tiny());
+    let sent = answers(&challenge, honest, &NONCE);
+    let mut verifier = Verifier::new(challenge, None, Deadlines::all(ms(1_000))).unwrap();
+    verifier.on_bytes(&sent[0], ms(10)).unwrap();
+    for (echo, took) in (1..ROOTS).zip([30, 31, 29, 200, 30, 30, 35, 30]) {
+        let now = ms(20 + 100 * echo as u64);
+        verifier.send_nonce(ECHO, now).unwrap();
+        verifier.on_bytes(&sent[echo], now + ms(took)).unwrap();
+    }
+    let trips = [30, 31, 29, 200, 30, 30, 35, 30].map(ms);
+    assert_eq!(verifier.round_trips(), trips);
+    verifier.tighten(Deadlines { work: ms(70), walk: ms(2_000), ..Deadlines::all(ms(900)) });
+    verifier.send_nonce(START, ms(950)).unwrap();
+    assert_eq!(verifier.deadline(), ms(1_020));
+}
+
+#[test]
+fn an_echo_says_its_own_nonce_back() {
+    let challenge = challenge(1, tiny());
+    let mut sent = answers(&challenge, honest, &NONCE);
+    sent[1] = basilica_proof::wire::frame(&Message::Echoed([7; 32]).encode());
+    let rejected = verify(&challenge, &sent[..2], &NONCE).0.unwrap_err();
+    assert_eq!(rejected, Rejection::UnexpectedMessage(basilica_proof::wire::Kind::Echoed));
 }

@@ -8,7 +8,7 @@ use basilica_proof::{
 };
 use proptest::prelude::*;
 
-use crate::run::{NONCE, NOW, answers, challenge, honest, key, tiny, verify};
+use crate::run::{NONCE, NOW, ROOTS, WALK, answers, challenge, honest, key, tiny, verify};
 
 const SIGNATURE_FRAME: usize = 4 + 65;
 
@@ -40,18 +40,16 @@ fn every_one_bit_mutation_of_a_transcript_is_rejected() {
 fn every_truncation_is_incomplete_or_undecodable() {
     let challenge = challenge(1, tiny());
     let sent = answers(&challenge, honest, &NONCE);
-    let [accept, roots, openings] = [&sent[0], &sent[1], &sent[2]];
-    for length in 0..accept.len() + roots.len() {
-        let cut = match length.checked_sub(accept.len()) {
-            None => vec![accept[..length].to_vec()],
-            Some(length) => vec![accept.clone(), roots[..length].to_vec()],
-        };
+    let (roots, openings) = (&sent[ROOTS], &sent[ROOTS + 1]);
+    let cuts = (0..=ROOTS).flat_map(|turn| (0..sent[turn].len()).map(move |length| (turn, length)));
+    for (turn, length) in cuts {
+        let cut = [&sent[..turn], &[sent[turn][..length].to_vec()]].concat();
         let rejected = verify(&challenge, &cut, &NONCE).0.unwrap_err();
         assert_eq!(rejected.class(), RejectionClass::Incomplete, "{length}: {rejected}");
     }
     let all = openings.len() - SIGNATURE_FRAME;
     for length in (0..openings.len()).step_by(97) {
-        let cut = [accept.clone(), roots.clone(), openings[..length].to_vec()];
+        let cut = [&sent[..ROOTS], &[roots.clone(), openings[..length].to_vec()]].concat();
         let (result, transcript) = verify(&challenge, &cut, &NONCE);
         let expected = match length.checked_sub(all) {
             None => {
@@ -78,7 +76,7 @@ fn trailing_bytes_are_refused_live_and_in_files() {
     let mut bytes = transcript.encode();
     bytes.push(0);
     assert_eq!(Transcript::decode(&bytes), Err(DecodeError::Trailing(1)));
-    sent[2].extend([1, 2, 3]);
+    sent[ROOTS + 1].extend([1, 2, 3]);
     let (result, transcript) = verify(&challenge, &sent, &NONCE);
     assert_eq!(result, Err(Rejection::TrailingBytes));
     assert_eq!(transcript.verify(), Err(Rejection::TrailingBytes));
@@ -98,9 +96,10 @@ fn oversized_frames_are_refused_at_their_header_and_not_kept() {
 
 fn after_accept(messages: &[Message]) -> Rejection {
     let challenge = challenge(1, tiny());
-    let accept = answers(&challenge, honest, &NONCE).swap_remove(0);
-    let sent = messages.iter().flat_map(|message| frame(&message.encode())).collect();
-    verify(&challenge, &[accept, sent], &NONCE).0.unwrap_err()
+    let mut sent = answers(&challenge, honest, &NONCE);
+    sent.truncate(ROOTS);
+    sent.push(messages.iter().flat_map(|message| frame(&message.encode())).collect());
+    verify(&challenge, &sent, &NONCE).0.unwrap_err()
 }
 
 fn root(device: u16, round: u32) -> Message {
@@ -122,9 +121,10 @@ fn roots_must_be_in_order_and_as_many_as_asked() {
 #[test]
 fn one_device_cannot_send_anothers_roots() {
     let challenge = challenge(2, tiny());
-    let accept = answers(&challenge, honest, &NONCE).swap_remove(0);
-    let sent = [root(0, 0), root(0, 1), root(0, 2)].iter().flat_map(|root| frame(&root.encode())).collect();
-    let rejected = verify(&challenge, &[accept, sent], &NONCE).0.unwrap_err();
+    let mut sent = answers(&challenge, honest, &NONCE);
+    sent.truncate(ROOTS);
+    sent.push([root(0, 0), root(0, 1), root(0, 2)].iter().flat_map(|root| frame(&root.encode())).collect());
+    let rejected = verify(&challenge, &sent, &NONCE).0.unwrap_err();
     assert_eq!(rejected, Rejection::RootCountMismatch { device: 0, rounds: 2 });
 }
 
@@ -155,7 +155,7 @@ fn messages_out_of_place_are_named() {
     let nonce = Message::OpeningNonce(NONCE);
     assert_eq!(after_accept(&[nonce]), Rejection::UnexpectedMessage(Kind::OpeningNonce));
     let challenge = challenge(1, tiny());
-    let roots_first = answers(&challenge, honest, &NONCE).swap_remove(1);
+    let roots_first = answers(&challenge, honest, &NONCE).swap_remove(ROOTS);
     let rejected = verify(&challenge, &[roots_first], &NONCE).0.unwrap_err();
     assert_eq!(rejected, Rejection::UnexpectedMessage(Kind::Root));
 }
@@ -187,7 +187,7 @@ proptest! {
         let mut sent = answers(&challenge, honest, &NONCE);
         let before = sent.clone();
         for (at, mask) in flips {
-            let turn = usize::from(at) % 2;
+            let turn = usize::from(at) % WALK;
             let at = usize::from(at) % sent[turn].len();
             sent[turn][at] ^= mask;
         }

@@ -12,8 +12,8 @@ use basilica_proof::{
 use basilica_types::Digest;
 
 use crate::run::{
-    CACHE_LOG2, NONCE, NOW, START, Sent, answers, binding, challenge, device, frames, honest,
-    memory_challenge, messages, region, run, verify,
+    CACHE_LOG2, NONCE, NOW, OPENED, ROOTS, START, Sent, WALK, answers, begin, binding, challenge, device,
+    frames, honest, memory_challenge, messages, region, run, verify,
 };
 
 const SPACES: [Space; 2] = [Space::Device, Space::Host];
@@ -129,13 +129,12 @@ fn roots_of_a_walk_made_before_the_nonce_do_not_hold() {
     let sent = answers(&challenge, honest, &NONCE);
     let cache = Arc::new(Cache::for_challenge(&challenge).unwrap());
     let mut verifier = Verifier::new(challenge, Some(cache), Deadlines::UNLIMITED).unwrap();
-    verifier.on_bytes(&sent[0], NOW).unwrap();
-    verifier.send_nonce(START, NOW).unwrap();
-    verifier.on_bytes(&sent[1], NOW).unwrap();
+    begin(&mut verifier, &sent, NOW, NOW);
+    verifier.on_bytes(&sent[ROOTS], NOW).unwrap();
     verifier.send_nonce([0xee; 32], NOW).unwrap();
-    verifier.on_bytes(&sent[2], NOW).unwrap();
+    verifier.on_bytes(&sent[WALK], NOW).unwrap();
     verifier.send_nonce(NONCE, NOW).unwrap();
-    let rejected = verifier.on_bytes(&sent[3], NOW).unwrap_err();
+    let rejected = verifier.on_bytes(&sent[OPENED], NOW).unwrap_err();
     assert!(matches!(rejected, Rejection::OpeningOrder { .. }), "{rejected}");
 }
 
@@ -252,11 +251,10 @@ fn the_roots_of_a_walk_come_at_an_even_pace() {
     let run = |first_half: u64, second_half: u64| {
         let cache = Arc::new(Cache::for_challenge(&challenge).unwrap());
         let mut verifier = Verifier::new(challenge.clone(), Some(cache), deadlines).unwrap();
-        verifier.on_bytes(&sent[0], ms(0)).unwrap();
-        verifier.send_nonce(START, ms(0)).unwrap();
-        verifier.on_bytes(&sent[1], ms(0)).unwrap();
+        begin(&mut verifier, &sent, ms(0), ms(0));
+        verifier.on_bytes(&sent[ROOTS], ms(0)).unwrap();
         verifier.send_nonce(crate::run::walk_nonce(Space::Device), ms(0)).unwrap();
-        let (one, other) = sent[2].split_at(sent[2].len() / 2);
+        let (one, other) = sent[WALK].split_at(sent[WALK].len() / 2);
         verifier.on_bytes(one, ms(first_half))?;
         verifier.on_bytes(other, ms(second_half))
     };
@@ -273,23 +271,23 @@ fn devices_that_do_not_wait_for_each_other_are_found_out() {
     let cache = Arc::new(Cache::for_challenge(&challenge).unwrap());
     let mut devices = DeviceProver::all(&challenge, &START, |_| Ok::<_, BackendError>(honest())).unwrap();
     let mut run = Run::new(&challenge, crate::run::key());
-    let mut sent = vec![run.accept(), Vec::new(), Vec::new()];
-    run.sent(&sent[0]);
+    let mut sent = crate::run::acceptance(&mut run);
     run.on_nonce(&START);
+    sent.extend([Vec::new(), Vec::new()]);
     for device in &mut devices {
         while let Some(root) = device.next_root().unwrap() {
-            sent[1].extend(root);
+            sent[ROOTS].extend(root);
         }
     }
     for device in &mut devices {
-        sent[1].extend(device.fill(&cache).unwrap().unwrap());
+        sent[ROOTS].extend(device.fill(&cache).unwrap().unwrap());
     }
-    run.sent(&sent[1]);
+    run.sent(&sent[ROOTS]);
     let nonce = crate::run::walk_nonce(Space::Device);
     run.on_nonce(&nonce);
     // One card walks through one region after the other; at the barriers it has only its own roots.
     for device in &mut devices {
-        let roots = &mut sent[2];
+        let roots = &mut sent[WALK];
         let send = |root: Vec<u8>| {
             roots.extend(root);
             true
@@ -297,11 +295,11 @@ fn devices_that_do_not_wait_for_each_other_are_found_out() {
         let alone = |_, barrier, root| Some(basilica_proof::residency::meeting(barrier, [root].iter()));
         device.walk(Space::Device, &nonce, send, alone).unwrap();
     }
-    run.sent(&sent[2]);
+    run.sent(&sent[WALK]);
     let queries = run.on_opening_nonce(&challenge, &NONCE);
     sent.push(devices.iter_mut().flat_map(|device| device.open(&queries).unwrap()).flatten().collect());
-    run.sent(&sent[3]);
-    sent[3].extend(run.signature());
+    run.sent(&sent[OPENED]);
+    sent[OPENED].extend(run.signature());
     let rejected = verify(&challenge, &sent, &NONCE).0.unwrap_err();
     assert!(matches!(rejected, Rejection::WalkMismatch { .. }), "{rejected}");
 }
@@ -343,7 +341,7 @@ fn segments_cut_the_steps_evenly() {
 fn a_state_that_was_not_committed_is_named() {
     let challenge = memory_challenge(1, &[Space::Device]);
     let sent = answers(&challenge, honest, &NONCE);
-    let moved = changed(&sent, 2, |messages| {
+    let moved = changed(&sent, WALK, |messages| {
         let Message::SegmentRoot(SegmentRoot { root, .. }) = &mut messages[3] else {
             panic!("a segment's root")
         };
@@ -352,7 +350,7 @@ fn a_state_that_was_not_committed_is_named() {
     // The openings are drawn from the roots, so other ones are due now.
     let rejected = verify(&challenge, &moved, &NONCE).0.unwrap_err();
     assert!(matches!(rejected, Rejection::OpeningOrder { .. }), "{rejected}");
-    let lied = changed(&sent, 3, |messages| {
+    let lied = changed(&sent, OPENED, |messages| {
         let opened = messages.iter_mut().find_map(|message| match message {
             Message::WalkOpening(opening) => Some(opening),
             _ => None,
@@ -370,22 +368,22 @@ fn segments_and_fills_come_in_order_and_once() {
     let rejected = |turn: usize, change: &dyn Fn(&mut Vec<Message>)| {
         verify(&challenge, &changed(&sent, turn, change)[..=turn], &NONCE).0.unwrap_err()
     };
-    let fills = messages(&sent[1]).len() - 2;
-    let again = rejected(1, &|list| list[fills + 1] = list[fills].clone());
+    let fills = messages(&sent[ROOTS]).len() - 2;
+    let again = rejected(ROOTS, &|list| list[fills + 1] = list[fills].clone());
     assert_eq!(again, Rejection::FillRepeated { device: 0 });
-    assert_eq!(rejected(1, &|list| list[fills] = Message::Filled(9)), Rejection::UnknownDevice(9));
-    let swapped = rejected(2, &|list| list.swap(2, 3));
+    assert_eq!(rejected(ROOTS, &|list| list[fills] = Message::Filled(9)), Rejection::UnknownDevice(9));
+    let swapped = rejected(WALK, &|list| list.swap(2, 3));
     assert_eq!(swapped, Rejection::SegmentOrder { device: 0, segment: 3, expected: 2 });
     let segments = region(Space::Device).walk().segments();
-    let beyond = rejected(2, &|list| {
+    let beyond = rejected(WALK, &|list| {
         let one_more = list[0].clone();
         list.insert(segments as usize, one_more);
     });
     assert_eq!(beyond, Rejection::SegmentOrder { device: 0, segment: 0, expected: segments });
-    let few = rejected(2, &|list| list.truncate(5));
+    let few = rejected(WALK, &|list| list.truncate(5));
     let expected = u64::from(segments) * 2;
     assert_eq!(few, Rejection::Incomplete { stage: Stage::Walk, received: 5, expected });
-    let unfilled = rejected(1, &|list| list.truncate(fills));
+    let unfilled = rejected(ROOTS, &|list| list.truncate(fills));
     assert_eq!(unfilled, Rejection::Incomplete { stage: Stage::Fill, received: 0, expected: 2 });
 }
 
@@ -396,7 +394,7 @@ fn what_a_walk_sends_does_not_grow_with_its_steps() {
         let params = ResidencyParams::new(Space::Device, 1 << 10, 8, walk).unwrap();
         let asked = DeviceChallenge { residency: vec![params], ..device(0, crate::run::tiny()) };
         let challenge = Challenge::new(binding(), Some(CACHE_LOG2), vec![asked]).unwrap();
-        answers(&challenge, honest, &NONCE)[2].len()
+        answers(&challenge, honest, &NONCE)[WALK].len()
     };
     assert_eq!(bytes(12), bytes(400));
 }
@@ -412,8 +410,9 @@ fn nothing_of_the_work_can_be_done_before_the_start_nonce() {
         Region::new(&seed([0; 32]), region(Space::Device))
     );
     let sent = answers(&challenge, honest, &NONCE);
-    let early = [sent[0].clone(), sent[1].clone()].concat();
-    assert_eq!(verify(&challenge, &[early], &NONCE).0, Err(Rejection::UnsolicitedBytes));
+    let mut early = sent[..ROOTS].to_vec();
+    early[ROOTS - 1].extend(&sent[ROOTS]);
+    assert_eq!(verify(&challenge, &early, &NONCE).0, Err(Rejection::UnsolicitedBytes));
 }
 
 #[test]
@@ -429,8 +428,9 @@ fn a_challenge_that_would_take_too_long_to_check_is_refused() {
 fn walking_before_the_nonce_is_refused() {
     let challenge = memory_challenge(1, &[Space::Device]);
     let sent = answers(&challenge, honest, &NONCE);
-    let early = [sent[1].clone(), sent[2].clone()].concat();
-    assert_eq!(verify(&challenge, &[sent[0].clone(), early], &NONCE).0, Err(Rejection::UnsolicitedBytes));
+    let mut early = sent[..WALK].to_vec();
+    early[ROOTS].extend(&sent[WALK]);
+    assert_eq!(verify(&challenge, &early, &NONCE).0, Err(Rejection::UnsolicitedBytes));
 }
 
 #[test]
@@ -443,17 +443,16 @@ fn each_stage_has_its_own_deadline() {
         Deadlines { accept: ms(900), work: ms(100), fill: ms(40), walk, walk_slack, openings: ms(50) };
     let cache = Arc::new(Cache::for_challenge(&challenge).unwrap());
     let mut verifier = Verifier::new(challenge, Some(cache), deadlines).unwrap();
-    verifier.on_bytes(&sent[0], ms(800)).unwrap();
-    verifier.send_nonce(START, ms(1_000)).unwrap();
+    begin(&mut verifier, &sent, ms(800), ms(1_000));
     assert_eq!(verifier.deadline(), ms(1_100), "getting ready does not count as work");
-    let filled = sent[1].len() - 7;
-    verifier.on_bytes(&sent[1][..filled], ms(1_090)).unwrap();
+    let filled = sent[ROOTS].len() - 7;
+    verifier.on_bytes(&sent[ROOTS][..filled], ms(1_090)).unwrap();
     assert_eq!(verifier.deadline(), ms(1_130), "from the last root");
-    verifier.on_bytes(&sent[1][filled..], ms(1_120)).unwrap();
+    verifier.on_bytes(&sent[ROOTS][filled..], ms(1_120)).unwrap();
     verifier.send_nonce(crate::run::walk_nonce(Space::Device), ms(1_121)).unwrap();
     assert_eq!(verifier.deadline(), ms(1_141));
     let missed = Rejection::DeadlineMissed { stage: Stage::Walk, limit: walk };
-    assert_eq!(verifier.on_bytes(&sent[2], ms(1_142)), Err(missed));
+    assert_eq!(verifier.on_bytes(&sent[WALK], ms(1_142)), Err(missed));
 }
 
 #[test]
@@ -478,9 +477,9 @@ fn another_key_cannot_end_a_run() {
     let challenge = memory_challenge(1, &[Space::Device]);
     let sent = answers(&challenge, honest, &NONCE);
     let other = RunKey::from_entropy(&[1; 32]).sign(&Digest::from_bytes([0; 32]));
-    let forged = changed(&sent, 3, |messages| *messages.last_mut().unwrap() = Message::Signature(other));
+    let forged = changed(&sent, OPENED, |messages| *messages.last_mut().unwrap() = Message::Signature(other));
     assert_eq!(verify(&challenge, &forged, &NONCE).0, Err(Rejection::Signature));
-    let unsigned = changed(&sent, 3, |messages| messages.truncate(messages.len() - 1));
+    let unsigned = changed(&sent, OPENED, |messages| messages.truncate(messages.len() - 1));
     let missing = Rejection::Incomplete { stage: Stage::Signature, received: 0, expected: 1 };
     assert_eq!(verify(&challenge, &unsigned, &NONCE).0, Err(missing));
 }

@@ -9,8 +9,8 @@ use basilica_proof::prover::{Backend, BackendError, CpuBackend, DeviceProver, Ex
 use basilica_proof::residency::{Cache, ResidencyParams, Space, WalkParams};
 use basilica_proof::wire::{FrameBuffer, Message, frame};
 use basilica_proof::{
-    Binding, Challenge, Deadlines, DeviceChallenge, DeviceClaim, NonceUse, Outcome, ProofParams, Rejection,
-    RunKey, Step, Transcript, Verifier,
+    Binding, Challenge, Deadlines, DeviceChallenge, DeviceClaim, ECHOES, NonceUse, Outcome, ProofParams,
+    Rejection, RunKey, Step, Transcript, Verifier,
 };
 use basilica_types::{GpuUuid, NodeId};
 
@@ -18,6 +18,12 @@ pub(crate) const NOW: Duration = Duration::from_millis(5);
 pub(crate) const NONCE: [u8; 32] = [0x5a; 32];
 /// The nonce that starts a run's work.
 pub(crate) const START: [u8; 32] = [0x51; 32];
+/// The nonce of every echo.
+pub(crate) const ECHO: [u8; 32] = [0xec; 32];
+/// Turns of what is sent: from the start nonce on, and, if there is one walk, of that and of the openings.
+pub(crate) const ROOTS: usize = 1 + ECHOES as usize;
+pub(crate) const WALK: usize = ROOTS + 1;
+pub(crate) const OPENED: usize = ROOTS + 2;
 
 pub(crate) fn binding() -> Binding {
     Binding {
@@ -85,20 +91,20 @@ pub(crate) fn answers<B: Backend + Send>(
     let mut devices = DeviceProver::all(challenge, &START, |_| Ok::<_, BackendError>(backend())).unwrap();
     let cache = Cache::for_challenge(challenge).map(Arc::new);
     let mut run = Run::new(challenge, key());
-    let mut turns = vec![run.accept(), Vec::new()];
-    run.sent(&turns[0]);
+    let mut turns = acceptance(&mut run);
     run.on_nonce(&START);
+    turns.push(Vec::new());
     loop {
         let roots: Vec<u8> =
             devices.iter_mut().filter_map(|device| device.next_root().unwrap()).flatten().collect();
         if roots.is_empty() {
             break;
         }
-        turns[1].extend(roots);
+        turns[ROOTS].extend(roots);
     }
     if let Some(cache) = &cache {
         let filled = devices.iter_mut().filter_map(|device| device.fill(cache).unwrap());
-        turns[1].extend(filled.flatten());
+        turns[ROOTS].extend(filled.flatten());
     }
     for space in challenge.spaces() {
         run.sent(turns.last().unwrap());
@@ -112,6 +118,27 @@ pub(crate) fn answers<B: Backend + Send>(
     run.sent(turns.last().unwrap());
     turns.last_mut().unwrap().extend(run.signature());
     turns
+}
+
+/// What comes before the start nonce: the acceptance and the echoes, a turn each, of which the run is told.
+pub(crate) fn acceptance(run: &mut Run) -> Sent {
+    let mut turns = vec![run.accept()];
+    run.sent(&turns[0]);
+    for _ in 0..ECHOES {
+        turns.push(run.on_echo(&ECHO));
+        run.sent(turns.last().unwrap());
+    }
+    turns
+}
+
+/// Brings a verifier to where the start nonce was sent.
+pub(crate) fn begin(verifier: &mut Verifier, sent: &Sent, accepted: Duration, started: Duration) {
+    for bytes in &sent[..ROOTS] {
+        verifier.on_bytes(bytes, accepted).unwrap();
+        let last = verifier.round_trips().len() == usize::from(ECHOES);
+        let (nonce, now) = if last { (START, started) } else { (ECHO, accepted) };
+        verifier.send_nonce(nonce, now).unwrap();
+    }
 }
 
 /// All devices at once, since they meet at the barriers.
@@ -158,6 +185,7 @@ fn drive(verifier: &mut Verifier, sent: &[Vec<u8>], nonce: &[u8; 32]) -> Result<
     for turn in turns {
         let nonce = match step {
             Step::DrawNonce(NonceUse::Openings) => *nonce,
+            Step::DrawNonce(NonceUse::Echo) => ECHO,
             Step::DrawNonce(NonceUse::Start) => START,
             Step::DrawNonce(NonceUse::Walk(space)) => walk_nonce(space),
             Step::More => return Err(verifier.on_end()),

@@ -121,6 +121,7 @@ impl Process for Running {
     async fn send(&mut self, bytes: &[u8]) -> Result<(), ShellError> {
         match Message::decode(&bytes[FRAME_HEADER_BYTES..]) {
             Ok(Message::Challenge(challenge)) if self.script.commits => self.accept(challenge),
+            Ok(Message::Echo(nonce)) => self.say(&Message::Echoed(nonce)),
             Ok(Message::StartNonce(_)) => self.commit(),
             Ok(Message::WalkNonce(_)) => self.walk(),
             _ => {}

@@ -26,7 +26,8 @@ enum Habit {
 }
 
 /// The parts of the talk, by the message that is due in each.
-const PARTS: [Kind; 5] = [Kind::Accept, Kind::Root, Kind::Filled, Kind::SegmentRoot, Kind::Opening];
+const PARTS: [Kind; 6] =
+    [Kind::Accept, Kind::Echoed, Kind::Root, Kind::Filled, Kind::SegmentRoot, Kind::Opening];
 
 struct Hostile {
     honest: Running,
@@ -83,6 +84,7 @@ impl Process for Hostile {
     async fn send(&mut self, bytes: &[u8]) -> Result<(), ShellError> {
         let asks_for = match Message::decode(&bytes[FRAME_HEADER_BYTES..]).unwrap().kind() {
             Kind::Challenge => Kind::Accept,
+            Kind::Echo => Kind::Echoed,
             Kind::StartNonce => Kind::Root,
             Kind::WalkNonce => Kind::SegmentRoot,
             _ => Kind::Opening,

@@ -3,7 +3,7 @@
 //! It is uploaded to nodes, so it stays one small file: arguments are read by hand (a parser crate would be a
 //! third of the binary for seven options), and everything it knows about the proof is `basilica-proof`. It runs
 //! as any user, opens no socket, and writes no file but one without a name, where a proof asks for the disk. One of them
-//! proves at a time ([`lock`]), and none waits for ever ([`watchdog`]). Standard
+//! proves at a time (`lock`), and none waits for ever (`watchdog`). Standard
 //! output carries frames or one line of JSON and nothing else; explanations go to standard error.
 
 mod args;

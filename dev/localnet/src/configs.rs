@@ -143,6 +143,7 @@ retry_interval = "1s"
 retry_span = "3s"
 cache_miner_info_ttl = "1s"
 session_grace = "20s"
+fleet_epoch_blocks = 60
 
 [automatic_verification]
 discovery_interval = "30s"

@@ -39,6 +39,11 @@ pub enum Break {
 }
 
 impl Break {
+    /// Whether it may be the connection that broke, which is then not used again.
+    pub const fn spoils_connection(self) -> bool {
+        !matches!(self, Self::Internal | Self::OwnKey | Self::NoSession)
+    }
+
     /// The reason that a verdict gives.
     pub const fn reason(self) -> Reason {
         match self {
@@ -83,4 +88,20 @@ pub enum ProofEnd {
     },
     /// The prover ended with an error and an incomplete answer.
     Stopped,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Blame, Fault};
+
+    #[test]
+    fn what_is_no_matter_of_the_connection_leaves_it_open_and_blames_no_node() {
+        for cause in [Break::Internal, Break::OwnKey, Break::NoSession] {
+            assert!(!cause.spoils_connection(), "{cause:?}");
+            let blame = cause.reason().blame();
+            assert!(matches!(blame, Blame::Elsewhere(Fault::Validator | Fault::Network)), "{cause:?}");
+        }
+        assert!(Break::Lost.spoils_connection() && Break::CommandDeadline.spoils_connection());
+    }
 }

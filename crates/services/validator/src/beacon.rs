@@ -40,13 +40,16 @@ pub(crate) struct Drawn {
 impl Shared {
     /// The beacon of now, and its cache if one of this size is needed.
     pub(crate) async fn beacon(&self, cache_log2: Option<u8>) -> Result<Drawn, Break> {
+        let known = self.beacons.0.lock().await.as_ref().map(|held| held.block);
+        // Without the lock: an endpoint that answers slowly is waited for by each check on its own, not by all in a row.
+        let newest = self.newest_beacon(known).await;
         let mut held = self.beacons.0.lock().await;
-        match self.newest_beacon(held.as_ref().map(|held| held.block)).await {
-            Ok(None) => {}
-            Ok(Some(Beacon { height, hash })) => {
+        match newest {
+            Ok(Some(Beacon { height, hash })) if held.as_ref().is_none_or(|held| held.block < height) => {
                 let beacon = *Beacon { height, hash }.digest().as_bytes();
                 *held = Some(Held { block: height, beacon, caches: Vec::new() });
             }
+            Ok(_) => {}
             Err(error) => {
                 debug!(target: "validator::verification", { error = %ErrorChain(&error), held = held.is_some() }, "beacon not read");
             }

@@ -104,8 +104,10 @@ impl<'a> Trial<'a> {
             Effect::Transfer => self.transfer().await,
         };
         performed.unwrap_or_else(|cause| {
-            // A connection on which something broke is not used again.
-            self.shared.connections.forget(self.node.key);
+            // A connection on which something broke is not used again; one beside a defect of ours, or a silent chain, is.
+            if cause.spoils_connection() {
+                self.shared.connections.forget(self.node.key);
+            }
             Event::Broken(cause)
         })
     }

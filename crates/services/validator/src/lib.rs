@@ -19,6 +19,7 @@ mod fleet_epochs;
 mod isolate;
 mod meeting;
 mod metrics;
+mod open_proof;
 mod prove_node;
 mod prover;
 mod prune;

@@ -23,9 +23,12 @@ use tracing::{debug, info};
 use crate::commands::{self, GATE_CLOSED, PROVER_MISSING};
 use crate::connections::command_break;
 use crate::meeting::{Seat, TooLate};
+use crate::open_proof;
 use crate::sessions::Access;
 use crate::shared::Shared;
 
+/// A proof may take so many times what a stage may.
+const WHOLE_PROOF: u32 = 3;
 /// Between the end of the prover's output and its exit code.
 const EXIT_DEADLINE: Millis = Millis::from_secs(5);
 
@@ -51,7 +54,7 @@ impl Proof {
 }
 
 /// How the talk ended.
-enum End {
+pub(crate) enum End {
     Verified(Box<Measured>),
     Rejected(Rejection),
     /// The prover's output ended before its answer was complete.
@@ -98,20 +101,20 @@ pub(crate) async fn prove(
     let verifier = Verifier::new(challenge, drawn.cache, deadlines).map_err(|error| cannot(&error))?;
     let process = shell.start(&commands::prove(&shared.prover)).await.map_err(|e| command_break(&e))?;
     let started = shared.ports.clock.monotonic();
-    let verifier = Box::new(verifier);
     let talk = Talk {
         shared,
         claims,
         process,
-        verifier,
         limits,
         started,
+        waited: Duration::ZERO,
         answered: false,
         after_nonce: false,
         seat,
         work_and_fill,
     };
-    talk.run(node, access).await
+    // Boxed: its hash states would make every future that holds it large.
+    talk.run(Box::new(verifier), node, access).await
 }
 
 fn deadlines_after(shared: &Shared, claims: &ClaimReport, trips: Option<RoundTrips>) -> Deadlines {
@@ -123,10 +126,10 @@ struct Talk<'a> {
     shared: &'a Shared,
     claims: &'a ClaimReport,
     process: Box<dyn Process>,
-    // Boxed: its hash states would make every future that holds it large.
-    verifier: Box<Verifier>,
     limits: Limits,
     started: Duration,
+    /// Spent on waiting for others.
+    waited: Duration,
     /// The prover has sent something: it is there, and its gate was open.
     answered: bool,
     /// The prover may know what it has to open.
@@ -138,10 +141,27 @@ struct Talk<'a> {
 }
 
 impl Talk<'_> {
-    async fn run(mut self, node: NodeKey, access: &Arc<Access>) -> Result<Proof, Break> {
-        let end = self.converse().await.unwrap_or_else(End::Lost);
+    async fn run(
+        mut self,
+        mut verifier: Box<Verifier>,
+        node: NodeKey,
+        access: &Arc<Access>,
+    ) -> Result<Proof, Break> {
+        let end = match self.commit(&mut verifier).await {
+            Ok(None) => {
+                let deadline = self.deadline(&verifier);
+                let (checked, end) =
+                    open_proof::receive(self.shared, &mut self.process, verifier, (self.started, deadline))
+                        .await?;
+                verifier = checked;
+                end
+            }
+            Ok(Some(end)) => Ok(end),
+            Err(error) => Err(error),
+        };
+        let end = end.unwrap_or_else(End::Lost);
         let ran_ms = Millis::from(self.elapsed()).0;
-        let Self { shared, process, mut verifier, limits, answered, after_nonce, .. } = self;
+        let Self { shared, process, limits, answered, after_nonce, .. } = self;
         let (reason, error) = match end {
             End::Verified(measured) => {
                 debug!(target: "validator::verification", { node.id = %node.node, proof_ms = ran_ms }, "proof verified");
@@ -176,50 +196,71 @@ impl Talk<'_> {
         self.shared.ports.clock.monotonic().saturating_sub(self.started)
     }
 
-    fn remaining(&self) -> Millis {
-        Millis::from(self.verifier.deadline().saturating_sub(self.elapsed()))
+    /// When the stage must be over, counted as [`Self::elapsed`]: by its own deadline, and by that of the whole proof, which a
+    /// prover that drips through every stage does not outlive. What others are waited for is not its time.
+    fn deadline(&self, verifier: &Verifier) -> Duration {
+        let whole = self.shared.settings.proof_deadline.as_duration() * WHOLE_PROOF + self.waited;
+        verifier.deadline().min(whole)
     }
 
-    async fn converse(&mut self) -> Result<End, ShellError> {
-        let challenge = self.verifier.start();
-        if let Some(late) = self.send(&challenge).await? {
-            return Ok(late);
+    fn remaining(&self, verifier: &Verifier) -> Millis {
+        Millis::from(self.deadline(verifier).saturating_sub(self.elapsed()))
+    }
+
+    /// Up to the opening nonce; how the talk ended, if it did before.
+    async fn commit(&mut self, verifier: &mut Verifier) -> Result<Option<End>, ShellError> {
+        let challenge = verifier.start();
+        if let Some(late) = self.send(verifier, &challenge).await? {
+            return Ok(Some(late));
         }
         loop {
-            let received =
-                within(self.shared.ports.clock.as_ref(), self.remaining(), self.process.receive()).await;
+            let limit = self.remaining(verifier);
+            let received = within(self.shared.ports.clock.as_ref(), limit, self.process.receive()).await;
             let bytes = match received {
-                Err(_elapsed) => return Ok(End::Rejected(self.verifier.on_deadline())),
+                Err(_elapsed) => return Ok(Some(End::Rejected(verifier.on_deadline()))),
                 Ok(Err(error)) => return Err(error),
-                Ok(Ok(None)) => return Ok(End::Silent),
+                Ok(Ok(None)) => return Ok(Some(End::Silent)),
                 Ok(Ok(Some(bytes))) => bytes,
             };
             self.answered = true;
             let elapsed = self.elapsed();
-            match self.verifier.on_bytes(&bytes, elapsed) {
-                Err(rejection) => return Ok(End::Rejected(rejection)),
+            match verifier.on_bytes(&bytes, elapsed) {
+                Err(rejection) => return Ok(Some(End::Rejected(rejection))),
                 Ok(Step::Done(outcome)) => {
-                    return Ok(End::Verified(Box::new(Measured::of_proof(&outcome))));
+                    return Ok(Some(End::Verified(Box::new(Measured::of_proof(&outcome)))));
                 }
                 Ok(Step::More) => {}
                 Ok(Step::DrawNonce(use_of_nonce)) => {
-                    if use_of_nonce == NonceUse::Start {
-                        self.set_pace();
+                    if let Some(end) = self.draw(verifier, use_of_nonce).await? {
+                        return Ok(Some(end));
                     }
-                    if self.meet(use_of_nonce).await.is_err() {
-                        return Ok(End::TooLate);
-                    }
-                    let elapsed = self.elapsed();
-                    let nonce = self.shared.ports.entropy.array();
-                    let message =
-                        self.verifier.send_nonce(nonce, elapsed).expect("the verifier has just asked for it");
-                    self.after_nonce |= use_of_nonce == NonceUse::Openings;
-                    if let Some(late) = self.send(&message).await? {
-                        return Ok(late);
+                    if self.after_nonce {
+                        return Ok(None);
                     }
                 }
             }
         }
+    }
+
+    /// Waits for the others and sends a nonce.
+    async fn draw(
+        &mut self,
+        verifier: &mut Verifier,
+        use_of_nonce: NonceUse,
+    ) -> Result<Option<End>, ShellError> {
+        if use_of_nonce == NonceUse::Start {
+            self.set_pace(verifier);
+        }
+        let before = self.elapsed();
+        if self.meet(use_of_nonce).await.is_err() {
+            return Ok(Some(End::TooLate));
+        }
+        let elapsed = self.elapsed();
+        self.waited += elapsed.saturating_sub(before);
+        let nonce = self.shared.ports.entropy.array();
+        let message = verifier.send_nonce(nonce, elapsed).expect("the verifier has just asked for it");
+        self.after_nonce |= use_of_nonce == NonceUse::Openings;
+        self.send(verifier, &message).await
     }
 
     /// Waits for the others, if there are any and this is where they wait for each other: before the works begin, and before the
@@ -238,17 +279,18 @@ impl Talk<'_> {
     }
 
     /// All echoes are there: the deadlines of what begins now follow from them.
-    fn set_pace(&mut self) {
-        let trips: Vec<Millis> = self.verifier.round_trips().iter().map(|trip| Millis::from(*trip)).collect();
+    fn set_pace(&mut self, verifier: &mut Verifier) {
+        let trips: Vec<Millis> = verifier.round_trips().iter().map(|trip| Millis::from(*trip)).collect();
         let deadlines = deadlines_after(self.shared, self.claims, RoundTrips::of(&trips));
         self.limits = limits(&deadlines);
-        self.verifier.tighten(deadlines);
+        verifier.tighten(deadlines);
     }
 
     /// Sends, unless the node does not read in time.
-    async fn send(&mut self, bytes: &[u8]) -> Result<Option<End>, ShellError> {
-        match within(self.shared.ports.clock.as_ref(), self.remaining(), self.process.send(bytes)).await {
-            Err(_elapsed) => Ok(Some(End::Rejected(self.verifier.on_deadline()))),
+    async fn send(&mut self, verifier: &mut Verifier, bytes: &[u8]) -> Result<Option<End>, ShellError> {
+        let limit = self.remaining(verifier);
+        match within(self.shared.ports.clock.as_ref(), limit, self.process.send(bytes)).await {
+            Err(_elapsed) => Ok(Some(End::Rejected(verifier.on_deadline()))),
             Ok(Ok(())) => Ok(None),
             // The prover ended before it read everything; its exit code says why.
             Ok(Err(ShellError::Lost { .. })) => Ok(Some(End::Silent)),

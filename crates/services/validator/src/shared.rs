@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use basilica_ports::{
@@ -84,6 +85,8 @@ pub(crate) struct Shared {
     pub(crate) epochs: Epochs,
     /// Places for transfers.
     pub(crate) transfers: Semaphore,
+    /// Cores that check openings.
+    pub(crate) checkers: Semaphore,
     proof_memory: Semaphore,
     // Leaf caches, never held across an await.
     chain_view: Mutex<Option<ChainView>>,
@@ -126,6 +129,7 @@ impl Shared {
             weights_pause: Mutex::default(),
             seal: seal_with_timelock,
             transfers: Semaphore::new(TRANSFERS),
+            checkers: Semaphore::new(std::thread::available_parallelism().map_or(1, NonZeroUsize::get)),
             proof_memory: Semaphore::new(PROOF_MEMORY_KIB as usize),
             ports,
             settings,

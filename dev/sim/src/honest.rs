@@ -17,7 +17,7 @@ use crate::chance::Chance;
 use crate::stats::{Interval, clopper_pearson};
 use crate::timing_model::{
     BREAKS, BREAKS_IN_SPELL, CONTROL_REACHABLE, LOSS, LOSS_IN_SPELL, RUN_DEVIATION, SPELLS, Scenario,
-    calibrated, honest_means, network_ms, segment_ms, to_f64, to_millis,
+    calibrated, honest_means, lone_ms, network_ms, segment_ms, to_f64, to_millis,
 };
 
 /// What was counted.
@@ -151,7 +151,7 @@ fn walks_late(
     let slack = to_f64(slack.0);
     let (segments, even) = (f64::from(BARRIERS) + 1.0, to_f64(deadline.0) - slack);
     // The nonce travels alone.
-    let begun = network_ms(chance, scenario, loss);
+    let begun = lone_ms(chance, scenario, loss);
     (1..=BARRIERS + 1).any(|segment| {
         let share = f64::from(segment) / segments;
         let arrived = begun + walk * share + segment_ms(chance, scenario, loss, walk / segments);

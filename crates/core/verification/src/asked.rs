@@ -210,8 +210,8 @@ mod tests {
             deadlines(devices.iter().copied(), CALIBRATIONS, &Margins::default(), None, most)
         };
         let alone = given(&[&simulated], most);
-        assert_eq!(alone.work, Millis(66_950).as_duration());
-        assert_eq!(alone.openings, Millis(33_950).as_duration());
+        assert_eq!(alone.work, Millis(67_150).as_duration());
+        assert_eq!(alone.openings, Millis(34_150).as_duration());
         assert_eq!(given(&[&simulated, &real], most), Deadlines::all(most.as_duration()));
         assert_eq!(given(&[&simulated], Millis(5)), Deadlines::all(Millis(5).as_duration()));
     }
@@ -242,7 +242,7 @@ mod tests {
         let of = |stage: Duration| Millis::from(stage).0;
         assert_eq!(
             [deadlines.work, deadlines.fill, deadlines.walk, deadlines.walk_slack].map(of),
-            [6_450, 3_150, 16_350, 950]
+            [6_650, 3_350, 16_550, 1_150]
         );
         assert_eq!(deadlines.accept, most.as_duration(), "drivers may take their time");
     }

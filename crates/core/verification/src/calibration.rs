@@ -150,10 +150,10 @@ pub struct Margins {
 }
 
 impl Default for Margins {
-    /// 10 %, eight deviations, at most 300 ms for the network, and 650 ms: a nonce that is sent again after a time-out and a segment's root
+    /// 10 %, eight deviations, at most 300 ms for the network, and 850 ms: a nonce that is sent again after a time-out and a segment's root
     /// that is repaired after it are not late.
     fn default() -> Self {
-        Self { margin_permille: 1_100, deviations: 8, network_max: Millis(300), constant: Millis(650) }
+        Self { margin_permille: 1_100, deviations: 8, network_max: Millis(300), constant: Millis(850) }
     }
 }
 
@@ -232,8 +232,8 @@ mod tests {
     fn a_deadline_is_the_sum_that_the_documentation_says() {
         let trips = RoundTrips { median: Millis(30), deviation: Millis(4) };
         let deadline = Margins::default().deadline(Millis(5_001), Some(trips));
-        assert_eq!(deadline, Millis(5_502 + 30 + 32 + 650));
-        assert_eq!(Margins::default().deadline(Millis(0), None), Millis(950));
+        assert_eq!(deadline, Millis(5_502 + 30 + 32 + 850));
+        assert_eq!(Margins::default().deadline(Millis(0), None), Millis(1_150));
         assert_eq!(Margins::default().deadline(Millis(u64::MAX), None), Millis(u64::MAX));
     }
 

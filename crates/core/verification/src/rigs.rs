@@ -1,26 +1,24 @@
-//! How few cards, of whatever kinds, could have answered for all that a node claims.
+//! How few cards of the claimed kinds could have answered for all that a node claims.
 //!
 //! N cards claimed, fewer there: they do the work of N in longer time, and hold less of the memory. Where neither shows
-//! against the deadlines, the count is unproven and the node is paid for the most that is proven (RULES R14). The cards
-//! that are there need not be of the class that is claimed: a B200 multiplies, reads and holds more than two H100, and every
-//! figure that a node tells of itself is typed. So what is counted is how many of the *fastest card* it takes: one that has
-//! the best of every row of the table in each respect. No rig of any rows, mixed as one likes, does better with as many cards, so
-//! the number is a lower bound for all of them.
+//! against the deadlines, the count is unproven and the node is paid for the most that is proven (RULES R14). Claims of several
+//! classes are counted together, because a card of one may do another's part. So what is counted is how many of the *fastest card*
+//! it takes: one that has the best of all claimed classes in each respect. No rig of these classes, mixed as one likes, does better
+//! with as many cards, so the number is a lower bound for all of them.
 //!
 //! Work alone hardly ever separates 8 from 7 (14 % more time). Memory does only if all regions are needed at the same
 //! time: then every read of what is not there must make an item again or fetch it over the host link. If each
 //! card's walk ran for itself, fewer cards would walk as many regions, exchange the rest in bulk, which takes tenths of a
 //! second, and walk that. So the walks meet at barriers, and the exchange is due in every segment between two: [`Walks`].
 //!
-//! The price is paid by honest owners of small cards, of which one large one could play several. Rejected: the number of cards of
-//! the claimed class alone, which that one passes; and prices (a rig that is dearer than what it plays is no bargain),
-//! which no table of ours can know.
+//! *What it leaves open.* A card of a dearer class may play several of the claimed one: a B200 multiplies, reads and holds more than
+//! two H100. Rejected: counting by the fastest card of the whole table, which pays every honest owner of eight H100 for four. The
+//! network gets the work that it pays for; whether it is cheaper so depends on prices that no table of ours can know, and a tenant who
+//! asks for eight cards finds one. `cargo xtask zoo` lists it as open (4d, 4e).
 
 use basilica_types::Millis;
 
-use crate::classes::{
-    CACHE_MIB, CLASSES, GpuClass, INT_LANES, ITEM_BYTES, ITEM_OPS, Limits, PARENTS, PPM, Walks,
-};
+use crate::classes::{CACHE_MIB, GpuClass, INT_LANES, ITEM_BYTES, ITEM_OPS, Limits, PARENTS, PPM, Walks};
 
 /// What tells the cards claimed from fewer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,9 +89,9 @@ impl Rig {
         })
     }
 
-    /// So many of the fastest card: the best of every row in each respect.
-    pub fn fastest(cards: u16) -> Self {
-        let best = CLASSES.iter().map(Self::card).fold(Self::default(), |best, card| Self {
+    /// So many of the fastest card: the best of these classes in each respect.
+    pub fn fastest<'a>(classes: impl IntoIterator<Item = &'a GpuClass>, cards: u16) -> Self {
+        let best = classes.into_iter().map(Self::card).fold(Self::default(), |best, card| Self {
             tops: best.tops.max(card.tops),
             bandwidth_gbs: best.bandwidth_gbs.max(card.bandwidth_gbs),
             host_link_gbs: best.host_link_gbs.max(card.host_link_gbs),
@@ -203,7 +201,7 @@ pub fn count(claims: &[&GpuClass], limits: &Limits, walks: Walks) -> Count {
         return Count::Proven { by: None };
     }
     let demand = Demand::of(claims.iter().copied());
-    let told = |cards: u16| Rig::fastest(cards).is_late(&demand, limits, walks);
+    let told = |cards: u16| Rig::fastest(claims.iter().copied(), cards).is_late(&demand, limits, walks);
     match told(claimed - 1) {
         Some(by) => Count::Proven { by: Some(by) },
         None => {

@@ -14,9 +14,9 @@ use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-/// How long a prover waits for another one to end: twice what a proof of real cards takes, and half of what a validator gives
-/// it to accept its challenge.
-pub(crate) const WAIT: Duration = Duration::from_secs(60);
+/// How long a prover waits for another one to end: about what a proof of real cards takes, and little enough that a driver's start
+/// still fits into what a validator gives it to accept its challenge (50 s).
+pub(crate) const WAIT: Duration = Duration::from_secs(30);
 
 /// What came of trying to be the only one.
 #[derive(Debug)]

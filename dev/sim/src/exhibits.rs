@@ -18,7 +18,7 @@ use basilica_proof::{
     ProofParams, Rejection, RunDigest, RunKey, Step, Verifier,
 };
 use basilica_types::{GpuUuid, Millis, NodeId};
-use basilica_verification::asked::limits as told_apart_by;
+use basilica_verification::asked::{ACCEPT_MOST, limits as told_apart_by};
 use basilica_verification::calibration::StageTimes;
 use basilica_verification::{ProofEnd, Reason};
 
@@ -162,7 +162,7 @@ fn judge(exhibit: Exhibit, run: u64, times: &Times, deadlines: &StageTimes) -> P
     let memory = matches!(exhibit, Exhibit::Honest | Exhibit::HangsUp | Exhibit::Forgets(_));
     let asked = challenge(run, params(exhibit), memory);
     let limits = Deadlines {
-        accept: deadlines.work.as_duration(),
+        accept: ACCEPT_MOST.as_duration(),
         work: deadlines.work.as_duration(),
         fill: deadlines.fill.as_duration(),
         walk: deadlines.walk.as_duration(),

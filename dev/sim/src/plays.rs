@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use basilica_types::{Hotkey, Millis, NodeId, NodeKey, Timestamp};
+use basilica_verification::asked::ACCEPT_MOST;
 use basilica_verification::calibration::StageTimes;
 use basilica_verification::classes::WALKS;
 use basilica_verification::fleet::{Answer, Claimant, FleetRules, Identity, contests, hold, passed_with};
@@ -51,7 +52,9 @@ fn times_of_the_unserved(world: &World<'_>) -> Times {
 /// An H100 that is ordered when a check comes.
 pub fn rented(world: &World<'_>, meanwhile: Meanwhile) -> Play {
     let ready = world.swift(class("h100-sxm"), Exhibit::Honest);
-    Play::Rented { provisioning: Millis(PROVISIONING_MS), meanwhile, ready }
+    // It accepts as late as it may: the card need not be there before.
+    let provisioning = Millis(PROVISIONING_MS).saturating_sub(ACCEPT_MOST);
+    Play::Rented { provisioning, meanwhile, ready }
 }
 
 /// The reason, if the fleet's own code puts the later of two nodes with these identities on hold, and a challenge of both at once,

@@ -153,7 +153,7 @@ impl Challenge {
     }
 
     /// The spaces in which any device is asked for memory, in the order in which they are walked: from the slowest on, when all are
-    /// filled. What is still to be walked fills the faster memory, so that it cannot serve for the slower one.
+    /// filled. What is still to be walked fills the faster memory, so that little of it is free to serve for the slower one.
     pub fn spaces(&self) -> impl Iterator<Item = Space> {
         Space::ALL
             .into_iter()

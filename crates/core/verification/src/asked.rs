@@ -39,6 +39,10 @@ const WINDOW_ITEMS: u64 = 1 << 29;
 /// Steps, and lanes of each, that are opened: 256 in all, half a million reads of the cache (RULES R13: 0.2 s).
 const PICKS: (u16, u16) = (64, 4);
 
+/// Most time from the challenge to the start nonce: half a minute for another prover to end, and a driver's start. It is far below what
+/// it takes to order a card, because whoever accepts late has that long to fetch what it will be asked to show.
+pub const ACCEPT_MOST: Millis = Millis::from_secs(50);
+
 /// The work and memory of one challenge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
@@ -105,8 +109,7 @@ pub fn device_region(card: &GpuClass) -> Result<ResidencyParams, ResidencyError>
 }
 
 /// The deadlines of a run of these devices: for each stage what its slowest class under its driver is given after these round trips, and never more than `most`. A class
-/// without calibration has `most`, and its times decide nothing. Until it accepts, a prover always has `most`: its driver starts and
-/// compiles, and nothing can be worked out ahead.
+/// without calibration has `most`, and its times decide nothing. To accept, a prover has [`ACCEPT_MOST`], whatever its class.
 pub fn deadlines<'a>(
     devices: impl Iterator<Item = &'a DeviceReport>,
     calibrations: &[Calibration],
@@ -127,7 +130,7 @@ pub fn deadlines<'a>(
         }
     }
     let [work, fill, walk, walk_slack, openings] = longest.map(Millis::as_duration);
-    Deadlines { accept: most.as_duration(), work, fill, walk, walk_slack, openings }
+    Deadlines { accept: most.min(ACCEPT_MOST).as_duration(), work, fill, walk, walk_slack, openings }
 }
 
 /// What a run within these deadlines took at the most, as far as it tells cards apart.
@@ -212,7 +215,8 @@ mod tests {
         let alone = given(&[&simulated], most);
         assert_eq!(alone.work, Millis(67_150).as_duration());
         assert_eq!(alone.openings, Millis(34_150).as_duration());
-        assert_eq!(given(&[&simulated, &real], most), Deadlines::all(most.as_duration()));
+        let all = Deadlines { accept: ACCEPT_MOST.as_duration(), ..Deadlines::all(most.as_duration()) };
+        assert_eq!(given(&[&simulated, &real], most), all);
         assert_eq!(given(&[&simulated], Millis(5)), Deadlines::all(Millis(5).as_duration()));
     }
 
@@ -235,7 +239,7 @@ mod tests {
             |rows: &[Calibration]| deadlines([&device].into_iter(), rows, &Margins::default(), None, most);
         assert_eq!(
             given(CALIBRATIONS),
-            Deadlines::all(most.as_duration()),
+            Deadlines { accept: ACCEPT_MOST.as_duration(), ..Deadlines::all(most.as_duration()) },
             "none, and its times decide nothing"
         );
         let deadlines = given(&[row]);
@@ -244,7 +248,7 @@ mod tests {
             [deadlines.work, deadlines.fill, deadlines.walk, deadlines.walk_slack].map(of),
             [6_650, 3_350, 16_550, 1_150]
         );
-        assert_eq!(deadlines.accept, most.as_duration(), "drivers may take their time");
+        assert_eq!(deadlines.accept, ACCEPT_MOST.as_duration(), "no time to order a card");
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //!
 //! Checking the openings of a node takes a core for tenths of a second, in which other nodes' walks would be stamped late
 //! by us. So it runs on threads of its own, as many as there are cores, in the order of arrival; what arrives meanwhile
-//! is stamped when it comes, not when its turn does. What waits is bounded: [`WAITING`] pieces, then the channel's own
-//! window holds the node back.
+//! is stamped when it comes, not when its turn does. What waits is bounded by the answer that was asked for, whose memory is
+//! reserved; a node that sends it in tiny pieces is held back by the channel's window.
 
 use std::time::Duration;
 
@@ -17,8 +17,10 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::prove_node::End;
 use crate::shared::Shared;
 
-/// Pieces that wait to be checked; a piece has 32 KiB at the most.
-pub(crate) const WAITING: usize = 16;
+/// Bytes of a piece that is not tiny: SSH sends 32 KiB at a time.
+const PIECE: u64 = 4_096;
+/// Pieces that may wait beyond those of the answer.
+const SPARE: u64 = 16;
 
 /// Bytes, and when they came after the talk began.
 type Piece = (Vec<u8>, Duration);
@@ -41,7 +43,9 @@ pub(crate) async fn receive(
     verifier: Box<Verifier>,
     (started, deadline): (Duration, Duration),
 ) -> Result<(Box<Verifier>, Result<End, ShellError>), Break> {
-    let (pieces, arrived) = mpsc::channel(WAITING);
+    // What comes beyond the answer is found by the first byte of it: nothing more is taken in then.
+    let mut left = verifier.transcript().challenge().answer_bytes();
+    let (pieces, arrived) = mpsc::channel(usize::try_from(left / PIECE + SPARE).unwrap_or(usize::MAX));
     let mut checking = std::pin::pin!(check(&shared.checkers, verifier, arrived));
     let receiving = async move {
         let clock = shared.ports.clock.as_ref();
@@ -55,9 +59,14 @@ pub(crate) async fn receive(
                 Ok(Ok(Some(bytes))) => bytes,
             };
             let came = clock.monotonic().saturating_sub(started);
+            let within_answer = left.checked_sub(bytes.len() as u64);
             if pieces.send((bytes, came)).await.is_err() {
                 return Received::Silent;
             }
+            left = match within_answer {
+                Some(left) => left,
+                None => return Received::Silent,
+            };
         }
     };
     let received = tokio::select! {

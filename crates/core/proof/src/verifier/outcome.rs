@@ -11,8 +11,8 @@ use crate::residency::{ResidencyParams, Space};
 /// Time limits, as data: the caller chooses them per class and measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadlines {
-    /// From the challenge to its acceptance and the last echo: drivers start and compile. Nothing can be worked out ahead in it, so
-    /// that it may be as long as one likes.
+    /// From the challenge to its acceptance and the last echo: drivers start and compile. Nothing can be worked out ahead in it, but
+    /// hardware can be fetched.
     pub accept: Duration,
     /// From the start nonce to the last root of all devices' products.
     pub work: Duration,

@@ -47,7 +47,7 @@ pub(crate) fn challenge(devices: u16, params: ProofParams) -> Challenge {
 /// Memory of 64 KiB in a space.
 pub(crate) fn region(space: Space) -> ResidencyParams {
     let walk =
-        WalkParams { lanes: 16, steps: 12, reads: 4, windows: 3, barriers: 3, picks: 6, lanes_per_pick: 4 };
+        WalkParams { lanes: 16, steps: 13, reads: 4, windows: 3, barriers: 3, picks: 6, lanes_per_pick: 4 };
     ResidencyParams::new(space, 1 << 10, 8, walk).unwrap()
 }
 

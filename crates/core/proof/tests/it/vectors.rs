@@ -14,11 +14,13 @@ use basilica_proof::residency::{
 };
 use basilica_proof::seed::Seed;
 use basilica_proof::stream::StreamRequest;
-use basilica_proof::{Binding, PROTOCOL_VERSION, ProofParams, Transcript};
+use basilica_proof::{Binding, Challenge, DeviceChallenge, PROTOCOL_VERSION, ProofParams, Transcript};
 use basilica_types::{Digest, NodeId};
 use serde_json::{Value, json};
 
-use crate::run::{NONCE, START, answers, challenge, honest, memory_challenge, region, verify};
+use crate::run::{
+    CACHE_LOG2, NONCE, START, answers, binding, challenge, device, honest, region, tiny, verify,
+};
 
 fn check(name: &str, made: &Value) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../vectors/proof").join(name);
@@ -180,7 +182,13 @@ fn memory_matches_the_vectors() {
 
 #[test]
 fn a_transcript_with_memory_matches_the_vector() {
-    let challenge = memory_challenge(1, &[Space::Device, Space::Host]);
+    let asked = |index, spaces: &[Space]| {
+        let residency = spaces.iter().map(|space| region(*space)).collect();
+        DeviceChallenge { residency, ..device(index, tiny()) }
+    };
+    // Two devices meet in the one's memory, and one walks through its host's alone.
+    let devices = vec![asked(0, &[Space::Device, Space::Host]), asked(1, &[Space::Device])];
+    let challenge = Challenge::new(binding(), Some(CACHE_LOG2), devices).unwrap();
     let (result, transcript) = verify(&challenge, &answers(&challenge, honest, &NONCE), &NONCE);
     let devices = result.unwrap().devices;
     let bytes = transcript.encode();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use basilica_ports::{NodeKey, NodeRecord, StoreError};
 use basilica_types::{Digest, Millis, Timestamp};
-use basilica_verification::asked::ANSWER_BYTES_OF_DEVICE;
+use basilica_verification::asked::{ACCEPT_MOST, ANSWER_BYTES_OF_DEVICE};
 use basilica_verification::fleet::{Availability, Member, Room, cohort, companions, starters};
 use basilica_verification::timing::{Standing, Tests};
 use basilica_verification::{CheckKind, GpuRules, Outcome, Reason};
@@ -149,8 +149,9 @@ impl Checks {
         let settings = &self.shared.settings;
         let sum = |one: Millis, other: Millis| Millis(one.0.saturating_add(other.0));
         let patience = Patience {
-            // What connecting and reading the claims may take of any node.
-            gather: sum(settings.connect_deadline, settings.command_deadline),
+            // What connecting, reading the claims and accepting the challenge may take of any node. Less than a prover's own patience:
+            // the first to accept wait for the last.
+            gather: sum(sum(settings.connect_deadline, settings.command_deadline), ACCEPT_MOST),
             end: sum(settings.proof_deadline, settings.network_deadline),
         };
         let meeting = Meeting::new(&self.shared.ports.clock, settings.fleet, patience, chosen.clone());

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use basilica_ports::Clock;
 use basilica_proof::wire::Kind;
 use basilica_runtime_service::testing::VirtualClock;
+use basilica_verification::asked::ANSWER_BYTES_OF_DEVICE;
 use tokio::sync::Notify;
 
 use super::*;
-use crate::open_proof::WAITING;
 
 /// What one read of a flood gives.
 const FLOOD: usize = 64 * 1024;
@@ -245,9 +245,10 @@ async fn a_prover_that_never_stops_is_cut_off_at_its_first_wrong_frame() {
             assert_eq!(ended.reason.code(), reason, "{part:?}");
             assert_eq!(ended.took, Millis(0), "{part:?}: at once");
             let honest = talk(part, Habit::Silence).await;
-            // Openings are checked beside what arrives: what waits is bounded.
-            let reads = if part == Kind::Opening { 2 * WAITING + 1 } else { 1 };
-            assert!(ended.bytes <= honest.bytes + reads * FLOOD, "{part:?}: {}", ended.bytes);
+            // Openings are checked beside what arrives: no more waits than was asked for.
+            let waiting = if part == Kind::Opening { ANSWER_BYTES_OF_DEVICE } else { 0 };
+            let most = honest.bytes + usize::try_from(waiting).unwrap() + FLOOD;
+            assert!(ended.bytes <= most, "{part:?}: {}", ended.bytes);
             assert!(
                 ended.transcript <= honest.transcript + FRAME_HEADER_BYTES,
                 "{part:?}: nothing of it is kept"

@@ -3,7 +3,7 @@
 //! Eight columns are made side by side. A block depends on the one before it in its column and, in two further passes, on one
 //! anywhere that its own old value names (as Ethash's cache by RandMemoHash): a column is made in order, and all have to be held whole.
 //! Eight and not one, so that a core makes eight blocks with one stream of vector instructions and waits for eight reads at once:
-//! a single chain took 7.6 s for 256 MiB where the columns take 1.2 s (docs/benchmarks.md). It belongs to the beacon alone, so that a validator builds it once for all nodes of an epoch.
+//! a single chain took 7.6 s for 256 MiB where the columns take 1.1 s (docs/benchmarks.md). It belongs to the beacon alone, so that a validator builds it once for all nodes of an epoch.
 
 use super::block::{BLOCK_BYTES, Block, compress_eight, key_words};
 use crate::challenge::Challenge;

@@ -1,3 +1,8 @@
+//! RULES R1 to R3 and R10 as histories.
+
+mod gpus;
+mod records;
+
 use super::*;
 use proptest::prelude::*;
 
@@ -222,7 +227,7 @@ fn honest_nodes_reach_the_full_multiplier_in_time() {
 }
 
 fn any_entry() -> impl Strategy<Value = (u64, u8)> {
-    (0u64..9 * DAY / MINUTE, 0u8..8)
+    (0u64..9 * DAY / MINUTE, 0u8..14)
 }
 
 fn entry(minute: u64, shape: u8) -> Entry {
@@ -234,6 +239,11 @@ fn entry(minute: u64, shape: u8) -> Entry {
         3 => check(ms, CheckKind::Full, Some((Failure::Hardware, Fault::ConfirmedNode))),
         4 => check(ms, CheckKind::Light, Some((Failure::Reachability, Fault::Unknown))),
         5 => light(ms),
+        6 => gone(ms, Absence::Maintenance),
+        7 => gone(ms, Absence::Unreachable),
+        8 => Entry::Available(at(ms)),
+        9 => Entry::Moved(at(ms)),
+        10 => check(ms, CheckKind::Light, Some((Failure::Reachability, Fault::Validator))),
         _ => pass(ms),
     }
 }

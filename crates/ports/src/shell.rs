@@ -1,4 +1,4 @@
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -190,6 +190,14 @@ pub enum ShellError {
 pub trait NodeShell: Send + Sync + 'static {
     /// The public half of an identity.
     fn public_key(&self, identity: &Identity) -> Result<SshPublicKey, ShellError>;
+
+    /// What an address stands for now, without what the policy forbids (RULES R11): at least one, at most four.
+    async fn resolve(
+        &self,
+        address: &NodeAddress,
+        addresses: AddressPolicy,
+        deadline: Millis,
+    ) -> Result<Vec<SocketAddr>, ShellError>;
 
     /// Connects and logs in.
     async fn connect(&self, dial: &Dial) -> Result<Arc<dyn Shell>, ShellError>;

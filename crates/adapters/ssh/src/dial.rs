@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use basilica_ports::{AddressPolicy, Dial, ShellError};
-use basilica_types::{Host, NodeAddress};
+use basilica_types::{Host, Millis, NodeAddress};
 use russh::SshId;
 use russh::client::{self, AuthResult, Handle};
 use russh::keys::{HashAlg, PrivateKey, PrivateKeyWithHashAlg};
@@ -25,6 +25,18 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 const WINDOW: u32 = 256 * 1024;
 const BUFFERED_PACKETS: usize = 16;
 
+const RESOLVING: &str = "resolving the host name";
+
+pub(crate) async fn resolve_within(
+    address: &NodeAddress,
+    policy: AddressPolicy,
+    deadline: Millis,
+) -> Result<Vec<SocketAddr>, ShellError> {
+    tokio::time::timeout(deadline.as_duration(), resolve(address, policy))
+        .await
+        .map_err(|_| ShellError::Deadline { step: RESOLVING, limit: deadline })?
+}
+
 pub(crate) async fn connect(dial: &Dial) -> Result<Connection, ShellError> {
     let limit = Limit { dial, until: Instant::now() + dial.deadline.as_duration() };
     let identity = dial.identity.clone();
@@ -32,7 +44,7 @@ pub(crate) async fn connect(dial: &Dial) -> Result<Connection, ShellError> {
         .within("reading the private key", tokio::task::spawn_blocking(move || identity::load(&identity)))
         .await?
         .map_err(|source| lost("reading the private key", source))??;
-    let addresses = limit.within("resolving the host name", resolve(dial)).await??;
+    let addresses = limit.within(RESOLVING, resolve(&dial.address, dial.addresses)).await??;
     let tcp = connect_to_one(&limit, &addresses).await?;
     let socket = duplicate(&tcp).map_err(|source| refused(&dial.address, source))?;
     let learnt = Arc::new(Learnt::default());
@@ -88,10 +100,10 @@ fn refused(address: &NodeAddress, source: impl std::error::Error + Send + Sync +
 }
 
 /// Resolves the host and drops what the policy forbids. One allowed address suffices: the others are not dialled.
-async fn resolve(dial: &Dial) -> Result<Vec<SocketAddr>, ShellError> {
-    let port = dial.address.port();
-    let failed = |source| ShellError::Resolve { address: dial.address.clone(), source };
-    let resolved: Vec<IpAddr> = match &dial.address.host {
+async fn resolve(address: &NodeAddress, policy: AddressPolicy) -> Result<Vec<SocketAddr>, ShellError> {
+    let port = address.port();
+    let failed = |source| ShellError::Resolve { address: address.clone(), source };
+    let resolved: Vec<IpAddr> = match &address.host {
         Host::Ip(ip) => vec![*ip],
         Host::Name(name) => tokio::net::lookup_host((name.as_str(), port))
             .await
@@ -102,7 +114,7 @@ async fn resolve(dial: &Dial) -> Result<Vec<SocketAddr>, ShellError> {
     let Some(first) = resolved.first().copied() else {
         return Err(failed(Box::new(std::io::Error::from(std::io::ErrorKind::NotFound))));
     };
-    let allowed = |ip: &IpAddr| match dial.addresses {
+    let allowed = |ip: &IpAddr| match policy {
         AddressPolicy::PublicOnly => Host::is_public_address(*ip),
         AddressPolicy::Any => true,
     };
@@ -111,7 +123,7 @@ async fn resolve(dial: &Dial) -> Result<Vec<SocketAddr>, ShellError> {
     addresses.dedup();
     addresses.truncate(MAX_ADDRESSES);
     if addresses.is_empty() {
-        return Err(ShellError::ForbiddenAddress { address: dial.address.clone(), ip: first });
+        return Err(ShellError::ForbiddenAddress { address: address.clone(), ip: first });
     }
     Ok(addresses)
 }

@@ -30,11 +30,12 @@ mod identity;
 mod preamble;
 mod trust;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use basilica_ports::{Dial, Identity, NodeShell, Shell, ShellError};
-use basilica_types::SshPublicKey;
+use basilica_ports::{AddressPolicy, Dial, Identity, NodeShell, Shell, ShellError};
+use basilica_types::{Millis, NodeAddress, SshPublicKey};
 
 pub use identity::KeyFileError;
 pub use preamble::NotSsh;
@@ -47,6 +48,15 @@ pub struct RusshShell;
 impl NodeShell for RusshShell {
     fn public_key(&self, identity: &Identity) -> Result<SshPublicKey, ShellError> {
         identity::public_key(identity)
+    }
+
+    async fn resolve(
+        &self,
+        address: &NodeAddress,
+        addresses: AddressPolicy,
+        deadline: Millis,
+    ) -> Result<Vec<SocketAddr>, ShellError> {
+        dial::resolve_within(address, addresses, deadline).await
     }
 
     async fn connect(&self, dial: &Dial) -> Result<Arc<dyn Shell>, ShellError> {

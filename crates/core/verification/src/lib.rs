@@ -4,7 +4,7 @@
 //! a reason from a documented list ([`Reason`]) and with the blame where the evidence puts it ([`Fault`], RULES R4). One
 //! try of a check is the state machine [`Check`]: the service performs its effects and feeds back what happened. Whether a
 //! failed try is worth another one, and whose fault a run of failed tries is, decides [`series`]. When a node is checked
-//! next decides [`schedule`], and when all idle nodes are checked at once [`fleet`]. What a challenge asks follows from
+//! next decides [`schedule`], when all idle nodes are checked at once [`fleet`], and who may log in where without cost to others [`knocking`]. What a challenge asks follows from
 //! [`classes`] ([`asked`]), how long a card may take from [`calibration`], and what missed deadlines amount to decides [`timing`]. What was
 //! concluded becomes a [`Verdict`]: canonical bytes that the validator signs and that anyone can read back, and [`audit()`] compares with the
 //! transcript that it rests on.
@@ -24,6 +24,7 @@ mod count;
 pub mod fingerprint;
 pub mod fleet;
 mod gpus;
+pub mod knocking;
 pub mod measured;
 mod policy;
 pub mod reason;

@@ -6,25 +6,34 @@ use std::sync::Arc;
 use basilica_ports::{ExitStatus, NodeKey, NodeRecord, Output, OutputLimits, ShellError};
 use basilica_proof::ClaimReport;
 use basilica_runtime_service::ErrorChain;
-use basilica_types::{Argv, Digest, GpuUuid};
+use basilica_types::{Argv, Digest, GpuUuid, Timestamp};
 use basilica_verification::{
-    Break, Check, Conclusion, Control, Effect, Event, Finding, Plan, Rejected, TransferEnd, host_key_digest,
+    Break, Check, CheckKind, Conclusion, Control, Effect, Event, Finding, Plan, Rejected, TransferEnd,
+    host_key_digest,
 };
-use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
 use crate::commands::{self, GATE_CLOSED, PROVER_MISSING};
-use crate::connections::{self, Connection};
+use crate::connections::{self, Connection, NotConnected};
 use crate::meeting::Seat;
 use crate::prove_node::{self, Asked};
 use crate::sessions::Access;
 use crate::shared::Shared;
+use crate::slots::{Places, Slot};
 use crate::transfer;
 
 /// Bytes of a node's answer to a short command; a claim report is at most 64 KiB.
 const ANSWER_BYTES: usize = 128 * 1024;
 /// Bytes of standard error that are kept.
 const ERROR_BYTES: usize = 4 * 1024;
+
+/// What became of a try.
+pub(crate) enum Ran {
+    /// It came to its end.
+    Tried(Box<Tried>),
+    /// Nothing was tried: logging in there now would cost others, or be refused anyway.
+    Postponed(Timestamp),
+}
 
 /// A try with what it left.
 pub(crate) struct Tried {
@@ -49,16 +58,28 @@ pub(crate) struct Trial<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) node: &'a NodeRecord,
     pub(crate) access: Option<Arc<Access>>,
-    pub(crate) dials: &'a Semaphore,
+    pub(crate) places: &'a Places,
     connection: Option<Connection>,
+    slot: Slot<'a>,
+    postponed: Option<Timestamp>,
     transcript: Option<(Digest, Vec<u8>)>,
     seat: Option<Seat>,
 }
 
 impl<'a> Trial<'a> {
-    pub(crate) fn new(shared: &'a Shared, dials: &'a Semaphore, node: &'a NodeRecord) -> Self {
+    pub(crate) fn new(shared: &'a Shared, places: &'a Places, node: &'a NodeRecord) -> Self {
         let access = shared.access(&node.key.miner);
-        Self { shared, node, access, dials, connection: None, transcript: None, seat: None }
+        Self {
+            shared,
+            node,
+            access,
+            places,
+            connection: None,
+            slot: Slot::none(),
+            postponed: None,
+            transcript: None,
+            seat: None,
+        }
     }
 
     /// The same, at once with others.
@@ -68,7 +89,10 @@ impl<'a> Trial<'a> {
     }
 
     /// Runs the check to its conclusion.
-    pub(crate) async fn run(mut self, plan: Plan) -> Result<Tried, Rejected> {
+    pub(crate) async fn run(mut self, plan: Plan) -> Result<Ran, Rejected> {
+        if plan.kind == CheckKind::Light {
+            self.slot = Slot::of(&self.places.light);
+        }
         let (mut check, mut effects) = Check::begin(plan);
         loop {
             if let Some(conclusion) = check.conclusion() {
@@ -78,11 +102,14 @@ impl<'a> Trial<'a> {
                     None => None,
                 };
                 let Self { transcript, access, .. } = self;
-                return Ok(Tried { conclusion, transcript, access, together });
+                return Ok(Ran::Tried(Box::new(Tried { conclusion, transcript, access, together })));
             }
             let mut events = Vec::with_capacity(effects.len());
             for effect in effects {
                 events.push(self.perform(effect).await);
+            }
+            if let Some(until) = self.postponed {
+                return Ok(Ran::Postponed(until));
             }
             effects = Vec::new();
             for event in events {
@@ -114,27 +141,38 @@ impl<'a> Trial<'a> {
 
     async fn connect(&mut self) -> Result<Event, Break> {
         let access = self.access.as_ref().ok_or(Break::NoSession)?;
-        let connected = connections::connect(self.shared, self.dials, self.node, access).await;
-        let connection = connected.map_err(|error| {
-            debug!(target: "validator::ssh", { node.id = %self.node.key.node, error = %ErrorChain(&error) }, "node connection failed");
-            connections::connect_break(&error)
-        })?;
+        let connection = match connections::connect(self.shared, self.places, self.node, access).await {
+            Ok(connection) => connection,
+            Err(NotConnected::Postponed(until)) => {
+                debug!(target: "validator::ssh", { node.id = %self.node.key.node, until = %until.rfc3339() }, "login postponed");
+                self.postponed = Some(until);
+                return Err(Break::LockedOut);
+            }
+            Err(NotConnected::Failed(error)) => {
+                debug!(target: "validator::ssh", { node.id = %self.node.key.node, error = %ErrorChain(&error) }, "node connection failed");
+                return Err(connections::connect_break(&error));
+            }
+        };
         let host_key = host_key_digest(connection.shell.host_key());
         self.connection = Some(connection);
         Ok(Event::Connected { host_key })
     }
 
     /// Runs a short command. A pooled connection that turns out dead is replaced once: that it died since the last check
-    /// says nothing about the node now.
+    /// says nothing about the node now. One that does not answer is not: the next try is on a new one, and a round is not to wait
+    /// twice.
     async fn command(&mut self, argv: &Argv, input: &[u8], limits: OutputLimits) -> Result<Output, Break> {
         let connection = self.connection.as_ref().ok_or(Break::Internal)?;
-        let first = connection.shell.run(argv, input, limits).await;
-        let output = match first {
-            Err(ShellError::Lost { .. } | ShellError::Deadline { .. }) if connection.reused => {
+        let (shell, reused) = (Arc::clone(&connection.shell), connection.reused);
+        let clock = self.shared.ports.clock.as_ref();
+        let output = match self.slot.waiting(clock, shell.run(argv, input, limits)).await {
+            Err(ShellError::Lost { .. }) if reused => {
+                self.slot.give_up();
                 self.shared.connections.forget(self.node.key);
                 self.connect().await?;
                 let connection = self.connection.as_ref().ok_or(Break::Internal)?;
-                connection.shell.run(argv, input, limits).await
+                let shell = Arc::clone(&connection.shell);
+                self.slot.waiting(clock, shell.run(argv, input, limits)).await
             }
             result => result,
         };

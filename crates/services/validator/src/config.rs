@@ -155,7 +155,7 @@ pub struct VerificationConfig {
     pub full_retry_after_fault: DurationSetting,
     /// Between checks of a node that cannot be reached.
     pub failing_interval: DurationSetting,
-    /// Light checks at a time.
+    /// Light checks at a time that use a connection; one that waits longer than a second for its node does not count.
     pub max_concurrent_verifications: usize,
     /// Full checks at a time.
     pub max_concurrent_full_validations: usize,

@@ -24,10 +24,13 @@ mod prove_node;
 mod prover;
 mod prune;
 mod score;
+#[cfg(test)]
+mod scripted;
 mod sessions;
 mod set_weights;
 mod settings;
 mod shared;
+mod slots;
 mod status;
 mod transfer;
 mod verify_due_nodes;

@@ -40,6 +40,9 @@ pub(crate) struct ValidatorMetrics {
     pub(crate) tries_inconclusive: Counter,
     pub(crate) in_flight: Family<TypeLabel, Gauge>,
     pub(crate) ssh_connections: Counter,
+    pub(crate) ssh_opened: Counter,
+    pub(crate) ssh_reused: Counter,
+    pub(crate) ssh_postponed: Counter,
     pub(crate) ssh_failures: Counter,
     pub(crate) ssh_active: Gauge,
     pub(crate) bans_active: Gauge,
@@ -79,6 +82,17 @@ impl ValidatorMetrics {
             );
             r.register("validations_in_flight", "checks under way", m.in_flight.clone());
             r.register("ssh_connections", "logins attempted", m.ssh_connections.clone());
+            r.register("ssh_connections_opened", "logins that succeeded", m.ssh_opened.clone());
+            r.register(
+                "ssh_connections_reused",
+                "checks on a connection that was kept",
+                m.ssh_reused.clone(),
+            );
+            r.register(
+                "ssh_logins_postponed",
+                "logins put off because the address shuts us out or fails others",
+                m.ssh_postponed.clone(),
+            );
             r.register("ssh_failures", "logins failed", m.ssh_failures.clone());
             r.register("ssh_active_connections", "connections kept", m.ssh_active.clone());
             r.register("consensus_weight_sets", "weights set on chain", m.weight_sets.clone());

@@ -51,8 +51,13 @@ impl Access {
 impl Access {
     /// A key that logs in nowhere, for a session with this end.
     pub(crate) fn until(expires: Timestamp) -> Self {
+        Self::with_seed([7; 32], expires)
+    }
+
+    /// The same, by which it is told from others.
+    pub(crate) fn with_seed(seed: [u8; 32], expires: Timestamp) -> Self {
         let public_key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
-        let identity = Identity::Ephemeral(Zeroizing::new([7; 32]));
+        let identity = Identity::Ephemeral(Zeroizing::new(seed));
         Self { identity, public_key: public_key.parse().expect("a well-formed key"), expires }
     }
 }

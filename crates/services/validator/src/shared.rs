@@ -10,6 +10,7 @@ use basilica_ports::{
 };
 use basilica_runtime_service::{Condition, Readiness};
 use basilica_types::{BlockNumber, Hotkey, NodeId, Timestamp};
+use basilica_verification::knocking::Doors;
 use basilica_verification::{GpuRules, HeadSeen, Policy, calibration, classes};
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
@@ -92,6 +93,7 @@ pub(crate) struct Shared {
     chain_view: Mutex<Option<ChainView>>,
     access: Mutex<BTreeMap<Hotkey, Granted>>,
     head: Mutex<Option<HeadSeen>>,
+    doors: Mutex<Doors>,
     /// When a node of each miner was last reached by name.
     named: Mutex<BTreeMap<Hotkey, Timestamp>>,
     /// What the last look at the weights came to.
@@ -113,7 +115,7 @@ impl Shared {
         readiness: &Readiness,
     ) -> Self {
         Self {
-            connections: Connections::default(),
+            connections: Connections::new(metrics.ssh_active.clone()),
             beacons: Beacons::default(),
             epochs: Epochs::default(),
             chain_ready: readiness.condition("chain"),
@@ -123,6 +125,7 @@ impl Shared {
             chain_view: Mutex::default(),
             access: Mutex::default(),
             head: Mutex::default(),
+            doors: Mutex::default(),
             named: Mutex::default(),
             weights: Mutex::default(),
             weights_failure: Mutex::default(),
@@ -227,6 +230,11 @@ impl Shared {
 
     pub(crate) fn pause_weights(&self, pause: Pause) {
         *self.weights_pause.lock().unwrap_or_else(PoisonError::into_inner) = Some(pause);
+    }
+
+    /// Looks at who may log in where; nothing is awaited meanwhile.
+    pub(crate) fn doors<T>(&self, look: impl FnOnce(&mut Doors) -> T) -> T {
+        look(&mut self.doors.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A node of this miner was reached by name.

@@ -1,9 +1,9 @@
 //! Reconciler: every available node whose check is due is being checked.
 //!
 //! The store says what is due, miners taking turns; bounds say how many checks run at a time, light and full apart, so
-//! that a slow proof never keeps a light check waiting. A check that fails without proving anything is put down as
-//! a try and comes back as due; nothing waits inside a task. Missing: a check that waits on its node keeps its slot
-//! (RULES R29 wants it released after a second).
+//! that a slow proof never keeps a light check waiting. What bounds light checks is what they do (see [`crate::slots`]): as many may be
+//! under way as there are slots and places to dial. A check that fails without proving anything is put down as a try and
+//! comes back as due; nothing waits inside a task. One whose address is not to be knocked at now rests until it may be.
 
 mod meetings;
 
@@ -14,15 +14,15 @@ use basilica_ports::{BoxError, NodeKey, NodeRecord, StoreError};
 use basilica_runtime_service::{ErrorChain, Stop, TaskPanic, TaskSet};
 use basilica_types::{Hotkey, Millis, Timestamp};
 use basilica_verification::{CheckKind, GpuRules, Plan};
-use tokio::sync::Semaphore;
 use tracing::{error, warn};
 
-use crate::check_node::Trial;
+use crate::check_node::{Ran, Trial};
 use crate::conclude_check;
 use crate::isolate::isolated;
 use crate::meeting::Seat;
 use crate::metrics::type_of;
 use crate::shared::Shared;
+use crate::slots::Places;
 use crate::verify_due_nodes::meetings::Gathering;
 
 /// A check that panicked will most likely do so again: its node waits so long, without a slot.
@@ -30,8 +30,7 @@ const AFTER_PANIC: Millis = Millis::from_secs(60);
 
 /// The loop: runs until the stop; checks under way are then abandoned, and are due again after the restart.
 pub(crate) async fn run(shared: Arc<Shared>, stop: Stop) -> Result<(), BoxError> {
-    let dials = Arc::new(Semaphore::new(shared.settings.concurrent_dials));
-    let mut checks = Checks::new(shared, dials);
+    let mut checks = Checks::new(shared);
     loop {
         if let Err(error) = checks.start_due().await {
             warn!(target: "validator::verification", { error = %ErrorChain(&error) }, "due nodes cannot be read");
@@ -52,9 +51,9 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: Stop) -> Result<(), BoxError>
 
 struct Checks {
     shared: Arc<Shared>,
-    dials: Arc<Semaphore>,
+    places: Arc<Places>,
     running: BTreeMap<NodeKey, CheckKind>,
-    /// Nodes whose check panicked, until they may be checked again.
+    /// Nodes whose check panicked, or whose address is not to be knocked at, until they may be checked again.
     resting: BTreeMap<NodeKey, Timestamp>,
     /// Nodes that were challenged last and did not come to an end that proves anything.
     missed: BTreeSet<NodeKey>,
@@ -67,14 +66,24 @@ struct Checks {
 struct Ended {
     key: NodeKey,
     kind: CheckKind,
-    /// Whether it was challenged and did not come to an end that proves anything.
-    result: Result<bool, TaskPanic>,
+    result: Result<End, TaskPanic>,
+}
+
+/// How a check ended for this loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// It was tried; whether it was challenged and did not come to an end that proves anything.
+    Tried { missed: bool },
+    /// It was not, and rests until then.
+    Postponed(Timestamp),
 }
 
 impl Checks {
-    fn new(shared: Arc<Shared>, dials: Arc<Semaphore>) -> Self {
+    fn new(shared: Arc<Shared>) -> Self {
         let (running, resting, absent) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { shared, dials, running, resting, missed: BTreeSet::new(), absent, tasks: TaskSet::new() }
+        let settings = &shared.settings;
+        let places = Arc::new(Places::new(settings.concurrent_dials, settings.concurrent_light));
+        Self { shared, places, running, resting, missed: BTreeSet::new(), absent, tasks: TaskSet::new() }
     }
 
     async fn start_due(&mut self) -> Result<(), StoreError> {
@@ -85,7 +94,8 @@ impl Checks {
         self.absent.retain(|miner, _| self.shared.access(miner).is_none());
         self.begin_epoch(chain.gpus, now).await?;
         let settings = &self.shared.settings;
-        let most = settings.concurrent_light + settings.concurrent_full + self.running.len();
+        let places = settings.concurrent_light + settings.concurrent_dials + settings.concurrent_full;
+        let most = places + self.running.len() + self.resting.len();
         let limit = u32::try_from(most).unwrap_or(u32::MAX);
         let mut gathering = Gathering::default();
         for node in self.shared.ports.store.due_nodes(now, limit).await? {
@@ -108,9 +118,10 @@ impl Checks {
     }
 
     fn is_full(&self, kind: CheckKind) -> bool {
+        let settings = &self.shared.settings;
         let bound = match kind {
-            CheckKind::Light => self.shared.settings.concurrent_light,
-            CheckKind::Full => self.shared.settings.concurrent_full,
+            CheckKind::Light => settings.concurrent_light + settings.concurrent_dials,
+            CheckKind::Full => settings.concurrent_full,
         };
         self.running.values().filter(|running| **running == kind).count() >= bound
     }
@@ -129,10 +140,10 @@ impl Checks {
     fn begin(&mut self, node: NodeRecord, plan: Plan, seat: Option<Seat>) {
         self.running.insert(node.key, plan.kind);
         self.shared.metrics.in_flight.get_or_create(&type_of(plan.kind)).inc();
-        let (shared, dials) = (Arc::clone(&self.shared), Arc::clone(&self.dials));
+        let (shared, places) = (Arc::clone(&self.shared), Arc::clone(&self.places));
         self.tasks.spawn("check-node", async move {
             let (key, kind) = (node.key, plan.kind);
-            let work = async move { check(&shared, &dials, node, plan, seat).await };
+            let work = async move { check(&shared, &places, node, plan, seat).await };
             Ended { key, kind, result: isolated("check-node", work).await }
         });
     }
@@ -141,13 +152,16 @@ impl Checks {
         self.running.remove(&key);
         self.shared.metrics.in_flight.get_or_create(&type_of(kind)).dec();
         match (kind, result) {
-            (CheckKind::Full, Ok(true)) => {
+            (CheckKind::Full, Ok(End::Tried { missed: true })) => {
                 self.missed.insert(key);
             }
-            (CheckKind::Full, Ok(false)) => {
+            (CheckKind::Full, Ok(End::Tried { missed: false })) => {
                 self.missed.remove(&key);
             }
-            (CheckKind::Light, Ok(_)) => {}
+            (CheckKind::Light, Ok(End::Tried { .. })) => {}
+            (_, Ok(End::Postponed(until))) => {
+                self.resting.insert(key, until);
+            }
             (_, Err(panic)) => {
                 error!(target: "validator::verification", { node.id = %key.node, miner.hotkey = %key.miner,
                     error = %panic }, "check panicked; it will be repeated");
@@ -157,27 +171,28 @@ impl Checks {
     }
 }
 
-/// Runs one try and concludes it; whether the node was challenged and did not come to an end that proves anything.
-async fn check(shared: &Shared, dials: &Semaphore, node: NodeRecord, plan: Plan, seat: Option<Seat>) -> bool {
+/// Runs one try and concludes it.
+async fn check(shared: &Shared, places: &Places, node: NodeRecord, plan: Plan, seat: Option<Seat>) -> End {
     // A retry is on a new connection (RULES R4).
     if node.series.is_some_and(|(kind, _)| kind == plan.kind) {
         shared.connections.forget(node.key);
     }
-    let tried = match Trial::new(shared, dials, &node).in_meeting(seat).run(plan).await {
-        Ok(tried) => tried,
+    let tried = match Trial::new(shared, places, &node).in_meeting(seat).run(plan).await {
+        Ok(Ran::Tried(tried)) => tried,
+        Ok(Ran::Postponed(until)) => return End::Postponed(until),
         Err(rejected) => {
             error!(target: "validator::verification", { node.id = %node.key.node, error = %ErrorChain(&rejected) }, "check took an impossible turn");
             shared.ports.clock.sleep(Millis::from_secs(1)).await;
-            return false;
+            return End::Tried { missed: false };
         }
     };
     let missed = tried.missed();
-    if let Err(error) = conclude_check::conclude(shared, &node, tried).await {
+    if let Err(error) = conclude_check::conclude(shared, &node, *tried).await {
         error!(target: "validator::verification", { node.id = %node.key.node, error = %ErrorChain(&error) }, "conclusion cannot be kept; the check will be repeated");
         shared.store_ready.not_ready(ErrorChain(&error).to_string());
         shared.ports.clock.sleep(Millis::from_secs(1)).await;
     }
-    missed
+    End::Tried { missed }
 }
 
 #[cfg(test)]

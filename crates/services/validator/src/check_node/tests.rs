@@ -16,10 +16,10 @@ async fn echo(lasts: Millis) -> Result<Event, Break> {
     let access = Arc::new(Access::of_test(KEY.parse().unwrap(), shared.now() + lasts));
     shared.set_access(key.miner, access);
     let node = shared.ports.store.node(key).await.unwrap().unwrap();
-    let dials = Semaphore::new(1);
+    let places = Places::new(1, 1);
     let script = Script { commits: false, turn: Turn::Ends, exit: GATE_CLOSED };
     let shell = Arc::new(Node { host_key: KEY.parse().unwrap(), script });
-    let mut trial = Trial::new(&shared, &dials, &node);
+    let mut trial = Trial::new(&shared, &places, &node);
     trial.connection = Some(Connection { shell, reused: false });
     trial.echo(&[0; 32]).await
 }

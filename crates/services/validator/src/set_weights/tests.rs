@@ -7,10 +7,10 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use basilica_ports::{
-    Axon, AxonOutcome, Chain, ChainIdentity, CheckEntry, Consensus, Dial, Effect, Entropy, EntropyRng,
-    EpochClock, Expiry, FleetStore as _, HotkeySigner, Identity, Metagraph, MinerApi, MinerCallError,
-    MinerDialer, Neuron, NodeKey, NodeShell, OwnNeuron, PreparedWeights, SeenMiner, Shell, ShellError,
-    StoredStanding, VerdictStore as _, VerdictSummary, WeightsOrder,
+    AddressPolicy, Axon, AxonOutcome, Chain, ChainIdentity, CheckEntry, Consensus, Dial, Effect, Entropy,
+    EntropyRng, EpochClock, Expiry, FleetStore as _, HotkeySigner, Identity, Metagraph, MinerApi,
+    MinerCallError, MinerDialer, Neuron, NodeKey, NodeShell, OwnNeuron, PreparedWeights, SeenMiner, Shell,
+    ShellError, StoredStanding, VerdictStore as _, VerdictSummary, WeightsOrder,
 };
 use basilica_runtime_service::testing::{SeededEntropy, VirtualClock};
 use basilica_runtime_service::{ConfigSource, Metrics, Readiness, load};
@@ -245,6 +245,15 @@ impl MinerDialer for Nobody {
 #[async_trait]
 impl NodeShell for Nobody {
     fn public_key(&self, _: &Identity) -> Result<SshPublicKey, ShellError> {
+        unreachable!("weights log in nowhere")
+    }
+
+    async fn resolve(
+        &self,
+        _: &NodeAddress,
+        _: AddressPolicy,
+        _: Millis,
+    ) -> Result<Vec<std::net::SocketAddr>, ShellError> {
         unreachable!("weights log in nowhere")
     }
 

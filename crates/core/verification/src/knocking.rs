@@ -1,0 +1,168 @@
+//! Who may log in at an address now, so that logins that fail cost nobody else (RULES R10, R25).
+//!
+//! sshd counts failed logins against the *source*, which is the validator, whatever user and key they were with
+//! (`PerSourcePenalties`, OpenSSH ≥ 9.8: 5 s for each failed login, shut out from 15 s on). So whoever registers somebody else's address makes
+//! the validator fail there, and enough of them would have it shut out of a node that has done nothing. Hence, per resolved
+//! address:
+//!
+//! - who was let in there before, a *guest*, may always knock;
+//! - of all others, *strangers*, one may knock at a time, for one series of tries; then it is the next one's turn. What a
+//!   series may cost ([`STRANGER_TRIES`] knocks, [`SPACING`] apart) stays below the least penalty that shuts out;
+//! - after a lockout nobody knocks for a while, which doubles with each further one.
+//!
+//! A guest that is denied is a stranger from then on. Addresses are those that names were resolved to: a hundred names of
+//! one address are one address. Nothing here is stored: after a restart whoever passed a check before is a guest, and who has yet to
+//! log in for the first time waits for its turn.
+//!
+//! Rejected: a budget that all registrations of an address share (the strangers use it up), and backing off per
+//! registration alone (there can be any number of registrations).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use basilica_types::{Millis, NodeKey, Timestamp};
+
+/// Denied logins of a stranger in one turn: a try and its three retries (RULES R4).
+pub const STRANGER_TRIES: u8 = 4;
+/// Least time between two knocks of strangers at one address: longer than the penalty of one denied login.
+pub const SPACING: Millis = Millis::from_secs(10);
+/// A stranger that does not come back loses its turn.
+const TURN: Millis = Millis::from_secs(200);
+/// How long a stranger waits that may not knock.
+const WAIT: Millis = Millis::from_secs(20);
+/// After the first lockout, and the longest: sshd's default `max` penalty.
+const LOCKOUT: [Millis; 2] = [Millis::from_secs(60), Millis::from_secs(600)];
+/// What nobody used for so long is forgotten.
+const KEPT: Millis = Millis::from_secs(86_400);
+
+/// How a knock was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Answer {
+    /// Logged in.
+    LetIn,
+    /// sshd counts it against us: a denied login, or a handshake that we gave up because of the host key.
+    Denied,
+    /// sshd shuts us out.
+    LockedOut,
+    /// Nobody was there to count anything.
+    Silent,
+}
+
+/// All addresses where somebody knocked lately.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Doors {
+    doors: BTreeMap<SocketAddr, Door>,
+    swept: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Door {
+    shut_until: Option<Timestamp>,
+    /// In a row.
+    lockouts: u32,
+    turn: Option<Turn>,
+    last_stranger: Option<Timestamp>,
+    guests: BTreeSet<NodeKey>,
+    /// Guests of before that are none any more.
+    denied: BTreeSet<NodeKey>,
+    used: Option<Timestamp>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Turn {
+    whose: NodeKey,
+    last: Timestamp,
+    denied: u8,
+}
+
+impl Turn {
+    fn is_over(&self, now: Timestamp) -> bool {
+        self.denied >= STRANGER_TRIES || now.since(self.last) > TURN
+    }
+}
+
+impl Doors {
+    /// Whether a node may knock at this address now; if not, when it may ask again. `known`: it passed a check before.
+    /// What is allowed is to be done at once, and its [`Answer`] told.
+    pub fn knock(
+        &mut self,
+        at: SocketAddr,
+        node: NodeKey,
+        known: bool,
+        now: Timestamp,
+    ) -> Result<(), Timestamp> {
+        self.sweep(now);
+        let door = self.doors.entry(at).or_default();
+        door.used = Some(now);
+        if let Some(until) = door.shut_until.filter(|until| *until > now) {
+            return Err(until);
+        }
+        if door.guests.contains(&node) || (known && !door.denied.contains(&node)) {
+            return Ok(());
+        }
+        if door.last_stranger.is_some_and(|last| now.since(last) < SPACING) {
+            return Err(now + SPACING);
+        }
+        match door.turn.filter(|turn| !turn.is_over(now)) {
+            Some(turn) if turn.whose != node => return Err(now + WAIT),
+            Some(turn) => door.turn = Some(Turn { last: now, ..turn }),
+            None => door.turn = Some(Turn { whose: node, last: now, denied: 0 }),
+        }
+        door.last_stranger = Some(now);
+        Ok(())
+    }
+
+    /// Takes note of how a knock was answered.
+    pub fn answered(&mut self, at: SocketAddr, node: NodeKey, answer: Answer, now: Timestamp) {
+        let door = self.doors.entry(at).or_default();
+        door.used = Some(now);
+        let turn = door.turn.filter(|turn| turn.whose == node);
+        match answer {
+            Answer::LetIn => {
+                door.guests.insert(node);
+                door.denied.remove(&node);
+                (door.shut_until, door.lockouts) = (None, 0);
+                if turn.is_some() {
+                    door.turn = None;
+                }
+            }
+            Answer::Denied => {
+                door.guests.remove(&node);
+                door.denied.insert(node);
+                if let Some(turn) = turn {
+                    door.turn = Some(Turn { denied: turn.denied.saturating_add(1), ..turn });
+                }
+            }
+            Answer::LockedOut => {
+                let [first, longest] = LOCKOUT;
+                let pause = Millis(first.0 << door.lockouts.min(8)).min(longest);
+                door.lockouts = door.lockouts.saturating_add(1);
+                door.shut_until = Some(now + pause);
+            }
+            Answer::Silent if turn.is_some() => door.turn = None,
+            Answer::Silent => {}
+        }
+    }
+
+    /// How many addresses are remembered.
+    pub fn len(&self) -> usize {
+        self.doors.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.doors.is_empty()
+    }
+
+    /// A stranger's name server can answer with a new address each time.
+    fn sweep(&mut self, now: Timestamp) {
+        if self.swept.is_some_and(|at| now.since(at) < LOCKOUT[1]) {
+            return;
+        }
+        self.swept = Some(now);
+        self.doors.retain(|_, door| door.used.is_some_and(|at| now.since(at) < KEPT));
+    }
+}
+
+#[cfg(test)]
+mod tests;

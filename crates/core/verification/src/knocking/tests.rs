@@ -1,0 +1,179 @@
+//! Against an sshd that penalises as OpenSSH 9.8 does by default.
+
+use basilica_types::{Hotkey, NodeAddress};
+use proptest::prelude::*;
+
+use super::*;
+use crate::RetryRules;
+
+const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+fn at() -> SocketAddr {
+    "203.0.113.7:22".parse().unwrap()
+}
+
+fn node(miner: u8) -> NodeKey {
+    let address: NodeAddress = "root@203.0.113.7:22".parse().unwrap();
+    NodeKey { miner: Hotkey::from_bytes([miner; 32]), node: address.node_id() }
+}
+
+/// `PerSourcePenalties authfail:5s min:15s max:10m` for the one source that we are.
+#[derive(Default)]
+struct Sshd {
+    until: Option<Timestamp>,
+    shut: bool,
+}
+
+impl Sshd {
+    fn knock(&mut self, lets_in: bool, now: Timestamp) -> Answer {
+        let left = self.until.map_or(Millis(0), |until| until.since(now));
+        if left == Millis(0) {
+            self.shut = false;
+        }
+        if self.shut {
+            return Answer::LockedOut;
+        }
+        if lets_in {
+            return Answer::LetIn;
+        }
+        let left = Millis((left.0 + 5_000).min(600_000));
+        self.until = Some(now + left);
+        self.shut = left >= Millis::from_secs(15);
+        Answer::Denied
+    }
+}
+
+/// One registration of the address, as the validator checks it.
+struct Registration {
+    node: NodeKey,
+    honest: bool,
+    due: Timestamp,
+    tries: u8,
+    answers: Vec<Answer>,
+}
+
+/// Checks everybody as due for a day: light every 10 min, a denied login tried again 40 s later three times.
+fn a_day(honest: u8, strangers: u8, known: bool) -> Vec<Registration> {
+    let rules = RetryRules::default();
+    let mut all: Vec<Registration> = (0..honest + strangers)
+        .map(|miner| Registration {
+            node: node(miner),
+            honest: miner < honest,
+            due: NOW,
+            tries: 0,
+            answers: Vec::new(),
+        })
+        .collect();
+    let (mut doors, mut sshd, mut now) = (Doors::default(), Sshd::default(), NOW);
+    while now.since(NOW) < Millis::from_secs(86_400) {
+        all.sort_by_key(|registration| registration.due);
+        for registration in all.iter_mut().filter(|registration| registration.due <= now) {
+            let known = known && registration.honest;
+            if let Err(until) = doors.knock(at(), registration.node, known, now) {
+                registration.due = until;
+                continue;
+            }
+            let answer = sshd.knock(registration.honest, now);
+            doors.answered(at(), registration.node, answer, now);
+            registration.answers.push(answer);
+            let again = answer == Answer::Denied && registration.tries < rules.retries;
+            registration.tries = if again { registration.tries + 1 } else { 0 };
+            registration.due = now + if again { rules.interval } else { Millis::from_secs(600) };
+        }
+        now = all.iter().map(|registration| registration.due).min().unwrap().max(now + Millis(1));
+    }
+    all
+}
+
+#[test]
+fn however_many_register_an_address_its_owner_is_never_locked_out() {
+    for strangers in [0, 1, 7, 200] {
+        for registration in a_day(2, strangers, true) {
+            assert!(!registration.answers.contains(&Answer::LockedOut), "{strangers} strangers");
+            if registration.honest {
+                assert!(registration.answers.len() >= 143, "{strangers} strangers keep it waiting");
+            } else {
+                assert!(!registration.answers.is_empty() || strangers == 200, "everybody has a turn");
+            }
+        }
+    }
+}
+
+#[test]
+fn without_doors_three_strangers_lock_the_owner_out() {
+    let mut sshd = Sshd::default();
+    for _ in 0..3 {
+        sshd.knock(false, NOW);
+    }
+    assert_eq!(sshd.knock(true, NOW), Answer::LockedOut, "what the doors are for");
+}
+
+#[test]
+fn a_new_owner_waits_for_its_turn_and_then_never_again() {
+    let all = a_day(1, 20, false);
+    let owner = all.iter().find(|registration| registration.honest).unwrap();
+    assert!(owner.answers.len() > 100 && owner.answers.iter().all(|answer| *answer == Answer::LetIn));
+}
+
+#[test]
+fn after_a_lockout_everybody_waits_and_ever_longer() {
+    let mut doors = Doors::default();
+    let mut now = NOW;
+    let mut waits = Vec::new();
+    for _ in 0..6 {
+        doors.knock(at(), node(1), true, now).unwrap();
+        doors.answered(at(), node(1), Answer::LockedOut, now);
+        let until = doors.knock(at(), node(2), true, now).unwrap_err();
+        waits.push(until.since(now).0 / 1_000);
+        now = until;
+    }
+    assert_eq!(waits, [60, 120, 240, 480, 600, 600]);
+    doors.knock(at(), node(1), true, now).unwrap();
+    doors.answered(at(), node(1), Answer::LetIn, now);
+    doors.answered(at(), node(1), Answer::LockedOut, now);
+    let until = doors.knock(at(), node(2), true, now).unwrap_err();
+    assert_eq!(until.since(now), LOCKOUT[0], "who is let in ends the row");
+}
+
+#[test]
+fn a_guest_that_is_denied_is_a_stranger_until_it_is_let_in() {
+    let mut doors = Doors::default();
+    doors.knock(at(), node(9), false, NOW).unwrap();
+    assert!(doors.knock(at(), node(1), true, NOW).is_ok());
+    doors.answered(at(), node(1), Answer::Denied, NOW);
+    assert!(doors.knock(at(), node(1), true, NOW + SPACING).is_err(), "it is somebody else's turn");
+    doors.answered(at(), node(9), Answer::LetIn, NOW);
+    let now = NOW + SPACING;
+    doors.knock(at(), node(1), true, now).unwrap();
+    doors.answered(at(), node(1), Answer::LetIn, now);
+    assert!(doors.knock(at(), node(1), false, now).is_ok());
+}
+
+#[test]
+fn addresses_that_nobody_uses_are_forgotten() {
+    let mut doors = Doors::default();
+    for port in 1..=5_000 {
+        let at = SocketAddr::new(at().ip(), port);
+        doors.knock(at, node(1), false, NOW).unwrap();
+    }
+    assert_eq!(doors.len(), 5_000);
+    doors.knock(at(), node(1), false, NOW + KEPT + Millis(1)).unwrap();
+    assert_eq!(doors.len(), 1);
+}
+
+proptest! {
+    #[test]
+    fn strangers_together_never_knock_oftener_than_sshd_forgives(
+        asks in proptest::collection::vec((0..9u8, 0..60_000u64), 1..200),
+    ) {
+        let (mut doors, mut sshd, mut now) = (Doors::default(), Sshd::default(), NOW);
+        for (miner, pause) in asks {
+            now = now + Millis(pause);
+            if doors.knock(at(), node(miner), false, now).is_ok() {
+                let answer = sshd.knock(false, now);
+                prop_assert_eq!(answer, Answer::Denied);
+                doors.answered(at(), node(miner), answer, now);
+            }
+        }
+    }
+}

@@ -9,6 +9,7 @@ mod clock;
 mod dispatch;
 mod entropy;
 mod failure;
+mod leadership;
 mod miner_api;
 mod miner_store;
 mod shell;
@@ -29,6 +30,7 @@ pub use clock::Clock;
 pub use dispatch::{DispatchAdvice, dispatch_advice};
 pub use entropy::{Entropy, EntropyRng};
 pub use failure::{BoxError, FailureClass};
+pub use leadership::{Campaign, Leader, Leadership};
 pub use miner_api::{MinerApi, MinerCallError, MinerDialer, RefusalCode};
 pub use miner_store::{
     DiscoveryProof, DiscoveryUse, HostKeyApproval, HostKeyRecord, Inadmissible, MinerStore, NewSession,

@@ -1,3 +1,5 @@
+use basilica_types::FencingToken;
+
 use crate::{BoxError, FailureClass};
 
 /// Why a store could not do what was asked. The store traits themselves stand with the aggregate that they keep.
@@ -29,13 +31,27 @@ pub enum StoreError {
         /// Newest version that this program knows.
         known: i64,
     },
+    /// Nothing was written: another process leads, or none does (RULES R28).
+    #[error(
+        "nothing was written: this process {held}, and the database is at leadership token {current}",
+        held = match held {
+            Some(token) => format!("led with token {token}"),
+            None => "does not lead".to_owned(),
+        }
+    )]
+    Fenced {
+        /// What this process led with; none if it did not lead.
+        held: Option<FencingToken>,
+        /// The newest token.
+        current: FencingToken,
+    },
 }
 
 impl StoreError {
     /// What a caller can do about it.
     pub const fn class(&self) -> FailureClass {
         match self {
-            Self::Unavailable { .. } => FailureClass::Transient,
+            Self::Unavailable { .. } | Self::Fenced { .. } => FailureClass::Transient,
             Self::Corrupt { .. } | Self::NewerSchema { .. } => FailureClass::Permanent,
         }
     }

@@ -43,6 +43,13 @@ const MODULE: [Tool; 1] = [Tool {
 /// For its tests, which run the documentation's example.
 const SCRIPTS: [Tool; 1] = [Tool { name: "node", packages: &["nodejs"], found: || on_path("node") }];
 
+/// For the tests of the validator's store, which run on both of its engines.
+const SERVERS: [Tool; 1] = [Tool {
+    name: "postgres",
+    packages: &["postgresql"],
+    found: || on_path("postgres") || has_debian_postgres(),
+}];
+
 /// For the tests of the GPU's kernels, which are compiled for this machine's CPU, and for the fuzzer's engine.
 const CPLUSPLUS: [Tool; 1] = [Tool { name: "c++", packages: &["g++"], found: || on_path("c++") }];
 
@@ -66,7 +73,8 @@ pub(crate) fn fuzzer() -> Result<(), Failure> {
 
 /// Makes sure of what the localnet and all tests need, and says so.
 pub(crate) fn run() -> Result<(), Failure> {
-    let tools: Vec<&Tool> = NETWORK.iter().chain(&MODULE).chain(&SCRIPTS).chain(&CPLUSPLUS).collect();
+    let tools: Vec<&Tool> =
+        NETWORK.iter().chain(&MODULE).chain(&SCRIPTS).chain(&SERVERS).chain(&CPLUSPLUS).collect();
     ensure(&tools)?;
     let names: Vec<&str> = tools.iter().map(|tool| tool.name).collect();
     println!("all system tools are there: {}", names.join(", "));
@@ -153,6 +161,12 @@ fn on_path(program: &str) -> bool {
 fn is_executable(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     file.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+}
+
+/// Debian keeps the servers of all versions out of the path.
+fn has_debian_postgres() -> bool {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    versions.into_iter().any(|version| is_executable(&version.path().join("bin/postgres")))
 }
 
 fn python_has_venv() -> bool {

@@ -1,4 +1,4 @@
-//! Opening, checking and migrating a database file.
+//! Opening, checking and migrating a database file of SQLite.
 //!
 //! **What is promised.** A transaction that was acknowledged survives `kill -9` and a power cut (write-ahead log with
 //! `synchronous = FULL`). Writers never fail with "database is locked" because of another task of this process:
@@ -10,14 +10,15 @@
 //! starved each other into busy errors), and creating missing directories (a typing error in a path would start an
 //! empty database without a word).
 
-use std::fs::OpenOptions as FileOptions;
+use std::fs::{File, OpenOptions as FileOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use basilica_ports::{BoxError, StoreError};
 use basilica_types::DatabasePath;
-use rustix::fs::Access;
+use rustix::fs::{Access, FlockOperation};
+use rustix::io::Errno;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
@@ -36,8 +37,13 @@ pub struct Schema {
     pub program: &'static str,
     /// SQLite's `application_id`: tells the files of our programs apart from each other and from others.
     pub application_id: i32,
+    /// The command that migrates, for messages.
+    pub migrate: &'static str,
     /// SQL scripts in order; the first makes version 1. Released scripts are never changed, only followed.
     pub migrations: &'static [&'static str],
+    /// Where a Postgres begins: the script that makes this version at once. Later ones are those of `migrations`; none
+    /// where the program knows SQLite only.
+    pub postgres: Option<(i64, &'static str)>,
 }
 
 impl Schema {
@@ -64,8 +70,7 @@ pub enum OpenError {
     },
     /// There is no file, and it is not ours to make one.
     #[error(
-        "database file {} does not exist: {program} has not run yet with this configuration; start it, or run \
-         `{program} migrate`",
+        "database file {} does not exist: {program} has not run yet with this configuration; start it, or run `{migrate}`",
         path.display()
     )]
     Absent {
@@ -73,6 +78,8 @@ pub enum OpenError {
         path: PathBuf,
         /// The program that makes it.
         program: &'static str,
+        /// The command that makes it.
+        migrate: &'static str,
     },
     /// The file cannot be made or written.
     #[error("unable to open database file {}", path.display())]
@@ -93,10 +100,10 @@ pub enum OpenError {
         source: BoxError,
     },
     /// Somebody else's file.
-    #[error("{} is not a database of {program} (application id {found:#x})", path.display())]
+    #[error("{place} is not a database of {program} (application id {found:#x})")]
     OtherProgram {
-        /// The file.
-        path: PathBuf,
+        /// The file or server.
+        place: String,
         /// Who was to use it.
         program: &'static str,
         /// Whose it is.
@@ -104,14 +111,13 @@ pub enum OpenError {
     },
     /// Migrations are due and were not asked for.
     #[error(
-        "{} has schema {found}, this program needs {needed}; run `{program} migrate` or set database.run_migrations = true",
-        path.display()
+        "{place} has schema {found}, this program needs {needed}; run `{migrate}` or set database.run_migrations = true"
     )]
     MigrationsDue {
-        /// The file.
-        path: PathBuf,
-        /// The program that migrates it.
-        program: &'static str,
+        /// The file or server.
+        place: String,
+        /// The command that migrates it.
+        migrate: &'static str,
         /// Version in the file.
         found: i64,
         /// Version needed.
@@ -121,15 +127,46 @@ pub enum OpenError {
     #[error(transparent)]
     Newer(StoreError),
     /// A migration failed; nothing of it was kept.
-    #[error("migrate {} to schema {version}", path.display())]
+    #[error("migrate {place} to schema {version}")]
     Migration {
-        /// The file.
-        path: PathBuf,
+        /// The file or server.
+        place: String,
         /// The version that could not be reached.
         version: i64,
-        /// SQLite's error.
+        /// The engine's error.
         #[source]
         source: BoxError,
+    },
+    /// Another process has it.
+    #[error(
+        "{program} runs already on database file {}: its lock {} is held; stop that process, or, for a second validator \
+         that takes over from the first, put both on one Postgres (docs/high-availability.md)",
+        path.display(), lock.display()
+    )]
+    InUse {
+        /// The file.
+        path: PathBuf,
+        /// What the other process holds.
+        lock: PathBuf,
+        /// Which program.
+        program: &'static str,
+    },
+    /// The server cannot be used.
+    #[error("unable to use database {place}")]
+    Server {
+        /// Where it is, without a password.
+        place: String,
+        /// The driver's error.
+        #[source]
+        source: BoxError,
+    },
+    /// The server lacks what we rely on.
+    #[error("database {place} {what}")]
+    Unfit {
+        /// Where it is, without a password.
+        place: String,
+        /// What is wrong with it.
+        what: String,
     },
 }
 
@@ -163,7 +200,7 @@ impl Database {
         if options.migrate {
             create_private(&path)?;
         } else if !path.exists() {
-            return Err(OpenError::Absent { path, program: schema.program });
+            return Err(OpenError::Absent { path, program: schema.program, migrate: schema.migrate });
         }
         let sqlite = |source: sqlx::Error| OpenError::Sqlite { path: path.clone(), source: source.into() };
         let connect = SqliteConnectOptions::new()
@@ -200,7 +237,11 @@ impl Database {
         };
         if !path.exists() {
             if !options.migrate {
-                return Err(OpenError::Absent { path: path.to_owned(), program: schema.program });
+                return Err(OpenError::Absent {
+                    path: path.to_owned(),
+                    program: schema.program,
+                    migrate: schema.migrate,
+                });
             }
             return may(directory_of(path)?, Access::WRITE_OK | Access::EXEC_OK);
         }
@@ -271,6 +312,35 @@ fn create_private(path: &Path) -> Result<(), OpenError> {
         .map_err(|source| OpenError::File { path: path.to_owned(), source })
 }
 
+/// Keeps other processes of a program that wants its database file for itself away while this lives. A file beside the
+/// database: closing any second handle on the database itself would drop SQLite's own locks.
+#[derive(Debug)]
+pub(crate) struct FileLock(File);
+
+impl FileLock {
+    pub(crate) fn take(file: &DatabasePath, program: &'static str) -> Result<Self, OpenError> {
+        let path = file.as_path();
+        directory_of(path)?;
+        let mut name = path.as_os_str().to_owned();
+        name.push("-lock");
+        let lock = PathBuf::from(name);
+        let made = FileOptions::new().append(true).create(true).mode(0o600).open(&lock);
+        let made = made.map_err(|source| OpenError::File { path: lock.clone(), source })?;
+        match rustix::fs::flock(&made, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self(made)),
+            Err(Errno::WOULDBLOCK) => Err(OpenError::InUse { path: path.to_owned(), lock, program }),
+            Err(error) => Err(OpenError::File { path: lock, source: error.into() }),
+        }
+    }
+}
+
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        // Closing would do, but for a child that was forked this moment and holds the file until it runs its program.
+        let _ = rustix::fs::flock(&self.0, FlockOperation::Unlock);
+    }
+}
+
 /// What a file is that this program may use.
 struct Found {
     /// Of its schema.
@@ -292,15 +362,19 @@ async fn examine(
     let tables = pragma(connection, "SELECT count(*) FROM sqlite_master").await.map_err(sqlite)?;
     let untouched = owner == 0 && found == 0 && tables == 0;
     if owner != i64::from(schema.application_id) && !untouched {
-        return Err(OpenError::OtherProgram { path: path.to_owned(), program: schema.program, found: owner });
+        return Err(OpenError::OtherProgram {
+            place: path.display().to_string(),
+            program: schema.program,
+            found: owner,
+        });
     }
     let needed = schema.version();
     if found > needed || found < 0 {
         return Err(OpenError::Newer(StoreError::NewerSchema { found, known: needed }));
     }
     if found < needed && !options.migrate {
-        let (path, program) = (path.to_owned(), schema.program);
-        return Err(OpenError::MigrationsDue { path, program, found, needed });
+        let (place, migrate) = (path.display().to_string(), schema.migrate);
+        return Err(OpenError::MigrationsDue { place, migrate, found, needed });
     }
     Ok(Found { version: found, untouched })
 }
@@ -319,7 +393,7 @@ async fn migrate(
         // The text of both statements is ours: a constant script and an integer.
         let numbered = format!("{script}\n;PRAGMA user_version = {version}");
         sqlx::raw_sql(AssertSqlSafe(numbered)).execute(&mut *transaction).await.map_err(|source| {
-            OpenError::Migration { path: path.to_owned(), version, source: source.into() }
+            OpenError::Migration { place: path.display().to_string(), version, source: source.into() }
         })?;
     }
     if untouched {
@@ -341,6 +415,8 @@ mod tests {
     const ONE: Schema = Schema {
         program: "tester",
         application_id: 0x7465,
+        migrate: "tester migrate",
+        postgres: None,
         migrations: &["CREATE TABLE a (x INTEGER) STRICT"],
     };
     const TWO: Schema = Schema {
@@ -353,19 +429,19 @@ mod tests {
     };
     const OTHER: Schema = Schema { application_id: 0x6f74, ..ONE };
 
-    struct File {
+    struct TestFile {
         _directory: tempfile::TempDir,
         url: DatabasePath,
         path: PathBuf,
     }
 
-    fn file() -> File {
+    fn file() -> TestFile {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("test.db");
-        File { url: format!("sqlite://{}", path.display()).parse().unwrap(), path, _directory: directory }
+        TestFile { url: format!("sqlite://{}", path.display()).parse().unwrap(), path, _directory: directory }
     }
 
-    async fn open(file: &File, schema: &Schema) -> Result<Database, OpenError> {
+    async fn open(file: &TestFile, schema: &Schema) -> Result<Database, OpenError> {
         Database::open(&file.url, schema, OpenOptions::default()).await
     }
 
@@ -418,7 +494,7 @@ mod tests {
     }
 
     /// Names of all files beside the database.
-    fn files(file: &File) -> Vec<std::ffi::OsString> {
+    fn files(file: &TestFile) -> Vec<std::ffi::OsString> {
         let directory = std::fs::read_dir(file.path.parent().unwrap()).unwrap();
         let mut names: Vec<_> = directory.map(|entry| entry.unwrap().file_name()).collect();
         names.sort();

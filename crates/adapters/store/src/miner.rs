@@ -25,6 +25,8 @@ use crate::{Database, Schema};
 pub const MINER_SCHEMA: Schema = Schema {
     program: "basilica-miner",
     application_id: 0x6261_736d,
+    migrate: "basilica-miner migrate",
+    postgres: None,
     migrations: &[include_str!("../migrations/miner/0001_start.sql")],
 };
 

@@ -1,20 +1,31 @@
-//! The validator's memory.
+//! The validator's memory, on SQLite or Postgres.
 
 mod columns;
 mod fingerprints;
 mod fleet;
 mod holds;
 mod identities;
+mod leadership;
 mod verdicts;
 mod weights;
 mod window_row;
 
-use crate::{Database, Schema};
+use std::sync::Arc;
 
-/// The validator's file.
+use basilica_ports::StoreError;
+use basilica_types::DatabaseUrl;
+
+use self::leadership::Seat;
+use crate::cluster::Cluster;
+use crate::database::FileLock;
+use crate::sql::{Readers, Transaction};
+use crate::{Database, OpenError, OpenOptions, Schema};
+
+/// The validator's file, or its tables on a server.
 pub const VALIDATOR_SCHEMA: Schema = Schema {
     program: "basilica-validator",
     application_id: 0x6261_7376,
+    migrate: "basilica-validator database migrate",
     migrations: &[
         include_str!("../migrations/validator/0001_start.sql"),
         include_str!("../migrations/validator/0002_commit_reveal.sql"),
@@ -24,17 +35,108 @@ pub const VALIDATOR_SCHEMA: Schema = Schema {
         include_str!("../migrations/validator/0006_identities.sql"),
         include_str!("../migrations/validator/0007_breaks.sql"),
         include_str!("../migrations/validator/0008_holds.sql"),
+        include_str!("../migrations/validator/0009_two_engines.sql"),
     ],
+    postgres: Some((9, include_str!("../migrations/validator/0009_postgres.sql"))),
 };
 
-/// The validator's store on SQLite.
+/// Where the validator's tables are.
 #[derive(Clone, Debug)]
-pub struct ValidatorDatabase(Database);
+enum Engine {
+    /// A file, and what keeps other validators away from it.
+    Sqlite(Database, Option<Arc<FileLock>>),
+    /// A server that others may write to; who may is said by the leadership's row.
+    Postgres(Cluster),
+}
+
+/// The validator's store. Clones share its connections.
+#[derive(Clone, Debug)]
+pub struct ValidatorDatabase {
+    engine: Engine,
+    seat: Arc<Seat>,
+}
 
 impl ValidatorDatabase {
-    /// The store in an open database of [`VALIDATOR_SCHEMA`].
-    pub const fn new(database: Database) -> Self {
-        Self(database)
+    /// The store in an open file of [`VALIDATOR_SCHEMA`].
+    pub fn new(database: Database) -> Self {
+        Self { engine: Engine::Sqlite(database, None), seat: Arc::new(Seat::alone()) }
+    }
+
+    /// Opens the store for a validator; makes and migrates it if `options` say so. A file is this process' alone from then
+    /// on: a second validator on it is refused, since nothing would tell which of the two leads.
+    ///
+    /// # Errors
+    /// Says what is missing, whose it is, who uses it, or which migration is due.
+    pub async fn open(url: &DatabaseUrl, options: OpenOptions) -> Result<Self, OpenError> {
+        let lock = match url {
+            DatabaseUrl::Sqlite(path) => Some(Arc::new(FileLock::take(path, VALIDATOR_SCHEMA.program)?)),
+            DatabaseUrl::Postgres(_) => None,
+        };
+        let mut store = Self::open_beside(url, options).await?;
+        if let Engine::Sqlite(_, held) = &mut store.engine {
+            *held = lock;
+        }
+        Ok(store)
+    }
+
+    /// The same beside a running validator, for tools that read.
+    ///
+    /// # Errors
+    /// Those of [`Self::open`].
+    pub async fn open_beside(url: &DatabaseUrl, options: OpenOptions) -> Result<Self, OpenError> {
+        match url {
+            DatabaseUrl::Sqlite(path) => {
+                Database::open(path, &VALIDATOR_SCHEMA, options).await.map(Self::new)
+            }
+            DatabaseUrl::Postgres(url) => {
+                let cluster = Cluster::open(url, &VALIDATOR_SCHEMA, options).await?;
+                Ok(Self { engine: Engine::Postgres(cluster), seat: Arc::new(Seat::vacant()) })
+            }
+        }
+    }
+
+    /// Whether [`Self::open`] would find what it needs. Of a server nothing is asked: that takes the network.
+    ///
+    /// # Errors
+    /// Those of [`Self::open`], as far as they show without making or changing anything.
+    pub async fn check(url: &DatabaseUrl, options: OpenOptions) -> Result<(), OpenError> {
+        match url {
+            DatabaseUrl::Sqlite(path) => Database::check(path, &VALIDATOR_SCHEMA, options).await,
+            DatabaseUrl::Postgres(_) => Ok(()),
+        }
+    }
+
+    /// The schema version that was found when it was opened; 0 if there was none.
+    pub const fn migrated_from(&self) -> i64 {
+        match &self.engine {
+            Engine::Sqlite(database, _) => database.migrated_from(),
+            Engine::Postgres(cluster) => cluster.migrated_from(),
+        }
+    }
+
+    /// Closes all connections; what was acknowledged is on disk already.
+    pub async fn close(&self) {
+        match &self.engine {
+            Engine::Sqlite(database, _) => database.close().await,
+            Engine::Postgres(cluster) => cluster.close(),
+        }
+    }
+
+    /// Connections that only read.
+    const fn readers(&self) -> Readers<'_> {
+        match &self.engine {
+            Engine::Sqlite(database, _) => Readers::Sqlite(database.readers()),
+            Engine::Postgres(cluster) => Readers::Postgres(cluster.readers()),
+        }
+    }
+
+    /// Begins a transaction that writes, one after the other: on SQLite there is one writer, on Postgres each locks the
+    /// leadership's row first, and is refused unless this process leads (RULES R28).
+    async fn begin(&self, operation: &'static str) -> Result<Transaction, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(database, _) => database.begin(operation).await.map(Transaction::Sqlite),
+            Engine::Postgres(cluster) => self.seat.begin(cluster, operation).await,
+        }
     }
 }
 

@@ -23,7 +23,7 @@ mod wallet;
 pub use account::{Coldkey, Hotkey, Ss58Error};
 pub use argv::{Argv, ArgvError};
 pub use chain::{BlockHash, BlockNumber, MechanismId, NetUid, Rao, Uid, Weight};
-pub use database::{DatabasePath, DatabaseUrlError};
+pub use database::{DatabasePath, DatabaseUrl, DatabaseUrlError, PostgresUrl};
 pub use digest::{Digest, DigestError};
 pub use gpu::{Category, GpuUuid, GpuUuidError};
 pub use network::{ChainUrl, ChainUrlError, Network};

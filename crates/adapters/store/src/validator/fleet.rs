@@ -10,11 +10,11 @@ use basilica_ports::{
 use basilica_types::{BasisPoints, HostKey, Hotkey, NodeId, Ppm, Timestamp, Uid, UsdMicros};
 use basilica_verification::{CheckKind, Due, Series};
 use basilica_wire::discovery::{NodeReport, NodeStatus};
-use sqlx::SqliteConnection;
 
 use super::ValidatorDatabase;
 use super::columns::{self, Unexpected, parse, signed, unsigned};
 use crate::database::{corrupt, unavailable};
+use crate::sql::{Transaction, query};
 
 #[derive(sqlx::FromRow)]
 struct MinerRow {
@@ -56,8 +56,8 @@ pub(super) struct NodeRow {
     series_since: Option<i64>,
     series_last: Option<i64>,
     series_failed: Option<i64>,
-    series_controlled: Option<bool>,
-    series_silent: Option<bool>,
+    series_controlled: Option<i64>,
+    series_silent: Option<i64>,
     deadlines: Option<Vec<u8>>,
     last_digest: Option<String>,
     last_kind: Option<String>,
@@ -91,7 +91,7 @@ impl NodeRow {
         };
         let failed = unsigned(failed, "nodes.series_failed")?;
         let (since, last) = (Timestamp(since), Timestamp(last));
-        let series = Series { since, last, failed, controlled, silent };
+        let series = Series { since, last, failed, controlled: controlled != 0, silent: silent != 0 };
         Ok(Some((columns::kind(kind, "nodes.series_kind")?, series)))
     }
 
@@ -189,21 +189,21 @@ fn collect<R, T: TryFrom<R, Error = StoreError>>(rows: Vec<R>) -> Result<Vec<T>,
 impl FleetStore for ValidatorDatabase {
     async fn observe_miners(&self, miners: &[SeenMiner], at: Timestamp) -> Result<(), StoreError> {
         let operation = unavailable("store miners");
-        let mut transaction = self.0.begin("store miners").await?;
-        sqlx::query("UPDATE miners SET uid = NULL WHERE uid IS NOT NULL")
-            .execute(&mut *transaction)
+        let mut transaction = self.begin("store miners").await?;
+        query("UPDATE miners SET uid = NULL WHERE uid IS NOT NULL")
+            .execute(&mut transaction)
             .await
             .map_err(&operation)?;
         for miner in miners {
-            sqlx::query(
-                "INSERT INTO miners (hotkey, uid, axon, seen) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (hotkey) DO UPDATE SET uid = ?2, axon = ?3, seen = ?4",
+            query(
+                "INSERT INTO miners (hotkey, uid, axon, seen) VALUES ($1, $2, $3, $4)
+                 ON CONFLICT (hotkey) DO UPDATE SET uid = $2, axon = $3, seen = $4",
             )
             .bind(miner.hotkey.to_string())
             .bind(i64::from(miner.uid.0))
             .bind(miner.axon.to_string())
             .bind(at.0)
-            .execute(&mut *transaction)
+            .execute(&mut transaction)
             .await
             .map_err(&operation)?;
         }
@@ -211,8 +211,8 @@ impl FleetStore for ValidatorDatabase {
     }
 
     async fn miners(&self) -> Result<Vec<MinerRecord>, StoreError> {
-        let rows: Vec<MinerRow> = sqlx::query_as("SELECT * FROM miners ORDER BY hotkey")
-            .fetch_all(self.0.readers())
+        let rows: Vec<MinerRow> = query("SELECT * FROM miners ORDER BY hotkey")
+            .fetch_all(self.readers())
             .await
             .map_err(unavailable("read miners"))?;
         collect(rows)
@@ -225,16 +225,16 @@ impl FleetStore for ValidatorDatabase {
         at: Timestamp,
     ) -> Result<Vec<NodeChange>, StoreError> {
         let operation = unavailable("store discovery");
-        let mut transaction = self.0.begin("store discovery").await?;
-        sqlx::query("UPDATE miners SET discovered = ?2, failure = NULL WHERE hotkey = ?1")
+        let mut transaction = self.begin("store discovery").await?;
+        query("UPDATE miners SET discovered = $2, failure = NULL WHERE hotkey = $1")
             .bind(miner.to_string())
             .bind(at.0)
-            .execute(&mut *transaction)
+            .execute(&mut transaction)
             .await
             .map_err(&operation)?;
-        let rows: Vec<NodeRow> = sqlx::query_as("SELECT * FROM nodes WHERE miner = ?1 ORDER BY node")
+        let rows: Vec<NodeRow> = query("SELECT * FROM nodes WHERE miner = $1 ORDER BY node")
             .bind(miner.to_string())
-            .fetch_all(&mut *transaction)
+            .fetch_all(&mut transaction)
             .await
             .map_err(&operation)?;
         let known: Vec<NodeRecord> = collect(rows)?;
@@ -258,10 +258,10 @@ impl FleetStore for ValidatorDatabase {
             if gone.is_available() {
                 changes.push(NodeChange::Availability { node: gone.key, listed: None });
             }
-            sqlx::query("UPDATE nodes SET listed = NULL, series_kind = NULL WHERE miner = ?1 AND node = ?2")
+            query("UPDATE nodes SET listed = NULL, series_kind = NULL WHERE miner = $1 AND node = $2")
                 .bind(gone.key.miner.to_string())
                 .bind(gone.key.node.to_string())
-                .execute(&mut *transaction)
+                .execute(&mut transaction)
                 .await
                 .map_err(&operation)?;
         }
@@ -271,29 +271,29 @@ impl FleetStore for ValidatorDatabase {
 
     async fn record_discovery_failure(&self, miner: Hotkey, why: &str) -> Result<(), StoreError> {
         let operation = unavailable("store discovery failure");
-        let mut transaction = self.0.begin("store discovery failure").await?;
-        sqlx::query("UPDATE miners SET failure = ?2 WHERE hotkey = ?1")
+        let mut transaction = self.begin("store discovery failure").await?;
+        query("UPDATE miners SET failure = $2 WHERE hotkey = $1")
             .bind(miner.to_string())
             .bind(why)
-            .execute(&mut *transaction)
+            .execute(&mut transaction)
             .await
             .map_err(&operation)?;
         transaction.commit().await.map_err(operation)
     }
 
     async fn nodes(&self) -> Result<Vec<NodeRecord>, StoreError> {
-        let rows: Vec<NodeRow> = sqlx::query_as("SELECT * FROM nodes ORDER BY miner, node")
-            .fetch_all(self.0.readers())
+        let rows: Vec<NodeRow> = query("SELECT * FROM nodes ORDER BY miner, node")
+            .fetch_all(self.readers())
             .await
             .map_err(unavailable("read nodes"))?;
         collect(rows)
     }
 
     async fn node(&self, key: NodeKey) -> Result<Option<NodeRecord>, StoreError> {
-        let row: Option<NodeRow> = sqlx::query_as("SELECT * FROM nodes WHERE miner = ?1 AND node = ?2")
+        let row: Option<NodeRow> = query("SELECT * FROM nodes WHERE miner = $1 AND node = $2")
             .bind(key.miner.to_string())
             .bind(key.node.to_string())
-            .fetch_optional(self.0.readers())
+            .fetch_optional(self.readers())
             .await
             .map_err(unavailable("read node"))?;
         row.map(NodeRecord::try_from).transpose()
@@ -301,25 +301,25 @@ impl FleetStore for ValidatorDatabase {
 
     async fn due_nodes(&self, now: Timestamp, limit: u32) -> Result<Vec<NodeRecord>, StoreError> {
         // The turn of a node is its place among the due nodes of its miner: all first nodes come before any second.
-        let rows: Vec<NodeRow> = sqlx::query_as(
+        let rows: Vec<NodeRow> = query(
             "SELECT * FROM (
                  SELECT n.*, row_number() OVER (PARTITION BY n.miner ORDER BY n.next_due, n.node) AS turn
                  FROM nodes n JOIN miners m ON m.hotkey = n.miner
-                 WHERE n.listed = 'available' AND n.next_due <= ?1 AND m.uid IS NOT NULL
-             ) ORDER BY turn, next_due, miner LIMIT ?2",
+                 WHERE n.listed = 'available' AND n.next_due <= $1 AND m.uid IS NOT NULL
+             ) AS due ORDER BY turn, next_due, miner LIMIT $2",
         )
         .bind(now.0)
         .bind(i64::from(limit))
-        .fetch_all(self.0.readers())
+        .fetch_all(self.readers())
         .await
         .map_err(unavailable("read due nodes"))?;
         collect(rows)
     }
 
     async fn nodes_of(&self, miner: Hotkey) -> Result<Vec<NodeId>, StoreError> {
-        let ids: Vec<String> = sqlx::query_scalar("SELECT node FROM nodes WHERE miner = ?1")
+        let ids: Vec<String> = query("SELECT node FROM nodes WHERE miner = $1")
             .bind(miner.to_string())
-            .fetch_all(self.0.readers())
+            .scalars(self.readers())
             .await
             .map_err(unavailable("read nodes of miner"))?;
         ids.iter().map(|id| parse(id, "nodes.node")).collect()
@@ -327,33 +327,33 @@ impl FleetStore for ValidatorDatabase {
 
     async fn prune_nodes(&self, before: Timestamp, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
         let operation = unavailable("prune nodes");
-        let mut transaction = self.0.begin("prune nodes").await?;
-        let forgotten: Vec<(String, String)> = sqlx::query_as(
+        let mut transaction = self.begin("prune nodes").await?;
+        let forgotten: Vec<(String, String)> = query(
             "SELECT miner, node FROM nodes n
              WHERE listed IS NULL AND ((last_digest IS NULL AND aborted_openings IS NULL AND deadlines IS NULL) OR (
-                 first_seen < ?1 AND coalesce(last_finished, first_seen) < ?1 AND coalesce(banned_until, ?2) <= ?2 AND NOT EXISTS
-                     (SELECT 1 FROM history h WHERE h.miner = n.miner AND h.node = n.node AND h.at >= ?1)))
-             LIMIT ?3",
+                 first_seen < $1 AND coalesce(last_finished, first_seen) < $1 AND coalesce(banned_until, $2) <= $2 AND NOT EXISTS
+                     (SELECT 1 FROM history h WHERE h.miner = n.miner AND h.node = n.node AND h.at >= $1)))
+             LIMIT $3",
         )
         .bind(before.0)
         .bind(now.0)
         .bind(i64::from(limit))
-        .fetch_all(&mut *transaction)
+        .fetch_all(&mut transaction)
         .await
         .map_err(&operation)?;
         for (miner, node) in &forgotten {
             for delete in [
-                "DELETE FROM history WHERE miner = ?1 AND node = ?2",
-                "DELETE FROM transcripts WHERE miner = ?1 AND node = ?2",
-                "DELETE FROM gpus WHERE miner = ?1 AND node = ?2",
-                "DELETE FROM fingerprints WHERE miner = ?1 AND node = ?2",
-                "DELETE FROM identities WHERE miner = ?1 AND node = ?2",
-                "DELETE FROM holds WHERE (miner = ?1 AND node = ?2) OR (by_miner = ?1 AND by_node = ?2)",
-                "DELETE FROM apart WHERE (miner = ?1 AND node = ?2) OR (other_miner = ?1 AND other_node = ?2)",
-                "DELETE FROM nodes WHERE miner = ?1 AND node = ?2",
+                "DELETE FROM history WHERE miner = $1 AND node = $2",
+                "DELETE FROM transcripts WHERE miner = $1 AND node = $2",
+                "DELETE FROM gpus WHERE miner = $1 AND node = $2",
+                "DELETE FROM fingerprints WHERE miner = $1 AND node = $2",
+                "DELETE FROM identities WHERE miner = $1 AND node = $2",
+                "DELETE FROM holds WHERE (miner = $1 AND node = $2) OR (by_miner = $1 AND by_node = $2)",
+                "DELETE FROM apart WHERE (miner = $1 AND node = $2) OR (other_miner = $1 AND other_node = $2)",
+                "DELETE FROM nodes WHERE miner = $1 AND node = $2",
             ] {
-                let run = sqlx::query(delete).bind(miner).bind(node);
-                run.execute(&mut *transaction).await.map_err(&operation)?;
+                let run = query(delete).bind(miner).bind(node);
+                run.execute(&mut transaction).await.map_err(&operation)?;
             }
         }
         transaction.commit().await.map_err(operation)?;
@@ -362,11 +362,11 @@ impl FleetStore for ValidatorDatabase {
 
     async fn record_standings(&self, standings: &[(NodeKey, StoredStanding)]) -> Result<(), StoreError> {
         let operation = unavailable("store standings");
-        let mut transaction = self.0.begin("store standings").await?;
+        let mut transaction = self.begin("store standings").await?;
         for (key, standing) in standings {
-            sqlx::query(
-                "UPDATE nodes SET gate = ?3, score = ?4, multiplier = ?5, banned_until = ?6, scored_at = ?7
-                 WHERE miner = ?1 AND node = ?2",
+            query(
+                "UPDATE nodes SET gate = $3, score = $4, multiplier = $5, banned_until = $6, scored_at = $7
+                 WHERE miner = $1 AND node = $2",
             )
             .bind(key.miner.to_string())
             .bind(key.node.to_string())
@@ -375,7 +375,7 @@ impl FleetStore for ValidatorDatabase {
             .bind(i64::from(standing.multiplier.value()))
             .bind(standing.banned_until.map(|t| t.0))
             .bind(standing.at.0)
-            .execute(&mut *transaction)
+            .execute(&mut transaction)
             .await
             .map_err(&operation)?;
         }
@@ -384,14 +384,14 @@ impl FleetStore for ValidatorDatabase {
 }
 
 async fn insert(
-    connection: &mut SqliteConnection,
+    connection: &mut Transaction,
     key: NodeKey,
     report: &NodeReport,
     at: Timestamp,
 ) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "INSERT INTO nodes (miner, node, address, listed, rate, host_keys, first_seen, due_light, due_full)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?7)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $7)",
     )
     .bind(key.miner.to_string())
     .bind(key.node.to_string())
@@ -412,7 +412,7 @@ async fn insert(
 /// Takes over a report about a known node. A key that was not pinned before, and availability regained, both want a full
 /// check before weight returns (RULES R2, R7): history says so, and the check is due at once.
 async fn update(
-    connection: &mut SqliteConnection,
+    connection: &mut Transaction,
     before: &NodeRecord,
     report: &NodeReport,
     at: Timestamp,
@@ -447,10 +447,10 @@ async fn update(
         log(connection, key, *moment, at).await?;
     }
     let due_full = if available && !changes.is_empty() { at.min(before.due.full) } else { before.due.full };
-    sqlx::query(
-        "UPDATE nodes SET listed = ?3, rate = ?4, host_keys = ?5, due_full = ?6,
-             series_kind = iif(?3 = 'available', series_kind, NULL)
-         WHERE miner = ?1 AND node = ?2",
+    query(
+        "UPDATE nodes SET listed = $3, rate = $4, host_keys = $5, due_full = $6,
+             series_kind = CASE WHEN $3 = 'available' THEN series_kind END
+         WHERE miner = $1 AND node = $2",
     )
     .bind(key.miner.to_string())
     .bind(key.node.to_string())
@@ -472,7 +472,7 @@ enum Moment {
 }
 
 async fn log(
-    connection: &mut SqliteConnection,
+    connection: &mut Transaction,
     key: NodeKey,
     moment: Moment,
     at: Timestamp,
@@ -481,7 +481,7 @@ async fn log(
         Moment::Available => ("available", None),
         Moment::Absent(absence) => ("unavailable", columns::absence_status(absence)),
     };
-    sqlx::query("INSERT INTO history (miner, node, at, entry, status) VALUES (?1, ?2, ?3, ?4, ?5)")
+    query("INSERT INTO history (miner, node, at, entry, status) VALUES ($1, $2, $3, $4, $5)")
         .bind(key.miner.to_string())
         .bind(key.node.to_string())
         .bind(at.0)

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use basilica_ports::{CheckEntry, NodeKey, StoreError};
 use basilica_types::Timestamp;
 use basilica_verification::fleet::{Claimant, Identity};
-use sqlx::SqliteConnection;
 
 use super::ValidatorDatabase;
 use super::columns::parse;
 use crate::database::unavailable;
+use crate::sql::{Transaction, query};
 
 /// Nodes read of one identity, the first ones: copies of one image may be many, and the holder is what matters.
 const CLAIMANTS_READ: u32 = 64;
@@ -33,21 +33,21 @@ pub(super) async fn claimants(
     for identity in identities {
         let (kind, value) = columns(identity);
         // Of a GPU its owner is known, and no one else.
-        let query = match identity {
+        let statement = match identity {
             Identity::Gpu(_) => {
-                "SELECT miner, node, proven_at FROM gpus WHERE ?1 = 'gpu' AND uuid = ?2 AND proven_at >= ?3 LIMIT ?4"
+                "SELECT miner, node, proven_at FROM gpus WHERE $1 = 'gpu' AND uuid = $2 AND proven_at >= $3 LIMIT $4"
             }
             Identity::HostKey(_) | Identity::MachineId(_) => {
-                "SELECT miner, node, first FROM identities WHERE kind = ?1 AND value = ?2 AND seen >= ?3
-                 ORDER BY first, miner, node LIMIT ?4"
+                "SELECT miner, node, first FROM identities WHERE kind = $1 AND value = $2 AND seen >= $3
+                 ORDER BY first, miner, node LIMIT $4"
             }
         };
-        let rows: Vec<(String, String, i64)> = sqlx::query_as(query)
+        let rows: Vec<(String, String, i64)> = query(statement)
             .bind(kind)
             .bind(value)
             .bind(seen_since.0)
             .bind(CLAIMANTS_READ)
-            .fetch_all(database.0.readers())
+            .fetch_all(database.readers())
             .await
             .map_err(unavailable("read identities"))?;
         for (miner, node, first) in rows {
@@ -61,13 +61,13 @@ pub(super) async fn claimants(
 }
 
 /// Keeps the identities of a passed check.
-pub(super) async fn keep(connection: &mut SqliteConnection, entry: &CheckEntry) -> Result<(), StoreError> {
+pub(super) async fn keep(connection: &mut Transaction, entry: &CheckEntry) -> Result<(), StoreError> {
     // GPUs have a table of their own.
     for identity in entry.identities.iter().filter(|identity| !matches!(identity, Identity::Gpu(_))) {
         let (kind, value) = columns(identity);
-        sqlx::query(
-            "INSERT INTO identities (kind, value, miner, node, first, seen) VALUES (?1, ?2, ?3, ?4, ?5, ?5)
-             ON CONFLICT (kind, value, miner, node) DO UPDATE SET seen = ?5",
+        query(
+            "INSERT INTO identities (kind, value, miner, node, first, seen) VALUES ($1, $2, $3, $4, $5, $5)
+             ON CONFLICT (kind, value, miner, node) DO UPDATE SET seen = $5",
         )
         .bind(kind)
         .bind(value)
@@ -83,12 +83,13 @@ pub(super) async fn keep(connection: &mut SqliteConnection, entry: &CheckEntry) 
 
 /// Forgets what was not proved since; at most `limit`.
 pub(super) async fn prune(
-    connection: &mut SqliteConnection,
+    connection: &mut Transaction,
     before: Timestamp,
     limit: u32,
 ) -> Result<(), StoreError> {
-    sqlx::query(
-        "DELETE FROM identities WHERE rowid IN (SELECT rowid FROM identities WHERE seen < ?1 LIMIT ?2)",
+    query(
+        "DELETE FROM identities WHERE (kind, value, miner, node) IN (
+             SELECT kind, value, miner, node FROM identities WHERE seen < $1 LIMIT $2)",
     )
     .bind(before.0)
     .bind(i64::from(limit))

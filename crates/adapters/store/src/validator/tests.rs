@@ -1,20 +1,41 @@
-//! What the validator's store promises, on real files.
+//! What the validator's store promises: one suite, run on real files of SQLite and on real servers of Postgres.
+
+/// Makes a test of each function for each engine.
+macro_rules! on_both_engines {
+    ($($test:ident),+ $(,)?) => {
+        mod on_sqlite {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(super::On::Sqlite).await;
+            })+
+        }
+        mod on_postgres {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(super::On::Postgres).await;
+            })+
+        }
+    };
+}
 
 mod fleet;
+mod leadership;
+mod schema;
 mod verdicts;
 mod weights;
 
 use std::collections::BTreeSet;
 
 use basilica_ports::{
-    Absence, CheckEntry, Effect, Expiry, FleetStore, HistoryEntry, Holds, Lost, NewWindow, NodeChange,
-    NodeKey, Opened, PreparedWeights, Recorded, Salt, SeenMiner, StoredStanding, VerdictStore,
-    VerdictSummary, WeightStore, WindowEnd, WindowForm, WindowState,
+    Absence, Campaign, CheckEntry, Effect, Expiry, FleetStore, HistoryEntry, Holds, Leadership, Lost,
+    NewWindow, NodeChange, NodeKey, Opened, PreparedWeights, Recorded, Salt, SeenMiner, StoreError,
+    StoredStanding, VerdictStore, VerdictSummary, WeightStore, WindowEnd, WindowForm, WindowState,
 };
+use basilica_postgres::Postgres;
 use basilica_proof::DeviceFacts;
 use basilica_types::{
-    BasisPoints, BlockNumber, Category, Digest, FencingToken, GpuUuid, Hotkey, MechanismId, Millis, NetUid,
-    NodeAddress, Ppm, Timestamp, Uid, UsdMicros, Weight,
+    BasisPoints, BlockNumber, Category, DatabasePath, DatabaseUrl, Digest, FencingToken, GpuUuid, Hotkey,
+    MechanismId, Millis, NetUid, NodeAddress, Ppm, Timestamp, Uid, UsdMicros, Weight,
 };
 use basilica_verification::fingerprint::Fingerprint;
 use basilica_verification::fleet::{Claimant, Identity};
@@ -23,7 +44,8 @@ use basilica_verification::{CheckKind, Control, Due, Fault, Outcome, ProvenGpu, 
 use basilica_wire::discovery::{NodeReport, NodeStatus};
 
 use super::{VALIDATOR_SCHEMA, ValidatorDatabase};
-use crate::{Database, OpenOptions, Schema};
+use crate::sql::query;
+use crate::{Database, OpenError, OpenOptions, Schema};
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 const PROVER: Digest = Digest::from_bytes([4; 32]);
@@ -32,35 +54,72 @@ const KEYS: [&str; 2] = [
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4e",
 ];
 
+/// Which engine a test runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum On {
+    Sqlite,
+    Postgres,
+}
+
+/// Where the tables are, as long as this lives.
+struct Place {
+    url: DatabaseUrl,
+    server: Option<Postgres>,
+    _directory: Option<tempfile::TempDir>,
+}
+
+impl Place {
+    fn new(on: On) -> Self {
+        match on {
+            On::Sqlite => {
+                let directory = tempfile::tempdir().unwrap();
+                let url = format!("sqlite:{}", directory.path().join("validator.db").display());
+                Self { url: url.parse().unwrap(), server: None, _directory: Some(directory) }
+            }
+            On::Postgres => {
+                let server = Postgres::start();
+                Self { url: server.database().parse().unwrap(), server: Some(server), _directory: None }
+            }
+        }
+    }
+
+    /// The store of another process, which does not lead.
+    async fn open(&self) -> ValidatorDatabase {
+        ValidatorDatabase::open(&self.url, OpenOptions::default()).await.unwrap()
+    }
+
+    /// The store of a process that leads, by a lease that is over at once: the next one need not wait.
+    async fn lead(&self) -> ValidatorDatabase {
+        let store = self.open().await;
+        assert!(matches!(store.campaign("test", Millis(0)).await.unwrap(), Campaign::Won(_)));
+        store
+    }
+}
+
 struct Fixture {
     store: ValidatorDatabase,
-    directory: tempfile::TempDir,
+    place: Place,
 }
 
 impl Fixture {
-    async fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let store = open(&directory).await;
+    async fn new(on: On) -> Self {
+        let place = Place::new(on);
+        let store = place.lead().await;
         let miners = [1, 2].map(|n| SeenMiner {
             hotkey: miner(n),
             uid: Uid(u16::from(n)),
             axon: "198.51.100.7:50051".parse().unwrap(),
         });
         store.observe_miners(&miners, NOW).await.unwrap();
-        Self { store, directory }
+        Self { store, place }
     }
 
-    /// The same file as another process finds it after `kill -9`: what was not committed is not there.
+    /// The same tables as another process finds them after `kill -9`: what was not committed is not there.
     async fn reopened(self) -> Self {
-        let Self { store, directory } = self;
+        let Self { store, place } = self;
         drop(store);
-        Self { store: open(&directory).await, directory }
+        Self { store: place.lead().await, place }
     }
-}
-
-async fn open(directory: &tempfile::TempDir) -> ValidatorDatabase {
-    let url = format!("sqlite:{}", directory.path().join("validator.db").display()).parse().unwrap();
-    ValidatorDatabase::new(Database::open(&url, &VALIDATOR_SCHEMA, OpenOptions::default()).await.unwrap())
 }
 
 fn miner(n: u8) -> Hotkey {
@@ -111,15 +170,16 @@ fn passed(key: NodeKey, digest: u8, previous: Option<u8>, gpus: Vec<ProvenGpu>) 
     }
 }
 
-#[tokio::test]
-async fn pruning_keeps_the_last_link_the_newest_transcripts_and_open_windows() {
-    let Fixture { store, directory: _keep } = Fixture::new().await;
+on_both_engines!(pruning_keeps_the_last_link_the_newest_transcripts_and_open_windows);
+
+async fn pruning_keeps_the_last_link_the_newest_transcripts_and_open_windows(on: On) {
+    let Fixture { store, place: _keep } = Fixture::new(on).await;
     store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
     for digest in 1..=4u8 {
         let previous = (digest > 1).then(|| digest - 1);
         store.record_check(&passed(key(1, 7), digest, previous, vec![])).await.unwrap();
     }
-    store.open_window(&weights::window(0)).await.unwrap();
+    store.open_window(&weights::window(&store)).await.unwrap();
     let end = NOW + Millis(1_000);
     let mut removed = 0;
     for _ in 0..10 {

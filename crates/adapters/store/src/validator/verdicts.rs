@@ -10,13 +10,13 @@ use basilica_verification::fleet::{Claimant, Identity};
 use basilica_verification::timing::DeadlineRecord;
 use basilica_verification::{CheckKind, Outcome, Series};
 use codec::Encode as _;
-use sqlx::SqliteConnection;
 
 use super::ValidatorDatabase;
 use super::columns::{self, Unexpected, parse};
 use super::fleet::host_keys_to_text;
 use super::{fingerprints, holds, identities};
 use crate::database::{corrupt, unavailable};
+use crate::sql::{Transaction, query};
 
 /// Cut-off openings kept of one node: more than any rule counts.
 const ABORTED_KEPT: usize = 16;
@@ -62,12 +62,12 @@ impl VerdictStore for ValidatorDatabase {
         retry_at: Timestamp,
     ) -> Result<(), StoreError> {
         let operation = unavailable("store try");
-        let mut transaction = self.0.begin("store try").await?;
+        let mut transaction = self.begin("store try").await?;
         // While a full check is being retried no light check runs: its success would not answer the question.
-        sqlx::query(
-            "UPDATE nodes SET series_kind = ?3, series_since = ?4, series_failed = ?5, series_controlled = ?6,
-                 series_silent = ?7, series_last = ?9, due_light = ?8, due_full = CASE ?3 WHEN 'full' THEN ?8 ELSE due_full END
-             WHERE miner = ?1 AND node = ?2 AND listed = 'available'",
+        query(
+            "UPDATE nodes SET series_kind = $3, series_since = $4, series_failed = $5, series_controlled = $6,
+                 series_silent = $7, series_last = $9, due_light = $8, due_full = CASE $3 WHEN 'full' THEN $8 ELSE due_full END
+             WHERE miner = $1 AND node = $2 AND listed = 'available'",
         )
         .bind(key.miner.to_string())
         .bind(key.node.to_string())
@@ -78,14 +78,14 @@ impl VerdictStore for ValidatorDatabase {
         .bind(series.silent)
         .bind(retry_at.0)
         .bind(series.last.0)
-        .execute(&mut *transaction)
+        .execute(&mut transaction)
         .await
         .map_err(&operation)?;
         transaction.commit().await.map_err(operation)
     }
 
     async fn record_deadlines(&self, key: NodeKey, deadlines: DeadlineRecord) -> Result<(), StoreError> {
-        let mut transaction = self.0.begin("store deadlines").await?;
+        let mut transaction = self.begin("store deadlines").await?;
         keep_deadlines(&mut transaction, key, deadlines).await?;
         transaction.commit().await.map_err(unavailable("store deadlines"))
     }
@@ -97,19 +97,21 @@ impl VerdictStore for ValidatorDatabase {
         digest: Digest,
         bytes: &[u8],
     ) -> Result<(), StoreError> {
-        let mut transaction = self.0.begin("store transcript").await?;
+        let mut transaction = self.begin("store transcript").await?;
         keep_transcript(&mut transaction, key, at, (digest, bytes)).await?;
         transaction.commit().await.map_err(unavailable("store transcript"))
     }
 
     async fn record_check(&self, entry: &CheckEntry) -> Result<Recorded, StoreError> {
         let operation = unavailable("store verdict");
-        let mut transaction = self.0.begin("store verdict").await?;
+        let mut transaction = self.begin("store verdict").await?;
         if !is_next(&mut transaction, entry).await? {
+            transaction.roll_back().await.map_err(operation)?;
             return Ok(Recorded::NotNext);
         }
         holds::keep_apart(&mut transaction, entry).await?;
         if let Some(owner) = claim_gpus(&mut transaction, entry).await? {
+            transaction.roll_back().await.map_err(operation)?;
             return Ok(Recorded::GpuTaken { owner });
         }
         insert_verdict(&mut transaction, entry).await?;
@@ -141,43 +143,43 @@ impl VerdictStore for ValidatorDatabase {
     }
 
     async fn history(&self, key: NodeKey, since: Timestamp) -> Result<Vec<HistoryEntry>, StoreError> {
-        let rows: Vec<HistoryRow> = sqlx::query_as(
+        let rows: Vec<HistoryRow> = query(
             "SELECT at, entry, started, outcome, fault, status FROM history
-             WHERE miner = ?1 AND node = ?2 AND at >= ?3 ORDER BY at, id",
+             WHERE miner = $1 AND node = $2 AND at >= $3 ORDER BY at, id",
         )
         .bind(key.miner.to_string())
         .bind(key.node.to_string())
         .bind(since.0)
-        .fetch_all(self.0.readers())
+        .fetch_all(self.readers())
         .await
         .map_err(unavailable("read history"))?;
         rows.into_iter().map(HistoryEntry::try_from).collect()
     }
 
     async fn verdicts(&self, key: NodeKey, limit: u32) -> Result<Vec<Vec<u8>>, StoreError> {
-        sqlx::query_scalar(
-            "SELECT bytes FROM verdicts WHERE miner = ?1 AND node = ?2 ORDER BY finished DESC, rowid DESC LIMIT ?3",
+        query(
+            "SELECT bytes FROM verdicts WHERE miner = $1 AND node = $2 ORDER BY finished DESC, seq DESC LIMIT $3",
         )
         .bind(key.miner.to_string())
         .bind(key.node.to_string())
         .bind(i64::from(limit))
-        .fetch_all(self.0.readers())
+        .scalars(self.readers())
         .await
         .map_err(unavailable("read verdicts"))
     }
 
     async fn verdict(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
-        sqlx::query_scalar("SELECT bytes FROM verdicts WHERE digest = ?1")
+        query("SELECT bytes FROM verdicts WHERE digest = $1")
             .bind(digest.to_string())
-            .fetch_optional(self.0.readers())
+            .scalar_optional(self.readers())
             .await
             .map_err(unavailable("read verdict"))
     }
 
     async fn transcript(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
-        sqlx::query_scalar("SELECT bytes FROM transcripts WHERE digest = ?1")
+        query("SELECT bytes FROM transcripts WHERE digest = $1")
             .bind(digest.to_string())
-            .fetch_optional(self.0.readers())
+            .scalar_optional(self.readers())
             .await
             .map_err(unavailable("read transcript"))
     }
@@ -189,13 +191,13 @@ impl VerdictStore for ValidatorDatabase {
         since: Timestamp,
     ) -> Result<Vec<Timestamp>, StoreError> {
         let operation = unavailable("store aborted opening");
-        let mut transaction = self.0.begin("store aborted opening").await?;
+        let mut transaction = self.begin("store aborted opening").await?;
         let (miner, node) = (key.miner.to_string(), key.node.to_string());
         let before: Option<Option<String>> =
-            sqlx::query_scalar("SELECT aborted_openings FROM nodes WHERE miner = ?1 AND node = ?2")
+            query("SELECT aborted_openings FROM nodes WHERE miner = $1 AND node = $2")
                 .bind(&miner)
                 .bind(&node)
-                .fetch_optional(&mut *transaction)
+                .scalar_optional(&mut transaction)
                 .await
                 .map_err(&operation)?;
         let mut openings = match before.flatten() {
@@ -206,11 +208,11 @@ impl VerdictStore for ValidatorDatabase {
         openings.push(at);
         openings.sort_unstable();
         let openings = openings.split_off(openings.len().saturating_sub(ABORTED_KEPT));
-        sqlx::query("UPDATE nodes SET aborted_openings = ?3 WHERE miner = ?1 AND node = ?2")
+        query("UPDATE nodes SET aborted_openings = $3 WHERE miner = $1 AND node = $2")
             .bind(miner)
             .bind(node)
             .bind(columns::times_to_text(&openings))
-            .execute(&mut *transaction)
+            .execute(&mut transaction)
             .await
             .map_err(&operation)?;
         transaction.commit().await.map_err(operation)?;
@@ -218,81 +220,76 @@ impl VerdictStore for ValidatorDatabase {
     }
 
     async fn prover_passed_elsewhere(&self, prover: Digest, node: NodeKey) -> Result<bool, StoreError> {
-        sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM nodes WHERE proven_prover = ?1 AND NOT (miner = ?2 AND node = ?3))",
+        let node: Option<i64> = query(
+            "SELECT CAST(1 AS BIGINT) FROM nodes WHERE proven_prover = $1 AND NOT (miner = $2 AND node = $3) LIMIT 1",
         )
         .bind(prover.to_string())
         .bind(node.miner.to_string())
         .bind(node.node.to_string())
-        .fetch_one(self.0.readers())
+        .scalar_optional(self.readers())
         .await
-        .map_err(unavailable("read provers"))
+        .map_err(unavailable("read provers"))?;
+        Ok(node.is_some())
     }
 
     async fn last_pass_elsewhere(&self, miner: Hotkey) -> Result<Option<Timestamp>, StoreError> {
-        let at: Option<i64> =
-            sqlx::query_scalar("SELECT max(at) FROM history WHERE outcome = 'passed' AND miner <> ?1")
-                .bind(miner.to_string())
-                .fetch_one(self.0.readers())
-                .await
-                .map_err(unavailable("read last pass"))?;
+        let at: Option<i64> = query("SELECT max(at) FROM history WHERE outcome = 'passed' AND miner <> $1")
+            .bind(miner.to_string())
+            .scalar(self.readers())
+            .await
+            .map_err(unavailable("read last pass"))?;
         Ok(at.map(Timestamp))
     }
 
     async fn prune(&self, before: Timestamp, transcripts: u32, limit: u32) -> Result<Pruned, StoreError> {
         let operation = unavailable("prune");
-        let mut transaction = self.0.begin("prune").await?;
-        let run = |query: &'static str| sqlx::query(query).bind(before.0).bind(i64::from(limit));
+        let mut transaction = self.begin("prune").await?;
+        let run = |statement: &'static str| query(statement).bind(before.0).bind(i64::from(limit));
         let history = run(
-            "DELETE FROM history WHERE id IN (SELECT id FROM history WHERE at < ?1 ORDER BY at LIMIT ?2)",
+            "DELETE FROM history WHERE id IN (SELECT id FROM history WHERE at < $1 ORDER BY at LIMIT $2)",
         )
-        .execute(&mut *transaction)
+        .execute(&mut transaction)
         .await
         .map_err(&operation)?;
         // The newest verdict of a node stays: the next one links to it.
         run("DELETE FROM verdicts WHERE digest IN (
-                 SELECT digest FROM verdicts v WHERE finished < ?1
+                 SELECT digest FROM verdicts WHERE finished < $1
                      AND digest NOT IN (SELECT last_digest FROM nodes WHERE last_digest IS NOT NULL)
-                 ORDER BY finished LIMIT ?2)")
-        .execute(&mut *transaction)
+                 ORDER BY finished LIMIT $2)")
+        .execute(&mut transaction)
         .await
         .map_err(&operation)?;
         let windows = run("DELETE FROM windows WHERE id IN (
-                 SELECT id FROM windows WHERE created < ?1 AND state NOT IN ('prepared', 'committed', 'revealing')
-                     AND id < (SELECT max(id) FROM windows) ORDER BY id LIMIT ?2)")
-        .execute(&mut *transaction)
+                 SELECT id FROM windows WHERE created < $1 AND state NOT IN ('prepared', 'committed', 'revealing')
+                     AND id < (SELECT max(id) FROM windows) ORDER BY id LIMIT $2)")
+        .execute(&mut transaction)
         .await
         .map_err(&operation)?;
-        let old_transcripts = sqlx::query(
+        let old_transcripts = query(
             "DELETE FROM transcripts WHERE digest IN (
                  SELECT digest FROM (
                      SELECT digest, row_number() OVER (PARTITION BY miner, node ORDER BY at DESC) AS age
-                     FROM transcripts)
-                 WHERE age > ?1 LIMIT ?2)",
+                     FROM transcripts) AS aged
+                 WHERE age > $1 LIMIT $2)",
         )
         .bind(i64::from(transcripts))
         .bind(i64::from(limit))
-        .execute(&mut *transaction)
+        .execute(&mut transaction)
         .await
         .map_err(&operation)?;
         let fingerprints = fingerprints::prune(&mut transaction, before, limit).await?;
         identities::prune(&mut transaction, before, limit).await?;
         holds::prune(&mut transaction, before, limit).await?;
         transaction.commit().await.map_err(operation)?;
-        Ok(Pruned {
-            fingerprints,
-            history: history.rows_affected(),
-            transcripts: old_transcripts.rows_affected(),
-            windows: windows.rows_affected(),
-        })
+        Ok(Pruned { fingerprints, history, transcripts: old_transcripts, windows })
     }
 }
 
 /// Whether the node is still as the check found it: the same last verdict and the same pins. Discovery may have pinned
 /// another key while the check ran; what was seen under the old one says nothing about the new.
-async fn is_next(connection: &mut SqliteConnection, entry: &CheckEntry) -> Result<bool, StoreError> {
+async fn is_next(connection: &mut Transaction, entry: &CheckEntry) -> Result<bool, StoreError> {
     let row: Option<(Option<String>, String)> =
-        sqlx::query_as("SELECT last_digest, host_keys FROM nodes WHERE miner = ?1 AND node = ?2")
+        query("SELECT last_digest, host_keys FROM nodes WHERE miner = $1 AND node = $2")
             .bind(entry.key.miner.to_string())
             .bind(entry.key.node.to_string())
             .fetch_optional(connection)
@@ -305,15 +302,12 @@ async fn is_next(connection: &mut SqliteConnection, entry: &CheckEntry) -> Resul
 
 /// Makes the node owner of every GPU that it claimed and proved, those included that do not count; or names the node that owns one
 /// and still proves it.
-async fn claim_gpus(
-    connection: &mut SqliteConnection,
-    entry: &CheckEntry,
-) -> Result<Option<NodeKey>, StoreError> {
+async fn claim_gpus(connection: &mut Transaction, entry: &CheckEntry) -> Result<Option<NodeKey>, StoreError> {
     let counted = entry.gpus.iter().map(|gpu| gpu.uuid);
     let uuids: BTreeSet<GpuUuid> = entry.fingerprints.iter().map(|print| print.uuid).chain(counted).collect();
     for uuid in uuids {
         let owner: Option<(String, String, i64)> =
-            sqlx::query_as("SELECT miner, node, proven_at FROM gpus WHERE uuid = ?1")
+            query("SELECT miner, node, proven_at FROM gpus WHERE uuid = $1")
                 .bind(uuid.to_string())
                 .fetch_optional(&mut *connection)
                 .await
@@ -331,9 +325,9 @@ async fn claim_gpus(
                 take_from(connection, owner, uuid).await?;
             }
         }
-        sqlx::query(
-            "INSERT INTO gpus (uuid, miner, node, proven_at) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (uuid) DO UPDATE SET miner = ?2, node = ?3, proven_at = ?4",
+        query(
+            "INSERT INTO gpus (uuid, miner, node, proven_at) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (uuid) DO UPDATE SET miner = $2, node = $3, proven_at = $4",
         )
         .bind(uuid.to_string())
         .bind(entry.key.miner.to_string())
@@ -347,24 +341,20 @@ async fn claim_gpus(
 }
 
 /// The owner is no longer paid for a GPU that another node proved, however long its own proof counts.
-async fn take_from(
-    connection: &mut SqliteConnection,
-    owner: NodeKey,
-    uuid: GpuUuid,
-) -> Result<(), StoreError> {
+async fn take_from(connection: &mut Transaction, owner: NodeKey, uuid: GpuUuid) -> Result<(), StoreError> {
     let operation = unavailable("take gpu from its owner");
     let (miner, node) = (owner.miner.to_string(), owner.node.to_string());
     let proven: Option<Option<String>> =
-        sqlx::query_scalar("SELECT proven_gpus FROM nodes WHERE miner = ?1 AND node = ?2")
+        query("SELECT proven_gpus FROM nodes WHERE miner = $1 AND node = $2")
             .bind(&miner)
             .bind(&node)
-            .fetch_optional(&mut *connection)
+            .scalar_optional(&mut *connection)
             .await
             .map_err(&operation)?;
     let Some(text) = proven.flatten() else { return Ok(()) };
     let mut gpus = columns::gpus(&text, "nodes.proven_gpus")?;
     gpus.retain(|gpu| gpu.uuid != uuid);
-    sqlx::query("UPDATE nodes SET proven_gpus = ?3 WHERE miner = ?1 AND node = ?2")
+    query("UPDATE nodes SET proven_gpus = $3 WHERE miner = $1 AND node = $2")
         .bind(miner)
         .bind(node)
         .bind(columns::gpus_to_text(&gpus))
@@ -375,11 +365,11 @@ async fn take_from(
 }
 
 async fn keep_deadlines(
-    connection: &mut SqliteConnection,
+    connection: &mut Transaction,
     key: NodeKey,
     deadlines: DeadlineRecord,
 ) -> Result<(), StoreError> {
-    sqlx::query("UPDATE nodes SET deadlines = ?3 WHERE miner = ?1 AND node = ?2")
+    query("UPDATE nodes SET deadlines = $3 WHERE miner = $1 AND node = $2")
         .bind(key.miner.to_string())
         .bind(key.node.to_string())
         .bind(deadlines.encode())
@@ -389,12 +379,12 @@ async fn keep_deadlines(
     Ok(())
 }
 
-async fn insert_verdict(connection: &mut SqliteConnection, entry: &CheckEntry) -> Result<(), StoreError> {
+async fn insert_verdict(connection: &mut Transaction, entry: &CheckEntry) -> Result<(), StoreError> {
     let operation = unavailable("store verdict");
     let (miner, node) = (entry.key.miner.to_string(), entry.key.node.to_string());
     let summary = &entry.summary;
-    sqlx::query(
-        "INSERT INTO verdicts (digest, miner, node, previous, finished, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    query(
+        "INSERT INTO verdicts (digest, miner, node, previous, finished, bytes) VALUES ($1, $2, $3, $4, $5, $6)",
     )
     .bind(entry.digest.to_string())
     .bind(&miner)
@@ -405,8 +395,8 @@ async fn insert_verdict(connection: &mut SqliteConnection, entry: &CheckEntry) -
     .execute(&mut *connection)
     .await
     .map_err(&operation)?;
-    sqlx::query(
-        "INSERT INTO history (miner, node, at, entry, started, outcome, fault) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    query(
+        "INSERT INTO history (miner, node, at, entry, started, outcome, fault) VALUES ($1, $2, $3, $4, $5, $6, $7)",
     )
     .bind(&miner)
     .bind(&node)
@@ -425,13 +415,13 @@ async fn insert_verdict(connection: &mut SqliteConnection, entry: &CheckEntry) -
 }
 
 async fn keep_transcript(
-    connection: &mut SqliteConnection,
+    connection: &mut Transaction,
     key: NodeKey,
     at: Timestamp,
     (digest, bytes): (Digest, &[u8]),
 ) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO transcripts (digest, miner, node, at, bytes) VALUES (?1, ?2, ?3, ?4, ?5)
+    query(
+        "INSERT INTO transcripts (digest, miner, node, at, bytes) VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT (digest) DO NOTHING",
     )
     .bind(digest.to_string())
@@ -445,22 +435,24 @@ async fn keep_transcript(
     Ok(())
 }
 
-async fn update_node(connection: &mut SqliteConnection, entry: &CheckEntry) -> Result<(), StoreError> {
+async fn update_node(connection: &mut Transaction, entry: &CheckEntry) -> Result<(), StoreError> {
     let summary = &entry.summary;
     let proven = summary.kind == CheckKind::Full && summary.outcome == Outcome::Passed;
     let paid = match summary.outcome {
         Outcome::Passed => proven.then(|| columns::gpus_to_text(&entry.gpus)),
         Outcome::Failed { reason, .. } => reason.voids_proof().then(|| columns::gpus_to_text(&[])),
     };
-    sqlx::query(
-        "UPDATE nodes SET last_digest = ?3, last_kind = ?4, last_outcome = ?5, last_fault = ?6, last_finished = ?7,
-             due_light = ?8, due_full = iif(?4 = 'full', ?9, min(?9, due_full)),
+    query(
+        "UPDATE nodes SET last_digest = $3, last_kind = $4, last_outcome = $5, last_fault = $6, last_finished = $7,
+             due_light = $8, due_full = CASE WHEN $4 = 'full' OR $9 < due_full THEN $9 ELSE due_full END,
              series_kind = NULL, series_since = NULL, series_last = NULL, series_failed = NULL,
-             series_controlled = NULL, series_silent = NULL, proven_prover = coalesce(?12, proven_prover),
-             proven_at = coalesce(?10, proven_at), proven_gpus = coalesce(?11, proven_gpus),
-             full_digest = iif(?4 = 'full', ?3, full_digest), full_outcome = iif(?4 = 'full', ?5, full_outcome),
-             full_fault = iif(?4 = 'full', ?6, full_fault), full_finished = iif(?4 = 'full', ?7, full_finished)
-         WHERE miner = ?1 AND node = ?2",
+             series_controlled = NULL, series_silent = NULL, proven_prover = coalesce($12, proven_prover),
+             proven_at = coalesce($10, proven_at), proven_gpus = coalesce($11, proven_gpus),
+             full_digest = CASE WHEN $4 = 'full' THEN $3 ELSE full_digest END,
+             full_outcome = CASE WHEN $4 = 'full' THEN $5 ELSE full_outcome END,
+             full_fault = CASE WHEN $4 = 'full' THEN $6 ELSE full_fault END,
+             full_finished = CASE WHEN $4 = 'full' THEN $7 ELSE full_finished END
+         WHERE miner = $1 AND node = $2",
     )
     .bind(entry.key.miner.to_string())
     .bind(entry.key.node.to_string())

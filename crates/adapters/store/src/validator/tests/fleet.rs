@@ -2,9 +2,18 @@
 
 use super::*;
 
-#[tokio::test]
-async fn a_discovered_node_is_pinned_due_at_once_and_survives_a_restart() {
-    let fixture = Fixture::new().await;
+on_both_engines!(
+    a_discovered_node_is_pinned_due_at_once_and_survives_a_restart,
+    a_changed_host_key_is_an_event_and_wants_a_full_check,
+    a_node_that_is_no_longer_named_or_available_is_not_checked,
+    history_keeps_why_a_node_was_absent_and_each_change_of_it_once,
+    dropped_nodes_are_forgotten_when_nothing_about_them_matters,
+    a_batch_of_forgotten_nodes_is_bounded,
+    miners_take_turns_and_unknown_miners_wait,
+);
+
+async fn a_discovered_node_is_pinned_due_at_once_and_survives_a_restart(on: On) {
+    let fixture = Fixture::new(on).await;
     let changes = fixture.store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
     assert_eq!(changes, [NodeChange::New(key(1, 7))]);
     assert!(fixture.store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap().is_empty());
@@ -17,9 +26,8 @@ async fn a_discovered_node_is_pinned_due_at_once_and_survives_a_restart() {
     );
 }
 
-#[tokio::test]
-async fn a_changed_host_key_is_an_event_and_wants_a_full_check() {
-    let Fixture { store, directory: _keep } = Fixture::new().await;
+async fn a_changed_host_key_is_an_event_and_wants_a_full_check(on: On) {
+    let Fixture { store, place: _keep } = Fixture::new(on).await;
     store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
     store.record_check(&passed(key(1, 7), 1, None, vec![gpu(1)])).await.unwrap();
     let later = NOW + Millis(50);
@@ -34,9 +42,8 @@ async fn a_changed_host_key_is_an_event_and_wants_a_full_check() {
     assert_eq!(history[1..], [absent, HistoryEntry::Available(later)]);
 }
 
-#[tokio::test]
-async fn a_node_that_is_no_longer_named_or_available_is_not_checked() {
-    let Fixture { store, directory: _keep } = Fixture::new().await;
+async fn a_node_that_is_no_longer_named_or_available_is_not_checked(on: On) {
+    let Fixture { store, place: _keep } = Fixture::new(on).await;
     store.record_discovery(miner(1), &[report(7), report(8)], NOW).await.unwrap();
     let pending = NodeReport { status: NodeStatus::KeyPending, host_keys: vec![], ..report(8) };
     store.record_discovery(miner(1), &[pending], NOW).await.unwrap();
@@ -48,9 +55,8 @@ async fn a_node_that_is_no_longer_named_or_available_is_not_checked() {
     assert_eq!(store.due_nodes(NOW, 10).await.unwrap().len(), 1);
 }
 
-#[tokio::test]
-async fn history_keeps_why_a_node_was_absent_and_each_change_of_it_once() {
-    let Fixture { store, directory: _keep } = Fixture::new().await;
+async fn history_keeps_why_a_node_was_absent_and_each_change_of_it_once(on: On) {
+    let Fixture { store, place: _keep } = Fixture::new(on).await;
     let with = |status| vec![NodeReport { status, ..report(7) }];
     let reports = [
         with(NodeStatus::Available),
@@ -87,9 +93,8 @@ async fn history_keeps_why_a_node_was_absent_and_each_change_of_it_once() {
     assert_eq!(store.history(key(1, 8), NOW).await.unwrap(), [first], "absent from the start");
 }
 
-#[tokio::test]
-async fn dropped_nodes_are_forgotten_when_nothing_about_them_matters() {
-    let Fixture { store, directory: _keep } = Fixture::new().await;
+async fn dropped_nodes_are_forgotten_when_nothing_about_them_matters(on: On) {
+    let Fixture { store, place: _keep } = Fixture::new(on).await;
     let (judged, banned, listed, unjudged) = (key(1, 7), key(1, 8), key(1, 9), key(1, 10));
     let all = [7, 8, 9, 10].map(report);
     store.record_discovery(miner(1), &all, NOW).await.unwrap();
@@ -123,9 +128,8 @@ async fn dropped_nodes_are_forgotten_when_nothing_about_them_matters() {
     assert_eq!(store.nodes_of(miner(1)).await.unwrap(), [listed.node]);
 }
 
-#[tokio::test]
-async fn a_batch_of_forgotten_nodes_is_bounded() {
-    let Fixture { store, directory: _keep } = Fixture::new().await;
+async fn a_batch_of_forgotten_nodes_is_bounded(on: On) {
+    let Fixture { store, place: _keep } = Fixture::new(on).await;
     let many: Vec<_> = (10..20).map(report).collect();
     store.record_discovery(miner(1), &many, NOW).await.unwrap();
     store.record_discovery(miner(1), &[], NOW).await.unwrap();
@@ -133,9 +137,8 @@ async fn a_batch_of_forgotten_nodes_is_bounded() {
     assert_eq!(store.nodes_of(miner(1)).await.unwrap().len(), 6);
 }
 
-#[tokio::test]
-async fn miners_take_turns_and_unknown_miners_wait() {
-    let Fixture { store, directory: _keep } = Fixture::new().await;
+async fn miners_take_turns_and_unknown_miners_wait(on: On) {
+    let Fixture { store, place: _keep } = Fixture::new(on).await;
     let many: Vec<_> = (10..30).map(report).collect();
     store.record_discovery(miner(1), &many, NOW).await.unwrap();
     store.record_discovery(miner(2), &[report(7), report(8)], NOW).await.unwrap();

@@ -4,14 +4,32 @@ use codec::Encode as _;
 
 use super::*;
 
-#[tokio::test]
-async fn a_failed_try_is_continued_after_a_restart_and_ends_with_a_conclusion() {
-    let fixture = Fixture::new().await;
+on_both_engines!(
+    a_failed_try_is_continued_after_a_restart_and_ends_with_a_conclusion,
+    verdicts_form_a_chain_that_takes_each_link_once,
+    a_gpu_has_one_owner_until_that_owner_no_longer_proves_it,
+    whoever_takes_a_gpu_over_takes_it_from_what_its_owner_is_paid_for,
+    a_node_on_hold_is_not_paid_for_its_last_proof,
+    a_check_under_keys_that_discovery_replaced_meanwhile_is_not_kept,
+    a_light_check_does_not_put_off_a_full_one_that_discovery_asked_for,
+    a_series_ends_when_its_node_is_no_longer_available,
+    no_pass_and_no_restart_forgets_a_cut_off_opening,
+    a_prover_is_known_to_work_by_another_nodes_pass_with_it,
+    failures_standings_and_passes_elsewhere_read_back,
+    a_fingerprint_is_its_nodes_own_and_survives_a_restart_until_it_is_old,
+    whoever_proved_an_identity_first_stays_first_until_it_is_given_up,
+    a_hold_lasts_until_a_check_says_otherwise_and_a_pair_shown_apart_may_prove_one_uuid,
+    missed_deadlines_are_kept_with_and_without_a_verdict_and_no_unlisting_forgets_them,
+    the_transcript_of_a_try_without_a_verdict_is_kept_as_long_as_any,
+);
+
+async fn a_failed_try_is_continued_after_a_restart_and_ends_with_a_conclusion(on: On) {
+    let fixture = Fixture::new(on).await;
     fixture.store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
     let series = Series { since: NOW, last: NOW + Millis(1), failed: 2, controlled: true, silent: false };
     let retry = NOW + Millis(40_000);
     fixture.store.record_try(key(1, 7), CheckKind::Full, series, retry).await.unwrap();
-    let Fixture { store, directory: _keep } = fixture.reopened().await;
+    let Fixture { store, place: _keep } = fixture.reopened().await;
     assert!(store.due_nodes(NOW, 10).await.unwrap().is_empty());
     let due = store.due_nodes(retry, 10).await.unwrap();
     assert_eq!(due[0].series, Some((CheckKind::Full, series)));
@@ -19,14 +37,13 @@ async fn a_failed_try_is_continued_after_a_restart_and_ends_with_a_conclusion() 
     assert_eq!(store.node(key(1, 7)).await.unwrap().unwrap().series, None);
 }
 
-#[tokio::test]
-async fn verdicts_form_a_chain_that_takes_each_link_once() {
-    let fixture = Fixture::new().await;
+async fn verdicts_form_a_chain_that_takes_each_link_once(on: On) {
+    let fixture = Fixture::new(on).await;
     fixture.store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
     let first = passed(key(1, 7), 1, None, vec![gpu(1)]);
     assert_eq!(fixture.store.record_check(&first).await.unwrap(), Recorded::Stored);
     assert_eq!(fixture.store.record_check(&first).await.unwrap(), Recorded::NotNext);
-    let Fixture { store, directory: _keep } = fixture.reopened().await;
+    let Fixture { store, place: _keep } = fixture.reopened().await;
     let second = passed(key(1, 7), 2, Some(1), vec![gpu(1)]);
     assert_eq!(store.record_check(&second).await.unwrap(), Recorded::Stored);
     assert_eq!(store.verdicts(key(1, 7), 10).await.unwrap().len(), 2);
@@ -45,9 +62,8 @@ async fn verdicts_form_a_chain_that_takes_each_link_once() {
     assert_eq!((node.last_verdict, node.last_full), (Some(light.summary), Some(second.summary)));
 }
 
-#[tokio::test]
-async fn a_gpu_has_one_owner_until_that_owner_no_longer_proves_it() {
-    let Fixture { store, directory: _keep } = Fixture::new().await;
+async fn a_gpu_has_one_owner_until_that_owner_no_longer_proves_it(on: On) {
+    let Fixture { store, place: _keep } = Fixture::new(on).await;
     store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
     store.record_discovery(miner(2), &[report(8)], NOW).await.unwrap();
     store.record_check(&passed(key(1, 7), 1, None, vec![gpu(1)])).await.unwrap();
@@ -58,9 +74,8 @@ async fn a_gpu_has_one_owner_until_that_owner_no_longer_proves_it() {
     assert_eq!(store.record_check(&stale).await.unwrap(), Recorded::Stored);
 }
 
-#[tokio::test]
-async fn whoever_takes_a_gpu_over_takes_it_from_what_its_owner_is_paid_for() {
-    let Fixture { store, directory: _keep } = Fixture::new().await;
+async fn whoever_takes_a_gpu_over_takes_it_from_what_its_owner_is_paid_for(on: On) {
+    let Fixture { store, place: _keep } = Fixture::new(on).await;
     store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
     store.record_discovery(miner(2), &[report(8)], NOW).await.unwrap();
     store.record_check(&passed(key(1, 7), 1, None, vec![gpu(1), gpu(2)])).await.unwrap();
@@ -71,9 +86,8 @@ async fn whoever_takes_a_gpu_over_takes_it_from_what_its_owner_is_paid_for() {
     assert_eq!(proof(key(2, 8)).await, Some(vec![gpu(1)]));
 }
 
-#[tokio::test]
-async fn a_node_on_hold_is_not_paid_for_its_last_proof() {
-    let Fixture { store, directory: _keep } = Fixture::new().await;
+async fn a_node_on_hold_is_not_paid_for_its_last_proof(on: On) {
+    let Fixture { store, place: _keep } = Fixture::new(on).await;
     store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
     store.record_check(&passed(key(1, 7), 1, None, vec![gpu(1)])).await.unwrap();
     let mut held = passed(key(1, 7), 2, Some(1), vec![]);
@@ -86,9 +100,8 @@ async fn a_node_on_hold_is_not_paid_for_its_last_proof() {
     assert_eq!(node.last_proof, Some((NOW + Millis(5), vec![gpu(1)])));
 }
 
-#[tokio::test]
-async fn a_check_under_keys_that_discovery_replaced_meanwhile_is_not_kept() {
-    let Fixture { store, directory: _keep } = Fixture::new().await;
+async fn a_check_under_keys_that_discovery_replaced_meanwhile_is_not_kept(on: On) {
+    let Fixture { store, place: _keep } = Fixture::new(on).await;
     store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
     let changed = NodeReport { host_keys: vec![KEYS[1].parse().unwrap()], ..report(7) };
     store.record_discovery(miner(1), std::slice::from_ref(&changed), NOW).await.unwrap();
@@ -99,9 +112,8 @@ async fn a_check_under_keys_that_discovery_replaced_meanwhile_is_not_kept() {
     assert_eq!(store.record_check(&new).await.unwrap(), Recorded::Stored);
 }
 
-#[tokio::test]
-async fn a_light_check_does_not_put_off_a_full_one_that_discovery_asked_for() {
-    let Fixture { store, directory: _keep } = Fixture::new().await;
+async fn a_light_check_does_not_put_off_a_full_one_that_discovery_asked_for(on: On) {
+    let Fixture { store, place: _keep } = Fixture::new(on).await;
     store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
     let mut light = passed(key(1, 7), 1, None, vec![]);
     light.summary.kind = CheckKind::Light;
@@ -110,9 +122,8 @@ async fn a_light_check_does_not_put_off_a_full_one_that_discovery_asked_for() {
     assert_eq!(due, Due { light: NOW + Millis(100), full: NOW });
 }
 
-#[tokio::test]
-async fn a_series_ends_when_its_node_is_no_longer_available() {
-    let Fixture { store, directory: _keep } = Fixture::new().await;
+async fn a_series_ends_when_its_node_is_no_longer_available(on: On) {
+    let Fixture { store, place: _keep } = Fixture::new(on).await;
     let series = Series { since: NOW, last: NOW, failed: 3, controlled: true, silent: false };
     for gone in [vec![], vec![NodeReport { status: NodeStatus::Maintenance, ..report(7) }]] {
         store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
@@ -126,21 +137,19 @@ async fn a_series_ends_when_its_node_is_no_longer_available() {
     }
 }
 
-#[tokio::test]
-async fn no_pass_and_no_restart_forgets_a_cut_off_opening() {
-    let fixture = Fixture::new().await;
+async fn no_pass_and_no_restart_forgets_a_cut_off_opening(on: On) {
+    let fixture = Fixture::new(on).await;
     fixture.store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
     let (first, second, third) = (NOW, NOW + Millis(10), NOW + Millis(20));
     fixture.store.record_aborted_opening(key(1, 7), first, NOW).await.unwrap();
     fixture.store.record_check(&passed(key(1, 7), 1, None, vec![gpu(1)])).await.unwrap();
-    let Fixture { store, directory: _keep } = fixture.reopened().await;
+    let Fixture { store, place: _keep } = fixture.reopened().await;
     assert_eq!(store.record_aborted_opening(key(1, 7), second, NOW).await.unwrap(), [first, second]);
     assert_eq!(store.record_aborted_opening(key(1, 7), third, second).await.unwrap(), [second, third]);
 }
 
-#[tokio::test]
-async fn a_prover_is_known_to_work_by_another_nodes_pass_with_it() {
-    let Fixture { store, directory: _keep } = Fixture::new().await;
+async fn a_prover_is_known_to_work_by_another_nodes_pass_with_it(on: On) {
+    let Fixture { store, place: _keep } = Fixture::new(on).await;
     store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
     store.record_check(&passed(key(1, 7), 1, None, vec![gpu(1)])).await.unwrap();
     assert!(!store.prover_passed_elsewhere(PROVER, key(1, 7)).await.unwrap());
@@ -148,9 +157,8 @@ async fn a_prover_is_known_to_work_by_another_nodes_pass_with_it() {
     assert!(!store.prover_passed_elsewhere(Digest::from_bytes([5; 32]), key(1, 8)).await.unwrap());
 }
 
-#[tokio::test]
-async fn failures_standings_and_passes_elsewhere_read_back() {
-    let Fixture { store, directory: _keep } = Fixture::new().await;
+async fn failures_standings_and_passes_elsewhere_read_back(on: On) {
+    let Fixture { store, place: _keep } = Fixture::new(on).await;
     store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
     let outcome =
         Outcome::Failed { reason: Reason::ProofOpeningMismatch, fault: Fault::Node { confirmed: true } };
@@ -176,9 +184,8 @@ async fn failures_standings_and_passes_elsewhere_read_back() {
     assert_eq!(store.node(key(1, 7)).await.unwrap().unwrap().standing, Some(standing));
 }
 
-#[tokio::test]
-async fn a_fingerprint_is_its_nodes_own_and_survives_a_restart_until_it_is_old() {
-    let fixture = Fixture::new().await;
+async fn a_fingerprint_is_its_nodes_own_and_survives_a_restart_until_it_is_old(on: On) {
+    let fixture = Fixture::new(on).await;
     fixture.store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
     fixture.store.record_discovery(miner(2), &[report(8)], NOW).await.unwrap();
     let machine = Digest::from_bytes([6; 32]);
@@ -194,7 +201,7 @@ async fn a_fingerprint_is_its_nodes_own_and_survives_a_restart_until_it_is_old()
     let taken = CheckEntry { fingerprints: vec![first.clone()], ..passed(key(2, 8), 2, None, vec![gpu(1)]) };
     assert!(matches!(fixture.store.record_check(&taken).await.unwrap(), Recorded::GpuTaken { .. }));
 
-    let Fixture { store, directory: _keep } = fixture.reopened().await;
+    let Fixture { store, place: _keep } = fixture.reopened().await;
     let asked = [gpu(1).uuid, gpu(3).uuid, gpu(2).uuid];
     assert_eq!(store.fingerprints(key(1, 7), &asked).await.unwrap(), [first.clone(), other.clone()]);
     assert_eq!(store.fingerprints(key(2, 8), &asked).await.unwrap(), []);
@@ -210,9 +217,8 @@ async fn a_fingerprint_is_its_nodes_own_and_survives_a_restart_until_it_is_old()
     assert_eq!(store.fingerprints(key(1, 7), &asked).await.unwrap(), [moved]);
 }
 
-#[tokio::test]
-async fn whoever_proved_an_identity_first_stays_first_until_it_is_given_up() {
-    let Fixture { store, directory: _keep } = Fixture::new().await;
+async fn whoever_proved_an_identity_first_stays_first_until_it_is_given_up(on: On) {
+    let Fixture { store, place: _keep } = Fixture::new(on).await;
     store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
     store.record_discovery(miner(2), &[report(7)], NOW).await.unwrap();
     let [host_key, machine] =
@@ -245,9 +251,8 @@ async fn whoever_proved_an_identity_first_stays_first_until_it_is_given_up() {
     assert_eq!(store.claimants(&both, NOW).await.unwrap(), fresh);
 }
 
-#[tokio::test]
-async fn a_hold_lasts_until_a_check_says_otherwise_and_a_pair_shown_apart_may_prove_one_uuid() {
-    let fixture = Fixture::new().await;
+async fn a_hold_lasts_until_a_check_says_otherwise_and_a_pair_shown_apart_may_prove_one_uuid(on: On) {
+    let fixture = Fixture::new(on).await;
     let store = &fixture.store;
     store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
     store.record_discovery(miner(2), &[report(7)], NOW).await.unwrap();
@@ -291,9 +296,8 @@ async fn a_hold_lasts_until_a_check_says_otherwise_and_a_pair_shown_apart_may_pr
     assert_eq!(store.holds(later).await.unwrap(), Holds::default());
 }
 
-#[tokio::test]
-async fn missed_deadlines_are_kept_with_and_without_a_verdict_and_no_unlisting_forgets_them() {
-    let fixture = Fixture::new().await;
+async fn missed_deadlines_are_kept_with_and_without_a_verdict_and_no_unlisting_forgets_them(on: On) {
+    let fixture = Fixture::new(on).await;
     fixture.store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
     let missed = |times| {
         let one = |record: DeadlineRecord, _| {
@@ -302,7 +306,7 @@ async fn missed_deadlines_are_kept_with_and_without_a_verdict_and_no_unlisting_f
         (0..times).fold(DeadlineRecord::default(), one)
     };
     fixture.store.record_deadlines(key(1, 7), missed(1)).await.unwrap();
-    let Fixture { store, directory: _keep } = fixture.reopened().await;
+    let Fixture { store, place: _keep } = fixture.reopened().await;
     assert_eq!(store.node(key(1, 7)).await.unwrap().unwrap().deadlines, missed(1));
     store.record_discovery(miner(1), &[], NOW).await.unwrap();
     assert_eq!(store.prune_nodes(NOW, NOW, 10).await.unwrap(), 0, "dropping a node erases no miss");
@@ -318,7 +322,8 @@ async fn missed_deadlines_are_kept_with_and_without_a_verdict_and_no_unlisting_f
 async fn a_record_from_before_breaks_were_counted_is_read_as_one_without_breaks() {
     let old = Schema { migrations: &VALIDATOR_SCHEMA.migrations[..6], ..VALIDATOR_SCHEMA };
     let directory = tempfile::tempdir().unwrap();
-    let url = format!("sqlite:{}", directory.path().join("validator.db").display()).parse().unwrap();
+    let url: DatabasePath =
+        format!("sqlite:{}", directory.path().join("validator.db").display()).parse().unwrap();
     let database = Database::open(&url, &old, OpenOptions::default()).await.unwrap();
     let missed = Observed::Missed(Control::Reachable);
     let record = DeadlineRecord::default().after(missed, &Tests::default(), NOW);
@@ -329,20 +334,19 @@ async fn a_record_from_before_breaks_were_counted_is_read_as_one_without_breaks(
     let mut bytes = record.encode();
     bytes.truncate(bytes.len() - 11);
     let of_misses = bytes.clone();
-    let mut transaction = store.0.begin("store an old record").await.unwrap();
-    let update = sqlx::query("UPDATE nodes SET deadlines = ?1").bind(of_misses);
-    update.execute(&mut *transaction).await.unwrap();
+    let mut transaction = store.begin("store an old record").await.unwrap();
+    let update = query("UPDATE nodes SET deadlines = $1").bind(of_misses);
+    update.execute(&mut transaction).await.unwrap();
     transaction.commit().await.unwrap();
     drop(store);
-    let store = open(&directory).await;
+    let store = ValidatorDatabase::open(&DatabaseUrl::Sqlite(url), OpenOptions::default()).await.unwrap();
     let read = store.node(key(1, 7)).await.unwrap().unwrap().deadlines;
     bytes.extend([0; 11]);
     assert_eq!(read.encode(), bytes, "as many misses, and no breaks");
 }
 
-#[tokio::test]
-async fn the_transcript_of_a_try_without_a_verdict_is_kept_as_long_as_any() {
-    let fixture = Fixture::new().await;
+async fn the_transcript_of_a_try_without_a_verdict_is_kept_as_long_as_any(on: On) {
+    let fixture = Fixture::new(on).await;
     let store = &fixture.store;
     store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
     for n in 0..3u8 {

@@ -2,11 +2,19 @@
 
 use super::*;
 
-pub(super) fn window(fencing: u64) -> NewWindow {
+on_both_engines!(
+    one_window_is_under_way_at_a_time_even_across_a_restart,
+    a_committed_window_survives_a_restart_with_its_salt_and_its_reveal,
+    every_end_is_kept_with_its_reason,
+    a_stale_leader_cannot_open_a_window,
+);
+
+/// A window that whoever leads may open.
+pub(super) fn window(store: &ValidatorDatabase) -> NewWindow {
     NewWindow {
         netuid: NetUid(39),
         mechanism: MechanismId(0),
-        fencing: FencingToken(fencing),
+        fencing: store.held().unwrap(),
         created: NOW,
         weights: vec![(Uid(0), Weight(60_000)), (Uid(4), Weight(5_535))],
         expected: vec![(Uid(0), Weight(65_535)), (Uid(4), Weight(6_046))],
@@ -27,81 +35,80 @@ pub(super) fn window(fencing: u64) -> NewWindow {
     }
 }
 
-#[tokio::test]
-async fn one_window_is_under_way_at_a_time_even_across_a_restart() {
-    let fixture = Fixture::new().await;
-    let Opened::Window(id) = fixture.store.open_window(&window(0)).await.unwrap() else {
-        panic!("not opened")
-    };
-    let Fixture { store, directory: _keep } = fixture.reopened().await;
-    assert_eq!(store.open_window(&window(0)).await.unwrap(), Opened::Busy(id));
+async fn one_window_is_under_way_at_a_time_even_across_a_restart(on: On) {
+    let fixture = Fixture::new(on).await;
+    let opened = window(&fixture.store);
+    let Opened::Window(id) = fixture.store.open_window(&opened).await.unwrap() else { panic!("not opened") };
+    let Fixture { store, place: _keep } = fixture.reopened().await;
+    assert_eq!(store.open_window(&window(&store)).await.unwrap(), Opened::Busy(id));
     let kept = store.windows(5).await.unwrap();
-    assert_eq!((kept.len(), &kept[0].opened, &kept[0].state), (1, &window(0), &WindowState::Prepared));
+    assert_eq!((kept.len(), &kept[0].opened, &kept[0].state), (1, &opened, &WindowState::Prepared));
     let set = WindowEnd::Set { block: BlockNumber(103) };
     store.end_window(id, &set).await.unwrap();
     store.end_window(id, &WindowEnd::Expired(Expiry::EraOver)).await.unwrap();
-    store.record_read_back(id, &window(0).expected).await.unwrap();
+    store.record_read_back(id, &opened.expected).await.unwrap();
     let kept = store.windows(5).await.unwrap();
     assert_eq!(kept[0].state, WindowState::Ended(set), "an end is final");
-    assert_eq!(kept[0].read_back, Some(window(0).expected));
+    assert_eq!(kept[0].read_back, Some(opened.expected));
     assert_eq!(store.last_set().await.unwrap(), Some(BlockNumber(103)));
-    assert!(matches!(store.open_window(&window(0)).await.unwrap(), Opened::Window(_)));
+    assert!(matches!(store.open_window(&window(&store)).await.unwrap(), Opened::Window(_)));
 }
 
-fn committing(form: WindowForm) -> NewWindow {
-    NewWindow { form, ..window(0) }
+fn committing(store: &ValidatorDatabase, form: WindowForm) -> NewWindow {
+    NewWindow { form, ..window(store) }
 }
 
-fn reveal() -> PreparedWeights {
+fn reveal(store: &ValidatorDatabase) -> PreparedWeights {
     PreparedWeights {
         extrinsic: vec![4, 5],
         nonce: 4,
         effect: Effect::Reveal,
         born: BlockNumber(150),
         dies: BlockNumber(213),
-        ..window(0).prepared
+        ..window(store).prepared
     }
 }
 
-#[tokio::test]
-async fn a_committed_window_survives_a_restart_with_its_salt_and_its_reveal() {
-    let mut fixture = Fixture::new().await;
+async fn a_committed_window_survives_a_restart_with_its_salt_and_its_reveal(on: On) {
+    let mut fixture = Fixture::new(on).await;
     let hash = Digest::from_bytes([3; 32]);
-    let opened = committing(WindowForm::Hash { hash, salt: Salt::new(vec![1, 65_535, 7]) });
+    let opened = committing(&fixture.store, WindowForm::Hash { hash, salt: Salt::new(vec![1, 65_535, 7]) });
     let Opened::Window(id) = fixture.store.open_window(&opened).await.unwrap() else { panic!("not opened") };
-    let stale = FencingToken(1);
-    assert_eq!(fixture.store.open_reveal(id, FencingToken(0), &reveal()).await.unwrap(), Opened::Busy(id));
+    let stale = FencingToken(7);
+    let reveal = reveal(&fixture.store);
+    let mut token = fixture.store.held().unwrap();
+    assert_eq!(fixture.store.open_reveal(id, token, &reveal).await.unwrap(), Opened::Busy(id));
     fixture.store.record_commit(id, BlockNumber(101)).await.unwrap();
     fixture = fixture.reopened().await;
     let kept = fixture.store.windows(1).await.unwrap().pop().unwrap();
     assert_eq!(kept.opened, opened);
     assert_eq!(kept.state, WindowState::Committed { block: BlockNumber(101) });
-    assert_eq!(fixture.store.open_window(&window(0)).await.unwrap(), Opened::Busy(id));
-    assert!(matches!(fixture.store.open_reveal(id, stale, &reveal()).await.unwrap(), Opened::Fenced { .. }));
-    let token = FencingToken(0);
-    assert_eq!(fixture.store.open_reveal(id, token, &reveal()).await.unwrap(), Opened::Window(id));
-    assert_eq!(fixture.store.open_reveal(id, token, &reveal()).await.unwrap(), Opened::Busy(id));
+    assert_eq!(fixture.store.open_window(&window(&fixture.store)).await.unwrap(), Opened::Busy(id));
+    assert!(matches!(fixture.store.open_reveal(id, stale, &reveal).await.unwrap(), Opened::Fenced { .. }));
+    token = fixture.store.held().unwrap();
+    assert_eq!(fixture.store.open_reveal(id, token, &reveal).await.unwrap(), Opened::Window(id));
+    assert_eq!(fixture.store.open_reveal(id, token, &reveal).await.unwrap(), Opened::Busy(id));
     fixture = fixture.reopened().await;
     let kept = fixture.store.windows(1).await.unwrap().pop().unwrap();
     assert_eq!(
         (kept.reveal, kept.state),
-        (Some(reveal()), WindowState::Revealing { block: BlockNumber(101) })
+        (Some(reveal.clone()), WindowState::Revealing { block: BlockNumber(101) })
     );
     fixture.store.drop_reveal(id).await.unwrap();
     let kept = fixture.store.windows(1).await.unwrap().pop().unwrap();
     assert_eq!((kept.reveal, kept.state), (None, WindowState::Committed { block: BlockNumber(101) }));
-    fixture.store.open_reveal(id, token, &reveal()).await.unwrap();
+    token = fixture.store.held().unwrap();
+    fixture.store.open_reveal(id, token, &reveal).await.unwrap();
     let end = WindowEnd::Revealed { committed: BlockNumber(101), block: BlockNumber(160) };
     fixture.store.end_window(id, &end).await.unwrap();
     fixture.store.drop_reveal(id).await.unwrap();
     let kept = fixture.store.windows(1).await.unwrap().pop().unwrap();
-    assert_eq!((kept.reveal, kept.state), (Some(reveal()), WindowState::Ended(end)));
+    assert_eq!((kept.reveal, kept.state), (Some(reveal.clone()), WindowState::Ended(end)));
     assert_eq!(fixture.store.last_set().await.unwrap(), Some(BlockNumber(160)));
 }
 
-#[tokio::test]
-async fn every_end_is_kept_with_its_reason() {
-    let Fixture { store, directory: _keep } = Fixture::new().await;
+async fn every_end_is_kept_with_its_reason(on: On) {
+    let Fixture { store, place: _keep } = Fixture::new(on).await;
     let ends = [
         WindowEnd::Refused { block: BlockNumber(5), error: "SubtensorModule.NotRegistered".into() },
         WindowEnd::Expired(Expiry::EraOver),
@@ -115,7 +122,7 @@ async fn every_end_is_kept_with_its_reason() {
     ];
     let digest = Digest::from_bytes([4; 32]);
     for end in ends {
-        let opened = committing(WindowForm::Timelocked { digest, round: 77 });
+        let opened = committing(&store, WindowForm::Timelocked { digest, round: 77 });
         let Opened::Window(id) = store.open_window(&opened).await.unwrap() else { panic!("not opened") };
         store.end_window(id, &end).await.unwrap();
         let kept = store.windows(1).await.unwrap().pop().unwrap();
@@ -163,9 +170,10 @@ async fn windows_of_the_first_schema_are_taken_over() {
     );
 }
 
-#[tokio::test]
-async fn a_stale_leader_cannot_open_a_window() {
-    let Fixture { store, directory: _keep } = Fixture::new().await;
-    assert_eq!(store.open_window(&window(1)).await.unwrap(), Opened::Fenced { current: FencingToken(0) });
+async fn a_stale_leader_cannot_open_a_window(on: On) {
+    let Fixture { store, place: _keep } = Fixture::new(on).await;
+    let current = store.held().unwrap();
+    let stale = NewWindow { fencing: FencingToken(current.0 + 1), ..window(&store) };
+    assert_eq!(store.open_window(&stale).await.unwrap(), Opened::Fenced { current });
     assert!(store.windows(5).await.unwrap().is_empty());
 }

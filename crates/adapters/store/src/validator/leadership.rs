@@ -1,0 +1,184 @@
+//! Who leads: the row that every writing transaction locks (RULES R28, decision D11).
+//!
+//! The row holds the current token, its holder and the end of the lease, all by the database server's clock, so that no
+//! validator's clock matters. A transaction that writes locks the row first and goes on only if the token is still the one
+//! that this process leads with. So writes of a deposed leader are refused however late they come, writers are one after
+//! the other as on SQLite, and a change of leadership waits for the write under way: what was acknowledged under a token was
+//! stored before the next token was given out.
+//!
+//! **Rejected**: advisory locks held by a session (a server's failover or a pooler between loses them without a word, and they
+//! carry no number that others can compare), and serialisable isolation in place of the row's lock (a deposed leader would be told only at
+//! the commit, and reads would be aborted with it).
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use async_trait::async_trait;
+use basilica_ports::{Campaign, Leader, Leadership, StoreError};
+use basilica_types::{FencingToken, Millis};
+
+use super::columns::{Unexpected, signed, unsigned};
+use super::{Engine, ValidatorDatabase};
+use crate::cluster::Cluster;
+use crate::database::{corrupt, unavailable};
+use crate::sql::{Statement, Transaction, query};
+
+/// Not leading.
+const NONE: i64 = -1;
+
+/// The token that this process leads with.
+#[derive(Debug)]
+pub(super) struct Seat(AtomicI64);
+
+impl Seat {
+    /// Of a process that has the database to itself.
+    pub(super) const fn alone() -> Self {
+        Self(AtomicI64::new(0))
+    }
+
+    /// Of a process that must campaign first.
+    pub(super) const fn vacant() -> Self {
+        Self(AtomicI64::new(NONE))
+    }
+
+    fn held(&self) -> i64 {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    /// Begins a transaction on the server with the leadership's row locked.
+    pub(super) async fn begin(
+        &self,
+        cluster: &Cluster,
+        operation: &'static str,
+    ) -> Result<Transaction, StoreError> {
+        let failed = unavailable(operation);
+        let held = self.held();
+        let mut transaction = Transaction::Postgres(cluster.writer().begin().await.map_err(&failed)?);
+        let current: i64 = query("SELECT token FROM leadership WHERE one = 1 FOR UPDATE")
+            .scalar(&mut transaction)
+            .await
+            .map_err(&failed)?;
+        if current == held {
+            return Ok(transaction);
+        }
+        transaction.roll_back().await.map_err(failed)?;
+        Err(StoreError::Fenced { held: token(held), current: fencing(current)? })
+    }
+}
+
+/// The token of a seat; none if it does not lead.
+fn token(held: i64) -> Option<FencingToken> {
+    u64::try_from(held).ok().map(FencingToken)
+}
+
+fn fencing(token: i64) -> Result<FencingToken, StoreError> {
+    unsigned(token, "leadership.token").map(FencingToken)
+}
+
+/// The server's clock in milliseconds, read when the row is locked and not when the transaction began.
+macro_rules! server_clock {
+    () => {
+        "CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS BIGINT)"
+    };
+}
+
+const CAMPAIGN: &str = concat!(
+    "UPDATE leadership SET token = token + 1, holder = $1, lease_end = ",
+    server_clock!(),
+    " + $2 WHERE one = 1 AND lease_end <= ",
+    server_clock!(),
+    " RETURNING token"
+);
+const RENEW: &str = concat!(
+    "UPDATE leadership SET lease_end = ",
+    server_clock!(),
+    " + $2 WHERE one = 1 AND token = $1 RETURNING token"
+);
+const LEADER: &str =
+    concat!("SELECT token, holder, lease_end - ", server_clock!(), " FROM leadership WHERE one = 1");
+
+impl ValidatorDatabase {
+    /// Runs one statement on the leadership's row, in a transaction of its own beside the writer.
+    async fn claim(
+        cluster: &Cluster,
+        operation: &'static str,
+        statement: Statement,
+    ) -> Result<Option<i64>, StoreError> {
+        let failed = unavailable(operation);
+        let mut transaction = Transaction::Postgres(cluster.leader().begin().await.map_err(&failed)?);
+        let token = statement.scalar_optional(&mut transaction).await.map_err(&failed)?;
+        transaction.commit().await.map_err(failed)?;
+        Ok(token)
+    }
+
+    /// Leads no more if it led with this token.
+    fn vacate(&self, held: i64) {
+        // Another campaign may have been won meanwhile; that one stands.
+        let _ = self.seat.0.compare_exchange(held, NONE, Ordering::SeqCst, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl Leadership for ValidatorDatabase {
+    fn is_shared(&self) -> bool {
+        matches!(self.engine, Engine::Postgres(_))
+    }
+
+    fn held(&self) -> Option<FencingToken> {
+        token(self.seat.held())
+    }
+
+    async fn campaign(&self, holder: &str, lease: Millis) -> Result<Campaign, StoreError> {
+        let Engine::Postgres(cluster) = &self.engine else { return Ok(Campaign::Won(FencingToken(0))) };
+        let lease = signed(lease.0, "leadership.lease_end")?;
+        let claim = query(CAMPAIGN).bind(holder).bind(lease);
+        match Self::claim(cluster, "campaign", claim).await? {
+            Some(won) => {
+                let token = fencing(won)?;
+                self.seat.0.store(won, Ordering::SeqCst);
+                Ok(Campaign::Won(token))
+            }
+            None => self.leader().await.map(Campaign::Lost),
+        }
+    }
+
+    async fn renew(&self, lease: Millis) -> Result<(), StoreError> {
+        let Engine::Postgres(cluster) = &self.engine else { return Ok(()) };
+        let held = self.seat.held();
+        if held != NONE {
+            let lease = signed(lease.0, "leadership.lease_end")?;
+            let renewed = Self::claim(cluster, "renew lease", query(RENEW).bind(held).bind(lease)).await?;
+            if renewed.is_some() {
+                return Ok(());
+            }
+            self.vacate(held);
+        }
+        let current = self.leader().await?.token;
+        Err(StoreError::Fenced { held: token(held), current })
+    }
+
+    fn step_down(&self) {
+        if self.is_shared() {
+            self.seat.0.store(NONE, Ordering::SeqCst);
+        }
+    }
+
+    async fn resign(&self) -> Result<(), StoreError> {
+        let Engine::Postgres(cluster) = &self.engine else { return Ok(()) };
+        let held = self.seat.0.swap(NONE, Ordering::SeqCst);
+        if held != NONE {
+            let end = "UPDATE leadership SET lease_end = 0, holder = NULL WHERE one = 1 AND token = $1 RETURNING token";
+            Self::claim(cluster, "resign", query(end).bind(held)).await?;
+        }
+        Ok(())
+    }
+
+    async fn leader(&self) -> Result<Leader, StoreError> {
+        let Engine::Postgres(_) = &self.engine else {
+            return Ok(Leader { token: FencingToken(0), holder: None, lease_left: Millis(0) });
+        };
+        let row: Option<(i64, Option<String>, i64)> =
+            query(LEADER).fetch_optional(self.readers()).await.map_err(unavailable("read leadership"))?;
+        let (token, holder, left) = row.ok_or(Unexpected).map_err(corrupt("leadership"))?;
+        Ok(Leader { token: fencing(token)?, holder, lease_left: Millis(u64::try_from(left).unwrap_or(0)) })
+    }
+}

@@ -1,0 +1,99 @@
+//! Who may write.
+
+use super::*;
+
+on_both_engines!(writes_of_whoever_was_succeeded_are_refused, whoever_never_led_writes_nothing);
+
+async fn miners_of(store: &ValidatorDatabase, n: u8) -> Result<(), StoreError> {
+    let axon = "198.51.100.7:50051".parse().unwrap();
+    store.observe_miners(&[SeenMiner { hotkey: miner(n), uid: Uid(7), axon }], NOW).await
+}
+
+const HOUR: Millis = Millis::from_secs(3600);
+
+async fn writes_of_whoever_was_succeeded_are_refused(on: On) {
+    let Fixture { store: first, place } = Fixture::new(on).await;
+    let old = first.held().unwrap();
+    if on == On::Sqlite {
+        // A second process is refused before it could ask; this one leads for ever, with a token of 0.
+        assert_eq!((old, first.is_shared()), (FencingToken(0), false));
+        first.step_down();
+        first.resign().await.unwrap();
+        first.renew(HOUR).await.unwrap();
+        assert_eq!(first.campaign("me", HOUR).await.unwrap(), Campaign::Won(FencingToken(0)));
+        miners_of(&first, 3).await.unwrap();
+        return;
+    }
+    let second = place.open().await;
+    let Campaign::Won(new) = second.campaign("second", HOUR).await.unwrap() else { panic!("not won") };
+    assert!(new > old);
+    let refused = miners_of(&first, 3).await.unwrap_err();
+    assert!(
+        matches!(refused, StoreError::Fenced { held: Some(h), current } if h == old && current == new),
+        "{refused}"
+    );
+    assert!(matches!(first.renew(HOUR).await, Err(StoreError::Fenced { .. })));
+    assert_eq!(first.held(), None, "it knows now");
+    assert_eq!(first.miners().await.unwrap().len(), 2, "it still reads, and nothing was written");
+    miners_of(&second, 3).await.unwrap();
+    let Campaign::Lost(leader) = first.campaign("first", HOUR).await.unwrap() else { panic!("won") };
+    assert_eq!((leader.token, leader.holder.as_deref()), (new, Some("second")));
+    assert!(leader.lease_left > Millis(0) && leader.lease_left <= HOUR);
+    second.renew(HOUR).await.unwrap();
+    second.resign().await.unwrap();
+    assert!(matches!(miners_of(&second, 4).await, Err(StoreError::Fenced { held: None, .. })));
+    let Campaign::Won(newest) = first.campaign("first", HOUR).await.unwrap() else { panic!("not won") };
+    assert!(newest > new, "no token is given out twice");
+}
+
+async fn whoever_never_led_writes_nothing(on: On) {
+    let place = Place::new(on);
+    let store = place.open().await;
+    let written = miners_of(&store, 3).await;
+    match on {
+        On::Sqlite => written.unwrap(),
+        On::Postgres => assert!(matches!(written, Err(StoreError::Fenced { held: None, .. }))),
+    }
+}
+
+/// A process that is stopped in the middle of a write holds the row's lock. The server ends its session.
+#[tokio::test]
+async fn a_leader_that_stands_still_inside_a_write_does_not_keep_others_from_leading() {
+    let Fixture { store: first, place } = Fixture::new(On::Postgres).await;
+    let mut stalled = first.begin("stall").await.unwrap();
+    query("UPDATE miners SET failure = 'half written'").execute(&mut stalled).await.unwrap();
+    let second = place.open().await;
+    let Campaign::Won(_) = second.campaign("second", HOUR).await.unwrap() else { panic!("not won") };
+    let late = query("UPDATE miners SET failure = 'late'").execute(&mut stalled).await;
+    assert!(late.is_err(), "its session is gone");
+    drop(stalled);
+    assert!(second.miners().await.unwrap().iter().all(|miner| miner.failure.is_none()));
+    assert!(matches!(miners_of(&first, 3).await, Err(StoreError::Fenced { .. })));
+}
+
+#[tokio::test]
+async fn a_store_goes_on_after_its_server_was_restarted() {
+    let Fixture { store, mut place } = Fixture::new(On::Postgres).await;
+    let server = place.server.as_mut().unwrap();
+    server.crash();
+    assert!(store.miners().await.is_err() && miners_of(&store, 3).await.is_err());
+    server.start_again();
+    assert_eq!(store.miners().await.unwrap().len(), 2);
+    miners_of(&store, 3).await.unwrap();
+    assert_eq!(store.miners().await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn of_many_who_campaign_at_once_one_wins() {
+    let place = Place::new(On::Postgres);
+    let mut stores = Vec::new();
+    for _ in 0..8 {
+        stores.push(place.open().await);
+    }
+    let mut tasks = tokio::task::JoinSet::new();
+    for (n, store) in stores.into_iter().enumerate() {
+        tasks.spawn(async move { store.campaign(&n.to_string(), HOUR).await.unwrap() });
+    }
+    let won = tasks.join_all().await.into_iter().filter(|c| matches!(c, Campaign::Won(_))).count();
+    assert_eq!(won, 1);
+}

@@ -10,14 +10,14 @@ use basilica_ports::{Clock, Entropy, HotkeySigner};
 use basilica_rpc::GrpcMinerDialer;
 use basilica_runtime_service::{AdminListener, AdminRoutes, AdminState, Metrics, Readiness, Supervisor};
 use basilica_ssh::RusshShell;
-use basilica_store::{Database, OpenOptions, VALIDATOR_SCHEMA, ValidatorDatabase};
+use basilica_store::ValidatorDatabase;
 use basilica_system::{OsEntropy, SystemClock};
 use basilica_types::{Millis, NetUid};
 use basilica_validator_service::{Ports, ProverFile, Settings, Validator, ValidatorConfig};
 use basilica_wallet::{Unattended, WalletSigner, Wallets};
 use tracing::info;
 
-use crate::endpoints;
+use crate::{database, endpoints};
 
 /// For tasks to end after SIGTERM.
 const GRACE: Millis = Millis::from_secs(10);
@@ -33,13 +33,13 @@ pub(crate) async fn start(config: &ValidatorConfig, settings: Settings) -> anyho
         Some(address) => Some(AdminListener::bind(address).await.context("bind the metrics")?),
         None => None,
     };
-    let database = Database::open(&config.database.url, &VALIDATOR_SCHEMA, options(config)).await?;
+    let store = ValidatorDatabase::open(&database::url(config)?, database::options(config)).await?;
     let chain = Arc::new(chain(config, &signer, &clock, &entropy)?);
     let ports = Ports {
         chain: Arc::<SubtensorChain>::clone(&chain),
         miners: Arc::new(GrpcMinerDialer::default()),
         nodes: Arc::new(RusshShell),
-        store: Arc::new(ValidatorDatabase::new(database.clone())),
+        store: Arc::new(store.clone()),
         signer: Arc::clone(&signer),
         clock: Arc::clone(&clock),
         entropy: Arc::clone(&entropy),
@@ -77,9 +77,9 @@ pub(crate) async fn start(config: &ValidatorConfig, settings: Settings) -> anyho
         }
         Ok(())
     });
-    validator.start(&supervisor);
+    validator.start(&supervisor, &readiness, Arc::new(store.clone()), holder(config));
     let ended = supervisor.run_until_stopped(GRACE).await;
-    database.close().await;
+    store.close().await;
     ended?;
     info!("validator stopped");
     Ok(ExitCode::SUCCESS)
@@ -88,15 +88,14 @@ pub(crate) async fn start(config: &ValidatorConfig, settings: Settings) -> anyho
 /// What a start would find missing, as far as that shows without the network and without changing anything.
 pub(crate) async fn obstacles(config: &ValidatorConfig) -> Vec<anyhow::Error> {
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
-    let database = Database::check(&config.database.url, &VALIDATOR_SCHEMA, options(config)).await;
-    [signer(config, &entropy).err(), prover(config).err(), database.err().map(Into::into)]
-        .into_iter()
-        .flatten()
-        .collect()
+    let database = database::check(config).await;
+    [signer(config, &entropy).err(), prover(config).err(), database.err()].into_iter().flatten().collect()
 }
 
-const fn options(config: &ValidatorConfig) -> OpenOptions {
-    OpenOptions { readers: config.database.max_connections, migrate: config.database.run_migrations }
+/// What other validators are told of this one while it leads.
+fn holder(config: &ValidatorConfig) -> String {
+    let own = || format!("{}:{}", rustix::system::uname().nodename().to_string_lossy(), std::process::id());
+    config.ha.name.clone().unwrap_or_else(own)
 }
 
 fn signer(config: &ValidatorConfig, entropy: &Arc<dyn Entropy>) -> anyhow::Result<Arc<dyn HotkeySigner>> {
@@ -118,7 +117,7 @@ fn home() -> anyhow::Result<PathBuf> {
 }
 
 /// `~/…` of a path; anything else as it is.
-fn expand(path: &std::path::Path) -> anyhow::Result<PathBuf> {
+pub(crate) fn expand(path: &std::path::Path) -> anyhow::Result<PathBuf> {
     match path.strip_prefix("~") {
         Ok(rest) => Ok(home()?.join(rest)),
         Err(_) => Ok(path.to_owned()),

@@ -2,6 +2,7 @@
 
 mod ask;
 mod build;
+mod database;
 mod endpoints;
 
 use std::path::PathBuf;

@@ -47,6 +47,10 @@ pub trait Leadership: Send + Sync + 'static {
     /// [`StoreError::Fenced`] if somebody else has led since.
     async fn renew(&self, lease: Millis) -> Result<(), StoreError>;
 
+    /// Returns once this process leads no more, because a write or a renewal of its own was refused. Of one that does not
+    /// lead, at once.
+    async fn deposed(&self);
+
     /// Writes nothing from now on until a campaign is won; asks nobody. Writes under way may still be stored if nobody
     /// else leads yet.
     fn step_down(&self);

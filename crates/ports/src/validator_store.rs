@@ -436,7 +436,11 @@ pub trait VerdictStore: Send + Sync + 'static {
 /// Weights.
 #[async_trait]
 pub trait WeightStore: Send + Sync + 'static {
-    /// The current fencing token; 0 without high availability.
+    /// The token that this process leads with; 0 without high availability. Never somebody else's: what is marked with it
+    /// is to be refused once another one leads.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`] if it does not lead.
     async fn fencing_token(&self) -> Result<FencingToken, StoreError>;
 
     /// Stores a window before anything of it is submitted, if its token is current and no other window is under way.

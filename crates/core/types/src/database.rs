@@ -109,6 +109,20 @@ impl PostgresUrl {
         Self { password: None, ..self.clone() }
     }
 
+    /// The same with this password.
+    #[must_use]
+    pub fn with_password(&self, password: &str) -> Self {
+        let mut encoded = Zeroizing::new(String::with_capacity(password.len() * 3));
+        for byte in password.bytes() {
+            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                encoded.push(char::from(byte));
+            } else {
+                encoded.push_str(&format!("%{byte:02X}"));
+            }
+        }
+        Self { password: Some(encoded), ..self.clone() }
+    }
+
     /// All of it but the password.
     pub fn shown(&self) -> &str {
         &self.text
@@ -271,6 +285,8 @@ mod tests {
             assert!(shown.contains("basilica@db.example:5432/val?sslmode=require"), "{shown}");
             assert!(!shown.contains("crt"), "{shown}");
         }
+        let bare: PostgresUrl = "postgres://me@db/val".parse().unwrap();
+        assert_eq!(bare.with_password("a b@%ü").to_string(), "postgres://me:a%20b%40%25%C3%BC@db/val");
         let socket: DatabaseUrl = "postgres://me@localhost/val?host=/run/postgresql".parse().unwrap();
         assert_eq!(socket.shown(), "postgres://me@localhost/val?host=/run/postgresql");
     }

@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use basilica_runtime_service::DurationSetting;
-use basilica_types::{Category, ChainUrl, DatabasePath, Millis, Network, WalletName};
+use basilica_types::{Category, ChainUrl, DatabaseUrl, Millis, Network, WalletName};
 use basilica_verification::fleet::FleetRules;
 use serde::{Deserialize, Serialize};
 
@@ -60,8 +60,10 @@ impl Default for BittensorConfig {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DatabaseConfig {
-    /// `sqlite:` and a path; the directory must exist.
-    pub url: DatabasePath,
+    /// `sqlite:` and a path, whose directory must exist, or `postgres://` with user, host and database.
+    pub url: DatabaseUrl,
+    /// File of one line with the password of `url`'s user.
+    pub password_file: Option<PathBuf>,
     /// Connections that read at a time, 1 to 64; one more writes.
     pub max_connections: u32,
     /// Bring an older file to this version's schema at start.
@@ -71,7 +73,32 @@ pub struct DatabaseConfig {
 impl Default for DatabaseConfig {
     fn default() -> Self {
         let url = "sqlite:./data/validator.db".parse().expect("a relative path names a file");
-        Self { url, max_connections: 8, run_migrations: true }
+        Self { url, password_file: None, max_connections: 8, run_migrations: true }
+    }
+}
+
+/// `[ha]`: several validators on one Postgres, of which one leads.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HaConfig {
+    /// What the others are told of this one while it leads; host name and process id if not set.
+    pub name: Option<String>,
+    /// Another one takes over so long after the leader was heard last.
+    pub lease: DurationSetting,
+    /// Between two renewals of the lease.
+    pub renew_interval: DurationSetting,
+    /// Between two tries to take over.
+    pub poll_interval: DurationSetting,
+}
+
+impl Default for HaConfig {
+    fn default() -> Self {
+        Self {
+            name: None,
+            lease: secs(3),
+            renew_interval: secs(1),
+            poll_interval: DurationSetting(Millis(250)),
+        }
     }
 }
 
@@ -366,6 +393,8 @@ pub struct ValidatorConfig {
     pub bittensor: BittensorConfig,
     /// Where everything is remembered.
     pub database: DatabaseConfig,
+    /// Who leads.
+    pub ha: HaConfig,
     /// The read-only API.
     pub api: ApiConfig,
     /// The same, by the seeds' second name.
@@ -412,6 +441,7 @@ impl ValidatorConfig {
         for url in bittensor.chain_endpoint.iter_mut().chain(&mut bittensor.fallback_endpoints) {
             *url = url.without_secrets();
         }
+        shown.database.url = shown.database.url.without_secrets();
         shown
     }
 

@@ -6,6 +6,8 @@
 //! it one step, so a restart, a lost wake-up and a slow neighbour are the same case. What is decided, and whose fault it
 //! is, is pure and lives in `basilica-verification` and `basilica-scoring`.
 //!
+//! Of several validators on one database one leads, and only its reconcilers work: `leadership`.
+//!
 //! **Invariant:** nothing that must survive a restart is only in memory; session keys are only in memory.
 
 mod beacon;
@@ -17,6 +19,7 @@ mod connections;
 mod discover_miners;
 mod fleet_epochs;
 mod isolate;
+mod leadership;
 mod meeting;
 mod metrics;
 mod open_proof;
@@ -37,22 +40,28 @@ mod verify_due_nodes;
 
 use std::sync::Arc;
 
-use basilica_runtime_service::{Metrics, OnFailure, Readiness, Supervisor};
+use basilica_ports::{BoxError, Leadership};
+use basilica_runtime_service::{Metrics, OnFailure, Readiness, Stop, Supervisor};
 use basilica_types::Millis;
 
 pub use config::{
     ApiConfig, BittensorConfig, DatabaseConfig, DiscoveryConfig, EmissionConfig, GpuAllocation,
-    GpuAllocationTable, IGNORED, MetricsConfig, PrometheusConfig, ProofConfig, RetentionConfig,
+    GpuAllocationTable, HaConfig, IGNORED, MetricsConfig, PrometheusConfig, ProofConfig, RetentionConfig,
     ScoringConfig, ServerConfig, SshConfig, ValidatorConfig, VerificationConfig,
 };
+pub use leadership::LeaseRules;
 pub use prover::ProverFile;
 pub use sessions::DiscoveryError;
 pub use settings::Settings;
 pub use shared::Ports;
 pub use status::StatusPages;
 
+use crate::leadership::Office;
 use crate::metrics::ValidatorMetrics;
 use crate::shared::Shared;
+
+/// A task that fails is started again.
+const AGAIN: OnFailure = OnFailure::Restart { initial: Millis(500), max: Millis::from_secs(60) };
 
 /// A validator that does not run yet.
 pub struct Validator(Arc<Shared>);
@@ -81,21 +90,48 @@ impl Validator {
         Arc::new(StatusPages(Arc::clone(&self.0)))
     }
 
-    /// Starts the reconcilers. One that fails or panics is started again; its state is in the store.
-    pub fn start(&self, supervisor: &Supervisor) {
-        let again = OnFailure::Restart { initial: Millis(500), max: Millis::from_secs(60) };
-        let shared = &self.0;
-        let s = Arc::clone(shared);
-        supervisor.spawn("discover-miners", again, move |stop| discover_miners::run(Arc::clone(&s), stop));
-        let s = Arc::clone(shared);
-        supervisor.spawn("verify-due-nodes", again, move |stop| verify_due_nodes::run(Arc::clone(&s), stop));
-        let s = Arc::clone(shared);
-        supervisor.spawn("fleet-epochs", again, move |stop| fleet_epochs::run(Arc::clone(&s), stop));
-        let s = Arc::clone(shared);
-        supervisor.spawn("score", again, move |stop| score::run(Arc::clone(&s), stop));
-        let s = Arc::clone(shared);
-        supervisor.spawn("set-weights", again, move |stop| set_weights::run(Arc::clone(&s), stop));
-        let s = Arc::clone(shared);
-        supervisor.spawn("prune", again, move |stop| prune::run(Arc::clone(&s), stop));
+    /// Starts the reconcilers, which work while this process leads. One that fails or panics is started again; its state is
+    /// in the store. `holder` is what other validators are told of who leads.
+    pub fn start(
+        &self,
+        supervisor: &Supervisor,
+        readiness: &Readiness,
+        leadership: Arc<dyn Leadership>,
+        holder: String,
+    ) {
+        self.reconciler(supervisor, "discover-miners", discover_miners::run);
+        self.reconciler(supervisor, "verify-due-nodes", verify_due_nodes::run);
+        self.reconciler(supervisor, "fleet-epochs", fleet_epochs::run);
+        self.reconciler(supervisor, "score", score::run);
+        self.reconciler(supervisor, "set-weights", set_weights::run);
+        self.reconciler(supervisor, "prune", prune::run);
+        let office = Arc::new(Office {
+            leadership,
+            holder,
+            rules: self.0.settings.lease.clone(),
+            clock: Arc::clone(&self.0.ports.clock),
+            metrics: self.0.metrics.clone(),
+            condition: readiness.condition("leadership"),
+        });
+        let shared = Arc::clone(&self.0);
+        supervisor.spawn("leadership", AGAIN, move |stop| {
+            let (office, shared) = (Arc::clone(&office), Arc::clone(&shared));
+            async move { office.run(&shared.leading, stop).await }
+        });
+    }
+
+    fn reconciler<R, F>(&self, supervisor: &Supervisor, name: &'static str, run: R)
+    where
+        R: Fn(Arc<Shared>, Stop) -> F + Copy + Send + Sync + 'static,
+        F: Future<Output = Result<(), BoxError>> + Send + 'static,
+    {
+        let shared = Arc::clone(&self.0);
+        supervisor.spawn(name, AGAIN, move |stop| {
+            let shared = Arc::clone(&shared);
+            async move {
+                let work = |stop| run(Arc::clone(&shared), stop);
+                shared.leading.while_leading(stop, work).await
+            }
+        });
     }
 }

@@ -50,6 +50,8 @@ pub(crate) struct ValidatorMetrics {
     pub(crate) weight_commits: Counter,
     pub(crate) weight_problems: Family<ReasonLabel, Counter>,
     pub(crate) weight_set_failures: Counter,
+    pub(crate) leading: Gauge,
+    pub(crate) terms: Counter,
 }
 
 impl ValidatorMetrics {
@@ -95,6 +97,8 @@ impl ValidatorMetrics {
             );
             r.register("ssh_failures", "logins failed", m.ssh_failures.clone());
             r.register("ssh_active_connections", "connections kept", m.ssh_active.clone());
+            r.register("leading", "1 while this process leads its database's validators", m.leading.clone());
+            r.register("leadership_terms", "times that this process began to lead", m.terms.clone());
             r.register("consensus_weight_sets", "weights set on chain", m.weight_sets.clone());
             r.register(
                 "weight_set_failures",

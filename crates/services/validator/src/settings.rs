@@ -12,6 +12,7 @@ use basilica_verification::fleet::FleetRules;
 use basilica_verification::{Intervals, RetryRules};
 
 use crate::config::{GpuAllocation, ValidatorConfig, WeightCommit};
+use crate::leadership::LeaseRules;
 
 mod check;
 
@@ -19,6 +20,7 @@ mod check;
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub(crate) netuid: NetUid,
+    pub(crate) lease: LeaseRules,
     pub(crate) allow_simulated_gpus: bool,
     pub(crate) allow_private_hosts: bool,
     pub(crate) metagraph_ttl: Millis,
@@ -67,6 +69,11 @@ impl Settings {
         let longest = c.scoring.ramp_duration.millis().0.saturating_add(14 * 86_400_000);
         Ok(Self {
             netuid: NetUid(c.bittensor.netuid),
+            lease: LeaseRules {
+                lease: c.ha.lease.millis(),
+                renew: c.ha.renew_interval.millis(),
+                poll: c.ha.poll_interval.millis(),
+            },
             allow_simulated_gpus: v.allow_simulated_gpus,
             allow_private_hosts: v.allow_private_hosts,
             metagraph_ttl: v.cache_miner_info_ttl.millis(),

@@ -17,6 +17,7 @@ use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use crate::beacon::Beacons;
 use crate::connections::Connections;
 use crate::fleet_epochs::Epochs;
+use crate::leadership::Leading;
 use crate::metrics::ValidatorMetrics;
 use crate::prover::ProverFile;
 use crate::sessions::Access;
@@ -82,6 +83,8 @@ pub(crate) struct Shared {
     pub(crate) weights_ready: Condition,
     /// Wakes discovery: a node denied a key that its miner reported, or a session ran out.
     pub(crate) discover_now: Notify,
+    /// Whether this process leads.
+    pub(crate) leading: Leading,
     pub(crate) beacons: Beacons,
     pub(crate) epochs: Epochs,
     /// Places for transfers.
@@ -122,6 +125,7 @@ impl Shared {
             store_ready: readiness.condition("database"),
             weights_ready: readiness.condition("weights"),
             discover_now: Notify::new(),
+            leading: Leading::default(),
             chain_view: Mutex::default(),
             access: Mutex::default(),
             head: Mutex::default(),

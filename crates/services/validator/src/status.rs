@@ -13,6 +13,7 @@ use basilica_verification::{Outcome, SignedVerdict};
 use serde_json::{Value, json};
 use tracing::warn;
 
+use crate::leadership::Position;
 use crate::set_weights::same_weights;
 use crate::shared::Shared;
 
@@ -22,7 +23,8 @@ const VERDICTS: u32 = 20;
 const WINDOWS: u32 = 20;
 const NEXT_FOLLOWS: &str = "nothing: the next window follows at once";
 
-/// The validator's read-only pages: `/nodes`, `/nodes/ID/verdicts`, `/miners`, `/weights`, `/fleet`, and as files
+/// The validator's read-only pages: `/nodes`, `/nodes/ID/verdicts`, `/miners`, `/weights`, `/fleet`,
+/// `/leadership`, and as files
 /// `/verdicts/DIGEST` and `/transcripts/DIGEST`, while they are kept.
 #[derive(Clone)]
 pub struct StatusPages(pub(crate) Arc<Shared>);
@@ -56,6 +58,7 @@ impl StatusPages {
             ["", "miners"] => self.miners().await.map(json),
             ["", "weights"] => self.weights().await.map(json),
             ["", "fleet"] => Ok(json(self.fleet())),
+            ["", "leadership"] => Ok(json(self.leadership())),
             ["", "nodes", id, "verdicts"] => Ok(self.verdicts(id).await?.map(Page::Found)),
             ["", kind @ ("verdicts" | "transcripts"), digest] => {
                 let Ok(digest) = digest.parse() else { return Ok(None) };
@@ -123,6 +126,17 @@ impl StatusPages {
 
     fn fleet(&self) -> Value {
         json!({ "epochs": self.0.epochs_page(), "timestamp": self.0.now() })
+    }
+
+    fn leadership(&self) -> Value {
+        let page = match self.0.leading.position() {
+            Position::Starting => json!({ "role": "starting" }),
+            Position::Standby(None) => json!({ "role": "standby", "leader": null }),
+            Position::Standby(Some(leader)) => json!({ "role": "standby", "leader": {
+                "holder": leader.holder, "token": leader.token, "lease_left_ms": leader.lease_left } }),
+            Position::Leading { token, .. } => json!({ "role": "leader", "token": token }),
+        };
+        json!({ "leadership": page, "timestamp": self.0.now() })
     }
 
     async fn verdicts(&self, id: &str) -> Result<Option<Value>, StoreError> {

@@ -10,11 +10,10 @@
 //! carry no number that others can compare), and serialisable isolation in place of the row's lock (a deposed leader would be told only at
 //! the commit, and reads would be aborted with it).
 
-use std::sync::atomic::{AtomicI64, Ordering};
-
 use async_trait::async_trait;
 use basilica_ports::{Campaign, Leader, Leadership, StoreError};
 use basilica_types::{FencingToken, Millis};
+use tokio::sync::watch;
 
 use super::columns::{Unexpected, signed, unsigned};
 use super::{Engine, ValidatorDatabase};
@@ -27,21 +26,36 @@ const NONE: i64 = -1;
 
 /// The token that this process leads with.
 #[derive(Debug)]
-pub(super) struct Seat(AtomicI64);
+pub(super) struct Seat(watch::Sender<i64>);
 
 impl Seat {
     /// Of a process that has the database to itself.
-    pub(super) const fn alone() -> Self {
-        Self(AtomicI64::new(0))
+    pub(super) fn alone() -> Self {
+        Self(watch::Sender::new(0))
     }
 
     /// Of a process that must campaign first.
-    pub(super) const fn vacant() -> Self {
-        Self(AtomicI64::new(NONE))
+    pub(super) fn vacant() -> Self {
+        Self(watch::Sender::new(NONE))
     }
 
     fn held(&self) -> i64 {
-        self.0.load(Ordering::SeqCst)
+        *self.0.borrow()
+    }
+
+    fn take(&self, token: i64) {
+        self.0.send_replace(token);
+    }
+
+    /// Leads no more if it led with this token; another campaign that was won meanwhile stands.
+    fn vacate(&self, held: i64) {
+        self.0.send_if_modified(|seat| {
+            let mine = *seat == held && held != NONE;
+            if mine {
+                *seat = NONE;
+            }
+            mine
+        });
     }
 
     /// Begins a transaction on the server with the leadership's row locked.
@@ -60,6 +74,7 @@ impl Seat {
         if current == held {
             return Ok(transaction);
         }
+        self.vacate(held);
         transaction.roll_back().await.map_err(failed)?;
         Err(StoreError::Fenced { held: token(held), current: fencing(current)? })
     }
@@ -109,12 +124,6 @@ impl ValidatorDatabase {
         transaction.commit().await.map_err(failed)?;
         Ok(token)
     }
-
-    /// Leads no more if it led with this token.
-    fn vacate(&self, held: i64) {
-        // Another campaign may have been won meanwhile; that one stands.
-        let _ = self.seat.0.compare_exchange(held, NONE, Ordering::SeqCst, Ordering::SeqCst);
-    }
 }
 
 #[async_trait]
@@ -134,7 +143,7 @@ impl Leadership for ValidatorDatabase {
         match Self::claim(cluster, "campaign", claim).await? {
             Some(won) => {
                 let token = fencing(won)?;
-                self.seat.0.store(won, Ordering::SeqCst);
+                self.seat.take(won);
                 Ok(Campaign::Won(token))
             }
             None => self.leader().await.map(Campaign::Lost),
@@ -150,21 +159,27 @@ impl Leadership for ValidatorDatabase {
             if renewed.is_some() {
                 return Ok(());
             }
-            self.vacate(held);
+            self.seat.vacate(held);
         }
         let current = self.leader().await?.token;
         Err(StoreError::Fenced { held: token(held), current })
     }
 
+    async fn deposed(&self) {
+        // The sender is ours, so that it cannot be gone.
+        let _ = self.seat.0.subscribe().wait_for(|seat| *seat == NONE).await;
+    }
+
     fn step_down(&self) {
         if self.is_shared() {
-            self.seat.0.store(NONE, Ordering::SeqCst);
+            self.seat.take(NONE);
         }
     }
 
     async fn resign(&self) -> Result<(), StoreError> {
         let Engine::Postgres(cluster) = &self.engine else { return Ok(()) };
-        let held = self.seat.0.swap(NONE, Ordering::SeqCst);
+        let held = self.seat.held();
+        self.seat.vacate(held);
         if held != NONE {
             let end = "UPDATE leadership SET lease_end = 0, holder = NULL WHERE one = 1 AND token = $1 RETURNING token";
             Self::claim(cluster, "resign", query(end).bind(held)).await?;

@@ -5,7 +5,8 @@
 
 use async_trait::async_trait;
 use basilica_ports::{
-    NewWindow, Opened, PreparedWeights, StoreError, WeightStore, WeightWindow, WindowEnd, WindowForm,
+    Leadership as _, NewWindow, Opened, PreparedWeights, StoreError, WeightStore, WeightWindow, WindowEnd,
+    WindowForm,
 };
 use basilica_types::{BlockNumber, FencingToken, Uid, Weight};
 
@@ -58,7 +59,10 @@ impl ValidatorDatabase {
 #[async_trait]
 impl WeightStore for ValidatorDatabase {
     async fn fencing_token(&self) -> Result<FencingToken, StoreError> {
-        token(self.readers()).await
+        match self.held() {
+            Some(held) => Ok(held),
+            None => Err(StoreError::Fenced { held: None, current: token(self.readers()).await? }),
+        }
     }
 
     async fn open_window(&self, window: &NewWindow) -> Result<Opened, StoreError> {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use basilica_proof::stream::STREAM_BYTES_MAX;
 use basilica_runtime_service::{ConfigError, Loaded};
-use basilica_types::Millis;
+use basilica_types::{DatabaseUrl, Millis};
 
 use crate::config::ValidatorConfig;
 
@@ -18,6 +18,7 @@ type Config = Loaded<ValidatorConfig>;
 
 pub(super) fn all(loaded: &Config) -> Result<(), ConfigError> {
     bounds(loaded)?;
+    leadership(loaded)?;
     positive(loaded)?;
     ages(loaded)?;
     addresses(loaded)?;
@@ -26,6 +27,27 @@ pub(super) fn all(loaded: &Config) -> Result<(), ConfigError> {
 
 fn reject(loaded: &Config, key: &str, why: &str, help: &str) -> Result<(), ConfigError> {
     Err(loaded.reject(key, why, Some(help.to_owned())))
+}
+
+/// A lease must outlast a renewal that fails once and is tried again.
+fn leadership(loaded: &Config) -> Result<(), ConfigError> {
+    let ha = &loaded.value.ha;
+    let (lease, renew, poll) = (ha.lease.millis(), ha.renew_interval.millis(), ha.poll_interval.millis());
+    if !(Millis::from_secs(1)..=Millis::from_secs(60)).contains(&lease) {
+        return reject(loaded, "ha.lease", "must be from 1s to 60s", "3s is the default");
+    }
+    if renew < Millis(100) || renew.0.saturating_mul(2) > lease.0 {
+        let help = "1s with a lease of 3s is the default";
+        return reject(loaded, "ha.renew_interval", "must be from 100ms to half of ha.lease", help);
+    }
+    if poll < Millis(50) || poll > lease {
+        return reject(loaded, "ha.poll_interval", "must be from 50ms to ha.lease", "250ms is the default");
+    }
+    let named = ha
+        .name
+        .as_deref()
+        .is_none_or(|name| (1..=64).contains(&name.len()) && !name.contains(char::is_control));
+    if named { Ok(()) } else { reject(loaded, "ha.name", "must have 1 to 64 characters", "leave it out") }
 }
 
 fn bounds(loaded: &Config) -> Result<(), ConfigError> {
@@ -48,6 +70,16 @@ fn bounds(loaded: &Config) -> Result<(), ConfigError> {
     if c.bittensor.netuid == 0 {
         let help = "39 on finney, 387 on test";
         return reject(loaded, "bittensor.netuid", "0 is the root network", help);
+    }
+    if let (Some(_), DatabaseUrl::Sqlite(_)) = (&c.database.password_file, &c.database.url) {
+        let help = "remove it, or give a postgres:// URL";
+        return reject(loaded, "database.password_file", "is of no use to a file of SQLite", help);
+    }
+    if let (Some(_), DatabaseUrl::Postgres(url)) = (&c.database.password_file, &c.database.url)
+        && url.has_password()
+    {
+        let help = "remove the password from database.url";
+        return reject(loaded, "database.password_file", "and database.url both give a password", help);
     }
     if !(1..=64).contains(&c.database.max_connections) {
         return reject(loaded, "database.max_connections", "must be from 1 to 64", "8 is the default");
@@ -135,6 +167,7 @@ fn paths(loaded: &Config) -> Result<(), ConfigError> {
     for (key, path) in [
         ("bittensor.wallet_path", &c.bittensor.wallet_path),
         ("bittensor.wallet_password_file", &c.bittensor.wallet_password_file),
+        ("database.password_file", &c.database.password_file),
         ("verification.prover_path", &c.verification.prover_path),
     ] {
         let Some(path) = path else { continue };

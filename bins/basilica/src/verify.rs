@@ -205,6 +205,7 @@ fn verdict_json(signed: &SignedVerdict, contradiction: Option<&Discrepancy>, com
         "count_unproven": verdict.unproven().map(|count| json!({ "claimed": count.claimed, "paid": count.paid })),
         "tries": verdict.evidence.tries, "transcript": verdict.evidence.transcript,
         "prover": verdict.evidence.prover, "policy": verdict.policy, "measured": verdict.evidence.measured,
+        "probes": verdict.evidence.probes,
     })
 }
 
@@ -242,6 +243,7 @@ fn verdict_text(signed: &SignedVerdict, contradiction: Option<&Discrepancy>, com
     lines.extend(verdict.gpus.iter().map(|gpu| format!("  proven gpu  {} {}", gpu.uuid, gpu.category)));
     lines.extend(verdict.unproven().map(|count| format!("              {count}")));
     lines.extend(measured_lines(&verdict.evidence.measured));
+    lines.extend(verdict.evidence.probes.lines().map(|line| format!("  probe       {line}")));
     lines.extend(verdict.evidence.transcript.map(|digest| format!("  transcript  {digest}")));
     lines.extend(verdict.previous.map(|digest| format!("  before it   {digest}")));
     lines.push(format!("  digest      {}\n", signed.digest()));

@@ -12,6 +12,7 @@ mod keyfile;
 mod message;
 mod miner;
 mod plan;
+mod probe;
 mod text;
 mod transcript;
 mod vectors;
@@ -33,11 +34,12 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     Target { name: "authorized_keys", run: miner::authorized_keys, seeds: miner::authorized_keys_seeds },
     Target { name: "claims", run: claims::run, seeds: claims::seeds },
     Target { name: "keyfile", run: keyfile::run, seeds: keyfile::seeds },
     Target { name: "message", run: message::run, seeds: message::seeds },
+    Target { name: "probe", run: probe::run, seeds: probe::seeds },
     Target { name: "rpc", run: miner::rpc, seeds: miner::rpc_seeds },
     Target { name: "text", run: text::run, seeds: text::seeds },
     Target { name: "transcript", run: transcript::run, seeds: transcript::seeds },

@@ -7,8 +7,11 @@ const TRANSCRIPTS: [&str; 2] = [
     include_str!("../../../vectors/proof/transcript.json"),
     include_str!("../../../vectors/proof/transcript-memory.json"),
 ];
-const VERDICTS: [&str; 2] =
-    [include_str!("../../../vectors/verdict/v1.hex"), include_str!("../../../vectors/verdict/v2.hex")];
+const VERDICTS: [&str; 3] = [
+    include_str!("../../../vectors/verdict/v1.hex"),
+    include_str!("../../../vectors/verdict/v2.hex"),
+    include_str!("../../../vectors/verdict/v3.hex"),
+];
 const KEYFILES: &str = include_str!("../../../vectors/wallet/keyfiles.json");
 
 /// The transcripts of honest runs.
@@ -25,7 +28,7 @@ pub(crate) fn transcripts() -> Vec<Vec<u8>> {
 }
 
 /// The signed verdict of each version.
-pub(crate) fn verdicts() -> [Vec<u8>; 2] {
+pub(crate) fn verdicts() -> [Vec<u8>; 3] {
     VERDICTS.map(|vector| {
         let signed = vector.lines().find_map(|line| line.strip_prefix("signed "));
         hex::decode(signed.expect("the vector has a signed verdict")).expect("the vector is hex")

@@ -9,7 +9,7 @@ use codec::{DecodeAll as _, Encode as _};
 use crate::transcript::GOLDEN;
 use crate::vectors;
 
-static SIGNED: LazyLock<[Vec<u8>; 2]> = LazyLock::new(vectors::verdicts);
+static SIGNED: LazyLock<[Vec<u8>; 3]> = LazyLock::new(vectors::verdicts);
 
 pub(crate) fn run(bytes: &[u8]) {
     match SignedVerdict::decode_verified(bytes) {
@@ -34,7 +34,7 @@ pub(crate) fn run(bytes: &[u8]) {
     }
 }
 
-/// The tag of the version that is written, as every envelope begins; that of version 1 is as long.
+/// The tag of the version that is written, as every envelope begins; those of earlier versions are as long.
 fn head() -> Vec<u8> {
     <Verdict as basilica_wire::Domain>::TAG.encode()
 }
@@ -46,9 +46,14 @@ fn content(envelope: &[u8]) -> &[u8] {
 }
 
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
-    let [first, signed] = vectors::verdicts();
+    let [first, second, signed] = vectors::verdicts();
     let bare = content(&signed).to_vec();
     let is_read = |bytes: &[u8]| SignedVerdict::decode_verified(bytes).is_ok();
-    assert!(is_read(&first) && is_read(&signed) && Verdict::decode_all(&mut &bare[..]).is_ok());
-    vec![first, signed, bare]
+    assert!(
+        is_read(&first)
+            && is_read(&second)
+            && is_read(&signed)
+            && Verdict::decode_all(&mut &bare[..]).is_ok()
+    );
+    vec![first, second, signed, bare]
 }

@@ -145,6 +145,9 @@ cache_miner_info_ttl = "1s"
 session_grace = "20s"
 fleet_epoch_blocks = 60
 
+[verification.probes]
+containers = "off"
+
 [automatic_verification]
 discovery_interval = "30s"
 rediscovery_pause = "1s"

@@ -8,7 +8,8 @@ use basilica_proof::{ClaimReport, ClassName, DeviceFacts, DeviceReport};
 use basilica_types::{Digest, GpuUuid, Timestamp};
 use basilica_verification::timing::Observed;
 use basilica_verification::{
-    Break, Check, CheckKind, Conclusion, Control, Effect, Event, Finding, GpuRules, Plan, ProofEnd,
+    Break, Check, CheckKind, Conclusion, Control, Effect, Event, Finding, GpuRules, Plan, ProbeRules,
+    ProofEnd,
 };
 
 /// What one try found.
@@ -45,7 +46,7 @@ pub fn broken(cause: Break) -> Tried {
 fn tried(mut proof: Option<ProofEnd>, broken: Option<Break>) -> Tried {
     let now = Timestamp::from_secs(1_800_000_000);
     let gpus = GpuRules::new(true, true, &Digest::from_bytes([9; 32]));
-    let plan = Plan { kind: CheckKind::Full, nonce: [7; 32], gpus, started: now };
+    let plan = Plan { kind: CheckKind::Full, nonce: [7; 32], gpus, probes: ProbeRules::NONE, started: now };
     let (mut check, mut effects) = Check::begin(plan);
     while let Some(effect) = effects.pop() {
         let event = match (effect, broken) {
@@ -55,7 +56,7 @@ fn tried(mut proof: Option<ProofEnd>, broken: Option<Break>) -> Tried {
             (Effect::Recall(_), None) => Event::Recalled(Vec::new()),
             (Effect::Prove(_), None) => Event::Proof(proof.take().expect("a try proves once")),
             (Effect::Transfer, None) => Event::Transferred(None),
-            (effect @ (Effect::Echo(_) | Effect::UploadProver), None) => {
+            (effect @ (Effect::Look(_) | Effect::RecallClaims | Effect::UploadProver), None) => {
                 unreachable!("a full check of an enrolled node has no {effect:?}")
             }
         };

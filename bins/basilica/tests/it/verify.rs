@@ -12,7 +12,7 @@ use codec::Encode as _;
 use insta::assert_snapshot;
 
 const TRANSCRIPT: &str = include_str!("../../../../vectors/proof/transcript.json");
-const VERDICT: &str = include_str!("../../../../vectors/verdict/v2.hex");
+const VERDICT: &str = include_str!("../../../../vectors/verdict/v3.hex");
 const FIRST_VERDICT: &str = include_str!("../../../../vectors/verdict/v1.hex");
 
 /// The frozen transcript of an honest run.

@@ -4,6 +4,7 @@ use basilica_proof::claim::{ClaimReport, DeviceReport};
 use basilica_types::{Digest, GpuUuid, Timestamp};
 
 use crate::fingerprint::{self, Difference, Drift, Fingerprint};
+use crate::probe::{EngineState, Expected, GpuLook, Look, ProbeRules, Probes, Seen};
 use crate::timing::Observed;
 use crate::{
     Blame, Break, ClaimedGpu, Control, GpuRules, Judged, Measured, ProofEnd, ProvenGpu, Reason, Transfer,
@@ -13,7 +14,7 @@ use crate::{
 /// How deep a check looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, codec::Encode, codec::Decode)]
 pub enum CheckKind {
-    /// The node answers over SSH.
+    /// The node answers over SSH, shows the GPUs that it proved, and its container engine is alive.
     #[codec(index = 0)]
     Light,
     /// The node proves its GPUs.
@@ -40,6 +41,8 @@ pub struct Plan {
     pub nonce: [u8; 32],
     /// Which GPUs count.
     pub gpus: GpuRules,
+    /// What else is asked.
+    pub probes: ProbeRules,
     /// When the try began.
     pub started: Timestamp,
 }
@@ -49,8 +52,10 @@ pub struct Plan {
 pub enum Effect {
     /// Have a connection to the node: the pooled one, or for a retry a new one.
     Connect,
-    /// Have the node echo these bytes in lower-case hex.
-    Echo([u8; 32]),
+    /// Run a light check's one command, which echoes these bytes in lower-case hex.
+    Look([u8; 32]),
+    /// Look up which GPUs the node must show.
+    RecallClaims,
     /// Check the prover's hash on the node and run `claims`.
     ReadClaims,
     /// Put the prover on the node.
@@ -71,8 +76,10 @@ pub enum Event {
         /// Digest of the host key.
         host_key: Digest,
     },
-    /// The node's standard output to [`Effect::Echo`].
-    Echoed(Vec<u8>),
+    /// The node's standard output to [`Effect::Look`].
+    Looked(Vec<u8>),
+    /// The answer to [`Effect::RecallClaims`].
+    ClaimsRecalled(Expected),
     /// The prover is not there, or does not have its hash.
     ProverMissing,
     /// The prover was put there and has its hash.
@@ -127,6 +134,8 @@ pub struct Conclusion {
     pub transcript: Option<Digest>,
     /// What was measured with a proof that holds.
     pub measured: Measured,
+    /// What the node told of itself besides.
+    pub probes: Probes,
     /// A proof that can count was begun: the service was told to start the prover.
     pub proving: bool,
     /// The answer failed after the prover knew which cells it had to open, see [`crate::aborted`].
@@ -146,6 +155,14 @@ impl Conclusion {
     pub fn found(self, reason: Reason) -> Self {
         let finding = Finding::Failed(reason);
         Self { finding, gpus: Vec::new(), fingerprints: Vec::new(), ..self }
+    }
+
+    /// Whether a full check is to look at once at what a light one saw: other GPUs, or no prover to see them with.
+    pub const fn wants_full(&self) -> bool {
+        match &self.probes.look {
+            Some(look) => matches!(look.gpus, GpuLook::Differs { .. } | GpuLook::ProverMissing),
+            None => false,
+        }
     }
 
     /// What this try says of the node's punctuality; nothing unless a proof was begun, or if it ended by what is never the
@@ -188,7 +205,9 @@ pub struct Check {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Phase {
     Connecting,
-    Echoing,
+    Looking,
+    /// Comparing what a light check saw with what the node proved.
+    Comparing(Seen),
     /// Running `claims`; whether the prover was uploaded in this try.
     Claiming {
         uploaded: bool,
@@ -233,6 +252,7 @@ impl Check {
             fingerprints: Vec::new(),
             transcript: None,
             measured: Measured::default(),
+            probes: Probes::default(),
             proving: false,
             after_nonce: false,
         };
@@ -256,8 +276,11 @@ impl Check {
             (Phase::Transferring, Event::Broken(_)) => Ok(facts.transferred(None, now)),
             (_, Event::Broken(cause)) => Ok(facts.failed(cause.reason(), now)),
             (Phase::Connecting, Event::Connected { host_key }) => Ok(facts.connected(host_key)),
-            (Phase::Echoing, Event::Echoed(bytes)) => Ok(facts.echoed(&bytes, now)),
-            (Phase::Echoing, Event::CommandFailed) => Ok(facts.failed(Reason::CommandFailed, now)),
+            (Phase::Looking, Event::Looked(output)) => Ok(facts.looked(&output, now)),
+            (Phase::Comparing(seen), Event::ClaimsRecalled(expected)) => {
+                Ok(facts.compared(seen, &expected, now))
+            }
+            (Phase::Looking, Event::CommandFailed) => Ok(facts.failed(Reason::CommandFailed, now)),
             (Phase::Claiming { uploaded: false }, Event::ProverMissing) => {
                 Ok(facts.goes_on(Phase::Uploading, Effect::UploadProver))
             }
@@ -298,19 +321,33 @@ impl Conclusion {
 
     fn connected(self, host_key: Digest) -> Stepped {
         let (phase, effect) = match self.plan.kind {
-            CheckKind::Light => (Phase::Echoing, Effect::Echo(self.plan.nonce)),
+            CheckKind::Light => (Phase::Looking, Effect::Look(self.plan.nonce)),
             CheckKind::Full => (Phase::Claiming { uploaded: false }, Effect::ReadClaims),
         };
         Self { host_key: Some(host_key), ..self }.goes_on(phase, effect)
     }
 
-    fn echoed(self, bytes: &[u8], now: Timestamp) -> Stepped {
-        let expected = Digest::from_bytes(self.plan.nonce).to_string();
-        if bytes.trim_ascii_end() == expected.as_bytes() {
-            self.ends(Finding::Passed, now)
-        } else {
-            self.failed(Reason::NonceMismatch, now)
+    fn looked(self, output: &[u8], now: Timestamp) -> Stepped {
+        match Seen::parse(output, &self.plan.nonce, self.plan.probes.containers.is_asked()) {
+            Ok(seen) => self.goes_on(Phase::Comparing(seen), Effect::RecallClaims),
+            Err(error) => self.failed(error.reason(), now),
         }
+    }
+
+    fn compared(mut self, seen: Seen, expected: &Expected, now: Timestamp) -> Stepped {
+        let shown = seen.claims.map(|report| self.plan.gpus.shown(&report));
+        let gpus = GpuLook::compare(shown.as_ref(), expected);
+        // No rental is known yet that could explain one.
+        let unknown_rentals = u8::try_from(seen.rentals.0.len()).unwrap_or(u8::MAX);
+        let silent = match seen.engine {
+            EngineState::Absent => Some(Reason::ContainerRuntimeMissing),
+            EngineState::Silent(_) => Some(Reason::ContainerRuntimeDown),
+            EngineState::NotAsked | EngineState::Answers(_) => None,
+        };
+        let silent = silent.filter(|_| self.plan.probes.containers.is_required());
+        let failure = gpus.failure().or(silent);
+        self.probes.look = Some(Look { engine: seen.engine, unknown_rentals, gpus });
+        self.ends(failure.map_or(Finding::Passed, Finding::Failed), now)
     }
 
     fn claimed(mut self, json: &[u8], now: Timestamp) -> Stepped {
@@ -409,7 +446,8 @@ impl Phase {
     const fn name(&self) -> &'static str {
         match self {
             Self::Connecting => "connecting",
-            Self::Echoing => "echoing",
+            Self::Looking => "looking",
+            Self::Comparing(_) => "comparing",
             Self::Claiming { .. } => "claiming",
             Self::Uploading => "uploading",
             Self::Recalling(_) => "recalling",
@@ -424,7 +462,8 @@ impl Event {
     const fn name(&self) -> &'static str {
         match self {
             Self::Connected { .. } => "connected",
-            Self::Echoed(_) => "echoed",
+            Self::Looked(_) => "looked",
+            Self::ClaimsRecalled(_) => "claims_recalled",
             Self::ProverMissing => "prover_missing",
             Self::Uploaded => "uploaded",
             Self::UploadFailed => "upload_failed",

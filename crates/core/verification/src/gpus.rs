@@ -11,6 +11,7 @@
 //! Only if nothing is left is the whole node turned away, for the reason of its first device, without a fault of its own. What
 //! contradicts its class is turned away always: that is no card of another class but a typed name.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use basilica_proof::claim::{ClaimReport, ClassName, DeviceReport};
@@ -104,6 +105,12 @@ impl GpuRules {
             (Known::Card(_) | Known::Simulated, Some(_)) => Use::Counts(category_of(class.as_str())),
             (Known::Card(_) | Known::Simulated, None) => Use::Uncalibrated,
         }
+    }
+
+    /// The GPUs of a report that a full check would ask; of one that it would turn away, all.
+    pub fn shown(self, report: &ClaimReport) -> BTreeSet<GpuUuid> {
+        let uuids = |devices: &[DeviceReport]| devices.iter().map(|device| device.uuid).collect();
+        self.judge(report).map_or_else(|_| uuids(&report.devices), |judged| uuids(&judged.asked))
     }
 
     /// What to ask of the devices of a report, or why nothing is.

@@ -3,15 +3,17 @@
 use basilica_types::{Digest, Millis};
 use codec::Encode;
 
-use crate::{GpuRules, Intervals, RetryRules};
+use crate::{GpuRules, Intervals, ProbeRules, RetryRules};
 
-const TAG: &str = "basilica/verification-policy/v1";
+const TAG: &str = "basilica/verification-policy/v2";
 
 /// Everything configurable that a verdict depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// Which GPUs count.
     pub gpus: GpuRules,
+    /// What else is asked of a node.
+    pub probes: ProbeRules,
     /// When a failure is confirmed.
     pub retries: RetryRules,
     /// How often each check runs.
@@ -29,6 +31,7 @@ impl Policy {
     pub fn digest(&self) -> Digest {
         let mut bytes = TAG.encode();
         self.gpus.accepts_simulated().encode_to(&mut bytes);
+        self.probes.encode_to(&mut bytes);
         self.retries.retries.encode_to(&mut bytes);
         for span in [
             self.retries.interval,
@@ -53,6 +56,7 @@ mod tests {
     fn policy() -> Policy {
         Policy {
             gpus: GpuRules::new(true, true, &Digest::from_bytes([9; 32])),
+            probes: ProbeRules::default(),
             retries: RetryRules::default(),
             intervals: Intervals::default(),
             proof_deadline: Millis::from_secs(120),
@@ -66,6 +70,7 @@ mod tests {
         let base = policy();
         let others = [
             Policy { gpus: GpuRules::new(true, false, &Digest::from_bytes([9; 32])), ..base },
+            Policy { probes: ProbeRules::NONE, ..base },
             Policy { retries: RetryRules { retries: 4, ..base.retries }, ..base },
             Policy { retries: RetryRules { interval: Millis(1), ..base.retries }, ..base },
             Policy { retries: RetryRules { span: Millis(1), ..base.retries }, ..base },

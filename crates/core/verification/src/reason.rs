@@ -194,6 +194,14 @@ reasons! {
         "the gpus were busy: another validator's proof, or a program that holds their memory";
     50 IdentityOnHold "identity_on_hold" Blame::Elsewhere(Fault::Unknown),
         "another node proved gpus behind this host key or on this machine before; on hold until both pass when challenged at once";
+    51 ProbeOutputInvalid "probe_output_invalid" Blame::Suspected, "what the node printed to a probe is not of its form";
+    52 GpuMissing "gpu_missing" Blame::Elsewhere(Fault::Node { confirmed: false }),
+        "a gpu that the node proved is gone; a full check looks again at once";
+    53 GpuAdditional "gpu_additional" Blame::Elsewhere(Fault::Unknown),
+        "the node shows a gpu that it has not proved; a full check looks again at once";
+    54 ContainerRuntimeMissing "container_runtime_missing" Blame::Suspected, "the node has neither docker nor podman";
+    55 ContainerRuntimeDown "container_runtime_down" Blame::Suspected,
+        "docker or podman is there and does not answer this user: is its service running, and is the user in its group";
 }
 
 impl Reason {
@@ -214,6 +222,8 @@ impl Reason {
                 | Self::LoginDenied
                 | Self::CommandTimeout
                 | Self::CommandFailed
+                | Self::ContainerRuntimeMissing
+                | Self::ContainerRuntimeDown
         )
     }
 
@@ -304,6 +314,21 @@ impl FromStr for Reason {
     }
 }
 
+/// The list of reasons as `docs/reasons.md` shows it.
+#[cfg(test)]
+fn table() -> String {
+    let mut rows = String::from("| code | fault | what it says |\n|---|---|---|\n");
+    for reason in Reason::ALL {
+        let fault = match reason.blame() {
+            Blame::Proven => "node".to_owned(),
+            Blame::Suspected => "by retries".to_owned(),
+            Blame::Elsewhere(fault) => fault.to_string(),
+        };
+        rows.push_str(&format!("| `{}` | {fault} | {} |\n", reason.code(), reason.explanation()));
+    }
+    rows
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -321,6 +346,19 @@ mod tests {
             assert_eq!(reason.code().parse(), Ok(*reason));
         }
         assert!("ok".parse::<Reason>().is_err());
+    }
+
+    #[test]
+    fn the_documentation_lists_every_reason() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../docs/reasons.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        let at = text.find("| code |").expect("the table");
+        let head = &text[..at];
+        if std::env::var_os("UPDATE_DOCS").is_some_and(|value| value == "1") {
+            std::fs::write(path, format!("{head}{}", table())).unwrap();
+            return;
+        }
+        assert_eq!(text[at..], table(), "UPDATE_DOCS=1 writes it anew");
     }
 
     #[test]

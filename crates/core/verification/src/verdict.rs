@@ -2,12 +2,13 @@
 //!
 //! A verdict says who judged whom, when, by which rules, with which result and on what evidence, and links to the verdict
 //! before it on the same node, so that none can be taken out of the chain unseen. The bytes are SCALE under
-//! `basilica/verdict/v2`; domain types go in as fixed arrays or canonical text, so the encoding is independent of
+//! `basilica/verdict/v3`; domain types go in as fixed arrays or canonical text, so the encoding is independent of
 //! how this program stores them. Reading is fallible: a value that no such program writes is refused.
 //!
-//! Version 2 is version 1 with what was measured behind it. Version 1 is read for ever ([`SignedVerdict`]) and no longer
-//! written: stored chains of verdicts hold both, and a verdict's digest is that of its own version's bytes. Rejected: an optional
-//! tail under the old tag, which would give one value two encodings.
+//! Version 2 is version 1 with what was measured behind it, version 3 is version 2 with what the node's probes told behind
+//! that. Earlier versions are read for ever ([`SignedVerdict`]) and no longer written: stored chains of verdicts hold all, and a
+//! verdict's digest is that of its own version's bytes. Rejected: an optional tail under the old tag, which would give one
+//! value two encodings.
 
 #![expect(
     clippy::cast_possible_truncation,
@@ -20,7 +21,7 @@ use codec::{Decode, Encode, Input, Output};
 
 use crate::gpus::{category_by_name, class_by_name};
 use crate::measured::{self, Measured};
-use crate::{CheckKind, ClaimedGpu, CountUnproven, Fault, ProvenGpu, Reason};
+use crate::{CheckKind, ClaimedGpu, CountUnproven, Fault, Probes, ProvenGpu, Reason};
 
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
@@ -63,6 +64,8 @@ pub struct Evidence {
     pub prover: Digest,
     /// What was measured besides; in verdicts of version 1, nothing.
     pub measured: Measured,
+    /// What the node told of itself; in verdicts of versions 1 and 2, nothing.
+    pub probes: Probes,
 }
 
 /// The digest by which verdicts name a host key: SHA-256 of its blob.
@@ -112,6 +115,14 @@ impl Verdict {
 }
 
 impl Domain for Verdict {
+    const TAG: &'static str = "basilica/verdict/v3";
+}
+
+/// A verdict in the bytes of version 2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Second(Verdict);
+
+impl Domain for Second {
     const TAG: &'static str = "basilica/verdict/v2";
 }
 
@@ -137,6 +148,11 @@ impl SignedVerdict {
         match Signed::<Verdict>::decode_verified(bytes) {
             Err(EnvelopeError::Domain { found, .. }) if found == First::TAG => {
                 let signed = Signed::<First>::decode_verified(bytes)?;
+                let content = signed.content().0.clone();
+                Ok(Self { content, signer: signed.signer(), digest: signed.digest() })
+            }
+            Err(EnvelopeError::Domain { found, .. }) if found == Second::TAG => {
+                let signed = Signed::<Second>::decode_verified(bytes)?;
                 let content = signed.content().0.clone();
                 Ok(Self { content, signer: signed.signer(), digest: signed.digest() })
             }
@@ -169,6 +185,13 @@ impl From<Signed<Verdict>> for SignedVerdict {
 /// The layout on the wire.
 #[derive(Encode, Decode)]
 struct Layout {
+    second: SecondLayout,
+    probes: Probes,
+}
+
+/// The layout of version 2.
+#[derive(Encode, Decode)]
+struct SecondLayout {
     first: FirstLayout,
     measured: measured::Layout,
 }
@@ -250,6 +273,7 @@ impl TryFrom<FirstLayout> for Verdict {
                 transcript: l.transcript.map(Digest::from_bytes),
                 prover: Digest::from_bytes(l.prover),
                 measured: Measured::default(),
+                probes: Probes::default(),
             },
         })
     }
@@ -257,8 +281,25 @@ impl TryFrom<FirstLayout> for Verdict {
 
 impl Encode for Verdict {
     fn encode_to<T: Output + ?Sized>(&self, dest: &mut T) {
-        let measured = measured::Layout::from(&self.evidence.measured);
-        Layout { first: FirstLayout::from(self), measured }.encode_to(dest);
+        let second = SecondLayout::from(self);
+        Layout { second, probes: self.evidence.probes.clone() }.encode_to(dest);
+    }
+}
+
+impl From<&Verdict> for SecondLayout {
+    fn from(verdict: &Verdict) -> Self {
+        let measured = measured::Layout::from(&verdict.evidence.measured);
+        Self { first: FirstLayout::from(verdict), measured }
+    }
+}
+
+impl TryFrom<SecondLayout> for Verdict {
+    type Error = codec::Error;
+
+    fn try_from(SecondLayout { first, measured }: SecondLayout) -> Result<Self, codec::Error> {
+        let mut verdict = Self::try_from(first)?;
+        verdict.evidence.measured = measured.try_into()?;
+        Ok(verdict)
     }
 }
 
@@ -266,10 +307,24 @@ impl codec::EncodeLike for Verdict {}
 
 impl Decode for Verdict {
     fn decode<I: Input>(input: &mut I) -> Result<Self, codec::Error> {
-        let Layout { first, measured } = Layout::decode(input)?;
-        let mut verdict = Self::try_from(first)?;
-        verdict.evidence.measured = measured.try_into()?;
+        let Layout { second, probes } = Layout::decode(input)?;
+        let mut verdict = Self::try_from(second)?;
+        verdict.evidence.probes = probes;
         Ok(verdict)
+    }
+}
+
+impl Encode for Second {
+    fn encode_to<T: Output + ?Sized>(&self, dest: &mut T) {
+        SecondLayout::from(&self.0).encode_to(dest);
+    }
+}
+
+impl codec::EncodeLike for Second {}
+
+impl Decode for Second {
+    fn decode<I: Input>(input: &mut I) -> Result<Self, codec::Error> {
+        Ok(Self(SecondLayout::decode(input)?.try_into()?))
     }
 }
 

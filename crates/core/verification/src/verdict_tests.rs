@@ -1,5 +1,7 @@
 //! The verdict's bytes, frozen, and what must not get past the reader.
 
+use std::collections::BTreeSet;
+
 use basilica_proof::residency::Space;
 use basilica_types::{Category, Millis};
 use basilica_wire::{Keypair, Signed};
@@ -8,10 +10,13 @@ use rand_core::{CryptoRng, RngCore};
 
 use super::*;
 use crate::calibration::StageTimes;
+use crate::probe::{Engine, EngineState, GpuLook, Look};
 use crate::{MemoryRead, Transfer, TransferEnd};
 
 /// Lines of name and hex that other programs read too. Frozen: a change of these bytes needs a new version of the tag.
-const VECTOR: &str = include_str!("../../../../vectors/verdict/v2.hex");
+const VECTOR: &str = include_str!("../../../../vectors/verdict/v3.hex");
+/// The same verdict as it was written before anything was probed.
+const SECOND: &str = include_str!("../../../../vectors/verdict/v2.hex");
 /// The same verdict as it was written before anything was measured.
 const FIRST: &str = include_str!("../../../../vectors/verdict/v1.hex");
 
@@ -82,13 +87,29 @@ fn verdict() -> Verdict {
                     end: TransferEnd::Complete,
                 }),
             },
+            probes: Probes {
+                look: Some(Look {
+                    engine: EngineState::Answers(Engine::Docker),
+                    unknown_rentals: 2,
+                    gpus: GpuLook::Differs {
+                        missing: BTreeSet::from([uuid]),
+                        additional: BTreeSet::from([GpuUuid::from_bytes([8; 16])]),
+                    },
+                }),
+            },
         },
     }
 }
 
+/// As version 2 tells it.
+fn unprobed() -> Verdict {
+    let base = verdict();
+    Verdict { evidence: Evidence { probes: Probes::default(), ..base.evidence.clone() }, ..base }
+}
+
 /// As version 1 tells it.
 fn unmeasured() -> Verdict {
-    let base = verdict();
+    let base = unprobed();
     Verdict { evidence: Evidence { measured: Measured::default(), ..base.evidence.clone() }, ..base }
 }
 
@@ -131,14 +152,26 @@ fn a_verdict_of_version_1_is_read_for_ever_under_its_own_digest() {
 }
 
 #[test]
+fn a_verdict_of_version_2_is_read_for_ever_under_its_own_digest() {
+    let bytes = field_of(SECOND, "signed");
+    let signed = SignedVerdict::decode_verified(&bytes).unwrap();
+    assert_eq!(signed.content(), &unprobed());
+    assert_eq!(signed.digest(), Signed::<Second>::decode_verified(&bytes).unwrap().digest());
+    let written = Second(unprobed());
+    assert_eq!(written.encode(), field_of(SECOND, "content"));
+    assert_eq!(Signed::signing_payload(&written, &signer().hotkey()).to_vec(), field_of(SECOND, "payload"));
+}
+
+#[test]
 fn no_version_passes_for_another() {
-    for (vector, from, to) in [(FIRST, b'1', b'2'), (VECTOR, b'2', b'1')] {
+    let pairs = [(FIRST, b'1', b'2'), (SECOND, b'2', b'1'), (SECOND, b'2', b'3'), (VECTOR, b'3', b'2')];
+    for (vector, from, to) in pairs {
         let mut bytes = field_of(vector, "signed");
         let version = "basilica/verdict/v1".len();
         assert_eq!(bytes[version], from);
         bytes[version] = to;
         assert!(SignedVerdict::decode_verified(&bytes).is_err());
-        bytes[version] = b'3';
+        bytes[version] = b'4';
         let refused = SignedVerdict::decode_verified(&bytes);
         assert!(matches!(refused, Err(EnvelopeError::Domain { .. })), "{refused:?}");
     }

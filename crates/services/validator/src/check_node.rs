@@ -7,9 +7,10 @@ use basilica_ports::{ExitStatus, NodeKey, NodeRecord, Output, OutputLimits, Shel
 use basilica_proof::ClaimReport;
 use basilica_runtime_service::ErrorChain;
 use basilica_types::{Argv, Digest, GpuUuid, Timestamp};
+use basilica_verification::probe::Expected;
 use basilica_verification::{
-    Break, Check, CheckKind, Conclusion, Control, Effect, Event, Finding, Plan, Rejected, TransferEnd,
-    host_key_digest,
+    Break, Check, CheckKind, Conclusion, Control, Effect, Event, Finding, Outcome, Plan, ProbeRules,
+    Rejected, SignedVerdict, TransferEnd, host_key_digest,
 };
 use tracing::{debug, warn};
 
@@ -106,7 +107,7 @@ impl<'a> Trial<'a> {
             }
             let mut events = Vec::with_capacity(effects.len());
             for effect in effects {
-                events.push(self.perform(effect).await);
+                events.push(self.perform(&plan, effect).await);
             }
             if let Some(until) = self.postponed {
                 return Ok(Ran::Postponed(until));
@@ -120,10 +121,11 @@ impl<'a> Trial<'a> {
         }
     }
 
-    async fn perform(&mut self, effect: Effect) -> Event {
+    async fn perform(&mut self, plan: &Plan, effect: Effect) -> Event {
         let performed = match effect {
             Effect::Connect => self.connect().await,
-            Effect::Echo(nonce) => self.echo(&nonce).await,
+            Effect::Look(nonce) => self.look(&nonce, &plan.probes).await,
+            Effect::RecallClaims => self.recall_claims().await,
             Effect::ReadClaims => self.read_claims().await,
             Effect::UploadProver => self.upload().await,
             Effect::Recall(uuids) => self.recall(&uuids).await,
@@ -198,9 +200,31 @@ impl<'a> Trial<'a> {
         }
     }
 
-    async fn echo(&mut self, nonce: &[u8; 32]) -> Result<Event, Break> {
-        let output = self.command(&commands::echo(nonce), b"", self.limits()).await?;
-        Ok(if output.status.success() { Event::Echoed(output.stdout) } else { Event::CommandFailed })
+    async fn look(&mut self, nonce: &[u8; 32], probes: &ProbeRules) -> Result<Event, Break> {
+        let command = commands::look(nonce, &self.shared.prover, probes);
+        let output = self.command(&command, b"", self.limits()).await?;
+        Ok(if output.status.success() { Event::Looked(output.stdout) } else { Event::CommandFailed })
+    }
+
+    /// Which GPUs the node must show: those that its last full check claimed, if that passed.
+    async fn recall_claims(&self) -> Result<Event, Break> {
+        let passed = self.node.last_full.filter(|verdict| verdict.outcome == Outcome::Passed);
+        if let Some(full) = passed {
+            let bytes = self.shared.ports.store.verdict(full.digest).await.map_err(|error| {
+                warn!(target: "validator::verification", { node.id = %self.node.key.node, error = %ErrorChain(&error) }, "last full verdict cannot be read");
+                Break::Internal
+            })?;
+            let verdict = bytes.and_then(|bytes| SignedVerdict::decode_verified(&bytes).ok());
+            if let Some(verdict) = verdict {
+                let claims = &verdict.content().evidence.claims;
+                return Ok(Event::ClaimsRecalled(Expected::Exactly(
+                    claims.iter().map(|gpu| gpu.uuid).collect(),
+                )));
+            }
+        }
+        let proved = self.node.last_proof.as_ref();
+        let expected = proved.map(|(_, gpus)| Expected::AtLeast(gpus.iter().map(|gpu| gpu.uuid).collect()));
+        Ok(Event::ClaimsRecalled(expected.unwrap_or(Expected::Nothing)))
     }
 
     async fn read_claims(&mut self) -> Result<Event, Break> {

@@ -1,13 +1,15 @@
 //! What is run on nodes. Constant scripts; values are arguments and never become code (decision D9).
 
 use basilica_types::{Argv, Digest};
+use basilica_verification::ProbeRules;
+use basilica_verification::probe;
 
 use crate::prover::ProverFile;
 
 /// Exit code of the node's gate when the session's key has run out (RULES R9).
 pub(crate) const GATE_CLOSED: u32 = 97;
 /// The prover is not there or does not have its hash.
-pub(crate) const PROVER_MISSING: u32 = 66;
+pub(crate) const PROVER_MISSING: u32 = probe::PROVER_MISSING as u32;
 
 /// Writes standard input to the prover's place: beside it first, then renamed, if its hash is right.
 const UPLOAD: &str = r#"set -eu
@@ -36,14 +38,42 @@ macro_rules! run_prover {
     };
 }
 
+/// Prints the output of one command as a section. Where a tool hangs, its section says so by `timeout`'s exit code; what it started goes with it.
+macro_rules! in_sections {
+    ($($script:literal),+) => {
+        concat!(
+            "export LC_ALL=C\n",
+            "section() { printf '%s %s %s\\n%s\\n' \"$1\" \"$2\" \"${#3}\" \"$3\"; }\n",
+            "run() { name=$1; limit=$2; shift 2; out=$(timeout -k 1 \"$limit\" \"$@\" 2>/dev/null </dev/null); section \"$name\" $? \"$out\"; }\n",
+            $($script,)+
+            "section end 0 ''"
+        )
+    };
+}
+
+/// `$1` nonce, `$2` and `$3` the prover's hashes, `$4` the engines to look for.
+const LOOK: &str = in_sections!(
+    "section nonce 0 \"$1\"\n",
+    "for engine in $4; do\n",
+    "command -v \"$engine\" >/dev/null 2>&1 || continue\n",
+    "run \"$engine\" 15 \"$engine\" ps --no-trunc --filter label=basilica.rental_id --format '{{.ID}} {{.Label \"basilica.rental_id\"}}'\n",
+    "done\n",
+    "file=\"$HOME/.cache/basilica/prover-$2\"\n",
+    "if [ -x \"$file\" ] && sum=$(sha256sum <\"$file\") && [ \"${sum%% *}\" = \"$3\" ]; then\n",
+    "run claims 30 \"$file\" claims\n",
+    "else section claims 66 ''; fi\n"
+);
+
 const CLAIMS: &str = run_prover!("claims");
 const PROVE: &str = run_prover!("prove --expect-hash \"$1\"");
 const STREAM: &str = run_prover!("stream");
 
-/// Prints the nonce.
-pub(crate) fn echo(nonce: &[u8; 32]) -> Argv {
-    Argv::new(["echo".to_owned(), Digest::from_bytes(*nonce).to_string()])
-        .expect("a word and hex digits are a command")
+/// A light check's look at a node, in sections (see `basilica_verification::probe::look`).
+pub(crate) fn look(nonce: &[u8; 32], prover: &ProverFile, probes: &ProbeRules) -> Argv {
+    let engines = if probes.containers.is_asked() { "docker podman" } else { "" };
+    let nonce = Digest::from_bytes(*nonce).to_string();
+    let arguments = [nonce, prover.name().to_string(), prover.checksum().to_string(), engines.to_owned()];
+    Argv::script(LOOK, arguments).expect("a constant, digits and words fit")
 }
 
 /// Puts the prover on the node; its bytes are the command's input.
@@ -107,6 +137,68 @@ mod tests {
         assert_eq!(run(home.path(), &claims(&prover), b"").0, Some(missing));
         assert_eq!(run(home.path(), &upload(&prover), &program).0, Some(0));
         assert_eq!(run(home.path(), &claims(&prover), b"").0, Some(0));
+    }
+
+    /// A home whose prover claims one GPU, and a PATH with these engines beside the system's tools.
+    fn node(engines: &[(&str, &str)]) -> (tempfile::TempDir, ProverFile) {
+        let home = tempfile::tempdir().unwrap();
+        let program = b"#!/bin/sh\necho '{\"version\":2,\"devices\":[]}'\n".to_vec();
+        let prover = ProverFile::new(program.clone());
+        assert_eq!(run(home.path(), &upload(&prover), &program).0, Some(0));
+        std::fs::create_dir(home.path().join("bin")).unwrap();
+        for tool in ["sh", "timeout", "sha256sum", "cat"] {
+            let there = ["/usr/bin", "/bin"].iter().map(|dir| std::path::Path::new(dir).join(tool));
+            let tool_path = there.into_iter().find(|path| path.exists()).expect("coreutils are installed");
+            std::os::unix::fs::symlink(tool_path, home.path().join("bin").join(tool)).unwrap();
+        }
+        for (engine, script) in engines {
+            let path = home.path().join("bin").join(engine);
+            std::fs::write(&path, script).unwrap();
+            std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        }
+        (home, prover)
+    }
+
+    fn look_at(home: &std::path::Path, prover: &ProverFile, rules: &ProbeRules) -> probe::Seen {
+        let nonce = [0xab; 32];
+        let line = look(&nonce, prover, rules).to_command_line();
+        let output = Command::new("/bin/sh")
+            .args(["-c", &line])
+            .env("HOME", home)
+            .env("PATH", home.join("bin"))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        probe::Seen::parse(&output.stdout, &nonce, rules.containers.is_asked()).unwrap()
+    }
+
+    #[test]
+    fn a_look_reads_nonce_engine_rentals_and_gpus_in_one_command() {
+        use basilica_verification::probe::{Engine, EngineState};
+        let listing = format!("#!/bin/sh\necho {} rental-1\n", "ab".repeat(32));
+        let silent = "#!/bin/sh\necho 'Cannot connect to the Docker daemon' >&2\nexit 1\n";
+        for (engines, state, rentals) in [
+            (vec![], EngineState::Absent, 0),
+            (vec![("docker", listing.as_str())], EngineState::Answers(Engine::Docker), 1),
+            (vec![("docker", silent)], EngineState::Silent(Engine::Docker), 0),
+            (vec![("docker", silent), ("podman", "#!/bin/sh\n")], EngineState::Answers(Engine::Podman), 0),
+        ] {
+            let (home, prover) = node(&engines);
+            let seen = look_at(home.path(), &prover, &ProbeRules::default());
+            assert_eq!((seen.engine, seen.rentals.0.len()), (state, rentals));
+            assert!(seen.claims.is_some_and(|report| report.devices.is_empty()));
+            let unasked = look_at(home.path(), &prover, &ProbeRules::NONE);
+            assert_eq!(unasked.engine, EngineState::NotAsked);
+        }
+    }
+
+    #[test]
+    fn a_look_without_the_prover_or_with_another_says_so() {
+        let (home, prover) = node(&[]);
+        std::fs::write(home.path().join(format!(".cache/basilica/prover-{}", prover.name())), "x").unwrap();
+        assert_eq!(look_at(home.path(), &prover, &ProbeRules::NONE).claims, None);
+        let other = ProverFile::new(b"another".to_vec());
+        assert_eq!(look_at(home.path(), &other, &ProbeRules::NONE).claims, None);
     }
 
     #[test]

@@ -270,12 +270,18 @@ fn entry(
             transcript: conclusion.transcript,
             prover: shared.prover.name(),
             measured: conclusion.measured.clone(),
+            probes: conclusion.probes.clone(),
         },
     };
     let signed = sign(shared.ports.signer.as_ref(), verdict)
         .map_err(|source| ConcludeError::Sign { node: node.key, source })?;
     let digest: Digest = signed.digest();
     let mut due = node.due.after(kind, &judged.outcome, &shared.settings.intervals, finished);
+    let last_full_passed = node.last_full.is_some_and(|full| full.outcome == Outcome::Passed);
+    if conclusion.wants_full() && last_full_passed {
+        // Where the last one failed, the next one comes with its own pace, or a node could have itself asked without end.
+        due.full = due.full.min(finished);
+    }
     if claim.is_fresh_hold() {
         // The challenge that may end it comes with the pace of retries.
         due.full = due.full.min(finished + shared.settings.retries.interval);
@@ -330,4 +336,4 @@ fn announce(shared: &Shared, entry: &CheckEntry) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -5,6 +5,7 @@
 
 mod allocation;
 mod ignored;
+mod probes;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use allocation::{GpuAllocation, GpuAllocationTable};
 pub use ignored::IGNORED;
+pub use probes::{ProbeDemand, ProbesConfig};
 
 /// `[bittensor]`
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -219,6 +221,8 @@ pub struct VerificationConfig {
     pub allow_private_hosts: bool,
     /// The prover's file; beside this program if not set.
     pub prover_path: Option<PathBuf>,
+    /// What else is asked of a node.
+    pub probes: ProbesConfig,
     /// The work asked of each GPU.
     pub proof: ProofConfig,
 }
@@ -248,6 +252,7 @@ impl Default for VerificationConfig {
             allow_simulated_gpus: false,
             allow_private_hosts: false,
             prover_path: None,
+            probes: ProbesConfig::default(),
             proof: ProofConfig::default(),
         }
     }

@@ -46,8 +46,8 @@ use basilica_types::Millis;
 
 pub use config::{
     ApiConfig, BittensorConfig, DatabaseConfig, DiscoveryConfig, EmissionConfig, GpuAllocation,
-    GpuAllocationTable, HaConfig, IGNORED, MetricsConfig, PrometheusConfig, ProofConfig, RetentionConfig,
-    ScoringConfig, ServerConfig, SshConfig, ValidatorConfig, VerificationConfig,
+    GpuAllocationTable, HaConfig, IGNORED, MetricsConfig, ProbeDemand, ProbesConfig, PrometheusConfig,
+    ProofConfig, RetentionConfig, ScoringConfig, ServerConfig, SshConfig, ValidatorConfig, VerificationConfig,
 };
 pub use leadership::LeaseRules;
 pub use prover::ProverFile;

@@ -13,7 +13,7 @@ use basilica_ports::{
 use basilica_runtime_service::testing::VirtualClock;
 use basilica_types::{Argv, Host, HostKey, Hotkey, Millis, NodeAddress, SshPublicKey, Timestamp};
 use basilica_verification::timing::DeadlineRecord;
-use basilica_verification::{CheckKind, Due, GpuRules, Plan};
+use basilica_verification::{CheckKind, Demand, Due, GpuRules, Plan, ProbeRules};
 use basilica_wire::discovery::NodeStatus;
 
 pub(crate) const HOST_KEY: &str =
@@ -193,9 +193,11 @@ impl Shell for Node {
     async fn close(&self) {}
 }
 
-/// What an honest node prints to a light check.
+/// What an honest node prints to a light check: `sh -c SCRIPT basilica NONCE …`.
 fn answer(command: &Argv) -> Vec<u8> {
-    format!("{}\n", command.arguments()[1]).into_bytes()
+    let claims = r#"{"version":2,"devices":[]}"#;
+    let nonce = &command.arguments()[4];
+    format!("nonce 0 64\n{nonce}\nclaims 0 {}\n{claims}\nend 0 0\n\n", claims.len()).into_bytes()
 }
 
 /// A node as the store tells it: known, with the scripted host key.
@@ -220,7 +222,8 @@ pub(crate) fn record(miner: Hotkey, address: &str, now: Timestamp) -> NodeRecord
 
 pub(crate) fn light(now: Timestamp) -> Plan {
     let gpus = GpuRules::new(true, true, &basilica_types::Digest::from_bytes([9; 32]));
-    Plan { kind: CheckKind::Light, nonce: [0xab; 32], gpus, started: now }
+    let probes = ProbeRules { containers: Demand::Off };
+    Plan { kind: CheckKind::Light, nonce: [0xab; 32], gpus, probes, started: now }
 }
 
 /// Runs the work, and lets time go on whenever everything waits for it.

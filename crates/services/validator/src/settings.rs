@@ -9,7 +9,7 @@ use basilica_scoring::history;
 use basilica_scoring::weights::Allocation;
 use basilica_types::{BasisPoints, Category, MechanismId, Millis, NetUid, Ppm, Uid};
 use basilica_verification::fleet::FleetRules;
-use basilica_verification::{Intervals, RetryRules};
+use basilica_verification::{Intervals, ProbeRules, RetryRules};
 
 use crate::config::{GpuAllocation, ValidatorConfig, WeightCommit};
 use crate::leadership::LeaseRules;
@@ -32,6 +32,7 @@ pub struct Settings {
     pub(crate) intervals: Intervals,
     pub(crate) retries: RetryRules,
     pub(crate) fleet: FleetRules,
+    pub(crate) probes: ProbeRules,
     pub(crate) work: ProofParams,
     pub(crate) proof_deadline: Millis,
     /// Bytes of a transfer from a node; 0 for none.
@@ -94,6 +95,7 @@ impl Settings {
                 span: v.retry_span.millis(),
             },
             fleet: FleetRules { mean_blocks: v.fleet_epoch_blocks, ..FleetRules::default() },
+            probes: ProbeRules { containers: v.probes.containers.into() },
             work,
             proof_deadline: v.challenge_timeout.millis(),
             network_bytes: v.network_bytes,

@@ -269,6 +269,7 @@ impl Shared {
         let work = &self.settings.work;
         Policy {
             gpus,
+            probes: self.settings.probes,
             retries: self.settings.retries,
             intervals: self.settings.intervals,
             proof_deadline: self.settings.proof_deadline,

@@ -114,7 +114,8 @@ impl Checks {
     }
 
     fn plan(&self, kind: CheckKind, gpus: GpuRules, started: Timestamp) -> Plan {
-        Plan { kind, nonce: self.shared.ports.entropy.array(), gpus, started }
+        let probes = self.shared.settings.probes;
+        Plan { kind, nonce: self.shared.ports.entropy.array(), gpus, probes, started }
     }
 
     fn is_full(&self, kind: CheckKind) -> bool {

@@ -69,6 +69,7 @@ fn verdict(transcript: &Transcript, outcome: Outcome) -> Verdict {
             transcript: Some(transcript.hash()),
             prover: Digest::from_bytes([4; 32]),
             measured: Measured::default(),
+            probes: crate::Probes::default(),
         },
     }
 }

@@ -2,6 +2,7 @@ use super::*;
 use crate::calibration::{CALIBRATIONS, Calibration, Subject};
 use crate::classes::Limits;
 use crate::fingerprint::Field;
+use crate::probe::Demand;
 use crate::{Fault, MemoryRead, TransferEnd};
 use basilica_proof::residency::Space;
 use basilica_proof::{ClassName, DeviceFacts, DeviceReport};
@@ -43,7 +44,8 @@ fn digest(byte: u8) -> Digest {
 }
 
 fn plan(kind: CheckKind, simulated: bool) -> Plan {
-    Plan { kind, nonce: [0xab; 32], gpus: GpuRules::new(simulated, simulated, &digest(9)), started: NOW }
+    let gpus = GpuRules::new(simulated, simulated, &digest(9));
+    Plan { kind, nonce: [0xab; 32], gpus, probes: ProbeRules::default(), started: NOW }
 }
 
 /// Feeds events; the conclusion, or the effects that wait.
@@ -83,14 +85,71 @@ fn no_end_of_the_transfer_takes_a_proof_back() {
     }
 }
 
+/// What the light command prints on a node with these sections behind the nonce.
+fn look(sections: &[(&str, u8, &[u8])]) -> Event {
+    let nonce = "ab".repeat(32);
+    let all = [&[("nonce", 0, nonce.as_bytes())], sections].concat();
+    let mut output = Vec::new();
+    for (name, code, body) in all {
+        output.extend(format!("{name} {code} {}\n", body.len()).into_bytes());
+        output.extend(body);
+        output.push(b'\n');
+    }
+    output.extend(b"end 0 0\n\n");
+    Event::Looked(output)
+}
+
+fn light(events: &[Event]) -> Conclusion {
+    let events = [&[connected()], events].concat();
+    run(plan(CheckKind::Light, true), &events).unwrap()
+}
+
 #[test]
-fn a_light_check_passes_on_the_right_echo_only() {
-    let echo =
-        |bytes: &[u8]| run(plan(CheckKind::Light, true), &[connected(), Event::Echoed(bytes.to_vec())]);
-    let right = "ab".repeat(32);
-    assert_eq!(echo(format!("{right}\n").as_bytes()).unwrap().finding, Finding::Passed);
-    for wrong in [b"".as_slice(), b"ab", format!("x{right}").as_bytes(), right.to_uppercase().as_bytes()] {
-        assert_eq!(echo(wrong).unwrap().finding, Finding::Failed(Reason::NonceMismatch));
+fn a_light_check_passes_if_engine_and_gpus_are_as_they_were() {
+    let expected = |gpus| Event::ClaimsRecalled(Expected::Exactly(gpus));
+    let claims = claims_json();
+    let docker = ("docker", 0, &b""[..]);
+    let alive = look(&[docker, ("claims", 0, &claims)]);
+    let passed = light(&[alive.clone(), expected([uuid()].into())]);
+    assert_eq!((&passed.finding, passed.wants_full()), (&Finding::Passed, false));
+    let other = light(&[alive.clone(), expected([uuid(), GpuUuid::from_bytes([3; 16])].into())]);
+    assert_eq!((&other.finding, other.wants_full()), (&Finding::Failed(Reason::GpuMissing), true));
+    let Some(Look { gpus: GpuLook::Differs { missing, .. }, .. }) = other.probes.look else {
+        panic!("the difference is evidence")
+    };
+    assert_eq!(missing, [GpuUuid::from_bytes([3; 16])].into());
+    let more = light(&[alive, expected([].into())]);
+    assert_eq!((&more.finding, more.wants_full()), (&Finding::Failed(Reason::GpuAdditional), true));
+    let cleaned = light(&[look(&[docker, ("claims", 66, b"")]), expected([uuid()].into())]);
+    assert_eq!((&cleaned.finding, cleaned.wants_full()), (&Finding::Passed, true), "it says what it needs");
+}
+
+#[test]
+fn a_silent_engine_fails_a_node_only_where_it_is_required() {
+    for (demand, finding) in [
+        (Demand::Required, Finding::Failed(Reason::ContainerRuntimeDown)),
+        (Demand::Recorded, Finding::Passed),
+        (Demand::Off, Finding::Passed),
+    ] {
+        let plan = plan(CheckKind::Light, true);
+        let plan = Plan { probes: ProbeRules { containers: demand }, ..plan };
+        let events = [
+            connected(),
+            look(&[("docker", 1, b""), ("claims", 66, b"")]),
+            Event::ClaimsRecalled(Expected::Nothing),
+        ];
+        assert_eq!(run(plan, &events).unwrap().finding, finding, "{demand:?}");
+    }
+}
+
+#[test]
+fn a_look_that_is_not_one_fails_for_what_it_is() {
+    for (output, reason) in [
+        (Event::Looked(b"\x1b[31m\0\xff".to_vec()), Reason::ProbeOutputInvalid),
+        (Event::Looked(b"nonce 0 2\nab\nend 0 0\n\n".to_vec()), Reason::NonceMismatch),
+        (Event::CommandFailed, Reason::CommandFailed),
+    ] {
+        assert_eq!(light(&[output]).finding, Finding::Failed(reason));
     }
 }
 
@@ -275,7 +334,7 @@ fn claims_that_are_none_are_told_apart() {
 fn any_event() -> impl Strategy<Value = Event> {
     prop_oneof![
         Just(connected()),
-        proptest::collection::vec(any::<u8>(), 0..80).prop_map(Event::Echoed),
+        proptest::collection::vec(any::<u8>(), 0..80).prop_map(Event::Looked),
         Just(Event::ProverMissing),
         Just(Event::Uploaded),
         Just(Event::UploadFailed),

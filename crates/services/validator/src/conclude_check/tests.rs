@@ -9,9 +9,10 @@ use basilica_proof::DeviceFacts;
 use basilica_scoring::weights::{MinerPoints, node_points};
 use basilica_types::{Category, Digest, GpuUuid, Hotkey, Millis, NodeAddress, Uid};
 use basilica_verification::fingerprint::Fingerprint;
+use basilica_verification::probe::{EngineState, GpuLook, Look};
 use basilica_verification::{
-    CheckKind, ClaimedGpu, CountUnproven, Fault, GpuRules, Measured, Plan, ProvenGpu, RetryRules,
-    SignedVerdict, Transfer, TransferEnd,
+    CheckKind, ClaimedGpu, CountUnproven, Fault, GpuRules, Measured, Plan, ProbeRules, Probes, ProvenGpu,
+    RetryRules, SignedVerdict, Transfer, TransferEnd,
 };
 use basilica_wire::discovery::{NodeReport, NodeStatus};
 
@@ -24,7 +25,7 @@ fn tried(shared: &Shared, kind: CheckKind, finding: Finding) -> Tried {
     let gpus = GpuRules::new(true, true, &Digest::from_bytes([9; 32]));
     let started = shared.now();
     let conclusion = Conclusion {
-        plan: Plan { kind, nonce: [0; 32], gpus, started },
+        plan: Plan { kind, nonce: [0; 32], gpus, probes: ProbeRules::default(), started },
         finding,
         finished: started,
         host_key: None,
@@ -35,6 +36,7 @@ fn tried(shared: &Shared, kind: CheckKind, finding: Finding) -> Tried {
         fingerprints: Vec::new(),
         transcript: None,
         measured: Measured::default(),
+        probes: Probes::default(),
         proving: false,
         after_nonce: false,
     };
@@ -466,4 +468,56 @@ async fn breaks_while_nothing_else_is_seen_to_work_find_nobody() {
         let outcome = end_proof(&world, &shared, key, Finding::Failed(Reason::ProofIncomplete)).await;
         assert!(!matches!(outcome, Some(Outcome::Failed { fault: Fault::Node { .. }, .. })), "{outcome:?}");
     }
+}
+
+/// The node passes a full check in which it claimed these GPUs.
+pub(crate) async fn passes_with_claims(shared: &Shared, key: NodeKey, gpus: &[GpuUuid]) {
+    let mut passed = tried(shared, CheckKind::Full, Finding::Passed);
+    let class = || "simulated-H100".parse().unwrap();
+    let claim = |(index, uuid): (u16, &GpuUuid)| ClaimedGpu { index, uuid: *uuid, class: class() };
+    passed.conclusion.claims = (0..).zip(gpus).map(claim).collect();
+    conclude(shared, &node(shared, key).await, passed).await.unwrap();
+}
+
+/// A light check of the node that saw these GPUs.
+async fn looks(shared: &Shared, key: NodeKey, gpus: GpuLook) -> NodeRecord {
+    let finding = gpus.failure().map_or(Finding::Passed, Finding::Failed);
+    let mut light = tried(shared, CheckKind::Light, finding);
+    let look = Look { engine: EngineState::NotAsked, unknown_rentals: 0, gpus };
+    light.conclusion.probes.look = Some(look);
+    conclude(shared, &node(shared, key).await, light).await.unwrap();
+    node(shared, key).await
+}
+
+#[tokio::test]
+async fn other_gpus_than_proved_have_a_full_check_look_at_once_and_convict_nobody() {
+    let gone = || GpuLook::Differs { missing: BTreeSet::from([GPU]), additional: BTreeSet::new() };
+    for (gpus, at_once) in [(gone(), true), (GpuLook::ProverMissing, true), (GpuLook::Same, false)] {
+        let world = World::new();
+        let key = world.judge_a_node().await;
+        let shared = world.boot().await;
+        let passed = tried(&shared, CheckKind::Full, Finding::Passed);
+        conclude(&shared, &node(&shared, key).await, passed).await.unwrap();
+        world.clock.advance(Millis::from_secs(600));
+        let judged = looks(&shared, key, gpus.clone()).await;
+        assert_eq!(judged.due.full <= shared.now(), at_once, "{gpus:?}");
+        if let Some(reason) = gpus.failure() {
+            let fault = Fault::Node { confirmed: false };
+            assert_eq!(judged.last_verdict.unwrap().outcome, Outcome::Failed { reason, fault });
+        }
+        assert!(judged.last_proof.is_some(), "what was proved stays until the full check tells");
+    }
+}
+
+#[tokio::test]
+async fn while_full_checks_fail_other_gpus_hurry_nothing() {
+    let world = World::new();
+    let key = world.judge_a_node().await;
+    let shared = world.boot().await;
+    let failed = tried(&shared, CheckKind::Full, Finding::Failed(Reason::NoGpu));
+    conclude(&shared, &node(&shared, key).await, failed).await.unwrap();
+    let due = node(&shared, key).await.due.full;
+    let gone = GpuLook::Differs { missing: BTreeSet::from([GPU]), additional: BTreeSet::new() };
+    let judged = looks(&shared, key, gone).await;
+    assert_eq!((judged.due.full, due > shared.now()), (due, true));
 }

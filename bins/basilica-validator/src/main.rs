@@ -4,6 +4,7 @@ mod ask;
 mod build;
 mod database;
 mod endpoints;
+mod simulate;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -55,6 +56,9 @@ enum Command {
     Config(ConfigCommand),
     /// What a running validator says of its nodes, and whether it is healthy. Exit code 1 if it is not.
     Status,
+    /// What the configured rules do to honest and to cheating nodes: bans, ramps and detection by simulation, with 95 %
+    /// intervals. Needs no network and no wallet.
+    SimulatePolicy(simulate::Options),
     /// Why a node's score is what it is: its state and its latest verdicts.
     Why {
         /// The node's id, or its address as user@host:port.
@@ -137,6 +141,9 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
     for notice in &loaded.notices {
         warn!(config.key = %notice.key, place = %notice.place, "{}", notice.message);
     }
+    if let Some(Command::SimulatePolicy(options)) = &args.command {
+        return simulate::run(options, &settings, args.json);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match args.command.unwrap_or(Command::Start) {
         Command::Start => runtime.block_on(build::start(&loaded.value, settings)),
@@ -151,6 +158,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
             print(&format!("{}\n", shown.trim_end()))?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::SimulatePolicy(_) => unreachable!("it was answered before, without a runtime"),
         Command::Status => runtime.block_on(ask::status(loaded.value.api_address(), args.json)),
         Command::Why { node } => runtime.block_on(ask::why(loaded.value.api_address(), &node, args.json)),
     }

@@ -12,7 +12,6 @@
 
 pub mod adversary;
 pub mod catalogue;
-pub mod chance;
 pub mod day;
 pub mod exhibits;
 mod forger;
@@ -20,6 +19,7 @@ pub mod honest;
 pub mod open;
 pub mod plays;
 pub mod scorecard;
-pub mod stats;
 pub mod timing_model;
 pub mod tries;
+
+pub use basilica_odds::{chance, stats};

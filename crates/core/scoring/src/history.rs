@@ -13,6 +13,7 @@ mod conduct;
 mod gpu;
 mod marks;
 mod record;
+mod verdicts;
 
 pub use coding::RecordError;
 pub use conduct::Conduct;

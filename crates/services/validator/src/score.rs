@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use basilica_ports::{Absence, BoxError, HistoryEntry, NodeRecord, StoreError, StoredStanding};
 use basilica_runtime_service::{ErrorChain, Stop};
-use basilica_scoring::history::{self, Check, Entry, Failure};
+use basilica_scoring::history::{self, Check, Entry};
 use basilica_scoring::weights::{MinerPoints, node_points};
 use basilica_types::{Category, Millis, Timestamp, Uid};
-use basilica_verification::{CheckKind, Fault, Outcome, Reason};
 use tracing::{debug, warn};
 
 use crate::settings::Settings;
@@ -100,18 +99,9 @@ fn history_entry(entry: &HistoryEntry) -> Entry {
     match entry {
         HistoryEntry::Unavailable(at, absence) => Entry::Unavailable(*at, scoring_absence(*absence)),
         HistoryEntry::Available(at) => Entry::Available(*at),
-        HistoryEntry::Check { started, finished, kind, outcome } => Entry::Check(Check {
-            started: *started,
-            finished: *finished,
-            kind: match kind {
-                CheckKind::Light => history::CheckKind::Light,
-                CheckKind::Full => history::CheckKind::Full,
-            },
-            failure: match outcome {
-                Outcome::Passed => None,
-                Outcome::Failed { reason, fault } => Some((failure(*reason), scoring_fault(*fault))),
-            },
-        }),
+        HistoryEntry::Check { started, finished, kind, outcome } => {
+            Entry::Check(Check::concluded(*kind, *started, *finished, outcome))
+        }
     }
 }
 
@@ -121,26 +111,6 @@ const fn scoring_absence(absence: Absence) -> history::Absence {
         Absence::Unreachable => history::Absence::Unreachable,
         Absence::Maintenance => history::Absence::Maintenance,
         Absence::KeyPending => history::Absence::KeyPending,
-    }
-}
-
-fn failure(reason: Reason) -> Failure {
-    if reason.is_reachability() {
-        Failure::Reachability
-    } else if reason.is_proof() {
-        Failure::Proof
-    } else {
-        Failure::Hardware
-    }
-}
-
-const fn scoring_fault(fault: Fault) -> history::Fault {
-    match fault {
-        Fault::Node { confirmed: true } => history::Fault::ConfirmedNode,
-        Fault::Node { confirmed: false } => history::Fault::SuspectedNode,
-        Fault::Network => history::Fault::Network,
-        Fault::Validator => history::Fault::Validator,
-        Fault::Unknown => history::Fault::Unknown,
     }
 }
 

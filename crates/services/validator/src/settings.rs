@@ -133,6 +133,11 @@ impl Settings {
         })
     }
 
+    /// By which nodes are checked and judged: when, when a failure is confirmed, and what verdicts come to.
+    pub const fn node_rules(&self) -> (Intervals, RetryRules, history::Policy) {
+        (self.intervals, self.retries, self.scoring)
+    }
+
     /// Fewest GPUs of a category that a node must have to bring points in it.
     pub(crate) fn min_gpus(&self, category: Category) -> u32 {
         self.minimum_gpus.get(&category).copied().unwrap_or(1)

@@ -45,11 +45,15 @@ pub(super) enum Event {
     Proof,
 }
 
-/// An outage: its first failed attempt, and when it last was an event.
+/// An outage: its first failed attempt, when it last was an event, and whether a full check found it.
+///
+/// What a full check alone sees (no container runtime, a port that nobody reaches) passed light checks do not end: they ask
+/// for less, and each half hour would be an event of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Down {
     pub(super) first: Timestamp,
     pub(super) event: Timestamp,
+    pub(super) full: bool,
 }
 
 /// The ramp's clock: accrues while running and not banned.
@@ -113,7 +117,7 @@ impl Default for Conduct {
 
 impl Conduct {
     /// Takes one more entry.
-    pub(super) fn apply(&mut self, entry: &Entry, policy: &Policy) {
+    pub fn apply(&mut self, entry: &Entry, policy: &Policy) {
         match entry {
             Entry::Check(check) => match check.failure {
                 None => self.passed(check),
@@ -173,9 +177,10 @@ impl Conduct {
 
     fn passed(&mut self, check: &Check) {
         self.ramp.advance(check.finished, self.banned_until);
-        self.down = None;
+        let full = check.kind == CheckKind::Full;
+        self.down = self.down.filter(|down| down.full && !full);
         self.missed = 0;
-        if check.kind == CheckKind::Full {
+        if full {
             self.ramp.started = true;
         }
         self.ramp.running = true;
@@ -216,7 +221,8 @@ impl Conduct {
             Some(down) if !is_event => down.event,
             _ => at,
         };
-        self.down = Some(Down { first, event });
+        let full = check.kind == CheckKind::Full || self.down.is_some_and(|down| down.full);
+        self.down = Some(Down { first, event, full });
         if at.since(first) > policy.downtime_tolerance {
             self.ramp.reset();
         }

@@ -79,6 +79,20 @@ fn a_dead_host_is_one_event_no_ban_and_a_reset_ramp() {
 }
 
 #[test]
+fn an_outage_that_only_full_checks_see_is_one_event_until_one_passes() {
+    let blocked = |ms| check(ms, CheckKind::Full, Some((Failure::Reachability, Fault::ConfirmedNode)));
+    let day = |begin: u64| {
+        (0..48).flat_map(move |i| [blocked(begin + i * 30 * MINUTE), light(begin + i * 30 * MINUTE + 1)])
+    };
+    let mut history: Vec<Entry> = std::iter::once(pass(0)).chain(day(HOUR)).collect();
+    let standing = stand(&history, DAY);
+    assert_eq!((standing.gate, standing.banned_until), (Gate::FullCheckFailed, None));
+    assert_eq!(standing.multiplier, Ppm::ZERO, "it is down all the same");
+    history.extend([pass(2 * DAY), blocked(2 * DAY + 1), pass(2 * DAY + 2), blocked(2 * DAY + 3)]);
+    assert!(stand(&history, 2 * DAY + 4).banned_until.is_some(), "a passed one ends it");
+}
+
+#[test]
 fn a_short_confirmed_outage_only_pauses() {
     let history = [pass(0), dead(HOUR), dead(HOUR + 20 * MINUTE), light(HOUR + 30 * MINUTE)];
     let ramp = Policy::default().ramp.0;

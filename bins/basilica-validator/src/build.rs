@@ -34,6 +34,7 @@ pub(crate) async fn start(config: &ValidatorConfig, settings: Settings) -> anyho
         None => None,
     };
     let store = ValidatorDatabase::open(&database::url(config)?, database::options(config)).await?;
+    let store = store.scored_by(settings.node_rules().2);
     let chain = Arc::new(chain(config, &signer, &clock, &entropy)?);
     let ports = Ports {
         chain: Arc::<SubtensorChain>::clone(&chain),

@@ -46,7 +46,7 @@ pub use subnet::{
     Collateral, Commitment, CommittedField, Hyperparameter, Hyperparameters, RegistrationTerms, SubnetReads,
 };
 pub use validator_store::{
-    Absence, CheckEntry, FleetStore, HistoryEntry, Holds, MinerRecord, NewWindow, NodeChange, NodeKey,
-    NodeRecord, Opened, Pruned, Recorded, SeenMiner, StoredStanding, ValidatorStore, VerdictStore,
-    VerdictSummary, WeightStore, WeightWindow,
+    Absence, CheckEntry, FleetStore, HistoryEntry, Holds, MinerRecord, NewWindow, NodeChange, NodeConduct,
+    NodeKey, NodeRecord, NodeScore, Opened, Pruned, Recorded, Scores, SeenMiner, StoredStanding,
+    ValidatorStore, VerdictStore, VerdictSummary, WeightStore, WeightWindow,
 };

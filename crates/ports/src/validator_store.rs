@@ -8,6 +8,8 @@ use std::net::SocketAddr;
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
+use basilica_scoring::history::{Entry, GpuRecord, Record};
+use basilica_scoring::{history, weights};
 pub use basilica_types::NodeKey;
 use basilica_types::{
     BasisPoints, BlockNumber, Digest, FencingToken, GpuUuid, HostKey, Hotkey, MechanismId, NetUid,
@@ -182,6 +184,73 @@ pub enum HistoryEntry {
     Unavailable(Timestamp, Absence),
     /// Available as of this moment.
     Available(Timestamp),
+    /// Its miner vouches for another host as of this moment.
+    Moved(Timestamp),
+}
+
+impl From<&HistoryEntry> for Entry {
+    fn from(entry: &HistoryEntry) -> Self {
+        match entry {
+            HistoryEntry::Check { started, finished, kind, outcome } => {
+                Self::Check(history::Check::concluded(*kind, *started, *finished, outcome))
+            }
+            HistoryEntry::Unavailable(at, absence) => Self::Unavailable(*at, (*absence).into()),
+            HistoryEntry::Available(at) => Self::Available(*at),
+            HistoryEntry::Moved(at) => Self::Moved(*at),
+        }
+    }
+}
+
+impl From<Absence> for history::Absence {
+    fn from(absence: Absence) -> Self {
+        match absence {
+            Absence::Unlisted => Self::Unlisted,
+            Absence::Unreachable => Self::Unreachable,
+            Absence::Maintenance => Self::Maintenance,
+            Absence::KeyPending => Self::KeyPending,
+        }
+    }
+}
+
+/// What scoring goes by, of one node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeConduct {
+    /// Identity.
+    pub key: NodeKey,
+    /// Whether its miner's last verified response named it.
+    pub listed: bool,
+    /// As it was last scored.
+    pub standing: Option<StoredStanding>,
+    /// What its history comes to; none if that must be folded anew ([`FleetStore::refold`]).
+    pub record: Option<Record>,
+    /// The same of the GPUs that it is paid for.
+    pub gpus: Vec<GpuRecord>,
+}
+
+/// What weights go by, of one available node that was scored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeScore {
+    /// Identity.
+    pub key: NodeKey,
+    /// In basis points.
+    pub score: BasisPoints,
+    /// Of the uptime ramp.
+    pub multiplier: Ppm,
+    /// When it was scored.
+    pub at: Timestamp,
+    /// What it is paid for.
+    pub gpus: Vec<ProvenGpu>,
+}
+
+/// All scores, and how fresh they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scores {
+    /// By key.
+    pub nodes: Vec<NodeScore>,
+    /// When any listed node was scored last.
+    pub last_pass: Option<Timestamp>,
+    /// When the listed node that is known longest was first reported.
+    pub waiting_since: Option<Timestamp>,
 }
 
 /// A concluded check to be kept.
@@ -351,6 +420,16 @@ pub trait FleetStore: Send + Sync + 'static {
     /// `before`. At most `limit` in one call; returns how many.
     async fn prune_nodes(&self, before: Timestamp, now: Timestamp, limit: u32) -> Result<u64, StoreError>;
 
+    /// What every node's history comes to by now, by key.
+    async fn conducts(&self) -> Result<Vec<NodeConduct>, StoreError>;
+
+    /// Folds all that is kept of history anew, in the order in which it was stored: after a change of the fold or of the
+    /// policy. Returns of how many nodes.
+    async fn refold(&self) -> Result<u64, StoreError>;
+
+    /// The scores of all available nodes.
+    async fn scores(&self) -> Result<Scores, StoreError>;
+
     /// Keeps the scores.
     async fn record_standings(&self, standings: &[(NodeKey, StoredStanding)]) -> Result<(), StoreError>;
 }
@@ -443,8 +522,9 @@ pub trait WeightStore: Send + Sync + 'static {
     /// [`StoreError::Fenced`] if it does not lead.
     async fn fencing_token(&self) -> Result<FencingToken, StoreError>;
 
-    /// Stores a window before anything of it is submitted, if its token is current and no other window is under way.
-    async fn open_window(&self, window: &NewWindow) -> Result<Opened, StoreError>;
+    /// Stores a window before anything of it is submitted, with who gets what of it and why, if its token is current and no
+    /// other window is under way.
+    async fn open_window(&self, window: &NewWindow, parts: &[weights::Part]) -> Result<Opened, StoreError>;
 
     /// Keeps that a window's commit is final: from prepared to committed.
     async fn record_commit(&self, id: i64, block: BlockNumber) -> Result<(), StoreError>;
@@ -465,6 +545,9 @@ pub trait WeightStore: Send + Sync + 'static {
 
     /// Keeps what the chain stored.
     async fn record_read_back(&self, id: i64, weights: &[(Uid, Weight)]) -> Result<(), StoreError>;
+
+    /// Who got what of a window's weights, and why. Of weights that are still hidden this would give them away. By place, from the `skip`th on, while it is kept.
+    async fn emission(&self, id: i64, skip: u32, limit: u32) -> Result<Vec<weights::Part>, StoreError>;
 
     /// The latest windows, newest first.
     async fn windows(&self, limit: u32) -> Result<Vec<WeightWindow>, StoreError>;

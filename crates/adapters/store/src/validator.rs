@@ -1,6 +1,8 @@
 //! The validator's memory, on SQLite or Postgres.
 
 mod columns;
+mod conduct;
+mod emissions;
 mod fingerprints;
 mod fleet;
 mod holds;
@@ -13,6 +15,7 @@ mod window_row;
 use std::sync::Arc;
 
 use basilica_ports::StoreError;
+use basilica_scoring::history::Policy;
 use basilica_types::DatabaseUrl;
 
 use self::leadership::Seat;
@@ -36,6 +39,7 @@ pub const VALIDATOR_SCHEMA: Schema = Schema {
         include_str!("../migrations/validator/0007_breaks.sql"),
         include_str!("../migrations/validator/0008_holds.sql"),
         include_str!("../migrations/validator/0009_two_engines.sql"),
+        include_str!("../migrations/validator/0010_conduct.sql"),
     ],
     postgres: Some((9, include_str!("../migrations/validator/0009_postgres.sql"))),
 };
@@ -54,12 +58,23 @@ enum Engine {
 pub struct ValidatorDatabase {
     engine: Engine,
     seat: Arc<Seat>,
+    policy: Policy,
 }
 
 impl ValidatorDatabase {
     /// The store in an open file of [`VALIDATOR_SCHEMA`].
     pub fn new(database: Database) -> Self {
-        Self { engine: Engine::Sqlite(database, None), seat: Arc::new(Seat::alone()) }
+        Self {
+            engine: Engine::Sqlite(database, None),
+            seat: Arc::new(Seat::alone()),
+            policy: Policy::default(),
+        }
+    }
+
+    /// The same, which folds history by this policy: whoever writes to it must say by which.
+    #[must_use]
+    pub fn scored_by(self, policy: Policy) -> Self {
+        Self { policy, ..self }
     }
 
     /// Opens the store for a validator; makes and migrates it if `options` say so. A file is this process' alone from then
@@ -90,7 +105,8 @@ impl ValidatorDatabase {
             }
             DatabaseUrl::Postgres(url) => {
                 let cluster = Cluster::open(url, &VALIDATOR_SCHEMA, options).await?;
-                Ok(Self { engine: Engine::Postgres(cluster), seat: Arc::new(Seat::vacant()) })
+                let seat = Arc::new(Seat::vacant());
+                Ok(Self { engine: Engine::Postgres(cluster), seat, policy: Policy::default() })
             }
         }
     }

@@ -11,7 +11,7 @@ use basilica_verification::{
 use crate::weather::Weather;
 
 /// All rules that a life goes by.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Rules {
     /// When checks are due.
     pub intervals: Intervals,
@@ -21,17 +21,6 @@ pub struct Rules {
     pub scoring: Policy,
     /// What makes a node late, or one that breaks off.
     pub tests: Tests,
-}
-
-impl Default for Rules {
-    fn default() -> Self {
-        Self {
-            intervals: Intervals::default(),
-            retries: RetryRules::default(),
-            scoring: Policy::default(),
-            tests: Tests::default(),
-        }
-    }
 }
 
 /// A node so far.

@@ -64,11 +64,42 @@ impl Allocation {
     }
 }
 
-/// The weight vector: in order of uid, no zeros, summing to 65,535 exactly.
+/// What somebody gets of the emission, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Who.
+    pub uid: Uid,
+    /// For nodes of which category; none: it is burnt.
+    pub category: Option<Category>,
+    /// What those nodes brought together; 0 of what is burnt.
+    pub points: u128,
+    /// What the nodes of all miners brought in this category.
+    pub total: u128,
+    /// Its share of the 65,535.
+    pub weight: Weight,
+}
+
+/// The weight vector of these parts: in order of uid, no zeros.
+pub fn vector(parts: &[Part]) -> Vec<(Uid, Weight)> {
+    let mut weights: BTreeMap<Uid, u16> = BTreeMap::new();
+    for part in parts {
+        let weight = weights.entry(part.uid).or_insert(0);
+        // The parts sum to the total, which is the greatest number of its type.
+        *weight = weight.saturating_add(part.weight.0);
+    }
+    weights.into_iter().filter(|(_, weight)| *weight > 0).map(|(uid, weight)| (uid, Weight(weight))).collect()
+}
+
+/// The weight vector: in order of uid, no zeros, summing to 65,535 exactly. See [`divide`].
+pub fn allocate(scores: &[MinerPoints], allocation: &Allocation) -> Vec<(Uid, Weight)> {
+    vector(&divide(scores, allocation))
+}
+
+/// Who gets what: by category, then uid, what is burnt last. The weights sum to 65,535 exactly.
 ///
 /// Burn first (rounded down), then categories by share, then miners inside a category by points, each by largest
 /// remainder with ties to the earlier category and the lower uid. A category in which nobody has points burns.
-pub fn allocate(scores: &[MinerPoints], allocation: &Allocation) -> Vec<(Uid, Weight)> {
+pub fn divide(scores: &[MinerPoints], allocation: &Allocation) -> Vec<Part> {
     let total = u128::from(TOTAL);
     let burn_ppm = u128::from(allocation.burn.value());
     let burn_share =
@@ -76,12 +107,9 @@ pub fn allocate(scores: &[MinerPoints], allocation: &Allocation) -> Vec<(Uid, We
     let mut burnt = burn_share;
     let shares: Vec<u128> = allocation.shares.values().map(|s| u128::from(s.value())).collect();
     let per_category = largest_remainder(total.saturating_sub(burn_share), &shares);
-
-    let mut weights: BTreeMap<Uid, u128> = BTreeMap::new();
-    let mut add = |uid: Uid, amount: u128| {
-        let weight = weights.entry(uid).or_insert(0);
-        *weight = weight.saturating_add(amount);
-    };
+    // Every part is at most the total, so the conversion cannot fail.
+    let weight = |amount: u128| Weight(u16::try_from(amount).unwrap_or(TOTAL));
+    let mut parts = Vec::new();
     for (category, amount) in allocation.shares.keys().zip(per_category) {
         let members = members_of(scores, *category);
         if members.is_empty() {
@@ -89,17 +117,14 @@ pub fn allocate(scores: &[MinerPoints], allocation: &Allocation) -> Vec<(Uid, We
             continue;
         }
         let points: Vec<u128> = members.values().copied().collect();
-        for (uid, part) in members.keys().zip(largest_remainder(amount, &points)) {
-            add(*uid, part);
+        let total = points.iter().fold(0u128, |sum, points| sum.saturating_add(*points));
+        for ((uid, points), part) in members.into_iter().zip(largest_remainder(amount, &points)) {
+            parts.push(Part { uid, category: Some(*category), points, total, weight: weight(part) });
         }
     }
-    add(allocation.burn_uid, burnt);
-    // Every part is at most the total, so the conversion cannot fail.
-    weights
-        .into_iter()
-        .filter(|(_, weight)| *weight > 0)
-        .map(|(uid, weight)| (uid, Weight(u16::try_from(weight).unwrap_or(TOTAL))))
-        .collect()
+    let burn = Part { uid: allocation.burn_uid, category: None, points: 0, total: 0, weight: weight(burnt) };
+    parts.push(burn);
+    parts
 }
 
 /// Points by uid of all miners with any in this category.
@@ -248,6 +273,38 @@ mod tests {
             prop_assert_eq!(sum(&weights), 65_535);
             prop_assert!(weights.is_sorted_by(|a, b| a.0 < b.0));
             prop_assert!(weights.iter().all(|(_, w)| w.0 > 0));
+        }
+
+        #[test]
+        fn what_is_burnt_is_the_burn_and_the_empty_categories_exactly(scores in any_scores(), burn in 0u32..=100, first in 0u16..=10_000) {
+            let split = split(burn, &[(Category::H100, first), (Category::A100, 10_000 - first)]);
+            let parts = divide(&scores, &split);
+            prop_assert_eq!(parts.iter().map(|part| u32::from(part.weight.0)).sum::<u32>(), 65_535);
+            let burnt = u32::from(parts.last().unwrap().weight.0);
+            let floor = 65_535 * burn / 100;
+            let earned = |category| scores.iter().any(|s| s.category == category && s.points > 0);
+            let of = |category| parts.iter().filter(|p| p.category == Some(category)).map(|p| u32::from(p.weight.0)).sum::<u32>();
+            for (category, share) in [(Category::H100, first), (Category::A100, 10_000 - first)] {
+                let quota = (65_535 - floor) * u32::from(share);
+                let got = if earned(category) { of(category) } else { 0 };
+                prop_assert!(!earned(category) || got.abs_diff(quota / 10_000) <= 1, "{got} of a quota of {quota}/10000");
+            }
+            if earned(Category::H100) && earned(Category::A100) {
+                prop_assert_eq!(burnt, floor, "exactly the burn");
+            }
+            if !earned(Category::H100) && !earned(Category::A100) {
+                prop_assert_eq!(burnt, 65_535);
+            }
+            prop_assert_eq!(vector(&parts), allocate(&scores, &split));
+        }
+
+        #[test]
+        fn a_part_tells_what_it_was_given_for(scores in any_scores(), split in any_split()) {
+            for part in divide(&scores, &split) {
+                let Some(category) = part.category else { continue };
+                let of = |uid: Option<Uid>| scores.iter().filter(|s| s.category == category && uid.is_none_or(|uid| s.uid == uid)).map(|s| s.points).sum::<u128>();
+                prop_assert_eq!((part.points, part.total), (of(Some(part.uid)), of(None)));
+            }
         }
 
         #[test]

@@ -52,6 +52,7 @@ pub use config::{
 pub use leadership::LeaseRules;
 pub use prover::ProverFile;
 pub use sessions::DiscoveryError;
+pub use set_weights::emission;
 pub use settings::Settings;
 pub use shared::Ports;
 pub use status::StatusPages;

@@ -1,5 +1,6 @@
 //! From columns to domain values and back: fallible one way, exact the other.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use basilica_ports::{Absence, BoxError, StoreError};
@@ -78,6 +79,10 @@ where
 pub(super) fn gpus_to_text(gpus: &[ProvenGpu]) -> String {
     let pairs: Vec<(GpuUuid, Category)> = gpus.iter().map(|g| (g.uuid, g.category)).collect();
     serde_json::to_string(&pairs).expect("pairs of texts always serialise")
+}
+
+pub(super) fn uuids_to_text(uuids: &BTreeSet<GpuUuid>) -> String {
+    serde_json::to_string(uuids).expect("texts always serialise")
 }
 
 pub(super) fn gpus(text: &str, column: &'static str) -> Result<Vec<ProvenGpu>, StoreError> {

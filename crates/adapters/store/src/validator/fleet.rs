@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use basilica_ports::{
-    Absence, FleetStore, MinerRecord, NodeChange, NodeKey, NodeRecord, SeenMiner, StoreError, StoredStanding,
-    VerdictSummary,
+    Absence, FleetStore, MinerRecord, NodeChange, NodeConduct, NodeKey, NodeRecord, Scores, SeenMiner,
+    StoreError, StoredStanding, VerdictSummary,
 };
+use basilica_scoring::history::{Entry, Policy, Record};
 use basilica_types::{BasisPoints, HostKey, Hotkey, NodeId, Ppm, Timestamp, Uid, UsdMicros};
 use basilica_verification::{CheckKind, Due, Series};
 use basilica_wire::discovery::{NodeReport, NodeStatus};
 
-use super::ValidatorDatabase;
 use super::columns::{self, Unexpected, parse, signed, unsigned};
+use super::{ValidatorDatabase, conduct};
 use crate::database::{corrupt, unavailable};
 use crate::sql::{Transaction, query};
 
@@ -70,11 +71,35 @@ pub(super) struct NodeRow {
     full_finished: Option<i64>,
     proven_at: Option<i64>,
     proven_gpus: Option<String>,
+    #[sqlx(flatten)]
+    standing: StandingRow,
+}
+
+/// The columns of a standing.
+#[derive(sqlx::FromRow)]
+pub(super) struct StandingRow {
     gate: Option<String>,
     score: Option<i64>,
     multiplier: Option<i64>,
     banned_until: Option<i64>,
     scored_at: Option<i64>,
+}
+
+impl StandingRow {
+    pub(super) fn read(&self) -> Result<Option<StoredStanding>, StoreError> {
+        let Some(gate) = &self.gate else { return Ok(None) };
+        let (Some(score), Some(multiplier), Some(at)) = (self.score, self.multiplier, self.scored_at) else {
+            return Err(corrupt("nodes.standing")(Unexpected));
+        };
+        Ok(Some(StoredStanding {
+            gate: gate.clone(),
+            score: BasisPoints::new(unsigned(score, "nodes.score")?).map_err(corrupt("nodes.score"))?,
+            multiplier: Ppm::new(unsigned(multiplier, "nodes.multiplier")?)
+                .map_err(corrupt("nodes.multiplier"))?,
+            banned_until: self.banned_until.map(Timestamp),
+            at: Timestamp(at),
+        }))
+    }
 }
 
 impl NodeRow {
@@ -122,21 +147,6 @@ impl NodeRow {
             finished: Timestamp(finished),
         }))
     }
-
-    fn standing(&self) -> Result<Option<StoredStanding>, StoreError> {
-        let Some(gate) = &self.gate else { return Ok(None) };
-        let (Some(score), Some(multiplier), Some(at)) = (self.score, self.multiplier, self.scored_at) else {
-            return Err(corrupt("nodes.standing")(Unexpected));
-        };
-        Ok(Some(StoredStanding {
-            gate: gate.clone(),
-            score: BasisPoints::new(unsigned(score, "nodes.score")?).map_err(corrupt("nodes.score"))?,
-            multiplier: Ppm::new(unsigned(multiplier, "nodes.multiplier")?)
-                .map_err(corrupt("nodes.multiplier"))?,
-            banned_until: self.banned_until.map(Timestamp),
-            at: Timestamp(at),
-        }))
-    }
 }
 
 impl TryFrom<NodeRow> for NodeRecord {
@@ -167,7 +177,7 @@ impl TryFrom<NodeRow> for NodeRecord {
             last_verdict: row.last_verdict()?,
             last_full: row.last_full()?,
             last_proof,
-            standing: row.standing()?,
+            standing: row.standing.read()?,
         })
     }
 }
@@ -247,14 +257,16 @@ impl FleetStore for ValidatorDatabase {
             }
             match known.iter().find(|node| node.key == key) {
                 None => {
-                    insert(&mut transaction, key, report, at).await?;
+                    insert(&mut transaction, &self.policy, (key, report), at).await?;
                     changes.push(NodeChange::New(key));
                 }
-                Some(before) => changes.extend(update(&mut transaction, before, report, at).await?),
+                Some(before) => {
+                    changes.extend(update(&mut transaction, &self.policy, (before, report), at).await?)
+                }
             }
         }
         for gone in known.iter().filter(|node| !named.contains(&node.key) && node.listed.is_some()) {
-            log(&mut transaction, gone.key, Moment::Absent(Absence::Unlisted), at).await?;
+            Moment::Absent(Absence::Unlisted).log(&mut transaction, &self.policy, gone.key, at).await?;
             if gone.is_available() {
                 changes.push(NodeChange::Availability { node: gone.key, listed: None });
             }
@@ -360,6 +372,18 @@ impl FleetStore for ValidatorDatabase {
         Ok(u64::try_from(forgotten.len()).unwrap_or(u64::MAX))
     }
 
+    async fn conducts(&self) -> Result<Vec<NodeConduct>, StoreError> {
+        conduct::all(self).await
+    }
+
+    async fn refold(&self) -> Result<u64, StoreError> {
+        conduct::refold(self).await
+    }
+
+    async fn scores(&self) -> Result<Scores, StoreError> {
+        conduct::scores(self).await
+    }
+
     async fn record_standings(&self, standings: &[(NodeKey, StoredStanding)]) -> Result<(), StoreError> {
         let operation = unavailable("store standings");
         let mut transaction = self.begin("store standings").await?;
@@ -385,13 +409,13 @@ impl FleetStore for ValidatorDatabase {
 
 async fn insert(
     connection: &mut Transaction,
-    key: NodeKey,
-    report: &NodeReport,
+    policy: &Policy,
+    (key, report): (NodeKey, &NodeReport),
     at: Timestamp,
 ) -> Result<(), StoreError> {
     query(
-        "INSERT INTO nodes (miner, node, address, listed, rate, host_keys, first_seen, due_light, due_full)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $7)",
+        "INSERT INTO nodes (miner, node, address, listed, rate, host_keys, first_seen, due_light, due_full, record)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $7, $8)",
     )
     .bind(key.miner.to_string())
     .bind(key.node.to_string())
@@ -400,11 +424,12 @@ async fn insert(
     .bind(report.hourly_rate_per_gpu.map(|rate| signed(rate.0, "nodes.rate")).transpose()?)
     .bind(host_keys_to_text(&report.host_keys))
     .bind(at.0)
+    .bind(Record::default().to_bytes(policy))
     .execute(&mut *connection)
     .await
     .map_err(unavailable("store node"))?;
     match Absence::of(Some(report.status)) {
-        Some(absence) => log(connection, key, Moment::Absent(absence), at).await,
+        Some(absence) => Moment::Absent(absence).log(connection, policy, key, at).await,
         None => Ok(()),
     }
 }
@@ -413,8 +438,8 @@ async fn insert(
 /// check before weight returns (RULES R2, R7): history says so, and the check is due at once.
 async fn update(
     connection: &mut Transaction,
-    before: &NodeRecord,
-    report: &NodeReport,
+    policy: &Policy,
+    (before, report): (&NodeRecord, &NodeReport),
     at: Timestamp,
 ) -> Result<Vec<NodeChange>, StoreError> {
     let mut changes = Vec::new();
@@ -424,7 +449,9 @@ async fn update(
     let new_key = report.host_keys.iter().any(|k| !before.host_keys.contains(k));
     // Nodes without a confirmed key may come without host keys; the pins stay.
     let pins = if report.host_keys.is_empty() { &before.host_keys } else { &report.host_keys };
-    if new_key && !before.host_keys.is_empty() {
+    let moved = new_key && !before.host_keys.is_empty();
+    if moved {
+        Moment::Moved.log(connection, policy, key, at).await?;
         let prints = |keys: &[HostKey]| keys.iter().map(HostKey::fingerprint).collect();
         changes.push(NodeChange::HostKey {
             node: key,
@@ -444,7 +471,7 @@ async fn update(
         Some(_) | None => &[],
     };
     for moment in moments {
-        log(connection, key, *moment, at).await?;
+        moment.log(connection, policy, key, at).await?;
     }
     let due_full = if available && !changes.is_empty() { at.min(before.due.full) } else { before.due.full };
     query(
@@ -469,26 +496,37 @@ async fn update(
 enum Moment {
     Available,
     Absent(Absence),
+    /// Its miner vouches for another host.
+    Moved,
 }
 
-async fn log(
-    connection: &mut Transaction,
-    key: NodeKey,
-    moment: Moment,
-    at: Timestamp,
-) -> Result<(), StoreError> {
-    let (entry, status) = match moment {
-        Moment::Available => ("available", None),
-        Moment::Absent(absence) => ("unavailable", columns::absence_status(absence)),
-    };
-    query("INSERT INTO history (miner, node, at, entry, status) VALUES ($1, $2, $3, $4, $5)")
-        .bind(key.miner.to_string())
-        .bind(key.node.to_string())
-        .bind(at.0)
-        .bind(entry)
-        .bind(status.map(NodeStatus::as_str))
-        .execute(connection)
-        .await
-        .map_err(unavailable("store history"))?;
-    Ok(())
+impl Moment {
+    /// Writes it down, and into what the node's history comes to.
+    async fn log(
+        self,
+        connection: &mut Transaction,
+        policy: &Policy,
+        key: NodeKey,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (word, status, entry) = match self {
+            Self::Available => ("available", None, Entry::Available(at)),
+            Self::Absent(absence) => {
+                let status = columns::absence_status(absence);
+                ("unavailable", status, Entry::Unavailable(at, absence.into()))
+            }
+            Self::Moved => ("available", None, Entry::Moved(at)),
+        };
+        query("INSERT INTO history (miner, node, at, entry, status, moved) VALUES ($1, $2, $3, $4, $5, $6)")
+            .bind(key.miner.to_string())
+            .bind(key.node.to_string())
+            .bind(at.0)
+            .bind(word)
+            .bind(status.map(NodeStatus::as_str))
+            .bind(matches!(self, Self::Moved))
+            .execute(&mut *connection)
+            .await
+            .map_err(unavailable("store history"))?;
+        conduct::fold(connection, policy, key, &entry, None).await
+    }
 }

@@ -18,6 +18,7 @@ macro_rules! on_both_engines {
     };
 }
 
+mod conduct;
 mod fleet;
 mod leadership;
 mod schema;
@@ -179,7 +180,7 @@ async fn pruning_keeps_the_last_link_the_newest_transcripts_and_open_windows(on:
         let previous = (digest > 1).then(|| digest - 1);
         store.record_check(&passed(key(1, 7), digest, previous, vec![])).await.unwrap();
     }
-    store.open_window(&weights::window(&store)).await.unwrap();
+    store.open_window(&weights::window(&store), &[]).await.unwrap();
     let end = NOW + Millis(1_000);
     let mut removed = 0;
     for _ in 0..10 {

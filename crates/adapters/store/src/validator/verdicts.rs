@@ -14,7 +14,7 @@ use codec::Encode as _;
 use super::ValidatorDatabase;
 use super::columns::{self, Unexpected, parse};
 use super::fleet::host_keys_to_text;
-use super::{fingerprints, holds, identities};
+use super::{conduct, fingerprints, holds, identities};
 use crate::database::{corrupt, unavailable};
 use crate::sql::{Transaction, query};
 
@@ -22,33 +22,35 @@ use crate::sql::{Transaction, query};
 const ABORTED_KEPT: usize = 16;
 
 #[derive(sqlx::FromRow)]
-struct HistoryRow {
+pub(super) struct HistoryRow {
     at: i64,
     entry: String,
     started: Option<i64>,
     outcome: Option<String>,
     fault: Option<String>,
     status: Option<String>,
+    moved: i64,
 }
 
-impl TryFrom<HistoryRow> for HistoryEntry {
-    type Error = StoreError;
-
-    fn try_from(row: HistoryRow) -> Result<Self, StoreError> {
-        match (row.entry.as_str(), row.started, &row.outcome) {
-            ("unavailable", ..) => {
-                let absence = columns::absence(row.status.as_deref(), "history.status")?;
-                Ok(Self::Unavailable(Timestamp(row.at), absence))
-            }
-            ("available", ..) => Ok(Self::Available(Timestamp(row.at))),
-            (kind, Some(started), Some(outcome)) => Ok(Self::Check {
-                started: Timestamp(started),
-                finished: Timestamp(row.at),
-                kind: columns::kind(kind, "history.entry")?,
-                outcome: columns::outcome(outcome, row.fault.as_deref(), "history.outcome")?,
-            }),
-            _ => Err(corrupt("history.started")(Unexpected)),
+impl HistoryRow {
+    pub(super) fn entry(self) -> Result<HistoryEntry, StoreError> {
+        if self.moved != 0 {
+            return Ok(HistoryEntry::Moved(Timestamp(self.at)));
         }
+        Ok(match (self.entry.as_str(), self.started, &self.outcome) {
+            ("unavailable", ..) => {
+                let absence = columns::absence(self.status.as_deref(), "history.status")?;
+                HistoryEntry::Unavailable(Timestamp(self.at), absence)
+            }
+            ("available", ..) => HistoryEntry::Available(Timestamp(self.at)),
+            (kind, Some(started), Some(outcome)) => HistoryEntry::Check {
+                started: Timestamp(started),
+                finished: Timestamp(self.at),
+                kind: columns::kind(kind, "history.entry")?,
+                outcome: columns::outcome(outcome, self.fault.as_deref(), "history.outcome")?,
+            },
+            _ => return Err(corrupt("history.started")(Unexpected)),
+        })
     }
 }
 
@@ -114,7 +116,9 @@ impl VerdictStore for ValidatorDatabase {
             transaction.roll_back().await.map_err(operation)?;
             return Ok(Recorded::GpuTaken { owner });
         }
-        insert_verdict(&mut transaction, entry).await?;
+        let proved = conduct::proved(&mut transaction, entry).await?;
+        insert_verdict(&mut transaction, entry, proved.as_ref()).await?;
+        conduct::fold_check(&mut transaction, &self.policy, entry, proved.as_ref()).await?;
         fingerprints::keep(&mut transaction, entry).await?;
         identities::keep(&mut transaction, entry).await?;
         holds::keep(&mut transaction, entry).await?;
@@ -144,7 +148,7 @@ impl VerdictStore for ValidatorDatabase {
 
     async fn history(&self, key: NodeKey, since: Timestamp) -> Result<Vec<HistoryEntry>, StoreError> {
         let rows: Vec<HistoryRow> = query(
-            "SELECT at, entry, started, outcome, fault, status FROM history
+            "SELECT at, entry, started, outcome, fault, status, moved FROM history
              WHERE miner = $1 AND node = $2 AND at >= $3 ORDER BY at, id",
         )
         .bind(key.miner.to_string())
@@ -153,7 +157,7 @@ impl VerdictStore for ValidatorDatabase {
         .fetch_all(self.readers())
         .await
         .map_err(unavailable("read history"))?;
-        rows.into_iter().map(HistoryEntry::try_from).collect()
+        rows.into_iter().map(HistoryRow::entry).collect()
     }
 
     async fn verdicts(&self, key: NodeKey, limit: u32) -> Result<Vec<Vec<u8>>, StoreError> {
@@ -303,9 +307,7 @@ async fn is_next(connection: &mut Transaction, entry: &CheckEntry) -> Result<boo
 /// Makes the node owner of every GPU that it claimed and proved, those included that do not count; or names the node that owns one
 /// and still proves it.
 async fn claim_gpus(connection: &mut Transaction, entry: &CheckEntry) -> Result<Option<NodeKey>, StoreError> {
-    let counted = entry.gpus.iter().map(|gpu| gpu.uuid);
-    let uuids: BTreeSet<GpuUuid> = entry.fingerprints.iter().map(|print| print.uuid).chain(counted).collect();
-    for uuid in uuids {
+    for uuid in conduct::claimed(entry) {
         let owner: Option<(String, String, i64)> =
             query("SELECT miner, node, proven_at FROM gpus WHERE uuid = $1")
                 .bind(uuid.to_string())
@@ -379,7 +381,11 @@ async fn keep_deadlines(
     Ok(())
 }
 
-async fn insert_verdict(connection: &mut Transaction, entry: &CheckEntry) -> Result<(), StoreError> {
+async fn insert_verdict(
+    connection: &mut Transaction,
+    entry: &CheckEntry,
+    proved: Option<&BTreeSet<GpuUuid>>,
+) -> Result<(), StoreError> {
     let operation = unavailable("store verdict");
     let (miner, node) = (entry.key.miner.to_string(), entry.key.node.to_string());
     let summary = &entry.summary;
@@ -396,7 +402,8 @@ async fn insert_verdict(connection: &mut Transaction, entry: &CheckEntry) -> Res
     .await
     .map_err(&operation)?;
     query(
-        "INSERT INTO history (miner, node, at, entry, started, outcome, fault) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO history (miner, node, at, entry, started, outcome, fault, gpus)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
     )
     .bind(&miner)
     .bind(&node)
@@ -405,6 +412,7 @@ async fn insert_verdict(connection: &mut Transaction, entry: &CheckEntry) -> Res
     .bind(entry.started.0)
     .bind(summary.outcome.code())
     .bind(columns::fault(&summary.outcome))
+    .bind(proved.map(columns::uuids_to_text))
     .execute(&mut *connection)
     .await
     .map_err(&operation)?;

@@ -8,11 +8,12 @@ use basilica_ports::{
     Leadership as _, NewWindow, Opened, PreparedWeights, StoreError, WeightStore, WeightWindow, WindowEnd,
     WindowForm,
 };
+use basilica_scoring::weights::Part;
 use basilica_types::{BlockNumber, FencingToken, Uid, Weight};
 
-use super::ValidatorDatabase;
 use super::columns::{signed, unsigned, weights_to_text};
 use super::window_row::{WindowRow, salt_to_text};
+use super::{ValidatorDatabase, emissions};
 use crate::database::unavailable;
 use crate::sql::{On, Statement, query};
 
@@ -65,7 +66,7 @@ impl WeightStore for ValidatorDatabase {
         }
     }
 
-    async fn open_window(&self, window: &NewWindow) -> Result<Opened, StoreError> {
+    async fn open_window(&self, window: &NewWindow, parts: &[Part]) -> Result<Opened, StoreError> {
         let operation = unavailable("open window");
         let mut transaction = self.begin("open window").await?;
         let current = token(&mut transaction).await?;
@@ -104,8 +105,13 @@ impl WeightStore for ValidatorDatabase {
             .scalar(&mut transaction)
             .await
             .map_err(&operation)?;
+        emissions::keep(&mut transaction, id, parts).await?;
         transaction.commit().await.map_err(operation)?;
         Ok(Opened::Window(id))
+    }
+
+    async fn emission(&self, id: i64, skip: u32, limit: u32) -> Result<Vec<Part>, StoreError> {
+        emissions::of_window(self, id, skip, limit).await
     }
 
     async fn record_commit(&self, id: i64, block: BlockNumber) -> Result<(), StoreError> {

@@ -7,7 +7,7 @@ use basilica_types::{Millis, Timestamp};
 use codec::{Compact, Decode, DecodeAll as _, Encode};
 
 use super::conduct::{Conduct, Down, EVENTS, Event, LEAVES, Ramp};
-use super::gpu::GpuRecord;
+use super::gpu::{GpuRecord, Place};
 use super::marks::Marks;
 use super::record::ATTEMPTS;
 use super::{Absence, Policy, Record};
@@ -67,12 +67,13 @@ struct RecordBytes {
 #[derive(Encode, Decode)]
 struct GpuBytes {
     conduct: ConductBytes,
-    placed: bool,
+    place: u8,
 }
 
 const EVENT_CODES: [Event; 3] = [Event::Rental, Event::Validation, Event::Proof];
 const ABSENCE_CODES: [Absence; 4] =
     [Absence::Unreachable, Absence::Unlisted, Absence::Maintenance, Absence::KeyPending];
+const PLACE_CODES: [Place; 3] = [Place::Node, Place::UnknownHost, Place::Missing];
 const ATTEMPT_CODES: [bool; 2] = [false, true];
 
 fn code_of<T: PartialEq>(codes: &[T], value: &T) -> u8 {
@@ -223,7 +224,13 @@ impl Record {
 impl GpuRecord {
     /// The stored form, folded by this policy.
     pub fn to_bytes(&self, policy: &Policy) -> Vec<u8> {
-        write(policy, &GpuBytes { conduct: ConductBytes::from(&self.conduct), placed: self.placed })
+        write(
+            policy,
+            &GpuBytes {
+                conduct: ConductBytes::from(&self.conduct),
+                place: code_of(&PLACE_CODES, &self.place),
+            },
+        )
     }
 
     /// Reads the stored form.
@@ -232,7 +239,8 @@ impl GpuRecord {
     /// As [`Record::from_bytes`].
     pub fn from_bytes(policy: &Policy, bytes: &[u8]) -> Result<Self, RecordError> {
         let body: GpuBytes = read(policy, bytes)?;
-        let record = Self { conduct: body.conduct.try_into()?, placed: body.placed };
+        let place = value_of(&PLACE_CODES, body.place, "an unknown place")?;
+        let record = Self { conduct: body.conduct.try_into()?, place };
         check_spelling(&record.to_bytes(policy), bytes)?;
         Ok(record)
     }

@@ -279,7 +279,8 @@ async fn a_node_whose_count_is_unproven_passes_is_paid_for_what_counts_and_keeps
     let judged = node(&shared, key).await;
     let standing = judged.standing.clone().unwrap();
     let uids = BTreeMap::from([(key.miner, Uid(5))]);
-    let points = score::points(std::slice::from_ref(&judged), &uids, &shared.settings, shared.now());
+    let scores = shared.ports.store.scores().await.unwrap();
+    let points = score::points(&scores.nodes, &uids, &shared.settings, shared.now());
     let one = node_points(standing.score, 1, standing.multiplier);
     assert!(one > 0);
     assert_eq!(points, [MinerPoints { uid: Uid(5), category: Category::H100, points: one }]);

@@ -1,7 +1,7 @@
 //! Scores from a real store: which nodes are read, and what an absence costs.
 
 use basilica_ports::NodeKey;
-use basilica_types::{BasisPoints, Ppm};
+use basilica_types::{BasisPoints, Millis, Ppm};
 use basilica_wire::discovery::{NodeReport, NodeStatus};
 
 use super::*;
@@ -84,23 +84,21 @@ async fn an_unreachable_node_loses_its_ramp_and_one_in_maintenance_keeps_it() {
 #[tokio::test]
 async fn scoring_is_stuck_when_no_pass_renews_what_is_listed() {
     let world = World::new();
-    let key = world.judge_a_node().await;
+    world.judge_a_node().await;
     let shared = world.boot().await;
+    reconcile(&shared).await.unwrap();
     let now = shared.now();
-    let most = shared.settings.score_max_age;
-    let node = shared.ports.store.node(key).await.unwrap().unwrap();
-    let late = now + Millis(most.0 + 1);
-    let unscored = NodeRecord { standing: None, ..node.clone() };
-    let newcomer = NodeRecord { first_seen: late, ..unscored.clone() };
-    let dropped = NodeRecord { listed: None, ..node.clone() };
-    let stuck = |nodes: &[&NodeRecord], at| {
-        let nodes: Vec<NodeRecord> = nodes.iter().map(|node| (*node).clone()).collect();
-        is_stuck(&nodes, &shared.settings, at)
-    };
-    assert!(!stuck(&[&node], now + most));
-    assert!(stuck(&[&node], late));
-    assert!(stuck(&[&unscored], late));
-    assert!(!stuck(&[&newcomer], late));
-    assert!(stuck(&[&node, &newcomer], late), "newcomers do not hide it");
-    assert!(!stuck(&[&dropped], late), "nobody is listed, so nothing is to be scored");
+    let late = now + Millis(shared.settings.score_max_age.0 + 1);
+    let scores = shared.ports.store.scores().await.unwrap();
+    let stuck = |scores: &Scores, at| is_stuck(scores, &shared.settings, at);
+    assert!(!stuck(&scores, now + shared.settings.score_max_age));
+    assert!(stuck(&scores, late));
+    let unscored = Scores { last_pass: None, ..scores.clone() };
+    assert!(stuck(&unscored, late), "none was ever scored");
+    let newcomer = Scores { last_pass: None, waiting_since: Some(late), ..scores.clone() };
+    assert!(!stuck(&newcomer, late));
+    shared.ports.store.record_discovery(MINER, &[], shared.now()).await.unwrap();
+    let nobody = shared.ports.store.scores().await.unwrap();
+    assert_eq!(nobody, Scores::default());
+    assert!(!stuck(&nobody, late), "nobody is listed, so nothing is to be scored");
 }

@@ -3,19 +3,20 @@
 use std::collections::BTreeMap;
 
 use basilica_ports::{
-    Beacon, Entropy, EntropyRng, NewWindow, Opened, Salt, WeightWindow, WeightsCall, WindowEnd, WindowForm,
-    WindowState,
+    Beacon, Entropy, EntropyRng, NewWindow, Opened, Salt, StoreError, ValidatorStore, WeightWindow,
+    WeightsCall, WindowEnd, WindowForm, WindowState,
 };
 use basilica_schedule::{Opening, Wait, Waiting, WeightRules, next_window};
-use basilica_scoring::weights::{allocate, upscale};
+use basilica_scoring::weights::{self, Part, divide, upscale};
 use basilica_timelock::{BeaconKey, Round, TimelockError, WeightsPayload, commit_hash, encrypt};
-use basilica_types::{Digest, Hotkey, Uid, Weight};
+use basilica_types::{Digest, Hotkey, Timestamp, Uid, Weight};
 use blake2::digest::consts::U32;
 use blake2::{Blake2b, Digest as _};
 use tracing::info;
 
 use super::{Report, WeightsError, conclude, pause, paused};
 use crate::score;
+use crate::settings::Settings;
 use crate::shared::Shared;
 
 /// Numbers in a salt, as many as the public clients use: 128 bits.
@@ -57,7 +58,7 @@ pub(super) async fn next(
     }
     let uids = view.metagraph.neurons.iter().map(|n| (n.hotkey, n.uid)).collect();
     // Whether there is anything to say; the chain's rules are not read to say nothing.
-    if let Err(report) = vector(shared, &uids, last.is_none()).await? {
+    if let Err(report) = parts(shared, &uids, last.is_none()).await? {
         return Ok(report);
     }
     let place = last.map(|(window, _)| (window.id, false));
@@ -68,40 +69,56 @@ pub(super) async fn next(
     let rules = shared.ports.chain.weight_rules(netuid, mechanism).await?;
     // By the neurons of the very block of the rules: a uid that changed hands since the shared view was read must not be
     // paid for its predecessor.
-    let weights = match vector(shared, &rules.uids, last.is_none()).await? {
-        Ok(weights) => weights,
+    let parts = match parts(shared, &rules.uids, last.is_none()).await? {
+        Ok(parts) => parts,
         Err(report) => return Ok(report),
     };
+    let weights = weights::vector(&parts);
     match rules.open(policy, &weights, last.map(|(_, end)| end), shared.now()) {
-        Ok(opening) => open(shared, &rules, weights, opening).await,
+        Ok(opening) => open(shared, &rules, (weights, &parts), opening).await,
         Err(wait) => Ok(pause(shared, place, &rules, wait)),
     }
 }
 
-/// The weights that the scores say, or why there are none to set.
-async fn vector(
+/// Who gets what by the scores in the database; none if nothing was scored for so long that they say nothing any more.
+///
+/// # Errors
+/// If the scores cannot be read.
+pub async fn emission(
+    store: &dyn ValidatorStore,
+    uids: &BTreeMap<Hotkey, Uid>,
+    settings: &Settings,
+    now: Timestamp,
+) -> Result<Option<Vec<Part>>, StoreError> {
+    let scores = store.scores().await?;
+    if score::is_stuck(&scores, settings, now) {
+        return Ok(None);
+    }
+    Ok(Some(divide(&score::points(&scores.nodes, uids, settings, now), &settings.allocation)))
+}
+
+/// Who gets what by the scores, or why there is nothing to set.
+async fn parts(
     shared: &Shared,
     uids: &BTreeMap<Hotkey, Uid>,
     first: bool,
-) -> Result<Result<Vec<(Uid, Weight)>, Report>, WeightsError> {
-    let nodes = shared.ports.store.nodes().await?;
-    let now = shared.now();
-    if score::is_stuck(&nodes, &shared.settings, now) {
+) -> Result<Result<Vec<Part>, Report>, WeightsError> {
+    let Some(parts) = emission(shared.ports.store.as_ref(), uids, &shared.settings, shared.now()).await?
+    else {
         return Ok(Err(Report::StaleScores));
-    }
-    let points = score::points(&nodes, uids, &shared.settings, now);
+    };
     // Only the first score is waited for: a window was opened once one was there, and from then on what nobody earns is
     // burnt, or those who lost their score would keep their weights for ever. The newest window is never pruned.
-    if first && points.iter().all(|p| p.points == 0) {
+    if first && parts.iter().all(|part| part.points == 0) {
         return Ok(Err(Report::NoScore));
     }
-    Ok(Ok(allocate(&points, &shared.settings.allocation)))
+    Ok(Ok(parts))
 }
 
 async fn open(
     shared: &Shared,
     rules: &WeightRules,
-    weights: Vec<(Uid, Weight)>,
+    (weights, parts): (Vec<(Uid, Weight)>, &[Part]),
     opening: Opening,
 ) -> Result<Report, WeightsError> {
     let (form, call) = first_call(shared, rules, &weights, opening)?;
@@ -122,7 +139,7 @@ async fn open(
         form,
         prepared,
     };
-    match shared.ports.store.open_window(&window).await? {
+    match shared.ports.store.open_window(&window, parts).await? {
         Opened::Window(id) => {
             info!(
                 window.id = id,

@@ -39,7 +39,7 @@ async fn a_changed_host_key_is_an_event_and_wants_a_full_check(on: On) {
     assert_eq!(due[0].due.kind(later), Some(CheckKind::Full));
     let history = store.history(key(1, 7), NOW).await.unwrap();
     let absent = HistoryEntry::Unavailable(later, Absence::KeyPending);
-    assert_eq!(history[1..], [absent, HistoryEntry::Available(later)]);
+    assert_eq!(history[1..], [HistoryEntry::Moved(later), absent, HistoryEntry::Available(later)]);
 }
 
 async fn a_node_that_is_no_longer_named_or_available_is_not_checked(on: On) {
@@ -82,6 +82,8 @@ async fn history_keeps_why_a_node_was_absent_and_each_change_of_it_once(on: On) 
     let expected = [
         absent(1, Absence::Unreachable),
         absent(3, Absence::Maintenance),
+        HistoryEntry::Moved(NOW + Millis(4)),
+        HistoryEntry::Moved(NOW + Millis(5)),
         absent(5, Absence::KeyPending),
         absent(6, Absence::Unlisted),
         HistoryEntry::Available(NOW + Millis(8)),

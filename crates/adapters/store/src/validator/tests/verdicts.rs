@@ -330,17 +330,22 @@ async fn a_record_from_before_breaks_were_counted_is_read_as_one_without_breaks(
     let store = ValidatorDatabase::new(database);
     let axon = "198.51.100.7:50051".parse().unwrap();
     store.observe_miners(&[SeenMiner { hotkey: miner(1), uid: Uid(1), axon }], NOW).await.unwrap();
-    store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
     let mut bytes = record.encode();
     bytes.truncate(bytes.len() - 11);
     let of_misses = bytes.clone();
     let mut transaction = store.begin("store an old record").await.unwrap();
-    let update = query("UPDATE nodes SET deadlines = $1").bind(of_misses);
-    update.execute(&mut transaction).await.unwrap();
+    let insert = query(
+        "INSERT INTO nodes (miner, node, address, host_keys, first_seen, due_light, due_full, deadlines)
+         VALUES ($1, $2, $3, $4, 0, 0, 0, $5)",
+    );
+    let (key, report) = (key(1, 7), report(7));
+    let insert =
+        insert.bind(key.miner.to_string()).bind(key.node.to_string()).bind(report.address.to_string());
+    insert.bind(KEYS[0]).bind(of_misses).execute(&mut transaction).await.unwrap();
     transaction.commit().await.unwrap();
     drop(store);
     let store = ValidatorDatabase::open(&DatabaseUrl::Sqlite(url), OpenOptions::default()).await.unwrap();
-    let read = store.node(key(1, 7)).await.unwrap().unwrap().deadlines;
+    let read = store.node(key).await.unwrap().unwrap().deadlines;
     bytes.extend([0; 11]);
     assert_eq!(read.encode(), bytes, "as many misses, and no breaks");
 }

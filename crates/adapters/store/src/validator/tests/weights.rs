@@ -38,9 +38,11 @@ pub(super) fn window(store: &ValidatorDatabase) -> NewWindow {
 async fn one_window_is_under_way_at_a_time_even_across_a_restart(on: On) {
     let fixture = Fixture::new(on).await;
     let opened = window(&fixture.store);
-    let Opened::Window(id) = fixture.store.open_window(&opened).await.unwrap() else { panic!("not opened") };
+    let Opened::Window(id) = fixture.store.open_window(&opened, &[]).await.unwrap() else {
+        panic!("not opened")
+    };
     let Fixture { store, place: _keep } = fixture.reopened().await;
-    assert_eq!(store.open_window(&window(&store)).await.unwrap(), Opened::Busy(id));
+    assert_eq!(store.open_window(&window(&store), &[]).await.unwrap(), Opened::Busy(id));
     let kept = store.windows(5).await.unwrap();
     assert_eq!((kept.len(), &kept[0].opened, &kept[0].state), (1, &opened, &WindowState::Prepared));
     let set = WindowEnd::Set { block: BlockNumber(103) };
@@ -51,7 +53,7 @@ async fn one_window_is_under_way_at_a_time_even_across_a_restart(on: On) {
     assert_eq!(kept[0].state, WindowState::Ended(set), "an end is final");
     assert_eq!(kept[0].read_back, Some(opened.expected));
     assert_eq!(store.last_set().await.unwrap(), Some(BlockNumber(103)));
-    assert!(matches!(store.open_window(&window(&store)).await.unwrap(), Opened::Window(_)));
+    assert!(matches!(store.open_window(&window(&store), &[]).await.unwrap(), Opened::Window(_)));
 }
 
 fn committing(store: &ValidatorDatabase, form: WindowForm) -> NewWindow {
@@ -73,7 +75,9 @@ async fn a_committed_window_survives_a_restart_with_its_salt_and_its_reveal(on: 
     let mut fixture = Fixture::new(on).await;
     let hash = Digest::from_bytes([3; 32]);
     let opened = committing(&fixture.store, WindowForm::Hash { hash, salt: Salt::new(vec![1, 65_535, 7]) });
-    let Opened::Window(id) = fixture.store.open_window(&opened).await.unwrap() else { panic!("not opened") };
+    let Opened::Window(id) = fixture.store.open_window(&opened, &[]).await.unwrap() else {
+        panic!("not opened")
+    };
     let stale = FencingToken(7);
     let reveal = reveal(&fixture.store);
     let mut token = fixture.store.held().unwrap();
@@ -83,7 +87,7 @@ async fn a_committed_window_survives_a_restart_with_its_salt_and_its_reveal(on: 
     let kept = fixture.store.windows(1).await.unwrap().pop().unwrap();
     assert_eq!(kept.opened, opened);
     assert_eq!(kept.state, WindowState::Committed { block: BlockNumber(101) });
-    assert_eq!(fixture.store.open_window(&window(&fixture.store)).await.unwrap(), Opened::Busy(id));
+    assert_eq!(fixture.store.open_window(&window(&fixture.store), &[]).await.unwrap(), Opened::Busy(id));
     assert!(matches!(fixture.store.open_reveal(id, stale, &reveal).await.unwrap(), Opened::Fenced { .. }));
     token = fixture.store.held().unwrap();
     assert_eq!(fixture.store.open_reveal(id, token, &reveal).await.unwrap(), Opened::Window(id));
@@ -123,7 +127,7 @@ async fn every_end_is_kept_with_its_reason(on: On) {
     let digest = Digest::from_bytes([4; 32]);
     for end in ends {
         let opened = committing(&store, WindowForm::Timelocked { digest, round: 77 });
-        let Opened::Window(id) = store.open_window(&opened).await.unwrap() else { panic!("not opened") };
+        let Opened::Window(id) = store.open_window(&opened, &[]).await.unwrap() else { panic!("not opened") };
         store.end_window(id, &end).await.unwrap();
         let kept = store.windows(1).await.unwrap().pop().unwrap();
         assert_eq!((kept.opened, kept.state), (opened, WindowState::Ended(end)));
@@ -174,6 +178,6 @@ async fn a_stale_leader_cannot_open_a_window(on: On) {
     let Fixture { store, place: _keep } = Fixture::new(on).await;
     let current = store.held().unwrap();
     let stale = NewWindow { fencing: FencingToken(current.0 + 1), ..window(&store) };
-    assert_eq!(store.open_window(&stale).await.unwrap(), Opened::Fenced { current });
+    assert_eq!(store.open_window(&stale, &[]).await.unwrap(), Opened::Fenced { current });
     assert!(store.windows(5).await.unwrap().is_empty());
 }

@@ -1,5 +1,6 @@
 //! RULES R10: bans and ramp belong to what was proved.
 
+use super::super::gpu::Place;
 use super::*;
 
 /// Nodes and GPUs with small names, each entry told to those that it concerns as the store tells it.
@@ -34,7 +35,8 @@ impl World {
     }
 
     fn standing(&self, node: usize, now_ms: u64) -> Standing {
-        let its = self.gpus.iter().flatten().filter(|(owner, gpu)| *owner == node && gpu.placed);
+        let its =
+            self.gpus.iter().flatten().filter(|(owner, gpu)| *owner == node && gpu.place == Place::Node);
         self.nodes[node].standing(its.map(|(_, gpu)| gpu), &self.policy, at(now_ms))
     }
 
@@ -102,6 +104,19 @@ fn faults_of_a_host_that_nobody_logged_in_to_are_the_registrations_alone() {
     let lost = |ms| world.gpu(0).conduct().multiplier(&world.policy, at(ms));
     assert!(lost(DAY + 30 * MINUTE) > Ppm::ZERO);
     assert_eq!(lost(DAY + 31 * MINUTE), Ppm::ZERO, "where it is, nobody knows: downtime all the same");
+}
+
+#[test]
+fn a_rejected_proof_on_a_host_that_moved_and_was_dead_still_counts_against_the_cards() {
+    let mut world = World::new();
+    world.tell(0, pass(0), &[0]);
+    world.tell(0, Entry::Moved(at(DAY)), &[]);
+    world.tell(0, dead(DAY + MINUTE), &[]);
+    for i in [5, 35] {
+        world.tell(0, rejected(DAY + i * MINUTE), &[]);
+    }
+    world.tell(0, pass(DAY + 36 * MINUTE), &[0]);
+    assert_eq!(world.standing(0, DAY + 37 * MINUTE).banned_until, Some(at(DAY + 65 * MINUTE)));
 }
 
 #[test]

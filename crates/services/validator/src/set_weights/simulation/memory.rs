@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use basilica_ports::{
-    CheckEntry, FleetStore, HistoryEntry, Holds, MinerRecord, NewWindow, NodeChange, NodeKey, NodeRecord,
-    Opened, PreparedWeights, Pruned, Recorded, SeenMiner, StoreError, StoredStanding, VerdictStore,
-    WeightStore, WeightWindow, WindowEnd, WindowState,
+    CheckEntry, FleetStore, HistoryEntry, Holds, MinerRecord, NewWindow, NodeChange, NodeConduct, NodeKey,
+    NodeRecord, NodeScore, Opened, PreparedWeights, Pruned, Recorded, Scores, SeenMiner, StoreError,
+    StoredStanding, VerdictStore, WeightStore, WeightWindow, WindowEnd, WindowState,
 };
 use basilica_runtime_service::testing::VirtualClock;
+use basilica_scoring::weights::Part;
 use basilica_types::{
     BasisPoints, BlockNumber, Category, Digest, FencingToken, GpuUuid, Hotkey, NodeAddress, NodeId, Ppm,
     Timestamp, Uid, Weight,
@@ -91,7 +92,7 @@ impl WeightStore for Memory {
         Ok(FencingToken(0))
     }
 
-    async fn open_window(&self, window: &NewWindow) -> Result<Opened, StoreError> {
+    async fn open_window(&self, window: &NewWindow, _: &[Part]) -> Result<Opened, StoreError> {
         self.step(|windows| {
             if let Some(busy) = windows.iter().find(|w| !matches!(w.state, WindowState::Ended(_))) {
                 return Ok(Opened::Busy(busy.id));
@@ -164,6 +165,10 @@ impl WeightStore for Memory {
         .await
     }
 
+    async fn emission(&self, _: i64, _: u32, _: u32) -> Result<Vec<Part>, StoreError> {
+        unreachable!("only pages ask")
+    }
+
     async fn last_set(&self) -> Result<Option<BlockNumber>, StoreError> {
         unreachable!("only pages ask")
     }
@@ -189,25 +194,32 @@ impl FleetStore for Memory {
         unreachable!("weights discover nobody")
     }
 
-    /// The scores change with every look, so that two vectors are never equal by chance.
     async fn nodes(&self) -> Result<Vec<NodeRecord>, StoreError> {
+        unreachable!("weights need scores only")
+    }
+
+    /// The scores change with every look, so that two vectors are never equal by chance.
+    async fn scores(&self) -> Result<Scores, StoreError> {
         yield_now().await;
         let now = basilica_ports::Clock::now(self.clock.as_ref());
         let elapsed = u64::try_from(now.0).unwrap() / 100;
         let score = |n: u64| BasisPoints::new(u16::try_from(1 + elapsed * n % 9_973).unwrap()).unwrap();
-        let scored = (1u64..).zip(&self.nodes).map(|(n, node)| {
-            let standing = StoredStanding {
-                gate: "ok".into(),
-                score: score(n),
-                multiplier: Ppm::ONE,
-                banned_until: None,
-                at: now,
-            };
-            NodeRecord { standing: Some(standing), ..node.clone() }
+        let scored = (1u64..).zip(&self.nodes).map(|(n, node)| NodeScore {
+            key: node.key,
+            score: score(n),
+            multiplier: Ppm::ONE,
+            at: now,
+            gpus: node.last_proof.clone().unwrap().1,
         });
-        Ok(scored.collect())
+        Ok(Scores { nodes: scored.collect(), last_pass: Some(now), waiting_since: Some(now) })
     }
 
+    async fn conducts(&self) -> Result<Vec<NodeConduct>, StoreError> {
+        unreachable!("weights score nothing")
+    }
+    async fn refold(&self) -> Result<u64, StoreError> {
+        unreachable!("weights score nothing")
+    }
     async fn node(&self, _: NodeKey) -> Result<Option<NodeRecord>, StoreError> {
         unreachable!("weights look at all nodes")
     }

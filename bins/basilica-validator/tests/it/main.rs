@@ -372,3 +372,19 @@ async fn an_endpoint_of_another_chain_cannot_pass_for_the_main_network() {
     eventually("the endpoint is not up", || get(metrics, "/metrics").is_some_and(|text| text.contains(&up)))
         .await;
 }
+
+#[test]
+fn a_policy_is_simulated_without_wallet_or_network_and_the_same_by_the_same_seed() {
+    let home = Home::new();
+    let config = home.config("retries = 4\n");
+    let arguments =
+        ["--json", "simulate-policy", "--node-months", "40", "--scenario", "tampered", "--seed", "7"];
+    let output = home.run(&config, &arguments);
+    assert!(output.status.success(), "{output:?}");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let measure = &report["scenarios"][0]["measures"][0];
+    assert_eq!((&measure["hits"], &measure["of"]), (&40.into(), &40.into()), "{report:#}");
+    assert_eq!(home.run(&config, &arguments).stdout, output.stdout);
+    let unknown = home.run(&config, &["simulate-policy", "--scenario", "sunshine"]);
+    assert_eq!(unknown.status.code(), Some(2));
+}

@@ -1,159 +1,217 @@
 //! Questions to a running validator, over its own API.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::{Context as _, bail};
-use basilica_types::Timestamp;
+use anyhow::bail;
+use basilica_http::client::{self, AskError};
+use basilica_http::{Epochs, Fleet, Health, Node, NodePage, VerdictPage, VerdictRow};
+use basilica_types::{Millis, NodeAddress};
+use basilica_validator_service::ValidatorConfig;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
-/// For one whole question.
-const DEADLINE: Duration = Duration::from_secs(5);
-/// Largest answer that is read, in bytes: 10,000 nodes take about 10 MB.
-const ANSWER_BYTES: u64 = 64 * 1024 * 1024;
+/// Nodes asked for at once: the API's most.
+const PAGE: usize = 500;
+
+/// Where a validator answers, and with which key.
+pub(crate) struct Validator {
+    address: SocketAddr,
+    key: Option<String>,
+    ramp: Millis,
+}
+
+impl Validator {
+    /// The one with this configuration.
+    pub(crate) fn of(config: &ValidatorConfig) -> anyhow::Result<Self> {
+        let key = crate::api::key(config)?;
+        Ok(Self { address: config.api_address(), key, ramp: config.scoring.ramp_duration.millis() })
+    }
+
+    async fn page<T: DeserializeOwned>(&self, path: &str) -> Result<T, AskError> {
+        client::page(self.address, path, self.key.as_deref()).await.map(|(_, page)| page)
+    }
+
+    async fn nodes(&self) -> Result<Vec<Node>, AskError> {
+        let (mut nodes, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page: NodePage = self.page(&format!("/nodes?limit={PAGE}{cursor}")).await?;
+            nodes.extend(page.nodes);
+            match page.next_cursor {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return Ok(nodes),
+            }
+        }
+    }
+}
 
 /// Prints a line of an answer.
 fn print(line: &str) -> anyhow::Result<()> {
     crate::print(&format!("{line}\n"))
 }
 
-/// The JSON at a path; any status, because an unhealthy validator answers 503 with its reasons.
-async fn get(address: SocketAddr, path: &str) -> anyhow::Result<(u16, Value)> {
-    let exchange = async {
-        let mut stream = TcpStream::connect(address).await?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = Vec::new();
-        stream.take(ANSWER_BYTES).read_to_end(&mut answer).await?;
-        Ok::<_, std::io::Error>(answer)
-    };
-    let answer = tokio::time::timeout(DEADLINE, exchange)
-        .await
-        .with_context(|| format!("ask the validator at {address}: no answer within 5 s"))?
-        .with_context(|| format!("ask the validator at {address}; is it running, with this configuration"))?;
-    let text = String::from_utf8(answer).context("the answer is not text")?;
-    let (head, body) = text.split_once("\r\n\r\n").context("the answer is not HTTP")?;
-    let status =
-        head.split(' ').nth(1).and_then(|code| code.parse().ok()).context("the answer is not HTTP")?;
-    let body = if status == 404 {
-        Value::Null
-    } else {
-        serde_json::from_str(body).context("the answer is not JSON")?
-    };
-    Ok((status, body))
+fn or_dash(text: Option<&str>) -> &str {
+    text.unwrap_or("-")
 }
 
-/// A moment of an answer as people read it.
-fn moment(at: &Value) -> String {
-    at.as_i64().map_or_else(|| "-".to_owned(), |ms| Timestamp(ms).rfc3339())
-}
-
-fn text<'a>(row: &'a Value, key: &str) -> &'a str {
-    row[key].as_str().unwrap_or("-")
+/// Basis points as a number up to 100.
+fn of_hundred(score: Option<u16>) -> String {
+    score.map_or_else(|| "-".to_owned(), |score| format!("{}.{:02}", score / 100, score % 100))
 }
 
 /// Health and all nodes. Succeeds if the validator is healthy.
-pub(crate) async fn status(address: SocketAddr, json: bool) -> anyhow::Result<ExitCode> {
-    let (code, health) = get(address, "/health").await?;
-    let (_, nodes) = get(address, "/nodes").await?;
-    let (_, fleet) = get(address, "/fleet").await?;
-    let epochs = &fleet["epochs"];
+pub(crate) async fn status(validator: &Validator, json: bool) -> anyhow::Result<ExitCode> {
+    let health: Health = validator.page("/health").await?;
+    let Fleet { epochs, .. } = validator.page("/fleet").await?;
+    let nodes = validator.nodes().await?;
     if json {
-        print(
-            &serde_json::json!({ "health": health, "epochs": epochs, "nodes": nodes["nodes"] }).to_string(),
-        )?;
+        print(&serde_json::json!({ "health": health, "epochs": epochs, "nodes": nodes }).to_string())?;
     } else {
-        print(&format!("validator is {}", text(&health, "status")))?;
-        for (name, state) in health["checks"].as_object().into_iter().flatten() {
-            print(&format!("  {name}: {}", state.as_str().unwrap_or("?")))?;
+        print(&format!("validator is {}", health.status))?;
+        for (name, state) in &health.checks {
+            print(&format!("  {name}: {state}"))?;
         }
-        for line in told_epochs(epochs) {
+        for line in told_epochs(&epochs) {
             print(&line)?;
         }
-        for node in nodes["nodes"].as_array().into_iter().flatten() {
+        for node in &nodes {
             print(&line(node))?;
         }
     }
-    Ok(if code == 200 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if health.status == "healthy" { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// When fleet epochs come, as far as anybody can tell, and how the last one went.
-fn told_epochs(epochs: &Value) -> Vec<String> {
-    let (next, last) = (&epochs["next"], &epochs["last"]);
+fn told_epochs(epochs: &Epochs) -> Vec<String> {
     let mut lines = Vec::new();
-    if next.is_object() {
-        lines.push(format!(
-            "next fleet epoch: at any block after {}, with a chance of 1 in {} for each",
-            next["after_block"], next["mean_blocks"]
-        ));
-    } else {
-        lines.push("next fleet epoch: never (verification.fleet_epoch_blocks is 0)".to_owned());
+    match &epochs.next {
+        Some(next) => {
+            let after = next.after_block.map_or_else(|| "now".to_owned(), |block| block.to_string());
+            lines.push(format!(
+                "next fleet epoch: at any block after {after}, with a chance of 1 in {} for each",
+                next.mean_blocks
+            ));
+        }
+        None => {
+            lines.push("next fleet epoch: never (verification.fleet_epoch_blocks is 0)".to_owned());
+        }
     }
-    if last.is_object() {
+    if let Some(last) = &epochs.last {
         lines.push(format!(
             "last fleet epoch: block {} at {}, {} nodes, {} challenged at once, {} passed, {} under way",
-            last["block"],
-            moment(&last["at"]),
-            last["nodes"],
-            last["challenged_at_once"],
-            last["passed"],
-            last["under_way"]
+            last.block, last.at, last.nodes, last.challenged_at_once, last.passed, last.under_way
         ));
     }
     lines
 }
 
-fn line(node: &Value) -> String {
+fn line(node: &Node) -> String {
     // A light check that passes does not make a failed full one good.
-    let (last, full) = (&node["last_verdict"], &node["last_full"]);
-    let verdict = if text(last, "outcome") == "failed" || full.is_null() { last } else { full };
-    let reason = if verdict.is_null() { "no verdict yet" } else { text(verdict, "reason") };
-    let score =
-        node["score"].as_u64().map_or("-".to_owned(), |score| format!("{}.{:02}", score / 100, score % 100));
+    let failed = node.last_verdict.as_ref().filter(|verdict| verdict.outcome == "failed");
+    let verdict = failed.or(node.last_full.as_ref()).or(node.last_verdict.as_ref());
+    let reason = verdict.map_or("no verdict yet", |verdict| &verdict.reason);
+    let address = node.address.as_ref().map(|address| format!("{address}  ")).unwrap_or_default();
     format!(
-        "{}  {}  {}  {}  gate {}  score {score}",
-        text(node, "node_id"),
-        text(node, "address"),
-        text(node, "state"),
-        reason,
-        text(node, "gate")
+        "{}  {address}{}  {reason}  gate {}  score {}",
+        node.node_id,
+        node.state,
+        or_dash(node.gate.as_deref()),
+        of_hundred(node.score)
     )
 }
 
-/// Everything about one node. Fails for an unknown one.
-pub(crate) async fn why(address: SocketAddr, wanted: &str, json: bool) -> anyhow::Result<ExitCode> {
-    let (_, nodes) = get(address, "/nodes").await?;
-    let mut all = nodes["nodes"].as_array().into_iter().flatten();
-    let found = all.find(|node| text(node, "node_id") == wanted || text(node, "address") == wanted);
-    let Some(node) = found else {
-        bail!("the validator knows no node {wanted:?}; `basilica-validator status` lists them");
+/// Everything about one node, named by its id or its address. Fails for an unknown one.
+pub(crate) async fn why(validator: &Validator, wanted: &str, json: bool) -> anyhow::Result<ExitCode> {
+    // The id of an address follows from it, so that nobody has to be told addresses.
+    let id = wanted.parse::<NodeAddress>().map_or_else(|_| wanted.to_owned(), |a| a.node_id().to_string());
+    if !id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-') || id.is_empty() {
+        bail!("{wanted:?} is neither a node's id nor an address as user@host:port");
+    }
+    let page: NodePage = match validator.page(&format!("/nodes/{id}")).await {
+        Ok(page) => page,
+        Err(AskError::Refused { status: 400 | 404, .. }) => {
+            bail!("the validator knows no node {wanted:?}; `basilica-validator status` lists them")
+        }
+        Err(error) => return Err(error.into()),
     };
-    let path = format!("/nodes/{}/verdicts", text(node, "node_id"));
-    let (_, verdicts) = get(address, &path).await?;
+    let VerdictPage { verdicts } = validator.page(&format!("/nodes/{id}/verdicts")).await?;
     if json {
-        print(&serde_json::json!({ "node": node, "verdicts": verdicts["verdicts"] }).to_string())?;
+        print(&serde_json::json!({ "nodes": page.nodes, "verdicts": verdicts }).to_string())?;
         return Ok(ExitCode::SUCCESS);
     }
-    print(&line(node))?;
-    print(&format!("  multiplier {} ppm", node["multiplier"]))?;
-    let (banned, next) = (moment(&node["banned_until"]), moment(&node["next_check"]));
-    print(&format!("  banned until {banned}  next check {next}"))?;
-    for verdict in verdicts["verdicts"].as_array().into_iter().flatten() {
-        let (kind, outcome) = (text(verdict, "kind"), text(verdict, "outcome"));
-        print(&format!(
-            "  {} {kind:<5} {outcome} (fault {}): {}",
-            moment(&verdict["finished"]),
-            text(verdict, "fault"),
-            text(verdict, "explanation")
-        ))?;
-        for line in measured(&verdict["measured"]) {
-            print(&line)?;
+    for node in &page.nodes {
+        crate::print(&told_node(node, validator.ramp))?;
+        for verdict in verdicts.iter().filter(|verdict| verdict.miner_hotkey == node.miner_hotkey) {
+            crate::print(&told_verdict(verdict))?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A node's state with its cause.
+fn told_node(node: &Node, ramp: Millis) -> String {
+    let mut text = String::new();
+    let mut tell = |name: &str, what: &str| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "  {name:<11}{what}");
+    };
+    if let Some(address) = &node.address {
+        tell("address", address);
+    }
+    let uid = node.miner_uid.map_or_else(|| "not in the metagraph".to_owned(), |uid| format!("uid {uid}"));
+    tell("miner", &format!("{} ({uid})", node.miner_hotkey));
+    tell("state", &node.state);
+    let why = node.gate_explanation.as_deref().unwrap_or("not scored yet");
+    tell("gate", &format!("{}: {why}", or_dash(node.gate.as_deref())));
+    tell("score", &format!("{} of 100", of_hundred(node.score)));
+    tell("ramp", &told_ramp(node.multiplier, ramp));
+    tell("ban", &node.banned_until.as_ref().map_or("none".to_owned(), |until| format!("until {until}")));
+    tell("next check", &format!("light {}, full {}", node.next_light, node.next_full));
+    if let Some(tries) = node.tries_failed {
+        tell("under way", &format!("a check of which {tries} tries failed; none decides yet"));
+    }
+    let gpus = node.gpus.as_deref().unwrap_or_default();
+    let proven =
+        node.last_full_passed.as_deref().map_or("none proven yet".to_owned(), |at| format!("proven at {at}"));
+    tell("GPUs", &format!("{} that count, {proven}", gpus.len()));
+    for gpu in gpus {
+        tell("", &format!("{} {}", gpu.category, gpu.uuid));
+    }
+    format!("{}\n{text}", node.node_id)
+}
+
+/// The uptime multiplier, and how long it takes to be full if nothing interrupts it.
+fn told_ramp(multiplier: Option<u32>, ramp: Millis) -> String {
+    let Some(ppm) = multiplier else { return "not scored yet".to_owned() };
+    let missing = u64::from(1_000_000u32.saturating_sub(ppm));
+    if missing == 0 {
+        return "full".to_owned();
+    }
+    let left = u128::from(ramp.0) * u128::from(missing) / 1_000_000;
+    let left = Millis(u64::try_from(left).unwrap_or(u64::MAX));
+    let (days, hours) = (left.0 / 86_400_000, left.0 / 3_600_000 % 24);
+    format!(
+        "{}.{:04} %; full after {days} d {hours} h more without an interruption",
+        ppm / 10_000,
+        ppm % 10_000
+    )
+}
+
+fn told_verdict(verdict: &VerdictRow) -> String {
+    let fault = verdict.fault.as_ref().map(|fault| format!(" (fault: {fault})")).unwrap_or_default();
+    let mut text = format!(
+        "  {} {:<5} {}{fault}: {}\n",
+        verdict.finished, verdict.kind, verdict.outcome, verdict.explanation
+    );
+    for line in measured(&verdict.measured) {
+        let _ = writeln!(text, "{line}");
+    }
+    text
+}
+
+fn text<'a>(row: &'a Value, key: &str) -> &'a str {
+    row[key].as_str().unwrap_or("-")
 }
 
 /// What a verdict measured; rates are lower bounds.
@@ -189,16 +247,31 @@ mod tests {
 
     #[test]
     fn epochs_are_told_as_far_as_anybody_can_tell() {
-        let told = told_epochs(&serde_json::json!({
+        let epochs = |json: Value| serde_json::from_value::<Epochs>(json).unwrap();
+        let told = told_epochs(&epochs(serde_json::json!({
+            "enabled": true,
             "next": { "after_block": 7, "mean_blocks": 450 },
-            "last": { "block": 3, "at": 0, "nodes": 5, "challenged_at_once": 4, "passed": 3, "under_way": 0 },
-        }));
+            "last": { "block": 3, "block_hash": "", "at": "1970-01-01T00:00:00.000Z", "nodes": 5,
+                "challenged_at_once": 4, "passed": 3, "under_way": 0 },
+        })));
         let expected = [
             "next fleet epoch: at any block after 7, with a chance of 1 in 450 for each",
             "last fleet epoch: block 3 at 1970-01-01T00:00:00.000Z, 5 nodes, 4 challenged at once, 3 passed, 0 under way",
         ];
         assert_eq!(told, expected);
-        assert_eq!(told_epochs(&serde_json::json!({ "next": null, "last": null })).len(), 1);
+        let never = serde_json::json!({ "enabled": false, "next": null, "last": null });
+        assert_eq!(told_epochs(&epochs(never)).len(), 1);
+    }
+
+    #[test]
+    fn the_ramp_is_told_with_the_time_that_is_left() {
+        let fortnight = Millis::from_secs(14 * 86_400);
+        assert_eq!(told_ramp(Some(1_000_000), fortnight), "full");
+        assert_eq!(
+            told_ramp(Some(250_000), fortnight),
+            "25.0000 %; full after 10 d 12 h more without an interruption"
+        );
+        assert_eq!(told_ramp(None, fortnight), "not scored yet");
     }
 
     #[test]

@@ -6,9 +6,12 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail};
 use basilica_chain::{ChainOptions, SubtensorChain};
+use basilica_http::ApiKey;
 use basilica_ports::{Clock, Entropy, HotkeySigner};
 use basilica_rpc::GrpcMinerDialer;
-use basilica_runtime_service::{AdminListener, AdminRoutes, AdminState, Metrics, Readiness, Supervisor};
+use basilica_runtime_service::{
+    AdminListener, AdminRoutes, AdminState, HttpListener, Metrics, Readiness, Supervisor,
+};
 use basilica_ssh::RusshShell;
 use basilica_store::ValidatorDatabase;
 use basilica_system::{OsEntropy, SystemClock};
@@ -17,7 +20,7 @@ use basilica_validator_service::{Ports, ProverFile, Settings, Validator, Validat
 use basilica_wallet::{Unattended, WalletSigner, Wallets};
 use tracing::info;
 
-use crate::{database, endpoints};
+use crate::{api, database, endpoints};
 
 /// For tasks to end after SIGTERM.
 const GRACE: Millis = Millis::from_secs(10);
@@ -28,7 +31,7 @@ pub(crate) async fn start(config: &ValidatorConfig, settings: Settings) -> anyho
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
     let signer = signer(config, &entropy)?;
     let prover = ProverFile::new(prover(config)?);
-    let api = AdminListener::bind(config.api_address()).await.context("bind the API")?;
+    let listener = HttpListener::bind(config.api_address()).await.context("bind the API")?;
     let prometheus = match config.metrics_address() {
         Some(address) => Some(AdminListener::bind(address).await.context("bind the metrics")?),
         None => None,
@@ -50,22 +53,22 @@ pub(crate) async fn start(config: &ValidatorConfig, settings: Settings) -> anyho
     supervisor.observe(&metrics, "basilica_validator");
     endpoints::observe(&chain, NetUid(config.bittensor.netuid), &metrics);
     let validator = Validator::new(ports, settings, prover.clone(), &metrics, &readiness);
-    let state = |routes| AdminState {
-        readiness: readiness.clone(),
-        metrics: metrics.clone(),
-        clock: Arc::clone(&clock),
-        version: env!("CARGO_PKG_VERSION"),
-        routes,
-    };
-    info!(validator.hotkey = %signer.hotkey(), api.address = %api.local_addr(), prover.hash = %prover.name(),
+    let api = api::api(config, Arc::new(validator.queries()))?;
+    info!(validator.hotkey = %signer.hotkey(), api.address = %listener.local_addr(), prover.hash = %prover.name(),
         "validator starts");
-    let (pages, health) = (validator.pages(), state(AdminRoutes::Health));
+    let (limits, ticking) = (api::limits(config), Arc::clone(&clock));
     supervisor.spawn_once("api", move |stop| async move {
-        api.serve_with_pages(health, pages, stop).await;
+        listener.serve(|peer| api.for_peer(peer), limits, ticking, stop).await;
         Ok(())
     });
     if let Some(prometheus) = prometheus {
-        let state = state(AdminRoutes::Metrics);
+        let state = AdminState {
+            readiness,
+            metrics,
+            clock,
+            version: env!("CARGO_PKG_VERSION"),
+            routes: AdminRoutes::Metrics,
+        };
         supervisor.spawn_once("metrics", move |stop| async move {
             prometheus.serve(state, stop).await;
             Ok(())
@@ -78,7 +81,7 @@ pub(crate) async fn start(config: &ValidatorConfig, settings: Settings) -> anyho
         }
         Ok(())
     });
-    validator.start(&supervisor, &readiness, Arc::new(store.clone()), holder(config));
+    validator.start(&supervisor, Arc::new(store.clone()), holder(config));
     let ended = supervisor.run_until_stopped(GRACE).await;
     store.close().await;
     ended?;
@@ -90,7 +93,11 @@ pub(crate) async fn start(config: &ValidatorConfig, settings: Settings) -> anyho
 pub(crate) async fn obstacles(config: &ValidatorConfig) -> Vec<anyhow::Error> {
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
     let database = database::check(config).await;
-    [signer(config, &entropy).err(), prover(config).err(), database.err()].into_iter().flatten().collect()
+    let key = api::key(config).and_then(|key| Ok(key.as_deref().map(ApiKey::new).transpose()?));
+    [signer(config, &entropy).err(), prover(config).err(), key.err(), database.err()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// What other validators are told of this one while it leads.

@@ -1,5 +1,6 @@
 //! The validator: discovers miners, proves their nodes' hardware, scores it and sets weights on chain.
 
+mod api;
 mod ask;
 mod build;
 mod database;
@@ -159,8 +160,10 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::SimulatePolicy(_) => unreachable!("it was answered before, without a runtime"),
-        Command::Status => runtime.block_on(ask::status(loaded.value.api_address(), args.json)),
-        Command::Why { node } => runtime.block_on(ask::why(loaded.value.api_address(), &node, args.json)),
+        Command::Status => runtime.block_on(ask::status(&ask::Validator::of(&loaded.value)?, args.json)),
+        Command::Why { node } => {
+            runtime.block_on(ask::why(&ask::Validator::of(&loaded.value)?, &node, args.json))
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod failure;
 mod leadership;
 mod miner_api;
 mod miner_store;
+mod queries;
 mod shell;
 mod signer;
 mod store;
@@ -35,6 +36,10 @@ pub use miner_api::{MinerApi, MinerCallError, MinerDialer, RefusalCode};
 pub use miner_store::{
     DiscoveryProof, DiscoveryUse, HostKeyApproval, HostKeyRecord, Inadmissible, MinerStore, NewSession,
     NonceUse, SessionRecord,
+};
+pub use queries::{
+    CategoryView, CheckUnderWay, EpochView, EpochsView, HealthReport, LeadershipView, Listed, MinerFilter,
+    MinerName, MinerState, MinerView, NodeFilter, NodeView, ValidatorQueries, WeightsOutlook,
 };
 pub use shell::{
     AddressPolicy, Dial, ExitStatus, HostKeyPolicy, Identity, NodeShell, Output, OutputLimits, Process,

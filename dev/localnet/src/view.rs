@@ -27,6 +27,7 @@ struct KnownNode {
     miner: &'static str,
     cheat: Option<Cheat>,
     address: String,
+    id: String,
 }
 
 /// The onlooker.
@@ -65,6 +66,7 @@ impl View {
             miner: planned.owner.name(),
             cheat: planned.cheat,
             address: host.address().to_string(),
+            id: host.address().node_id().to_string(),
         });
         self.nodes = known.collect();
     }
@@ -138,7 +140,7 @@ fn weight_rows(
 }
 
 fn node_row(node: &KnownNode, judged: Option<&[JudgedNode]>) -> Node {
-    let verdict = judged.and_then(|all| all.iter().find(|judged| judged.address == node.address));
+    let verdict = judged.and_then(|all| all.iter().find(|judged| judged.0.node_id == node.id));
     let (state, reason) = match (judged, verdict) {
         (None, _) => ("unknown", "validator_does_not_answer"),
         (Some(_), None) => ("waiting", "not_discovered_yet"),
@@ -151,8 +153,8 @@ fn node_row(node: &KnownNode, judged: Option<&[JudgedNode]>) -> Node {
         address: node.address.clone(),
         verdict: state.to_owned(),
         reason: reason.to_owned(),
-        score: verdict.and_then(|v| v.score),
-        multiplier: verdict.and_then(|v| v.multiplier),
+        score: verdict.and_then(|v| v.0.score),
+        multiplier: verdict.and_then(|v| v.0.multiplier),
     }
 }
 

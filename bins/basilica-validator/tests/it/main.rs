@@ -270,7 +270,7 @@ async fn without_a_chain_it_lives_says_why_it_is_not_ready_and_stops_on_sigterm(
     })
     .await;
     assert!(get(free, "/nodes").unwrap().contains("\"total_count\":0"));
-    assert!(get(free, "/weights").unwrap().contains("\"state\":\"none\""));
+    assert!(get(free, "/weights").unwrap().contains("\"latest\":null"));
     assert!(get(free, "/elsewhere").unwrap().starts_with("HTTP/1.1 404"));
     let status = home.run(&config, &["status"]);
     assert_eq!(status.status.code(), Some(1), "unhealthy is exit code 1");

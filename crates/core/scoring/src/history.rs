@@ -178,6 +178,16 @@ pub enum Gate {
 }
 
 impl Gate {
+    /// Every gate.
+    pub const ALL: [Self; 6] = [
+        Self::Open,
+        Self::AwaitingFullCheck,
+        Self::FullCheckFailed,
+        Self::FullCheckStale,
+        Self::Banned,
+        Self::Unavailable,
+    ];
+
     /// Stable code for logs, JSON and documentation.
     pub const fn code(self) -> &'static str {
         match self {
@@ -187,6 +197,35 @@ impl Gate {
             Self::FullCheckStale => "full_check_stale",
             Self::Banned => "executor_banned",
             Self::Unavailable => "unavailable",
+        }
+    }
+
+    /// The gate with this code.
+    pub fn by_code(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|gate| gate.code() == code)
+    }
+
+    /// The same in words, with what changes it.
+    pub const fn explanation(self) -> &'static str {
+        match self {
+            Self::Open => "the score counts",
+            Self::AwaitingFullCheck => {
+                "no full check has passed since the node became available; the next one decides"
+            }
+            Self::FullCheckFailed => {
+                "the last full check failed by a confirmed fault of the node; its verdict says which, and the next full \
+                 check that passes opens the gate"
+            }
+            Self::FullCheckStale => {
+                "the last full check that passed is too old; the verdicts since then say why none has passed"
+            }
+            Self::Banned => {
+                "banned for repeated confirmed faults; the verdicts say which, and the ban ends by itself"
+            }
+            Self::Unavailable => {
+                "its miner does not name it as available; what the miner says is the node's state, and `basilica-miner \
+                 health-check` there says why"
+            }
         }
     }
 }

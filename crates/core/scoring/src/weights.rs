@@ -62,6 +62,11 @@ impl Allocation {
             Err(AllocationError::Sum(sum))
         }
     }
+
+    /// Of what is not burnt; zero for a category that is not listed.
+    pub fn share(&self, category: Category) -> BasisPoints {
+        self.shares.get(&category).copied().unwrap_or(BasisPoints::ZERO)
+    }
 }
 
 /// What somebody gets of the emission, and why.
@@ -162,6 +167,14 @@ fn largest_remainder(amount: u128, parts: &[u128]) -> Vec<u128> {
         result[i] = result[i].saturating_add(1);
     }
     result
+}
+
+/// Whether two vectors give everybody the same: order and zeros do not matter.
+pub fn same_weights(a: &[(Uid, Weight)], b: &[(Uid, Weight)]) -> bool {
+    let nonzero = |weights: &[(Uid, Weight)]| -> BTreeMap<Uid, Weight> {
+        weights.iter().filter(|(_, weight)| weight.0 > 0).copied().collect()
+    };
+    nonzero(a) == nonzero(b)
 }
 
 /// What the chain stores for a submitted vector: scaled so that the greatest weight is 65,535, in the chain's truncated

@@ -22,7 +22,7 @@ use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tracing::{debug, info, warn};
 
-use crate::{ErrorChain, Metrics, Page, Pages, Readiness, Stop, TaskSet, within};
+use crate::{ErrorChain, Metrics, Readiness, Stop, TaskSet, within};
 
 /// Connections at a time; more wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 32;
@@ -154,15 +154,6 @@ impl AdminListener {
 
     /// Answers until the stop is requested; then finishes the requests under way.
     pub async fn serve(self, state: AdminState, stop: Stop) {
-        self.answer_all(state, None, stop).await;
-    }
-
-    /// Answers like [`Self::serve`], and with the service's own `pages` where the path is none of the endpoint's.
-    pub async fn serve_with_pages(self, state: AdminState, pages: Arc<dyn Pages>, stop: Stop) {
-        self.answer_all(state, Some(pages), stop).await;
-    }
-
-    async fn answer_all(self, state: AdminState, pages: Option<Arc<dyn Pages>>, stop: Stop) {
         info!(admin.address = %self.address, "admin endpoint listens");
         let mut connections = TaskSet::new();
         loop {
@@ -171,7 +162,7 @@ impl AdminListener {
                 () = stop.requested() => break,
                 Some(ended) = connections.next() => log_end(ended),
                 accepted = self.listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
-                    Ok((stream, _)) => connections.spawn("admin-connection", answer(stream, state.clone(), pages.clone())),
+                    Ok((stream, _)) => connections.spawn("admin-connection", answer(stream, state.clone())),
                     Err(error) => {
                         warn!(error = %ErrorChain(&error), "admin endpoint cannot accept connections");
                         state.clock.sleep(ACCEPT_PAUSE).await;
@@ -193,7 +184,7 @@ fn log_end(ended: Result<(), crate::TaskPanic>) {
 }
 
 /// One connection, one request. What the peer does wrong is the peer's problem and only worth a debug line.
-async fn answer(stream: TcpStream, state: AdminState, pages: Option<Arc<dyn Pages>>) {
+async fn answer(stream: TcpStream, state: AdminState) {
     let clock = Arc::clone(&state.clock);
     let connection = hyper::server::conn::http1::Builder::new()
         .keep_alive(false)
@@ -205,15 +196,8 @@ async fn answer(stream: TcpStream, state: AdminState, pages: Option<Arc<dyn Page
         .serve_connection(
             TokioIo::new(stream),
             service_fn(move |request: Request<Incoming>| {
-                let (state, pages) = (state.clone(), pages.clone());
-                async move {
-                    let response = match (respond(&state, &request), pages) {
-                        (Some(own), _) => own,
-                        (None, Some(pages)) => page(pages.page(request.uri().path()).await),
-                        (None, None) => page(Page::NotFound),
-                    };
-                    Ok::<_, Infallible>(response)
-                }
+                let response = respond(&state, &request);
+                async move { Ok::<_, Infallible>(response) }
             }),
         );
     match within(clock.as_ref(), CONNECTION_LIMIT, connection).await {
@@ -223,33 +207,21 @@ async fn answer(stream: TcpStream, state: AdminState, pages: Option<Arc<dyn Page
     }
 }
 
-fn page(page: Page) -> Response<Full<Bytes>> {
-    match page {
-        Page::Found(value) => respond_with(StatusCode::OK, "application/json", format!("{value}\n")),
-        Page::File(bytes) => respond_with(StatusCode::OK, "application/octet-stream", bytes),
-        Page::NotFound => text(StatusCode::NOT_FOUND, "not found\n"),
-        Page::Failed => {
-            text(StatusCode::INTERNAL_SERVER_ERROR, "this page cannot be made now; see the log\n")
-        }
-    }
-}
-
-/// The endpoint's own answer; none for a path that is none of its own.
-fn respond(state: &AdminState, request: &Request<Incoming>) -> Option<Response<Full<Bytes>>> {
+fn respond(state: &AdminState, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut refusal = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
         refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return Some(refusal);
+        return refusal;
     }
     if !request.body().is_end_stream() {
-        return Some(text(StatusCode::PAYLOAD_TOO_LARGE, "no request here has a body\n"));
+        return text(StatusCode::PAYLOAD_TOO_LARGE, "no request here has a body\n");
     }
     match request.uri().path() {
-        "/live" => Some(text(StatusCode::OK, "alive\n")),
-        "/ready" if state.routes.health() => Some(ready(state)),
-        "/health" if state.routes.health() => Some(health(state)),
-        "/metrics" if state.routes.metrics() => Some(metrics(state)),
-        _ => None,
+        "/live" => text(StatusCode::OK, "alive\n"),
+        "/ready" if state.routes.health() => ready(state),
+        "/health" if state.routes.health() => health(state),
+        "/metrics" if state.routes.metrics() => metrics(state),
+        _ => text(StatusCode::NOT_FOUND, "not found\n"),
     }
 }
 

@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use basilica_runtime_service::DurationSetting;
-use basilica_types::{Category, ChainUrl, DatabaseUrl, Millis, Network, WalletName};
+use basilica_types::{Category, ChainUrl, DatabaseUrl, Hotkey, Millis, Network, WalletName};
 use basilica_verification::fleet::FleetRules;
 use serde::{Deserialize, Serialize};
 
@@ -105,21 +105,54 @@ impl Default for HaConfig {
 }
 
 /// `[api]`
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ApiConfig {
-    /// Address and port of the read-only JSON API; 127.0.0.1:8080 if neither this nor `[server]` is set.
+    /// Address and port of the REST API; 127.0.0.1:8080 if neither this nor `[server]` is set.
     pub bind: Option<SocketAddr>,
+    /// File of one line with the key that opens the pages for operators; without it only signed requests do.
+    pub api_key_file: Option<PathBuf>,
+    /// Hotkeys that open them by signing (`btauth/1`); the validator's own is always one.
+    pub allowed_hotkeys: Vec<Hotkey>,
+    /// Proxies whose `X-Forwarded-For` says who is asking.
+    pub trusted_proxies: Vec<IpAddr>,
+    /// Requests of one client in a second; 0 for no limit.
+    pub rate_limit: u32,
+    /// Requests of one client at once, after a pause.
+    pub rate_limit_burst: u32,
 }
 
-/// `[server]`: the seeds' second name for where the API listens.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+impl Default for ApiConfig {
+    fn default() -> Self {
+        Self {
+            bind: None,
+            api_key_file: None,
+            allowed_hotkeys: Vec::new(),
+            trusted_proxies: Vec::new(),
+            rate_limit: 100,
+            rate_limit_burst: 200,
+        }
+    }
+}
+
+/// `[server]`: the seeds' second name for where the API listens, and how much it may use up.
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ServerConfig {
     /// Address.
     pub host: Option<IpAddr>,
     /// Port.
     pub port: Option<u16>,
+    /// Connections at a time.
+    pub max_connections: usize,
+    /// For one answer.
+    pub request_timeout: DurationSetting,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self { host: None, port: None, max_connections: 1_000, request_timeout: secs(30) }
+    }
 }
 
 /// `[metrics]`
@@ -400,7 +433,7 @@ pub struct ValidatorConfig {
     pub database: DatabaseConfig,
     /// Who leads.
     pub ha: HaConfig,
-    /// The read-only API.
+    /// The REST API.
     pub api: ApiConfig,
     /// The same, by the seeds' second name.
     pub server: ServerConfig,

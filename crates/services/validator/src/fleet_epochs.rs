@@ -6,11 +6,10 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use basilica_ports::{BoxError, ChainError};
+use basilica_ports::{BoxError, ChainError, EpochView, EpochsView};
 use basilica_runtime_service::{ErrorChain, Stop};
 use basilica_types::BlockNumber;
 use basilica_verification::fleet::Beacon;
-use serde_json::{Value, json};
 use tracing::{debug, info};
 
 use crate::meeting::Meeting;
@@ -47,23 +46,23 @@ impl Epochs {
         self.lock().last = Some((beacon, meeting));
     }
 
-    /// For the status page.
-    fn page(&self, mean_blocks: u32) -> Value {
+    /// For those who ask. Of `mean_blocks` one starts an epoch; none ever if it is 0.
+    pub(crate) fn view(&self, mean_blocks: u32) -> EpochsView {
         let known = self.lock();
+        let count = |nodes: usize| u32::try_from(nodes).unwrap_or(u32::MAX);
         let last = known.last.as_ref().map(|(beacon, meeting)| {
             let went = meeting.attendance();
-            json!({
-                "block": beacon.height, "block_hash": beacon.hash, "at": meeting.at, "nodes": went.called,
-                "challenged_at_once": went.challenged, "passed": went.passed, "under_way": went.under_way,
-            })
+            EpochView {
+                block: beacon.height,
+                block_hash: beacon.hash,
+                at: meeting.at,
+                nodes: count(went.called),
+                challenged: count(went.challenged),
+                passed: count(went.passed),
+                under_way: count(went.under_way),
+            }
         });
-        let next = (mean_blocks > 0).then(|| {
-            json!({
-                "after_block": known.watched, "chance_per_block": 1.0 / f64::from(mean_blocks), "mean_blocks": mean_blocks,
-                "explanation": "each finalised block starts an epoch with this chance, by its hash: nobody knows which before it is there",
-            })
-        });
-        json!({ "enabled": mean_blocks > 0, "last": last, "next": next })
+        EpochsView { mean_blocks, watched: known.watched, last }
     }
 }
 
@@ -101,13 +100,6 @@ pub(crate) async fn look(shared: &Shared) -> Result<(), ChainError> {
         }
     }
     Ok(())
-}
-
-impl Shared {
-    /// When fleet epochs come and how the last one went, for the status page.
-    pub(crate) fn epochs_page(&self) -> Value {
-        self.epochs.page(self.settings.fleet.mean_blocks)
-    }
 }
 
 #[cfg(test)]
@@ -155,6 +147,6 @@ mod tests {
         world.chain.advance();
         look(&shared).await.unwrap();
         assert_eq!(shared.epochs.take_due(), None);
-        assert_eq!(shared.epochs_page()["next"], Value::Null);
+        assert_eq!(shared.epochs.view(0).last, None);
     }
 }

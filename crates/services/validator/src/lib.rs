@@ -1,8 +1,8 @@
 //! The validator: discovers, verifies, scores and sets weights.
 //!
-//! Six reconcilers, one file each, under one supervisor: `discover_miners` keeps a session and a signed node list of every
+//! Seven reconcilers, one file each, under one supervisor: `discover_miners` keeps a session and a signed node list of every
 //! miner, `verify_due_nodes` checks what is due, `fleet_epochs` tells it when all nodes are, `score` turns history into standings, `set_weights` brings them on chain, once
-//! per window, `prune` keeps the database bounded. They share no queue: each reads what is so from the store and moves
+//! per window, `prune` keeps the database bounded; `queries` answers the faces. They share no queue: each reads what is so from the store and moves
 //! it one step, so a restart, a lost wake-up and a slow neighbour are the same case. What is decided, and whose fault it
 //! is, is pure and lives in `basilica-verification` and `basilica-scoring`.
 //!
@@ -26,6 +26,7 @@ mod open_proof;
 mod prove_node;
 mod prover;
 mod prune;
+mod queries;
 mod score;
 #[cfg(test)]
 mod scripted;
@@ -34,8 +35,8 @@ mod set_weights;
 mod settings;
 mod shared;
 mod slots;
-mod status;
 mod transfer;
+mod under_way;
 mod verify_due_nodes;
 
 use std::sync::Arc;
@@ -47,15 +48,16 @@ use basilica_types::Millis;
 pub use config::{
     ApiConfig, BittensorConfig, DatabaseConfig, DiscoveryConfig, EmissionConfig, GpuAllocation,
     GpuAllocationTable, HaConfig, IGNORED, MetricsConfig, ProbeDemand, ProbesConfig, PrometheusConfig,
-    ProofConfig, RetentionConfig, ScoringConfig, ServerConfig, SshConfig, ValidatorConfig, VerificationConfig,
+    ProofConfig, RetentionConfig, ScoringConfig, ServerConfig, SshConfig, ValidatorConfig,
+    VerificationConfig,
 };
 pub use leadership::LeaseRules;
 pub use prover::ProverFile;
+pub use queries::Queries;
 pub use sessions::DiscoveryError;
 pub use set_weights::emission;
 pub use settings::Settings;
 pub use shared::Ports;
-pub use status::StatusPages;
 
 use crate::leadership::Office;
 use crate::metrics::ValidatorMetrics;
@@ -65,11 +67,14 @@ use crate::shared::Shared;
 const AGAIN: OnFailure = OnFailure::Restart { initial: Millis(500), max: Millis::from_secs(60) };
 
 /// A validator that does not run yet.
-pub struct Validator(Arc<Shared>);
+pub struct Validator {
+    shared: Arc<Shared>,
+    readiness: Readiness,
+}
 
 impl std::fmt::Debug for Validator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Validator").field("ports", &self.0.ports).finish_non_exhaustive()
+        f.debug_struct("Validator").field("ports", &self.shared.ports).finish_non_exhaustive()
     }
 }
 
@@ -83,38 +88,36 @@ impl Validator {
         readiness: &Readiness,
     ) -> Self {
         let metrics = ValidatorMetrics::register(metrics);
-        Self(Arc::new(Shared::new(ports, settings, prover, metrics, readiness)))
+        let shared = Arc::new(Shared::new(ports, settings, prover, metrics, readiness));
+        Self { shared, readiness: readiness.clone() }
     }
 
-    /// The pages that the admin endpoint serves beside health.
-    pub fn pages(&self) -> Arc<StatusPages> {
-        Arc::new(StatusPages(Arc::clone(&self.0)))
+    /// What the validator's faces ask.
+    pub fn queries(&self) -> Queries {
+        Queries::new(Arc::clone(&self.shared), self.readiness.clone())
     }
 
     /// Starts the reconcilers, which work while this process leads. One that fails or panics is started again; its state is
     /// in the store. `holder` is what other validators are told of who leads.
-    pub fn start(
-        &self,
-        supervisor: &Supervisor,
-        readiness: &Readiness,
-        leadership: Arc<dyn Leadership>,
-        holder: String,
-    ) {
+    pub fn start(&self, supervisor: &Supervisor, leadership: Arc<dyn Leadership>, holder: String) {
         self.reconciler(supervisor, "discover-miners", discover_miners::run);
         self.reconciler(supervisor, "verify-due-nodes", verify_due_nodes::run);
         self.reconciler(supervisor, "fleet-epochs", fleet_epochs::run);
         self.reconciler(supervisor, "score", score::run);
         self.reconciler(supervisor, "set-weights", set_weights::run);
         self.reconciler(supervisor, "prune", prune::run);
+        // What is shown is read only, and a standby shows it too.
+        let shared = Arc::clone(&self.shared);
+        supervisor.spawn("fleet-view", AGAIN, move |stop| queries::keep_fresh(Arc::clone(&shared), stop));
         let office = Arc::new(Office {
             leadership,
             holder,
-            rules: self.0.settings.lease.clone(),
-            clock: Arc::clone(&self.0.ports.clock),
-            metrics: self.0.metrics.clone(),
-            condition: readiness.condition("leadership"),
+            rules: self.shared.settings.lease.clone(),
+            clock: Arc::clone(&self.shared.ports.clock),
+            metrics: self.shared.metrics.clone(),
+            condition: self.readiness.condition("leadership"),
         });
-        let shared = Arc::clone(&self.0);
+        let shared = Arc::clone(&self.shared);
         supervisor.spawn("leadership", AGAIN, move |stop| {
             let (office, shared) = (Arc::clone(&office), Arc::clone(&shared));
             async move { office.run(&shared.leading, stop).await }
@@ -126,7 +129,7 @@ impl Validator {
         R: Fn(Arc<Shared>, Stop) -> F + Copy + Send + Sync + 'static,
         F: Future<Output = Result<(), BoxError>> + Send + 'static,
     {
-        let shared = Arc::clone(&self.0);
+        let shared = Arc::clone(&self.shared);
         supervisor.spawn(name, AGAIN, move |stop| {
             let shared = Arc::clone(&shared);
             async move {

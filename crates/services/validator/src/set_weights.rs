@@ -12,7 +12,6 @@
 mod explain;
 mod open;
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -22,6 +21,7 @@ use basilica_ports::{
 };
 use basilica_runtime_service::{Backoff, ErrorChain, Stop};
 use basilica_schedule::{Follow, Wait, Waiting, WeightRules};
+use basilica_scoring::weights::same_weights;
 use basilica_timelock::TimelockError;
 use basilica_types::{BlockNumber, Millis, Uid, Weight};
 use tracing::{debug, error, info, warn};
@@ -324,14 +324,6 @@ async fn read_back(
 
 fn behind(at: BlockNumber, known: BlockNumber) -> Report {
     Report::Waiting(Wait { until: Some(known), why: Waiting::EndpointBehind { at, known } })
-}
-
-/// Equal as vectors over uids: the order and entries of zero mean nothing.
-pub(crate) fn same_weights(a: &[(Uid, Weight)], b: &[(Uid, Weight)]) -> bool {
-    let nonzero = |weights: &[(Uid, Weight)]| -> BTreeMap<Uid, Weight> {
-        weights.iter().filter(|(_, weight)| weight.0 > 0).copied().collect()
-    };
-    nonzero(a) == nonzero(b)
 }
 
 /// What the chain holds of ours. Nothing once the hotkey lost its uid: what it set went with that.

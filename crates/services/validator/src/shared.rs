@@ -20,10 +20,12 @@ use crate::fleet_epochs::Epochs;
 use crate::leadership::Leading;
 use crate::metrics::ValidatorMetrics;
 use crate::prover::ProverFile;
+use crate::queries::FleetViews;
 use crate::sessions::Access;
 use crate::set_weights::{Explanation, Pause, Seal, seal_with_timelock};
 use crate::settings::Settings;
 use crate::transfer::TRANSFERS;
+use crate::under_way::UnderWay;
 
 /// Bytes of proof answers that are held at a time, in KiB: each proof under way may hold as many as its whole answer has.
 const PROOF_MEMORY_KIB: u32 = 1024 * 1024;
@@ -87,6 +89,9 @@ pub(crate) struct Shared {
     pub(crate) leading: Leading,
     pub(crate) beacons: Beacons,
     pub(crate) epochs: Epochs,
+    /// What the faces show.
+    pub(crate) views: FleetViews,
+    pub(crate) under_way: UnderWay,
     /// Places for transfers.
     pub(crate) transfers: Semaphore,
     /// Cores that check openings.
@@ -121,6 +126,8 @@ impl Shared {
             connections: Connections::new(metrics.ssh_active.clone()),
             beacons: Beacons::default(),
             epochs: Epochs::default(),
+            views: FleetViews::default(),
+            under_way: UnderWay::default(),
             chain_ready: readiness.condition("chain"),
             store_ready: readiness.condition("database"),
             weights_ready: readiness.condition("weights"),

@@ -10,7 +10,7 @@ mod meetings;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use basilica_ports::{BoxError, NodeKey, NodeRecord, StoreError};
+use basilica_ports::{BoxError, CheckUnderWay, NodeKey, NodeRecord, StoreError};
 use basilica_runtime_service::{ErrorChain, Stop, TaskPanic, TaskSet};
 use basilica_types::{Hotkey, Millis, Timestamp};
 use basilica_verification::{CheckKind, GpuRules, Plan};
@@ -78,6 +78,12 @@ enum End {
     Postponed(Timestamp),
 }
 
+impl Drop for Checks {
+    fn drop(&mut self) {
+        self.shared.under_way.abandoned();
+    }
+}
+
 impl Checks {
     fn new(shared: Arc<Shared>) -> Self {
         let (running, resting, absent) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
@@ -140,6 +146,7 @@ impl Checks {
 
     fn begin(&mut self, node: NodeRecord, plan: Plan, seat: Option<Seat>) {
         self.running.insert(node.key, plan.kind);
+        self.shared.under_way.begun(CheckUnderWay { node: node.key, kind: plan.kind, since: plan.started });
         self.shared.metrics.in_flight.get_or_create(&type_of(plan.kind)).inc();
         let (shared, places) = (Arc::clone(&self.shared), Arc::clone(&self.places));
         self.tasks.spawn("check-node", async move {
@@ -151,6 +158,7 @@ impl Checks {
 
     fn ended(&mut self, Ended { key, kind, result }: Ended) {
         self.running.remove(&key);
+        self.shared.under_way.ended(key);
         self.shared.metrics.in_flight.get_or_create(&type_of(kind)).dec();
         match (kind, result) {
             (CheckKind::Full, Ok(End::Tried { missed: true })) => {

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use basilica_localnet::{Cheat, Report, get_file, get_json};
 use basilica_testkit::{Localnet, built};
+use basilica_types::NodeAddress;
 use serde_json::Value;
 
 fn node<'a>(report: &'a Report, name: &str) -> &'a basilica_localnet::Node {
@@ -118,10 +119,8 @@ async fn assert_verifiable(report: &Report) {
         .collect();
     assert_eq!(commands.len(), 3, "the documentation's commands are found");
     for (name, holds) in [("gpu-node-1", true), ("gpu-node-4", false)] {
-        let address = &node(report, name).address;
-        let nodes = validator(report, "/nodes").await;
-        let row = nodes["nodes"].as_array().unwrap().iter().find(|row| row["address"] == *address).unwrap();
-        let page = validator(report, &format!("/nodes/{}/verdicts", row["node_id"].as_str().unwrap())).await;
+        let address: NodeAddress = node(report, name).address.parse().unwrap();
+        let page = validator(report, &format!("/nodes/{}/verdicts", address.node_id())).await;
         let verdict =
             page["verdicts"].as_array().unwrap().iter().find(|v| !v["transcript"].is_null()).unwrap();
         for (file, kind, key) in [("verdict", "verdicts", "digest"), ("proof", "transcripts", "transcript")] {
@@ -176,7 +175,7 @@ async fn a_validator_killed_between_verdict_and_weights_loses_nothing_and_repeat
     let after = verdict_chain(&settled, &node).await;
     let oldest = before.last().expect("a verdict was there before");
     assert!(after.contains(oldest), "the verdict before the kill is lost: {oldest} in {after:?}");
-    let window = validator(&settled, "/weights").await;
+    let window = validator(&settled, "/weights").await["latest"].clone();
     // One extrinsic for each window and no other: the account's nonce counts them.
     let (id, nonce) = (window["window"].as_u64(), window["nonce"].as_u64());
     assert_eq!(id, nonce.map(|nonce| nonce + 1), "{window}");

@@ -17,10 +17,6 @@ struct Scene {
 
 impl Scene {
     async fn new(routes: AdminRoutes) -> Self {
-        Self::with_pages(routes, None).await
-    }
-
-    async fn with_pages(routes: AdminRoutes, pages: Option<Arc<dyn Pages>>) -> Self {
         let clock = VirtualClock::new();
         let readiness = Readiness::new();
         let metrics = Metrics::new();
@@ -38,10 +34,7 @@ impl Scene {
         };
         let stop = Stop::new();
         let mut server = TaskSet::new();
-        match pages {
-            Some(pages) => server.spawn("admin", listener.serve_with_pages(state, pages, stop.clone())),
-            None => server.spawn("admin", listener.serve(state, stop.clone())),
-        }
+        server.spawn("admin", listener.serve(state, stop.clone()));
         Self { clock, readiness, address, stop, server }
     }
 
@@ -113,53 +106,6 @@ async fn metrics_are_rendered_where_they_are_served() {
     assert_eq!(scene.get("/health").await.0, 404);
     let scene = Scene::new(AdminRoutes::Health).await;
     assert_eq!((scene.get("/metrics").await.0, scene.get("/ready").await.0), (404, 200));
-}
-
-/// Pages of a service that has a list, a broken page and a slow one.
-struct ListPages(Arc<VirtualClock>);
-
-#[async_trait::async_trait]
-impl Pages for ListPages {
-    async fn page(&self, path: &str) -> Page {
-        match path {
-            "/nodes" => Page::Found(json!([1, 2])),
-            "/file" => Page::File(vec![0, 255]),
-            "/live" => Page::Found(json!("not reached")),
-            "/broken" => Page::Failed,
-            "/panic" => panic!("a page panics"),
-            "/slow" => {
-                self.0.sleep(Millis(u64::MAX)).await;
-                Page::NotFound
-            }
-            _ => Page::NotFound,
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_services_pages_stand_beside_the_endpoints_own() {
-    let pages = Arc::new(ListPages(VirtualClock::new()));
-    let scene = Scene::with_pages(AdminRoutes::Health, Some(pages)).await;
-    assert_eq!(scene.get("/nodes?page=1").await, (200, "[1,2]\n".to_owned()));
-    let file = scene.send(b"GET /file HTTP/1.1\r\nHost: x\r\n\r\n").await;
-    assert!(file.ends_with(b"\r\n\r\n\x00\xff"), "{file:?}");
-    assert!(String::from_utf8_lossy(&file).contains("content-type: application/octet-stream"), "{file:?}");
-    assert_eq!((scene.get("/broken").await.0, scene.get("/nothing").await.0), (500, 404));
-    assert_eq!(parse(&scene.send(b"POST /nodes HTTP/1.1\r\nHost: x\r\n\r\n").await).0, 405);
-    assert_eq!(scene.send(b"GET /panic HTTP/1.1\r\nHost: x\r\n\r\n").await, b"");
-    assert!(scene.is_alive().await);
-}
-
-#[tokio::test]
-async fn a_slow_page_is_cut_off_at_the_deadline() {
-    let pages = Arc::new(ListPages(VirtualClock::new()));
-    let scene = Scene::with_pages(AdminRoutes::Health, Some(pages.clone())).await;
-    let (answer, ()) = tokio::join!(scene.send(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"), async {
-        pages.0.sleepers(1).await;
-        scene.clock.advance(CONNECTION_LIMIT);
-    });
-    assert_eq!(answer, b"");
-    assert!(scene.is_alive().await);
 }
 
 #[tokio::test]

@@ -56,7 +56,11 @@ fn what_the_example_calls_default_is_the_default() {
             chain_endpoint: Some(Network::Finney.endpoint()),
             ..BittensorConfig::default()
         },
-        api: ApiConfig { bind: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))) },
+        api: ApiConfig {
+            bind: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))),
+            api_key_file: Some("/etc/basilica/api-key".into()),
+            ..ApiConfig::default()
+        },
         // Set, not shown as a default: beside a miner's example the default would collide (RULES R22).
         metrics: MetricsConfig {
             prometheus: PrometheusConfig { port: 9091, ..PrometheusConfig::default() },

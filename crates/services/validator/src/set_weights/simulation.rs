@@ -22,6 +22,7 @@ use basilica_ports::{Beacon, Chain, Entropy, HotkeySigner as _, Metagraph, Neuro
 use basilica_runtime_service::testing::{SeededEntropy, VirtualClock};
 use basilica_runtime_service::{Metrics, Readiness};
 use basilica_schedule::{CommitChoice, Policy};
+use basilica_scoring::weights::same_weights;
 use basilica_timelock::TimelockError;
 use basilica_types::{
     BlockHash, BlockNumber, Coldkey, Hotkey, MechanismId, Millis, NetUid, Rao, Timestamp, Uid, Weight,
@@ -31,8 +32,8 @@ use basilica_verification::GpuRules;
 use self::ledger::{Knobs, Ledger, OWN};
 use self::memory::{Memory, miner};
 use self::network::{BLOCK, Network};
+use super::forever;
 use super::tests::{Nobody, signer};
-use super::{forever, same_weights};
 use crate::metrics::ValidatorMetrics;
 use crate::prover::ProverFile;
 use crate::settings::Settings;

@@ -63,6 +63,16 @@ fn bounds(loaded: &Config) -> Result<(), ConfigError> {
             return Err(loaded.reject(key, "must be from 1 to 65536", None));
         }
     }
+    if !(1..=65_536).contains(&c.server.max_connections) {
+        return Err(loaded.reject("server.max_connections", "must be from 1 to 65536", None));
+    }
+    if c.api.rate_limit > 0 && c.api.rate_limit_burst == 0 {
+        let help = "200 is the default; rate_limit = 0 turns the limit off";
+        return reject(loaded, "api.rate_limit_burst", "0 would refuse every request", help);
+    }
+    if c.api.allowed_hotkeys.len() > 1_024 {
+        return Err(loaded.reject("api.allowed_hotkeys", "at most 1024 hotkeys", None));
+    }
     if v.network_bytes > STREAM_BYTES_MAX {
         let help = "67108864 (64 MiB) is the default, 0 turns transfers off";
         return reject(loaded, "verification.network_bytes", "must be at most 1073741824 (1 GiB)", help);

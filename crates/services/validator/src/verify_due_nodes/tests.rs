@@ -134,8 +134,9 @@ async fn a_fleet_epoch_challenges_all_idle_nodes_at_once_and_no_more_than_there_
         checks.start_due().await.unwrap();
         assert_eq!(checks.running.len(), expected);
         assert!(running(&checks).is_subset(&keys.iter().copied().collect()));
-        let last = checks.shared.epochs_page()["last"].clone();
-        assert_eq!((&last["nodes"], &last["block"]), (&expected.into(), &100.into()));
+        let last = checks.shared.epochs.view(1).last.unwrap();
+        assert_eq!((last.nodes as usize, last.block.0), (expected, 100));
+        assert_eq!(checks.shared.under_way.all().len(), expected);
         checks.start_due().await.unwrap();
         assert_eq!(checks.running.len(), expected, "an epoch begins once");
     }

@@ -8,7 +8,7 @@ use basilica_ports::{
 
 use super::ledger::digest;
 use super::{INTERVAL, World};
-use crate::set_weights::same_weights;
+use basilica_scoring::weights::same_weights;
 
 /// What the final blocks say of one window.
 #[derive(Default)]

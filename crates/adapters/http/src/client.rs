@@ -1,0 +1,128 @@
+//! Asks a validator's API, from the same host or network: what the command line and the localnet's table use.
+//!
+//! One question per connection, bounded in time and size. Plain HTTP only: whoever asks from far away has a proxy with TLS
+//! before the API and a client that speaks it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::http::header::HOST;
+use axum::http::{Request, StatusCode};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use tokio::net::TcpStream;
+
+use crate::problem::Problem;
+
+/// For the whole exchange.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// Largest answer, in bytes.
+const MAX_BODY: usize = 64 << 20;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// Nobody listens there, or the connection broke.
+    #[error("ask {address}; is it running, with this configuration")]
+    Exchange {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// No answer in time.
+    #[error("ask {address}: no answer within {} s", DEADLINE.as_secs())]
+    Deadline {
+        /// Where.
+        address: SocketAddr,
+    },
+    /// It does not answer with what was asked for.
+    #[error("{path}: {detail} ({status})")]
+    Refused {
+        /// What was asked.
+        path: String,
+        /// The HTTP status.
+        status: u16,
+        /// In its own words, if it had any.
+        detail: String,
+    },
+    /// It answers with something else.
+    #[error("{path}: the answer is not what this program expects; do both have the same version")]
+    Unexpected {
+        /// What was asked.
+        path: String,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// Status and body of the answer to a GET of `path`, which is sent as it is.
+///
+/// # Errors
+/// No answer of at most 64 MiB in ten seconds.
+pub async fn get(
+    address: SocketAddr,
+    path: &str,
+    api_key: Option<&str>,
+) -> Result<(StatusCode, Bytes), AskError> {
+    let exchange = tokio::time::timeout(DEADLINE, exchange(address, path, api_key));
+    match exchange.await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(source)) => Err(AskError::Exchange { address, source }),
+        Err(_) => Err(AskError::Deadline { address }),
+    }
+}
+
+/// The page at `path`, whatever its status: an unhealthy validator's `/health` is a page too.
+///
+/// # Errors
+/// As [`get`], or the answer is a refusal or another page.
+pub async fn page<T: DeserializeOwned>(
+    address: SocketAddr,
+    path: &str,
+    api_key: Option<&str>,
+) -> Result<(StatusCode, T), AskError> {
+    let (status, body) = get(address, path, api_key).await?;
+    match serde_json::from_slice(&body) {
+        Ok(page) => Ok((status, page)),
+        Err(source) if status.is_success() => Err(AskError::Unexpected { path: path.to_owned(), source }),
+        Err(_) => {
+            let problem = serde_json::from_slice::<Problem>(&body);
+            let detail = problem.map_or_else(|_| "no answer that can be read".to_owned(), |p| p.detail);
+            Err(AskError::Refused { path: path.to_owned(), status: status.as_u16(), detail })
+        }
+    }
+}
+
+async fn exchange(
+    address: SocketAddr,
+    path: &str,
+    api_key: Option<&str>,
+) -> Result<(StatusCode, Bytes), Box<dyn std::error::Error + Send + Sync>> {
+    let stream = TcpStream::connect(address).await?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let mut request = Request::get(path).header(HOST, address.to_string());
+    if let Some(key) = api_key {
+        request = request.header("x-api-key", key);
+    }
+    let request = request.body(Empty::<Bytes>::new())?;
+    let answer = async {
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), MAX_BODY).collect().await?;
+        Ok((status, body.to_bytes()))
+    };
+    // The connection must be driven while the answer is awaited; it ends with the answer.
+    tokio::pin!(answer, connection);
+    let mut open = true;
+    loop {
+        tokio::select! {
+            done = &mut answer => return done,
+            _ = &mut connection, if open => open = false,
+        }
+    }
+}

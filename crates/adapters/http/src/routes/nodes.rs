@@ -1,0 +1,163 @@
+//! Nodes and their verdicts.
+
+use axum::extract::State;
+use axum::{Extension, Json};
+use basilica_ports::{Listed, NodeFilter, NodeKey, NodeView};
+use basilica_types::{Category, Hotkey, NodeId};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::{Answer, Pages, Path, Query, Refusals};
+use crate::access::Caller;
+use crate::model::{Node, NodePage, VerdictPage, VerdictRow, moment};
+use crate::paging;
+use crate::problem::{ProblemCode, Refusal};
+
+/// Most verdicts of one answer.
+const VERDICTS: u16 = 100;
+/// Verdicts of one answer if nothing is said.
+const FEW_VERDICTS: u16 = 20;
+
+/// Which nodes.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Wanted {
+    /// Those of this miner, by its hotkey.
+    #[param(value_type = Option<String>)]
+    miner: Option<Hotkey>,
+    /// Those that are available, scored and not banned; or those that are not.
+    available: Option<bool>,
+    /// Those that are banned; or those that are not.
+    banned: Option<bool>,
+    /// Those with a GPU of this category that counts.
+    #[param(value_type = Option<String>, example = "H100", pattern = "^(A100|H100|H200|B200|OTHER)$")]
+    gpu_type: Option<Category>,
+    /// Those with so many GPUs that count.
+    min_gpu_count: Option<u32>,
+    /// Items of a page.
+    #[param(minimum = 1, maximum = 500, default = 50)]
+    limit: Option<u16>,
+    /// `next_cursor` of the page before.
+    #[param(max_length = 256)]
+    cursor: Option<String>,
+}
+
+/// Every node, with the cause of its state and the time of its next check.
+#[utoipa::path(get, path = "/nodes", tag = "nodes", params(Wanted), responses(
+    (status = 200, description = "A page of them", body = NodePage), Refusals,
+))]
+pub(crate) async fn list(
+    State(pages): State<Pages>,
+    Extension(caller): Extension<Caller>,
+    Query(wanted): Query<Wanted>,
+) -> Answer<NodePage> {
+    let filter = NodeFilter {
+        miner: wanted.miner,
+        node: None,
+        available: wanted.available,
+        banned: wanted.banned,
+        category: wanted.gpu_type,
+        min_gpus: wanted.min_gpu_count,
+    };
+    find(&pages, caller, &filter, wanted.cursor.as_deref(), wanted.limit).await
+}
+
+/// A page of the nodes that a filter lets through.
+pub(super) async fn find(
+    pages: &Pages,
+    caller: Caller,
+    filter: &NodeFilter,
+    cursor: Option<&str>,
+    limit: Option<u16>,
+) -> Answer<NodePage> {
+    let (after, limit) = (paging::after(cursor)?, paging::limit(limit)?);
+    let found = pages.queries.nodes(filter, after, limit.into()).await?;
+    Ok(Json(page_of(&found, caller)))
+}
+
+fn page_of(found: &Listed<NodeView>, caller: Caller) -> NodePage {
+    let last = found.items.last().filter(|_| found.more);
+    NodePage {
+        nodes: found.items.iter().map(|node| Node::new(node, caller.is_known())).collect(),
+        total_count: found.total,
+        next_cursor: last.map(|node| paging::cursor_after(&node.record.key)),
+        timestamp: moment(found.as_of),
+    }
+}
+
+/// One node. Two miners may name the same address, which then is two nodes with one id.
+#[utoipa::path(get, path = "/nodes/{id}", tag = "nodes", params(
+    ("id" = String, Path, description = "The node's id, a UUID", pattern = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"),
+), responses((status = 200, description = "All nodes with this id, usually one", body = NodePage), Refusals))]
+pub(crate) async fn one(
+    State(pages): State<Pages>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<NodeId>,
+    Query(Nothing {}): Query<Nothing>,
+) -> Answer<NodePage> {
+    Ok(Json(page_of(&with_id(&pages, id).await?, caller)))
+}
+
+/// For pages without parameters.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Nothing {}
+
+async fn with_id(pages: &Pages, id: NodeId) -> Result<Listed<NodeView>, Refusal> {
+    let filter = NodeFilter { node: Some(id), ..NodeFilter::default() };
+    let found = pages.queries.nodes(&filter, None, VERDICTS.into()).await?;
+    if found.items.is_empty() {
+        return Err(Refusal::not_found(format!("no node is known by the id {id}; /nodes lists them")));
+    }
+    Ok(found)
+}
+
+/// How many verdicts.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Verdicts {
+    /// Of each node, the newest.
+    #[param(minimum = 1, maximum = 100, default = 20)]
+    limit: Option<u16>,
+}
+
+impl Verdicts {
+    pub(super) fn limit(&self) -> Result<u32, Refusal> {
+        match self.limit.unwrap_or(FEW_VERDICTS) {
+            limit @ 1..=VERDICTS => Ok(limit.into()),
+            limit => Err(Refusal::invalid(format!("limit is {limit}; it must be 1 to {VERDICTS}"))),
+        }
+    }
+}
+
+/// Why a node's score is what it is: its verdicts, newest first, each with its reason, whose fault it was, and its evidence.
+#[utoipa::path(get, path = "/nodes/{id}/verdicts", tag = "nodes", params(
+    ("id" = String, Path, description = "The node's id, a UUID", pattern = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"), Verdicts,
+), responses((status = 200, description = "Verdicts of all nodes with this id, usually one", body = VerdictPage), Refusals))]
+pub(crate) async fn verdicts(
+    State(pages): State<Pages>,
+    Path(id): Path<NodeId>,
+    Query(wanted): Query<Verdicts>,
+) -> Answer<VerdictPage> {
+    let limit = wanted.limit()?;
+    let mut verdicts = Vec::new();
+    for node in with_id(&pages, id).await?.items {
+        verdicts.extend(of_node(&pages, node.record.key, limit).await?);
+    }
+    Ok(Json(VerdictPage { verdicts }))
+}
+
+/// The newest verdicts of one node.
+pub(super) async fn of_node(pages: &Pages, key: NodeKey, limit: u32) -> Result<Vec<VerdictRow>, Refusal> {
+    let kept = pages.queries.verdicts(key, limit).await?;
+    kept.iter()
+        .map(|bytes| {
+            VerdictRow::read(bytes).map_err(|error| {
+                tracing::error!(node.id = %key.node, %error, "a kept verdict is not one");
+                Refusal::new(ProblemCode::Internal, "a kept verdict cannot be read; the log says more")
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,215 @@
+//! A validator that answers from memory.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use basilica_ports::{
+    CategoryView, CheckUnderWay, EpochsView, HealthReport, Leader, LeadershipView, Listed, MinerFilter,
+    MinerName, MinerRecord, MinerState, MinerView, NodeFilter, NodeRecord, NodeView, StoreError,
+    ValidatorQueries, VerdictSummary, WeightWindow, WeightsOutlook,
+};
+use basilica_types::{
+    BasisPoints, Category, Digest, FencingToken, Hotkey, Millis, NodeAddress, NodeKey, Ppm, Timestamp, Uid,
+    UsdMicros,
+};
+use basilica_verification::{CheckKind, Due, Fault, Outcome, ProvenGpu, Reason};
+use basilica_wire::Keypair;
+use basilica_wire::discovery::NodeStatus;
+
+pub(crate) const NOW: Timestamp = Timestamp(1_800_000_000_000);
+
+/// Knows three miners with two nodes each.
+pub(crate) struct Remembering {
+    pub own: Keypair,
+    pub broken: std::sync::atomic::AtomicBool,
+}
+
+pub(crate) fn miner(index: u8) -> Hotkey {
+    Keypair::from_seed(&[index; 32]).unwrap().hotkey()
+}
+
+pub(crate) fn node(miner: Hotkey, host: u8) -> NodeKey {
+    NodeKey { miner, node: address(host).node_id() }
+}
+
+pub(crate) fn address(host: u8) -> NodeAddress {
+    format!("root@198.51.100.{host}:22").parse().unwrap()
+}
+
+fn node_view(miner: Hotkey, uid: u16, host: u8) -> NodeView {
+    let outcome = Outcome::Failed { reason: Reason::NonceMismatch, fault: Fault::Node { confirmed: true } };
+    let summary = VerdictSummary {
+        digest: Digest::from_bytes([host; 32]),
+        kind: CheckKind::Light,
+        outcome,
+        finished: NOW,
+    };
+    let uuid = format!("GPU-00000000-0000-0000-0000-0000000000{host:02x}").parse().unwrap();
+    let record = NodeRecord {
+        key: node(miner, host),
+        address: address(host),
+        listed: Some(NodeStatus::Available),
+        rate: Some(UsdMicros(2_500_000)),
+        host_keys: Vec::new(),
+        first_seen: NOW,
+        due: Due { light: NOW, full: NOW },
+        deadlines: Default::default(),
+        series: None,
+        last_verdict: Some(summary),
+        last_full: None,
+        last_proof: Some((NOW, vec![ProvenGpu { uuid, category: Category::H100 }])),
+        standing: None,
+    };
+    NodeView { record: Arc::new(record), uid: Some(Uid(uid)), available: true, banned_until: None }
+}
+
+impl Remembering {
+    pub(crate) fn new() -> Self {
+        Self { own: Keypair::from_seed(&[99; 32]).unwrap(), broken: false.into() }
+    }
+
+    pub(crate) fn break_database(&self) {
+        self.broken.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    fn working(&self) -> Result<(), StoreError> {
+        if self.broken.load(std::sync::atomic::Ordering::Relaxed) {
+            let source = "secret: the disk is gone".into();
+            return Err(StoreError::Unavailable { operation: "read", source });
+        }
+        Ok(())
+    }
+
+    fn all_miners() -> Vec<MinerView> {
+        let mut all: Vec<MinerView> = (1..=3)
+            .map(|index| MinerView {
+                record: MinerRecord {
+                    hotkey: miner(index),
+                    uid: Some(Uid(index.into())),
+                    axon: "198.51.100.1:50051".parse().unwrap(),
+                    seen: NOW,
+                    discovered: Some(NOW),
+                    failure: None,
+                },
+                state: if index == 3 { MinerState::Offline } else { MinerState::Active },
+                session: true,
+                nodes: 2,
+                available: 2,
+                banned: 0,
+                gpus: BTreeMap::from([(Category::H100, 2)]),
+                score: BasisPoints::ONE,
+                multiplier: Ppm::ONE,
+                last_proof: Some(NOW),
+            })
+            .collect();
+        all.sort_by_key(|view| view.record.hotkey);
+        all
+    }
+
+    fn all_nodes() -> Vec<NodeView> {
+        let mut all: Vec<NodeView> = (1..=3)
+            .flat_map(|index| {
+                [2 * index, 2 * index + 1].map(|host| node_view(miner(index), index.into(), host))
+            })
+            .collect();
+        all.sort_by_key(|view| view.record.key);
+        all
+    }
+}
+
+fn page<T, K: Ord>(items: Vec<T>, key: impl Fn(&T) -> K, after: Option<K>, limit: usize) -> Listed<T> {
+    let total = items.len();
+    let mut rest: Vec<T> =
+        items.into_iter().filter(|item| after.as_ref().is_none_or(|after| key(item) > *after)).collect();
+    let more = rest.len() > limit;
+    rest.truncate(limit);
+    Listed { items: rest, total, more, as_of: NOW }
+}
+
+#[async_trait]
+impl ValidatorQueries for Remembering {
+    fn hotkey(&self) -> Hotkey {
+        self.own.hotkey()
+    }
+
+    fn now(&self) -> Timestamp {
+        NOW
+    }
+
+    fn health(&self) -> HealthReport {
+        let chain = self.working().map_err(|_| "no endpoint answers".to_owned());
+        HealthReport { checks: vec![("chain", chain), ("database", Ok(()))], at: NOW }
+    }
+
+    async fn miners(
+        &self,
+        filter: MinerFilter,
+        after: Option<Hotkey>,
+        limit: usize,
+    ) -> Result<Listed<MinerView>, StoreError> {
+        self.working()?;
+        let mut all = Self::all_miners();
+        all.retain(|miner| filter.state.is_none_or(|state| miner.state == state));
+        Ok(page(all, |miner| miner.record.hotkey, after, limit))
+    }
+
+    async fn miner(&self, name: MinerName) -> Result<Option<MinerView>, StoreError> {
+        self.working()?;
+        Ok(Self::all_miners().into_iter().find(|miner| match name {
+            MinerName::Uid(uid) => miner.record.uid == Some(uid),
+            MinerName::Hotkey(hotkey) => miner.record.hotkey == hotkey,
+        }))
+    }
+
+    async fn nodes(
+        &self,
+        filter: &NodeFilter,
+        after: Option<NodeKey>,
+        limit: usize,
+    ) -> Result<Listed<NodeView>, StoreError> {
+        self.working()?;
+        let mut all = Self::all_nodes();
+        all.retain(|node| filter.miner.is_none_or(|miner| node.record.key.miner == miner));
+        all.retain(|node| filter.node.is_none_or(|id| node.record.key.node == id));
+        Ok(page(all, |node| node.record.key, after, limit))
+    }
+
+    async fn verdicts(&self, _: NodeKey, _: u32) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.working().map(|()| Vec::new())
+    }
+
+    async fn verdict(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        self.working()?;
+        Ok((digest == Digest::from_bytes([7; 32])).then(|| vec![0, 255]))
+    }
+
+    async fn transcript(&self, _: Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        std::future::pending().await
+    }
+
+    async fn categories(&self) -> Result<Vec<CategoryView>, StoreError> {
+        self.working().map(|()| Vec::new())
+    }
+
+    fn checks_under_way(&self) -> Vec<CheckUnderWay> {
+        vec![CheckUnderWay { node: node(miner(1), 2), kind: CheckKind::Full, since: NOW }]
+    }
+
+    async fn windows(&self, _: u32) -> Result<Vec<WeightWindow>, StoreError> {
+        self.working().map(|()| Vec::new())
+    }
+
+    fn weights(&self) -> Option<WeightsOutlook> {
+        None
+    }
+
+    fn epochs(&self) -> EpochsView {
+        EpochsView { mean_blocks: 360, watched: None, last: None }
+    }
+
+    fn leadership(&self) -> LeadershipView {
+        let (holder, token, lease_left) = (Some("vali-2:17".to_owned()), FencingToken(4), Millis(2_500));
+        LeadershipView::Standby(Some(Leader { holder, token, lease_left }))
+    }
+}

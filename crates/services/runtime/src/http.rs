@@ -1,0 +1,162 @@
+//! A port that speaks HTTP/1.1 for whatever answers the requests.
+//!
+//! Here are the limits that keep strangers from holding the service up, the same for every face: connections at a time, size and
+//! time of a request's head (idle connections included), and the time of an answer. What is asked and answered is the
+//! business of the [`hyper::service::Service`] that is given. TLS is a reverse proxy's business.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+
+use basilica_ports::Clock;
+use basilica_types::Millis;
+use hyper::body::{Body, Incoming};
+use hyper::service::Service;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tracing::{debug, error, info, warn};
+
+use crate::admin::BindError;
+use crate::{ErrorChain, Stop, TaskPanic, TaskSet, within};
+
+/// Pause after the system refused to accept (no file descriptors left): it does not pass in microseconds.
+const ACCEPT_PAUSE: Millis = Millis(100);
+/// Largest request line and headers together, in bytes.
+const MAX_HEAD: usize = 16 * 1024;
+/// Most headers of a request.
+const MAX_HEADERS: usize = 64;
+
+/// What clients may use up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HttpLimits {
+    /// Connections at a time; more wait in the kernel's queue.
+    pub connections: usize,
+    /// From a connection's beginning, or the end of its last answer, to the end of the next request's head.
+    pub head: Millis,
+    /// For one connection in all; the request under way then is its last.
+    pub connection: Millis,
+    /// For that last request, and for those under way when the stop comes: a client that reads a byte a minute is cut off.
+    pub drain: Millis,
+}
+
+impl Default for HttpLimits {
+    fn default() -> Self {
+        Self {
+            connections: 1_000,
+            head: Millis::from_secs(30),
+            connection: Millis::from_secs(600),
+            drain: Millis::from_secs(5),
+        }
+    }
+}
+
+/// A bound port that does not answer yet.
+#[derive(Debug)]
+pub struct HttpListener {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl HttpListener {
+    /// Binds `address`; port 0 takes a free one.
+    pub async fn bind(address: SocketAddr) -> Result<Self, BindError> {
+        let listener = TcpListener::bind(address).await.map_err(|source| BindError::new(address, source))?;
+        let address = listener.local_addr().map_err(|source| BindError::new(address, source))?;
+        Ok(Self { listener, address })
+    }
+
+    /// Where it listens.
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers until the stop is requested; then finishes the requests under way. `for_peer` makes the service of each connection
+    /// from the peer's address.
+    pub async fn serve<S, B>(
+        self,
+        for_peer: impl Fn(SocketAddr) -> S,
+        limits: HttpLimits,
+        clock: Arc<dyn Clock>,
+        stop: Stop,
+    ) where
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
+        S::Future: Send,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: std::error::Error + Send + Sync,
+    {
+        info!(http.address = %self.address, "HTTP endpoint listens");
+        let mut connections = TaskSet::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.requested() => break,
+                Some(ended) = connections.next() => log_end(ended),
+                accepted = self.listener.accept(), if connections.len() < limits.connections => match accepted {
+                    Ok((stream, peer)) => {
+                        let (clock, stop) = (Arc::clone(&clock), stop.clone());
+                        connections.spawn("http-connection", answer(stream, for_peer(peer), limits, clock, stop));
+                    }
+                    Err(error) => {
+                        warn!(error = %ErrorChain(&error), "HTTP endpoint cannot accept connections");
+                        clock.sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+            }
+        }
+        drop(self.listener);
+        while let Some(ended) = connections.next().await {
+            log_end(ended);
+        }
+    }
+}
+
+fn log_end(ended: Result<(), TaskPanic>) {
+    if let Err(panic) = ended {
+        error!(error = %panic, "HTTP connection panicked");
+    }
+}
+
+/// One connection with all of its requests. What the peer does wrong is the peer's problem and only worth a debug line.
+async fn answer<S, B>(stream: TcpStream, service: S, limits: HttpLimits, clock: Arc<dyn Clock>, stop: Stop)
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    B: Body + 'static,
+    B::Error: std::error::Error + Send + Sync,
+{
+    // Small answers must not wait for an acknowledgement; a socket that refuses is about to fail anyway.
+    let _ = stream.set_nodelay(true);
+    let mut connection = pin!(
+        hyper::server::conn::http1::Builder::new()
+            // Netcat and small probes close their half right after the request.
+            .half_close(true)
+            .max_buf_size(MAX_HEAD)
+            .max_headers(MAX_HEADERS)
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.head.as_duration())
+            .serve_connection(TokioIo::new(stream), service)
+    );
+    let last_request = async {
+        tokio::select! {
+            () = stop.requested() => {}
+            () = clock.sleep(limits.connection) => {}
+        }
+    };
+    let ended = tokio::select! {
+        ended = connection.as_mut() => Ok(ended),
+        () = last_request => {
+            connection.as_mut().graceful_shutdown();
+            within(clock.as_ref(), limits.drain, connection.as_mut()).await
+        }
+    };
+    match ended {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(error = %ErrorChain(&error), "HTTP connection failed"),
+        Err(elapsed) => debug!(error = %elapsed, "HTTP connection took too long"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+//! Answers of a running validator to its faces ([`ValidatorQueries`]): from the fleet view, the store, and what the
+//! reconcilers know.
+
+mod view;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use basilica_ports::{
+    CategoryView, CheckUnderWay, EpochsView, HealthReport, LeadershipView, Listed, MinerFilter, MinerName,
+    MinerView, NodeFilter, NodeKey, NodeView, StoreError, ValidatorQueries, WeightWindow, WeightsOutlook,
+};
+use basilica_runtime_service::Readiness;
+use basilica_types::{Digest, Hotkey, Timestamp};
+
+pub(crate) use self::view::{FleetViews, keep_fresh};
+use crate::leadership::Position;
+use crate::shared::Shared;
+
+/// What the validator's faces ask.
+#[derive(Clone)]
+pub struct Queries {
+    shared: Arc<Shared>,
+    readiness: Readiness,
+}
+
+impl std::fmt::Debug for Queries {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Queries")
+    }
+}
+
+impl Queries {
+    pub(crate) const fn new(shared: Arc<Shared>, readiness: Readiness) -> Self {
+        Self { shared, readiness }
+    }
+}
+
+#[async_trait]
+impl ValidatorQueries for Queries {
+    fn hotkey(&self) -> Hotkey {
+        self.shared.ports.signer.hotkey()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.shared.now()
+    }
+
+    fn health(&self) -> HealthReport {
+        HealthReport { checks: self.readiness.report(), at: self.shared.now() }
+    }
+
+    async fn miners(
+        &self,
+        filter: MinerFilter,
+        after: Option<Hotkey>,
+        limit: usize,
+    ) -> Result<Listed<MinerView>, StoreError> {
+        Ok(self.shared.fleet_view().await?.miners(filter, after, limit))
+    }
+
+    async fn miner(&self, name: MinerName) -> Result<Option<MinerView>, StoreError> {
+        Ok(self.shared.fleet_view().await?.miner(name))
+    }
+
+    async fn nodes(
+        &self,
+        filter: &NodeFilter,
+        after: Option<NodeKey>,
+        limit: usize,
+    ) -> Result<Listed<NodeView>, StoreError> {
+        Ok(self.shared.fleet_view().await?.nodes(filter, after, limit))
+    }
+
+    async fn verdicts(&self, node: NodeKey, limit: u32) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.shared.ports.store.verdicts(node, limit).await
+    }
+
+    async fn verdict(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        self.shared.ports.store.verdict(digest).await
+    }
+
+    async fn transcript(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        self.shared.ports.store.transcript(digest).await
+    }
+
+    async fn categories(&self) -> Result<Vec<CategoryView>, StoreError> {
+        let settings = &self.shared.settings;
+        let mut filled = self.shared.fleet_view().await?.categories();
+        for category in &mut filled {
+            category.share = settings.allocation.share(category.category);
+            category.min_gpus = settings.min_gpus(category.category);
+        }
+        Ok(filled)
+    }
+
+    fn checks_under_way(&self) -> Vec<CheckUnderWay> {
+        self.shared.under_way.all()
+    }
+
+    async fn windows(&self, limit: u32) -> Result<Vec<WeightWindow>, StoreError> {
+        self.shared.ports.store.windows(limit).await
+    }
+
+    fn weights(&self) -> Option<WeightsOutlook> {
+        self.shared.weights_explained().map(|why| WeightsOutlook {
+            code: why.code,
+            explanation: why.text,
+            until: why.until,
+            failed: why.class.is_some(),
+            at: why.at,
+        })
+    }
+
+    fn epochs(&self) -> EpochsView {
+        self.shared.epochs.view(self.shared.settings.fleet.mean_blocks)
+    }
+
+    fn leadership(&self) -> LeadershipView {
+        match self.shared.leading.position() {
+            Position::Starting => LeadershipView::Starting,
+            Position::Standby(leader) => LeadershipView::Standby(leader),
+            Position::Leading { token, .. } => LeadershipView::Leading(token),
+        }
+    }
+}

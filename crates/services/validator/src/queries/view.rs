@@ -1,0 +1,349 @@
+//! The fleet as the faces show it: all nodes and miners of one moment, read at most once a second however often it is asked for.
+//!
+//! Ten thousand nodes take a sixth of a second to read. Whoever asks gets the view of the last reading while the next one is made,
+//! unless that is older than [`STALE`]: then nobody has asked for a while, and the question waits for a new one. Rejected:
+//! reading pages from the store for every question (a list of filters becomes a list of indices, and a thousand questions a
+//! second would take the store from the checks), and reading without being asked.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use basilica_ports::{
+    BoxError, CategoryView, Listed, MinerFilter, MinerName, MinerRecord, MinerState, MinerView, NodeFilter,
+    NodeKey, NodeRecord, NodeView, StoreError,
+};
+use basilica_runtime_service::{ErrorChain, Stop};
+use basilica_types::{BasisPoints, Category, Hotkey, Millis, NodeId, Ppm, Timestamp, Uid};
+use tokio::sync::{Notify, watch};
+use tracing::warn;
+
+use crate::shared::Shared;
+
+/// Between two readings, and ten times as long as one takes.
+const PAUSE: Millis = Millis::from_secs(1);
+/// A view of this age is not shown: the question waits for the next.
+const STALE: Millis = Millis::from_secs(3);
+/// After this long without a verified discovery response a miner is offline.
+const OFFLINE: Millis = Millis::from_secs(600);
+/// Below this mean score a miner is suspended.
+const SUSPENDED_BELOW: u16 = 5_000;
+
+/// Holds the latest view. In memory only.
+#[derive(Debug)]
+pub(crate) struct FleetViews {
+    latest: watch::Sender<Reading>,
+    asked: Notify,
+}
+
+/// The last reading: a view, or why there is none. None before the first.
+type Reading = Option<Result<Arc<FleetView>, (Timestamp, Arc<StoreError>)>>;
+
+impl Default for FleetViews {
+    fn default() -> Self {
+        Self { latest: watch::Sender::new(None), asked: Notify::new() }
+    }
+}
+
+impl FleetViews {
+    /// The latest reading, if it is fresh enough to be shown; asks for the next where it is time for one.
+    fn fresh(&self, now: Timestamp) -> Option<Result<Arc<FleetView>, StoreError>> {
+        let reading = self.latest.borrow().clone();
+        let at = match &reading {
+            None => None,
+            Some(Ok(view)) => Some(view.as_of),
+            Some(Err((at, _))) => Some(*at),
+        };
+        let age = at.map(|at| now.since(at));
+        if age.is_none_or(|age| age >= PAUSE) {
+            self.asked.notify_one();
+        }
+        let reading = reading.filter(|_| age.is_some_and(|age| age < STALE))?;
+        Some(reading.map_err(|(_, error)| StoreError::Unavailable {
+            operation: "read the fleet",
+            source: error.into(),
+        }))
+    }
+}
+
+impl Shared {
+    /// The fleet of now or of a few seconds ago.
+    pub(crate) async fn fleet_view(&self) -> Result<Arc<FleetView>, StoreError> {
+        let mut changes = self.views.latest.subscribe();
+        loop {
+            changes.mark_unchanged();
+            if let Some(reading) = self.views.fresh(self.now()) {
+                return reading;
+            }
+            // The sender lives in `self`.
+            changes.changed().await.expect("the views outlive who waits for one");
+        }
+    }
+}
+
+/// The loop: reads the fleet when somebody asks for it; runs until the stop.
+pub(crate) async fn keep_fresh(shared: Arc<Shared>, stop: Stop) -> Result<(), BoxError> {
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.requested() => return Ok(()),
+            () = shared.views.asked.notified() => {}
+        }
+        let began = shared.now();
+        let reading = match read(&shared).await {
+            Ok(view) => Ok(Arc::new(view)),
+            Err(error) => {
+                warn!(error = %ErrorChain(&error), "the fleet cannot be read for the API");
+                Err((shared.now(), Arc::new(error)))
+            }
+        };
+        shared.views.latest.send_replace(Some(reading));
+        let took = shared.now().since(began);
+        let pause = PAUSE.max(Millis(took.0.saturating_mul(10)));
+        tokio::select! {
+            biased;
+            () = stop.requested() => return Ok(()),
+            () = shared.ports.clock.sleep(pause) => {}
+        }
+    }
+}
+
+async fn read(shared: &Shared) -> Result<FleetView, StoreError> {
+    let store = &shared.ports.store;
+    let (nodes, miners) = (store.nodes().await?, store.miners().await?);
+    let sessions = |miner: &Hotkey| shared.access(miner).is_some();
+    Ok(FleetView::new(nodes, miners, sessions, shared.now()))
+}
+
+/// All nodes and miners of one moment.
+#[derive(Debug)]
+pub(crate) struct FleetView {
+    /// By key.
+    nodes: Vec<NodeView>,
+    by_id: BTreeMap<NodeId, Vec<usize>>,
+    /// By hotkey.
+    miners: Vec<MinerView>,
+    by_uid: BTreeMap<Uid, usize>,
+    as_of: Timestamp,
+}
+
+impl FleetView {
+    pub(crate) fn new(
+        mut nodes: Vec<NodeRecord>,
+        mut miners: Vec<MinerRecord>,
+        session: impl Fn(&Hotkey) -> bool,
+        as_of: Timestamp,
+    ) -> Self {
+        nodes.sort_by_key(|node| node.key);
+        miners.sort_by_key(|miner| miner.hotkey);
+        let uids: BTreeMap<Hotkey, Uid> =
+            miners.iter().filter_map(|miner| Some((miner.hotkey, miner.uid?))).collect();
+        let nodes: Vec<NodeView> = nodes.into_iter().map(|node| view_of(node, &uids, as_of)).collect();
+        let mut by_id: BTreeMap<NodeId, Vec<usize>> = BTreeMap::new();
+        for (place, node) in nodes.iter().enumerate() {
+            by_id.entry(node.record.key.node).or_default().push(place);
+        }
+        let miners: Vec<MinerView> = miners
+            .into_iter()
+            .map(|miner| {
+                let session = session(&miner.hotkey);
+                miner_view(of_miner(&nodes, miner.hotkey), miner, session, as_of)
+            })
+            .collect();
+        let by_uid =
+            miners.iter().enumerate().filter_map(|(place, miner)| Some((miner.record.uid?, place))).collect();
+        Self { nodes, by_id, miners, by_uid, as_of }
+    }
+
+    pub(crate) fn nodes(
+        &self,
+        filter: &NodeFilter,
+        after: Option<NodeKey>,
+        limit: usize,
+    ) -> Listed<NodeView> {
+        let passes = |node: &&NodeView| node_passes(filter, node);
+        let key = |node: &NodeView| node.record.key;
+        match (filter.node, filter.miner) {
+            (Some(id), _) => {
+                let places = self.by_id.get(&id).into_iter().flatten();
+                page(
+                    places.filter_map(|place| self.nodes.get(*place)).filter(passes),
+                    key,
+                    after,
+                    limit,
+                    self.as_of,
+                )
+            }
+            (None, Some(miner)) => {
+                page(of_miner(&self.nodes, miner).iter().filter(passes), key, after, limit, self.as_of)
+            }
+            (None, None) if *filter == NodeFilter::default() => {
+                let first = after.map_or(0, |after| self.nodes.partition_point(|node| key(node) <= after));
+                let items: Vec<NodeView> = self.nodes.iter().skip(first).take(limit).cloned().collect();
+                let more = first.saturating_add(items.len()) < self.nodes.len();
+                Listed { items, total: self.nodes.len(), more, as_of: self.as_of }
+            }
+            (None, None) => page(self.nodes.iter().filter(passes), key, after, limit, self.as_of),
+        }
+    }
+
+    pub(crate) fn miners(
+        &self,
+        filter: MinerFilter,
+        after: Option<Hotkey>,
+        limit: usize,
+    ) -> Listed<MinerView> {
+        let passes = |miner: &&MinerView| miner_passes(filter, miner);
+        page(self.miners.iter().filter(passes), |miner| miner.record.hotkey, after, limit, self.as_of)
+    }
+
+    pub(crate) fn miner(&self, name: MinerName) -> Option<MinerView> {
+        let place = match name {
+            MinerName::Uid(uid) => *self.by_uid.get(&uid)?,
+            MinerName::Hotkey(hotkey) => {
+                self.miners.binary_search_by_key(&hotkey, |miner| miner.record.hotkey).ok()?
+            }
+        };
+        self.miners.get(place).cloned()
+    }
+
+    /// How every category is filled; what the configuration says of it is left zero.
+    pub(crate) fn categories(&self) -> Vec<CategoryView> {
+        Category::ALL
+            .into_iter()
+            .map(|category| {
+                let counts = |node: &&NodeView| node.available && gpus_of(node, Some(category)) > 0;
+                let nodes = self.nodes.iter().filter(counts);
+                let miners = self.miners.iter().filter(|miner| miner.gpus.contains_key(&category)).count();
+                let (nodes, gpus) = nodes.fold((0u32, 0u32), |(nodes, gpus), node| {
+                    (nodes.saturating_add(1), gpus.saturating_add(gpus_of(node, Some(category))))
+                });
+                let miners = u32::try_from(miners).unwrap_or(u32::MAX);
+                CategoryView { category, share: BasisPoints::ZERO, min_gpus: 0, miners, nodes, gpus }
+            })
+            .collect()
+    }
+}
+
+/// The page of a list after a key. `items` is in order of `key`.
+fn page<'a, T: Clone + 'a, K: Ord + Copy>(
+    items: impl Iterator<Item = &'a T>,
+    key: impl Fn(&T) -> K,
+    after: Option<K>,
+    limit: usize,
+    as_of: Timestamp,
+) -> Listed<T> {
+    let (mut shown, mut total, mut more) = (Vec::new(), 0usize, false);
+    for item in items {
+        total = total.saturating_add(1);
+        if after.is_some_and(|after| key(item) <= after) {
+            continue;
+        }
+        if shown.len() < limit {
+            shown.push(item.clone());
+        } else {
+            more = true;
+        }
+    }
+    Listed { items: shown, total, more, as_of }
+}
+
+/// The nodes of one miner, of a list by key.
+fn of_miner(nodes: &[NodeView], miner: Hotkey) -> &[NodeView] {
+    let first = nodes.partition_point(|node| node.record.key.miner < miner);
+    let after = nodes.partition_point(|node| node.record.key.miner <= miner);
+    nodes.get(first..after).unwrap_or_default()
+}
+
+fn view_of(node: NodeRecord, uids: &BTreeMap<Hotkey, Uid>, now: Timestamp) -> NodeView {
+    let banned_until = node.standing.as_ref().and_then(|s| s.banned_until).filter(|until| *until > now);
+    let scores = node.standing.as_ref().is_some_and(|standing| standing.score.value() > 0);
+    NodeView {
+        available: node.is_available() && scores && banned_until.is_none(),
+        uid: uids.get(&node.key.miner).copied(),
+        banned_until,
+        record: Arc::new(node),
+    }
+}
+
+/// GPUs that count, of one category or of all.
+fn gpus_of(node: &NodeView, category: Option<Category>) -> u32 {
+    let proven = node.record.last_proof.as_ref().map_or(&[][..], |(_, gpus)| gpus);
+    let counted =
+        proven.iter().filter(|gpu| category.is_none_or(|category| gpu.category == category)).count();
+    u32::try_from(counted).unwrap_or(u32::MAX)
+}
+
+fn node_passes(filter: &NodeFilter, node: &NodeView) -> bool {
+    filter.miner.is_none_or(|miner| node.record.key.miner == miner)
+        && filter.available.is_none_or(|wanted| node.available == wanted)
+        && filter.banned.is_none_or(|wanted| node.banned_until.is_some() == wanted)
+        && filter.category.is_none_or(|category| gpus_of(node, Some(category)) > 0)
+        && filter.min_gpus.is_none_or(|least| gpus_of(node, None) >= least)
+}
+
+fn miner_passes(filter: MinerFilter, miner: &MinerView) -> bool {
+    let gpus = || miner.gpus.values().fold(0u32, |sum, gpus| sum.saturating_add(*gpus));
+    filter.state.is_none_or(|state| miner.state == state)
+        && filter.category.is_none_or(|category| miner.gpus.contains_key(&category))
+        && filter.min_gpus.is_none_or(|least| gpus() >= least)
+        && filter.min_score.is_none_or(|least| miner.score >= least)
+}
+
+fn miner_view(nodes: &[NodeView], record: MinerRecord, session: bool, now: Timestamp) -> MinerView {
+    let listed: Vec<&NodeView> = nodes.iter().filter(|node| node.record.listed.is_some()).collect();
+    let count = |passes: fn(&NodeView) -> bool| {
+        u32::try_from(listed.iter().filter(|node| passes(node)).count()).unwrap_or(u32::MAX)
+    };
+    let mut gpus = BTreeMap::new();
+    for node in listed.iter().filter(|node| node.available) {
+        for gpu in node.record.last_proof.iter().flat_map(|(_, gpus)| gpus) {
+            let known: &mut u32 = gpus.entry(gpu.category).or_default();
+            *known = known.saturating_add(1);
+        }
+    }
+    let standings = || listed.iter().filter_map(|node| node.record.standing.as_ref());
+    let score = mean(standings().map(|standing| u32::from(standing.score.value())), listed.len());
+    let multiplier = mean(standings().map(|standing| standing.multiplier.value()), listed.len());
+    let score =
+        u16::try_from(score).ok().and_then(|bp| BasisPoints::new(bp).ok()).unwrap_or(BasisPoints::ZERO);
+    let available = count(|node| node.available);
+    MinerView {
+        state: state_of(&record, available, score, now),
+        session,
+        nodes: u32::try_from(listed.len()).unwrap_or(u32::MAX),
+        available,
+        banned: count(|node| node.banned_until.is_some()),
+        gpus,
+        score,
+        multiplier: Ppm::new(multiplier).unwrap_or(Ppm::ZERO),
+        last_proof: listed.iter().filter_map(|node| Some(node.record.last_proof.as_ref()?.0)).max(),
+        record,
+    }
+}
+
+/// Of `count` values, those that are not there counting as zero.
+fn mean(values: impl Iterator<Item = u32>, count: usize) -> u32 {
+    let sum = values.fold(0u64, |sum, value| sum.saturating_add(u64::from(value)));
+    u64::try_from(count)
+        .ok()
+        .and_then(|count| sum.checked_div(count))
+        .and_then(|m| m.try_into().ok())
+        .unwrap_or(0)
+}
+
+fn state_of(record: &MinerRecord, available: u32, score: BasisPoints, now: Timestamp) -> MinerState {
+    if record.uid.is_none() {
+        MinerState::Gone
+    } else if record.discovered.is_none_or(|at| now.since(at) > OFFLINE) {
+        MinerState::Offline
+    } else if available == 0 {
+        MinerState::Inactive
+    } else if score.value() < SUSPENDED_BELOW {
+        MinerState::Suspended
+    } else {
+        MinerState::Active
+    }
+}
+
+#[cfg(test)]
+mod tests;

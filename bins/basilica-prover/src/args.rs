@@ -18,6 +18,8 @@ Usage: basilica-prover <COMMAND> [OPTIONS]
 Commands:
   prove      answer one challenge: frames on standard input, frames on standard output
   stream     read a validator's request on standard input, write the bytes that it asks for (at most 1 GiB)
+  serve-token  read a question and an answer of 16 bytes each on standard input, print `ready`, and on --port N tell whoever
+             says the question the answer, once
   claims     print this node's devices as one line of JSON
   hash       print the BLAKE3 hash of this file
   bench      measure the multiplication kernels and one full round on this CPU, then as `gpus` does
@@ -31,7 +33,8 @@ Options:
   --expect-hash HEX  (prove, required) run only if this file has this BLAKE3 hash
   --simulate FILE    take the simulated devices from FILE
   --threads N        CPU threads to use in all (default: all cores)
-  --patience N       (prove) end when the validator is silent for N seconds, 1 to 3600 (default: 180)
+  --port N           (serve-token, required) the TCP port, on every address of this machine
+  --patience N       (prove, serve-token) end when the validator is silent for N seconds, 1 to 3600 (default: 180)
 
 One `prove` runs at a time for all provers in one folder: another waits for it, 60 seconds at most, and then tells its
 validator that the node is busy.
@@ -58,6 +61,11 @@ pub enum Command {
     },
     /// `stream`.
     Stream,
+    /// `serve-token`.
+    ServeToken {
+        /// `--port`.
+        port: Option<u16>,
+    },
     /// `claims`.
     Claims,
     /// `hash`.
@@ -136,11 +144,12 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<(Command, Opti
     let mut arguments = arguments;
     let mut command = None;
     let mut options = Options::default();
-    let mut expected = None;
+    let (mut expected, mut port) = (None, None);
     while let Some(argument) = arguments.next() {
         let mut value = |option| arguments.next().ok_or(UsageError::NoValue(option));
         match argument.to_str() {
             Some("--expect-hash") => expected = Some(parsed("--expect-hash", &value("--expect-hash")?)?),
+            Some("--port") => port = Some(parsed("--port", &value("--port")?)?),
             Some("--simulate") => options.simulate = Some(value("--simulate")?.into()),
             Some("--threads") => {
                 let given = value("--threads")?;
@@ -164,6 +173,7 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<(Command, Opti
     }
     match command.ok_or(UsageError::NoCommand)? {
         Command::Prove { .. } => Ok((Command::Prove { expected }, options)),
+        Command::ServeToken { .. } => Ok((Command::ServeToken { port }, options)),
         other => Ok((other, options)),
     }
 }
@@ -172,6 +182,7 @@ fn named(text: &str) -> Result<Command, UsageError> {
     Ok(match text {
         "prove" => Command::Prove { expected: None },
         "stream" => Command::Stream,
+        "serve-token" => Command::ServeToken { port: None },
         "claims" => Command::Claims,
         "hash" => Command::Hash,
         "bench" => Command::Bench,

@@ -2,7 +2,7 @@
 //!
 //! It is uploaded to nodes, so it stays one small file: arguments are read by hand (a parser crate would be a
 //! third of the binary for seven options), and everything it knows about the proof is `basilica-proof`. It runs
-//! as any user, opens no socket, and writes no file but one without a name, where a proof asks for the disk. One of them
+//! as any user, opens no socket but for one answer of `serve-token`, and writes no file but one without a name, where a proof asks for the disk. One of them
 //! proves at a time (`lock`), and none waits for ever (`watchdog`). Standard
 //! output carries frames or one line of JSON and nothing else; explanations go to standard error.
 
@@ -15,6 +15,7 @@ mod lock;
 mod measure;
 mod measure_gpus;
 mod send;
+mod serve;
 mod session;
 mod watchdog;
 
@@ -89,6 +90,19 @@ fn execute(
         Command::Hash => print(&own_hash()?.to_string()),
         Command::Claims => print(&claims::devices(options.simulate.as_deref())?.to_json()),
         Command::Stream => send::stream(std::io::stdin().lock(), std::io::stdout().lock()),
+        Command::ServeToken { port } => {
+            let patience = options.patience();
+            // It does not outlive its validator's interest, whoever connects meanwhile.
+            let end = move || {
+                let (_never, done) = std::sync::mpsc::channel::<()>();
+                let _elapsed = done.recv_timeout(patience);
+                report("nobody said the question in time");
+                std::process::exit(1)
+            };
+            std::thread::Builder::new().spawn(end).context("start the thread that ends it in time")?;
+            let port = port.context("serve-token needs --port N")?;
+            serve::serve(port, std::io::stdin().lock(), std::io::stdout().lock())
+        }
         Command::SelfTest => {
             print(&measure::self_test()?)?;
             measure_gpus::self_test(&gpus::find()?, &mut print)

@@ -42,7 +42,7 @@ pub use queries::{
     MinerName, MinerState, MinerView, NodeFilter, NodeView, ValidatorQueries, WeightsOutlook,
 };
 pub use shell::{
-    AddressPolicy, Dial, ExitStatus, HostKeyPolicy, Identity, NodeShell, Output, OutputLimits, Process,
+    AddressPolicy, Ask, Dial, ExitStatus, HostKeyPolicy, Identity, NodeShell, Output, OutputLimits, Process,
     Shell, ShellError,
 };
 pub use signer::HotkeySigner;

@@ -59,6 +59,23 @@ pub struct Dial {
     pub deadline: Millis,
 }
 
+/// A question to a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// Of which node; for errors.
+    pub address: NodeAddress,
+    /// Where to.
+    pub at: SocketAddr,
+    /// Which addresses are allowed.
+    pub addresses: AddressPolicy,
+    /// What is said.
+    pub question: Vec<u8>,
+    /// Most bytes that are read.
+    pub most: usize,
+    /// For all of it.
+    pub deadline: Millis,
+}
+
 /// How much output is read, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutputLimits {
@@ -198,6 +215,10 @@ pub trait NodeShell: Send + Sync + 'static {
         addresses: AddressPolicy,
         deadline: Millis,
     ) -> Result<Vec<SocketAddr>, ShellError>;
+
+    /// Connects to a port of a node without SSH, says `question` and reads to the end of the answer, `most` bytes at the most. The
+    /// address is one that [`Self::resolve`] gave under the same policy.
+    async fn ask(&self, ask: &Ask) -> Result<Vec<u8>, ShellError>;
 
     /// Connects and logs in.
     async fn connect(&self, dial: &Dial) -> Result<Arc<dyn Shell>, ShellError>;

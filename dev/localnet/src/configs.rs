@@ -147,6 +147,8 @@ fleet_epoch_blocks = 60
 
 [verification.probes]
 containers = "off"
+gpu_containers = "off"
+storage = "recorded"
 
 [automatic_verification]
 discovery_interval = "30s"

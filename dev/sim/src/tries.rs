@@ -56,7 +56,15 @@ fn tried(mut proof: Option<ProofEnd>, broken: Option<Break>) -> Tried {
             (Effect::Recall(_), None) => Event::Recalled(Vec::new()),
             (Effect::Prove(_), None) => Event::Proof(proof.take().expect("a try proves once")),
             (Effect::Transfer, None) => Event::Transferred(None),
-            (effect @ (Effect::Look(_) | Effect::RecallClaims | Effect::UploadProver), None) => {
+            (
+                effect @ (Effect::Look(_)
+                | Effect::RecallClaims
+                | Effect::UploadProver
+                | Effect::Survey
+                | Effect::RunContainer(_)
+                | Effect::Reach),
+                None,
+            ) => {
                 unreachable!("a full check of an enrolled node has no {effect:?}")
             }
         };

@@ -23,6 +23,7 @@
 //! One limit to know: the library delivers packets of all commands of a connection in order, so a
 //! [`Process`](basilica_ports::Process) whose output nobody receives holds up its neighbours on that node.
 
+mod ask;
 mod command;
 mod connection;
 mod dial;
@@ -34,7 +35,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use basilica_ports::{AddressPolicy, Dial, Identity, NodeShell, Shell, ShellError};
+use basilica_ports::{AddressPolicy, Ask, Dial, Identity, NodeShell, Shell, ShellError};
 use basilica_types::{Millis, NodeAddress, SshPublicKey};
 
 pub use identity::KeyFileError;
@@ -57,6 +58,10 @@ impl NodeShell for RusshShell {
         deadline: Millis,
     ) -> Result<Vec<SocketAddr>, ShellError> {
         dial::resolve_within(address, addresses, deadline).await
+    }
+
+    async fn ask(&self, ask: &Ask) -> Result<Vec<u8>, ShellError> {
+        ask::ask(ask).await
     }
 
     async fn connect(&self, dial: &Dial) -> Result<Arc<dyn Shell>, ShellError> {

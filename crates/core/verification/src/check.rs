@@ -4,11 +4,14 @@ use basilica_proof::claim::{ClaimReport, DeviceReport};
 use basilica_types::{Digest, GpuUuid, Timestamp};
 
 use crate::fingerprint::{self, Difference, Drift, Fingerprint};
-use crate::probe::{EngineState, Expected, GpuLook, Look, ProbeRules, Probes, Seen};
+use crate::probe::{
+    Cards, ContainerRun, Engine, EngineState, Expected, Found, GpuLook, Look, ProbeRules, Probes, Reach,
+    Seen, Survey,
+};
 use crate::timing::Observed;
 use crate::{
     Blame, Break, ClaimedGpu, Control, GpuRules, Judged, Measured, ProofEnd, ProvenGpu, Reason, Transfer,
-    counted,
+    UnacceptableGpu, counted,
 };
 
 /// How deep a check looks.
@@ -62,6 +65,12 @@ pub enum Effect {
     UploadProver,
     /// Look up what these GPUs showed on this node before (see [`crate::fingerprint`]).
     Recall(Vec<GpuUuid>),
+    /// Ask what machine it is.
+    Survey,
+    /// Pull the image and have a container of this engine list the GPUs.
+    RunContainer(Engine),
+    /// Have a port of the node answer from outside.
+    Reach,
     /// Challenge these devices and verify the answer.
     Prove(ClaimReport),
     /// Time a transfer from the node, if one is wanted and there is room for it now.
@@ -90,6 +99,12 @@ pub enum Event {
     ClaimsPrinted(Vec<u8>),
     /// A command ended unsuccessfully.
     CommandFailed,
+    /// The node's standard output to [`Effect::Survey`].
+    Surveyed(Vec<u8>),
+    /// The node's standard output to [`Effect::RunContainer`].
+    ContainerRan(Vec<u8>),
+    /// What the port did.
+    Reached(Reach),
     /// The fingerprints of those GPUs that have one.
     Recalled(Vec<Fingerprint>),
     /// How the proof went.
@@ -215,6 +230,12 @@ enum Phase {
     Uploading,
     /// Comparing what the node claims with what it showed before.
     Recalling(Claimed),
+    /// Asking what machine it is.
+    Surveying(Ready),
+    /// Running a container with GPUs.
+    Containing(Ready),
+    /// Reaching a port.
+    Reaching(Ready),
     /// Proving what would count.
     Proving(Proving),
     /// Timing a transfer: the proof holds, and the finding no longer depends on anything.
@@ -227,6 +248,13 @@ enum Phase {
 struct Claimed {
     report: ClaimReport,
     gpus: Vec<ProvenGpu>,
+}
+
+/// Claims that are to be proved once nothing is left to ask before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Ready {
+    report: ClaimReport,
+    proving: Proving,
 }
 
 /// What a proof that holds stands for.
@@ -296,6 +324,16 @@ impl Check {
                 Ok(facts.failed(Reason::ProverUploadFailed, now))
             }
             (Phase::Recalling(claimed), Event::Recalled(known)) => Ok(facts.recalled(claimed, &known, now)),
+            (Phase::Surveying(ready), Event::Surveyed(output)) => Ok(facts.surveyed(ready, &output, now)),
+            (Phase::Containing(ready), Event::ContainerRan(output)) => {
+                Ok(facts.container_ran(ready, &output, now))
+            }
+            (Phase::Surveying(_) | Phase::Containing(_), Event::CommandFailed) => {
+                Ok(facts.failed(Reason::CommandFailed, now))
+            }
+            (Phase::Reaching(ready), Event::Reached(reach)) => Ok(facts.reached(ready, reach, now)),
+            (Phase::Reaching(_), Event::CommandFailed) => Ok(facts.failed(Reason::ProverFailed, now)),
+            (Phase::Reaching(_), Event::ProverMissing) => Ok(facts.failed(Reason::ProverAltered, now)),
             (Phase::Proving(proving), Event::Proof(end)) => Ok(facts.proved(proving, &end, now)),
             // Somebody removed or changed the prover between two of its runs.
             (Phase::Proving(_), Event::ProverMissing) => Ok(facts.failed(Reason::ProverAltered, now)),
@@ -360,13 +398,17 @@ impl Conclusion {
             Ok(Judged { asked, gpus }) => {
                 // Left out cards prove nothing, and the verdict says nothing of them.
                 self.claims = claims_of(&asked);
+                if let Some(reason) = self.lacks(&asked) {
+                    return self.failed(reason, now);
+                }
                 let recall = Effect::Recall(asked.iter().map(|device| device.uuid).collect());
                 let report = ClaimReport { devices: asked, ..report };
                 self.goes_on(Phase::Recalling(Claimed { report, gpus }), recall)
             }
             Err(refused) => {
+                let reason = self.split(&report, &refused).unwrap_or(refused.reason);
                 self.difference = refused.difference;
-                self.failed(refused.reason, now)
+                self.failed(reason, now)
             }
         }
     }
@@ -392,9 +434,90 @@ impl Conclusion {
             }
             fingerprints.push(fingerprint::renewed(first, &shown));
         }
+        self.surveys(Ready { report, proving: Proving { gpus, fingerprints } })
+    }
+
+    /// That a card is not what it is called because it is split says more by that name.
+    fn split(&mut self, report: &ClaimReport, refused: &UnacceptableGpu) -> Option<Reason> {
+        let uuid = refused.difference.as_ref()?.uuid;
+        let device = report.devices.iter().find(|device| device.uuid == uuid)?;
+        if !self.plan.probes.cards.is_required() || device.facts.mig != Some(true) {
+            return None;
+        }
+        self.probes.cards = Cards::of(std::slice::from_ref(device));
+        Some(Reason::GpuMigEnabled)
+    }
+
+    /// What the GPUs would need to be asked, if they must have it.
+    fn lacks(&mut self, asked: &[DeviceReport]) -> Option<Reason> {
+        let rules = &self.plan.probes;
+        if !rules.cards.is_asked() {
+            return None;
+        }
+        self.probes.cards = Cards::of(asked);
+        let lacking = self.probes.cards.as_ref()?.lacks(&rules.card_rules);
+        lacking.filter(|_| rules.cards.is_required())
+    }
+
+    fn surveys(self, ready: Ready) -> Stepped {
+        if self.plan.probes.surveys() {
+            return self.goes_on(Phase::Surveying(ready), Effect::Survey);
+        }
+        self.reaches(ready)
+    }
+
+    fn surveyed(mut self, ready: Ready, output: &[u8], now: Timestamp) -> Stepped {
+        let rules = self.plan.probes;
+        let Ok(survey) = Survey::parse(output, &rules) else {
+            return self.failed(Reason::ProbeOutputInvalid, now);
+        };
+        let failure = survey.failure(&rules);
+        let engine = match &survey.containers {
+            Some(Found::Read(host)) => host.engine,
+            _ => EngineState::NotAsked,
+        };
+        let Survey { hardware, containers, storage } = survey;
+        self.probes = Probes { hardware, containers, storage, ..self.probes };
+        match (failure, engine) {
+            (Some(reason), _) => self.failed(reason, now),
+            (None, EngineState::Answers(engine)) if rules.gpu_containers.is_asked() => {
+                self.goes_on(Phase::Containing(ready), Effect::RunContainer(engine))
+            }
+            (None, _) => self.reaches(ready),
+        }
+    }
+
+    fn container_ran(mut self, ready: Ready, output: &[u8], now: Timestamp) -> Stepped {
+        let wanted = ready.report.devices.iter().map(|device| device.uuid).collect();
+        let Ok(run) = ContainerRun::parse(output, &wanted) else {
+            return self.failed(Reason::ProbeOutputInvalid, now);
+        };
+        self.probes.container_run = Some(run);
+        match run.failure().filter(|_| self.plan.probes.gpu_containers.is_required()) {
+            Some(reason) => self.failed(reason, now),
+            None => self.reaches(ready),
+        }
+    }
+
+    fn reaches(self, ready: Ready) -> Stepped {
+        if self.plan.probes.reachability.is_asked() {
+            return self.goes_on(Phase::Reaching(ready), Effect::Reach);
+        }
+        self.proves(ready)
+    }
+
+    fn reached(mut self, ready: Ready, reach: Reach, now: Timestamp) -> Stepped {
+        self.probes.reach = Some(reach);
+        match reach.failure().filter(|_| self.plan.probes.reachability.is_required()) {
+            Some(reason) => self.failed(reason, now),
+            None => self.proves(ready),
+        }
+    }
+
+    fn proves(mut self, Ready { report, proving }: Ready) -> Stepped {
         // Whatever an uncalibrated card does, nothing of it is held against its node.
-        self.proving = !gpus.is_empty();
-        self.goes_on(Phase::Proving(Proving { gpus, fingerprints }), Effect::Prove(report))
+        self.proving = !proving.gpus.is_empty();
+        self.goes_on(Phase::Proving(proving), Effect::Prove(report))
     }
 
     fn proved(mut self, proving: Proving, end: &ProofEnd, now: Timestamp) -> Stepped {
@@ -451,6 +574,9 @@ impl Phase {
             Self::Claiming { .. } => "claiming",
             Self::Uploading => "uploading",
             Self::Recalling(_) => "recalling",
+            Self::Surveying(_) => "surveying",
+            Self::Containing(_) => "containing",
+            Self::Reaching(_) => "reaching",
             Self::Proving(_) => "proving",
             Self::Transferring => "transferring",
             Self::Ended => "ended",
@@ -469,6 +595,9 @@ impl Event {
             Self::UploadFailed => "upload_failed",
             Self::ClaimsPrinted(_) => "claims_printed",
             Self::CommandFailed => "command_failed",
+            Self::Surveyed(_) => "surveyed",
+            Self::ContainerRan(_) => "container_ran",
+            Self::Reached(_) => "reached",
             Self::Recalled(_) => "recalled",
             Self::Proof(_) => "proof",
             Self::Transferred(_) => "transferred",

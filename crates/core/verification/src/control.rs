@@ -28,6 +28,10 @@ pub enum Witness {
     Resolving,
     /// The network, and a passed full check of another node with this very prover.
     Prover,
+    /// The network, and a port of another miner's node that answered: our own side may let nothing out but ssh.
+    Reaching,
+    /// The network, and another miner's node that pulled the same image: its registry may be down.
+    Pulling,
 }
 
 /// The finalised head as last looked at.
@@ -67,6 +71,10 @@ pub struct Surroundings {
     pub resolved_elsewhere: bool,
     /// Another node passed a full check with the prover of today.
     pub prover_works: bool,
+    /// A port of another miner's node answered a moment ago.
+    pub reached_elsewhere: bool,
+    /// Another miner's node pulled the image a moment ago.
+    pub pulled_elsewhere: bool,
 }
 
 impl Surroundings {
@@ -81,6 +89,8 @@ impl Surroundings {
             Witness::Network => true,
             Witness::Resolving => self.resolved_elsewhere,
             Witness::Prover => self.prover_works,
+            Witness::Reaching => self.reached_elsewhere,
+            Witness::Pulling => self.pulled_elsewhere,
         };
         match network {
             Control::Reachable if !told => Control::Absent,
@@ -129,8 +139,25 @@ mod tests {
     }
 
     #[test]
+    fn a_port_or_an_image_that_nobody_else_gets_may_be_our_own_fault() {
+        let network = Surroundings { chain: Some(true), ..Surroundings::default() };
+        assert_eq!(network.beside(Reason::PortUnreachable), Control::Absent);
+        assert_eq!(network.beside(Reason::ImagePullFailed), Control::Absent);
+        let reached = Surroundings { reached_elsewhere: true, ..network };
+        assert_eq!(reached.beside(Reason::PortUnreachable), Control::Reachable);
+        let pulled = Surroundings { pulled_elsewhere: true, ..network };
+        assert_eq!(pulled.beside(Reason::ImagePullFailed), Control::Reachable);
+    }
+
+    #[test]
     fn silence_stays_silence_and_a_standing_chain_tells_nothing() {
-        let all = Surroundings { resolved_elsewhere: true, prover_works: true, ..Surroundings::default() };
+        let all = Surroundings {
+            resolved_elsewhere: true,
+            prover_works: true,
+            reached_elsewhere: true,
+            pulled_elsewhere: true,
+            ..Surroundings::default()
+        };
         for reason in Reason::ALL {
             assert_eq!(all.beside(*reason), Control::Silent);
             assert_eq!(Surroundings { chain: Some(false), ..all }.beside(*reason), Control::Absent);

@@ -202,6 +202,19 @@ reasons! {
     54 ContainerRuntimeMissing "container_runtime_missing" Blame::Suspected, "the node has neither docker nor podman";
     55 ContainerRuntimeDown "container_runtime_down" Blame::Suspected,
         "docker or podman is there and does not answer this user: is its service running, and is the user in its group";
+    56 ImagePullFailed "image_pull_failed" Blame::Suspected, "the node could not pull verification.docker_validation.docker_image";
+    57 ContainerGpuDenied "container_gpu_unavailable" Blame::Suspected,
+        "a container that was given all gpus did not see them: is the nvidia container toolkit set up";
+    58 StorageTooSmall "storage_too_small" Blame::Elsewhere(Fault::Node { confirmed: false }),
+        "less than verification.storage_validation.min_required_storage_bytes is free where the container engine keeps its images";
+    59 GpuCapabilityTooLow "compute_capability_too_low" Blame::Elsewhere(Fault::Node { confirmed: false }),
+        "a gpu has a lower compute capability than verification.probes.min_compute_capability";
+    60 CudaTooOld "cuda_too_old" Blame::Elsewhere(Fault::Node { confirmed: false }),
+        "the gpu driver runs an older cuda than verification.probes.min_cuda_version: it needs an update";
+    61 GpuMigEnabled "gpu_mig_enabled" Blame::Elsewhere(Fault::Node { confirmed: false }),
+        "a gpu is split (mig): nvidia-smi -mig 0 makes it whole";
+    62 PortUnreachable "port_unreachable" Blame::Suspected,
+        "a port that the node listened on did not answer the validator: a firewall, or an address behind nat";
 }
 
 impl Reason {
@@ -224,6 +237,9 @@ impl Reason {
                 | Self::CommandFailed
                 | Self::ContainerRuntimeMissing
                 | Self::ContainerRuntimeDown
+                | Self::ImagePullFailed
+                | Self::ContainerGpuDenied
+                | Self::PortUnreachable
         )
     }
 
@@ -244,6 +260,10 @@ impl Reason {
                 | Self::GpuClaimsContradictClass
                 | Self::GpuFingerprintChanged
                 | Self::IdentityOnHold
+                | Self::StorageTooSmall
+                | Self::GpuCapabilityTooLow
+                | Self::CudaTooOld
+                | Self::GpuMigEnabled
         )
     }
 
@@ -253,10 +273,17 @@ impl Reason {
         self == Self::ProofBusy || (self.blame() == Blame::Suspected && self != Self::ProofDeadlineMissed)
     }
 
+    /// Whether only the probes of a full check tell it: to ask again is dear, and a light check that passes says nothing of it.
+    pub const fn is_of_survey(self) -> bool {
+        matches!(self, Self::ImagePullFailed | Self::ContainerGpuDenied | Self::PortUnreachable)
+    }
+
     /// What else must have worked for a failed try to speak against the node.
     pub fn witness(self) -> Witness {
         match self {
             Self::AddressUnresolved => Witness::Resolving,
+            Self::PortUnreachable => Witness::Reaching,
+            Self::ImagePullFailed => Witness::Pulling,
             Self::ProverUploadFailed | Self::ProverAltered | Self::ProverFailed | Self::ClaimsInvalid => {
                 Witness::Prover
             }

@@ -80,7 +80,7 @@ impl Due {
                 Self { light: now + wait, ..self }
             }
             (CheckKind::Full, Outcome::Failed { reason, .. }) => {
-                let soon = reason.is_reachability() && !reason.needs_distance();
+                let soon = reason.is_reachability() && !reason.needs_distance() && !reason.is_of_survey();
                 let wait = match reason {
                     _ if soon => intervals.while_failing,
                     // Nothing is gained by asking again soon, and a proof takes all of the node's cards.

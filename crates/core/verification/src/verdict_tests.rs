@@ -10,7 +10,10 @@ use rand_core::{CryptoRng, RngCore};
 
 use super::*;
 use crate::calibration::StageTimes;
-use crate::probe::{Engine, EngineState, GpuLook, Look};
+use crate::probe::{
+    Cards, ContainerHost, ContainerRun, CudaVersion, Engine, EngineState, Found, GpuLook, Hardware, Look,
+    Reach, ReachEnd,
+};
 use crate::{MemoryRead, Transfer, TransferEnd};
 
 /// Lines of name and hex that other programs read too. Frozen: a change of these bytes needs a new version of the tag.
@@ -96,6 +99,27 @@ fn verdict() -> Verdict {
                         additional: BTreeSet::from([GpuUuid::from_bytes([8; 16])]),
                     },
                 }),
+                cards: Some(Cards {
+                    driver: "570.124.06".into(),
+                    cuda: CudaVersion::of_driver(570),
+                    capability: [9, 0],
+                    mig: false,
+                }),
+                hardware: Some(Found::Read(Hardware {
+                    cpu_model: "AMD EPYC 7543 32-Core Processor".into(),
+                    cpus: 64,
+                    memory_bytes: 540_000_000_000,
+                    os: "Ubuntu 24.04 LTS".into(),
+                    kernel: "Linux 6.8.0-31-generic".into(),
+                })),
+                containers: Some(Found::Read(ContainerHost {
+                    engine: EngineState::Answers(Engine::Docker),
+                    version: "27.3.1".into(),
+                    storage_driver: "overlay2".into(),
+                })),
+                storage: Some(Found::Unreadable),
+                container_run: Some(ContainerRun::Missed(1)),
+                reach: Some(Reach { port: 31_000, end: ReachEnd::Silent }),
             },
         },
     }

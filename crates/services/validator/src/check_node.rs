@@ -6,8 +6,8 @@ use std::sync::Arc;
 use basilica_ports::{ExitStatus, NodeKey, NodeRecord, Output, OutputLimits, ShellError};
 use basilica_proof::ClaimReport;
 use basilica_runtime_service::ErrorChain;
-use basilica_types::{Argv, Digest, GpuUuid, Timestamp};
-use basilica_verification::probe::Expected;
+use basilica_types::{Argv, Digest, GpuUuid, Millis, Timestamp};
+use basilica_verification::probe::{Engine, Expected};
 use basilica_verification::{
     Break, Check, CheckKind, Conclusion, Control, Effect, Event, Finding, Outcome, Plan, ProbeRules,
     Rejected, SignedVerdict, TransferEnd, host_key_digest,
@@ -18,7 +18,9 @@ use crate::commands::{self, GATE_CLOSED, PROVER_MISSING};
 use crate::connections::{self, Connection, NotConnected};
 use crate::meeting::Seat;
 use crate::prove_node::{self, Asked};
+use crate::reach_node;
 use crate::sessions::Access;
+use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::slots::{Places, Slot};
 use crate::transfer;
@@ -129,6 +131,9 @@ impl<'a> Trial<'a> {
             Effect::ReadClaims => self.read_claims().await,
             Effect::UploadProver => self.upload().await,
             Effect::Recall(uuids) => self.recall(&uuids).await,
+            Effect::Survey => self.survey(&plan.probes).await,
+            Effect::RunContainer(engine) => self.run_container(engine).await,
+            Effect::Reach => self.reach().await,
             Effect::Prove(claims) => self.prove(&claims).await,
             Effect::Transfer => self.transfer().await,
         };
@@ -234,6 +239,32 @@ impl<'a> Trial<'a> {
             ExitStatus::Code(PROVER_MISSING) => Event::ProverMissing,
             _ => self.log_command("claims", &output),
         })
+    }
+
+    async fn survey(&mut self, probes: &ProbeRules) -> Result<Event, Break> {
+        let output = self.command(&commands::survey(probes), b"", self.limits()).await?;
+        Ok(if output.status.success() { Event::Surveyed(output.stdout) } else { Event::CommandFailed })
+    }
+
+    async fn run_container(&mut self, engine: Engine) -> Result<Event, Break> {
+        let Settings { image, pull_deadline, command_deadline, .. } = &self.shared.settings;
+        let command = commands::container(engine, image, *pull_deadline, *command_deadline);
+        // The node ends both by itself; what it says about that is heard.
+        let both = pull_deadline.0.saturating_add(command_deadline.0).saturating_add(10_000);
+        let limits = OutputLimits { deadline: Millis(both), ..self.limits() };
+        let output = self.command(&command, b"", limits).await?;
+        if !output.status.success() {
+            return Ok(Event::CommandFailed);
+        }
+        if output.stdout.starts_with(b"pull 0 ") {
+            self.shared.note_pulled(self.node.key.miner);
+        }
+        Ok(Event::ContainerRan(output.stdout))
+    }
+
+    async fn reach(&self) -> Result<Event, Break> {
+        let shell = Arc::clone(&self.connection.as_ref().ok_or(Break::Internal)?.shell);
+        reach_node::reach(self.shared, self.node, shell.as_ref()).await
     }
 
     async fn upload(&mut self) -> Result<Event, Break> {

@@ -1,8 +1,8 @@
 //! What is run on nodes. Constant scripts; values are arguments and never become code (decision D9).
 
-use basilica_types::{Argv, Digest};
+use basilica_types::{Argv, Digest, ImageName, Millis};
 use basilica_verification::ProbeRules;
-use basilica_verification::probe;
+use basilica_verification::probe::{self, Engine};
 
 use crate::prover::ProverFile;
 
@@ -64,9 +64,36 @@ const LOOK: &str = in_sections!(
     "else section claims 66 ''; fi\n"
 );
 
+/// `$1` the engines to look for, `$2` whether to ask for the machine, `$3` whether for room.
+const SURVEY: &str = in_sections!(
+    "if [ \"$2\" = yes ]; then\n",
+    "run lscpu 15 lscpu\n",
+    "run meminfo 5 cat /proc/meminfo\n",
+    "run os-release 5 cat /etc/os-release\n",
+    "run uname 5 uname -sr\n",
+    "fi\n",
+    "root=$HOME\n",
+    "for engine in $1; do\n",
+    "command -v \"$engine\" >/dev/null 2>&1 || continue\n",
+    "run \"$engine\" 20 \"$engine\" info --format '{{json .}}'\n",
+    "case $engine in docker) field='{{.DockerRootDir}}' ;; *) field='{{.Store.GraphRoot}}' ;; esac\n",
+    "found=$(timeout -k 1 20 \"$engine\" info --format \"$field\" 2>/dev/null </dev/null) && [ -d \"$found\" ] && { root=$found; break; }\n",
+    "done\n",
+    "[ \"$3\" = yes ] && run df 15 df -P -B1 -- \"$root\"\n"
+);
+
+/// `$1` the engine, `$2` the image, `$3` and `$4` seconds for pulling and for running.
+const CONTAINER: &str = in_sections!(
+    "out=$(timeout -k 1 \"$3\" \"$1\" pull -q \"$2\" 2>/dev/null </dev/null); code=$?\n",
+    "section pull \"$code\" ''\n",
+    "case $1 in docker) gpus='--gpus=all' ;; *) gpus='--device=nvidia.com/gpu=all' ;; esac\n",
+    "[ \"$code\" = 0 ] && run gpus \"$4\" \"$1\" run --rm --network none --label basilica.probe=gpus \"$gpus\" --entrypoint nvidia-smi \"$2\" -L\n"
+);
+
 const CLAIMS: &str = run_prover!("claims");
 const PROVE: &str = run_prover!("prove --expect-hash \"$1\"");
 const STREAM: &str = run_prover!("stream");
+const SERVE: &str = run_prover!("serve-token --port \"$3\" --patience \"$4\"");
 
 /// A light check's look at a node, in sections (see `basilica_verification::probe::look`).
 pub(crate) fn look(nonce: &[u8; 32], prover: &ProverFile, probes: &ProbeRules) -> Argv {
@@ -89,6 +116,28 @@ pub(crate) fn claims(prover: &ProverFile) -> Argv {
 /// Answers a challenge on its standard streams.
 pub(crate) fn prove(prover: &ProverFile) -> Argv {
     script(PROVE, prover)
+}
+
+/// A full check's survey of the machine.
+pub(crate) fn survey(probes: &ProbeRules) -> Argv {
+    let word = |is_asked: bool| if is_asked { "yes" } else { "no" };
+    let engines = if probes.asks_containers() || probes.storage.is_asked() { "docker podman" } else { "" };
+    let arguments = [engines, word(probes.hardware.is_asked()), word(probes.storage.is_asked())];
+    Argv::script(SURVEY, arguments).expect("a constant and words fit")
+}
+
+/// Pulls the image and has a container of it list the GPUs.
+pub(crate) fn container(engine: Engine, image: &ImageName, pull: Millis, run: Millis) -> Argv {
+    let seconds = |span: Millis| span.0.div_ceil(1_000).to_string();
+    let arguments = [engine.program().to_owned(), image.as_str().to_owned(), seconds(pull), seconds(run)];
+    Argv::script(CONTAINER, arguments).expect("a constant, a bounded name and numbers fit")
+}
+
+/// Answers once on a port, for so many seconds; question and answer are its input.
+pub(crate) fn serve_token(prover: &ProverFile, port: u16, seconds: u64) -> Argv {
+    let hashes = [prover.name().to_string(), prover.checksum().to_string()];
+    let numbers = [port.to_string(), seconds.to_string()];
+    Argv::script(SERVE, hashes.into_iter().chain(numbers)).expect("a constant, hashes and numbers fit")
 }
 
 /// Sends the bytes that it is asked for on its standard input.
@@ -199,6 +248,67 @@ mod tests {
         assert_eq!(look_at(home.path(), &prover, &ProbeRules::NONE).claims, None);
         let other = ProverFile::new(b"another".to_vec());
         assert_eq!(look_at(home.path(), &other, &ProbeRules::NONE).claims, None);
+    }
+
+    /// What a command prints on that node.
+    fn printed(home: &std::path::Path, argv: &Argv) -> Vec<u8> {
+        let path = std::env::join_paths([home.join("bin"), "/usr/bin".into(), "/bin".into()]).unwrap();
+        let output = Command::new("/bin/sh")
+            .args(["-c", &argv.to_command_line()])
+            .env("HOME", home)
+            .env("PATH", path)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    }
+
+    /// An engine that answers `info` as Docker does, and runs a container that prints this.
+    fn engine(run: &str) -> String {
+        format!(
+            "#!/bin/sh\ncase \"$1 $3\" in\n\
+             'info {{{{json .}}}}') echo '{{\"ServerVersion\":\"27.3.1\",\"Driver\":\"overlay2\"}}' ;;\n\
+             'info {{{{.DockerRootDir}}}}') echo / ;;\n\
+             pull*) [ \"$3\" = good/image:1 ] ;;\n\
+             run*) {run} ;;\n*) exit 9 ;; esac\n"
+        )
+    }
+
+    #[test]
+    fn a_survey_reads_this_machine_and_its_engine() {
+        use basilica_verification::probe::{EngineState, Found, Survey};
+        let rules = ProbeRules::default();
+        let fake = engine("exit 1");
+        let (home, _) = node(&[("docker", &fake)]);
+        let survey = Survey::parse(&printed(home.path(), &survey(&rules)), &rules).unwrap();
+        assert!(matches!(survey.hardware, Some(Found::Read(machine)) if machine.cpus > 0));
+        assert!(matches!(survey.storage, Some(Found::Read(room)) if room.total_bytes > 0));
+        let Some(Found::Read(host)) = survey.containers else { panic!("{:?}", survey.containers) };
+        assert_eq!((host.engine, host.version.as_str()), (EngineState::Answers(Engine::Docker), "27.3.1"));
+        let nothing = printed(home.path(), &super::survey(&ProbeRules::NONE));
+        assert_eq!(nothing, b"end 0 0\n\n", "what is not asked is not done");
+    }
+
+    #[test]
+    fn a_container_is_run_of_the_image_and_its_failures_are_told_apart() {
+        use basilica_verification::probe::ContainerRun;
+        let uuid = "GPU-5d2e8a3c-9b41-4f07-8a6e-0c1d2e3f4a5b";
+        let seen = format!("echo 'GPU 0: NVIDIA H100 80GB HBM3 (UUID: {uuid})'");
+        for (run, image, expected) in [
+            (seen.as_str(), "good/image:1", ContainerRun::SawAll),
+            ("true", "good/image:1", ContainerRun::Missed(1)),
+            ("exit 125", "good/image:1", ContainerRun::Failed),
+            (seen.as_str(), "bad/image:1", ContainerRun::NoImage),
+        ] {
+            let fake = engine(run);
+            let (home, _) = node(&[("docker", &fake)]);
+            let image: ImageName = image.parse().unwrap();
+            let (pull, run) = (Millis::from_secs(20), Millis::from_secs(20));
+            let output = printed(home.path(), &container(Engine::Docker, &image, pull, run));
+            let wanted = [uuid.parse().unwrap()].into();
+            assert_eq!(ContainerRun::parse(&output, &wanted), Ok(expected));
+        }
     }
 
     #[test]

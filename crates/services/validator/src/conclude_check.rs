@@ -11,8 +11,8 @@ use basilica_verification::fingerprint::Difference;
 use basilica_verification::series::{self, Next, Series};
 use basilica_verification::timing::{DeadlineRecord, Observed, Tests};
 use basilica_verification::{
-    Blame, Conclusion, Control, CountUnproven, Evidence, Fault, Finding, Outcome, Reason, Surroundings,
-    Verdict, aborted,
+    Blame, CheckKind, Conclusion, Control, CountUnproven, Evidence, Fault, Finding, Outcome, Reason,
+    Surroundings, Verdict, aborted,
 };
 use basilica_wire::{EnvelopeError, Signed};
 use codec::Encode as _;
@@ -26,6 +26,9 @@ use crate::shared::Shared;
 
 /// How long the control target may take.
 const CONTROL_DEADLINE: Millis = Millis::from_secs(5);
+
+/// A full check of somebody else is seldom at the same moment.
+const SURVEYED_WITHIN: Millis = Millis::from_secs(1800);
 
 /// Why a conclusion was not kept.
 #[derive(Debug, thiserror::Error)]
@@ -156,6 +159,8 @@ async fn surroundings(shared: &Shared, node: NodeKey) -> Result<Surroundings, Co
         },
         resolved_elsewhere: shared.resolved_elsewhere(&node.miner, recent),
         prover_works,
+        reached_elsewhere: shared.reached_elsewhere(&node.miner, shared.now() - SURVEYED_WITHIN),
+        pulled_elsewhere: shared.pulled_elsewhere(&node.miner, shared.now() - SURVEYED_WITHIN),
     })
 }
 
@@ -277,6 +282,12 @@ fn entry(
         .map_err(|source| ConcludeError::Sign { node: node.key, source })?;
     let digest: Digest = signed.digest();
     let mut due = node.due.after(kind, &judged.outcome, &shared.settings.intervals, finished);
+    let is_quick = conclusion.plan.probes != shared.settings.probes && kind == CheckKind::Full;
+    if is_quick && judged.outcome == Outcome::Passed {
+        // It passed what others can be asked at once with it; what takes long is still due.
+        let soon = finished + shared.settings.retries.interval;
+        due.full = due.full.min(node.due.full.max(soon));
+    }
     let last_full_passed = node.last_full.is_some_and(|full| full.outcome == Outcome::Passed);
     if conclusion.wants_full() && last_full_passed {
         // Where the last one failed, the next one comes with its own pace, or a node could have itself asked without end.

@@ -18,7 +18,9 @@ use serde::{Deserialize, Serialize};
 
 pub use allocation::{GpuAllocation, GpuAllocationTable};
 pub use ignored::IGNORED;
-pub use probes::{ProbeDemand, ProbesConfig};
+pub use probes::{
+    DockerValidationConfig, ProbeDemand, ProbesConfig, StorageValidationConfig, VersionSetting,
+};
 
 /// `[bittensor]`
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -256,6 +258,10 @@ pub struct VerificationConfig {
     pub prover_path: Option<PathBuf>,
     /// What else is asked of a node.
     pub probes: ProbesConfig,
+    /// The container that is to see the GPUs.
+    pub docker_validation: DockerValidationConfig,
+    /// Room for images.
+    pub storage_validation: StorageValidationConfig,
     /// The work asked of each GPU.
     pub proof: ProofConfig,
 }
@@ -286,6 +292,8 @@ impl Default for VerificationConfig {
             allow_private_hosts: false,
             prover_path: None,
             probes: ProbesConfig::default(),
+            docker_validation: DockerValidationConfig::default(),
+            storage_validation: StorageValidationConfig::default(),
             proof: ProofConfig::default(),
         }
     }

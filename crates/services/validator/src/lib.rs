@@ -27,6 +27,7 @@ mod prove_node;
 mod prover;
 mod prune;
 mod queries;
+mod reach_node;
 mod score;
 #[cfg(test)]
 mod scripted;
@@ -46,10 +47,10 @@ use basilica_runtime_service::{Metrics, OnFailure, Readiness, Stop, Supervisor};
 use basilica_types::Millis;
 
 pub use config::{
-    ApiConfig, BittensorConfig, DatabaseConfig, DiscoveryConfig, EmissionConfig, GpuAllocation,
-    GpuAllocationTable, HaConfig, IGNORED, MetricsConfig, ProbeDemand, ProbesConfig, PrometheusConfig,
-    ProofConfig, RetentionConfig, ScoringConfig, ServerConfig, SshConfig, ValidatorConfig,
-    VerificationConfig,
+    ApiConfig, BittensorConfig, DatabaseConfig, DiscoveryConfig, DockerValidationConfig, EmissionConfig,
+    GpuAllocation, GpuAllocationTable, HaConfig, IGNORED, MetricsConfig, ProbeDemand, ProbesConfig,
+    PrometheusConfig, ProofConfig, RetentionConfig, ScoringConfig, ServerConfig, SshConfig,
+    StorageValidationConfig, ValidatorConfig, VerificationConfig, VersionSetting,
 };
 pub use leadership::LeaseRules;
 pub use prover::ProverFile;

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use basilica_ports::{
-    AddressPolicy, Clock as _, Dial, ExitStatus, Identity, NodeKey, NodeRecord, NodeShell, Output,
+    AddressPolicy, Ask, Clock as _, Dial, ExitStatus, Identity, NodeKey, NodeRecord, NodeShell, Output,
     OutputLimits, Process, Shell, ShellError,
 };
 use basilica_runtime_service::testing::VirtualClock;
 use basilica_types::{Argv, Host, HostKey, Hotkey, Millis, NodeAddress, SshPublicKey, Timestamp};
 use basilica_verification::timing::DeadlineRecord;
-use basilica_verification::{CheckKind, Demand, Due, GpuRules, Plan, ProbeRules};
+use basilica_verification::{CheckKind, Due, GpuRules, Plan, ProbeRules};
 use basilica_wire::discovery::NodeStatus;
 
 pub(crate) const HOST_KEY: &str =
@@ -130,6 +130,10 @@ impl NodeShell for Nodes {
         Ok(vec![SocketAddr::new(ip, address.port())])
     }
 
+    async fn ask(&self, _: &Ask) -> Result<Vec<u8>, ShellError> {
+        unreachable!("light checks reach no port")
+    }
+
     async fn connect(&self, dial: &Dial) -> Result<Arc<dyn Shell>, ShellError> {
         {
             let mut seen = self.seen.lock().unwrap();
@@ -222,7 +226,7 @@ pub(crate) fn record(miner: Hotkey, address: &str, now: Timestamp) -> NodeRecord
 
 pub(crate) fn light(now: Timestamp) -> Plan {
     let gpus = GpuRules::new(true, true, &basilica_types::Digest::from_bytes([9; 32]));
-    let probes = ProbeRules { containers: Demand::Off };
+    let probes = ProbeRules::NONE;
     Plan { kind: CheckKind::Light, nonce: [0xab; 32], gpus, probes, started: now }
 }
 

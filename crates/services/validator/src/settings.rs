@@ -7,8 +7,9 @@ use basilica_runtime_service::{ConfigError, Loaded};
 use basilica_schedule::{CommitChoice, Policy};
 use basilica_scoring::history;
 use basilica_scoring::weights::Allocation;
-use basilica_types::{BasisPoints, Category, MechanismId, Millis, NetUid, Ppm, Uid};
+use basilica_types::{BasisPoints, Category, ImageName, MechanismId, Millis, NetUid, Ppm, Uid};
 use basilica_verification::fleet::FleetRules;
+use basilica_verification::probe::CardRules;
 use basilica_verification::{Intervals, ProbeRules, RetryRules};
 
 use crate::config::{GpuAllocation, ValidatorConfig, WeightCommit};
@@ -33,6 +34,11 @@ pub struct Settings {
     pub(crate) retries: RetryRules,
     pub(crate) fleet: FleetRules,
     pub(crate) probes: ProbeRules,
+    pub(crate) image: ImageName,
+    pub(crate) pull_deadline: Millis,
+    /// First and last.
+    pub(crate) reach_ports: (u16, u16),
+    pub(crate) reach_deadline: Millis,
     pub(crate) work: ProofParams,
     pub(crate) proof_deadline: Millis,
     /// Bytes of a transfer from a node; 0 for none.
@@ -95,7 +101,11 @@ impl Settings {
                 span: v.retry_span.millis(),
             },
             fleet: FleetRules { mean_blocks: v.fleet_epoch_blocks, ..FleetRules::default() },
-            probes: ProbeRules { containers: v.probes.containers.into() },
+            probes: probes(c),
+            image: v.docker_validation.docker_image.clone(),
+            pull_deadline: v.docker_validation.pull_timeout_secs.millis(),
+            reach_ports: v.probes.reachability_ports,
+            reach_deadline: v.probes.reachability_timeout.millis(),
             work,
             proof_deadline: v.challenge_timeout.millis(),
             network_bytes: v.network_bytes,
@@ -171,6 +181,21 @@ fn allocation(loaded: &Loaded<ValidatorConfig>) -> Result<Allocation, ConfigErro
         let help = "the percentages of all categories must sum to 100".to_owned();
         loaded.reject("emission.gpu_allocations", error.to_string(), Some(help))
     })
+}
+
+fn probes(config: &ValidatorConfig) -> ProbeRules {
+    let v = &config.verification;
+    let p = &v.probes;
+    ProbeRules {
+        containers: p.containers.into(),
+        gpu_containers: p.gpu_containers.into(),
+        hardware: p.hardware.into(),
+        cards: p.gpu_requirements.into(),
+        card_rules: CardRules { capability: p.min_compute_capability.0, cuda: p.min_cuda_version.0 },
+        storage: p.storage.into(),
+        storage_bytes: v.storage_validation.min_required_storage_bytes,
+        reachability: p.reachability.into(),
+    }
 }
 
 fn minimum_gpus(config: &ValidatorConfig) -> BTreeMap<Category, u32> {

@@ -104,6 +104,10 @@ pub(crate) struct Shared {
     doors: Mutex<Doors>,
     /// When a node of each miner was last reached by name.
     named: Mutex<BTreeMap<Hotkey, Timestamp>>,
+    /// When a port of a node of each miner last answered.
+    reached: Mutex<BTreeMap<Hotkey, Timestamp>>,
+    /// When a node of each miner last pulled the image.
+    pulled: Mutex<BTreeMap<Hotkey, Timestamp>>,
     /// What the last look at the weights came to.
     weights: Mutex<Option<Explanation>>,
     /// Why the last window that was over put no weights on chain; none once one did.
@@ -138,6 +142,8 @@ impl Shared {
             head: Mutex::default(),
             doors: Mutex::default(),
             named: Mutex::default(),
+            reached: Mutex::default(),
+            pulled: Mutex::default(),
             weights: Mutex::default(),
             weights_failure: Mutex::default(),
             weights_pause: Mutex::default(),
@@ -255,8 +261,27 @@ impl Shared {
 
     /// Whether a node of another miner was reached by name since then.
     pub(crate) fn resolved_elsewhere(&self, miner: &Hotkey, since: Timestamp) -> bool {
-        let named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
-        named.iter().any(|(other, at)| other != miner && *at >= since)
+        elsewhere(&self.named, miner, since)
+    }
+
+    /// A port of a node of this miner answered.
+    pub(crate) fn note_reached(&self, miner: Hotkey) {
+        self.reached.lock().unwrap_or_else(PoisonError::into_inner).insert(miner, self.now());
+    }
+
+    /// Whether a port of a node of another miner answered since then.
+    pub(crate) fn reached_elsewhere(&self, miner: &Hotkey, since: Timestamp) -> bool {
+        elsewhere(&self.reached, miner, since)
+    }
+
+    /// A node of this miner pulled the image.
+    pub(crate) fn note_pulled(&self, miner: Hotkey) {
+        self.pulled.lock().unwrap_or_else(PoisonError::into_inner).insert(miner, self.now());
+    }
+
+    /// Whether a node of another miner pulled the image since then.
+    pub(crate) fn pulled_elsewhere(&self, miner: &Hotkey, since: Timestamp) -> bool {
+        elsewhere(&self.pulled, miner, since)
     }
 
     /// Waits until so many bytes of an answer may be held. An answer larger than the whole bound gets all of it.
@@ -284,6 +309,12 @@ impl Shared {
             tables: [classes::TABLE_VERSION, calibration::TABLE_VERSION],
         }
     }
+}
+
+/// Whether it happened with another miner since then.
+fn elsewhere(seen: &Mutex<BTreeMap<Hotkey, Timestamp>>, miner: &Hotkey, since: Timestamp) -> bool {
+    let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+    seen.iter().any(|(other, at)| other != miner && *at >= since)
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+mod probes;
+
 use super::*;
 use crate::calibration::{CALIBRATIONS, Calibration, Subject};
 use crate::classes::Limits;
@@ -45,7 +47,9 @@ fn digest(byte: u8) -> Digest {
 
 fn plan(kind: CheckKind, simulated: bool) -> Plan {
     let gpus = GpuRules::new(simulated, simulated, &digest(9));
-    Plan { kind, nonce: [0xab; 32], gpus, probes: ProbeRules::default(), started: NOW }
+    let probes = ProbeRules { containers: Demand::Required, ..ProbeRules::NONE };
+    let probes = if kind == CheckKind::Light { probes } else { ProbeRules::NONE };
+    Plan { kind, nonce: [0xab; 32], gpus, probes, started: NOW }
 }
 
 /// Feeds events; the conclusion, or the effects that wait.
@@ -132,7 +136,7 @@ fn a_silent_engine_fails_a_node_only_where_it_is_required() {
         (Demand::Off, Finding::Passed),
     ] {
         let plan = plan(CheckKind::Light, true);
-        let plan = Plan { probes: ProbeRules { containers: demand }, ..plan };
+        let plan = Plan { probes: ProbeRules { containers: demand, ..ProbeRules::NONE }, ..plan };
         let events = [
             connected(),
             look(&[("docker", 1, b""), ("claims", 66, b"")]),

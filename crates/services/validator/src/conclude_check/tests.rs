@@ -11,8 +11,8 @@ use basilica_types::{Category, Digest, GpuUuid, Hotkey, Millis, NodeAddress, Uid
 use basilica_verification::fingerprint::Fingerprint;
 use basilica_verification::probe::{EngineState, GpuLook, Look};
 use basilica_verification::{
-    CheckKind, ClaimedGpu, CountUnproven, Fault, GpuRules, Measured, Plan, ProbeRules, Probes, ProvenGpu,
-    RetryRules, SignedVerdict, Transfer, TransferEnd,
+    CheckKind, ClaimedGpu, CountUnproven, Fault, GpuRules, Measured, Plan, Probes, ProvenGpu, RetryRules,
+    SignedVerdict, Transfer, TransferEnd,
 };
 use basilica_wire::discovery::{NodeReport, NodeStatus};
 
@@ -25,7 +25,7 @@ fn tried(shared: &Shared, kind: CheckKind, finding: Finding) -> Tried {
     let gpus = GpuRules::new(true, true, &Digest::from_bytes([9; 32]));
     let started = shared.now();
     let conclusion = Conclusion {
-        plan: Plan { kind, nonce: [0; 32], gpus, probes: ProbeRules::default(), started },
+        plan: Plan { kind, nonce: [0; 32], gpus, probes: shared.settings.probes, started },
         finding,
         finished: started,
         host_key: None,

@@ -38,8 +38,6 @@ pub const IGNORED: &[(&str, &str)] = &[
     ("verification.node_groups", "no effect: checks run as they are due"),
     ("verification.netuid", "no effect: bittensor.netuid decides"),
     ("verification.binary_validation", "no effect: the open prover replaces the closed attestation binaries"),
-    ("verification.docker_validation", "no effect in this version"),
-    ("verification.storage_validation", "no effect in this version"),
     ("automatic_verification.enabled", "no effect: verification is always on"),
     ("automatic_verification.min_verification_interval_hours", "no effect: every node has its own due time"),
     (

@@ -7,8 +7,8 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use basilica_ports::{
-    AddressPolicy, Axon, AxonOutcome, Chain, ChainIdentity, CheckEntry, Consensus, Dial, Effect, Entropy,
-    EntropyRng, EpochClock, Expiry, FleetStore as _, HotkeySigner, Identity, Metagraph, MinerApi,
+    AddressPolicy, Ask, Axon, AxonOutcome, Chain, ChainIdentity, CheckEntry, Consensus, Dial, Effect,
+    Entropy, EntropyRng, EpochClock, Expiry, FleetStore as _, HotkeySigner, Identity, Metagraph, MinerApi,
     MinerCallError, MinerDialer, Neuron, NodeKey, NodeShell, OwnNeuron, PreparedWeights, SeenMiner, Shell,
     ShellError, StoredStanding, VerdictStore as _, VerdictSummary, WeightsOrder,
 };
@@ -255,6 +255,10 @@ impl NodeShell for Nobody {
         _: Millis,
     ) -> Result<Vec<std::net::SocketAddr>, ShellError> {
         unreachable!("weights log in nowhere")
+    }
+
+    async fn ask(&self, _: &Ask) -> Result<Vec<u8>, ShellError> {
+        unreachable!("weights ask nobody")
     }
 
     async fn connect(&self, _: &Dial) -> Result<Arc<dyn Shell>, ShellError> {

@@ -77,6 +77,12 @@ fn bounds(loaded: &Config) -> Result<(), ConfigError> {
         let help = "67108864 (64 MiB) is the default, 0 turns transfers off";
         return reject(loaded, "verification.network_bytes", "must be at most 1073741824 (1 GiB)", help);
     }
+    let (first, last) = v.probes.reachability_ports;
+    if first < 1_024 || last < first {
+        let help = "[20000, 32767] is the default";
+        let why = "must be two ports from 1024 on, the smaller one first";
+        return reject(loaded, "verification.probes.reachability_ports", why, help);
+    }
     if c.bittensor.netuid == 0 {
         let help = "39 on finney, 387 on test";
         return reject(loaded, "bittensor.netuid", "0 is the root network", help);
@@ -119,6 +125,8 @@ fn positive(loaded: &Config) -> Result<(), ConfigError> {
         ("verification.failing_interval", v.failing_interval),
         ("verification.challenge_timeout", v.challenge_timeout),
         ("verification.network_timeout", v.network_timeout),
+        ("verification.probes.reachability_timeout", v.probes.reachability_timeout),
+        ("verification.docker_validation.pull_timeout_secs", v.docker_validation.pull_timeout_secs),
         ("verification.retry_interval", v.retry_interval),
         ("verification.cache_miner_info_ttl", v.cache_miner_info_ttl),
         ("verification.tick", v.tick),

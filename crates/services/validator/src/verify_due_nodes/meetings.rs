@@ -8,7 +8,7 @@ use basilica_types::{Digest, Millis, Timestamp};
 use basilica_verification::asked::{ACCEPT_MOST, ANSWER_BYTES_OF_DEVICE};
 use basilica_verification::fleet::{Availability, Member, Room, cohort, companions, starters};
 use basilica_verification::timing::{Standing, Tests};
-use basilica_verification::{CheckKind, GpuRules, Outcome, Reason};
+use basilica_verification::{CheckKind, GpuRules, Outcome, Plan, Reason};
 use tracing::info;
 
 use super::Checks;
@@ -158,6 +158,8 @@ impl Checks {
         for key in chosen {
             let Some(node) = nodes.remove(&key) else { continue };
             let plan = self.plan(CheckKind::Full, gpus, now);
+            // Others wait for it; the rest is asked when it is due alone.
+            let plan = Plan { probes: plan.probes.quick(), ..plan };
             self.begin(node, plan, meeting.seat(key));
         }
         meeting

@@ -1,0 +1,123 @@
+//! Has a port of the node answer from outside: a helper on the node listens, and the validator asks it over plain TCP.
+//!
+//! The helper is the prover's `serve-token`: it needs no container engine, ends by itself, and answers only the question that it
+//! was given over SSH. That its port is taken is nobody's fault; another is drawn.
+
+use std::net::SocketAddr;
+
+use basilica_ports::{AddressPolicy, Ask, ExitStatus, NodeRecord, Process, Shell, ShellError};
+use basilica_runtime_service::{ErrorChain, within};
+use basilica_types::Millis;
+use basilica_verification::probe::{Reach, ReachEnd};
+use basilica_verification::{Break, Event};
+use tracing::debug;
+
+use crate::commands::{self, PROVER_MISSING};
+use crate::connections::command_break;
+use crate::shared::Shared;
+
+/// Ports that are drawn before the helper is said to have failed.
+const DRAWS: usize = 3;
+/// What the helper says once it listens.
+const READY: &[u8] = b"ready\n";
+/// Bytes of the question, and of the answer.
+const HALF: usize = 16;
+
+/// Reaches one port of the node.
+pub(crate) async fn reach(shared: &Shared, node: &NodeRecord, shell: &dyn Shell) -> Result<Event, Break> {
+    let settings = &shared.settings;
+    let policy = if settings.allow_private_hosts { AddressPolicy::Any } else { AddressPolicy::PublicOnly };
+    let resolved = shared.ports.nodes.resolve(&node.address, policy, settings.reach_deadline).await;
+    let at = resolved.map_err(|error| command_break(&error))?.first().map(SocketAddr::ip);
+    let at = at.ok_or(Break::Unresolved)?;
+    for _ in 0..DRAWS {
+        let port = draw_port(settings.reach_ports, shared.ports.entropy.array());
+        let token: [u8; 2 * HALF] = shared.ports.entropy.array();
+        let mut process = match start(shared, shell, port, &token).await? {
+            Helper::Listens(process) => process,
+            Helper::Missing => return Ok(Event::ProverMissing),
+            Helper::Ended => continue,
+        };
+        let (question, answer) = token.split_at(HALF);
+        let ask = Ask {
+            address: node.address.clone(),
+            at: SocketAddr::new(at, port),
+            addresses: policy,
+            question: question.to_vec(),
+            most: HALF,
+            deadline: settings.reach_deadline,
+        };
+        let end = end_of(shared.ports.nodes.ask(&ask).await, answer)?;
+        debug!(target: "validator::verification", { node.id = %node.key.node, port, end = ?end }, "port asked");
+        if end == ReachEnd::Answered {
+            shared.note_reached(node.key.miner);
+        }
+        // Whatever it says now is not waited for: it ends by itself.
+        let _ = within(shared.ports.clock.as_ref(), Millis::from_secs(1), process.receive()).await;
+        return Ok(Event::Reached(Reach { port, end }));
+    }
+    Ok(Event::CommandFailed)
+}
+
+/// What the helper did first.
+enum Helper {
+    Listens(Box<dyn Process>),
+    Missing,
+    /// Its port is taken, or it cannot listen.
+    Ended,
+}
+
+async fn start(shared: &Shared, shell: &dyn Shell, port: u16, token: &[u8]) -> Result<Helper, Break> {
+    let clock = shared.ports.clock.as_ref();
+    let seconds = shared.settings.reach_deadline.0.div_ceil(1_000).saturating_add(5);
+    let command = commands::serve_token(&shared.prover, port, seconds);
+    let mut process = shell.start(&command).await.map_err(|error| command_break(&error))?;
+    // One that has ended already says so where it is read.
+    let _ = process.send(token).await;
+    let mut heard = Vec::new();
+    let listens = async {
+        while heard.len() < READY.len() {
+            match process.receive().await? {
+                Some(bytes) => heard.extend(bytes),
+                None => return Ok(false),
+            }
+        }
+        Ok::<_, ShellError>(heard == READY)
+    };
+    let listened = within(clock, shared.settings.command_deadline, listens).await;
+    match listened.map_err(|_elapsed| Break::CommandDeadline)? {
+        Ok(true) => Ok(Helper::Listens(process)),
+        Ok(false) => {
+            let words = String::from_utf8_lossy(process.stderr()).trim().to_owned();
+            debug!(target: "validator::verification", { port, stderr = %words }, "helper does not listen");
+            let ended = within(clock, Millis::from_secs(5), process.finish()).await;
+            let code = ended.map_err(|_elapsed| Break::CommandDeadline)?;
+            let missing = matches!(code, Ok(ExitStatus::Code(PROVER_MISSING)));
+            Ok(if missing { Helper::Missing } else { Helper::Ended })
+        }
+        Err(error) => {
+            debug!(target: "validator::ssh", { error = %ErrorChain(&error) }, "helper lost");
+            Err(command_break(&error))
+        }
+    }
+}
+
+fn end_of(answered: Result<Vec<u8>, ShellError>, wanted: &[u8]) -> Result<ReachEnd, Break> {
+    match answered {
+        Ok(answer) if answer == wanted => Ok(ReachEnd::Answered),
+        Ok(_) | Err(ShellError::TooMuchOutput { .. }) => Ok(ReachEnd::Wrong),
+        Err(ShellError::Connect { .. } | ShellError::Lost { .. }) => Ok(ReachEnd::Refused),
+        Err(ShellError::Deadline { .. }) => Ok(ReachEnd::Silent),
+        Err(other) => Err(command_break(&other)),
+    }
+}
+
+/// One of the ports, each as likely as the next but for less than a thousandth.
+fn draw_port((first, last): (u16, u16), drawn: [u8; 4]) -> u16 {
+    let span = u32::from(last.saturating_sub(first)).saturating_add(1);
+    let offset = u32::from_le_bytes(drawn) % span;
+    first.saturating_add(u16::try_from(offset).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests;

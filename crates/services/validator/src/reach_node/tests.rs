@@ -1,0 +1,179 @@
+//! What a port comes to with an honest helper, and with whatever else may be there.
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use basilica_ports::{Dial, Identity, NodeKey, NodeShell, Output, OutputLimits};
+use basilica_types::{Argv, HostKey, Hotkey, NodeAddress, SshPublicKey};
+
+use super::*;
+use crate::scripted::{HOST_KEY, record};
+use crate::set_weights::tests::World;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Habit {
+    Honest,
+    /// So many of the ports drawn are taken.
+    Taken(usize),
+    NoProver,
+    Firewall,
+    Drops,
+    OtherProgram,
+    Floods,
+}
+
+/// The node, its helper and the network before it.
+#[derive(Clone)]
+struct Node {
+    host_key: HostKey,
+    habit: Habit,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    starts: usize,
+    ports: Vec<String>,
+    token: Vec<u8>,
+    asked: Vec<Ask>,
+}
+
+struct Running {
+    node: Node,
+    listens: bool,
+}
+
+#[async_trait]
+impl Shell for Node {
+    fn host_key(&self) -> &HostKey {
+        &self.host_key
+    }
+
+    fn is_open(&self) -> bool {
+        true
+    }
+
+    async fn run(&self, _: &Argv, _: &[u8], _: OutputLimits) -> Result<Output, ShellError> {
+        unreachable!("a helper is talked with")
+    }
+
+    async fn start(&self, command: &Argv) -> Result<Box<dyn Process>, ShellError> {
+        let mut state = self.state.lock().unwrap();
+        state.starts += 1;
+        state.ports.push(command.arguments()[6].clone());
+        let listens = match self.habit {
+            Habit::NoProver => false,
+            Habit::Taken(many) => state.starts > many,
+            _ => true,
+        };
+        Ok(Box::new(Running { node: self.clone(), listens }))
+    }
+
+    async fn close(&self) {}
+}
+
+#[async_trait]
+impl Process for Running {
+    async fn send(&mut self, bytes: &[u8]) -> Result<(), ShellError> {
+        self.node.state.lock().unwrap().token = bytes.to_vec();
+        Ok(())
+    }
+
+    async fn receive(&mut self) -> Result<Option<Vec<u8>>, ShellError> {
+        Ok(std::mem::take(&mut self.listens).then(|| READY.to_vec()))
+    }
+
+    fn stderr(&self) -> &[u8] {
+        b""
+    }
+
+    async fn finish(self: Box<Self>) -> Result<ExitStatus, ShellError> {
+        let missing = self.node.habit == Habit::NoProver;
+        Ok(ExitStatus::Code(if missing { PROVER_MISSING } else { 1 }))
+    }
+}
+
+#[async_trait]
+impl NodeShell for Node {
+    fn public_key(&self, _: &Identity) -> Result<SshPublicKey, ShellError> {
+        unreachable!("nobody logs in")
+    }
+
+    async fn resolve(
+        &self,
+        _: &NodeAddress,
+        _: AddressPolicy,
+        _: Millis,
+    ) -> Result<Vec<SocketAddr>, ShellError> {
+        Ok(vec!["203.0.113.9:22".parse().unwrap()])
+    }
+
+    async fn ask(&self, ask: &Ask) -> Result<Vec<u8>, ShellError> {
+        let mut state = self.state.lock().unwrap();
+        state.asked.push(ask.clone());
+        assert_eq!(ask.question, state.token[..HALF], "the helper knows the question");
+        match self.habit {
+            Habit::Firewall => {
+                let source = "refused".into();
+                Err(ShellError::Connect { address: ask.address.clone(), source })
+            }
+            Habit::Drops => Err(ShellError::Deadline { step: "asking a port", limit: ask.deadline }),
+            Habit::OtherProgram => Ok(b"SSH-2.0-x".to_vec()),
+            Habit::Floods => Err(ShellError::TooMuchOutput { limit: ask.most }),
+            _ => Ok(state.token[HALF..].to_vec()),
+        }
+    }
+
+    async fn connect(&self, _: &Dial) -> Result<Arc<dyn Shell>, ShellError> {
+        unreachable!("the connection is there")
+    }
+}
+
+/// What it comes to; and what was seen.
+async fn reached(habit: Habit) -> (Event, Arc<Mutex<State>>, bool) {
+    let world = World::new();
+    let mut shared = world.boot().await;
+    let node = Node { host_key: HOST_KEY.parse().unwrap(), habit, state: Arc::default() };
+    shared.ports.nodes = Arc::new(node.clone());
+    let record = record(Hotkey::from_bytes([7; 32]), "root@gpu.example.org:22", shared.now());
+    let event = reach(&shared, &record, &node).await.unwrap();
+    let elsewhere = shared.reached_elsewhere(&Hotkey::from_bytes([8; 32]), shared.now());
+    let key: NodeKey = record.key;
+    assert!(!shared.reached_elsewhere(&key.miner, shared.now()), "a miner is no witness for itself");
+    (event, node.state, elsewhere)
+}
+
+#[tokio::test]
+async fn every_end_of_a_port_is_told_apart() {
+    for (habit, end) in [
+        (Habit::Honest, ReachEnd::Answered),
+        (Habit::Taken(2), ReachEnd::Answered),
+        (Habit::Firewall, ReachEnd::Refused),
+        (Habit::Drops, ReachEnd::Silent),
+        (Habit::OtherProgram, ReachEnd::Wrong),
+        (Habit::Floods, ReachEnd::Wrong),
+    ] {
+        let (event, state, elsewhere) = reached(habit).await;
+        let state = state.lock().unwrap();
+        let ask = state.asked.last().unwrap();
+        assert_eq!(event, Event::Reached(Reach { port: ask.at.port(), end }), "{habit:?}");
+        assert_eq!(ask.at.ip().to_string(), "203.0.113.9", "the resolved address");
+        assert_eq!(state.ports.last().unwrap(), &ask.at.port().to_string());
+        assert!((20_000..=32_767).contains(&ask.at.port()));
+        assert_eq!(elsewhere, end == ReachEnd::Answered, "only an answer is a witness for others");
+    }
+}
+
+#[tokio::test]
+async fn a_helper_that_does_not_come_up_fails_nobody_for_its_network() {
+    let (event, state, _) = reached(Habit::Taken(9)).await;
+    assert_eq!((event, state.lock().unwrap().starts), (Event::CommandFailed, DRAWS));
+    assert_eq!(reached(Habit::NoProver).await.0, Event::ProverMissing);
+}
+
+#[test]
+fn ports_are_drawn_from_the_range_and_its_ends() {
+    assert_eq!(draw_port((20_000, 20_000), [0xff; 4]), 20_000);
+    assert_eq!(draw_port((20_000, 20_001), [1, 0, 0, 0]), 20_001);
+    assert_eq!(draw_port((1_024, 65_535), [0xff; 4]), draw_port((1_024, 65_535), [0xff; 4]));
+}

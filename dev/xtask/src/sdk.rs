@@ -1,4 +1,4 @@
-//! The Python packages that judge our chain and wallets (decision D3), unmodified from PyPI.
+//! The Python packages that judge our chain, wallets (decision D3) and REST API, unmodified from PyPI.
 //!
 //! One virtual environment per client: their requirements disagree (`bittensor-cli` 9.23.2 takes `bittensor-wallet`
 //! 4.1.0 and no other), and a shared one would test a set that nobody has. They are made side by side and without
@@ -22,7 +22,7 @@ struct Environment {
     program: &'static str,
 }
 
-const ENVIRONMENTS: [Environment; 3] = [
+const ENVIRONMENTS: [Environment; 4] = [
     Environment {
         packages: &[("bittensor", "11.3.0")],
         modules: "bittensor",
@@ -40,6 +40,12 @@ const ENVIRONMENTS: [Environment; 3] = [
         modules: "bittensor_cli.cli",
         variable: "BASILICA_BTCLI",
         program: "bin/btcli",
+    },
+    Environment {
+        packages: &[("schemathesis", "4.32.5")],
+        modules: "schemathesis",
+        variable: "BASILICA_SCHEMATHESIS",
+        program: "bin/schemathesis",
     },
 ];
 

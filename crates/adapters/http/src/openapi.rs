@@ -10,6 +10,7 @@ use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::access::only_known;
+use crate::problem::Problem;
 use crate::routes::{Pages, files, fleet, health, miners, nodes, operator, weights};
 
 #[derive(utoipa::OpenApi)]
@@ -22,6 +23,7 @@ use crate::routes::{Pages, files, fleet, health, miners, nodes, operator, weight
                        hotkey (`btauth/1`).",
         license(name = "Apache-2.0 OR MIT", identifier = "Apache-2.0 OR MIT"),
     ),
+    components(schemas(Problem)),
     tags(
         (name = "health", description = "Whether the validator can do its work"),
         (name = "miners", description = "Miners"),

@@ -1,11 +1,10 @@
 //! Pages of lists: how many, and after which.
 //!
 //! A cursor is the key of the last item shown, so that nothing is remembered between two questions and a list that changes
-//! meanwhile shows nothing twice. It is opaque to clients and read as strictly as any other input.
+//! meanwhile shows nothing twice. It is opaque to clients: the key's bytes in hex, so that the document can say exactly which
+//! texts are cursors of which list, and each of them is a place in it.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use basilica_types::{Hotkey, NodeKey};
+use basilica_types::{Hotkey, NodeId, NodeKey};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -15,19 +14,30 @@ use crate::problem::Refusal;
 const DEFAULT_LIMIT: u16 = 50;
 /// Most items of a page.
 const MAX_LIMIT: u16 = 500;
-/// Longest cursor.
-const CURSOR_BYTES: usize = 256;
 
-/// What a list is asked for beside its filter.
+/// What a list of nodes is asked for beside its filter.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Paging {
+pub(crate) struct NodePaging {
     /// Items of a page.
     #[param(minimum = 1, maximum = 500, default = 50)]
     pub(crate) limit: Option<u16>,
     /// `next_cursor` of the page before.
-    #[param(max_length = 256)]
+    #[param(pattern = "^[0-9a-f]{96}$")]
+    pub(crate) cursor: Option<String>,
+}
+
+/// What a list of miners is asked for beside its filter.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MinerPaging {
+    /// Items of a page.
+    #[param(minimum = 1, maximum = 500, default = 50)]
+    pub(crate) limit: Option<u16>,
+    /// `next_cursor` of the page before.
+    #[param(pattern = "^[0-9a-f]{64}$")]
     pub(crate) cursor: Option<String>,
 }
 
@@ -44,53 +54,50 @@ pub(crate) fn limit(asked: Option<u16>) -> Result<u16, Refusal> {
 
 /// A key that pages go by.
 pub(crate) trait Cursor: Sized {
-    /// The text inside the cursor.
-    fn to_text(&self) -> String;
-    /// The same back.
-    fn from_text(text: &str) -> Option<Self>;
+    /// What the cursor holds.
+    fn to_bytes(&self) -> Vec<u8>;
+    /// The same back; any bytes of the right number are a key.
+    fn from_bytes(bytes: &[u8]) -> Option<Self>;
 }
 
 impl Cursor for Hotkey {
-    fn to_text(&self) -> String {
-        self.to_string()
+    fn to_bytes(&self) -> Vec<u8> {
+        self.as_bytes().to_vec()
     }
 
-    fn from_text(text: &str) -> Option<Self> {
-        text.parse().ok()
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self::from_bytes)
     }
 }
 
 impl Cursor for NodeKey {
-    fn to_text(&self) -> String {
-        format!("{}:{}", self.miner, self.node)
+    fn to_bytes(&self) -> Vec<u8> {
+        [&self.miner.as_bytes()[..], self.node.as_bytes()].concat()
     }
 
-    fn from_text(text: &str) -> Option<Self> {
-        let (miner, node) = text.split_once(':')?;
-        Some(Self { miner: miner.parse().ok()?, node: node.parse().ok()? })
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (miner, node) = bytes.split_at_checked(32)?;
+        let (miner, node) = (miner.try_into().ok()?, node.try_into().ok()?);
+        Some(Self { miner: Hotkey::from_bytes(miner), node: NodeId::from_bytes(node) })
     }
 }
 
 /// What `next_cursor` says.
 pub(crate) fn cursor_after(key: &impl Cursor) -> String {
-    URL_SAFE_NO_PAD.encode(key.to_text())
+    hex::encode(key.to_bytes())
 }
 
 /// Where a page begins: after this key, or at the beginning.
 pub(crate) fn after<K: Cursor>(cursor: Option<&str>) -> Result<Option<K>, Refusal> {
     let Some(cursor) = cursor else { return Ok(None) };
-    let read = || {
-        let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
-        K::from_text(std::str::from_utf8(&bytes).ok()?)
-    };
-    let key = (cursor.len() <= CURSOR_BYTES).then(read).flatten();
+    let lower = cursor.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let key = lower.then(|| K::from_bytes(&hex::decode(cursor).ok()?)).flatten();
     key.map(Some).ok_or_else(|| Refusal::invalid("cursor is not a next_cursor of this list"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use basilica_types::NodeId;
     use proptest::prelude::*;
 
     #[test]
@@ -105,7 +112,7 @@ mod tests {
         fn cursors_come_back_and_are_of_one_list(miner: [u8; 32], node: [u8; 16]) {
             let key = NodeKey { miner: Hotkey::from_bytes(miner), node: NodeId::from_bytes(node) };
             let cursor = cursor_after(&key);
-            prop_assert!(cursor.len() <= CURSOR_BYTES);
+            prop_assert_eq!(cursor.len(), 96);
             prop_assert_eq!(after::<NodeKey>(Some(&cursor)).unwrap(), Some(key));
             prop_assert!(after::<Hotkey>(Some(&cursor)).is_err());
             prop_assert_eq!(after::<Hotkey>(Some(&cursor_after(&key.miner))).unwrap(), Some(key.miner));

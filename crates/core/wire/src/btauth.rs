@@ -216,7 +216,7 @@ mod tests {
         for other in others {
             assert_eq!(good.check(&other, &own, NOW), Err(RequestRefused::Signature));
         }
-        let stolen = SignedRequest { sender: keypair(3).hotkey(), ..good.clone() };
+        let stolen = SignedRequest { sender: keypair(3).hotkey(), ..good };
         assert_eq!(stolen.check(&LINE, &own, NOW), Err(RequestRefused::Signature));
         let renumbered = SignedRequest { nonce: good.nonce + 1, ..good };
         assert_eq!(renumbered.check(&LINE, &own, NOW), Err(RequestRefused::Signature));

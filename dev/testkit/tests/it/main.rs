@@ -1,5 +1,6 @@
 //! Tests against real servers. One binary: linking is what integration tests cost most.
 
+mod api;
 mod chain_bytes;
 mod clients;
 mod localnet;

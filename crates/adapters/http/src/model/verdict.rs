@@ -60,9 +60,9 @@ pub struct VerdictRow {
 }
 
 impl VerdictRow {
-    /// Reads a verdict; fails for bytes that are none.
+    /// Reads a verdict of our own store; fails for bytes that are none.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, EnvelopeError> {
-        let signed = SignedVerdict::decode_verified(bytes)?;
+        let signed = SignedVerdict::decode_stored(bytes)?;
         let verdict = signed.content();
         let unproven = verdict.unproven();
         let outcome = &verdict.outcome;

@@ -13,26 +13,17 @@ use crate::access::Caller;
 use crate::model::{
     GpuCategories, GpuCategory, Miner, MinerHealth, MinerPage, NodePage, VerdictPage, moment,
 };
-use crate::paging::{self, Paging};
+use crate::paging::{self, MinerPaging, NodePaging};
 use crate::problem::Refusal;
 
 /// Nodes of one answer with their verdicts.
 const NODES_WITH_VERDICTS: usize = 20;
 
-/// A miner by its hotkey, its uid, or as the seeds wrote it, `miner_` and its uid.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Named(MinerName);
-
-impl<'de> Deserialize<'de> for Named {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let number = text.strip_prefix("miner_").unwrap_or(&text);
-        let uid = number.parse().ok().map(|uid| MinerName::Uid(Uid(uid)));
-        let hotkey = || text.parse().ok().map(MinerName::Hotkey);
-        uid.or_else(hotkey)
-            .map(Self)
-            .ok_or_else(|| serde::de::Error::custom("a miner is named by its hotkey or its uid"))
-    }
+/// A miner by its hotkey, its uid, or as the seeds wrote it, `miner_` and its uid. Nobody has another name.
+fn name(text: &str) -> Option<MinerName> {
+    let number = text.strip_prefix("miner_").unwrap_or(text);
+    let uid = number.parse().ok().map(|uid| MinerName::Uid(Uid(uid)));
+    uid.or_else(|| text.parse().ok().map(MinerName::Hotkey))
 }
 
 fn state_by_word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<MinerState>, D::Error> {
@@ -53,7 +44,8 @@ pub(crate) struct Wanted {
     #[serde(default, deserialize_with = "state_by_word")]
     status: Option<MinerState>,
     /// Those with so many GPUs that count.
-    min_gpu_count: Option<u32>,
+    #[param(maximum = 65_535)]
+    min_gpu_count: Option<u16>,
     /// Those with this mean score, in basis points.
     #[param(maximum = 10_000)]
     min_score: Option<u16>,
@@ -61,7 +53,7 @@ pub(crate) struct Wanted {
     #[param(minimum = 1, maximum = 500, default = 50)]
     limit: Option<u16>,
     /// `next_cursor` of the page before.
-    #[param(max_length = 256)]
+    #[param(pattern = "^[0-9a-f]{64}$")]
     cursor: Option<String>,
 }
 
@@ -72,8 +64,12 @@ pub(crate) struct Wanted {
 pub(crate) async fn list(State(pages): State<Pages>, Query(wanted): Query<Wanted>) -> Answer<MinerPage> {
     let min_score = wanted.min_score.map(BasisPoints::new).transpose();
     let min_score = min_score.map_err(|_| Refusal::invalid("min_score is in basis points, at most 10000"))?;
-    let filter =
-        MinerFilter { state: wanted.status, min_gpus: wanted.min_gpu_count, min_score, category: None };
+    let filter = MinerFilter {
+        state: wanted.status,
+        min_gpus: wanted.min_gpu_count.map(u32::from),
+        min_score,
+        category: None,
+    };
     find(&pages, filter, wanted.cursor.as_deref(), wanted.limit).await
 }
 
@@ -94,8 +90,11 @@ async fn find(
     }))
 }
 
-async fn named(pages: &Pages, Named(name): Named) -> Result<MinerView, Refusal> {
-    let found = pages.queries.miner(name).await?;
+async fn named(pages: &Pages, id: &str) -> Result<MinerView, Refusal> {
+    let found = match name(id) {
+        Some(name) => pages.queries.miner(name).await?,
+        None => None,
+    };
     found.ok_or_else(|| Refusal::not_found("no miner is known by that name; /miners lists them"))
 }
 
@@ -105,10 +104,10 @@ async fn named(pages: &Pages, Named(name): Named) -> Result<MinerView, Refusal> 
 ), responses((status = 200, description = "The miner", body = Miner), Refusals))]
 pub(crate) async fn one(
     State(pages): State<Pages>,
-    Path(id): Path<Named>,
+    Path(id): Path<String>,
     Query(Nothing {}): Query<Nothing>,
 ) -> Answer<Miner> {
-    Ok(Json(Miner::from(&named(&pages, id).await?)))
+    Ok(Json(Miner::from(&named(&pages, &id).await?)))
 }
 
 /// Why a miner is in its state.
@@ -117,10 +116,10 @@ pub(crate) async fn one(
 ), responses((status = 200, description = "Its state and the cause of it", body = MinerHealth), Refusals))]
 pub(crate) async fn health(
     State(pages): State<Pages>,
-    Path(id): Path<Named>,
+    Path(id): Path<String>,
     Query(Nothing {}): Query<Nothing>,
 ) -> Answer<MinerHealth> {
-    let view = named(&pages, id).await?;
+    let view = named(&pages, &id).await?;
     Ok(Json(MinerHealth {
         hotkey: view.record.hotkey.to_string(),
         status: view.state.as_str().to_owned(),
@@ -148,15 +147,15 @@ const fn explained(state: MinerState) -> &'static str {
 
 /// The nodes of one miner.
 #[utoipa::path(get, path = "/miners/{id}/nodes", tag = "miners", params(
-    ("id" = String, Path, description = "Its hotkey, or its uid"), Paging,
+    ("id" = String, Path, description = "Its hotkey, or its uid"), NodePaging,
 ), responses((status = 200, description = "A page of them", body = NodePage), Refusals))]
 pub(crate) async fn nodes_of(
     State(pages): State<Pages>,
     Extension(caller): Extension<Caller>,
-    Path(id): Path<Named>,
-    Query(paging): Query<Paging>,
+    Path(id): Path<String>,
+    Query(paging): Query<NodePaging>,
 ) -> Answer<NodePage> {
-    let miner = named(&pages, id).await?.record.hotkey;
+    let miner = named(&pages, &id).await?.record.hotkey;
     let filter = NodeFilter { miner: Some(miner), ..NodeFilter::default() };
     nodes::find(&pages, caller, &filter, paging.cursor.as_deref(), paging.limit).await
 }
@@ -167,11 +166,11 @@ pub(crate) async fn nodes_of(
 ), responses((status = 200, description = "Verdicts, each node's newest first", body = VerdictPage), Refusals))]
 pub(crate) async fn results(
     State(pages): State<Pages>,
-    Path(id): Path<Named>,
+    Path(id): Path<String>,
     Query(wanted): Query<Verdicts>,
 ) -> Answer<VerdictPage> {
     let limit = wanted.limit()?;
-    let miner = named(&pages, id).await?.record.hotkey;
+    let miner = named(&pages, &id).await?.record.hotkey;
     let filter = NodeFilter { miner: Some(miner), ..NodeFilter::default() };
     let mut verdicts = Vec::new();
     for node in pages.queries.nodes(&filter, None, NODES_WITH_VERDICTS).await?.items {
@@ -181,10 +180,13 @@ pub(crate) async fn results(
 }
 
 /// Miners with GPUs that count, and how many of each category.
-#[utoipa::path(get, path = "/gpu-profiles", tag = "gpus", params(Paging), responses(
+#[utoipa::path(get, path = "/gpu-profiles", tag = "gpus", params(MinerPaging), responses(
     (status = 200, description = "A page of them", body = MinerPage), Refusals,
 ))]
-pub(crate) async fn profiles(State(pages): State<Pages>, Query(paging): Query<Paging>) -> Answer<MinerPage> {
+pub(crate) async fn profiles(
+    State(pages): State<Pages>,
+    Query(paging): Query<MinerPaging>,
+) -> Answer<MinerPage> {
     let filter = MinerFilter { min_gpus: Some(1), ..MinerFilter::default() };
     find(&pages, filter, paging.cursor.as_deref(), paging.limit).await
 }
@@ -192,12 +194,12 @@ pub(crate) async fn profiles(State(pages): State<Pages>, Query(paging): Query<Pa
 /// Miners with GPUs of one category that count.
 #[utoipa::path(get, path = "/gpu-profiles/{category}", tag = "gpus", params(
     ("category" = String, Path, description = "A100, H100, H200, B200 or OTHER", pattern = "^(A100|H100|H200|B200|OTHER)$"),
-    Paging,
+    MinerPaging,
 ), responses((status = 200, description = "A page of them", body = MinerPage), Refusals))]
 pub(crate) async fn profiles_of(
     State(pages): State<Pages>,
     Path(category): Path<Category>,
-    Query(paging): Query<Paging>,
+    Query(paging): Query<MinerPaging>,
 ) -> Answer<MinerPage> {
     let filter = MinerFilter { category: Some(category), ..MinerFilter::default() };
     find(&pages, filter, paging.cursor.as_deref(), paging.limit).await

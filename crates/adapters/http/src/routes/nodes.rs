@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::{Extension, Json};
 use basilica_ports::{Listed, NodeFilter, NodeKey, NodeView};
-use basilica_types::{Category, Hotkey, NodeId};
+use basilica_types::{Category, NodeId};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -23,9 +23,6 @@ const FEW_VERDICTS: u16 = 20;
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Wanted {
-    /// Those of this miner, by its hotkey.
-    #[param(value_type = Option<String>)]
-    miner: Option<Hotkey>,
     /// Those that are available, scored and not banned; or those that are not.
     available: Option<bool>,
     /// Those that are banned; or those that are not.
@@ -34,12 +31,13 @@ pub(crate) struct Wanted {
     #[param(value_type = Option<String>, example = "H100", pattern = "^(A100|H100|H200|B200|OTHER)$")]
     gpu_type: Option<Category>,
     /// Those with so many GPUs that count.
-    min_gpu_count: Option<u32>,
+    #[param(maximum = 65_535)]
+    min_gpu_count: Option<u16>,
     /// Items of a page.
     #[param(minimum = 1, maximum = 500, default = 50)]
     limit: Option<u16>,
     /// `next_cursor` of the page before.
-    #[param(max_length = 256)]
+    #[param(pattern = "^[0-9a-f]{96}$")]
     cursor: Option<String>,
 }
 
@@ -53,12 +51,12 @@ pub(crate) async fn list(
     Query(wanted): Query<Wanted>,
 ) -> Answer<NodePage> {
     let filter = NodeFilter {
-        miner: wanted.miner,
+        miner: None,
         node: None,
         available: wanted.available,
         banned: wanted.banned,
         category: wanted.gpu_type,
-        min_gpus: wanted.min_gpu_count,
+        min_gpus: wanted.min_gpu_count.map(u32::from),
     };
     find(&pages, caller, &filter, wanted.cursor.as_deref(), wanted.limit).await
 }

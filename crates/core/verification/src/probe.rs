@@ -6,7 +6,7 @@
 //! matter of trust is in the proof, in the transfer and in whether a port answers.
 //!
 //! All probes of one kind of check are one command with one output in [`sections`], so that a light check is one channel on
-//! one connection. In a verdict they are a list of [`Probed`], each kind at most once and in order; kinds may be added behind the last,
+//! one connection. In a verdict they are a list, each kind at most once and in order; kinds may be added behind the last,
 //! as reasons are.
 
 #![expect(

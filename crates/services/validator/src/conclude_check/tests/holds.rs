@@ -156,3 +156,64 @@ async fn whoever_shares_with_two_must_pass_at_once_with_both() {
     assert_eq!(check(third, 0xa3, &[first]).await, held, "it could share the second's card");
     assert_eq!(check(third, 0xa3, &[second]).await, Outcome::Passed, "one after the other will do");
 }
+
+/// A further registration, beside the first, which stays as it is.
+async fn register(shared: &Shared, first: NodeKey, miner: Hotkey, address: &str) -> NodeKey {
+    let known = node(shared, first).await;
+    let axon = "198.51.100.1:50051".parse().unwrap();
+    let seen = [first.miner, miner].into_iter().collect::<BTreeSet<_>>();
+    let seen: Vec<SeenMiner> =
+        (2..).zip(seen).map(|(uid, hotkey)| SeenMiner { hotkey, uid: Uid(uid), axon }).collect();
+    shared.ports.store.observe_miners(&seen, shared.now()).await.unwrap();
+    let address: NodeAddress = address.parse().unwrap();
+    let own = (miner == first.miner).then(|| known.address.clone());
+    let reports: Vec<NodeReport> = own
+        .into_iter()
+        .chain([address.clone()])
+        .map(|address| NodeReport {
+            node_id: address.node_id(),
+            address,
+            status: NodeStatus::Available,
+            hourly_rate_per_gpu: None,
+            host_keys: known.host_keys.clone(),
+        })
+        .collect();
+    shared.ports.store.record_discovery(miner, &reports, shared.now()).await.unwrap();
+    NodeKey { miner, node: address.node_id() }
+}
+
+#[tokio::test]
+async fn one_host_registered_twice_is_paid_once_however_it_is_called() {
+    const OTHER_MINER: Hotkey = Hotkey::from_bytes([8; 32]);
+    for (address, miner) in [
+        ("root@gpu.example.org:22", None),
+        ("root@198.51.100.7:2222", None),
+        ("ubuntu@198.51.100.7:22", None),
+        ("root@[2606:4700::7]:22", None),
+        ("root@198.51.100.7:22", Some(OTHER_MINER)),
+        ("root@gpu.example.org:22", Some(OTHER_MINER)),
+    ] {
+        // The same card under its own name, and under a new one on the same machine.
+        for (uuid, reason) in
+            [(GPU, Reason::GpuClaimedElsewhere), (GpuUuid::from_bytes([0xee; 16]), Reason::IdentityOnHold)]
+        {
+            let world = World::new();
+            let first = world.judge_a_node().await;
+            let shared = world.boot().await;
+            let second = register(&shared, first, miner.unwrap_or(first.miner), address).await;
+            assert_ne!(second, first);
+            let passes = async |key: NodeKey, uuid: GpuUuid| {
+                world.clock.advance(Millis(1));
+                conclude(&shared, &node(&shared, key).await, shows(&shared, uuid, 2, None)).await.unwrap();
+            };
+            passes(first, GPU).await;
+            passes(second, uuid).await;
+            let outcome = Outcome::Failed { reason, fault: Fault::Unknown };
+            let held = node(&shared, second).await;
+            let verdict = held.last_verdict.unwrap().outcome;
+            assert_eq!((verdict, held.last_proof), (outcome, None), "{address} is on hold, unpaid");
+            assert!(node(&shared, first).await.last_proof.is_some(), "the first stays paid");
+            assert_eq!(shared.ports.store.holds(second).await.unwrap().by, BTreeSet::from([first]));
+        }
+    }
+}

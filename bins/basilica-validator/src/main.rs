@@ -60,6 +60,9 @@ enum Command {
     /// What the configured rules do to honest and to cheating nodes: bans, ramps and detection by simulation, with 95 %
     /// intervals. Needs no network and no wallet.
     SimulatePolicy(simulate::Options),
+    /// The database: its health, its schema, backups.
+    #[command(subcommand)]
+    Database(database::DatabaseCommand),
     /// Why a node's score is what it is: its state and its latest verdicts.
     Why {
         /// The node's id, or its address as user@host:port.
@@ -160,6 +163,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::SimulatePolicy(_) => unreachable!("it was answered before, without a runtime"),
+        Command::Database(command) => runtime.block_on(database::run(&loaded.value, command, args.json)),
         Command::Status => runtime.block_on(ask::status(&ask::Validator::of(&loaded.value)?, args.json)),
         Command::Why { node } => {
             runtime.block_on(ask::why(&ask::Validator::of(&loaded.value)?, &node, args.json))
@@ -167,6 +171,6 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn print(text: &str) -> anyhow::Result<()> {
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     console::print(text).context("write to standard output")
 }

@@ -110,6 +110,64 @@ fn help_documents_the_exit_codes_within_80_columns() {
     assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
 }
 
+fn answer(output: &Output) -> serde_json::Value {
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn a_database_moves_from_a_file_to_a_server_while_the_validator_runs() {
+    let server = basilica_postgres::Postgres::start();
+    let home = Home::new().with_wallet();
+    let free = free_address();
+    let extra = format!("[api]\nbind = \"{free}\"\n[metrics]\nenabled = false\n");
+    let file = home.config(&extra);
+    let before = failure(&home.run(&file, &["database", "health"]));
+    assert!(before.contains("basilica-validator database migrate"), "{before}");
+    let made = answer(&home.run(&file, &["database", "migrate", "--json"]));
+    assert_eq!(made["from"], 0);
+    let child = home.command(&file, &["start"]).stderr(Stdio::null()).spawn().unwrap();
+    let mut running = Running(child);
+    eventually("it serves", || get(free, "/ready").is_some()).await;
+    let second = failure(&home.run(&file, &["start"]));
+    assert!(second.contains("runs already on database file") || second.contains("bind"), "{second}");
+    let health = answer(&home.run(&file, &["database", "health", "--json"]));
+    assert_eq!((&health["healthy"], &health["engine"]), (&true.into(), &"sqlite".into()));
+    let backup = home.path().join("backup.jsonl");
+    let to = backup.to_str().unwrap();
+    let written = answer(&home.run(&file, &["database", "backup", "--to", to, "--json"]));
+    let again = failure(&home.run(&file, &["database", "backup", "--to", to]));
+    assert!(again.contains("exists already"), "{again}");
+    terminate(&mut running);
+    // The password is not needed here; that it stands in a file is what is tested.
+    let secret = home.path().join("secret");
+    std::fs::write(&secret, "s3cret/+ word\n").unwrap();
+    let old = format!("url = \"sqlite:{}/validator.db\"", home.path().display());
+    let new = format!("url = \"{}\"\npassword_file = \"{}\"", server.database(), secret.display());
+    assert!(file.contains(&old));
+    let moved = file.replace(&old, &new);
+    let restored = answer(&home.run(&moved, &["database", "restore", "--from", to, "--json"]));
+    assert_eq!(restored["rows"], written["rows"]);
+    let health = answer(&home.run(&moved, &["database", "health", "--json"]));
+    assert_eq!(health["engine"], "postgres");
+    assert!(health["leadership"]["token"].as_u64().unwrap() >= 1_000_000, "{health}");
+    let stats = answer(&home.run(&moved, &["database", "stats", "--json"]));
+    assert_eq!(stats["tables"]["leadership"], 1);
+    for arguments in [["config", "show"].as_slice(), &["database", "stats"]] {
+        let shown = home.run(&moved, arguments);
+        assert!(shown.status.success() && !format!("{shown:?}").contains("s3cret"), "{shown:?}");
+    }
+    let child = home.command(&moved, &["start"]).stderr(Stdio::null()).spawn().unwrap();
+    let mut running = Running(child);
+    eventually("it leads", || {
+        get(free, "/leadership").is_some_and(|page| page.contains("\"role\":\"leader\""))
+    })
+    .await;
+    terminate(&mut running);
+    let after = answer(&home.run(&moved, &["database", "health", "--json"]));
+    assert!(after["leadership"]["holder"].is_null(), "it gave the lead back: {after}");
+}
+
 #[test]
 fn with_json_a_failure_is_one_json_object() {
     let home = Home::new();

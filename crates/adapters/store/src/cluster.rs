@@ -38,7 +38,10 @@ impl Cluster {
         let place = url.shown().to_owned();
         let server = |source: sqlx::Error| OpenError::Server { place: place.clone(), source: source.into() };
         let connect: PgConnectOptions = url.to_string().parse().map_err(server)?;
-        let connect = connect.application_name(schema.program);
+        let connect = match connect.get_application_name() {
+            Some(_) => connect,
+            None => connect.application_name(schema.program),
+        };
         let writer = Slots::new(&connect, Purpose::Write, WRITERS);
         let migrated_from = migrate(&writer, schema, options, &place).await?;
         Ok(Self {
@@ -63,6 +66,15 @@ impl Cluster {
 
     pub(crate) const fn leader(&self) -> &Arc<Slots> {
         &self.leader
+    }
+
+    /// A connection that sees one moment of the database, for as long as it takes. To be dropped, not given back.
+    pub(crate) async fn snapshot(&self) -> Result<Held, sqlx::Error> {
+        let mut held = self.readers.hold().await?;
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = 0;
+                     SET LOCAL idle_in_transaction_session_timeout = 0";
+        run(&mut held, begin.to_owned()).await?;
+        Ok(held)
     }
 
     pub(crate) fn close(&self) {

@@ -15,4 +15,7 @@ mod validator;
 
 pub use database::{Database, OpenError, OpenOptions, Schema};
 pub use miner::{MINER_SCHEMA, MinerDatabase};
-pub use validator::{VALIDATOR_SCHEMA, ValidatorDatabase};
+pub use validator::{
+    BackupError, BackupSummary, DatabaseHealth, DatabaseStats, TOKENS_SKIPPED, VALIDATOR_SCHEMA,
+    ValidatorDatabase,
+};

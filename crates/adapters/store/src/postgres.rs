@@ -51,13 +51,14 @@ async fn within<T>(limit: Duration, call: impl Future<Output = Result<T, Error>>
     }
 }
 
-/// Whether the connection went with this error. What the server says of a statement leaves it as it was, unless it says
-/// that it ends the session (classes 08 and 57, and 25P03).
+/// Whether the connection is of no more use after this error. What the server says of a statement leaves it as it was, unless it
+/// says that it ends the session (classes 08 and 57P, and 25P03), or that a statement prepared on it no longer fits its
+/// table (0A000), to which another version has added a column meanwhile.
 pub(crate) fn is_lost(error: &Error) -> bool {
     match error {
-        Error::Database(said) => said
-            .code()
-            .is_none_or(|code| code.starts_with("08") || code.starts_with("57P") || code == "25P03"),
+        Error::Database(said) => said.code().is_none_or(|code| {
+            code.starts_with("08") || code.starts_with("57P") || code == "25P03" || code == "0A000"
+        }),
         Error::RowNotFound | Error::ColumnDecode { .. } | Error::Decode(_) | Error::Encode(_) => false,
         _ => true,
     }

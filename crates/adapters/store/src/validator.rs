@@ -1,5 +1,7 @@
 //! The validator's memory, on SQLite or Postgres.
 
+mod backup;
+mod catalog;
 mod columns;
 mod conduct;
 mod emissions;
@@ -8,6 +10,7 @@ mod fleet;
 mod holds;
 mod identities;
 mod leadership;
+mod upkeep;
 mod verdicts;
 mod weights;
 mod window_row;
@@ -18,7 +21,9 @@ use basilica_ports::StoreError;
 use basilica_scoring::history::Policy;
 use basilica_types::DatabaseUrl;
 
+pub use self::backup::{BackupError, BackupSummary, TOKENS_SKIPPED};
 use self::leadership::Seat;
+pub use self::upkeep::{DatabaseHealth, DatabaseStats};
 use crate::cluster::Cluster;
 use crate::database::FileLock;
 use crate::sql::{Readers, Transaction};
@@ -83,13 +88,21 @@ impl ValidatorDatabase {
     /// # Errors
     /// Says what is missing, whose it is, who uses it, or which migration is due.
     pub async fn open(url: &DatabaseUrl, options: OpenOptions) -> Result<Self, OpenError> {
+        Self::open_as(url, &VALIDATOR_SCHEMA, options).await
+    }
+
+    async fn open_as(url: &DatabaseUrl, schema: &Schema, options: OpenOptions) -> Result<Self, OpenError> {
         let lock = match url {
-            DatabaseUrl::Sqlite(path) => Some(Arc::new(FileLock::take(path, VALIDATOR_SCHEMA.program)?)),
+            DatabaseUrl::Sqlite(path) => Some(Arc::new(FileLock::take(path, schema.program)?)),
             DatabaseUrl::Postgres(_) => None,
         };
-        let mut store = Self::open_beside(url, options).await?;
-        if let Engine::Sqlite(_, held) = &mut store.engine {
+        let mut store = Self::beside(url, schema, options).await?;
+        if let (Engine::Sqlite(_, held), DatabaseUrl::Sqlite(path)) = (&mut store.engine, url) {
             *held = lock;
+            store.seat.sit(store.readers()).await.map_err(|source| OpenError::Sqlite {
+                path: path.as_path().to_owned(),
+                source: source.into(),
+            })?;
         }
         Ok(store)
     }
@@ -99,12 +112,14 @@ impl ValidatorDatabase {
     /// # Errors
     /// Those of [`Self::open`].
     pub async fn open_beside(url: &DatabaseUrl, options: OpenOptions) -> Result<Self, OpenError> {
+        Self::beside(url, &VALIDATOR_SCHEMA, options).await
+    }
+
+    async fn beside(url: &DatabaseUrl, schema: &Schema, options: OpenOptions) -> Result<Self, OpenError> {
         match url {
-            DatabaseUrl::Sqlite(path) => {
-                Database::open(path, &VALIDATOR_SCHEMA, options).await.map(Self::new)
-            }
+            DatabaseUrl::Sqlite(path) => Database::open(path, schema, options).await.map(Self::new),
             DatabaseUrl::Postgres(url) => {
-                let cluster = Cluster::open(url, &VALIDATOR_SCHEMA, options).await?;
+                let cluster = Cluster::open(url, schema, options).await?;
                 let seat = Arc::new(Seat::vacant());
                 Ok(Self { engine: Engine::Postgres(cluster), seat, policy: Policy::default() })
             }

@@ -19,7 +19,7 @@ use super::columns::{Unexpected, signed, unsigned};
 use super::{Engine, ValidatorDatabase};
 use crate::cluster::Cluster;
 use crate::database::{corrupt, unavailable};
-use crate::sql::{Statement, Transaction, query};
+use crate::sql::{Readers, Statement, Transaction, query};
 
 /// Not leading.
 const NONE: i64 = -1;
@@ -32,6 +32,13 @@ impl Seat {
     /// Of a process that has the database to itself.
     pub(super) fn alone() -> Self {
         Self(watch::Sender::new(0))
+    }
+
+    /// Takes over the token of a file that this process has to itself: 0, unless its rows were restored from a database that
+    /// several led.
+    pub(super) async fn sit(&self, readers: Readers<'_>) -> Result<(), sqlx::Error> {
+        self.take(query("SELECT token FROM leadership").scalar(readers).await?);
+        Ok(())
     }
 
     /// Of a process that must campaign first.
@@ -137,7 +144,9 @@ impl Leadership for ValidatorDatabase {
     }
 
     async fn campaign(&self, holder: &str, lease: Millis) -> Result<Campaign, StoreError> {
-        let Engine::Postgres(cluster) = &self.engine else { return Ok(Campaign::Won(FencingToken(0))) };
+        let Engine::Postgres(cluster) = &self.engine else {
+            return fencing(self.seat.held()).map(Campaign::Won);
+        };
         let lease = signed(lease.0, "leadership.lease_end")?;
         let claim = query(CAMPAIGN).bind(holder).bind(lease);
         match Self::claim(cluster, "campaign", claim).await? {
@@ -189,7 +198,8 @@ impl Leadership for ValidatorDatabase {
 
     async fn leader(&self) -> Result<Leader, StoreError> {
         let Engine::Postgres(_) = &self.engine else {
-            return Ok(Leader { token: FencingToken(0), holder: None, lease_left: Millis(0) });
+            let token = fencing(self.seat.held())?;
+            return Ok(Leader { token, holder: None, lease_left: Millis(0) });
         };
         let row: Option<(i64, Option<String>, i64)> =
             query(LEADER).fetch_optional(self.readers()).await.map_err(unavailable("read leadership"))?;

@@ -18,6 +18,7 @@ macro_rules! on_both_engines {
     };
 }
 
+mod backup;
 mod conduct;
 mod fleet;
 mod leadership;

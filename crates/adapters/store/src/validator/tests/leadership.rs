@@ -83,6 +83,20 @@ async fn a_store_goes_on_after_its_server_was_restarted() {
     assert_eq!(store.miners().await.unwrap().len(), 3);
 }
 
+/// A newer standby migrates while an older version leads.
+#[tokio::test]
+async fn statements_go_on_after_somebody_added_a_column() {
+    let Fixture { store, place } = Fixture::new(On::Postgres).await;
+    store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
+    assert_eq!(store.nodes().await.unwrap().len(), 1);
+    place.server.as_ref().unwrap().sql("db0", "ALTER TABLE nodes ADD COLUMN newer BIGINT");
+    assert_eq!(store.nodes().await.unwrap().len(), 1, "a read is made again");
+    // A write is refused once, and whoever wanted it comes again.
+    let _ = store.record_discovery(miner(1), &[report(7), report(8)], NOW).await;
+    store.record_discovery(miner(1), &[report(7), report(8)], NOW).await.unwrap();
+    assert_eq!(store.nodes().await.unwrap().len(), 2);
+}
+
 #[tokio::test]
 async fn of_many_who_campaign_at_once_one_wins() {
     let place = Place::new(On::Postgres);

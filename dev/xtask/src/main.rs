@@ -12,6 +12,7 @@
 
 mod checks;
 mod command;
+mod failover;
 mod finney;
 mod fuzz;
 mod gpu;
@@ -54,6 +55,9 @@ usage: cargo xtask VERB
                       the scorecard of the cheater zoo: every known way to cheat the GPU proof, over simulated days;
                       exit code 0 if each is detected or declared open in dev/sim/open.toml, 1 if not, 3 if that list
                       is out of date
+  failover [--kills N] [--fault kill|pause|partition|terminate|restart|mixed]
+                      two validators on one Postgres: strikes the leader N times (100) and prints how long the other
+                      one took to write; exit code 1 if their history is not one
   setup               the system tools that localnet and the tests need
 
   Builds go to $CARGO_TARGET_DIR, or else to ${XDG_CACHE_HOME:-~/.cache}/basilica-target.";
@@ -91,6 +95,7 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
         "bench" => checks::bench(&Workspace::find()?, rest),
         "fuzz" => fuzz::run_verb(&Workspace::find()?, rest),
         "wasm" => bare(wasm::run_verb),
+        "failover" => failover::strike(&Workspace::find()?, rest),
         "zoo" => zoo::scorecard(&Workspace::find()?, rest),
         "setup" => bare(|_| setup::run()),
         "help" | "--help" | "-h" => {

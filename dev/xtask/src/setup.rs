@@ -61,6 +61,11 @@ pub(crate) fn network() -> Result<(), Failure> {
     ensure(&NETWORK.iter().collect::<Vec<_>>())
 }
 
+/// The same for the validator's other engine.
+pub(crate) fn servers() -> Result<(), Failure> {
+    ensure(&SERVERS.iter().collect::<Vec<_>>())
+}
+
 /// The same for the verifier's module.
 pub(crate) fn module() -> Result<(), Failure> {
     ensure(&MODULE.iter().collect::<Vec<_>>())

@@ -52,6 +52,6 @@ pub use subnet::{
 };
 pub use validator_store::{
     Absence, CheckEntry, FleetStore, HistoryEntry, Holds, MinerRecord, NewWindow, NodeChange, NodeConduct,
-    NodeKey, NodeRecord, NodeScore, Opened, Pruned, Recorded, Scores, SeenMiner, StoredStanding,
+    NodeKey, NodeRecord, NodeScore, Opened, PaidGpu, Pruned, Recorded, Scores, SeenMiner, StoredStanding,
     ValidatorStore, VerdictStore, VerdictSummary, WeightStore, WeightWindow,
 };

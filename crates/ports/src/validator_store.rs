@@ -227,6 +227,15 @@ pub struct NodeConduct {
     pub gpus: Vec<GpuRecord>,
 }
 
+/// A GPU that a node is paid for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PaidGpu {
+    /// Which, and for what.
+    pub gpu: ProvenGpu,
+    /// As it showed when it was proved; none where that was before it was written down.
+    pub memory_bytes: Option<u64>,
+}
+
 /// What weights go by, of one available node that was scored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeScore {
@@ -239,7 +248,7 @@ pub struct NodeScore {
     /// When it was scored.
     pub at: Timestamp,
     /// What it is paid for.
-    pub gpus: Vec<ProvenGpu>,
+    pub gpus: Vec<PaidGpu>,
 }
 
 /// All scores, and how fresh they are.

@@ -89,7 +89,7 @@ impl ValidatorQueries for Queries {
         let mut filled = self.shared.fleet_view().await?.categories();
         for category in &mut filled {
             category.share = settings.allocation.share(category.category);
-            category.min_gpus = settings.min_gpus(category.category);
+            category.min_gpus = settings.minimum(category.category).gpus;
         }
         Ok(filled)
     }

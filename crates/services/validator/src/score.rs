@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use basilica_ports::{BoxError, NodeConduct, NodeScore, Scores, StoreError, StoredStanding};
+use basilica_ports::{BoxError, NodeConduct, NodeScore, PaidGpu, Scores, StoreError, StoredStanding};
 use basilica_runtime_service::{ErrorChain, Stop};
 use basilica_scoring::weights::{MinerPoints, node_points};
 use basilica_types::{Category, Hotkey, Timestamp, Uid};
@@ -112,9 +112,14 @@ pub(crate) fn points(
             continue;
         }
         for category in Category::ALL {
-            let count = node.gpus.iter().filter(|gpu| gpu.category == category).count();
-            let count = u32::try_from(count).unwrap_or(u32::MAX);
-            if count == 0 || count < settings.min_gpus(category) {
+            let minimum = settings.minimum(category);
+            // Of one that was proved before its memory was written down, the next full check tells.
+            let counts = |paid: &&PaidGpu| {
+                paid.gpu.category == category
+                    && paid.memory_bytes.is_none_or(|bytes| bytes >= minimum.memory_bytes)
+            };
+            let count = u32::try_from(node.gpus.iter().filter(counts).count()).unwrap_or(u32::MAX);
+            if count == 0 || count < minimum.gpus {
                 continue;
             }
             let sum = points.entry((*uid, category)).or_insert(0);

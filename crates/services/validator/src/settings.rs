@@ -17,6 +17,19 @@ use crate::leadership::LeaseRules;
 
 mod check;
 
+/// What a node must have of a category to share in its emission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Minimum {
+    /// So many GPUs…
+    pub(crate) gpus: u32,
+    /// …each of which has so much memory.
+    pub(crate) memory_bytes: u64,
+}
+
+impl Minimum {
+    const ANY: Self = Self { gpus: 1, memory_bytes: 0 };
+}
+
 /// What the reconcilers go by.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -55,7 +68,7 @@ pub struct Settings {
     pub(crate) score_interval: Millis,
     pub(crate) score_max_age: Millis,
     pub(crate) allocation: Allocation,
-    pub(crate) minimum_gpus: BTreeMap<Category, u32>,
+    pub(crate) minima: BTreeMap<Category, Minimum>,
     pub(crate) weight_mechanism: MechanismId,
     pub(crate) weight_policy: Policy,
     pub(crate) weights_poll: Millis,
@@ -126,7 +139,7 @@ impl Settings {
             score_interval: c.scoring.interval.millis(),
             score_max_age: Millis(c.scoring.interval.millis().0.saturating_mul(10).max(60_000)),
             allocation: allocation(loaded)?,
-            minimum_gpus: minimum_gpus(c),
+            minima: minima(c),
             weight_mechanism: MechanismId(c.emission.weight_mechanism),
             weight_policy: Policy {
                 interval: c.emission.weight_set_interval_blocks,
@@ -148,9 +161,9 @@ impl Settings {
         (self.intervals, self.retries, self.scoring)
     }
 
-    /// Fewest GPUs of a category that a node must have to bring points in it.
-    pub(crate) fn min_gpus(&self, category: Category) -> u32 {
-        self.minimum_gpus.get(&category).copied().unwrap_or(1)
+    /// What a node must have of a category to bring points in it.
+    pub(crate) fn minimum(&self, category: Category) -> Minimum {
+        self.minima.get(&category).copied().unwrap_or(Minimum::ANY)
     }
 }
 
@@ -198,10 +211,13 @@ fn probes(config: &ValidatorConfig) -> ProbeRules {
     }
 }
 
-fn minimum_gpus(config: &ValidatorConfig) -> BTreeMap<Category, u32> {
+fn minima(config: &ValidatorConfig) -> BTreeMap<Category, Minimum> {
     let minimum = |part: &GpuAllocation| match part {
-        GpuAllocation::Percent(_) => 1,
-        GpuAllocation::Table(table) => table.min_gpu_count,
+        GpuAllocation::Percent(_) => Minimum::ANY,
+        GpuAllocation::Table(table) => Minimum {
+            gpus: table.min_gpu_count,
+            memory_bytes: u64::from(table.min_gpu_vram).saturating_mul(1_000_000_000),
+        },
     };
     config.emission.gpu_allocations.iter().map(|(category, part)| (*category, minimum(part))).collect()
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
-use basilica_ports::{Absence, BoxError, StoreError};
+use basilica_ports::{Absence, BoxError, PaidGpu, StoreError};
 use basilica_types::{Category, GpuUuid, Timestamp, Uid, Weight};
 use basilica_verification::timing::DeadlineRecord;
 use basilica_verification::{CheckKind, Fault, Outcome, ProvenGpu, Reason};
@@ -76,18 +76,25 @@ where
     T::try_from(value).map_err(corrupt(column))
 }
 
-pub(super) fn gpus_to_text(gpus: &[ProvenGpu]) -> String {
-    let pairs: Vec<(GpuUuid, Category)> = gpus.iter().map(|g| (g.uuid, g.category)).collect();
-    serde_json::to_string(&pairs).expect("pairs of texts always serialise")
+/// `[uuid, category]`, and the memory in bytes where it is known.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct GpuText(GpuUuid, Category, #[serde(default, skip_serializing_if = "Option::is_none")] Option<u64>);
+
+pub(super) fn gpus_to_text(gpus: &[PaidGpu]) -> String {
+    let texts =
+        gpus.iter().map(|PaidGpu { gpu, memory_bytes }| GpuText(gpu.uuid, gpu.category, *memory_bytes));
+    serde_json::to_string(&texts.collect::<Vec<_>>()).expect("texts and numbers always serialise")
 }
 
 pub(super) fn uuids_to_text(uuids: &BTreeSet<GpuUuid>) -> String {
     serde_json::to_string(uuids).expect("texts always serialise")
 }
 
-pub(super) fn gpus(text: &str, column: &'static str) -> Result<Vec<ProvenGpu>, StoreError> {
-    let pairs: Vec<(GpuUuid, Category)> = serde_json::from_str(text).map_err(corrupt(column))?;
-    Ok(pairs.into_iter().map(|(uuid, category)| ProvenGpu { uuid, category }).collect())
+pub(super) fn gpus(text: &str, column: &'static str) -> Result<Vec<PaidGpu>, StoreError> {
+    let texts: Vec<GpuText> = serde_json::from_str(text).map_err(corrupt(column))?;
+    let paid =
+        |GpuText(uuid, category, memory_bytes)| PaidGpu { gpu: ProvenGpu { uuid, category }, memory_bytes };
+    Ok(texts.into_iter().map(paid).collect())
 }
 
 pub(super) fn times_to_text(times: &[Timestamp]) -> String {

@@ -5,7 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use basilica_ports::{CheckEntry, HistoryEntry, NodeConduct, NodeKey, NodeScore, Scores, StoreError};
+use basilica_ports::{
+    CheckEntry, HistoryEntry, NodeConduct, NodeKey, NodeScore, PaidGpu, Scores, StoreError,
+};
 use basilica_scoring::history::{Absence, Check, Entry, GpuRecord, Policy, Record};
 use basilica_types::{BasisPoints, GpuUuid, Hotkey, NodeId, Ppm, Timestamp};
 use basilica_verification::{CheckKind, Outcome};
@@ -24,6 +26,13 @@ const PAGE: i64 = 10_000;
 pub(super) fn claimed(entry: &CheckEntry) -> BTreeSet<GpuUuid> {
     let counted = entry.gpus.iter().map(|gpu| gpu.uuid);
     entry.fingerprints.iter().map(|print| print.uuid).chain(counted).collect()
+}
+
+/// What a passed full check is paid for, with the memory that each showed.
+pub(super) fn paid(entry: &CheckEntry) -> Vec<PaidGpu> {
+    let memory =
+        |uuid| entry.fingerprints.iter().find(|print| print.uuid == uuid).map(|p| p.facts.memory_bytes);
+    entry.gpus.iter().map(|gpu| PaidGpu { gpu: *gpu, memory_bytes: memory(gpu.uuid) }).collect()
 }
 
 /// Those of them that a passed full check proved and that are the node's own; none of another check. One that stays with whoever
@@ -226,7 +235,7 @@ pub(super) async fn all(store: &ValidatorDatabase) -> Result<Vec<NodeConduct>, S
             listed: row.listed.is_some(),
             standing: row.standing.read()?,
             record: row.record.and_then(|bytes| Record::from_bytes(policy, &bytes).ok()),
-            gpus: paid.iter().filter_map(|gpu| own.remove(&gpu.uuid)).collect(),
+            gpus: paid.iter().filter_map(|paid| own.remove(&paid.gpu.uuid)).collect(),
         })
     };
     rows.into_iter().map(conduct).collect()

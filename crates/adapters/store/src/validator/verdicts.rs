@@ -355,7 +355,7 @@ async fn take_from(connection: &mut Transaction, owner: NodeKey, uuid: GpuUuid) 
             .map_err(&operation)?;
     let Some(text) = proven.flatten() else { return Ok(()) };
     let mut gpus = columns::gpus(&text, "nodes.proven_gpus")?;
-    gpus.retain(|gpu| gpu.uuid != uuid);
+    gpus.retain(|paid| paid.gpu.uuid != uuid);
     query("UPDATE nodes SET proven_gpus = $3 WHERE miner = $1 AND node = $2")
         .bind(miner)
         .bind(node)
@@ -447,7 +447,7 @@ async fn update_node(connection: &mut Transaction, entry: &CheckEntry) -> Result
     let summary = &entry.summary;
     let proven = summary.kind == CheckKind::Full && summary.outcome == Outcome::Passed;
     let paid = match summary.outcome {
-        Outcome::Passed => proven.then(|| columns::gpus_to_text(&entry.gpus)),
+        Outcome::Passed => proven.then(|| columns::gpus_to_text(&conduct::paid(entry))),
         Outcome::Failed { reason, .. } => reason.voids_proof().then(|| columns::gpus_to_text(&[])),
     };
     query(

@@ -23,7 +23,9 @@ impl<'de> Deserialize<'de> for GpuAllocation {
             type Value = GpuAllocation;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a percentage such as 25.0, or { weight = 25.0, min_gpu_count = 8 }")
+                f.write_str(
+                    "a percentage such as 25.0, or { weight = 25.0, min_gpu_count = 8, min_gpu_vram = 80 }",
+                )
             }
 
             fn visit_f64<E: de::Error>(self, percent: f64) -> Result<GpuAllocation, E> {
@@ -58,6 +60,9 @@ pub struct GpuAllocationTable {
     /// A node with fewer GPUs of the category brings nothing.
     #[serde(default = "one")]
     pub min_gpu_count: u32,
+    /// A GPU of the category with less memory than this, in GB of 10^9 bytes, brings nothing; 0 for any.
+    #[serde(default)]
+    pub min_gpu_vram: u32,
 }
 
 const fn one() -> u32 {

@@ -65,7 +65,6 @@ pub const IGNORED: &[(&str, &str)] = &[
     ),
     ("ssh_session.known_hosts_file", "no effect: host keys come from the miner's signed list"),
     ("emission.min_miners_per_category", "no effect: a category without a score burns"),
-    ("emission.gpu_allocations.*.min_gpu_vram", "no effect in this version"),
     ("storage.data_dir", "no effect: everything is in database.url"),
     ("cleanup", "no effect: see [retention]"),
     ("billing", "no effect in this version"),

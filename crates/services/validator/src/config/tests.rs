@@ -130,7 +130,10 @@ fn wrong_settings_are_refused_where_they_stand() {
         ("[emission]\ngpu_allocations = { V100 = 100 }", "V100"),
         ("[emission]\ngpu_allocations = { H100 = -1, H200 = 101 }", "from 0 to 100"),
         ("[emission]\ngpu_allocations = { H100 = \"half\" }", "expected a percentage such as 25.0"),
-        ("[emission]\ngpu_allocations = { H100 = { wait = 1 } }", "known keys: weight, min_gpu_count"),
+        (
+            "[emission]\ngpu_allocations = { H100 = { wait = 1 } }",
+            "known keys: weight, min_gpu_count, min_gpu_vram",
+        ),
         ("[emission]\ngpu_allocations = { H100 = { min_gpu_count = 1 } }", "missing key"),
         ("[emission]\nweight_commit = 7", "expected a text in quotes"),
         ("[verification]\nmax_concurrent_verifications = 0", "from 1 to"),

@@ -1,11 +1,13 @@
 //! Scores from a real store: which nodes are read, and what an absence costs.
 
 use basilica_ports::NodeKey;
-use basilica_types::{BasisPoints, Millis, Ppm};
+use basilica_types::{BasisPoints, GpuUuid, Millis, Ppm};
+use basilica_verification::ProvenGpu;
 use basilica_wire::discovery::{NodeReport, NodeStatus};
 
 use super::*;
 use crate::set_weights::tests::{MINER, World};
+use crate::settings::Minimum;
 
 async fn standing(shared: &Shared, key: NodeKey) -> StoredStanding {
     shared.ports.store.node(key).await.unwrap().unwrap().standing.unwrap()
@@ -101,4 +103,28 @@ async fn scoring_is_stuck_when_no_pass_renews_what_is_listed() {
     let nobody = shared.ports.store.scores().await.unwrap();
     assert_eq!(nobody, Scores::default());
     assert!(!stuck(&nobody, late), "nobody is listed, so nothing is to be scored");
+}
+
+#[tokio::test]
+async fn too_few_gpus_or_too_little_memory_of_a_category_bring_nothing_in_it() {
+    let world = World::new();
+    let key = world.judge_a_node().await;
+    let mut settings = world.boot().await.settings;
+    let gpu = |n, gb: Option<u64>| PaidGpu {
+        gpu: ProvenGpu { uuid: GpuUuid::from_bytes([n; 16]), category: Category::H100 },
+        memory_bytes: gb.map(|gb| gb * 1_000_000_000),
+    };
+    let gpus = vec![gpu(1, Some(85)), gpu(2, Some(40)), gpu(3, None)];
+    let at = Timestamp(0);
+    let node = NodeScore { key, score: BasisPoints::ONE, multiplier: Ppm::ONE, at, gpus };
+    let uids = BTreeMap::from([(key.miner, Uid(5))]);
+    let mut counted = |gpus, memory_gb: u64| {
+        settings.minima.insert(Category::H100, Minimum { gpus, memory_bytes: memory_gb * 1_000_000_000 });
+        let points = points(std::slice::from_ref(&node), &uids, &settings, at);
+        points.first().map(|points| points.points / node_points(BasisPoints::ONE, 1, Ppm::ONE))
+    };
+    assert_eq!(counted(1, 0), Some(3));
+    assert_eq!(counted(1, 80), Some(2), "the small one does not, and the unknown one does");
+    assert_eq!(counted(2, 80), Some(2));
+    assert_eq!(counted(3, 80), None);
 }

@@ -1,6 +1,6 @@
 //! Records are what history comes to, whenever it is folded.
 
-use basilica_ports::NodeConduct;
+use basilica_ports::{NodeConduct, PaidGpu};
 use basilica_scoring::history::{self, Entry, Gate, Policy};
 use basilica_scoring::weights::Part;
 
@@ -14,6 +14,7 @@ on_both_engines!(
     a_new_host_serves_the_ban_of_one_that_is_gone,
     who_got_what_is_kept_with_its_window_and_goes_with_it,
     scores_are_those_of_available_nodes,
+    the_memory_that_a_gpu_showed_is_kept_with_what_is_paid,
 );
 
 const MINUTE: u64 = 60_000;
@@ -204,7 +205,10 @@ async fn scores_are_those_of_available_nodes(on: On) {
     store.record_standings(&all).await.unwrap();
     let scores = store.scores().await.unwrap();
     assert_eq!((scores.nodes.len(), scores.last_pass), (2, Some(NOW + Millis(9))));
-    assert_eq!((scores.nodes[0].key, &scores.nodes[0].gpus), (key(1, 7), &vec![gpu(1)]));
+    assert_eq!(
+        (scores.nodes[0].key, &scores.nodes[0].gpus),
+        (key(1, 7), &vec![PaidGpu { gpu: gpu(1), memory_bytes: None }])
+    );
     let away = NodeReport { status: NodeStatus::Maintenance, ..report(7) };
     store.record_discovery(miner(1), &[away], NOW + Millis(600 * MINUTE)).await.unwrap();
     store.record_discovery(miner(2), &[], NOW + Millis(600 * MINUTE)).await.unwrap();
@@ -214,4 +218,27 @@ async fn scores_are_those_of_available_nodes(on: On) {
         (0, Some(NOW)),
         "one is listed, and not available"
     );
+}
+
+async fn the_memory_that_a_gpu_showed_is_kept_with_what_is_paid(on: On) {
+    let Fixture { store, place: _keep } = Fixture::new(on).await;
+    store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
+    let facts = DeviceFacts::simulated(&"simulated-H100".parse().unwrap(), 0);
+    let memory = facts.memory_bytes;
+    let uuid = gpu(1).uuid;
+    let mut entry = passed(key(1, 7), 1, None, vec![gpu(1), gpu(2)]);
+    entry.fingerprints = vec![Fingerprint { uuid, facts, machine: None }];
+    store.record_check(&entry).await.unwrap();
+    let standing = StoredStanding {
+        gate: "ok".into(),
+        score: BasisPoints::ONE,
+        multiplier: Ppm::ONE,
+        banned_until: None,
+        at: NOW,
+    };
+    store.record_standings(&[(key(1, 7), standing)]).await.unwrap();
+    let known = PaidGpu { gpu: gpu(1), memory_bytes: Some(memory) };
+    let unknown = PaidGpu { gpu: gpu(2), memory_bytes: None };
+    assert_eq!(store.scores().await.unwrap().nodes[0].gpus, [known, unknown]);
+    assert_eq!(store.node(key(1, 7)).await.unwrap().unwrap().last_proof.unwrap().1, [gpu(1), gpu(2)]);
 }

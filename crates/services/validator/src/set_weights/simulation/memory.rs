@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use basilica_ports::{
     CheckEntry, FleetStore, HistoryEntry, Holds, MinerRecord, NewWindow, NodeChange, NodeConduct, NodeKey,
-    NodeRecord, NodeScore, Opened, PreparedWeights, Pruned, Recorded, Scores, SeenMiner, StoreError,
+    NodeRecord, NodeScore, Opened, PaidGpu, PreparedWeights, Pruned, Recorded, Scores, SeenMiner, StoreError,
     StoredStanding, VerdictStore, WeightStore, WeightWindow, WindowEnd, WindowState,
 };
 use basilica_runtime_service::testing::VirtualClock;
@@ -174,6 +174,11 @@ impl WeightStore for Memory {
     }
 }
 
+fn paid(node: &NodeRecord) -> Vec<PaidGpu> {
+    let gpus = node.last_proof.as_ref().unwrap().1.iter();
+    gpus.map(|gpu| PaidGpu { gpu: *gpu, memory_bytes: None }).collect()
+}
+
 #[async_trait]
 impl FleetStore for Memory {
     async fn observe_miners(&self, _: &[SeenMiner], _: Timestamp) -> Result<(), StoreError> {
@@ -209,7 +214,7 @@ impl FleetStore for Memory {
             score: score(n),
             multiplier: Ppm::ONE,
             at: now,
-            gpus: node.last_proof.clone().unwrap().1,
+            gpus: paid(node),
         });
         Ok(Scores { nodes: scored.collect(), last_pass: Some(now), waiting_since: Some(now) })
     }

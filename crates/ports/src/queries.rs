@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use basilica_scoring::weights::Part;
 use basilica_types::{
     BasisPoints, BlockHash, BlockNumber, Category, Digest, FencingToken, Hotkey, NodeId, NodeKey, Ppm,
     Timestamp, Uid,
@@ -287,6 +288,10 @@ pub trait ValidatorQueries: Send + Sync + 'static {
 
     /// The latest windows of weights, newest first; at most `limit`.
     async fn windows(&self, limit: u32) -> Result<Vec<WeightWindow>, StoreError>;
+
+    /// Who got what of a window's weights, and why: by place, from the `skip`th on; nobody of a window that is not kept, or whose
+    /// weights are still hidden.
+    async fn emission(&self, window: i64, skip: u32, limit: u32) -> Result<Vec<Part>, StoreError>;
 
     /// Why the weights are where they are; none before the first look.
     fn weights(&self) -> Option<WeightsOutlook>;

@@ -363,6 +363,13 @@ pub struct WeightWindow {
     pub read_back: Option<Vec<(Uid, Weight)>>,
 }
 
+impl WeightWindow {
+    /// Whether nobody is to be told its weights yet: committing hides them from those who would copy them.
+    pub const fn hides_weights(&self) -> bool {
+        !matches!(self.opened.form, WindowForm::Open) && !matches!(self.state, WindowState::Ended(_))
+    }
+}
+
 /// Whether a window could be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opened {

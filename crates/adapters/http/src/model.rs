@@ -16,7 +16,10 @@ use utoipa::ToSchema;
 
 pub use node::{Gpu, Node, NodePage, VerdictSummaryRow};
 pub use verdict::{UnprovenCount, VerdictPage, VerdictRow};
-pub use weights::{WeightRow, WeightWindowPage, WeightWindowRow, WeightsFailure, WeightsPage, WeightsStatus};
+pub use weights::{
+    EmissionPage, EmissionRow, WeightRow, WeightWindowPage, WeightWindowRow, WeightsFailure, WeightsPage,
+    WeightsStatus,
+};
 
 /// A moment as pages show it.
 pub(crate) fn moment(at: Timestamp) -> String {

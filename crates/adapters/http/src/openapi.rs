@@ -57,6 +57,7 @@ fn public() -> OpenApiRouter<Pages> {
         .routes(routes!(fleet::leadership))
         .routes(routes!(weights::latest))
         .routes(routes!(weights::windows))
+        .routes(routes!(weights::emission))
         .routes(routes!(files::verdict))
         .routes(routes!(files::transcript))
 }

@@ -62,6 +62,7 @@ pub use shared::Ports;
 
 use crate::leadership::Office;
 use crate::metrics::ValidatorMetrics;
+use crate::metrics::fleet::FleetMetrics;
 use crate::shared::Shared;
 
 /// A task that fails is started again.
@@ -88,8 +89,10 @@ impl Validator {
         metrics: &Metrics,
         readiness: &Readiness,
     ) -> Self {
-        let metrics = ValidatorMetrics::register(metrics);
-        let shared = Arc::new(Shared::new(ports, settings, prover, metrics, readiness));
+        let own = ValidatorMetrics::register(metrics);
+        let shared = Arc::new(Shared::new(ports, settings, prover, own, readiness));
+        let fleet = Box::new(FleetMetrics(Arc::clone(&shared)));
+        metrics.register(|registry| registry.register_collector(fleet));
         Self { shared, readiness: readiness.clone() }
     }
 

@@ -1,5 +1,7 @@
 //! The validator's metrics, under the seeds' names and the original's (reference §3.15).
 
+pub(crate) mod fleet;
+
 use basilica_runtime_service::Metrics;
 use basilica_verification::CheckKind;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -68,8 +70,8 @@ impl ValidatorMetrics {
             r.register("basilica_verification", "concluded checks", m.verifications.clone());
             r.register("basilica_verification_success", "passed checks", m.successes.clone());
             r.register("basilica_weight_set", "weights set on chain", m.weight_sets.clone());
-            r.register("validator_executor_ban_active_status", "nodes banned now", m.bans_active.clone());
             let r = r.sub_registry_with_prefix("basilica_validator");
+            r.register("nodes_banned", "nodes banned now", m.bans_active.clone());
             r.register("discovered_miners", "miners in the metagraph with an axon", m.known_miners.clone());
             r.register(
                 "discovery_failures",

@@ -11,6 +11,7 @@ use basilica_ports::{
     MinerView, NodeFilter, NodeKey, NodeView, StoreError, ValidatorQueries, WeightWindow, WeightsOutlook,
 };
 use basilica_runtime_service::Readiness;
+use basilica_scoring::weights::Part;
 use basilica_types::{Digest, Hotkey, Timestamp};
 
 pub(crate) use self::view::{FleetViews, keep_fresh};
@@ -100,6 +101,16 @@ impl ValidatorQueries for Queries {
 
     async fn windows(&self, limit: u32) -> Result<Vec<WeightWindow>, StoreError> {
         self.shared.ports.store.windows(limit).await
+    }
+
+    async fn emission(&self, window: i64, skip: u32, limit: u32) -> Result<Vec<Part>, StoreError> {
+        let store = &self.shared.ports.store;
+        // Only the newest window can be under way, and only then are its weights hidden.
+        let newest = store.windows(1).await?.into_iter().next();
+        if newest.is_some_and(|newest| newest.id <= window && newest.hides_weights()) {
+            return Ok(Vec::new());
+        }
+        store.emission(window, skip, limit).await
     }
 
     fn weights(&self) -> Option<WeightsOutlook> {

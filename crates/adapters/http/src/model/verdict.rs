@@ -57,6 +57,9 @@ pub struct VerdictRow {
     /// What was measured besides: how long each stage took, bytes per second of each space of memory and of the network.
     #[schema(value_type = Object)]
     pub measured: serde_json::Value,
+    /// What the node told of itself: machine, container engine, storage, reachability.
+    #[schema(value_type = Object)]
+    pub probes: serde_json::Value,
 }
 
 impl VerdictRow {
@@ -85,6 +88,7 @@ impl VerdictRow {
             policy: verdict.policy.to_string(),
             // Numbers, words and lists of them: nothing in it can fail to be JSON.
             measured: serde_json::to_value(&verdict.evidence.measured).unwrap_or_default(),
+            probes: serde_json::to_value(&verdict.evidence.probes).unwrap_or_default(),
         })
     }
 }

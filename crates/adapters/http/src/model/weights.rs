@@ -1,7 +1,7 @@
 //! Weights.
 
-use basilica_ports::{WeightWindow, WeightsOutlook, WindowEnd, WindowForm, WindowState, dispatch_advice};
-use basilica_scoring::weights::same_weights;
+use basilica_ports::{WeightWindow, WeightsOutlook, WindowEnd, WindowState, dispatch_advice};
+use basilica_scoring::weights::{Part, same_weights};
 use basilica_types::{BlockNumber, Timestamp, Uid, Weight};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -129,8 +129,7 @@ pub struct WeightWindowRow {
 impl From<&WeightWindow> for WeightWindowRow {
     fn from(window: &WeightWindow) -> Self {
         let opened = &window.opened;
-        // Committing hides the weights from those who would copy them; this page is not to undo that.
-        let shown = opened.form == WindowForm::Open || matches!(window.state, WindowState::Ended(_));
+        let shown = !window.hides_weights();
         let rows_if_shown = |weights: &[(Uid, Weight)]| if shown { rows(weights) } else { Vec::new() };
         Self {
             window: window.id,
@@ -206,4 +205,40 @@ impl WeightsPage {
 pub struct WeightWindowPage {
     /// Newest first.
     pub windows: Vec<WeightWindowRow>,
+}
+
+/// What somebody gets of a window's weights, and why.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct EmissionRow {
+    /// Who.
+    pub uid: u16,
+    /// For nodes of which category; null: it is burnt.
+    pub category: Option<String>,
+    /// What those nodes brought together: score in basis points x GPUs x multiplier in millionths, as a whole number.
+    #[schema(pattern = "^[0-9]+$")]
+    pub points: String,
+    /// What the nodes of all miners brought in this category.
+    #[schema(pattern = "^[0-9]+$")]
+    pub category_points: String,
+    /// Its part of the 65,535.
+    pub weight: u16,
+}
+
+impl From<&Part> for EmissionRow {
+    fn from(part: &Part) -> Self {
+        Self {
+            uid: part.uid.0,
+            category: part.category.map(|category| category.to_string()),
+            points: part.points.to_string(),
+            category_points: part.total.to_string(),
+            weight: part.weight.0,
+        }
+    }
+}
+
+/// `GET /weights/windows/{id}/emission`
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct EmissionPage {
+    /// By category and uid; what is burnt comes last.
+    pub parts: Vec<EmissionRow>,
 }

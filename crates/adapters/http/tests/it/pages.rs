@@ -71,6 +71,18 @@ async fn a_miner_is_found_by_hotkey_and_by_uid() {
 }
 
 #[tokio::test]
+async fn what_a_window_paid_is_told_with_the_reason() {
+    let scene = Scene::new().await;
+    let page = scene.get("/weights/windows/3/emission?skip=1&limit=2").await.json();
+    assert_eq!(page["parts"].as_array().unwrap().len(), 2);
+    assert_eq!(page["parts"][0]["category"], "H100");
+    assert_eq!(page["parts"][0]["points"], u128::MAX.to_string(), "exactly, which a JSON number is not");
+    for nothing in ["3/emission?skip=5", "4/emission"] {
+        assert_eq!(scene.get(&format!("/weights/windows/{nothing}")).await.problem(), "not_found");
+    }
+}
+
+#[tokio::test]
 async fn whatever_is_wrong_with_a_question_is_said() {
     let scene = Scene::new().await;
     for path in [

@@ -66,6 +66,14 @@ impl FleetViews {
 }
 
 impl Shared {
+    /// The last reading, however old, for those who cannot wait; asks for the next where it is time for one.
+    pub(crate) fn latest_view(&self) -> Option<Arc<FleetView>> {
+        // Only for what it asks.
+        let _ = self.views.fresh(self.now());
+        let reading = self.views.latest.borrow();
+        reading.as_ref().and_then(|reading| reading.as_ref().ok()).map(Arc::clone)
+    }
+
     /// The fleet of now or of a few seconds ago.
     pub(crate) async fn fleet_view(&self) -> Result<Arc<FleetView>, StoreError> {
         let mut changes = self.views.latest.subscribe();
@@ -204,6 +212,16 @@ impl FleetView {
             }
         };
         self.miners.get(place).cloned()
+    }
+
+    /// By key.
+    pub(crate) fn all_nodes(&self) -> &[NodeView] {
+        &self.nodes
+    }
+
+    /// By hotkey.
+    pub(crate) fn all_miners(&self) -> &[MinerView] {
+        &self.miners
     }
 
     /// How every category is filled; what the configuration says of it is left zero.

@@ -1,7 +1,7 @@
 //! Two validators on one Postgres: faults, and whether what they did is one history.
 //!
 //! Everything is real: the validators' program, Postgres, the development chain. Each validator reaches Postgres through a relay of its own
-//! that can hold back what passes ([`relay`]). The database itself keeps the history: triggers record every committed
+//! that can hold back what passes (`relay`). The database itself keeps the history: triggers record every committed
 //! write with the token that was current and the process that made it; each validator's log tells which verdicts it took for
 //! stored. [`history`] then checks both against each other and against the chain:
 //!

@@ -14,7 +14,7 @@ use sqlx::{AssertSqlSafe, Row as _};
 use crate::postgres::{Held, Purpose, Slots};
 use crate::{OpenError, OpenOptions, Schema};
 
-/// Oldest server that has all that we set (`client_connection_check_interval` and generated columns among it).
+/// Oldest server that has all that we use (generated columns among it).
 const OLDEST: i64 = 140_000;
 /// Connections that write: writers wait for each other anyway.
 const WRITERS: u32 = 1;

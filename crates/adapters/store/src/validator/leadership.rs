@@ -2,9 +2,12 @@
 //!
 //! The row holds the current token, its holder and the end of the lease, all by the database server's clock, so that no
 //! validator's clock matters. A transaction that writes locks the row first and goes on only if the token is still the one
-//! that this process leads with. So writes of a deposed leader are refused however late they come, writers are one after
-//! the other as on SQLite, and a change of leadership waits for the write under way: what was acknowledged under a token was
-//! stored before the next token was given out.
+//! that this process leads with. So writes of a deposed leader are refused however late they come, and a change of leadership
+//! waits for the write under way: what was acknowledged under a token was stored before the next token was given out. Writers
+//! are one after the other as on SQLite, because a process has one connection that writes.
+//!
+//! Which locks: writers take the row `FOR KEY SHARE`, which lets the lease be renewed beside a write of any length (an update of
+//! other columns is `FOR NO KEY UPDATE`); a campaign takes it `FOR UPDATE`, which waits for every writer.
 //!
 //! **Rejected**: advisory locks held by a session (a server's failover or a pooler between loses them without a word, and they
 //! carry no number that others can compare), and serialisable isolation in place of the row's lock (a deposed leader would be told only at
@@ -74,7 +77,7 @@ impl Seat {
         let failed = unavailable(operation);
         let held = self.held();
         let mut transaction = Transaction::Postgres(cluster.writer().begin().await.map_err(&failed)?);
-        let current: i64 = query("SELECT token FROM leadership WHERE one = 1 FOR UPDATE")
+        let current: i64 = query("SELECT token FROM leadership WHERE one = 1 FOR KEY SHARE")
             .scalar(&mut transaction)
             .await
             .map_err(&failed)?;
@@ -104,11 +107,11 @@ macro_rules! server_clock {
 }
 
 const CAMPAIGN: &str = concat!(
-    "UPDATE leadership SET token = token + 1, holder = $1, lease_end = ",
+    "WITH free AS (SELECT one FROM leadership WHERE one = 1 AND lease_end <= ",
     server_clock!(),
-    " + $2 WHERE one = 1 AND lease_end <= ",
+    " FOR UPDATE) UPDATE leadership SET token = token + 1, holder = $1, lease_end = ",
     server_clock!(),
-    " RETURNING token"
+    " + $2 FROM free WHERE leadership.one = free.one RETURNING token"
 );
 const RENEW: &str = concat!(
     "UPDATE leadership SET lease_end = ",

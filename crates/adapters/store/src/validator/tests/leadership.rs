@@ -71,6 +71,39 @@ async fn a_leader_that_stands_still_inside_a_write_does_not_keep_others_from_lea
     assert!(matches!(miners_of(&first, 3).await, Err(StoreError::Fenced { .. })));
 }
 
+/// Or no write might be longer than the lease.
+#[tokio::test]
+async fn a_lease_is_renewed_beside_a_write_of_any_length() {
+    let Fixture { store: first, place } = Fixture::new(On::Postgres).await;
+    let second = place.open().await;
+    let mut long = first.begin("long").await.unwrap();
+    query("UPDATE miners SET failure = 'long'").execute(&mut long).await.unwrap();
+    first.renew(HOUR).await.unwrap();
+    assert!(matches!(second.campaign("second", HOUR).await.unwrap(), Campaign::Lost(_)));
+    long.commit().await.unwrap();
+    assert!(first.miners().await.unwrap().iter().all(|miner| miner.failure.as_deref() == Some("long")));
+}
+
+/// What was acknowledged under a token is stored before the next one is given out.
+#[tokio::test]
+async fn a_change_of_leadership_waits_for_the_write_under_way() {
+    let Fixture { store: first, place } = Fixture::new(On::Postgres).await;
+    let second = place.open().await;
+    let mut write = first.begin("write").await.unwrap();
+    query("UPDATE miners SET failure = 'stored'").execute(&mut write).await.unwrap();
+    let (campaign, ()) = tokio::join!(second.campaign("second", HOUR), async {
+        // Waits until the campaign waits.
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+        while place.server.as_ref().unwrap().sql("db0", waiting).trim() != "1" {
+            tokio::task::yield_now().await;
+        }
+        write.commit().await.unwrap();
+    });
+    assert!(matches!(campaign.unwrap(), Campaign::Won(_)));
+    assert!(second.miners().await.unwrap().iter().all(|miner| miner.failure.as_deref() == Some("stored")));
+    assert!(matches!(miners_of(&first, 3).await, Err(StoreError::Fenced { .. })));
+}
+
 #[tokio::test]
 async fn a_store_goes_on_after_its_server_was_restarted() {
     let Fixture { store, mut place } = Fixture::new(On::Postgres).await;

@@ -35,7 +35,7 @@ fn from_environment(variable: &str, default: u32) -> u32 {
 }
 
 /// The question of a turn: of twenty, seven for a node, four for a node's verdicts, three for a page of nodes, two for a miner's nodes, two for
-/// miners, one for categories, and one for health.
+/// miners, one for categories, and one for who leads.
 fn path(fleet: Fleet, turn: u64) -> String {
     let node = u32::try_from(turn.wrapping_mul(7_919) % u64::from(fleet.nodes)).unwrap();
     let key = key(fleet, node);

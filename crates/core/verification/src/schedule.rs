@@ -62,8 +62,8 @@ impl Due {
 
     /// The times after a concluded check.
     ///
-    /// A failed check that was about reaching the node is repeated soon, with the kind that failed; a failed full check about
-    /// content after [`Intervals::full_after_fault`]. Light checks go on meanwhile: the SSH half of the score is theirs.
+    /// A failed check that was about reaching the node is repeated soon, with the kind that failed; one about content
+    /// after [`Intervals::full_after_fault`]. After a failed full one light checks go on meanwhile: the SSH half of the score is theirs.
     #[must_use]
     pub fn after(self, kind: CheckKind, outcome: &Outcome, intervals: &Intervals, now: Timestamp) -> Self {
         match (kind, outcome) {
@@ -74,8 +74,11 @@ impl Due {
             (CheckKind::Light, Outcome::Failed { reason, .. }) => {
                 let wait = if reason.needs_distance() {
                     intervals.light
-                } else {
+                } else if reason.is_reachability() {
                     intervals.while_failing.min(intervals.light)
+                } else {
+                    // Each is an event (RULES R3): a broken driver must not be banned for twelve hours within half of one.
+                    intervals.full_after_fault.max(intervals.light)
                 };
                 Self { light: now + wait, ..self }
             }
@@ -132,6 +135,16 @@ mod tests {
         assert_eq!(after(Reason::ProofOpeningMismatch).full, NOW + Millis::from_secs(1800));
         assert_eq!(after(Reason::ConnectionFailed).full, NOW + Millis::from_secs(120));
         assert_eq!(after(Reason::GpuClassUncalibrated).full, NOW + intervals.full);
+    }
+
+    #[test]
+    fn a_light_check_that_fails_by_content_is_repeated_no_sooner_than_a_full_one() {
+        let intervals = Intervals::default();
+        let after = |reason| Due::at_once(NOW).after(CheckKind::Light, &failed(reason), &intervals, NOW);
+        assert_eq!(after(Reason::ConnectionFailed).light, NOW + Millis::from_secs(120));
+        for reason in [Reason::ProverFailed, Reason::ClaimsInvalid, Reason::NonceMismatch] {
+            assert_eq!(after(reason).light, NOW + Millis::from_secs(1800));
+        }
     }
 
     #[test]

@@ -3,9 +3,10 @@
 //! The helper is the prover's `serve-token`: it needs no container engine, ends by itself, and answers only the question that it
 //! was given over SSH. That its port is taken is nobody's fault; another is drawn.
 
+use std::io;
 use std::net::SocketAddr;
 
-use basilica_ports::{AddressPolicy, Ask, ExitStatus, NodeRecord, Process, Shell, ShellError};
+use basilica_ports::{AddressPolicy, Ask, BoxError, ExitStatus, NodeRecord, Process, Shell, ShellError};
 use basilica_runtime_service::{ErrorChain, within};
 use basilica_types::Millis;
 use basilica_verification::probe::{Reach, ReachEnd};
@@ -72,10 +73,11 @@ async fn start(shared: &Shared, shell: &dyn Shell, port: u16, token: &[u8]) -> R
     let seconds = shared.settings.reach_deadline.0.div_ceil(1_000).saturating_add(5);
     let command = commands::serve_token(&shared.prover, port, seconds);
     let mut process = shell.start(&command).await.map_err(|error| command_break(&error))?;
-    // One that has ended already says so where it is read.
-    let _ = process.send(token).await;
     let mut heard = Vec::new();
+    // A node may stop reading as well as stop talking: one deadline for both.
     let listens = async {
+        // One that has ended already says so where it is read.
+        let _ = process.send(token).await;
         while heard.len() < READY.len() {
             match process.receive().await? {
                 Some(bytes) => heard.extend(bytes),
@@ -106,9 +108,23 @@ fn end_of(answered: Result<Vec<u8>, ShellError>, wanted: &[u8]) -> Result<ReachE
     match answered {
         Ok(answer) if answer == wanted => Ok(ReachEnd::Answered),
         Ok(_) | Err(ShellError::TooMuchOutput { .. }) => Ok(ReachEnd::Wrong),
-        Err(ShellError::Connect { .. } | ShellError::Lost { .. }) => Ok(ReachEnd::Refused),
+        Err(ShellError::Lost { .. }) => Ok(ReachEnd::Refused),
+        Err(ShellError::Connect { source, .. }) => refused(&source),
         Err(ShellError::Deadline { .. }) => Ok(ReachEnd::Silent),
         Err(other) => Err(command_break(&other)),
+    }
+}
+
+/// What an error of connecting says of the node: without a route or a free descriptor here, nothing.
+fn refused(source: &BoxError) -> Result<ReachEnd, Break> {
+    match source.downcast_ref::<io::Error>().map(io::Error::kind) {
+        Some(
+            io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::HostUnreachable,
+        ) => Ok(ReachEnd::Refused),
+        Some(io::ErrorKind::TimedOut) => Ok(ReachEnd::Silent),
+        _ => Err(Break::Internal),
     }
 }
 

@@ -16,6 +16,8 @@ enum Habit {
     /// So many of the ports drawn are taken.
     Taken(usize),
     NoProver,
+    /// Starts the helper and never reads what it is told.
+    Deaf,
     Firewall,
     Drops,
     OtherProgram,
@@ -75,6 +77,9 @@ impl Shell for Node {
 #[async_trait]
 impl Process for Running {
     async fn send(&mut self, bytes: &[u8]) -> Result<(), ShellError> {
+        if self.node.habit == Habit::Deaf {
+            std::future::pending::<()>().await;
+        }
         self.node.state.lock().unwrap().token = bytes.to_vec();
         Ok(())
     }
@@ -114,7 +119,7 @@ impl NodeShell for Node {
         assert_eq!(ask.question, state.token[..HALF], "the helper knows the question");
         match self.habit {
             Habit::Firewall => {
-                let source = "refused".into();
+                let source = io::Error::from(io::ErrorKind::ConnectionRefused).into();
                 Err(ShellError::Connect { address: ask.address.clone(), source })
             }
             Habit::Drops => Err(ShellError::Deadline { step: "asking a port", limit: ask.deadline }),
@@ -162,6 +167,32 @@ async fn every_end_of_a_port_is_told_apart() {
         assert!((20_000..=32_767).contains(&ask.at.port()));
         assert_eq!(elsewhere, end == ReachEnd::Answered, "only an answer is a witness for others");
     }
+}
+
+#[tokio::test]
+async fn what_the_validators_own_machine_cannot_do_is_not_the_nodes_fault() {
+    // No descriptors left, no route, no port of its own left.
+    for code in [24, 101, 99] {
+        let answered = Err(ShellError::Connect {
+            address: "root@203.0.113.9:22".parse().unwrap(),
+            source: io::Error::from_raw_os_error(code).into(),
+        });
+        assert_eq!(end_of(answered, b""), Err(Break::Internal), "{code}");
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_read_holds_no_check_up() {
+    let world = World::new();
+    let mut shared = world.boot().await;
+    let node = Node { host_key: HOST_KEY.parse().unwrap(), habit: Habit::Deaf, state: Arc::default() };
+    shared.ports.nodes = Arc::new(node.clone());
+    let record = record(Hotkey::from_bytes([7; 32]), "root@gpu.example.org:22", shared.now());
+    let (reached, ()) = tokio::join!(reach(&shared, &record, &node), async {
+        world.clock.sleepers(1).await;
+        world.clock.advance(shared.settings.command_deadline);
+    });
+    assert_eq!(reached, Err(Break::CommandDeadline));
 }
 
 #[tokio::test]

@@ -186,6 +186,7 @@ fn paths(loaded: &Config) -> Result<(), ConfigError> {
         ("bittensor.wallet_path", &c.bittensor.wallet_path),
         ("bittensor.wallet_password_file", &c.bittensor.wallet_password_file),
         ("database.password_file", &c.database.password_file),
+        ("api.api_key_file", &c.api.api_key_file),
         ("verification.prover_path", &c.verification.prover_path),
     ] {
         let Some(path) = path else { continue };

@@ -9,6 +9,7 @@ words; the test compares both with the table in docs/devchain-clients.md.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 import urllib.request
@@ -22,6 +23,10 @@ BLOCK_TIME_MS = 250
 WHILE_STILL = ("balance with stake",)
 # Blocks that a condition may take: several epochs of the matrix's chain.
 PATIENCE_BLOCKS = 500
+# Clients print and log to stdout, from threads of their own as well, so what is told has a descriptor to itself: theirs
+# goes where complaints go.
+TOLD = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
 
 class Mismatch(Exception):
@@ -104,7 +109,7 @@ def attempt(operation: str, action: Callable[[], object]) -> bool:
     except Exception as error:  # Whatever the client raises is the finding.
         told.update(outcome="failed", error=type(error).__name__, message=head(error))
     told["seconds"] = round(time.monotonic() - began, 2)
-    print(json.dumps(told, default=str), flush=True)
+    print(json.dumps(told, default=str), file=TOLD, flush=True)
     sys.stdin.readline()
     return told["outcome"] == "ok"
 

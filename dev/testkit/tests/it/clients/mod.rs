@@ -71,13 +71,10 @@ async fn results(variable: &str, script: &str, profile: &str) -> Vec<Cell> {
     let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
     let mut cells = Vec::new();
     while let Some(line) = lines.next_line().await.expect("its output can be read") {
-        // Clients print messages of their own in between.
-        if line.starts_with("{\"operation\"") {
-            cells.push(judged(&witness, &serde_json::from_str(&line).expect("JSON")).await);
-            // A script that is gone says below why.
-            if stdin.write_all(b"seen\n").await.is_err() {
-                break;
-            }
+        cells.push(judged(&witness, &serde_json::from_str(&line).expect("JSON")).await);
+        // A script that is gone says below why.
+        if stdin.write_all(b"seen\n").await.is_err() {
+            break;
         }
     }
     let status = child.wait().await.expect("it ends");

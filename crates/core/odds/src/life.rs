@@ -80,9 +80,8 @@ impl<'r> Life<'r> {
         while self.due.next() < end {
             let at = self.due.next();
             let calm = self.weather.calm_until(at).min(end);
-            if self.series.is_none() && calm > at && self.weather.lucky_tries() > 0 {
-                self.skip(calm);
-            } else {
+            let may_skip = self.series.is_none() && calm > at && self.weather.lucky_tries() > 0;
+            if !(may_skip && self.skip(calm)) {
                 self.try_once(at);
             }
         }
@@ -95,20 +94,25 @@ impl<'r> Life<'r> {
         }
     }
 
-    /// All passes before `calm`, or before luck runs out.
+    /// All passes before `calm`, or before luck runs out, or before a full check whose pass completes what earlier ones are found
+    /// for. Whether there were any.
     ///
     /// A pass after a pass changes nothing but the time up to which the ramp counts, so of a run only the first one, the
     /// first full one and the last one are told.
-    fn skip(&mut self, calm: Timestamp) {
+    fn skip(&mut self, calm: Timestamp) -> bool {
         let intervals = &self.rules.intervals;
         let mut left = self.weather.lucky_tries();
         let (mut first, mut first_full, mut last) = (None, None, None);
         while left > 0 && self.due.next() < calm {
             let at = self.due.next();
+            let met = self.deadlines.after(Observed::Met, &self.rules.tests, at);
+            if self.due.full <= at && met.found(&self.rules.tests, &self.rules.retries, at).is_some() {
+                break;
+            }
             first = first.or_else(|| self.due.kind(at).map(|kind| (kind, at)));
             if self.due.full <= at {
                 self.due = self.due.after(CheckKind::Full, &Outcome::Passed, intervals, at);
-                self.deadlines = self.deadlines.after(Observed::Met, &self.rules.tests, at);
+                self.deadlines = met;
                 first_full = first_full.or(Some((CheckKind::Full, at)));
                 last = Some((CheckKind::Full, at));
                 left -= 1;
@@ -126,6 +130,7 @@ impl<'r> Life<'r> {
         for (kind, at) in [first, first_full, last].into_iter().flatten() {
             self.pass(kind, at);
         }
+        first.is_some()
     }
 
     /// A pass. After another one, with the ramp begun, it waits for the end of the run.

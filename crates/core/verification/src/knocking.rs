@@ -22,8 +22,10 @@ use std::net::SocketAddr;
 
 use basilica_types::{Millis, NodeKey, Timestamp};
 
-/// Denied logins of a stranger in one turn: a try and its three retries (RULES R4).
-pub const STRANGER_TRIES: u8 = 4;
+use crate::RetryRules;
+
+/// Denied logins of a stranger in one turn: a try and its retries, or its series would never conclude (RULES R4).
+pub const STRANGER_TRIES: u8 = RetryRules::DEFAULT.retries + 1;
 /// Least time between two knocks of strangers at one address: longer than the penalty of one denied login.
 pub const SPACING: Millis = Millis::from_secs(10);
 /// A stranger that does not come back loses its turn.

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 use basilica_runtime_service::DurationSetting;
 use basilica_types::{Category, ChainUrl, DatabaseUrl, Hotkey, Millis, Network, WalletName};
+use basilica_verification::RetryRules;
 use basilica_verification::fleet::FleetRules;
 use serde::{Deserialize, Serialize};
 
@@ -279,9 +280,9 @@ impl Default for VerificationConfig {
             challenge_timeout: secs(120),
             network_bytes: 64 * 1024 * 1024,
             network_timeout: secs(60),
-            retries: 5,
-            retry_interval: secs(60),
-            retry_span: secs(300),
+            retries: RetryRules::DEFAULT.retries,
+            retry_interval: DurationSetting(RetryRules::DEFAULT.interval),
+            retry_span: DurationSetting(RetryRules::DEFAULT.span),
             fleet_epoch_blocks: FleetRules::default().mean_blocks,
             cache_miner_info_ttl: secs(300),
             gpu_assignment_cleanup_ttl: secs(12 * 3600),

@@ -4,7 +4,6 @@ use basilica_types::{Hotkey, NodeAddress};
 use proptest::prelude::*;
 
 use super::*;
-use crate::RetryRules;
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
@@ -52,7 +51,7 @@ struct Registration {
     answers: Vec<Answer>,
 }
 
-/// Checks everybody as due for a day: light every 10 min, a denied login tried again 40 s later three times.
+/// Checks everybody as due for a day: light every 10 min, a denied login tried again as by default.
 fn a_day(honest: u8, strangers: u8, known: bool) -> Vec<Registration> {
     let rules = RetryRules::default();
     let mut all: Vec<Registration> = (0..honest + strangers)

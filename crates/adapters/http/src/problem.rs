@@ -116,7 +116,7 @@ impl From<StoreError> for Refusal {
 }
 
 /// An error with its sources.
-struct Causes<'a>(&'a dyn std::error::Error);
+pub(crate) struct Causes<'a>(pub(crate) &'a dyn std::error::Error);
 
 impl std::fmt::Display for Causes<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -12,9 +12,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::response::{IntoResponse, Response};
 use basilica_ports::ValidatorQueries;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::problem::{Problem, Refusal};
@@ -88,9 +86,4 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
         let axum::extract::Path(read) = axum::extract::Path::from_request_parts(parts, state).await?;
         Ok(Self(read))
     }
-}
-
-/// A page that a validator without trouble always has.
-pub(crate) fn page<T: Serialize>(page: T) -> Response {
-    axum::Json(page).into_response()
 }

@@ -1,11 +1,12 @@
 //! The admin endpoint: health, readiness and metrics over plain HTTP.
 //!
-//! Serves `GET` and `HEAD` of `/health`, `/live`, `/ready` and `/metrics`, as far as its [`AdminRoutes`] go. Written
-//! against hyper's connection, not a framework, because the limits are the point: at most [`MAX_CONNECTIONS`] at a
-//! time, one request per connection, at most 8 KiB and 32 headers of head, no body, [`CONNECTION_LIMIT`] from accept to
-//! the last byte. It changes nothing in the service, needs no login, and binds to loopback unless told otherwise.
+//! Serves `GET` and `HEAD` of `/health`, `/live`, `/ready` and `/metrics`, as far as its [`AdminRoutes`] go. The limits
+//! are narrower than a face's, since a prober or two ask a few times a minute: at most [`MAX_CONNECTIONS`] at a time, at most
+//! 8 KiB and 32 headers of head, no body, [`CONNECTION_LIMIT`] from accept to the last byte. It changes nothing in the
+//! service, needs no login, and binds to loopback unless told otherwise.
 
 use std::convert::Infallible;
+use std::future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,23 +18,26 @@ use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
 use serde_json::json;
-use tokio::net::{TcpListener, TcpStream};
-use tracing::{debug, info, warn};
 
-use crate::{ErrorChain, Metrics, Readiness, Stop, TaskSet, within};
+use crate::{ErrorChain, HttpLimits, HttpListener, Metrics, Readiness, Stop};
 
 /// Connections at a time; more wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 32;
 /// From accepting a connection to its last byte.
 const CONNECTION_LIMIT: Millis = Millis(5_000);
-/// Pause after the system refused to accept (no file descriptors left): it does not pass in microseconds.
-const ACCEPT_PAUSE: Millis = Millis(100);
 /// Largest request line and headers together, in bytes; hyper allows nothing smaller.
 const MAX_HEAD: usize = 8192;
 /// Most headers of a request.
 const MAX_HEADERS: usize = 32;
+const LIMITS: HttpLimits = HttpLimits {
+    connections: MAX_CONNECTIONS,
+    head: CONNECTION_LIMIT,
+    head_bytes: MAX_HEAD,
+    headers: MAX_HEADERS,
+    connection: CONNECTION_LIMIT,
+    drain: Millis(0),
+};
 
 /// A port could not be bound.
 #[derive(Debug, thiserror::Error)]
@@ -134,76 +138,29 @@ impl std::fmt::Debug for AdminState {
 
 /// A bound port that does not answer yet: ports are bound before work starts, so that a conflict ends the start.
 #[derive(Debug)]
-pub struct AdminListener {
-    listener: TcpListener,
-    address: SocketAddr,
-}
+pub struct AdminListener(HttpListener);
 
 impl AdminListener {
     /// Binds `address`; port 0 takes a free one.
     pub async fn bind(address: SocketAddr) -> Result<Self, BindError> {
-        let listener = TcpListener::bind(address).await.map_err(|source| BindError::new(address, source))?;
-        let address = listener.local_addr().map_err(|source| BindError::new(address, source))?;
-        Ok(Self { listener, address })
+        HttpListener::bind(address).await.map(Self)
     }
 
     /// Where it listens.
     pub const fn local_addr(&self) -> SocketAddr {
-        self.address
+        self.0.local_addr()
     }
 
     /// Answers until the stop is requested; then finishes the requests under way.
     pub async fn serve(self, state: AdminState, stop: Stop) {
-        info!(admin.address = %self.address, "admin endpoint listens");
-        let mut connections = TaskSet::new();
-        loop {
-            tokio::select! {
-                biased;
-                () = stop.requested() => break,
-                Some(ended) = connections.next() => log_end(ended),
-                accepted = self.listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
-                    Ok((stream, _)) => connections.spawn("admin-connection", answer(stream, state.clone())),
-                    Err(error) => {
-                        warn!(error = %ErrorChain(&error), "admin endpoint cannot accept connections");
-                        state.clock.sleep(ACCEPT_PAUSE).await;
-                    }
-                },
-            }
-        }
-        drop(self.listener);
-        while let Some(ended) = connections.next().await {
-            log_end(ended);
-        }
-    }
-}
-
-fn log_end(ended: Result<(), crate::TaskPanic>) {
-    if let Err(panic) = ended {
-        tracing::error!(error = %panic, "admin connection panicked");
-    }
-}
-
-/// One connection, one request. What the peer does wrong is the peer's problem and only worth a debug line.
-async fn answer(stream: TcpStream, state: AdminState) {
-    let clock = Arc::clone(&state.clock);
-    let connection = hyper::server::conn::http1::Builder::new()
-        .keep_alive(false)
-        // Netcat and small probes close their half right after the request.
-        .half_close(true)
-        .max_buf_size(MAX_HEAD)
-        .max_headers(MAX_HEADERS)
-        .header_read_timeout(None)
-        .serve_connection(
-            TokioIo::new(stream),
+        let clock = Arc::clone(&state.clock);
+        let for_peer = |_| {
+            let state = state.clone();
             service_fn(move |request: Request<Incoming>| {
-                let response = respond(&state, &request);
-                async move { Ok::<_, Infallible>(response) }
-            }),
-        );
-    match within(clock.as_ref(), CONNECTION_LIMIT, connection).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => debug!(error = %ErrorChain(&error), "admin request was not valid"),
-        Err(elapsed) => debug!(error = %elapsed, "admin request was too slow"),
+                future::ready(Ok::<_, Infallible>(respond(&state, &request)))
+            })
+        };
+        self.0.serve(for_peer, LIMITS, clock, stop).await;
     }
 }
 

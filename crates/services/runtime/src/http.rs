@@ -23,10 +23,6 @@ use crate::{ErrorChain, Stop, TaskPanic, TaskSet, within};
 
 /// Pause after the system refused to accept (no file descriptors left): it does not pass in microseconds.
 const ACCEPT_PAUSE: Millis = Millis(100);
-/// Largest request line and headers together, in bytes.
-const MAX_HEAD: usize = 16 * 1024;
-/// Most headers of a request.
-const MAX_HEADERS: usize = 64;
 
 /// What clients may use up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +31,10 @@ pub struct HttpLimits {
     pub connections: usize,
     /// From a connection's beginning, or the end of its last answer, to the end of the next request's head.
     pub head: Millis,
+    /// Largest request line and headers together, in bytes, at least 8,192.
+    pub head_bytes: usize,
+    /// Most headers of a request.
+    pub headers: usize,
     /// For one connection in all; the request under way then is its last.
     pub connection: Millis,
     /// For that last request, and for those under way when the stop comes: a client that reads a byte a minute is cut off.
@@ -46,6 +46,8 @@ impl Default for HttpLimits {
         Self {
             connections: 1_000,
             head: Millis::from_secs(30),
+            head_bytes: 16 * 1024,
+            headers: 64,
             connection: Millis::from_secs(600),
             drain: Millis::from_secs(5),
         }
@@ -132,8 +134,8 @@ where
         hyper::server::conn::http1::Builder::new()
             // Netcat and small probes close their half right after the request.
             .half_close(true)
-            .max_buf_size(MAX_HEAD)
-            .max_headers(MAX_HEADERS)
+            .max_buf_size(limits.head_bytes)
+            .max_headers(limits.headers)
             .timer(TokioTimer::new())
             .header_read_timeout(limits.head.as_duration())
             .serve_connection(TokioIo::new(stream), service)

@@ -62,9 +62,20 @@ pub struct VerdictRow {
     pub probes: serde_json::Value,
 }
 
+/// Why stored bytes cannot be shown as a verdict.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unreadable {
+    /// They are none.
+    #[error("read the stored verdict")]
+    Envelope(#[from] EnvelopeError),
+    /// Its evidence has no form as JSON.
+    #[error("show the verdict's evidence")]
+    Evidence(#[from] serde_json::Error),
+}
+
 impl VerdictRow {
     /// Reads a verdict of our own store; fails for bytes that are none.
-    pub(crate) fn read(bytes: &[u8]) -> Result<Self, EnvelopeError> {
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, Unreadable> {
         let signed = SignedVerdict::decode_stored(bytes)?;
         let verdict = signed.content();
         let unproven = verdict.unproven();
@@ -86,9 +97,8 @@ impl VerdictRow {
             transcript: verdict.evidence.transcript.map(|digest| digest.to_string()),
             prover: verdict.evidence.prover.to_string(),
             policy: verdict.policy.to_string(),
-            // Numbers, words and lists of them: nothing in it can fail to be JSON.
-            measured: serde_json::to_value(&verdict.evidence.measured).unwrap_or_default(),
-            probes: serde_json::to_value(&verdict.evidence.probes).unwrap_or_default(),
+            measured: serde_json::to_value(&verdict.evidence.measured)?,
+            probes: serde_json::to_value(&verdict.evidence.probes)?,
         })
     }
 }

@@ -1,10 +1,11 @@
 //! Whether the validator can do its work.
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 
-use super::{Pages, Refusals, page};
+use super::{Pages, Refusals};
 use crate::model::Health;
 
 /// Every condition of the validator's work, by name.
@@ -15,7 +16,7 @@ use crate::model::Health;
 pub(crate) async fn health(State(pages): State<Pages>) -> Response {
     let report = pages.queries.health();
     let status = if report.is_healthy() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, page(Health::new(&report, pages.version))).into_response()
+    (status, Json(Health::new(&report, pages.version))).into_response()
 }
 
 /// Whether the process runs.

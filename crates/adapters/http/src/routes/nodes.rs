@@ -11,7 +11,7 @@ use super::{Answer, Pages, Path, Query, Refusals};
 use crate::access::Caller;
 use crate::model::{Node, NodePage, VerdictPage, VerdictRow, moment};
 use crate::paging;
-use crate::problem::{ProblemCode, Refusal};
+use crate::problem::{Causes, ProblemCode, Refusal};
 
 /// Most verdicts of one answer.
 const VERDICTS: u16 = 100;
@@ -153,7 +153,7 @@ pub(super) async fn of_node(pages: &Pages, key: NodeKey, limit: u32) -> Result<V
     kept.iter()
         .map(|bytes| {
             VerdictRow::read(bytes).map_err(|error| {
-                tracing::error!(node.id = %key.node, %error, "a kept verdict is not one");
+                tracing::error!(node.id = %key.node, error = %Causes(&error), "a kept verdict cannot be shown");
                 Refusal::new(ProblemCode::Internal, "a kept verdict cannot be read; the log says more")
             })
         })

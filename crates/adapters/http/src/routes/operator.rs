@@ -2,11 +2,10 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::response::Response;
-use serde_json::Value;
+use axum::response::{IntoResponse as _, Response};
 
 use super::nodes::Nothing;
-use super::{Answer, Pages, Query, Refusals, page};
+use super::{Answer, Pages, Query, Refusals};
 use crate::model::{ActiveCheck, ActiveChecks};
 
 /// Checks that are being made now. Who knows that a node is not looked at could use the time.
@@ -23,7 +22,7 @@ pub(crate) async fn active(
 }
 
 fn section(pages: &Pages, name: &str) -> Response {
-    page(pages.config.get(name).unwrap_or(&Value::Null))
+    Json(pages.config.get(name)).into_response()
 }
 
 /// The configuration as it takes effect, without secrets.
@@ -31,7 +30,7 @@ fn section(pages: &Pages, name: &str) -> Response {
     (status = 200, description = "By section", body = Object), Refusals,
 ))]
 pub(crate) async fn config(State(pages): State<Pages>, Query(Nothing {}): Query<Nothing>) -> Response {
-    page(pages.config.as_ref())
+    Json(pages.config.as_ref()).into_response()
 }
 
 /// `[verification]` as it takes effect.

@@ -3,8 +3,10 @@ use std::net::Ipv4Addr;
 use prometheus_client::metrics::counter::Counter;
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::*;
+use crate::TaskSet;
 use crate::testing::VirtualClock;
 
 struct Scene {

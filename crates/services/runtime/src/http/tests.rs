@@ -150,7 +150,7 @@ async fn the_stop_waits_for_requests_under_way_and_takes_no_more() {
 async fn too_large_heads_are_refused() {
     let scene = Scene::new(HttpLimits::default()).await;
     let mut stream = scene.open().await;
-    let head = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(2 * MAX_HEAD));
+    let head = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(2 * HttpLimits::default().head_bytes));
     let _ = stream.write_all(head.as_bytes()).await;
     let answer = rest(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 414") || answer.starts_with("HTTP/1.1 431"), "{answer}");

@@ -48,8 +48,9 @@ mod tests {
     #[test]
     fn one_short_outage_confirms_nothing() {
         let rules = RetryRules::default();
-        assert!(!is_confirmed(&[ago(80), ago(40), NOW], &rules, NOW));
-        assert!(is_confirmed(&[ago(120), ago(40), NOW], &rules, NOW));
+        let span = rules.span.0 / 1_000;
+        assert!(!is_confirmed(&[ago(span - 1), ago(40), NOW], &rules, NOW));
+        assert!(is_confirmed(&[ago(span), ago(40), NOW], &rules, NOW));
         assert!(!is_confirmed(&[], &rules, NOW));
     }
 }

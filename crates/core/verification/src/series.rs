@@ -134,6 +134,8 @@ mod tests {
     use proptest::prelude::*;
 
     const START: Timestamp = Timestamp::from_secs(1_800_000_000);
+    /// The first and all retries.
+    const TRIES: usize = RetryRules::DEFAULT.retries as usize + 1;
 
     /// Fails every try with the given controls until a conclusion; its time and fault.
     fn run(reason: Reason, controls: &[Control]) -> (Timestamp, Fault, u8) {
@@ -149,17 +151,24 @@ mod tests {
     }
 
     #[test]
-    fn an_unreachable_node_is_confirmed_by_three_retries_over_two_minutes_beside_a_control() {
-        let (at, fault, tries) = run(Reason::ConnectionTimeout, &[Control::Reachable; 4]);
-        assert_eq!((fault, tries), (Fault::Node { confirmed: true }, 4));
-        assert!(at.since(START) >= Millis::from_secs(120));
+    fn an_unreachable_node_is_confirmed_by_all_retries_over_the_span_beside_a_control() {
+        let (at, fault, tries) = run(Reason::ConnectionTimeout, &[Control::Reachable; TRIES]);
+        assert_eq!((fault, usize::from(tries)), (Fault::Node { confirmed: true }, TRIES));
+        assert!(at.since(START) >= RetryRules::DEFAULT.span);
+    }
+
+    #[test]
+    fn the_default_asks_for_no_less_than_the_rules_do() {
+        let RetryRules { retries, interval, span } = RetryRules::DEFAULT;
+        assert!(retries >= 3 && span >= Millis::from_secs(120));
+        assert!(interval.0 * u64::from(retries) >= span.0, "the last retry is not made in vain");
     }
 
     #[test]
     fn a_silent_control_target_clears_the_node() {
         use Control::{Reachable, Silent};
-        for position in 0..4 {
-            let mut controls = [Reachable; 4];
+        for position in 0..TRIES {
+            let mut controls = [Reachable; TRIES];
             controls[position] = Silent;
             assert_eq!(run(Reason::ConnectionTimeout, &controls).1, Fault::Validator);
         }
@@ -212,7 +221,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_suspicion_is_confirmed_only_beside_a_control_at_every_try(
-            answers in proptest::collection::vec(0..3u8, 4),
+            answers in proptest::collection::vec(0..3u8, TRIES),
             position in 0..Reason::ALL.len(),
         ) {
             let reason = Reason::ALL[position];
@@ -222,7 +231,7 @@ mod tests {
             if reason.blame() == Blame::Suspected {
                 let confirmed = fault == Fault::Node { confirmed: true };
                 prop_assert_eq!(confirmed, controls.iter().all(|c| *c == Control::Reachable));
-                prop_assert!(tries >= 4 && at.since(START) >= Millis::from_secs(120));
+                prop_assert!(usize::from(tries) >= TRIES && at.since(START) >= RetryRules::DEFAULT.span);
             } else {
                 prop_assert_eq!((at, tries), (START, 1));
             }

@@ -128,8 +128,9 @@ mod tests {
     fn misses_of_one_short_outage_find_nothing_yet_and_are_not_forgotten() {
         let three = [(MISS, Millis(0)), (MISS, Millis(40_000)), (MISS, Millis(80_000))];
         assert_eq!(standing(after(&three), Millis(80_000)), Standing::Suspected);
-        let passed_then = [&three[..], &[(Observed::Met, Millis(120_000))]].concat();
-        assert_eq!(standing(after(&passed_then), Millis(120_000)), Standing::Late, "a pass erases nothing");
+        let span = RetryRules::DEFAULT.span;
+        let passed_then = [&three[..], &[(Observed::Met, span)]].concat();
+        assert_eq!(standing(after(&passed_then), span), Standing::Late, "a pass erases nothing");
     }
 
     #[test]
@@ -171,7 +172,7 @@ mod tests {
     fn breaks_of_one_short_outage_find_nothing_yet() {
         let four: Vec<_> = (0..4).map(|n| (BREAK, Millis(20_000 * n))).collect();
         assert_eq!(standing(after(&four), Millis(60_000)), Standing::Suspected);
-        assert_eq!(standing(after(&four), Millis(120_000)), Standing::BrokenOff);
+        assert_eq!(standing(after(&four), RetryRules::DEFAULT.span), Standing::BrokenOff);
     }
 
     fn observations() -> impl Strategy<Value = Vec<Observed>> {

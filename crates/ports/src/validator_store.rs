@@ -439,8 +439,8 @@ pub trait FleetStore: Send + Sync + 'static {
     /// What every node's history comes to by now, by key.
     async fn conducts(&self) -> Result<Vec<NodeConduct>, StoreError>;
 
-    /// Folds all that is kept of history anew, in the order in which it was stored: after a change of the fold or of the
-    /// policy. Returns of how many nodes.
+    /// Folds what is kept of history anew, in the order in which it was stored, for the nodes without a record: after a change of
+    /// the fold or of the policy. Reads beside those who write, and writes a few hundred nodes at a time. Returns how many.
     async fn refold(&self) -> Result<u64, StoreError>;
 
     /// The scores of all available nodes.

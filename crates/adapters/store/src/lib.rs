@@ -6,6 +6,7 @@
 //! The validator's tables may stand on a Postgres instead, which several validators share (decision D11): every
 //! statement of its store is written once for both engines (`sql`), and only opening, leading and backing up know which one it is.
 
+mod batch;
 mod cluster;
 mod database;
 mod miner;

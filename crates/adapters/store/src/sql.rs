@@ -181,6 +181,8 @@ impl Statement {
 
     /// Runs it; returns how many rows it changed.
     pub(crate) async fn execute(self, on: impl Into<On<'_>>) -> Result<u64, Error> {
+        #[cfg(test)]
+        counted::one();
         match on.into() {
             On::SqlitePool(pool) => Ok(self.sqlite()?.execute(pool).await?.rows_affected()),
             On::Sqlite(connection) => Ok(self.sqlite()?.execute(connection).await?.rows_affected()),
@@ -198,6 +200,8 @@ impl Statement {
 
     /// All of its rows.
     pub(crate) async fn fetch_all<T: FromEither>(self, on: impl Into<On<'_>>) -> Result<Vec<T>, Error> {
+        #[cfg(test)]
+        counted::one();
         match on.into() {
             On::SqlitePool(pool) => rows(&self.sqlite()?.fetch_all(pool).await?),
             On::Sqlite(connection) => rows(&self.sqlite()?.fetch_all(connection).await?),
@@ -261,4 +265,22 @@ impl Statement {
 
 fn rows<R: sqlx::Row, T: for<'r> FromRow<'r, R>>(rows: &[R]) -> Result<Vec<T>, Error> {
     rows.iter().map(T::from_row).collect()
+}
+
+/// How many statements a test's thread has run: what takes a round trip each on a server.
+#[cfg(test)]
+pub(crate) mod counted {
+    use std::cell::Cell;
+
+    thread_local! {
+        static STATEMENTS: Cell<u64> = const { Cell::new(0) };
+    }
+
+    pub(super) fn one() {
+        STATEMENTS.set(STATEMENTS.get() + 1);
+    }
+
+    pub(crate) fn so_far() -> u64 {
+        STATEMENTS.get()
+    }
 }

@@ -1,21 +1,21 @@
 //! Miners and their nodes.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use basilica_ports::{
-    Absence, FleetStore, MinerRecord, NodeChange, NodeConduct, NodeKey, NodeRecord, Scores, SeenMiner,
-    StoreError, StoredStanding, VerdictSummary,
+    FleetStore, MinerRecord, NodeChange, NodeConduct, NodeKey, NodeRecord, Scores, SeenMiner, StoreError,
+    StoredStanding, VerdictSummary,
 };
-use basilica_scoring::history::{Entry, Policy, Record};
 use basilica_types::{BasisPoints, HostKey, Hotkey, NodeId, Ppm, Timestamp, Uid, UsdMicros};
 use basilica_verification::{CheckKind, Due, Series};
 use basilica_wire::discovery::{NodeReport, NodeStatus};
 
-use super::columns::{self, Unexpected, parse, signed, unsigned};
-use super::{ValidatorDatabase, conduct};
+use super::columns::{self, Unexpected, parse, unsigned};
+use super::{ValidatorDatabase, conduct, discovery, refold};
+use crate::batch::{self, row};
 use crate::database::{corrupt, unavailable};
-use crate::sql::{Transaction, query};
+use crate::sql::query;
 
 #[derive(sqlx::FromRow)]
 struct MinerRow {
@@ -194,9 +194,23 @@ pub(super) fn host_keys_to_text(keys: &[HostKey]) -> String {
     lines.join("\n")
 }
 
-fn collect<R, T: TryFrom<R, Error = StoreError>>(rows: Vec<R>) -> Result<Vec<T>, StoreError> {
+pub(super) fn collect<R, T: TryFrom<R, Error = StoreError>>(rows: Vec<R>) -> Result<Vec<T>, StoreError> {
     rows.into_iter().map(T::try_from).collect()
 }
+
+/// All that is kept of a node but its verdicts; the rows that others refer to go last.
+const FORGET_NODES: [&str; 8] = [
+    "DELETE FROM history WHERE (miner, node) IN (VALUES {rows})",
+    "DELETE FROM transcripts WHERE (miner, node) IN (VALUES {rows})",
+    "DELETE FROM gpus WHERE (miner, node) IN (VALUES {rows})",
+    "DELETE FROM fingerprints WHERE (miner, node) IN (VALUES {rows})",
+    "DELETE FROM identities WHERE (miner, node) IN (VALUES {rows})",
+    "WITH v(miner, node) AS (VALUES {rows}) DELETE FROM holds
+     WHERE (miner, node) IN (SELECT miner, node FROM v) OR (by_miner, by_node) IN (SELECT miner, node FROM v)",
+    "WITH v(miner, node) AS (VALUES {rows}) DELETE FROM apart
+     WHERE (miner, node) IN (SELECT miner, node FROM v) OR (other_miner, other_node) IN (SELECT miner, node FROM v)",
+    "DELETE FROM nodes WHERE (miner, node) IN (VALUES {rows})",
+];
 
 #[async_trait]
 impl FleetStore for ValidatorDatabase {
@@ -207,19 +221,19 @@ impl FleetStore for ValidatorDatabase {
             .execute(&mut transaction)
             .await
             .map_err(&operation)?;
-        for miner in miners {
-            query(
-                "INSERT INTO miners (hotkey, uid, axon, seen) VALUES ($1, $2, $3, $4)
-                 ON CONFLICT (hotkey) DO UPDATE SET uid = $2, axon = $3, seen = $4",
-            )
-            .bind(miner.hotkey.to_string())
-            .bind(i64::from(miner.uid.0))
-            .bind(miner.axon.to_string())
-            .bind(at.0)
-            .execute(&mut transaction)
-            .await
-            .map_err(&operation)?;
-        }
+        // One hotkey has one row of a statement, whatever the metagraph shows.
+        let seen: BTreeMap<Hotkey, &SeenMiner> = miners.iter().map(|miner| (miner.hotkey, miner)).collect();
+        let row = |miner: &&SeenMiner| {
+            row![miner.hotkey.to_string(), i64::from(miner.uid.0), miner.axon.to_string(), at.0]
+        };
+        batch::execute(
+            &mut transaction,
+            "INSERT INTO miners (hotkey, uid, axon, seen) VALUES {rows}
+             ON CONFLICT (hotkey) DO UPDATE SET uid = excluded.uid, axon = excluded.axon, seen = excluded.seen",
+            seen.values().map(row).collect(),
+        )
+        .await
+        .map_err(&operation)?;
         transaction.commit().await.map_err(operation)
     }
 
@@ -237,51 +251,7 @@ impl FleetStore for ValidatorDatabase {
         nodes: &[NodeReport],
         at: Timestamp,
     ) -> Result<Vec<NodeChange>, StoreError> {
-        let operation = unavailable("store discovery");
-        let mut transaction = self.begin("store discovery").await?;
-        query("UPDATE miners SET discovered = $2, failure = NULL WHERE hotkey = $1")
-            .bind(miner.to_string())
-            .bind(at.0)
-            .execute(&mut transaction)
-            .await
-            .map_err(&operation)?;
-        let rows: Vec<NodeRow> = query("SELECT * FROM nodes WHERE miner = $1 ORDER BY node")
-            .bind(miner.to_string())
-            .fetch_all(&mut transaction)
-            .await
-            .map_err(&operation)?;
-        let known: Vec<NodeRecord> = collect(rows)?;
-        let mut changes = Vec::new();
-        let mut named = BTreeSet::new();
-        for report in nodes {
-            let key = NodeKey { miner, node: report.address.node_id() };
-            if !named.insert(key) {
-                continue;
-            }
-            match known.iter().find(|node| node.key == key) {
-                None => {
-                    insert(&mut transaction, &self.policy, (key, report), at).await?;
-                    changes.push(NodeChange::New(key));
-                }
-                Some(before) => {
-                    changes.extend(update(&mut transaction, &self.policy, (before, report), at).await?)
-                }
-            }
-        }
-        for gone in known.iter().filter(|node| !named.contains(&node.key) && node.listed.is_some()) {
-            Moment::Absent(Absence::Unlisted).log(&mut transaction, &self.policy, gone.key, at).await?;
-            if gone.is_available() {
-                changes.push(NodeChange::Availability { node: gone.key, listed: None });
-            }
-            query("UPDATE nodes SET listed = NULL, series_kind = NULL WHERE miner = $1 AND node = $2")
-                .bind(gone.key.miner.to_string())
-                .bind(gone.key.node.to_string())
-                .execute(&mut transaction)
-                .await
-                .map_err(&operation)?;
-        }
-        transaction.commit().await.map_err(operation)?;
-        Ok(changes)
+        discovery::record(self, miner, nodes, at).await
     }
 
     async fn record_discovery_failure(&self, miner: Hotkey, why: &str) -> Result<(), StoreError> {
@@ -316,12 +286,17 @@ impl FleetStore for ValidatorDatabase {
 
     async fn due_nodes(&self, now: Timestamp, limit: u32) -> Result<Vec<NodeRecord>, StoreError> {
         // The turn of a node is its place among the due nodes of its miner: all first nodes come before any second.
+        // Turns are told by the keys alone: this is asked a few times a second, and the rows of ten thousand nodes are megabytes.
         let rows: Vec<NodeRow> = query(
-            "SELECT * FROM (
-                 SELECT n.*, row_number() OVER (PARTITION BY n.miner ORDER BY n.next_due, n.node) AS turn
-                 FROM nodes n JOIN miners m ON m.hotkey = n.miner
-                 WHERE n.listed = 'available' AND n.next_due <= $1 AND m.uid IS NOT NULL
-             ) AS due ORDER BY turn, next_due, miner LIMIT $2",
+            "SELECT n.* FROM (
+                 SELECT miner, node, turn FROM (
+                     SELECT n.miner, n.node, n.next_due,
+                         row_number() OVER (PARTITION BY n.miner ORDER BY n.next_due, n.node) AS turn
+                     FROM nodes n JOIN miners m ON m.hotkey = n.miner
+                     WHERE n.listed = 'available' AND n.next_due <= $1 AND m.uid IS NOT NULL
+                 ) AS turns ORDER BY turn, next_due, miner LIMIT $2
+             ) AS due JOIN nodes n ON n.miner = due.miner AND n.node = due.node
+             ORDER BY due.turn, n.next_due, n.miner",
         )
         .bind(now.0)
         .bind(i64::from(limit))
@@ -356,20 +331,9 @@ impl FleetStore for ValidatorDatabase {
         .fetch_all(&mut transaction)
         .await
         .map_err(&operation)?;
-        for (miner, node) in &forgotten {
-            for delete in [
-                "DELETE FROM history WHERE miner = $1 AND node = $2",
-                "DELETE FROM transcripts WHERE miner = $1 AND node = $2",
-                "DELETE FROM gpus WHERE miner = $1 AND node = $2",
-                "DELETE FROM fingerprints WHERE miner = $1 AND node = $2",
-                "DELETE FROM identities WHERE miner = $1 AND node = $2",
-                "DELETE FROM holds WHERE (miner = $1 AND node = $2) OR (by_miner = $1 AND by_node = $2)",
-                "DELETE FROM apart WHERE (miner = $1 AND node = $2) OR (other_miner = $1 AND other_node = $2)",
-                "DELETE FROM nodes WHERE miner = $1 AND node = $2",
-            ] {
-                let run = query(delete).bind(miner).bind(node);
-                run.execute(&mut transaction).await.map_err(&operation)?;
-            }
+        for delete in FORGET_NODES {
+            let rows = forgotten.iter().map(|(miner, node)| row![miner, node]).collect();
+            batch::execute(&mut transaction, delete, rows).await.map_err(&operation)?;
         }
         transaction.commit().await.map_err(operation)?;
         Ok(u64::try_from(forgotten.len()).unwrap_or(u64::MAX))
@@ -380,7 +344,7 @@ impl FleetStore for ValidatorDatabase {
     }
 
     async fn refold(&self) -> Result<u64, StoreError> {
-        conduct::refold(self).await
+        refold::refold(self).await
     }
 
     async fn scores(&self) -> Result<Scores, StoreError> {
@@ -390,146 +354,27 @@ impl FleetStore for ValidatorDatabase {
     async fn record_standings(&self, standings: &[(NodeKey, StoredStanding)]) -> Result<(), StoreError> {
         let operation = unavailable("store standings");
         let mut transaction = self.begin("store standings").await?;
-        for (key, standing) in standings {
-            query(
-                "UPDATE nodes SET gate = $3, score = $4, multiplier = $5, banned_until = $6, scored_at = $7
-                 WHERE miner = $1 AND node = $2",
-            )
-            .bind(key.miner.to_string())
-            .bind(key.node.to_string())
-            .bind(&standing.gate)
-            .bind(i64::from(standing.score.value()))
-            .bind(i64::from(standing.multiplier.value()))
-            .bind(standing.banned_until.map(|t| t.0))
-            .bind(standing.at.0)
-            .execute(&mut transaction)
-            .await
-            .map_err(&operation)?;
-        }
-        transaction.commit().await.map_err(operation)
-    }
-}
-
-async fn insert(
-    connection: &mut Transaction,
-    policy: &Policy,
-    (key, report): (NodeKey, &NodeReport),
-    at: Timestamp,
-) -> Result<(), StoreError> {
-    query(
-        "INSERT INTO nodes (miner, node, address, listed, rate, host_keys, first_seen, due_light, due_full, record)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $7, $8)",
-    )
-    .bind(key.miner.to_string())
-    .bind(key.node.to_string())
-    .bind(report.address.to_string())
-    .bind(report.status.as_str())
-    .bind(report.hourly_rate_per_gpu.map(|rate| signed(rate.0, "nodes.rate")).transpose()?)
-    .bind(host_keys_to_text(&report.host_keys))
-    .bind(at.0)
-    .bind(Record::default().to_bytes(policy))
-    .execute(&mut *connection)
-    .await
-    .map_err(unavailable("store node"))?;
-    match Absence::of(Some(report.status)) {
-        Some(absence) => Moment::Absent(absence).log(connection, policy, key, at).await,
-        None => Ok(()),
-    }
-}
-
-/// Takes over a report about a known node. A key that was not pinned before, and availability regained, both want a full
-/// check before weight returns (RULES R2, R7): history says so, and the check is due at once.
-async fn update(
-    connection: &mut Transaction,
-    policy: &Policy,
-    (before, report): (&NodeRecord, &NodeReport),
-    at: Timestamp,
-) -> Result<Vec<NodeChange>, StoreError> {
-    let mut changes = Vec::new();
-    let key = before.key;
-    let absence = Absence::of(Some(report.status));
-    let available = absence.is_none();
-    let new_key = report.host_keys.iter().any(|k| !before.host_keys.contains(k));
-    // Nodes without a confirmed key may come without host keys; the pins stay.
-    let pins = if report.host_keys.is_empty() { &before.host_keys } else { &report.host_keys };
-    let moved = new_key && !before.host_keys.is_empty();
-    if moved {
-        Moment::Moved.log(connection, policy, key, at).await?;
-        let prints = |keys: &[HostKey]| keys.iter().map(HostKey::fingerprint).collect();
-        changes.push(NodeChange::HostKey {
-            node: key,
-            before: prints(&before.host_keys),
-            after: prints(&report.host_keys),
-        });
-    }
-    if before.listed != Some(report.status) {
-        changes.push(NodeChange::Availability { node: key, listed: Some(report.status) });
-    }
-    let moments: &[Moment] = match absence {
-        // An absence runs on from where it began, whatever else is reported.
-        Some(absence) if before.listed != Some(report.status) => &[Moment::Absent(absence)],
-        None if !before.is_available() => &[Moment::Available],
-        // With a new key it was absent for a moment, which costs it nothing but the full check.
-        None if !changes.is_empty() => &[Moment::Absent(Absence::KeyPending), Moment::Available],
-        Some(_) | None => &[],
-    };
-    for moment in moments {
-        moment.log(connection, policy, key, at).await?;
-    }
-    let due_full = if available && !changes.is_empty() { at.min(before.due.full) } else { before.due.full };
-    query(
-        "UPDATE nodes SET listed = $3, rate = $4, host_keys = $5, due_full = $6,
-             series_kind = CASE WHEN $3 = 'available' THEN series_kind END
-         WHERE miner = $1 AND node = $2",
-    )
-    .bind(key.miner.to_string())
-    .bind(key.node.to_string())
-    .bind(report.status.as_str())
-    .bind(report.hourly_rate_per_gpu.map(|rate| signed(rate.0, "nodes.rate")).transpose()?)
-    .bind(host_keys_to_text(pins))
-    .bind(due_full.0)
-    .execute(connection)
-    .await
-    .map_err(unavailable("store node"))?;
-    Ok(changes)
-}
-
-/// What history says of a node's availability.
-#[derive(Clone, Copy)]
-enum Moment {
-    Available,
-    Absent(Absence),
-    /// Its miner vouches for another host.
-    Moved,
-}
-
-impl Moment {
-    /// Writes it down, and into what the node's history comes to.
-    async fn log(
-        self,
-        connection: &mut Transaction,
-        policy: &Policy,
-        key: NodeKey,
-        at: Timestamp,
-    ) -> Result<(), StoreError> {
-        let (word, status, entry) = match self {
-            Self::Available => ("available", None, Entry::Available(at)),
-            Self::Absent(absence) => {
-                let status = columns::absence_status(absence);
-                ("unavailable", status, Entry::Unavailable(at, absence.into()))
-            }
-            Self::Moved => ("available", None, Entry::Moved(at)),
+        let row = |(key, standing): &(NodeKey, StoredStanding)| {
+            row![
+                key.miner.to_string(),
+                key.node.to_string(),
+                &standing.gate,
+                i64::from(standing.score.value()),
+                i64::from(standing.multiplier.value()),
+                standing.banned_until.map(|t| t.0),
+                standing.at.0,
+            ]
         };
-        query("INSERT INTO history (miner, node, at, entry, status, moved) VALUES ($1, $2, $3, $4, $5, $6)")
-            .bind(key.miner.to_string())
-            .bind(key.node.to_string())
-            .bind(at.0)
-            .bind(word)
-            .bind(status.map(NodeStatus::as_str))
-            .bind(matches!(self, Self::Moved))
-            .execute(&mut *connection)
-            .await
-            .map_err(unavailable("store history"))?;
-        conduct::fold(connection, policy, key, &entry, None).await
+        batch::execute(
+            &mut transaction,
+            "WITH v(miner, node, gate, score, multiplier, banned_until, scored_at) AS (VALUES {rows})
+             UPDATE nodes SET gate = v.gate, score = v.score, multiplier = v.multiplier,
+                 banned_until = v.banned_until, scored_at = v.scored_at
+             FROM v WHERE nodes.miner = v.miner AND nodes.node = v.node",
+            standings.iter().map(row).collect(),
+        )
+        .await
+        .map_err(&operation)?;
+        transaction.commit().await.map_err(operation)
     }
 }

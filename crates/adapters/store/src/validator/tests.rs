@@ -19,6 +19,7 @@ macro_rules! on_both_engines {
 }
 
 mod backup;
+mod batches;
 mod conduct;
 mod fleet;
 mod leadership;

@@ -237,11 +237,14 @@ impl VerdictStore for ValidatorDatabase {
     }
 
     async fn last_pass_elsewhere(&self, miner: Hotkey) -> Result<Option<Timestamp>, StoreError> {
-        let at: Option<i64> = query("SELECT max(at) FROM history WHERE outcome = 'passed' AND miner <> $1")
-            .bind(miner.to_string())
-            .scalar(self.readers())
-            .await
-            .map_err(unavailable("read last pass"))?;
+        let at: Option<i64> = query(
+            // Not max(at), which reads all of them.
+            "SELECT at FROM history WHERE outcome = 'passed' AND miner <> $1 ORDER BY at DESC LIMIT 1",
+        )
+        .bind(miner.to_string())
+        .scalar_optional(self.readers())
+        .await
+        .map_err(unavailable("read last pass"))?;
         Ok(at.map(Timestamp))
     }
 

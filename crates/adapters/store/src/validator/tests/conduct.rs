@@ -17,10 +17,10 @@ on_both_engines!(
     the_memory_that_a_gpu_showed_is_kept_with_what_is_paid,
 );
 
-const MINUTE: u64 = 60_000;
+pub(super) const MINUTE: u64 = 60_000;
 
 /// A check of a node that follows its last verdict, at that many minutes.
-async fn check(
+pub(super) async fn check(
     store: &ValidatorDatabase,
     key: NodeKey,
     minute: u64,
@@ -62,8 +62,8 @@ impl Bytes {
     }
 }
 
-const PASSED: Outcome = Outcome::Passed;
-const REJECTED: Outcome =
+pub(super) const PASSED: Outcome = Outcome::Passed;
+pub(super) const REJECTED: Outcome =
     Outcome::Failed { reason: Reason::ProofOpeningMismatch, fault: Fault::Node { confirmed: true } };
 const DEAD: Outcome =
     Outcome::Failed { reason: Reason::ConnectionTimeout, fault: Fault::Node { confirmed: true } };
@@ -90,7 +90,7 @@ async fn live(store: &ValidatorDatabase) {
     check(store, b, 461, CheckKind::Full, PASSED, &[3, 4]).await;
 }
 
-async fn conducts(store: &ValidatorDatabase) -> Vec<NodeConduct> {
+pub(super) async fn conducts(store: &ValidatorDatabase) -> Vec<NodeConduct> {
     store.conducts().await.unwrap()
 }
 
@@ -111,6 +111,8 @@ async fn what_is_folded_anew_is_the_same(on: On) {
     let Fixture { store, place: _keep } = Fixture::new(on).await;
     live(&store).await;
     let before = conducts(&store).await;
+    assert_eq!(store.refold().await.unwrap(), 0, "what has a record keeps it");
+    batches::spoil(&store).await;
     assert_eq!(store.refold().await.unwrap(), 2);
     assert_eq!(conducts(&store).await, before);
 }
@@ -146,6 +148,7 @@ async fn a_gpu_takes_its_conduct_to_its_next_node(on: On) {
     assert_eq!((a.gpus.len(), b.gpus.len()), (2, 1));
     assert_eq!(a.gpus[1].conduct().banned_until(NOW + Millis(440 * MINUTE)), banned);
     let folded = conducts(&store).await;
+    batches::spoil(&store).await;
     store.refold().await.unwrap();
     assert_eq!(conducts(&store).await, folded);
 }
@@ -164,6 +167,7 @@ async fn a_new_host_serves_the_ban_of_one_that_is_gone(on: On) {
     assert_eq!(standing(conducts(&store).await, 33).banned_until, Some(NOW + Millis(60 * MINUTE)));
     assert_eq!(standing(conducts(&store).await, 60).gate, Gate::Open);
     let folded = conducts(&store).await;
+    batches::spoil(&store).await;
     store.refold().await.unwrap();
     assert_eq!(conducts(&store).await, folded);
 }

@@ -14,7 +14,7 @@ use basilica_runtime_service::{
 };
 use basilica_ssh::RusshShell;
 use basilica_store::ValidatorDatabase;
-use basilica_system::{OsEntropy, SystemClock};
+use basilica_system::{OsEntropy, SystemClock, UsageMetrics};
 use basilica_types::{Millis, NetUid};
 use basilica_validator_service::{Ports, ProverFile, Settings, Validator, ValidatorConfig};
 use basilica_wallet::{Unattended, WalletSigner, Wallets};
@@ -22,6 +22,8 @@ use tracing::info;
 
 use crate::{api, database, endpoints};
 
+/// Of the metrics that every program of ours has.
+const PREFIX: &str = "basilica_validator";
 /// For tasks to end after SIGTERM.
 const GRACE: Millis = Millis::from_secs(10);
 
@@ -50,10 +52,14 @@ pub(crate) async fn start(config: &ValidatorConfig, settings: Settings) -> anyho
     };
     let (metrics, readiness) = (Metrics::new(), Readiness::new());
     let supervisor = Supervisor::new(Arc::clone(&clock), entropy);
-    supervisor.observe(&metrics, "basilica_validator");
+    supervisor.observe(&metrics, PREFIX);
+    readiness.observe(&metrics, PREFIX);
+    let usage = Box::new(UsageMetrics::new(PREFIX, database::file(config)));
+    metrics.register(|registry| registry.register_collector(usage));
     endpoints::observe(&chain, NetUid(config.bittensor.netuid), &metrics);
     let validator = Validator::new(ports, settings, prover.clone(), &metrics, &readiness);
     let api = api::api(config, Arc::new(validator.queries()))?;
+    metrics.register(|registry| api.observe(registry, PREFIX));
     info!(validator.hotkey = %signer.hotkey(), api.address = %listener.local_addr(), prover.hash = %prover.name(),
         "validator starts");
     let (limits, ticking) = (api::limits(config), Arc::clone(&clock));

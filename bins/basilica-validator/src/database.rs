@@ -206,6 +206,14 @@ pub(crate) fn url(config: &ValidatorConfig) -> anyhow::Result<DatabaseUrl> {
     }
 }
 
+/// Where the database's file is; without one the working directory, on whose filesystem the rest is.
+pub(crate) fn file(config: &ValidatorConfig) -> PathBuf {
+    match &config.database.url {
+        DatabaseUrl::Sqlite(path) => path.as_path().to_owned(),
+        DatabaseUrl::Postgres(_) => PathBuf::from("."),
+    }
+}
+
 pub(crate) const fn options(config: &ValidatorConfig) -> OpenOptions {
     OpenOptions { readers: config.database.max_connections, migrate: config.database.run_migrations }
 }

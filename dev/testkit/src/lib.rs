@@ -13,7 +13,7 @@ mod unread;
 
 pub use address::free_address;
 pub use devchain::{Devchain, Relay, hotkey, keypair};
-pub use eventually::{eventually, holds_within};
+pub use eventually::{eventually, eventually_async, holds_within};
 pub use hostile::{HostileServer, black_hole_server, flooding_server, garbage_server, locked_out_server};
 pub use localnet::{Localnet, built};
 pub use nodes::Nodes;

@@ -12,6 +12,7 @@
 
 mod checks;
 mod command;
+mod dashboards;
 mod failover;
 mod finney;
 mod fuzz;
@@ -50,6 +51,7 @@ usage: cargo xtask VERB
   wasm                the verifier as a WebAssembly module for browsers; prints its size and BLAKE3
   gpu                 build the prover, check this machine's CUDA devices against the CPU, and measure them; ends with
                       exit code 3 where there is no device and nothing was measured
+  dashboards          Grafana's dashboards (deploy/grafana), from the tables in dev/xtask/src/dashboards
   kernels             the GPU's kernels as PTX (crates/adapters/cuda/ptx), by a compiler from PyPI
   zoo [--quick] [--json]
                       the scorecard of the cheater zoo: every known way to cheat the GPU proof, over simulated days;
@@ -91,6 +93,7 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
         "layers" => bare(checks::layers_and_sources),
         "licences" => bare(licences::check),
         "gpu" => bare(gpu::run_prover),
+        "dashboards" => bare(dashboards::write),
         "kernels" => bare(kernels::write),
         "bench" => checks::bench(&Workspace::find()?, rest),
         "fuzz" => fuzz::run_verb(&Workspace::find()?, rest),

@@ -50,6 +50,13 @@ const SERVERS: [Tool; 1] = [Tool {
     found: || on_path("postgres") || has_debian_postgres(),
 }];
 
+/// For the tests of the alerts and dashboards, which ask it.
+const WATCHERS: [Tool; 1] = [Tool {
+    name: "prometheus and promtool",
+    packages: &["prometheus"],
+    found: || on_path("prometheus") && on_path("promtool"),
+}];
+
 /// For the tests of the GPU's kernels, which are compiled for this machine's CPU, and for the fuzzer's engine.
 const CPLUSPLUS: [Tool; 1] = [Tool { name: "c++", packages: &["g++"], found: || on_path("c++") }];
 
@@ -79,7 +86,7 @@ pub(crate) fn fuzzer() -> Result<(), Failure> {
 /// Makes sure of what the localnet and all tests need, and says so.
 pub(crate) fn run() -> Result<(), Failure> {
     let tools: Vec<&Tool> =
-        NETWORK.iter().chain(&MODULE).chain(&SCRIPTS).chain(&SERVERS).chain(&CPLUSPLUS).collect();
+        [&NETWORK[..], &MODULE, &SCRIPTS, &SERVERS, &WATCHERS, &CPLUSPLUS].into_iter().flatten().collect();
     ensure(&tools)?;
     let names: Vec<&str> = tools.iter().map(|tool| tool.name).collect();
     println!("all system tools are there: {}", names.join(", "));

@@ -13,6 +13,7 @@ mod access;
 pub mod client;
 mod limit;
 mod model;
+mod observe;
 mod openapi;
 mod paging;
 mod problem;
@@ -34,6 +35,7 @@ use axum::response::{IntoResponse as _, Response};
 use basilica_ports::ValidatorQueries;
 use basilica_types::{Hotkey, Millis};
 use hyper::body::{Body as _, Incoming};
+use prometheus_client::registry::Registry;
 use tower::ServiceExt as _;
 
 pub use access::{ApiKey, ApiKeyError, MIN_KEY};
@@ -44,6 +46,7 @@ pub use problem::{Problem, ProblemCode};
 
 use crate::access::{Access, Nonces, Peer};
 use crate::limit::Limiter;
+use crate::observe::HttpMetrics;
 use crate::problem::{ProblemCode as Code, Refusal, nowhere, wrong_method};
 use crate::routes::Pages;
 
@@ -74,7 +77,10 @@ impl fmt::Debug for ApiOptions {
 
 /// The API, ready to answer.
 #[derive(Clone, Debug)]
-pub struct Api(Router);
+pub struct Api {
+    router: Router,
+    metrics: HttpMetrics,
+}
 
 impl Api {
     /// Puts the pages together.
@@ -89,13 +95,21 @@ impl Api {
         });
         let pages = Pages { queries, version: options.version, config: Arc::new(options.config) };
         let deadline = options.deadline.as_duration();
+        let metrics = HttpMetrics::new();
         let router = openapi::router(pages)
             .method_not_allowed_fallback(wrong_method)
             .fallback(nowhere)
             .layer(from_fn(bounded))
             .layer(from_fn_with_state(access, access::identify))
-            .layer(from_fn(move |request: Request, next: Next| in_time(deadline, request, next)));
-        Self(router)
+            .layer(from_fn(move |request: Request, next: Next| in_time(deadline, request, next)))
+            .layer(from_fn_with_state(metrics.clone(), observe::observe));
+        Self { router, metrics }
+    }
+
+    /// Adds `{prefix}_http_requests_total`, `{prefix}_http_request_duration_seconds` and `{prefix}_http_response_size_bytes` to
+    /// the metrics of the process.
+    pub fn observe(&self, registry: &mut Registry, prefix: &str) {
+        self.metrics.register(registry, prefix);
     }
 
     /// What answers the requests of a connection from `peer`.
@@ -109,7 +123,7 @@ impl Api {
         Future: Send,
     > + Send
     + use<> {
-        let router = self.0.clone();
+        let router = self.router.clone();
         hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(Peer(peer));

@@ -1,10 +1,14 @@
-//! The real clock and the operating system's randomness: the one place that reads either.
+//! The real clock, the operating system's randomness and its accounts of the process: the one place that reads them.
+
+mod usage;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use basilica_ports::{Clock, Entropy};
 use basilica_types::{Millis, Timestamp};
+
+pub use usage::UsageMetrics;
 
 /// The host's clocks.
 #[derive(Debug)]

@@ -1,7 +1,13 @@
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::gauge::ConstGauge;
 use tracing::{info, warn};
+
+use crate::Metrics;
 
 /// Longest reason that is kept, in bytes.
 const REASON_LIMIT: usize = 512;
@@ -31,6 +37,12 @@ impl Readiness {
         self.lock().iter().map(|(name, state)| (*name, state.clone())).collect()
     }
 
+    /// Adds `{prefix}_condition{name}` to the metrics of the process: 1 for a condition that holds, 0 for one that does not.
+    pub fn observe(&self, metrics: &Metrics, prefix: &str) {
+        let collector = Box::new(Conditioned(self.clone()));
+        metrics.register(|registry| registry.sub_registry_with_prefix(prefix).register_collector(collector));
+    }
+
     /// Whether every condition holds.
     pub fn is_ready(&self) -> bool {
         self.lock().values().all(Result::is_ok)
@@ -39,6 +51,21 @@ impl Readiness {
     /// The map is whole after every statement, so that a poisoned lock is no reason to stop.
     fn lock(&self) -> MutexGuard<'_, Conditions> {
         self.conditions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Debug)]
+struct Conditioned(Readiness);
+
+impl Collector for Conditioned {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let kind = ConstGauge::<i64>::new(0).metric_type();
+        let help = "1 for a condition of readiness that holds, 0 for one that does not";
+        let mut family = encoder.encode_descriptor("condition", help, None, kind)?;
+        for (name, holds) in self.0.report() {
+            ConstGauge::<i64>::new(holds.is_ok().into()).encode(family.encode_family(&[("name", name)])?)?;
+        }
+        Ok(())
     }
 }
 
@@ -85,6 +112,17 @@ mod tests {
         assert!(readiness.is_ready());
         chain.not_ready("no endpoint answers");
         assert_eq!(readiness.report(), [("chain", Err("no endpoint answers".to_owned())), ("store", Ok(()))]);
+    }
+
+    #[test]
+    fn conditions_are_metrics() {
+        let (readiness, metrics) = (Readiness::new(), Metrics::new());
+        readiness.observe(&metrics, "basilica_x");
+        readiness.condition("chain").ready();
+        let _store = readiness.condition("store");
+        let told = metrics.render().unwrap();
+        assert!(told.contains("\nbasilica_x_condition{name=\"chain\"} 1\n"), "{told}");
+        assert!(told.contains("\nbasilica_x_condition{name=\"store\"} 0\n"), "{told}");
     }
 
     #[test]

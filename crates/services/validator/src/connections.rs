@@ -154,7 +154,10 @@ async fn knock(
     let known = has_been_let_in(node);
     shared.doors(|doors| doors.knock(at, node.key, known, shared.now())).map_err(NotConnected::Postponed)?;
     shared.metrics.ssh_connections.inc();
+    let began = shared.ports.clock.monotonic();
     let result = shared.ports.nodes.connect(dial).await;
+    let took = shared.ports.clock.monotonic().saturating_sub(began);
+    shared.metrics.ssh_logins.0.observe(took.as_secs_f64());
     let answer = match &result {
         Ok(_) => Some(Answer::LetIn),
         Err(ShellError::Denied { .. } | ShellError::HostKey { .. }) => Some(Answer::Denied),

@@ -26,7 +26,7 @@ use basilica_timelock::TimelockError;
 use basilica_types::{BlockNumber, Millis, Uid, Weight};
 use tracing::{debug, error, info, warn};
 
-pub(crate) use self::explain::Explanation;
+pub(crate) use self::explain::{Explanation, PROBLEMS};
 pub use self::open::emission;
 pub(crate) use self::open::{Seal, seal_with_timelock};
 use crate::shared::Shared;

@@ -9,6 +9,7 @@ mod meetings;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use basilica_ports::{BoxError, CheckUnderWay, NodeKey, NodeRecord, StoreError};
 use basilica_runtime_service::{ErrorChain, Stop, TaskPanic, TaskSet};
@@ -66,6 +67,7 @@ struct Checks {
 struct Ended {
     key: NodeKey,
     kind: CheckKind,
+    took: Duration,
     result: Result<End, TaskPanic>,
 }
 
@@ -151,15 +153,21 @@ impl Checks {
         let (shared, places) = (Arc::clone(&self.shared), Arc::clone(&self.places));
         self.tasks.spawn("check-node", async move {
             let (key, kind) = (node.key, plan.kind);
+            let clock = Arc::clone(&shared.ports.clock);
+            let began = clock.monotonic();
             let work = async move { check(&shared, &places, node, plan, seat).await };
-            Ended { key, kind, result: isolated("check-node", work).await }
+            let result = isolated("check-node", work).await;
+            Ended { key, kind, took: clock.monotonic().saturating_sub(began), result }
         });
     }
 
-    fn ended(&mut self, Ended { key, kind, result }: Ended) {
+    fn ended(&mut self, Ended { key, kind, took, result }: Ended) {
         self.running.remove(&key);
         self.shared.under_way.ended(key);
         self.shared.metrics.in_flight.get_or_create(&type_of(kind)).dec();
+        if let Ok(End::Tried { .. }) = result {
+            self.shared.metrics.durations.observe(kind, took);
+        }
         match (kind, result) {
             (CheckKind::Full, Ok(End::Tried { missed: true })) => {
                 self.missed.insert(key);

@@ -11,4 +11,5 @@ mod sdk;
 mod ssh;
 mod ssh_faults;
 mod timelock;
+mod watching;
 mod weights;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use basilica_http::{Api, ApiKey, ApiOptions};
 use basilica_runtime_service::testing::VirtualClock;
-use basilica_runtime_service::{HttpLimits, HttpListener, Stop, TaskSet};
+use basilica_runtime_service::{HttpLimits, HttpListener, Metrics, Stop, TaskSet};
 use basilica_types::Millis;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
@@ -29,6 +29,7 @@ const KEY: &str = "0123456789abcdef0123456789abcdef";
 struct Scene {
     validator: Arc<Remembering>,
     address: SocketAddr,
+    metrics: Metrics,
     _stop: Stop,
     _server: TaskSet<()>,
 }
@@ -79,6 +80,8 @@ impl Scene {
     async fn with(options: ApiOptions) -> Self {
         let validator = Arc::new(Remembering::new());
         let api = Api::new(Arc::<Remembering>::clone(&validator), options);
+        let metrics = Metrics::new();
+        metrics.register(|registry| api.observe(registry, "basilica_x"));
         let listener = HttpListener::bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
         let (address, stop) = (listener.local_addr(), Stop::new());
         let mut server = TaskSet::new();
@@ -86,7 +89,7 @@ impl Scene {
         server.spawn("api", async move {
             listener.serve(|peer| api.for_peer(peer), HttpLimits::default(), clock, stopping).await;
         });
-        Self { validator, address, _stop: stop, _server: server }
+        Self { validator, address, metrics, _stop: stop, _server: server }
     }
 
     async fn send(&self, request: Request<Full<Bytes>>) -> Answer {

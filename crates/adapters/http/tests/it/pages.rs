@@ -200,3 +200,22 @@ fn every_page_of_the_document_says_what_may_go_wrong() {
         }
     }
 }
+
+#[tokio::test]
+async fn requests_are_counted_by_page_and_never_by_what_a_client_wrote() {
+    let scene = Scene::new().await;
+    for path in ["/live", "/nodes/not-an-id", "/nodes/nor-this", "/secret-1", "/secret-2"] {
+        scene.get(path).await;
+    }
+    let told = scene.metrics.render().unwrap();
+    for series in [
+        r#"http_requests_total{method="GET",path="/live",status="200"} 1"#,
+        r#"http_requests_total{method="GET",path="/nodes/{id}",status="400"} 2"#,
+        r#"http_requests_total{method="GET",path="none",status="404"} 2"#,
+        r#"http_request_duration_seconds_count{path="/nodes/{id}"} 2"#,
+        r#"http_response_size_bytes_count{path="/live"} 1"#,
+    ] {
+        assert!(told.contains(&format!("\nbasilica_x_{series}\n")), "{series} in {told}");
+    }
+    assert!(!told.contains("secret") && !told.contains("nor-this"), "{told}");
+}

@@ -10,6 +10,24 @@ use super::{Report, WeightsError};
 use crate::metrics::ReasonLabel;
 use crate::shared::Shared;
 
+/// Codes of what can be wrong whatever the subnet's rules are; those of the rules come on top.
+pub(crate) const PROBLEMS: [&str; 14] = [
+    "stale_scores",
+    "reveal_expired",
+    "other_weights",
+    "not_read",
+    "fenced",
+    "refused",
+    "database",
+    "chain_unreachable",
+    "chain_deadline",
+    "chain_call",
+    "chain_item_missing",
+    "chain_rule",
+    "chain_pool",
+    "chain_dispatch",
+];
+
 /// What one look at the weights came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Explanation {

@@ -151,7 +151,7 @@ async fn a_retry_after_a_missed_proof_takes_the_miners_other_nodes_along_and_any
         fails_a_try(&checks.shared, keys[0], Millis(0)).await;
         let kind = CheckKind::Full;
         checks.running.insert(keys[0], kind);
-        checks.ended(Ended { key: keys[0], kind, result: Ok(End::Tried { missed }) });
+        checks.ended(Ended { key: keys[0], kind, took: Duration::ZERO, result: Ok(End::Tried { missed }) });
         checks.start_due().await.unwrap();
         let expected: &[NodeKey] = if missed { &keys[..2] } else { &keys[..1] };
         assert_eq!(running(&checks), expected.iter().copied().collect());

@@ -18,7 +18,7 @@ use basilica_testkit::{Devchain, Relay, holds_within, hotkey};
 use basilica_types::{MechanismId, NetUid, Uid, Weight};
 use serde_json::json;
 
-use self::validator::Validator;
+pub(crate) use self::validator::Validator;
 
 const SUBNET: NetUid = NetUid(39);
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use basilica_ports::{
 };
 use basilica_store::{Database, OpenOptions, VALIDATOR_SCHEMA, ValidatorDatabase};
 use basilica_system::SystemClock;
-use basilica_testkit::{built, hotkey, keypair};
+use basilica_testkit::{built, free_address, hotkey, keypair};
 use basilica_types::{Category, Coldkey, Digest, GpuUuid, Millis, NodeAddress, Timestamp, Uid, UsdMicros};
 use basilica_verification::{CheckKind, Due, Outcome, ProvenGpu};
 use basilica_wallet::Wallets;
@@ -26,7 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const DAY: Millis = Millis::from_secs(24 * 3600);
 
 /// A validator that has nothing to do but to set weights: its two nodes are judged already, and checked again tomorrow.
-pub(super) struct Validator {
+pub(crate) struct Validator {
+    /// Where its metrics are.
+    pub(crate) metrics: SocketAddr,
     directory: TempDir,
     /// The same file, as an operator may look at it meanwhile.
     store: ValidatorDatabase,
@@ -35,7 +37,7 @@ pub(super) struct Validator {
 
 impl Validator {
     /// Starts the program on these endpoints; `emission` is more of that section.
-    pub(super) async fn start(endpoints: &[&str], emission: &str) -> Self {
+    pub(crate) async fn start(endpoints: &[&str], emission: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let coldkey = Coldkey::from_bytes(*hotkey("//Validator1Cold").as_bytes());
         Wallets::at(directory.path().join("wallets"))
@@ -46,14 +48,15 @@ impl Validator {
         let store = ValidatorDatabase::new(database);
         judge(&store, SystemClock::new().now()).await;
         std::fs::write(directory.path().join("prover"), b"\x7fELF\x02 that is never run").unwrap();
-        let config = config(&directory, endpoints, emission);
+        let metrics = free_address();
+        let config = config(&directory, metrics, endpoints, emission);
         std::fs::write(directory.path().join("validator.toml"), config).unwrap();
-        let mut validator = Self { directory, store, child: None };
+        let mut validator = Self { metrics, directory, store, child: None };
         validator.start_again();
         validator
     }
 
-    pub(super) fn start_again(&mut self) {
+    pub(crate) fn start_again(&mut self) {
         assert!(self.child.is_none(), "it runs");
         let path = self.directory.path().join("validator.log");
         let log = File::options().create(true).append(true).open(path).unwrap();
@@ -64,14 +67,14 @@ impl Validator {
     }
 
     /// SIGKILL, which no process can prepare for.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let mut child = self.child.take().expect("it runs");
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
     /// Whether it is ready, in its own words.
-    pub(super) fn readiness(&self) -> String {
+    pub(crate) fn readiness(&self) -> String {
         let text = std::fs::read_to_string(self.directory.path().join("validator.log")).unwrap();
         // The latest start's.
         let (_, rest) = text.rsplit_once("api.address").expect("it tells where its API listens");
@@ -88,14 +91,14 @@ impl Validator {
     }
 
     /// All windows, oldest first.
-    pub(super) async fn windows(&self) -> Vec<WeightWindow> {
+    pub(crate) async fn windows(&self) -> Vec<WeightWindow> {
         let mut windows = self.store.windows(1_000).await.unwrap();
         windows.sort_by_key(|window| window.id);
         windows
     }
 
     /// The first window that `holds`, which must come.
-    pub(super) async fn until(&mut self, what: &str, holds: impl Fn(&WeightWindow) -> bool) -> WeightWindow {
+    pub(crate) async fn until(&mut self, what: &str, holds: impl Fn(&WeightWindow) -> bool) -> WeightWindow {
         let wait = async {
             loop {
                 if let Some(child) = &mut self.child
@@ -186,7 +189,7 @@ fn passed(key: NodeKey, index: u8, at: Timestamp, now: Timestamp) -> CheckEntry 
     }
 }
 
-fn config(directory: &TempDir, endpoints: &[&str], emission: &str) -> String {
+fn config(directory: &TempDir, metrics: SocketAddr, endpoints: &[&str], emission: &str) -> String {
     let (home, (first, others)) = (directory.path().display(), endpoints.split_first().unwrap());
     format!(
         r#"
@@ -204,8 +207,9 @@ url = "sqlite:{home}/validator.db"
 [api]
 bind = "127.0.0.1:0"
 
-[metrics]
-enabled = false
+[metrics.prometheus]
+host = "{}"
+port = {}
 
 [verification]
 prover_path = "{home}/prover"
@@ -224,6 +228,8 @@ gpu_allocations = {{ H100 = 100 }}
 weight_set_interval_blocks = 10
 poll_interval = "100ms"
 {emission}
-"#
+"#,
+        metrics.ip(),
+        metrics.port(),
     )
 }

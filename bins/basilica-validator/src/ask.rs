@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 use basilica_http::client::{self, AskError};
 use basilica_http::{Epochs, Fleet, Health, Node, NodePage, VerdictPage, VerdictRow};
-use basilica_types::{Millis, NodeAddress};
+use basilica_types::{Millis, NodeAddress, NodeId};
 use basilica_validator_service::ValidatorConfig;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -121,21 +121,36 @@ fn line(node: &Node) -> String {
     )
 }
 
-/// Everything about one node, named by its id or its address. Fails for an unknown one.
-pub(crate) async fn why(validator: &Validator, wanted: &str, json: bool) -> anyhow::Result<ExitCode> {
-    // The id of an address follows from it, so that nobody has to be told addresses.
-    let id = wanted.parse::<NodeAddress>().map_or_else(|_| wanted.to_owned(), |a| a.node_id().to_string());
-    if !id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-') || id.is_empty() {
-        bail!("{wanted:?} is neither a node's id nor an address as user@host:port");
+/// The id of a node that is named by it or by its address, from which it follows: nobody has to be told addresses.
+pub(crate) fn node_id(wanted: &str) -> anyhow::Result<NodeId> {
+    if let Ok(address) = wanted.parse::<NodeAddress>() {
+        return Ok(address.node_id());
     }
-    let page: NodePage = match validator.page(&format!("/nodes/{id}")).await {
-        Ok(page) => page,
+    wanted.parse().map_err(|_| anyhow!("{wanted:?} is neither a node's id nor an address as user@host:port"))
+}
+
+/// What the validator knows of a node, once for each miner that names it.
+pub(crate) async fn node(validator: &Validator, wanted: &str) -> anyhow::Result<NodePage> {
+    let id = node_id(wanted)?;
+    match validator.page(&format!("/nodes/{id}")).await {
+        Ok(page) => Ok(page),
         Err(AskError::Refused { status: 400 | 404, .. }) => {
             bail!("the validator knows no node {wanted:?}; `basilica-validator status` lists them")
         }
-        Err(error) => return Err(error.into()),
-    };
-    let VerdictPage { verdicts } = validator.page(&format!("/nodes/{id}/verdicts")).await?;
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Its latest verdicts, newest first.
+pub(crate) async fn verdicts(validator: &Validator, id: &NodeId) -> Result<Vec<VerdictRow>, AskError> {
+    let page: VerdictPage = validator.page(&format!("/nodes/{id}/verdicts")).await?;
+    Ok(page.verdicts)
+}
+
+/// Everything about one node, named by its id or its address. Fails for an unknown one.
+pub(crate) async fn why(validator: &Validator, wanted: &str, json: bool) -> anyhow::Result<ExitCode> {
+    let page = node(validator, wanted).await?;
+    let verdicts = verdicts(validator, &node_id(wanted)?).await?;
     if json {
         print(&serde_json::json!({ "nodes": page.nodes, "verdicts": verdicts }).to_string())?;
         return Ok(ExitCode::SUCCESS);
@@ -198,7 +213,7 @@ fn told_ramp(multiplier: Option<u32>, ramp: Millis) -> String {
     )
 }
 
-fn told_verdict(verdict: &VerdictRow) -> String {
+pub(crate) fn told_verdict(verdict: &VerdictRow) -> String {
     let fault = verdict.fault.as_ref().map(|fault| format!(" (fault: {fault})")).unwrap_or_default();
     let mut text = format!(
         "  {} {:<5} {}{fault}: {}\n",

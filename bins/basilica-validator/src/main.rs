@@ -5,15 +5,19 @@ mod ask;
 mod build;
 mod database;
 mod endpoints;
+mod look;
 mod simulate;
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use basilica_console as console;
 use basilica_runtime_service::{
-    ConfigError, ConfigSource, Loaded, TracingOptions, init_tracing, load, process_environment,
+    ConfigError, ConfigSource, DurationSetting, Loaded, TracingOptions, init_tracing, load,
+    process_environment,
 };
 use basilica_validator_service::{IGNORED, Settings, ValidatorConfig};
 use clap::{Parser, Subcommand};
@@ -63,6 +67,22 @@ enum Command {
     /// The database: its health, its schema, backups.
     #[command(subcommand)]
     Database(database::DatabaseCommand),
+    /// Go to a node's sshd as far as its host key, and say how far that was. Nothing logs in. Exit code 1 if nothing speaks
+    /// SSH there.
+    Connect {
+        /// The node's address as user@host:port, or its id where the running validator knows it.
+        node: String,
+    },
+    /// Have the running validator check a node in full now instead of when it is due, and tell the verdict. Exit code 1 if it
+    /// did not pass.
+    Verify {
+        /// The node's id, or its address as user@host:port.
+        #[arg(long)]
+        node: String,
+        /// How long to wait for the verdict.
+        #[arg(long, default_value = "30m")]
+        timeout: DurationSetting,
+    },
     /// Why a node's score is what it is: its state and its latest verdicts.
     Why {
         /// The node's id, or its address as user@host:port.
@@ -80,6 +100,12 @@ enum ConfigCommand {
     },
     /// The same as `check-config`.
     Validate,
+    /// Print an annotated example, or write it to a new file.
+    Gen {
+        /// The file to be made; it must not exist.
+        #[arg(short, long)]
+        output: Option<PathBuf>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -135,10 +161,25 @@ async fn check(loaded: &Loaded<ValidatorConfig>, json: bool) -> anyhow::Result<(
     print(&text)
 }
 
+/// Prints the example, or writes it where nothing is yet.
+fn generate(output: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let example = include_str!("../../../config/validator.toml.example");
+    let Some(path) = output else {
+        print(example)?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let file = File::create_new(path);
+    let written = file.and_then(|mut file| file.write_all(example.as_bytes()));
+    written.with_context(|| format!("write {}; a file that exists is never written over", path.display()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
 fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.gen_config {
-        print(include_str!("../../../config/validator.toml.example"))?;
-        return Ok(ExitCode::SUCCESS);
+        return generate(None);
+    }
+    if let Some(Command::Config(ConfigCommand::Gen { output })) = &args.command {
+        return generate(output.as_deref());
     }
     init_tracing(&TracingOptions::from_env(args.json, args.verbose))?;
     let (loaded, settings) = configuration(&args)?;
@@ -162,7 +203,13 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
             print(&format!("{}\n", shown.trim_end()))?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::SimulatePolicy(_) => unreachable!("it was answered before, without a runtime"),
+        Command::SimulatePolicy(_) | Command::Config(ConfigCommand::Gen { .. }) => {
+            unreachable!("it was answered before, without a runtime")
+        }
+        Command::Connect { node } => runtime.block_on(look::connect(&loaded.value, &node, args.json)),
+        Command::Verify { node, timeout } => {
+            runtime.block_on(look::verify(&loaded.value, &node, timeout.millis(), args.json))
+        }
         Command::Database(command) => runtime.block_on(database::run(&loaded.value, command, args.json)),
         Command::Status => runtime.block_on(ask::status(&ask::Validator::of(&loaded.value)?, args.json)),
         Command::Why { node } => {

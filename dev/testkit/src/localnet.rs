@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use basilica_localnet::Report;
+use basilica_localnet::{Layout, Report};
 use tempfile::TempDir;
 
 use crate::eventually::holds_within;
@@ -101,6 +101,11 @@ impl Localnet {
     /// The file in which a process keeps its state.
     pub fn data(&self, name: &str) -> PathBuf {
         self.directory.path().join("run/data").join(name)
+    }
+
+    /// The configuration of a process.
+    pub fn config(&self, name: &str) -> PathBuf {
+        Layout::at(self.directory.path()).configs().join(format!("{name}.toml"))
     }
 
     /// The end of a process's log.

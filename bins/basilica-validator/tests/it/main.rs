@@ -446,3 +446,40 @@ fn a_policy_is_simulated_without_wallet_or_network_and_the_same_by_the_same_seed
     let unknown = home.run(&config, &["simulate-policy", "--scenario", "sunshine"]);
     assert_eq!(unknown.status.code(), Some(2));
 }
+
+#[test]
+fn an_example_configuration_is_written_to_a_new_file_only() {
+    let home = Home::new();
+    let path = home.path().join("new.toml");
+    let run = || home.run("no configuration is read", &["config", "gen", "-o", path.to_str().unwrap()]);
+    assert!(run().status.success());
+    assert_eq!(std::fs::read(&path).unwrap(), include_bytes!("../../../../config/validator.toml.example"));
+    let again = failure(&run());
+    assert!(again.contains("new.toml") && again.contains("never written over"), "{again}");
+}
+
+#[tokio::test]
+async fn connecting_goes_as_far_as_the_host_key_and_logs_in_nowhere() {
+    let home = Home::new();
+    let config = home.config("allow_private_hosts = true\n");
+    let nodes = basilica_testkit::Nodes::start(&["gpu"]).await;
+    let node = nodes.node("gpu");
+    let address = node.address().to_string();
+    let shown = answer(&home.run(&config, &["connect", &address, "--json"]));
+    let key = node.host_key();
+    let reached = &shown["reached"][0];
+    assert_eq!(reached["host_key"].as_str(), Some(key.to_string().as_str()), "{shown}");
+    assert_eq!(reached["fingerprint"].as_str(), Some(key.fingerprint().as_str()));
+    let text = home.run(&config, &["connect", &address]);
+    let text = String::from_utf8(text.stdout).unwrap();
+    assert!(text.contains("speaks SSH") && text.contains(&key.fingerprint()), "{text}");
+
+    let nobody = format!("root@{}", free_address());
+    let output = home.run(&config, &["connect", &nobody]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("refused"), "{output:?}");
+    let private = failure(&home.run(&home.config(""), &["connect", &address]));
+    assert!(private.contains("not a public address"), "{private}");
+    let unknown = failure(&home.run(&config, &["connect", "nonsense"]));
+    assert!(unknown.contains("neither a node's id nor an address"), "{unknown}");
+}

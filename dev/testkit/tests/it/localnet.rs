@@ -92,7 +92,9 @@ async fn any_process_can_be_killed_and_started_again() {
         let report = localnet.until_settled().await;
         assert_told_apart(&report);
     }
-    assert_verifiable(&localnet.until_settled().await).await;
+    let report = localnet.until_settled().await;
+    assert_verifiable(&report).await;
+    assert_looked_at(&localnet, &report);
     localnet.down();
 }
 
@@ -143,6 +145,19 @@ async fn assert_verifiable(report: &Report) {
             let compared = command.contains(&"--transcript");
             assert_eq!(text.contains("and its proof bears it out"), compared, "{name}, {command:?}: {text}");
         }
+    }
+}
+
+/// What an operator has done about a node: a full check now, and a look at its sshd.
+fn assert_looked_at(localnet: &Localnet, report: &Report) {
+    for (name, code, words) in [("gpu-node-1", 0, "passed"), ("gpu-node-4", 1, "fault: node")] {
+        let address = &node(report, name).address;
+        let mut command = Command::new(built("basilica-validator"));
+        command.arg("--config").arg(localnet.config("validator"));
+        let output = command.args(["verify", "--timeout", "2m", "--node", address]).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(code), "{name}: {output:?}");
+        assert!(text.contains("full ") && text.contains(words), "{name}: {text}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! What an operator asks of the database.
 
 use basilica_ports::{Leader, Leadership as _, StoreError};
+use basilica_types::{NodeId, Timestamp};
 use sqlx::AssertSqlSafe;
 
 use super::{Engine, ValidatorDatabase, catalog};
@@ -57,6 +58,29 @@ impl ValidatorDatabase {
         };
         let leader = self.leader().await?;
         Ok(DatabaseHealth { engine: self.engine_name(), schema: VALIDATOR_SCHEMA.version(), leader, damage })
+    }
+
+    /// Makes the full check of an available node due now, in the name of whoever leads. How many miners name the node so.
+    ///
+    /// # Errors
+    /// If the database does not answer, or another process begins to lead meanwhile.
+    pub async fn hasten(&self, node: NodeId, now: Timestamp) -> Result<u64, StoreError> {
+        let failed = unavailable("hasten a check");
+        if let Engine::Postgres(_) = &self.engine {
+            self.seat.sit(self.readers()).await.map_err(&failed)?;
+        }
+        let mut transaction = self.begin("hasten a check").await?;
+        let asked = query(
+            "UPDATE nodes SET due_full = CASE WHEN due_full < $2 THEN due_full ELSE $2 END
+             WHERE node = $1 AND listed = 'available'",
+        )
+        .bind(node.to_string())
+        .bind(now.0)
+        .execute(&mut transaction)
+        .await
+        .map_err(&failed)?;
+        transaction.commit().await.map_err(failed)?;
+        Ok(asked)
     }
 
     /// Counts it.

@@ -10,6 +10,7 @@ on_both_engines!(
     dropped_nodes_are_forgotten_when_nothing_about_them_matters,
     a_batch_of_forgotten_nodes_is_bounded,
     miners_take_turns_and_unknown_miners_wait,
+    a_full_check_can_be_asked_for_beside_a_running_validator,
 );
 
 async fn a_discovered_node_is_pinned_due_at_once_and_survives_a_restart(on: On) {
@@ -149,4 +150,23 @@ async fn miners_take_turns_and_unknown_miners_wait(on: On) {
     store.observe_miners(&[], NOW).await.unwrap();
     assert!(store.due_nodes(NOW, 4).await.unwrap().is_empty());
     assert!(store.miners().await.unwrap().iter().all(|m| m.uid.is_none()));
+}
+
+async fn a_full_check_can_be_asked_for_beside_a_running_validator(on: On) {
+    let fixture = Fixture::new(on).await;
+    let store = &fixture.store;
+    store.record_discovery(miner(1), &[report(7), report(8)], NOW).await.unwrap();
+    store.record_check(&passed(key(1, 7), 1, None, vec![gpu(1)])).await.unwrap();
+    let later = NOW + Millis(50);
+    let kind = async || store.node(key(1, 7)).await.unwrap().unwrap().due.kind(later);
+    assert_eq!(kind().await, None);
+    let options = OpenOptions { migrate: false, ..OpenOptions::default() };
+    let beside = ValidatorDatabase::open_beside(&fixture.place.url, options).await.unwrap();
+    assert_eq!(beside.hasten(key(1, 7).node, later).await.unwrap(), 1);
+    assert_eq!(kind().await, Some(CheckKind::Full));
+    assert_eq!(beside.hasten(key(1, 8).node, later).await.unwrap(), 1);
+    let other = store.node(key(1, 8)).await.unwrap().unwrap();
+    assert_eq!(other.due, Due::at_once(NOW), "what is due already stays so");
+    assert_eq!(beside.hasten(key(1, 9).node, later).await.unwrap(), 0, "nobody names it");
+    store.record_deadlines(key(1, 7), DeadlineRecord::default()).await.expect("the validator writes on");
 }

@@ -62,7 +62,8 @@ fn tried(mut proof: Option<ProofEnd>, broken: Option<Break>) -> Tried {
                 | Effect::UploadProver
                 | Effect::Survey
                 | Effect::RunContainer(_)
-                | Effect::Reach),
+                | Effect::Reach
+                | Effect::SeekWitness(_)),
                 None,
             ) => {
                 unreachable!("a full check of an enrolled node has no {effect:?}")

@@ -71,6 +71,8 @@ pub enum Effect {
     RunContainer(Engine),
     /// Have a port of the node answer from outside.
     Reach,
+    /// Say whether what would speak against the node for this reason was seen to work elsewhere.
+    SeekWitness(Reason),
     /// Challenge these devices and verify the answer.
     Prove(ClaimReport),
     /// Time a transfer from the node, if one is wanted and there is room for it now.
@@ -105,6 +107,8 @@ pub enum Event {
     ContainerRan(Vec<u8>),
     /// What the port did.
     Reached(Reach),
+    /// Whether there is a witness.
+    Witnessed(bool),
     /// The fingerprints of those GPUs that have one.
     Recalled(Vec<Fingerprint>),
     /// How the proof went.
@@ -236,11 +240,40 @@ enum Phase {
     Containing(Ready),
     /// Reaching a port.
     Reaching(Ready),
+    /// Asking whether a failed probe speaks against the node, or may be somebody else's doing.
+    Witnessing {
+        ready: Ready,
+        failed: Survivable,
+    },
     /// Proving what would count.
     Proving(Proving),
     /// Timing a transfer: the proof holds, and the finding no longer depends on anything.
     Transferring,
     Ended,
+}
+
+/// A failed probe that the node need not have caused: a registry or our own way out may be down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Survivable {
+    Image,
+    Port,
+}
+
+impl Survivable {
+    const fn of(reason: Reason) -> Option<Self> {
+        match reason {
+            Reason::ImagePullFailed => Some(Self::Image),
+            Reason::PortUnreachable => Some(Self::Port),
+            _ => None,
+        }
+    }
+
+    const fn reason(self) -> Reason {
+        match self {
+            Self::Image => Reason::ImagePullFailed,
+            Self::Port => Reason::PortUnreachable,
+        }
+    }
 }
 
 /// Claims that may count.
@@ -334,6 +367,9 @@ impl Check {
             (Phase::Reaching(ready), Event::Reached(reach)) => Ok(facts.reached(ready, reach, now)),
             (Phase::Reaching(_), Event::CommandFailed) => Ok(facts.failed(Reason::ProverFailed, now)),
             (Phase::Reaching(_), Event::ProverMissing) => Ok(facts.failed(Reason::ProverAltered, now)),
+            (Phase::Witnessing { ready, failed }, Event::Witnessed(seen)) => {
+                Ok(facts.witnessed(ready, failed, seen, now))
+            }
             (Phase::Proving(proving), Event::Proof(end)) => Ok(facts.proved(proving, &end, now)),
             // Somebody removed or changed the prover between two of its runs.
             (Phase::Proving(_), Event::ProverMissing) => Ok(facts.failed(Reason::ProverAltered, now)),
@@ -494,8 +530,27 @@ impl Conclusion {
         };
         self.probes.container_run = Some(run);
         match run.failure().filter(|_| self.plan.probes.gpu_containers.is_required()) {
-            Some(reason) => self.failed(reason, now),
+            Some(reason) => self.fails_or_survives(ready, reason, now),
             None => self.reaches(ready),
+        }
+    }
+
+    /// Without a witness the failure is written down and the proof goes on: else everybody's last full check would grow old
+    /// while a registry, or our own way out, is down.
+    fn fails_or_survives(self, ready: Ready, reason: Reason, now: Timestamp) -> Stepped {
+        match Survivable::of(reason) {
+            Some(failed) => {
+                self.goes_on(Phase::Witnessing { ready, failed }, Effect::SeekWitness(failed.reason()))
+            }
+            None => self.failed(reason, now),
+        }
+    }
+
+    fn witnessed(self, ready: Ready, failed: Survivable, seen: bool, now: Timestamp) -> Stepped {
+        match failed {
+            _ if seen => self.failed(failed.reason(), now),
+            Survivable::Image => self.reaches(ready),
+            Survivable::Port => self.proves(ready),
         }
     }
 
@@ -509,7 +564,7 @@ impl Conclusion {
     fn reached(mut self, ready: Ready, reach: Reach, now: Timestamp) -> Stepped {
         self.probes.reach = Some(reach);
         match reach.failure().filter(|_| self.plan.probes.reachability.is_required()) {
-            Some(reason) => self.failed(reason, now),
+            Some(reason) => self.fails_or_survives(ready, reason, now),
             None => self.proves(ready),
         }
     }
@@ -577,6 +632,7 @@ impl Phase {
             Self::Surveying(_) => "surveying",
             Self::Containing(_) => "containing",
             Self::Reaching(_) => "reaching",
+            Self::Witnessing { .. } => "witnessing",
             Self::Proving(_) => "proving",
             Self::Transferring => "transferring",
             Self::Ended => "ended",
@@ -598,6 +654,7 @@ impl Event {
             Self::Surveyed(_) => "surveyed",
             Self::ContainerRan(_) => "container_ran",
             Self::Reached(_) => "reached",
+            Self::Witnessed(_) => "witnessed",
             Self::Recalled(_) => "recalled",
             Self::Proof(_) => "proof",
             Self::Transferred(_) => "transferred",

@@ -9,12 +9,13 @@ use basilica_runtime_service::ErrorChain;
 use basilica_types::{Argv, Digest, GpuUuid, Millis, Timestamp};
 use basilica_verification::probe::{Engine, Expected};
 use basilica_verification::{
-    Break, Check, CheckKind, Conclusion, Control, Effect, Event, Finding, Outcome, Plan, ProbeRules,
+    Break, Check, CheckKind, Conclusion, Control, Effect, Event, Finding, Outcome, Plan, ProbeRules, Reason,
     Rejected, SignedVerdict, TransferEnd, host_key_digest,
 };
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
-use crate::commands::{self, GATE_CLOSED, PROVER_MISSING};
+use crate::commands::{self, ContainerTimes, GATE_CLOSED, PROVER_MISSING};
+use crate::conclude_check;
 use crate::connections::{self, Connection, NotConnected};
 use crate::meeting::Seat;
 use crate::prove_node::{self, Asked};
@@ -27,6 +28,9 @@ use crate::transfer;
 
 /// Bytes of a node's answer to a short command; a claim report is at most 64 KiB.
 const ANSWER_BYTES: usize = 128 * 1024;
+/// A node that pulled the image need not show that again for so long: registries count pulls, and a full check that is repeated
+/// soon asks for something else.
+pub(crate) const PULLED_WITHIN: Millis = Millis::from_secs(86_400);
 /// Bytes of standard error that are kept.
 const ERROR_BYTES: usize = 4 * 1024;
 
@@ -134,6 +138,7 @@ impl<'a> Trial<'a> {
             Effect::Survey => self.survey(&plan.probes).await,
             Effect::RunContainer(engine) => self.run_container(engine).await,
             Effect::Reach => self.reach().await,
+            Effect::SeekWitness(reason) => self.seek_witness(reason).await,
             Effect::Prove(claims) => self.prove(&claims).await,
             Effect::Transfer => self.transfer().await,
         };
@@ -248,7 +253,10 @@ impl<'a> Trial<'a> {
 
     async fn run_container(&mut self, engine: Engine) -> Result<Event, Break> {
         let Settings { image, pull_deadline, command_deadline, .. } = &self.shared.settings;
-        let command = commands::container(engine, image, *pull_deadline, *command_deadline);
+        let times = ContainerTimes { pull: *pull_deadline, run: *command_deadline };
+        let now = self.shared.now();
+        let anew = !self.shared.has_pulled(self.node.key, now - PULLED_WITHIN);
+        let command = commands::container(engine, image, times, anew);
         // The node ends both by itself; what it says about that is heard.
         let both = pull_deadline.0.saturating_add(command_deadline.0).saturating_add(10_000);
         let limits = OutputLimits { deadline: Millis(both), ..self.limits() };
@@ -257,7 +265,7 @@ impl<'a> Trial<'a> {
             return Ok(Event::CommandFailed);
         }
         if output.stdout.starts_with(b"pull 0 ") {
-            self.shared.note_pulled(self.node.key.miner);
+            self.shared.note_pulled(self.node.key);
         }
         Ok(Event::ContainerRan(output.stdout))
     }
@@ -265,6 +273,20 @@ impl<'a> Trial<'a> {
     async fn reach(&self) -> Result<Event, Break> {
         let shell = Arc::clone(&self.connection.as_ref().ok_or(Break::Internal)?.shell);
         reach_node::reach(self.shared, self.node, shell.as_ref()).await
+    }
+
+    /// Whether it works elsewhere, seen with our own eyes.
+    async fn seek_witness(&self, reason: Reason) -> Result<Event, Break> {
+        let around = conclude_check::surroundings(self.shared, self.node.key).await.map_err(|error| {
+            warn!(target: "validator::verification", { node.id = %self.node.key.node, error = %ErrorChain(&error) }, "witnesses cannot be read");
+            Break::Internal
+        })?;
+        let seen = around.beside(reason) == Control::Reachable;
+        if !seen {
+            info!(target: "validator::verification", { node.id = %self.node.key.node, reason = reason.code() },
+                "a probe failed that works nowhere else now; the check goes on without it");
+        }
+        Ok(Event::Witnessed(seen))
     }
 
     async fn upload(&mut self) -> Result<Event, Break> {

@@ -82,12 +82,22 @@ const SURVEY: &str = in_sections!(
     "[ \"$3\" = yes ] && run df 15 df -P -B1 -- \"$root\"\n"
 );
 
-/// `$1` the engine, `$2` the image, `$3` and `$4` seconds for pulling and for running.
+/// `$1` the engine, `$2` the image, `$3` and `$4` seconds for pulling and for running, `$5` whether to pull what is there. What is
+/// left of a container whose engine had to be killed is removed.
 const CONTAINER: &str = in_sections!(
-    "out=$(timeout -k 1 \"$3\" \"$1\" pull -q \"$2\" 2>/dev/null </dev/null); code=$?\n",
-    "section pull \"$code\" ''\n",
+    "is_there() { timeout -k 1 15 \"$1\" image inspect \"$2\" >/dev/null 2>&1 </dev/null; }\n",
+    "is_there \"$1\" \"$2\"; there=$?\n",
+    "if [ \"$5\" = yes ] || [ \"$there\" != 0 ]; then\n",
+    "timeout -k 1 \"$3\" \"$1\" pull -q \"$2\" >/dev/null 2>&1 </dev/null\n",
+    "section pull $? ''\n",
+    "is_there \"$1\" \"$2\"; there=$?\n",
+    "fi\n",
+    "section image \"$there\" ''\n",
     "case $1 in docker) gpus='--gpus=all' ;; *) gpus='--device=nvidia.com/gpu=all' ;; esac\n",
-    "[ \"$code\" = 0 ] && run gpus \"$4\" \"$1\" run --rm --network none --label basilica.probe=gpus \"$gpus\" --entrypoint nvidia-smi \"$2\" -L\n"
+    "if [ \"$there\" = 0 ]; then\n",
+    "run gpus \"$4\" \"$1\" run --rm --name \"basilica-gpus-$$\" --network none --label basilica.probe=gpus \"$gpus\" --entrypoint nvidia-smi \"$2\" -L\n",
+    "timeout -k 1 15 \"$1\" rm -f \"basilica-gpus-$$\" >/dev/null 2>&1 </dev/null\n",
+    "fi\n"
 );
 
 const CLAIMS: &str = run_prover!("claims");
@@ -126,10 +136,19 @@ pub(crate) fn survey(probes: &ProbeRules) -> Argv {
     Argv::script(SURVEY, arguments).expect("a constant and words fit")
 }
 
-/// Pulls the image and has a container of it list the GPUs.
-pub(crate) fn container(engine: Engine, image: &ImageName, pull: Millis, run: Millis) -> Argv {
+/// How long the parts of a container's run may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ContainerTimes {
+    pub(crate) pull: Millis,
+    pub(crate) run: Millis,
+}
+
+/// Has a container of the image list the GPUs. It is pulled where it is not there, and `anew` where it is.
+pub(crate) fn container(engine: Engine, image: &ImageName, times: ContainerTimes, anew: bool) -> Argv {
     let seconds = |span: Millis| span.0.div_ceil(1_000).to_string();
-    let arguments = [engine.program().to_owned(), image.as_str().to_owned(), seconds(pull), seconds(run)];
+    let word = if anew { "yes" } else { "no" };
+    let (engine, image) = (engine.program().to_owned(), image.as_str().to_owned());
+    let arguments = [engine, image, seconds(times.pull), seconds(times.run), word.to_owned()];
     Argv::script(CONTAINER, arguments).expect("a constant, a bounded name and numbers fit")
 }
 
@@ -270,8 +289,10 @@ mod tests {
             "#!/bin/sh\ncase \"$1 $3\" in\n\
              'info {{{{json .}}}}') echo '{{\"ServerVersion\":\"27.3.1\",\"Driver\":\"overlay2\"}}' ;;\n\
              'info {{{{.DockerRootDir}}}}') echo / ;;\n\
-             pull*) [ \"$3\" = good/image:1 ] ;;\n\
-             run*) {run} ;;\n*) exit 9 ;; esac\n"
+             pull*) echo \"$3\" >>\"$HOME/pulls\"; [ \"$3\" = good/image:1 ] && : >\"$HOME/image\" ;;\n\
+             'image '*) [ -e \"$HOME/image\" ] ;;\n\
+             run*) echo \"$4\" >\"$HOME/container\"; {run} ;;\n\
+             'rm '*) rm \"$HOME/container\" ;;\n*) exit 9 ;; esac\n"
         )
     }
 
@@ -290,25 +311,46 @@ mod tests {
         assert_eq!(nothing, b"end 0 0\n\n", "what is not asked is not done");
     }
 
+    /// What a container comes to, with one GPU wanted.
+    fn ran(home: &std::path::Path, image: &str, anew: bool) -> probe::ContainerRun {
+        let image: ImageName = image.parse().unwrap();
+        let times = ContainerTimes { pull: Millis::from_secs(20), run: Millis::from_secs(20) };
+        let output = printed(home, &container(Engine::Docker, &image, times, anew));
+        assert!(!home.join("container").exists(), "nothing is left");
+        probe::ContainerRun::parse(&output, &[UUID.parse().unwrap()].into()).unwrap()
+    }
+
+    const UUID: &str = "GPU-5d2e8a3c-9b41-4f07-8a6e-0c1d2e3f4a5b";
+
     #[test]
     fn a_container_is_run_of_the_image_and_its_failures_are_told_apart() {
         use basilica_verification::probe::ContainerRun;
-        let uuid = "GPU-5d2e8a3c-9b41-4f07-8a6e-0c1d2e3f4a5b";
-        let seen = format!("echo 'GPU 0: NVIDIA H100 80GB HBM3 (UUID: {uuid})'");
+        let seen = format!("echo 'GPU 0: NVIDIA H100 80GB HBM3 (UUID: {UUID})'");
         for (run, image, expected) in [
             (seen.as_str(), "good/image:1", ContainerRun::SawAll),
             ("true", "good/image:1", ContainerRun::Missed(1)),
             ("exit 125", "good/image:1", ContainerRun::Failed),
             (seen.as_str(), "bad/image:1", ContainerRun::NoImage),
         ] {
-            let fake = engine(run);
-            let (home, _) = node(&[("docker", &fake)]);
-            let image: ImageName = image.parse().unwrap();
-            let (pull, run) = (Millis::from_secs(20), Millis::from_secs(20));
-            let output = printed(home.path(), &container(Engine::Docker, &image, pull, run));
-            let wanted = [uuid.parse().unwrap()].into();
-            assert_eq!(ContainerRun::parse(&output, &wanted), Ok(expected));
+            let (home, _) = node(&[("docker", &engine(run))]);
+            assert_eq!(ran(home.path(), image, true), expected);
         }
+    }
+
+    #[test]
+    fn an_image_that_is_there_is_run_without_a_pull_and_after_a_pull_that_failed() {
+        use basilica_verification::probe::ContainerRun;
+        let seen = format!("echo 'GPU 0: NVIDIA H100 80GB HBM3 (UUID: {UUID})'");
+        let (home, _) = node(&[("docker", &engine(&seen))]);
+        let pulls = || std::fs::read_to_string(home.path().join("pulls")).unwrap().lines().count();
+        assert_eq!(
+            (ran(home.path(), "good/image:1", false), pulls()),
+            (ContainerRun::SawAll, 1),
+            "not there"
+        );
+        assert_eq!((ran(home.path(), "good/image:1", false), pulls()), (ContainerRun::SawAll, 1));
+        assert_eq!((ran(home.path(), "good/image:1", true), pulls()), (ContainerRun::SawAll, 2));
+        assert_eq!(ran(home.path(), "down/image:1", true), ContainerRun::SawAllUnpulled);
     }
 
     #[test]

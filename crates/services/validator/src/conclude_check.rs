@@ -144,7 +144,7 @@ fn ask_for_session(shared: &Shared, node: NodeKey, reason: Reason, access: Optio
 }
 
 /// What works beside this node now. A second validator that confirms is missing.
-async fn surroundings(shared: &Shared, node: NodeKey) -> Result<Surroundings, ConcludeError> {
+pub(crate) async fn surroundings(shared: &Shared, node: NodeKey) -> Result<Surroundings, ConcludeError> {
     let failed = |source| ConcludeError::Store { node, source };
     let recent = shared.now() - shared.settings.retries.interval;
     let store = &shared.ports.store;

@@ -15,6 +15,7 @@ use basilica_verification::{GpuRules, HeadSeen, Policy, calibration, classes};
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use crate::beacon::Beacons;
+use crate::check_node::PULLED_WITHIN;
 use crate::connections::Connections;
 use crate::fleet_epochs::Epochs;
 use crate::leadership::Leading;
@@ -106,8 +107,8 @@ pub(crate) struct Shared {
     named: Mutex<BTreeMap<Hotkey, Timestamp>>,
     /// When a port of a node of each miner last answered.
     reached: Mutex<BTreeMap<Hotkey, Timestamp>>,
-    /// When a node of each miner last pulled the image.
-    pulled: Mutex<BTreeMap<Hotkey, Timestamp>>,
+    /// When each node last pulled the image, of those that did lately.
+    pulled: Mutex<BTreeMap<NodeKey, Timestamp>>,
     /// What the last look at the weights came to.
     weights: Mutex<Option<Explanation>>,
     /// Why the last window that was over put no weights on chain; none once one did.
@@ -274,14 +275,24 @@ impl Shared {
         elsewhere(&self.reached, miner, since)
     }
 
-    /// A node of this miner pulled the image.
-    pub(crate) fn note_pulled(&self, miner: Hotkey) {
-        self.pulled.lock().unwrap_or_else(PoisonError::into_inner).insert(miner, self.now());
+    /// The node pulled the image.
+    pub(crate) fn note_pulled(&self, node: NodeKey) {
+        let now = self.now();
+        let mut pulled = self.pulled.lock().unwrap_or_else(PoisonError::into_inner);
+        pulled.retain(|_, at| *at >= now - PULLED_WITHIN);
+        pulled.insert(node, now);
+    }
+
+    /// Whether the node pulled the image since then.
+    pub(crate) fn has_pulled(&self, node: NodeKey, since: Timestamp) -> bool {
+        let pulled = self.pulled.lock().unwrap_or_else(PoisonError::into_inner);
+        pulled.get(&node).is_some_and(|at| *at >= since)
     }
 
     /// Whether a node of another miner pulled the image since then.
     pub(crate) fn pulled_elsewhere(&self, miner: &Hotkey, since: Timestamp) -> bool {
-        elsewhere(&self.pulled, miner, since)
+        let pulled = self.pulled.lock().unwrap_or_else(PoisonError::into_inner);
+        pulled.iter().any(|(node, at)| node.miner != *miner && *at >= since)
     }
 
     /// Waits until so many bytes of an answer may be held. An answer larger than the whole bound gets all of it.

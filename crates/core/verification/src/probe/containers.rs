@@ -213,20 +213,25 @@ pub enum ContainerRun {
     /// It ran and did not see so many of the GPUs.
     #[codec(index = 3)]
     Missed(u8),
+    /// It ran of an image that was there, because pulling it failed, and saw every GPU.
+    #[codec(index = 4)]
+    SawAllUnpulled,
 }
 
 impl ContainerRun {
-    /// Of the sections `pull` and `gpus`; `wanted` are to be seen.
+    /// Of the sections `pull`, unless it was not pulled, `image` and `gpus`; `wanted` are to be seen.
     pub fn parse(output: &[u8], wanted: &BTreeSet<GpuUuid>) -> Result<Self, super::sections::SectionError> {
-        let all = super::sections::sections(output, &[("pull", 0), ("gpus", 16 * 1024)])?;
+        let all = super::sections::sections(output, &[("pull", 0), ("image", 0), ("gpus", 16 * 1024)])?;
         let find = |name| all.iter().find(|section| section.name == name);
-        if find("pull").is_none_or(|pull| pull.code != 0) {
+        if find("image").is_none_or(|image| image.code != 0) {
             return Ok(Self::NoImage);
         }
+        let pulled = find("pull").is_none_or(|pull| pull.code == 0);
         let gpus = find("gpus").filter(|gpus| gpus.code == 0);
         let Some(seen) = gpus.and_then(|gpus| visible_gpus(gpus.body).ok()) else { return Ok(Self::Failed) };
         match wanted.difference(&seen).count() {
-            0 => Ok(Self::SawAll),
+            0 if pulled => Ok(Self::SawAll),
+            0 => Ok(Self::SawAllUnpulled),
             missed => Ok(Self::Missed(u8::try_from(missed).unwrap_or(u8::MAX))),
         }
     }
@@ -234,7 +239,8 @@ impl ContainerRun {
     /// Why it fails its node, if it does.
     pub const fn failure(self) -> Option<Reason> {
         match self {
-            Self::SawAll => None,
+            // What pulling it anew failed by may be the registry's, and renters bring images of their own.
+            Self::SawAll | Self::SawAllUnpulled => None,
             Self::NoImage => Some(Reason::ImagePullFailed),
             Self::Failed | Self::Missed(_) => Some(Reason::ContainerGpuDenied),
         }
@@ -293,7 +299,8 @@ GPU 1: NVIDIA A100-SXM4-40GB (UUID: GPU-5d2e8a3c-9b41-4f07-8a6e-0c1d2e3f4a5c)
         let cards = visible_gpus(CARDS).unwrap();
         assert_eq!(cards.len(), 2);
         let run = |pull: u8, gpus: u8, body: &[u8]| {
-            let mut output = format!("pull {pull} 0\n\ngpus {gpus} {}\n", body.len()).into_bytes();
+            let head = format!("pull {pull} 0\n\nimage {pull} 0\n\ngpus {gpus} {}\n", body.len());
+            let mut output = head.into_bytes();
             output.extend(body);
             output.extend(b"\nend 0 0\n\n");
             ContainerRun::parse(&output, &cards).unwrap()
@@ -305,6 +312,10 @@ GPU 1: NVIDIA A100-SXM4-40GB (UUID: GPU-5d2e8a3c-9b41-4f07-8a6e-0c1d2e3f4a5c)
         let one = CARDS.split(|byte| *byte == b'\n').next().unwrap();
         assert_eq!(run(0, 0, one), ContainerRun::Missed(1));
         assert_eq!(ContainerRun::Missed(1).failure(), Some(Reason::ContainerGpuDenied));
+        let stale =
+            [b"pull 1 0\n\nimage 0 0\n\ngpus 0 ", CARDS.len().to_string().as_bytes(), b"\n", CARDS].concat();
+        let stale = ContainerRun::parse(&[&stale[..], b"\nend 0 0\n\n"].concat(), &cards).unwrap();
+        assert_eq!((stale, stale.failure()), (ContainerRun::SawAllUnpulled, None), "what is there is run");
         let twice = [one, b"\n", one].concat();
         assert!(visible_gpus(&twice).is_err() && visible_gpus(b"GPU x: y (UUID: z)").is_err());
     }

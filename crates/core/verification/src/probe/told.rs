@@ -12,6 +12,9 @@ pub(super) fn lines(probes: &Probes) -> Vec<String> {
     });
     let run = probes.container_run.map(|run| match run {
         ContainerRun::SawAll => "a container saw all gpus".to_owned(),
+        ContainerRun::SawAllUnpulled => {
+            "a container saw all gpus, of an image that was there: pulling it failed".to_owned()
+        }
         ContainerRun::NoImage => "the image could not be pulled".to_owned(),
         ContainerRun::Failed => "no container could be run with gpus".to_owned(),
         ContainerRun::Missed(count) => format!("a container did not see {count} of the gpus"),

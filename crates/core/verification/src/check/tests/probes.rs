@@ -34,7 +34,11 @@ fn survey(available: u64) -> Event {
 
 fn ran(uuid: &str) -> Event {
     let gpus = format!("GPU 0: NVIDIA H100 80GB HBM3 (UUID: {uuid})");
-    Event::ContainerRan(framed(&[("pull", 0, b""), ("gpus", 0, gpus.as_bytes())]))
+    Event::ContainerRan(framed(&[("pull", 0, b""), ("image", 0, b""), ("gpus", 0, gpus.as_bytes())]))
+}
+
+fn not_pulled() -> Event {
+    Event::ContainerRan(framed(&[("pull", 1, b""), ("image", 1, b"")]))
 }
 
 fn reached(end: ReachEnd) -> Event {
@@ -82,9 +86,15 @@ fn a_failed_probe_ends_the_check_before_the_proof_and_only_where_it_is_required(
         (vec![Event::Surveyed(b"\x1b[2J\0".to_vec())], Reason::ProbeOutputInvalid),
         (vec![Event::CommandFailed], Reason::CommandFailed),
         (vec![survey(2 << 40), ran(&other)], Reason::ContainerGpuDenied),
-        (vec![survey(2 << 40), Event::ContainerRan(framed(&[("pull", 1, b"")]))], Reason::ImagePullFailed),
-        (vec![survey(2 << 40), ran(&own), reached(ReachEnd::Refused)], Reason::PortUnreachable),
-        (vec![survey(2 << 40), ran(&own), reached(ReachEnd::Wrong)], Reason::PortUnreachable),
+        (vec![survey(2 << 40), not_pulled(), Event::Witnessed(true)], Reason::ImagePullFailed),
+        (
+            vec![survey(2 << 40), ran(&own), reached(ReachEnd::Refused), Event::Witnessed(true)],
+            Reason::PortUnreachable,
+        ),
+        (
+            vec![survey(2 << 40), ran(&own), reached(ReachEnd::Wrong), Event::Witnessed(true)],
+            Reason::PortUnreachable,
+        ),
     ];
     for (events, reason) in cases {
         let end = full(ProbeRules::default(), &events).unwrap();
@@ -105,6 +115,25 @@ fn a_failed_probe_ends_the_check_before_the_proof_and_only_where_it_is_required(
     let end = full(recorded, &events).unwrap();
     assert_eq!(end.finding, Finding::Passed);
     assert_eq!(end.probes.container_run, Some(ContainerRun::Missed(1)));
+}
+
+#[test]
+fn what_may_be_down_for_everybody_is_written_down_and_the_proof_goes_on() {
+    let asked = full(ProbeRules::default(), &[survey(2 << 40), not_pulled()]);
+    assert_eq!(asked, Err(vec![Effect::SeekWitness(Reason::ImagePullFailed)]));
+    let events = [
+        survey(2 << 40),
+        not_pulled(),
+        Event::Witnessed(false),
+        reached(ReachEnd::Silent),
+        Event::Witnessed(false),
+        verified(digest(2)),
+        Event::Transferred(None),
+    ];
+    let end = full(ProbeRules::default(), &events).unwrap();
+    assert_eq!((&end.finding, end.gpus.len()), (&Finding::Passed, 1), "it is paid for what it proved");
+    assert_eq!(end.probes.container_run, Some(ContainerRun::NoImage));
+    assert!(end.probes.reach.is_some_and(|reach| reach.end == ReachEnd::Silent), "and this is told");
 }
 
 #[test]

@@ -253,7 +253,8 @@ impl<'a> Day<'a> {
                 state.retry = None;
                 let outcome = Outcome::Failed { reason, fault };
                 state.due = state.due.after(CheckKind::Full, &outcome, &self.intervals, now);
-                let confirmed = fault == Fault::Node { confirmed: true } && !reason.is_reachability();
+                let told = reason.is_reachability() || reason.is_service();
+                let confirmed = fault == Fault::Node { confirmed: true } && !told;
                 // A changed host key is nobody's proven fault, and earns nothing until the operator approves it.
                 (confirmed || reason == Reason::HostKeyChanged).then_some(reason.code())
             }

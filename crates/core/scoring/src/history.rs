@@ -61,6 +61,8 @@ impl Fault {
 pub enum Failure {
     /// No login, or the login did not answer.
     Reachability,
+    /// Logged in, but what tenants need does not work there: the container engine, GPUs in containers, a port.
+    Service,
     /// A proof that the verifier rejected.
     Proof,
     /// Logged in, but the machine is not what it must be.

@@ -235,7 +235,15 @@ impl Reason {
                 | Self::LoginDenied
                 | Self::CommandTimeout
                 | Self::CommandFailed
-                | Self::ContainerRuntimeMissing
+        )
+    }
+
+    /// Whether the node can be used, but not by tenants: one event until the next success (RULES R3), no failed login, and no
+    /// downtime (R2).
+    pub const fn is_service(self) -> bool {
+        matches!(
+            self,
+            Self::ContainerRuntimeMissing
                 | Self::ContainerRuntimeDown
                 | Self::ImagePullFailed
                 | Self::ContainerGpuDenied
@@ -273,9 +281,9 @@ impl Reason {
         self == Self::ProofBusy || (self.blame() == Blame::Suspected && self != Self::ProofDeadlineMissed)
     }
 
-    /// Whether only the probes of a full check tell it: to ask again is dear, and a light check that passes says nothing of it.
-    pub const fn is_of_survey(self) -> bool {
-        matches!(self, Self::ImagePullFailed | Self::ContainerGpuDenied | Self::PortUnreachable)
+    /// Whether a full check that is asked only what is quick ([`crate::ProbeRules::quick`]) says nothing of it when it passes.
+    pub const fn is_beyond_quick(self) -> bool {
+        self.is_service() || matches!(self, Self::StorageTooSmall | Self::ProbeOutputInvalid)
     }
 
     /// What else must have worked for a failed try to speak against the node.

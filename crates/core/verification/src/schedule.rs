@@ -72,7 +72,7 @@ impl Due {
                 Self { light: now + intervals.light, full: now + intervals.full }
             }
             (CheckKind::Light, Outcome::Failed { reason, .. }) => {
-                let wait = if reason.needs_distance() {
+                let wait = if reason.needs_distance() || reason.is_service() {
                     intervals.light
                 } else if reason.is_reachability() {
                     intervals.while_failing.min(intervals.light)
@@ -83,7 +83,7 @@ impl Due {
                 Self { light: now + wait, ..self }
             }
             (CheckKind::Full, Outcome::Failed { reason, .. }) => {
-                let soon = reason.is_reachability() && !reason.needs_distance() && !reason.is_of_survey();
+                let soon = reason.is_reachability() && !reason.needs_distance();
                 let wait = match reason {
                     _ if soon => intervals.while_failing,
                     // Nothing is gained by asking again soon, and a proof takes all of the node's cards.
@@ -135,6 +135,9 @@ mod tests {
         assert_eq!(after(Reason::ProofOpeningMismatch).full, NOW + Millis::from_secs(1800));
         assert_eq!(after(Reason::ConnectionFailed).full, NOW + Millis::from_secs(120));
         assert_eq!(after(Reason::GpuClassUncalibrated).full, NOW + intervals.full);
+        for reason in [Reason::PortUnreachable, Reason::ContainerRuntimeDown] {
+            assert_eq!(after(reason).full, NOW + Millis::from_secs(1800), "{reason}: dear to ask");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::record::ATTEMPTS;
 use super::{Absence, Policy, Record};
 
 /// Goes up whenever the meaning of the bytes, or the fold itself, changes.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Why stored bytes are no record.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +45,7 @@ struct ConductBytes {
     banned_until: Option<Moment>,
     proof_banned_until: Option<Moment>,
     down: Option<(Moment, Moment, bool)>,
+    out_of_service: Option<(Moment, Moment, bool)>,
     ramp: (Compact<u64>, Moment, bool, bool),
     absent: Option<(Moment, u8)>,
     missed: Compact<u64>,
@@ -117,13 +118,22 @@ fn marks_of<M: Copy, const MOST: usize>(
     Marks::of(marks).ok_or(RecordError::Impossible(what))
 }
 
+const fn code_down(down: Down) -> (Moment, Moment, bool) {
+    (down.first.0, down.event.0, down.full)
+}
+
+const fn read_down((first, event, full): (Moment, Moment, bool)) -> Down {
+    Down { first: Timestamp(first), event: Timestamp(event), full }
+}
+
 impl From<&Conduct> for ConductBytes {
     fn from(c: &Conduct) -> Self {
         Self {
             events: code_marks::<_, EVENTS>(&c.events, &EVENT_CODES),
             banned_until: c.banned_until.map(|at| at.0),
             proof_banned_until: c.proof_banned_until.map(|at| at.0),
-            down: c.down.map(|down| (down.first.0, down.event.0, down.full)),
+            down: c.down.map(code_down),
+            out_of_service: c.out_of_service.map(code_down),
             ramp: (Compact(c.ramp.accrued), c.ramp.counted_to.0, c.ramp.started, c.ramp.running),
             absent: c.absent.map(|(at, absence)| (at.0, code_of(&ABSENCE_CODES, &absence))),
             missed: Compact(c.missed),
@@ -149,11 +159,8 @@ impl TryFrom<ConductBytes> for Conduct {
             events: read_marks(b.events, &EVENT_CODES, "an unknown or surplus event")?,
             banned_until: b.banned_until.map(Timestamp),
             proof_banned_until: b.proof_banned_until.map(Timestamp),
-            down: b.down.map(|(first, event, full)| Down {
-                first: Timestamp(first),
-                event: Timestamp(event),
-                full,
-            }),
+            down: b.down.map(read_down),
+            out_of_service: b.out_of_service.map(read_down),
             ramp: Ramp { accrued, counted_to: Timestamp(counted_to), started, running },
             absent: absent.transpose()?,
             missed: b.missed.0,

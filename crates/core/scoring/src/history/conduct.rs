@@ -39,16 +39,17 @@ pub(super) const LEAVES: usize = 64;
 pub(super) enum Event {
     /// A failed rental: no validation failure.
     Rental,
-    /// A validation failure: reachability or hardware.
+    /// A validation failure: reachability, a service or hardware.
     Validation,
     /// A rejected proof, which is a validation failure too.
     Proof,
 }
 
-/// An outage: its first failed attempt, when it last was an event, and whether a full check found it.
+/// An outage, or a service that does not work: its first failed attempt, when it last was an event, and whether a full check found
+/// it.
 ///
-/// What a full check alone sees (no container runtime, a port that nobody reaches) passed light checks do not end: they ask
-/// for less, and each half hour would be an event of its own.
+/// What a full check alone sees (GPUs that containers do not get, a port that nobody reaches) passed light checks do not end: they
+/// ask for less, and each half hour would be an event of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Down {
     pub(super) first: Timestamp,
@@ -92,6 +93,8 @@ pub struct Conduct {
     pub(super) proof_banned_until: Option<Timestamp>,
     /// Confirmed reachability failures since the last success.
     pub(super) down: Option<Down>,
+    /// The same of services.
+    pub(super) out_of_service: Option<Down>,
     pub(super) ramp: Ramp,
     pub(super) absent: Option<(Timestamp, Absence)>,
     /// Ended absences without leave since the last passed check: changing the reason saves nothing.
@@ -107,6 +110,7 @@ impl Default for Conduct {
             banned_until: None,
             proof_banned_until: None,
             down: None,
+            out_of_service: None,
             ramp: Ramp::NEW,
             absent: None,
             missed: 0,
@@ -178,12 +182,15 @@ impl Conduct {
     fn passed(&mut self, check: &Check) {
         self.ramp.advance(check.finished, self.banned_until);
         let full = check.kind == CheckKind::Full;
-        self.down = self.down.filter(|down| down.full && !full);
+        let ends = |down: &Down| full || !down.full;
+        self.down = self.down.filter(|down| !ends(down));
+        self.out_of_service = self.out_of_service.filter(|down| !ends(down));
         self.missed = 0;
         if full {
             self.ramp.started = true;
         }
-        self.ramp.running = true;
+        // Nobody can use it meanwhile: it loses nothing, and gains nothing.
+        self.ramp.running = self.out_of_service.is_none();
     }
 
     fn failed(&mut self, check: &Check, failure: Failure, fault: Fault, policy: &Policy) {
@@ -195,6 +202,7 @@ impl Conduct {
         }
         match failure {
             Failure::Reachability => self.unreachable(check, policy),
+            Failure::Service => self.out_of_service = Some(self.fails_on(self.out_of_service, check)),
             Failure::Proof => {
                 self.ramp.reset();
                 self.event(check.finished, Event::Proof);
@@ -207,24 +215,26 @@ impl Conduct {
     /// Reachability failures are one event until the next success, and one more after each ban that ends meanwhile (R3);
     /// downtime runs from the first to the last.
     fn unreachable(&mut self, check: &Check, policy: &Policy) {
+        let down = self.fails_on(self.down, check);
+        self.down = Some(down);
+        if check.finished.since(down.first) > policy.downtime_tolerance {
+            self.ramp.reset();
+        }
+    }
+
+    /// What failed before, or did not, fails now: an event if it is the first time, or after a ban.
+    fn fails_on(&mut self, before: Option<Down>, check: &Check) -> Down {
         let at = check.finished;
         let ban_ended =
             |down: &Down| self.banned_until.is_some_and(|until| until <= at && down.event < until);
-        let (first, is_event) = match &self.down {
-            Some(down) => (down.first, ban_ended(down)),
-            None => (check.started, true),
-        };
+        let is_event = before.as_ref().is_none_or(ban_ended);
         if is_event {
             self.event(at, Event::Validation);
         }
-        let event = match self.down {
-            Some(down) if !is_event => down.event,
-            _ => at,
-        };
-        let full = check.kind == CheckKind::Full || self.down.is_some_and(|down| down.full);
-        self.down = Some(Down { first, event, full });
-        if at.since(first) > policy.downtime_tolerance {
-            self.ramp.reset();
+        Down {
+            first: before.map_or(check.started, |down| down.first),
+            event: before.filter(|_| !is_event).map_or(at, |down| down.event),
+            full: check.kind == CheckKind::Full || before.is_some_and(|down| down.full),
         }
     }
 

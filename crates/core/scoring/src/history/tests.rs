@@ -80,16 +80,34 @@ fn a_dead_host_is_one_event_no_ban_and_a_reset_ramp() {
 
 #[test]
 fn an_outage_that_only_full_checks_see_is_one_event_until_one_passes() {
-    let blocked = |ms| check(ms, CheckKind::Full, Some((Failure::Reachability, Fault::ConfirmedNode)));
+    let blocked = |ms| check(ms, CheckKind::Full, Some((Failure::Service, Fault::ConfirmedNode)));
     let day = |begin: u64| {
         (0..48).flat_map(move |i| [blocked(begin + i * 30 * MINUTE), light(begin + i * 30 * MINUTE + 1)])
     };
     let mut history: Vec<Entry> = std::iter::once(pass(0)).chain(day(HOUR)).collect();
     let standing = stand(&history, DAY);
     assert_eq!((standing.gate, standing.banned_until), (Gate::FullCheckFailed, None));
-    assert_eq!(standing.multiplier, Ppm::ZERO, "it is down all the same");
+    let hour = u32::try_from(HOUR * 1_000_000 / Policy::default().ramp.0).unwrap();
+    assert_eq!(standing.multiplier.value(), hour, "it is not down: the ramp waits");
     history.extend([pass(2 * DAY), blocked(2 * DAY + 1), pass(2 * DAY + 2), blocked(2 * DAY + 3)]);
     assert!(stand(&history, 2 * DAY + 4).banned_until.is_some(), "a passed one ends it");
+}
+
+#[test]
+fn a_service_that_fails_is_no_failed_login_and_no_part_of_an_outage() {
+    let failed = |ms, kind| check(ms, kind, Some((Failure::Service, Fault::ConfirmedNode)));
+    let blocked = |ms| failed(ms, CheckKind::Full);
+    let history = [pass(0), blocked(HOUR), blocked(2 * HOUR), pass(3 * HOUR)];
+    assert_eq!(stand(&history, 3 * HOUR).score, BasisPoints::ONE, "it was logged in each time");
+    let glitch = [pass(0), blocked(HOUR), dead(2 * HOUR), light(2 * HOUR + MINUTE), pass(3 * HOUR)];
+    assert!(stand(&glitch, 4 * HOUR).multiplier > Ppm::ZERO, "a minute's outage is a minute long");
+    let stopped = [pass(0), failed(HOUR, CheckKind::Light), light(2 * HOUR)];
+    let ramp = |ms: u64| u32::try_from(ms * 1_000_000 / Policy::default().ramp.0).unwrap();
+    assert_eq!(
+        stand(&stopped, 3 * HOUR).multiplier.value(),
+        ramp(2 * HOUR),
+        "a light check sees that it works again"
+    );
 }
 
 #[test]

@@ -30,6 +30,8 @@ impl Failure {
     fn of(reason: verification::Reason) -> Self {
         if reason.is_reachability() {
             Self::Reachability
+        } else if reason.is_service() {
+            Self::Service
         } else if reason.is_proof() {
             Self::Proof
         } else {

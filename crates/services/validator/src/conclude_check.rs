@@ -75,7 +75,14 @@ pub(crate) async fn conclude(shared: &Shared, node: &NodeRecord, tried: Tried) -
         let tried = Tried { conclusion: tried.conclusion.found(reason), ..tried };
         return keep(shared, node, tried, judged).await;
     }
+    let quick = is_quick(shared, conclusion);
+    if plan.kind == CheckKind::Full && !quick {
+        shared.note_survey(node.key, failure.is_some_and(|(reason, _)| reason.is_beyond_quick()));
+    }
     let Some((reason, control)) = failure else {
+        if quick && is_open(shared, node) {
+            return keep_aside(shared, node.key, tried, deadlines).await;
+        }
         return keep(shared, node, tried, judged(Outcome::Passed)).await;
     };
     if aborts_confirm(shared, node.key, conclusion, reason, control).await? {
@@ -95,6 +102,50 @@ pub(crate) async fn conclude(shared: &Shared, node: &NodeRecord, tried: Tried) -
     }
 }
 
+/// Whether less was asked than a full check asks, because others waited.
+fn is_quick(shared: &Shared, conclusion: &Conclusion) -> bool {
+    conclusion.plan.kind == CheckKind::Full && conclusion.plan.probes != shared.settings.probes
+}
+
+/// Whether a failure stands, or is being tried again, that a quick check does not ask about.
+fn is_open(shared: &Shared, node: &NodeRecord) -> bool {
+    let stands =
+        |outcome: &Outcome| matches!(outcome, Outcome::Failed { reason, .. } if reason.is_beyond_quick());
+    node.last_full.is_some_and(|full| stands(&full.outcome)) || shared.fails_survey(node.key)
+}
+
+/// Keeps what a quick check shows of a node's proofs, and nothing else: with a verdict that it passed, it would open the gate that
+/// another failure has closed, end the retries of that, and make the next one an event of its own.
+async fn keep_aside(
+    shared: &Shared,
+    node: NodeKey,
+    tried: Tried,
+    deadlines: Option<DeadlineRecord>,
+) -> Result<(), ConcludeError> {
+    let Tried { conclusion, transcript, .. } = tried;
+    debug!(target: "validator::verification", { node.id = %node.node }, "quick check passed; what it does not ask about stands");
+    keep_proof(shared, node, &conclusion, transcript, deadlines).await
+}
+
+/// Keeps what a proof shows without a verdict.
+async fn keep_proof(
+    shared: &Shared,
+    node: NodeKey,
+    conclusion: &Conclusion,
+    transcript: Option<(Digest, Vec<u8>)>,
+    deadlines: Option<DeadlineRecord>,
+) -> Result<(), ConcludeError> {
+    let store = &shared.ports.store;
+    let failed = |source| ConcludeError::Store { node, source };
+    if let Some(deadlines) = deadlines {
+        store.record_deadlines(node, deadlines).await.map_err(failed)?;
+    }
+    if let Some((digest, bytes)) = transcript {
+        store.record_transcript(node, conclusion.finished, digest, &bytes).await.map_err(failed)?;
+    }
+    Ok(())
+}
+
 /// Keeps a try that decides nothing yet. Of a proof that was broken off the transcript stays: who hung up when.
 async fn keep_try(
     shared: &Shared,
@@ -104,18 +155,12 @@ async fn keep_try(
     (series, at): (Series, Timestamp),
 ) -> Result<(), ConcludeError> {
     let Tried { conclusion, transcript, .. } = tried;
-    let store = &shared.ports.store;
-    let failed = |source| ConcludeError::Store { node, source };
-    if let Some(deadlines) = deadlines {
-        store.record_deadlines(node, deadlines).await.map_err(failed)?;
-    }
-    if let Some((digest, bytes)) = transcript {
-        store.record_transcript(node, conclusion.finished, digest, &bytes).await.map_err(failed)?;
-    }
+    keep_proof(shared, node, &conclusion, transcript, deadlines).await?;
     // Two validators whose proofs met on one card would else meet at every retry.
     let chance = u64::from_le_bytes(shared.ports.entropy.array());
     let at = at + shared.settings.retries.jitter(chance);
-    store.record_try(node, conclusion.plan.kind, series, at).await.map_err(failed)
+    let recorded = shared.ports.store.record_try(node, conclusion.plan.kind, series, at).await;
+    recorded.map_err(|source| ConcludeError::Store { node, source })
 }
 
 /// The node's record with what this try adds, if it adds anything (RULES R4: no pass erases a miss, or a break).
@@ -282,8 +327,7 @@ fn entry(
         .map_err(|source| ConcludeError::Sign { node: node.key, source })?;
     let digest: Digest = signed.digest();
     let mut due = node.due.after(kind, &judged.outcome, &shared.settings.intervals, finished);
-    let is_quick = conclusion.plan.probes != shared.settings.probes && kind == CheckKind::Full;
-    if is_quick && judged.outcome == Outcome::Passed {
+    if is_quick(shared, &conclusion) && judged.outcome == Outcome::Passed {
         // It passed what others can be asked at once with it; what takes long is still due.
         let soon = finished + shared.settings.retries.interval;
         due.full = due.full.min(node.due.full.max(soon));

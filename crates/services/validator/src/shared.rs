@@ -109,6 +109,9 @@ pub(crate) struct Shared {
     reached: Mutex<BTreeMap<Hotkey, Timestamp>>,
     /// When each node last pulled the image, of those that did lately.
     pulled: Mutex<BTreeMap<NodeKey, Timestamp>>,
+    /// Nodes whose last whole full try failed by what a quick one does not ask. After a restart a quick pass may end one series
+    /// of such tries; the next whole one begins another.
+    fails_survey: Mutex<BTreeSet<NodeKey>>,
     /// What the last look at the weights came to.
     weights: Mutex<Option<Explanation>>,
     /// Why the last window that was over put no weights on chain; none once one did.
@@ -145,6 +148,7 @@ impl Shared {
             named: Mutex::default(),
             reached: Mutex::default(),
             pulled: Mutex::default(),
+            fails_survey: Mutex::default(),
             weights: Mutex::default(),
             weights_failure: Mutex::default(),
             weights_pause: Mutex::default(),
@@ -273,6 +277,26 @@ impl Shared {
     /// Whether a port of a node of another miner answered since then.
     pub(crate) fn reached_elsewhere(&self, miner: &Hotkey, since: Timestamp) -> bool {
         elsewhere(&self.reached, miner, since)
+    }
+
+    /// How a whole full try of this node ended.
+    pub(crate) fn note_survey(&self, node: NodeKey, failed: bool) {
+        let mut all = self.fails_survey.lock().unwrap_or_else(PoisonError::into_inner);
+        if failed {
+            all.insert(node);
+        } else {
+            all.remove(&node);
+        }
+    }
+
+    /// Whether the node's last whole full try failed by what a quick one does not ask.
+    pub(crate) fn fails_survey(&self, node: NodeKey) -> bool {
+        self.fails_survey.lock().unwrap_or_else(PoisonError::into_inner).contains(&node)
+    }
+
+    /// Forgets nodes that are no longer known.
+    pub(crate) fn keep_surveys(&self, known: impl Fn(&NodeKey) -> bool) {
+        self.fails_survey.lock().unwrap_or_else(PoisonError::into_inner).retain(known);
     }
 
     /// The node pulled the image.

@@ -8,7 +8,7 @@ use basilica_types::{Digest, Millis, Timestamp};
 use basilica_verification::asked::{ACCEPT_MOST, ANSWER_BYTES_OF_DEVICE};
 use basilica_verification::fleet::{Availability, Member, Room, cohort, companions, starters};
 use basilica_verification::timing::{Standing, Tests};
-use basilica_verification::{CheckKind, GpuRules, Outcome, Plan, Reason};
+use basilica_verification::{CheckKind, Fault, GpuRules, Outcome, Plan, Reason};
 use tracing::info;
 
 use super::Checks;
@@ -33,6 +33,13 @@ fn is_held(node: &NodeRecord) -> bool {
     matches!(reason, Reason::GpuClaimedElsewhere | Reason::IdentityOnHold)
 }
 
+/// Whether a node's last full check failed by its own fault. Until it has passed one it is not paid, and an epoch would only find the
+/// same again, as an event that does not come at the pace of RULES R3.
+fn is_at_fault(node: &NodeRecord) -> bool {
+    let outcome = node.last_full.as_ref().map(|verdict| verdict.outcome);
+    matches!(outcome, Some(Outcome::Failed { fault: Fault::Node { confirmed: true }, .. }))
+}
+
 impl Checks {
     /// Whether the node is asked together with others; it is then put down for that.
     pub(super) fn gathers(&self, node: &NodeRecord, kind: CheckKind, gathering: &mut Gathering) -> bool {
@@ -50,7 +57,8 @@ impl Checks {
     /// Begins the fleet epoch that is due, if one is.
     pub(super) async fn begin_epoch(&mut self, gpus: GpuRules, now: Timestamp) -> Result<(), StoreError> {
         let Some(beacon) = self.shared.epochs.take_due() else { return Ok(()) };
-        let nodes = self.fleet(now).await?;
+        let mut nodes = self.fleet(now).await?;
+        nodes.retain(|_, node| !is_at_fault(node));
         let fleet: Vec<Member> = self.free(&self.members(&nodes, now));
         let chosen = starters(&beacon, &fleet, &self.shared.settings.fleet, self.room());
         info!(target: "validator::verification", { block = beacon.height.0, nodes = chosen.len(), idle = fleet.len() }, "fleet epoch begins");
@@ -102,7 +110,9 @@ impl Checks {
     /// The nodes that can be checked now, or are under check.
     async fn fleet(&mut self, now: Timestamp) -> Result<BTreeMap<NodeKey, NodeRecord>, StoreError> {
         let all = self.shared.ports.store.nodes().await?;
-        self.missed.retain(|key| all.iter().any(|node| node.key == *key));
+        let known: BTreeSet<NodeKey> = all.iter().map(|node| node.key).collect();
+        self.missed.retain(|key| known.contains(key));
+        self.shared.keep_surveys(|key| known.contains(key));
         let free = |node: &NodeRecord| {
             let resting = self.resting.get(&node.key).is_some_and(|until| *until > now);
             node.is_available() && !resting && self.shared.access(&node.key.miner).is_some()

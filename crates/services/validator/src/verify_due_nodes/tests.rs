@@ -142,6 +142,51 @@ async fn a_fleet_epoch_challenges_all_idle_nodes_at_once_and_no_more_than_there_
     }
 }
 
+/// A full verdict of this outcome, its next checks an hour away.
+fn entry(key: NodeKey, now: Timestamp, outcome: Outcome) -> CheckEntry {
+    let digest = Digest::from_bytes([key.node.as_bytes()[0]; 32]);
+    let later = now + Millis::from_secs(3_600);
+    CheckEntry {
+        key,
+        verdict: vec![1],
+        digest,
+        previous: None,
+        started: now,
+        host_keys: Vec::new(),
+        prover: digest,
+        summary: VerdictSummary { digest, kind: CheckKind::Full, outcome, finished: now },
+        gpus: Vec::new(),
+        fingerprints: Vec::new(),
+        identities: BTreeSet::new(),
+        held_by: None,
+        apart_from: BTreeSet::new(),
+        gpus_stale_before: now,
+        deadlines: None,
+        transcript: None,
+        due: Due { light: later, full: later },
+    }
+}
+
+/// Stores it of a node that had none.
+async fn judged(shared: &Shared, key: NodeKey, outcome: Outcome) {
+    let entry = entry(key, shared.now(), outcome);
+    assert_eq!(shared.ports.store.record_check(&entry).await.unwrap(), Recorded::Stored);
+}
+
+#[tokio::test]
+async fn a_fleet_epoch_leaves_out_who_is_at_fault_until_it_passes_at_its_own_pace() {
+    let world = World::new();
+    let (mut shared, keys) = fleet(&world, &[(MINER, &[1, 2]), (OTHER, &[3])]).await;
+    shared.settings.fleet.mean_blocks = 1;
+    let failed = |confirmed| Outcome::Failed { reason: Reason::NoGpu, fault: Fault::Node { confirmed } };
+    judged(&shared, keys[0], failed(true)).await;
+    judged(&shared, keys[1], failed(false)).await;
+    let mut checks = checks(shared);
+    fleet_epochs::look(&checks.shared).await.unwrap();
+    checks.start_due().await.unwrap();
+    assert_eq!(running(&checks), keys[1..].iter().copied().collect());
+}
+
 #[tokio::test]
 async fn a_retry_after_a_missed_proof_takes_the_miners_other_nodes_along_and_any_other_retry_goes_alone() {
     for missed in [true, false] {
@@ -178,28 +223,10 @@ async fn a_node_on_hold_is_challenged_at_once_with_whoever_proved_the_same_befor
     let world = World::new();
     let (shared, keys) = fleet(&world, &[(MINER, &[1, 2]), (OTHER, &[3])]).await;
     let [first, _, later] = keys[..] else { panic!("three nodes") };
-    let digest = Digest::from_bytes([5; 32]);
     let now = shared.now();
     let outcome = Outcome::Failed { reason: Reason::IdentityOnHold, fault: Fault::Unknown };
-    let hold = CheckEntry {
-        key: later,
-        verdict: vec![1],
-        digest,
-        previous: None,
-        started: now,
-        host_keys: Vec::new(),
-        prover: digest,
-        summary: VerdictSummary { digest, kind: CheckKind::Full, outcome, finished: now },
-        gpus: Vec::new(),
-        fingerprints: Vec::new(),
-        identities: BTreeSet::new(),
-        held_by: Some(BTreeSet::from([first])),
-        apart_from: BTreeSet::new(),
-        gpus_stale_before: now,
-        deadlines: None,
-        transcript: None,
-        due: Due { light: now + Millis::from_secs(3_600), full: now },
-    };
+    let due = Due { light: now + Millis::from_secs(3_600), full: now };
+    let hold = CheckEntry { held_by: Some(BTreeSet::from([first])), due, ..entry(later, now, outcome) };
     assert_eq!(shared.ports.store.record_check(&hold).await.unwrap(), Recorded::Stored);
     let mut checks = checks(shared);
     checks.start_due().await.unwrap();

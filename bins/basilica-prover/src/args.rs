@@ -19,7 +19,7 @@ Commands:
   prove      answer one challenge: frames on standard input, frames on standard output
   stream     read a validator's request on standard input, write the bytes that it asks for (at most 1 GiB)
   serve-token  read a question and an answer of 16 bytes each on standard input, print `ready`, and on --port N tell whoever
-             says the question the answer, once
+             says the question the answer, once; ends with exit code 4 where the port is taken
   claims     print this node's devices as one line of JSON
   hash       print the BLAKE3 hash of this file
   bench      measure the multiplication kernels and one full round on this CPU, then as `gpus` does

@@ -55,8 +55,11 @@ impl std::error::Error for NoDevice {}
 
 /// The exit code for [`NoDevice`].
 const NO_DEVICE: u8 = 3;
+/// The exit code for [`serve::PortTaken`].
+const PORT_TAKEN: u8 = 4;
 
-/// Runs the program. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no CUDA device (`gpus` alone).
+/// Runs the program. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no CUDA device (`gpus` alone), 4 the port is taken
+/// (`serve-token` alone).
 pub fn run(
     arguments: impl Iterator<Item = std::ffi::OsString>,
     identity: Identity,
@@ -73,7 +76,13 @@ pub fn run(
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             report(&format!("{error:#}"));
-            if error.is::<NoDevice>() { ExitCode::from(NO_DEVICE) } else { ExitCode::FAILURE }
+            if error.is::<NoDevice>() {
+                ExitCode::from(NO_DEVICE)
+            } else if error.is::<serve::PortTaken>() {
+                ExitCode::from(PORT_TAKEN)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }

@@ -107,6 +107,8 @@ pub enum Event {
     ContainerRan(Vec<u8>),
     /// What the port did.
     Reached(Reach),
+    /// Other programs had every port that was drawn.
+    PortsTaken,
     /// Whether there is a witness.
     Witnessed(bool),
     /// The fingerprints of those GPUs that have one.
@@ -365,6 +367,7 @@ impl Check {
                 Ok(facts.failed(Reason::CommandFailed, now))
             }
             (Phase::Reaching(ready), Event::Reached(reach)) => Ok(facts.reached(ready, reach, now)),
+            (Phase::Reaching(_), Event::PortsTaken) => Ok(facts.failed(Reason::PortsTaken, now)),
             (Phase::Reaching(_), Event::CommandFailed) => Ok(facts.failed(Reason::ProverFailed, now)),
             (Phase::Reaching(_), Event::ProverMissing) => Ok(facts.failed(Reason::ProverAltered, now)),
             (Phase::Witnessing { ready, failed }, Event::Witnessed(seen)) => {
@@ -654,6 +657,7 @@ impl Event {
             Self::Surveyed(_) => "surveyed",
             Self::ContainerRan(_) => "container_ran",
             Self::Reached(_) => "reached",
+            Self::PortsTaken => "ports_taken",
             Self::Witnessed(_) => "witnessed",
             Self::Recalled(_) => "recalled",
             Self::Proof(_) => "proof",

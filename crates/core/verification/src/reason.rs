@@ -194,7 +194,8 @@ reasons! {
         "the gpus were busy: another validator's proof, or a program that holds their memory";
     50 IdentityOnHold "identity_on_hold" Blame::Elsewhere(Fault::Unknown),
         "another node proved gpus behind this host key or on this machine before; on hold until both pass when challenged at once";
-    51 ProbeOutputInvalid "probe_output_invalid" Blame::Suspected, "what the node printed to a probe is not of its form";
+    51 ProbeOutputInvalid "probe_output_invalid" Blame::Elsewhere(Fault::Unknown),
+        "what the node's tools printed to a probe is of no form that this version reads: damaged, or another tool's";
     52 GpuMissing "gpu_missing" Blame::Elsewhere(Fault::Node { confirmed: false }),
         "a gpu that the node proved is gone; a full check looks again at once";
     53 GpuAdditional "gpu_additional" Blame::Elsewhere(Fault::Unknown),
@@ -215,6 +216,8 @@ reasons! {
         "a gpu is split (mig): nvidia-smi -mig 0 makes it whole";
     62 PortUnreachable "port_unreachable" Blame::Suspected,
         "a port that the node listened on did not answer the validator: a firewall, or an address behind nat";
+    63 PortsTaken "ports_taken" Blame::Elsewhere(Fault::Unknown),
+        "every port that was drawn for the node to listen on was taken by another program";
 }
 
 impl Reason {
@@ -283,7 +286,8 @@ impl Reason {
 
     /// Whether a full check that is asked only what is quick ([`crate::ProbeRules::quick`]) says nothing of it when it passes.
     pub const fn is_beyond_quick(self) -> bool {
-        self.is_service() || matches!(self, Self::StorageTooSmall | Self::ProbeOutputInvalid)
+        self.is_service()
+            || matches!(self, Self::StorageTooSmall | Self::ProbeOutputInvalid | Self::PortsTaken)
     }
 
     /// What else must have worked for a failed try to speak against the node.

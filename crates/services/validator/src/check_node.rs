@@ -31,6 +31,8 @@ const ANSWER_BYTES: usize = 128 * 1024;
 /// A node that pulled the image need not show that again for so long: registries count pulls, and a full check that is repeated
 /// soon asks for something else.
 pub(crate) const PULLED_WITHIN: Millis = Millis::from_secs(86_400);
+/// For looking for the image and removing what is left of the container.
+const CONTAINER_REST: Millis = Millis::from_secs(60);
 /// Bytes of standard error that are kept.
 const ERROR_BYTES: usize = 4 * 1024;
 
@@ -211,7 +213,7 @@ impl<'a> Trial<'a> {
     }
 
     async fn look(&mut self, nonce: &[u8; 32], probes: &ProbeRules) -> Result<Event, Break> {
-        let command = commands::look(nonce, &self.shared.prover, probes);
+        let command = commands::look(nonce, &self.shared.prover, probes, self.limits().deadline);
         let output = self.command(&command, b"", self.limits()).await?;
         Ok(if output.status.success() { Event::Looked(output.stdout) } else { Event::CommandFailed })
     }
@@ -247,7 +249,8 @@ impl<'a> Trial<'a> {
     }
 
     async fn survey(&mut self, probes: &ProbeRules) -> Result<Event, Break> {
-        let output = self.command(&commands::survey(probes), b"", self.limits()).await?;
+        let output =
+            self.command(&commands::survey(probes, self.limits().deadline), b"", self.limits()).await?;
         Ok(if output.status.success() { Event::Surveyed(output.stdout) } else { Event::CommandFailed })
     }
 
@@ -258,7 +261,7 @@ impl<'a> Trial<'a> {
         let anew = !self.shared.has_pulled(self.node.key, now - PULLED_WITHIN);
         let command = commands::container(engine, image, times, anew);
         // The node ends both by itself; what it says about that is heard.
-        let both = pull_deadline.0.saturating_add(command_deadline.0).saturating_add(10_000);
+        let both = pull_deadline.0.saturating_add(command_deadline.0).saturating_add(CONTAINER_REST.0);
         let limits = OutputLimits { deadline: Millis(both), ..self.limits() };
         let output = self.command(&command, b"", limits).await?;
         if !output.status.success() {

@@ -8,6 +8,8 @@ use crate::prover::ProverFile;
 
 /// Exit code of the node's gate when the session's key has run out (RULES R9).
 pub(crate) const GATE_CLOSED: u32 = 97;
+/// `serve-token` found its port taken.
+pub(crate) const PORT_TAKEN: u32 = 4;
 /// The prover is not there or does not have its hash.
 pub(crate) const PROVER_MISSING: u32 = probe::PROVER_MISSING as u32;
 
@@ -44,42 +46,45 @@ macro_rules! in_sections {
         concat!(
             "export LC_ALL=C\n",
             "section() { printf '%s %s %s\\n%s\\n' \"$1\" \"$2\" \"${#3}\" \"$3\"; }\n",
-            "run() { name=$1; limit=$2; shift 2; out=$(timeout -k 1 \"$limit\" \"$@\" 2>/dev/null </dev/null); section \"$name\" $? \"$out\"; }\n",
+            "run() { name=$1; limit=$2; shift 2; out=$(timeout -k 1 \"$limit\" \"$@\" 2>/dev/null </dev/null); code=$?; section \"$name\" \"$code\" \"$out\"; return \"$code\"; }\n",
             $($script,)+
             "section end 0 ''"
         )
     };
 }
 
-/// `$1` nonce, `$2` and `$3` the prover's hashes, `$4` the engines to look for.
+/// `$1` nonce, `$2` and `$3` the prover's hashes, `$4` the engines to look for, `$5` seconds for each of them, `$6` for the prover. The
+/// first engine that answers is enough. Docker's labels are a list as text, podman's (which has no `.Label` before 4.9) a map.
 const LOOK: &str = in_sections!(
     "section nonce 0 \"$1\"\n",
     "for engine in $4; do\n",
     "command -v \"$engine\" >/dev/null 2>&1 || continue\n",
-    "run \"$engine\" 15 \"$engine\" ps --no-trunc --filter label=basilica.rental_id --format '{{.ID}} {{.Label \"basilica.rental_id\"}}'\n",
+    "case $engine in docker) label='.Label \"basilica.rental_id\"' ;; *) label='index .Labels \"basilica.rental_id\"' ;; esac\n",
+    "run \"$engine\" \"$5\" \"$engine\" ps --no-trunc --filter label=basilica.rental_id --format \"{{.ID}} {{$label}}\" && break\n",
     "done\n",
     "file=\"$HOME/.cache/basilica/prover-$2\"\n",
     "if [ -x \"$file\" ] && sum=$(sha256sum <\"$file\") && [ \"${sum%% *}\" = \"$3\" ]; then\n",
-    "run claims 30 \"$file\" claims\n",
+    "run claims \"$6\" \"$file\" claims\n",
     "else section claims 66 ''; fi\n"
 );
 
-/// `$1` the engines to look for, `$2` whether to ask for the machine, `$3` whether for room.
+/// `$1` the engines to look for, `$2` whether to ask for the machine, `$3` whether for room, `$4` seconds for each tool. Room is that
+/// of the place where an engine keeps its images; where none tells it, there is nothing to measure.
 const SURVEY: &str = in_sections!(
     "if [ \"$2\" = yes ]; then\n",
-    "run lscpu 15 lscpu\n",
-    "run meminfo 5 cat /proc/meminfo\n",
-    "run os-release 5 cat /etc/os-release\n",
-    "run uname 5 uname -sr\n",
+    "run lscpu \"$4\" lscpu\n",
+    "run meminfo \"$4\" cat /proc/meminfo\n",
+    "[ -e /etc/os-release ] && run os-release \"$4\" cat /etc/os-release\n",
+    "run uname \"$4\" uname -sr\n",
     "fi\n",
-    "root=$HOME\n",
+    "root=\n",
     "for engine in $1; do\n",
     "command -v \"$engine\" >/dev/null 2>&1 || continue\n",
-    "run \"$engine\" 20 \"$engine\" info --format '{{json .}}'\n",
+    "run \"$engine\" \"$4\" \"$engine\" info --format '{{json .}}' || continue\n",
     "case $engine in docker) field='{{.DockerRootDir}}' ;; *) field='{{.Store.GraphRoot}}' ;; esac\n",
-    "found=$(timeout -k 1 20 \"$engine\" info --format \"$field\" 2>/dev/null </dev/null) && [ -d \"$found\" ] && { root=$found; break; }\n",
+    "found=$(timeout -k 1 \"$4\" \"$engine\" info --format \"$field\" 2>/dev/null </dev/null) && [ -d \"$found\" ] && { root=$found; break; }\n",
     "done\n",
-    "[ \"$3\" = yes ] && run df 15 df -P -B1 -- \"$root\"\n"
+    "[ \"$3\" = yes ] && [ -n \"$root\" ] && run df \"$4\" df -P -B1 -- \"$root\"\n"
 );
 
 /// `$1` the engine, `$2` the image, `$3` and `$4` seconds for pulling and for running, `$5` whether to pull what is there. What is
@@ -105,11 +110,20 @@ const PROVE: &str = run_prover!("prove --expect-hash \"$1\"");
 const STREAM: &str = run_prover!("stream");
 const SERVE: &str = run_prover!("serve-token --port \"$3\" --patience \"$4\"");
 
+/// Seconds for one part in so many of what must end within the deadline, a tenth of which is for the rest. What hangs on the node
+/// is then told by the section of its own, and not by silence.
+fn share(deadline: Millis, parts: u64) -> u64 {
+    (deadline.0 / 1_000 * 9 / 10 / parts).max(1)
+}
+
 /// A light check's look at a node, in sections (see `basilica_verification::probe::look`).
-pub(crate) fn look(nonce: &[u8; 32], prover: &ProverFile, probes: &ProbeRules) -> Argv {
+pub(crate) fn look(nonce: &[u8; 32], prover: &ProverFile, probes: &ProbeRules, deadline: Millis) -> Argv {
     let engines = if probes.containers.is_asked() { "docker podman" } else { "" };
     let nonce = Digest::from_bytes(*nonce).to_string();
-    let arguments = [nonce, prover.name().to_string(), prover.checksum().to_string(), engines.to_owned()];
+    let hashes = [prover.name().to_string(), prover.checksum().to_string()];
+    // Two engines may hang before the prover has its turn.
+    let seconds = [share(deadline, 4), share(deadline, 2)].map(|seconds| seconds.to_string());
+    let arguments = [nonce].into_iter().chain(hashes).chain([engines.to_owned()]).chain(seconds);
     Argv::script(LOOK, arguments).expect("a constant, digits and words fit")
 }
 
@@ -129,10 +143,13 @@ pub(crate) fn prove(prover: &ProverFile) -> Argv {
 }
 
 /// A full check's survey of the machine.
-pub(crate) fn survey(probes: &ProbeRules) -> Argv {
+pub(crate) fn survey(probes: &ProbeRules, deadline: Millis) -> Argv {
     let word = |is_asked: bool| if is_asked { "yes" } else { "no" };
     let engines = if probes.asks_containers() || probes.storage.is_asked() { "docker podman" } else { "" };
-    let arguments = [engines, word(probes.hardware.is_asked()), word(probes.storage.is_asked())];
+    // Files and lists hang together or not at all; two engines are asked two things each.
+    let seconds = share(deadline, 6).to_string();
+    let arguments =
+        [engines, word(probes.hardware.is_asked()), word(probes.storage.is_asked()), seconds.as_str()];
     Argv::script(SURVEY, arguments).expect("a constant and words fit")
 }
 
@@ -214,7 +231,7 @@ mod tests {
         let prover = ProverFile::new(program.clone());
         assert_eq!(run(home.path(), &upload(&prover), &program).0, Some(0));
         std::fs::create_dir(home.path().join("bin")).unwrap();
-        for tool in ["sh", "timeout", "sha256sum", "cat"] {
+        for tool in ["sh", "timeout", "sha256sum", "cat", "sleep"] {
             let there = ["/usr/bin", "/bin"].iter().map(|dir| std::path::Path::new(dir).join(tool));
             let tool_path = there.into_iter().find(|path| path.exists()).expect("coreutils are installed");
             std::os::unix::fs::symlink(tool_path, home.path().join("bin").join(tool)).unwrap();
@@ -227,9 +244,11 @@ mod tests {
         (home, prover)
     }
 
+    const LIMIT: Millis = Millis::from_secs(60);
+
     fn look_at(home: &std::path::Path, prover: &ProverFile, rules: &ProbeRules) -> probe::Seen {
         let nonce = [0xab; 32];
-        let line = look(&nonce, prover, rules).to_command_line();
+        let line = look(&nonce, prover, rules, Millis::from_secs(60)).to_command_line();
         let output = Command::new("/bin/sh")
             .args(["-c", &line])
             .env("HOME", home)
@@ -258,6 +277,46 @@ mod tests {
             let unasked = look_at(home.path(), &prover, &ProbeRules::NONE);
             assert_eq!(unasked.engine, EngineState::NotAsked);
         }
+    }
+
+    #[test]
+    fn podman_is_asked_in_its_own_words_and_only_where_docker_does_not_answer() {
+        use basilica_verification::probe::{Engine, EngineState};
+        let listing = format!("echo {} rental-1", "ab".repeat(32));
+        let only = |template: &str, engine: &str| {
+            format!(
+                "#!/bin/sh\n: >\"$HOME/{engine}-was-asked\"\n\
+                 case \"$*\" in *'{template} \"basilica.rental_id\"'*) {listing} ;; *) exit 125 ;; esac\n"
+            )
+        };
+        let (docker, podman) = (only(".Label", "docker"), only("index .Labels", "podman"));
+        let (home, prover) = node(&[("docker", &docker), ("podman", &podman)]);
+        let seen = look_at(home.path(), &prover, &ProbeRules::default());
+        assert_eq!((seen.engine, seen.rentals.0.len()), (EngineState::Answers(Engine::Docker), 1));
+        assert!(!home.path().join("podman-was-asked").exists(), "one answer is enough");
+        // As podman-docker installs it, before 4.9.
+        let (home, prover) = node(&[("docker", &podman), ("podman", &podman)]);
+        let seen = look_at(home.path(), &prover, &ProbeRules::default());
+        assert_eq!((seen.engine, seen.rentals.0.len()), (EngineState::Answers(Engine::Podman), 1));
+    }
+
+    #[test]
+    fn what_hangs_on_a_node_ends_before_its_command_does() {
+        for seconds in [10, 30, 60, 600] {
+            let deadline = Millis::from_secs(seconds);
+            assert!(2 * share(deadline, 4) + share(deadline, 2) < seconds, "{seconds}");
+            assert!(5 * share(deadline, 6) < seconds, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn room_is_measured_where_an_engine_keeps_its_images_or_not_at_all() {
+        use basilica_verification::probe::{Found, Survey};
+        let rules = ProbeRules::default();
+        let elsewhere = engine("exit 1").replace("echo / ;;", "echo /not/on/this/host ;;");
+        let (home, _) = node(&[("docker", &elsewhere), ("podman", "#!/bin/sh\nexit 1\n")]);
+        let survey = Survey::parse(&printed(home.path(), &survey(&rules, LIMIT)), &rules).unwrap();
+        assert_eq!(survey.storage, Some(Found::Unreadable), "the home is no place for images");
     }
 
     #[test]
@@ -302,12 +361,12 @@ mod tests {
         let rules = ProbeRules::default();
         let fake = engine("exit 1");
         let (home, _) = node(&[("docker", &fake)]);
-        let survey = Survey::parse(&printed(home.path(), &survey(&rules)), &rules).unwrap();
+        let survey = Survey::parse(&printed(home.path(), &survey(&rules, LIMIT)), &rules).unwrap();
         assert!(matches!(survey.hardware, Some(Found::Read(machine)) if machine.cpus > 0));
         assert!(matches!(survey.storage, Some(Found::Read(room)) if room.total_bytes > 0));
         let Some(Found::Read(host)) = survey.containers else { panic!("{:?}", survey.containers) };
         assert_eq!((host.engine, host.version.as_str()), (EngineState::Answers(Engine::Docker), "27.3.1"));
-        let nothing = printed(home.path(), &super::survey(&ProbeRules::NONE));
+        let nothing = printed(home.path(), &super::survey(&ProbeRules::NONE, LIMIT));
         assert_eq!(nothing, b"end 0 0\n\n", "what is not asked is not done");
     }
 

@@ -13,12 +13,12 @@ use basilica_verification::probe::{Reach, ReachEnd};
 use basilica_verification::{Break, Event};
 use tracing::debug;
 
-use crate::commands::{self, PROVER_MISSING};
+use crate::commands::{self, PORT_TAKEN, PROVER_MISSING};
 use crate::connections::command_break;
 use crate::shared::Shared;
 
-/// Ports that are drawn before the helper is said to have failed.
-const DRAWS: usize = 3;
+/// Ports that are drawn before all are said to be taken.
+const DRAWS: usize = 8;
 /// What the helper says once it listens.
 const READY: &[u8] = b"ready\n";
 /// Bytes of the question, and of the answer.
@@ -37,7 +37,8 @@ pub(crate) async fn reach(shared: &Shared, node: &NodeRecord, shell: &dyn Shell)
         let mut process = match start(shared, shell, port, &token).await? {
             Helper::Listens(process) => process,
             Helper::Missing => return Ok(Event::ProverMissing),
-            Helper::Ended => continue,
+            Helper::PortTaken => continue,
+            Helper::Ended => return Ok(Event::CommandFailed),
         };
         let (question, answer) = token.split_at(HALF);
         let ask = Ask {
@@ -57,14 +58,15 @@ pub(crate) async fn reach(shared: &Shared, node: &NodeRecord, shell: &dyn Shell)
         let _ = within(shared.ports.clock.as_ref(), Millis::from_secs(1), process.receive()).await;
         return Ok(Event::Reached(Reach { port, end }));
     }
-    Ok(Event::CommandFailed)
+    Ok(Event::PortsTaken)
 }
 
 /// What the helper did first.
 enum Helper {
     Listens(Box<dyn Process>),
     Missing,
-    /// Its port is taken, or it cannot listen.
+    PortTaken,
+    /// It cannot listen.
     Ended,
 }
 
@@ -94,8 +96,11 @@ async fn start(shared: &Shared, shell: &dyn Shell, port: u16, token: &[u8]) -> R
             debug!(target: "validator::verification", { port, stderr = %words }, "helper does not listen");
             let ended = within(clock, Millis::from_secs(5), process.finish()).await;
             let code = ended.map_err(|_elapsed| Break::CommandDeadline)?;
-            let missing = matches!(code, Ok(ExitStatus::Code(PROVER_MISSING)));
-            Ok(if missing { Helper::Missing } else { Helper::Ended })
+            Ok(match code {
+                Ok(ExitStatus::Code(PROVER_MISSING)) => Helper::Missing,
+                Ok(ExitStatus::Code(PORT_TAKEN)) => Helper::PortTaken,
+                _ => Helper::Ended,
+            })
         }
         Err(error) => {
             debug!(target: "validator::ssh", { error = %ErrorChain(&error) }, "helper lost");

@@ -49,10 +49,17 @@ pub(super) fn meminfo(output: &[u8]) -> Result<u64, ParseError> {
     kib.and_then(|kib| kib.checked_mul(1024)).ok_or(ParseError("meminfo's MemTotal is no amount"))
 }
 
-/// The system's name, of os-release(5).
+/// Where a system does not say what it is.
+pub(super) const UNKNOWN: &str = "unknown";
+
+/// The system's name, of os-release(5), where every line is optional.
 pub(super) fn os_release(output: &[u8]) -> Result<String, ParseError> {
     let output = utf8(output, "os-release is no text")?;
-    let name = the_one(output, "PRETTY_NAME", '=', "os-release has no PRETTY_NAME, or two")?;
+    let named = |key: &str| output.split('\n').any(|line| line.trim_ascii_start().starts_with(key));
+    let Some(key) = ["PRETTY_NAME", "NAME"].into_iter().find(|key| named(&format!("{key}="))) else {
+        return Ok(UNKNOWN.to_owned());
+    };
+    let name = the_one(output, key, '=', "os-release has two names")?;
     let quoted = |quote| name.strip_prefix(quote).and_then(|name: &str| name.strip_suffix(quote));
     text(quoted('"').or_else(|| quoted('\'')).unwrap_or(name), "os-release's name is no text")
 }

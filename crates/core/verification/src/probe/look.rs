@@ -142,20 +142,20 @@ impl Seen {
     }
 }
 
-/// The first engine that answers; where none does, the first that is there.
+/// The first engine that answers with a list; where none does, the first that is there.
 fn engine(all: &[Section<'_>]) -> Result<(EngineState, Listing), LookError> {
-    let mut state = EngineState::Absent;
+    let (mut state, mut unreadable) = (EngineState::Absent, false);
     for engine in Engine::ALL {
         match all.iter().find(|section| section.name == engine.program()) {
-            Some(section) if section.code == 0 => {
-                let rentals = Listing::parse(section.body).map_err(|_| LookError::Containers)?;
-                return Ok((EngineState::Answers(engine), rentals));
-            }
+            Some(section) if section.code == 0 => match Listing::parse(section.body) {
+                Ok(rentals) => return Ok((EngineState::Answers(engine), rentals)),
+                Err(_) => unreadable = true,
+            },
             Some(_) if state == EngineState::Absent => state = EngineState::Silent(engine),
             _ => {}
         }
     }
-    Ok((state, Listing::default()))
+    if unreadable { Err(LookError::Containers) } else { Ok((state, Listing::default())) }
 }
 
 impl Look {

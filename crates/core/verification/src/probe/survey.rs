@@ -9,7 +9,7 @@ use codec::{Decode, Encode};
 use serde::Serialize;
 
 use super::containers::{ContainerHost, Engine, EngineState};
-use super::hardware::{Hardware, lscpu, meminfo, os_release, uname};
+use super::hardware::{Hardware, UNKNOWN, lscpu, meminfo, os_release, uname};
 use super::sections::{Section, SectionError, Wanted, sections};
 use super::storage::Storage;
 use super::{Demand, ProbeRules};
@@ -92,28 +92,33 @@ fn body<'a>(all: &[Section<'a>], name: &str) -> Option<&'a [u8]> {
 
 fn hardware(all: &[Section<'_>]) -> Option<Hardware> {
     let (cpu_model, cpus) = lscpu(body(all, "lscpu")?).ok()?;
+    // Minimal systems have no such file.
+    let os = body(all, "os-release").map_or_else(|| Ok(UNKNOWN.to_owned()), os_release).ok()?;
     Some(Hardware {
         cpu_model,
         cpus,
         memory_bytes: meminfo(body(all, "meminfo")?).ok()?,
-        os: os_release(body(all, "os-release")?).ok()?,
+        os,
         kernel: uname(body(all, "uname")?).ok()?,
     })
 }
 
-/// The first engine that answers; where none does, the first that is there.
+/// The first engine that answers in its own form; where none does, the first that is there. What is called `docker` may be a script
+/// before podman, which is then asked by its own name.
 fn containers(all: &[Section<'_>]) -> Found<ContainerHost> {
-    let mut state = EngineState::Absent;
+    let (mut state, mut unreadable) = (EngineState::Absent, false);
     for engine in Engine::ALL {
         let Some(section) = all.iter().find(|section| section.name == engine.program()) else { continue };
         if section.code == 0 {
-            return ContainerHost::parse(engine, section.body).map_or(Found::Unreadable, Found::Read);
-        }
-        if state == EngineState::Absent {
+            match ContainerHost::parse(engine, section.body) {
+                Ok(host) => return Found::Read(host),
+                Err(_) => unreadable = true,
+            }
+        } else if state == EngineState::Absent {
             state = EngineState::Silent(engine);
         }
     }
-    Found::Read(ContainerHost::none(state))
+    if unreadable { Found::Unreadable } else { Found::Read(ContainerHost::none(state)) }
 }
 
 #[cfg(test)]
@@ -182,6 +187,39 @@ mod tests {
             };
             assert_eq!(survey.failure(&recorded), None);
         }
+    }
+
+    #[test]
+    fn an_engine_that_answers_in_anothers_form_gives_way_to_the_next() {
+        let podman = include_bytes!("recorded/podman-info-4.3.json").trim_ascii_end();
+        let read = |survey: Survey| match survey.containers {
+            Some(Found::Read(host)) => Some(host.engine),
+            _ => None,
+        };
+        // As podman-docker installs it.
+        let shim = framed(&[("docker", 0, podman), ("podman", 0, podman)]);
+        let survey = Survey::parse(&shim, &ProbeRules::default()).unwrap();
+        assert_eq!(read(survey), Some(EngineState::Answers(Engine::Podman)));
+        let alone = framed(&[("docker", 0, podman)]);
+        assert_eq!(read(Survey::parse(&alone, &ProbeRules::default()).unwrap()), None);
+        let reason = Reason::ProbeOutputInvalid;
+        assert_eq!(
+            reason.blame(),
+            crate::Blame::Elsewhere(crate::Fault::Unknown),
+            "what we cannot read is no crime"
+        );
+    }
+
+    #[test]
+    fn a_system_without_a_name_is_a_system() {
+        let os = |replaced: &[Printed<'_>]| match self::survey(replaced).hardware {
+            Some(Found::Read(machine)) => Some(machine.os),
+            _ => None,
+        };
+        assert_eq!(os(&[("os-release", 127, b"")]).as_deref(), Some(UNKNOWN));
+        assert_eq!(os(&[("os-release", 0, b"ID=arch")]).as_deref(), Some(UNKNOWN));
+        assert_eq!(os(&[("os-release", 0, b"NAME=Arch\nID=arch")]).as_deref(), Some("Arch"));
+        assert_eq!(os(&[("os-release", 0, b"NAME=a\x1b[2J")]), None);
     }
 
     #[test]

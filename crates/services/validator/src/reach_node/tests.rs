@@ -16,6 +16,8 @@ enum Habit {
     /// So many of the ports drawn are taken.
     Taken(usize),
     NoProver,
+    /// The helper ends with an error of its own.
+    Broken,
     /// Starts the helper and never reads what it is told.
     Deaf,
     Firewall,
@@ -64,7 +66,7 @@ impl Shell for Node {
         state.starts += 1;
         state.ports.push(command.arguments()[6].clone());
         let listens = match self.habit {
-            Habit::NoProver => false,
+            Habit::NoProver | Habit::Broken => false,
             Habit::Taken(many) => state.starts > many,
             _ => true,
         };
@@ -93,8 +95,11 @@ impl Process for Running {
     }
 
     async fn finish(self: Box<Self>) -> Result<ExitStatus, ShellError> {
-        let missing = self.node.habit == Habit::NoProver;
-        Ok(ExitStatus::Code(if missing { PROVER_MISSING } else { 1 }))
+        Ok(ExitStatus::Code(match self.node.habit {
+            Habit::NoProver => PROVER_MISSING,
+            Habit::Broken => 1,
+            _ => PORT_TAKEN,
+        }))
     }
 }
 
@@ -198,7 +203,9 @@ async fn a_node_that_does_not_read_holds_no_check_up() {
 #[tokio::test]
 async fn a_helper_that_does_not_come_up_fails_nobody_for_its_network() {
     let (event, state, _) = reached(Habit::Taken(9)).await;
-    assert_eq!((event, state.lock().unwrap().starts), (Event::CommandFailed, DRAWS));
+    assert_eq!((event, state.lock().unwrap().starts), (Event::PortsTaken, DRAWS));
+    let (event, state, _) = reached(Habit::Broken).await;
+    assert_eq!((event, state.lock().unwrap().starts), (Event::CommandFailed, 1), "another port helps nobody");
     assert_eq!(reached(Habit::NoProver).await.0, Event::ProverMissing);
 }
 

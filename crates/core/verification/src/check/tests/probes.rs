@@ -81,12 +81,13 @@ fn everything_is_asked_in_order_before_the_proof_and_kept() {
 #[test]
 fn a_failed_probe_ends_the_check_before_the_proof_and_only_where_it_is_required() {
     let (own, other) = (uuid().to_string(), GpuUuid::from_bytes([3; 16]).to_string());
-    let cases: [(Vec<Event>, Reason); 7] = [
+    let cases: [(Vec<Event>, Reason); 8] = [
         (vec![survey(1 << 39)], Reason::StorageTooSmall),
         (vec![Event::Surveyed(b"\x1b[2J\0".to_vec())], Reason::ProbeOutputInvalid),
         (vec![Event::CommandFailed], Reason::CommandFailed),
         (vec![survey(2 << 40), ran(&other)], Reason::ContainerGpuDenied),
         (vec![survey(2 << 40), not_pulled(), Event::Witnessed(true)], Reason::ImagePullFailed),
+        (vec![survey(2 << 40), ran(&own), Event::PortsTaken], Reason::PortsTaken),
         (
             vec![survey(2 << 40), ran(&own), reached(ReachEnd::Refused), Event::Witnessed(true)],
             Reason::PortUnreachable,

@@ -47,6 +47,11 @@ fn the_first_engine_that_answers_counts() {
         (vec![("docker", 1, "")], EngineState::Silent(Engine::Docker), 0),
         (vec![("podman", 125, "")], EngineState::Silent(Engine::Podman), 0),
         (vec![("docker", 1, ""), ("podman", 0, "")], EngineState::Answers(Engine::Podman), 0),
+        (
+            vec![("docker", 0, "Emulate Docker CLI"), ("podman", 0, RENTAL)],
+            EngineState::Answers(Engine::Podman),
+            1,
+        ),
         (vec![("docker", 1, ""), ("podman", 1, "")], EngineState::Silent(Engine::Docker), 0),
     ] {
         let read = seen(&[engines.as_slice(), &[claims]].concat()).unwrap();

@@ -9,6 +9,7 @@ mod eventually;
 mod hostile;
 mod localnet;
 mod nodes;
+mod ssh_node;
 mod unread;
 
 pub use address::free_address;
@@ -17,4 +18,5 @@ pub use eventually::{eventually, eventually_async, holds_within};
 pub use hostile::{HostileServer, black_hole_server, flooding_server, garbage_server, locked_out_server};
 pub use localnet::{Localnet, built};
 pub use nodes::Nodes;
+pub use ssh_node::{Manner, Met, SshNode};
 pub use unread::spawn_unread;

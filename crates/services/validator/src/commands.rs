@@ -117,7 +117,7 @@ fn share(deadline: Millis, parts: u64) -> u64 {
 }
 
 /// A light check's look at a node, in sections (see `basilica_verification::probe::look`).
-pub(crate) fn look(nonce: &[u8; 32], prover: &ProverFile, probes: &ProbeRules, deadline: Millis) -> Argv {
+pub fn look(nonce: &[u8; 32], prover: &ProverFile, probes: &ProbeRules, deadline: Millis) -> Argv {
     let engines = if probes.containers.is_asked() { "docker podman" } else { "" };
     let nonce = Digest::from_bytes(*nonce).to_string();
     let hashes = [prover.name().to_string(), prover.checksum().to_string()];

@@ -46,6 +46,7 @@ use basilica_ports::{BoxError, Leadership};
 use basilica_runtime_service::{Metrics, OnFailure, Readiness, Stop, Supervisor};
 use basilica_types::Millis;
 
+pub use commands::look;
 pub use config::{
     ApiConfig, BittensorConfig, DatabaseConfig, DiscoveryConfig, DockerValidationConfig, EmissionConfig,
     GpuAllocation, GpuAllocationTable, HaConfig, IGNORED, MetricsConfig, ProbeDemand, ProbesConfig,

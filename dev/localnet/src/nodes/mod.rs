@@ -33,10 +33,12 @@ mod tree;
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use basilica_types::{NodeAddressError, SshPublicKey};
 use tokio::process::Command;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 pub use host::NodeHost;
@@ -44,6 +46,9 @@ pub use lan::Reach;
 
 use lan::Lan;
 use own::Slot;
+
+/// Nodes that start at a time: each step has a deadline, which hundreds at once would miss.
+const STARTING: usize = 16;
 
 /// Why nodes cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -215,9 +220,13 @@ impl NodeHosts {
         }
         let lan = if own { Some(Lan::start(reach).await?) } else { None };
         let mut starting = JoinSet::new();
+        let places = Arc::new(Semaphore::new(STARTING));
         for (index, spec) in specs.into_iter().enumerate() {
             let slot = lan.as_ref().map(|lan| Slot::of(lan, index)).transpose()?;
+            let places = Arc::clone(&places);
             starting.spawn(async move {
+                // Never closed.
+                let _place = places.acquire().await.ok();
                 let node = match slot {
                     Some(slot) => NodeHost::start_own(slot, spec).await,
                     None => NodeHost::start_shared(index, spec).await,

@@ -10,6 +10,7 @@ mod peers;
 mod sdk;
 mod ssh;
 mod ssh_faults;
+mod ssh_node;
 mod timelock;
 mod watching;
 mod weights;

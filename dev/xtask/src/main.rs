@@ -24,6 +24,7 @@ mod localnet;
 mod metadata;
 mod nvrtc;
 mod runner;
+mod scale;
 mod sdk;
 mod setup;
 mod sources;
@@ -60,6 +61,8 @@ usage: cargo xtask VERB
   failover [--kills N] [--fault kill|pause|partition|terminate|restart|mixed]
                       two validators on one Postgres: strikes the leader N times (100) and prints how long the other
                       one took to write; exit code 1 if their history is not one
+  scale [--small]     the real validator before 1,000 nodes, 200 of them real OpenSSH servers, many of the others silent, slow or
+                      hostile; prints what it made of them, how long a round took and its memory; exit code 1 if a bound is missed
   setup               the system tools that localnet and the tests need
 
   Builds go to $CARGO_TARGET_DIR, or else to ${XDG_CACHE_HOME:-~/.cache}/basilica-target.";
@@ -99,6 +102,7 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
         "fuzz" => fuzz::run_verb(&Workspace::find()?, rest),
         "wasm" => bare(wasm::run_verb),
         "failover" => failover::strike(&Workspace::find()?, rest),
+        "scale" => scale::measure(&Workspace::find()?, rest),
         "zoo" => zoo::scorecard(&Workspace::find()?, rest),
         "setup" => bare(|_| setup::run()),
         "help" | "--help" | "-h" => {

@@ -1,0 +1,149 @@
+//! The real nodes' operator: an SSH key, and the miner's program.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use basilica_testkit::{free_address, hotkey, keypair};
+use basilica_types::{Coldkey, SshPublicKey};
+use basilica_wallet::Wallets;
+
+use crate::nodes::Listed;
+
+/// The key with which the miner reaches its nodes.
+pub(crate) struct OperatorKey {
+    path: PathBuf,
+    pub(crate) public: SshPublicKey,
+}
+
+impl OperatorKey {
+    pub(crate) fn create(directory: &Path) -> Self {
+        let path = directory.join("miner_node_key");
+        let made =
+            Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&path).status();
+        assert!(made.is_ok_and(|status| status.success()), "ssh-keygen: apt-get install openssh-client");
+        let public = std::fs::read_to_string(path.with_extension("pub")).unwrap().parse().unwrap();
+        Self { path, public }
+    }
+}
+
+/// A program that ends with the run.
+#[derive(Debug)]
+pub(crate) struct Running {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Running {
+    pub(crate) fn start(mut command: Command, log: PathBuf) -> Self {
+        let file = File::create(&log).unwrap();
+        command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
+        Self { child: command.spawn().unwrap(), log }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Fails if it has ended, with its last words.
+    pub(crate) fn must_run(&mut self) {
+        if let Some(status) = self.child.try_wait().unwrap() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            panic!("it ended with {status}:\n{}", lines[lines.len().saturating_sub(20)..].join("\n"));
+        }
+    }
+
+    /// Its log until now.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Writes the wallet of a development account.
+pub(crate) fn write_wallet(directory: &Path, name: &str, uri: &str) {
+    let coldkey = Coldkey::from_bytes(*hotkey(&format!("{uri}Cold")).as_bytes());
+    Wallets::at(directory.join("wallets")).create(name, "default", &keypair(uri).into(), coldkey).unwrap();
+}
+
+/// Starts `basilica-miner` with these nodes; returns it and where its axon is.
+pub(crate) fn start_miner(
+    program: &Path,
+    directory: &Path,
+    chain: &str,
+    key: &OperatorKey,
+    nodes: &[Listed],
+) -> (Running, SocketAddr) {
+    let axon = free_address();
+    let config = directory.join("miner.toml");
+    std::fs::write(&config, miner_config(directory, chain, axon, key, nodes)).unwrap();
+    let mut command = Command::new(program);
+    command.arg("--config").arg(&config).env_clear().env("HOME", directory);
+    (Running::start(command, directory.join("miner.log")), axon)
+}
+
+fn miner_config(
+    directory: &Path,
+    chain: &str,
+    axon: SocketAddr,
+    key: &OperatorKey,
+    nodes: &[Listed],
+) -> String {
+    let (home, ip, port) = (directory.display(), axon.ip(), axon.port());
+    let node = |node: &Listed| {
+        let (host, port, user) = (&node.address.host, node.address.port(), &node.address.user);
+        let host_key = &node.host_key;
+        format!(
+            "  {{ host = \"{host}\", port = {port}, username = \"{user}\", hourly_rate_per_gpu = 2.50, host_key = \"{host_key}\" }},\n"
+        )
+    };
+    let nodes: String = nodes.iter().map(node).collect();
+    format!(
+        r#"
+[bittensor]
+wallet_name = "miner"
+wallet_path = "{home}/wallets"
+network = "local"
+netuid = 39
+chain_endpoint = "{chain}"
+external_ip = "{ip}"
+axon_port = {port}
+
+[database]
+url = "sqlite://{home}/miner.db"
+
+[validator_comms]
+host = "{ip}"
+port = {port}
+
+[health]
+listen = "{health}"
+
+[metrics]
+enabled = false
+
+[node_management]
+health_check_interval = "10m"
+nodes = [
+{nodes}]
+
+[ssh_session]
+miner_node_key_path = "{key}"
+
+[validator_assignment]
+strategy = "highest_stake"
+refresh_interval = "2s"
+"#,
+        health = free_address(),
+        key = key.path.display(),
+    )
+}

@@ -56,6 +56,15 @@ pub(crate) struct Tried {
 }
 
 impl Tried {
+    /// One that did not come to its end, by a defect of ours.
+    pub(crate) fn given_up(plan: Plan, now: Timestamp) -> Result<Ran, Rejected> {
+        let (check, _) = Check::begin(plan).0.step(Event::Broken(Break::Internal), now)?;
+        let conclusion = check.conclusion().cloned();
+        Ok(conclusion.map_or(Ran::Postponed(now), |conclusion| {
+            Ran::Tried(Box::new(Self { conclusion, transcript: None, access: None, together: None }))
+        }))
+    }
+
     /// Whether its retry takes others along: a proof was begun, and was late or broken off. What was seen beside it is no matter here.
     pub(crate) fn missed(&self) -> bool {
         self.conclusion.observed(Control::Reachable).is_some_and(|observed| observed.takes_companions())
@@ -274,8 +283,9 @@ impl<'a> Trial<'a> {
     }
 
     async fn reach(&self) -> Result<Event, Break> {
-        let shell = Arc::clone(&self.connection.as_ref().ok_or(Break::Internal)?.shell);
-        reach_node::reach(self.shared, self.node, shell.as_ref()).await
+        let connection = self.connection.as_ref().ok_or(Break::Internal)?;
+        let (shell, at) = (Arc::clone(&connection.shell), connection.at.ip());
+        reach_node::reach(self.shared, self.node, shell.as_ref(), at).await
     }
 
     /// Whether it works elsewhere, seen with our own eyes.

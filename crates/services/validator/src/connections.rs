@@ -22,6 +22,7 @@ pub(crate) struct Connections {
 
 struct Pooled {
     shell: Arc<dyn Shell>,
+    at: SocketAddr,
     /// Of the session that logged in: the next session's key makes a new connection.
     public_key: SshPublicKey,
 }
@@ -29,6 +30,8 @@ struct Pooled {
 /// A connection to use for one check.
 pub(crate) struct Connection {
     pub(crate) shell: Arc<dyn Shell>,
+    /// Of the addresses that the node's name stands for, the one that this is a connection to.
+    pub(crate) at: SocketAddr,
     /// It was open before: that it is dead now says nothing about the node.
     pub(crate) reused: bool,
 }
@@ -48,14 +51,15 @@ impl Connections {
     }
 
     /// The pooled connection, if it is open and of this session.
-    fn pooled(&self, key: NodeKey, access: &Access) -> Option<Arc<dyn Shell>> {
+    fn pooled(&self, key: NodeKey, access: &Access) -> Option<Connection> {
         self.with(|open| {
             let usable =
                 open.get(&key).is_some_and(|p| p.public_key == access.public_key && p.shell.is_open());
             if !usable {
                 open.remove(&key);
             }
-            open.get(&key).map(|pooled| Arc::clone(&pooled.shell))
+            let pooled = open.get(&key)?;
+            Some(Connection { shell: Arc::clone(&pooled.shell), at: pooled.at, reused: true })
         })
     }
 
@@ -64,8 +68,9 @@ impl Connections {
         self.with(|open| open.remove(&key));
     }
 
-    fn keep(&self, key: NodeKey, shell: Arc<dyn Shell>, access: &Access) {
-        let pooled = Pooled { shell, public_key: access.public_key.clone() };
+    fn keep(&self, key: NodeKey, connection: &Connection, access: &Access) {
+        let shell = Arc::clone(&connection.shell);
+        let pooled = Pooled { shell, at: connection.at, public_key: access.public_key.clone() };
         self.with(|open| open.insert(key, pooled));
     }
 
@@ -84,13 +89,13 @@ pub(crate) async fn connect(
     node: &NodeRecord,
     access: &Access,
 ) -> Result<Connection, NotConnected> {
-    if let Some(shell) = shared.connections.pooled(node.key, access) {
+    if let Some(connection) = shared.connections.pooled(node.key, access) {
         shared.metrics.ssh_reused.inc();
-        return Ok(Connection { shell, reused: true });
+        return Ok(connection);
     }
     // Closed only with the process, and then nobody waits.
     let _permit = places.dials.acquire().await.ok();
-    let shell = dial_node(shared, node, access).await.inspect_err(|why| {
+    let connection = dial_node(shared, node, access).await.inspect_err(|why| {
         let metrics = &shared.metrics;
         let counter = match why {
             NotConnected::Failed(_) => &metrics.ssh_failures,
@@ -102,16 +107,12 @@ pub(crate) async fn connect(
     if matches!(node.address.host, Host::Name(_)) {
         shared.note_resolved(node.key.miner);
     }
-    shared.connections.keep(node.key, Arc::clone(&shell), access);
-    Ok(Connection { shell, reused: false })
+    shared.connections.keep(node.key, &connection, access);
+    Ok(connection)
 }
 
 /// Tries each address that the node's stands for, in equal shares of the time.
-async fn dial_node(
-    shared: &Shared,
-    node: &NodeRecord,
-    access: &Access,
-) -> Result<Arc<dyn Shell>, NotConnected> {
+async fn dial_node(shared: &Shared, node: &NodeRecord, access: &Access) -> Result<Connection, NotConnected> {
     let clock = shared.ports.clock.as_ref();
     let (started, limit) = (clock.monotonic(), shared.settings.connect_deadline);
     let policy =
@@ -129,7 +130,8 @@ async fn dial_node(
             addresses: policy,
             deadline: Millis(left.0 / candidates.max(1)),
         };
-        result = knock(shared, node, *at, &dial).await;
+        let shell = knock(shared, node, *at, &dial).await;
+        result = shell.map(|shell| Connection { shell, at: *at, reused: false });
         match &result {
             Err(NotConnected::Failed(ShellError::Connect { .. } | ShellError::Deadline { .. })) => {}
             _ => break,

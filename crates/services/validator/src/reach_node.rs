@@ -1,10 +1,11 @@
 //! Has a port of the node answer from outside: a helper on the node listens, and the validator asks it over plain TCP.
 //!
 //! The helper is the prover's `serve-token`: it needs no container engine, ends by itself, and answers only the question that it
-//! was given over SSH. That its port is taken is nobody's fault; another is drawn.
+//! was given over SSH. It is asked at the address that the connection is to: a name may stand for several machines, and the helper runs on
+//! one of them. That its port is taken is nobody's fault; another is drawn.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use basilica_ports::{AddressPolicy, Ask, BoxError, ExitStatus, NodeRecord, Process, Shell, ShellError};
 use basilica_runtime_service::{ErrorChain, within};
@@ -18,19 +19,21 @@ use crate::connections::command_break;
 use crate::shared::Shared;
 
 /// Ports that are drawn before all are said to be taken.
-const DRAWS: usize = 8;
+pub(crate) const DRAWS: u64 = 8;
 /// What the helper says once it listens.
 const READY: &[u8] = b"ready\n";
 /// Bytes of the question, and of the answer.
 const HALF: usize = 16;
 
-/// Reaches one port of the node.
-pub(crate) async fn reach(shared: &Shared, node: &NodeRecord, shell: &dyn Shell) -> Result<Event, Break> {
+/// Reaches one port of the node, at the address at which the shell is.
+pub(crate) async fn reach(
+    shared: &Shared,
+    node: &NodeRecord,
+    shell: &dyn Shell,
+    at: IpAddr,
+) -> Result<Event, Break> {
     let settings = &shared.settings;
     let policy = if settings.allow_private_hosts { AddressPolicy::Any } else { AddressPolicy::PublicOnly };
-    let resolved = shared.ports.nodes.resolve(&node.address, policy, settings.reach_deadline).await;
-    let at = resolved.map_err(|error| command_break(&error))?.first().map(SocketAddr::ip);
-    let at = at.ok_or(Break::Unresolved)?;
     for _ in 0..DRAWS {
         let port = draw_port(settings.reach_ports, shared.ports.entropy.array());
         let token: [u8; 2 * HALF] = shared.ports.entropy.array();

@@ -20,7 +20,7 @@ async fn echo(lasts: Millis) -> Result<Event, Break> {
     let script = Script { commits: false, turn: Turn::Ends, exit: GATE_CLOSED };
     let shell = Arc::new(Node { host_key: KEY.parse().unwrap(), script });
     let mut trial = Trial::new(&shared, &places, &node);
-    trial.connection = Some(Connection { shell, reused: false });
+    trial.connection = Some(Connection { shell, at: "203.0.113.9:22".parse().unwrap(), reused: false });
     trial.look(&[0; 32], &ProbeRules::default()).await
 }
 

@@ -171,6 +171,34 @@ pub fn companions(missed: &BTreeSet<NodeKey>, fleet: &[Member]) -> BTreeSet<Node
     along.map(|member| member.key).chain(missed.iter().copied()).collect()
 }
 
+/// Nodes that are to be asked at once, and have nothing to do with any other group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Group {
+    /// Who is due.
+    pub due: BTreeSet<NodeKey>,
+    /// Those and whoever is to be asked with them.
+    pub all: BTreeSet<NodeKey>,
+}
+
+/// Those that are due, each with whom it is to be asked at once, in groups that share no node: one that waits for a node keeps no
+/// other waiting.
+pub fn groups(due: &BTreeMap<NodeKey, BTreeSet<NodeKey>>) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for (node, with) in due {
+        let mut joined = Group { due: BTreeSet::from([*node]), all: with.clone() };
+        joined.all.insert(*node);
+        let (apart, touching): (Vec<_>, Vec<_>) =
+            groups.into_iter().partition(|group| group.all.is_disjoint(&joined.all));
+        for group in touching {
+            joined.due.extend(group.due);
+            joined.all.extend(group.all);
+        }
+        groups = apart;
+        groups.push(joined);
+    }
+    groups
+}
+
 /// The longest spread at which one card cannot do two nodes' work one after the other: twice the shortest time less the
 /// deadline. None: the deadline is so wide that no spread helps, and only residency tells the two apart.
 pub fn spread_max(shortest: Millis, deadline: Millis) -> Option<Millis> {

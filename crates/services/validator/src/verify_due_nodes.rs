@@ -3,8 +3,10 @@
 //! The store says what is due, miners taking turns; bounds say how many checks run at a time, light and full apart, so
 //! that a slow proof never keeps a light check waiting. What bounds light checks is what they do (see [`crate::slots`]): as many may be
 //! under way as there are slots and places to dial. A check that fails without proving anything is put down as a try and
-//! comes back as due; nothing waits inside a task. One whose address is not to be knocked at now rests until it may be.
+//! comes back as due; nothing waits inside a task. One whose address is not to be knocked at now rests until it may be. Every step of
+//! a check has a deadline of its own; that a whole check ends is seen to here all the same ([`overall`]).
 
+mod load;
 mod meetings;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,22 +14,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use basilica_ports::{BoxError, CheckUnderWay, NodeKey, NodeRecord, StoreError};
-use basilica_runtime_service::{ErrorChain, Stop, TaskPanic, TaskSet};
+use basilica_runtime_service::{ErrorChain, Stop, TaskPanic, TaskSet, within};
 use basilica_types::{Hotkey, Millis, Timestamp};
 use basilica_verification::{CheckKind, GpuRules, Plan};
 use tracing::{error, warn};
 
-use crate::check_node::{Ran, Trial};
+use crate::check_node::{Ran, Trial, Tried};
 use crate::conclude_check;
 use crate::isolate::isolated;
 use crate::meeting::Seat;
 use crate::metrics::type_of;
+use crate::reach_node::DRAWS;
+use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::slots::Places;
+use crate::verify_due_nodes::load::{Bounds, Load};
 use crate::verify_due_nodes::meetings::Gathering;
 
 /// A check that panicked will most likely do so again: its node waits so long, without a slot.
 const AFTER_PANIC: Millis = Millis::from_secs(60);
+
+/// Stages of a proof, each of which may take as long as the longest.
+const PROOF_PARTS: u64 = 6;
+/// For slots, places to dial, memory for answers and cores to check them.
+const WAITS: Millis = Millis::from_secs(600);
 
 /// The loop: runs until the stop; checks under way are then abandoned, and are due again after the restart.
 pub(crate) async fn run(shared: Arc<Shared>, stop: Stop) -> Result<(), BoxError> {
@@ -60,6 +70,8 @@ struct Checks {
     missed: BTreeSet<NodeKey>,
     /// Miners without a session, since this loop met them so.
     absent: BTreeMap<Hotkey, Timestamp>,
+    /// Until when groups that wait to be asked at once are not looked at again.
+    convene_after: Timestamp,
     tasks: TaskSet<Ended>,
 }
 
@@ -89,9 +101,19 @@ impl Drop for Checks {
 impl Checks {
     fn new(shared: Arc<Shared>) -> Self {
         let (running, resting, absent) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let convene_after = Timestamp(0);
         let settings = &shared.settings;
         let places = Arc::new(Places::new(settings.concurrent_dials, settings.concurrent_light));
-        Self { shared, places, running, resting, missed: BTreeSet::new(), absent, tasks: TaskSet::new() }
+        Self {
+            shared,
+            places,
+            running,
+            resting,
+            missed: BTreeSet::new(),
+            absent,
+            convene_after,
+            tasks: TaskSet::new(),
+        }
     }
 
     async fn start_due(&mut self) -> Result<(), StoreError> {
@@ -106,15 +128,14 @@ impl Checks {
         let most = places + self.running.len() + self.resting.len();
         let limit = u32::try_from(most).unwrap_or(u32::MAX);
         let mut gathering = Gathering::default();
+        let mut load = Load::of(&self.running, Bounds::of(settings));
         for node in self.shared.ports.store.due_nodes(now, limit).await? {
-            let Some(kind) = node.due.kind(now) else { continue };
             let held = self.running.contains_key(&node.key) || self.resting.contains_key(&node.key);
-            if held || self.is_full(kind) || !self.may_begin(&node.key.miner, now) {
+            let Some(kind) = load.kind(&node, now).filter(|_| !held) else { continue };
+            if !self.may_begin(&node.key.miner, now) || self.gathers(&node, kind, &mut gathering) {
                 continue;
             }
-            if self.gathers(&node, kind, &mut gathering) {
-                continue;
-            }
+            load.begun(node.key.miner, kind);
             let plan = self.plan(kind, chain.gpus, now);
             self.begin(node, plan, None);
         }
@@ -124,15 +145,6 @@ impl Checks {
     fn plan(&self, kind: CheckKind, gpus: GpuRules, started: Timestamp) -> Plan {
         let probes = self.shared.settings.probes;
         Plan { kind, nonce: self.shared.ports.entropy.array(), gpus, probes, started }
-    }
-
-    fn is_full(&self, kind: CheckKind) -> bool {
-        let settings = &self.shared.settings;
-        let bound = match kind {
-            CheckKind::Light => settings.concurrent_light + settings.concurrent_dials,
-            CheckKind::Full => settings.concurrent_full,
-        };
-        self.running.values().filter(|running| **running == kind).count() >= bound
     }
 
     /// Discovery gets a while to open a session before its absence becomes a verdict. The while begins when this loop first
@@ -188,13 +200,42 @@ impl Checks {
     }
 }
 
+/// How long a check may take in all: twice what the deadlines of its steps sum to, for what waits on bounds of our own, and some
+/// more. A step that loses its deadline would else keep a slot and its node until the next restart.
+fn overall(settings: &Settings, kind: CheckKind) -> Millis {
+    let Settings { connect_deadline, command_deadline, upload_deadline, reach_deadline, .. } = settings;
+    let login = [*connect_deadline, *command_deadline];
+    let full = [
+        *upload_deadline,
+        settings.pull_deadline,
+        Millis(reach_deadline.0.saturating_add(command_deadline.0).saturating_mul(DRAWS)),
+        Millis(settings.proof_deadline.0.saturating_mul(PROOF_PARTS)),
+        settings.network_deadline,
+        Millis(command_deadline.0.saturating_mul(3)),
+    ];
+    // A pooled connection that is dead is replaced once.
+    let steps = login.iter().chain(&login).chain(full.iter().filter(|_| kind == CheckKind::Full));
+    let sum = steps.fold(0u64, |sum, step| sum.saturating_add(step.0));
+    Millis(sum.saturating_mul(2).saturating_add(WAITS.0))
+}
+
 /// Runs one try and concludes it.
 async fn check(shared: &Shared, places: &Places, node: NodeRecord, plan: Plan, seat: Option<Seat>) -> End {
     // A retry is on a new connection (RULES R4).
     if node.series.is_some_and(|(kind, _)| kind == plan.kind) {
         shared.connections.forget(node.key);
     }
-    let tried = match Trial::new(shared, places, &node).in_meeting(seat).run(plan).await {
+    let run = Trial::new(shared, places, &node).in_meeting(seat).run(plan);
+    let ran = match within(shared.ports.clock.as_ref(), overall(&shared.settings, plan.kind), run).await {
+        Ok(ran) => ran,
+        Err(elapsed) => {
+            error!(target: "validator::verification", { node.id = %node.key.node, check.kind = plan.kind.as_str(),
+                error = %ErrorChain(&elapsed) }, "check did not end by its own deadlines; it is given up");
+            shared.connections.forget(node.key);
+            Tried::given_up(plan, shared.now())
+        }
+    };
+    let tried = match ran {
         Ok(Ran::Tried(tried)) => tried,
         Ok(Ran::Postponed(until)) => return End::Postponed(until),
         Err(rejected) => {

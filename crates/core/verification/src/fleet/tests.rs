@@ -29,6 +29,21 @@ fn claimant(id: u8, since: i64, identities: &[Identity]) -> Claimant {
 }
 
 #[test]
+fn who_waits_for_a_node_keeps_nobody_else_waiting() {
+    let set = |ids: &[u8]| ids.iter().map(|id| node(*id)).collect::<BTreeSet<_>>();
+    let due = BTreeMap::from([
+        (node(1), set(&[2])),
+        (node(3), set(&[4])),
+        (node(5), set(&[])),
+        (node(6), set(&[2, 7])),
+    ]);
+    let mut groups = groups(&due);
+    groups.sort_by_key(|group| group.all.clone());
+    let group = |due: &[u8], all: &[u8]| Group { due: set(due), all: set(all) };
+    assert_eq!(groups, [group(&[1, 6], &[1, 2, 6, 7]), group(&[3], &[3, 4]), group(&[5], &[5])]);
+}
+
+#[test]
 fn a_beacon_binds_height_and_hash() {
     let one = beacon(7);
     assert_ne!(one.digest(), Beacon { height: BlockNumber(8), ..one }.digest());

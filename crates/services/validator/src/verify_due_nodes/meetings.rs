@@ -6,7 +6,7 @@ use std::sync::Arc;
 use basilica_ports::{NodeKey, NodeRecord, StoreError};
 use basilica_types::{Digest, Millis, Timestamp};
 use basilica_verification::asked::{ACCEPT_MOST, ANSWER_BYTES_OF_DEVICE};
-use basilica_verification::fleet::{Availability, Member, Room, cohort, companions, starters};
+use basilica_verification::fleet::{Availability, Member, Room, cohort, companions, groups, starters};
 use basilica_verification::timing::{Standing, Tests};
 use basilica_verification::{CheckKind, Fault, GpuRules, Outcome, Plan, Reason};
 use tracing::info;
@@ -24,6 +24,12 @@ pub(super) struct Gathering {
     missed: BTreeSet<NodeKey>,
     /// They are on hold until they pass at once with others.
     held: BTreeSet<NodeKey>,
+}
+
+impl Gathering {
+    fn is_empty(&self) -> bool {
+        self.missed.is_empty() && self.held.is_empty()
+    }
 }
 
 /// Whether a node's last full check put it on hold.
@@ -62,49 +68,70 @@ impl Checks {
         let fleet: Vec<Member> = self.free(&self.members(&nodes, now));
         let chosen = starters(&beacon, &fleet, &self.shared.settings.fleet, self.room());
         info!(target: "validator::verification", { block = beacon.height.0, nodes = chosen.len(), idle = fleet.len() }, "fleet epoch begins");
-        let meeting = self.meet(nodes, chosen, gpus, now);
+        let meeting = self.meet(&mut nodes, chosen, gpus, now);
         self.shared.epochs.begun(beacon, meeting);
         Ok(())
     }
 
-    /// Begins the challenge of those that are due and of whoever must be asked at once with them. While one of these is under
-    /// check they wait, up to one retry's interval: then it is left out.
+    /// Begins the challenges of those that are due and of whoever must be asked at once with them, each group by itself. While one of
+    /// a group is under check the group waits, up to one retry's interval: then it is left out.
     pub(super) async fn convene(
         &mut self,
         gathering: Gathering,
         gpus: GpuRules,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let Gathering { missed, held } = gathering;
-        if missed.is_empty() && held.is_empty() {
+        // The whole fleet is read for it, which is not done again at every tick while a group waits.
+        if gathering.is_empty() || now < self.convene_after {
             return Ok(());
         }
-        let mut first: BTreeSet<NodeKey> = missed.union(&held).copied().collect();
-        for node in &held {
-            first.extend(self.shared.ports.store.holds(*node).await?.by);
-        }
-        let nodes = self.fleet(now).await?;
+        let mut nodes = self.fleet(now).await?;
         let fleet = self.members(&nodes, now);
-        let along = if missed.is_empty() { BTreeSet::new() } else { companions(&missed, &fleet) };
-        let overdue = |key: &NodeKey| {
-            nodes
-                .get(key)
-                .is_none_or(|node| now.since(node.due.full) >= self.shared.settings.retries.interval)
-        };
-        let is_busy = first.iter().chain(&along).any(|key| self.running.contains_key(key));
-        if is_busy && !missed.union(&held).all(overdue) {
-            return Ok(());
+        let Gathering { missed, held } = gathering;
+        let mut first: BTreeSet<NodeKey> = missed.union(&held).copied().collect();
+        let mut due: BTreeMap<NodeKey, BTreeSet<NodeKey>> = BTreeMap::new();
+        for node in held {
+            let by = self.shared.ports.store.holds(node).await?.by;
+            first.extend(&by);
+            due.insert(node, by);
         }
-        let draw = Digest::from_bytes(self.shared.ports.entropy.array());
-        let free = self.free(&fleet);
-        let chosen = cohort(&first, &along, &free, &draw, self.room());
-        let asked =
-            free.iter().filter(|member| first.contains(&member.key) || along.contains(&member.key)).count();
-        // Without room for two, nothing can be shown at once yet.
-        if chosen.len() >= asked.min(2) {
-            self.meet(nodes, chosen, gpus, now);
+        for node in missed {
+            due.entry(node).or_default().extend(companions(&BTreeSet::from([node]), &fleet));
+        }
+        for group in groups(&due) {
+            let overdue = |key: &NodeKey| nodes.get(key).is_none_or(|node| self.is_overdue(node, now));
+            let is_busy = group.all.iter().any(|key| self.running.contains_key(key));
+            if is_busy && !group.due.iter().any(overdue) {
+                self.convene_after = now + self.convene_pause();
+                continue;
+            }
+            let draw = Digest::from_bytes(self.shared.ports.entropy.array());
+            let free = self.free(&fleet);
+            let chosen = cohort(
+                &first.intersection(&group.all).copied().collect(),
+                &group.all,
+                &free,
+                &draw,
+                self.room(),
+            );
+            let asked = free.iter().filter(|member| group.all.contains(&member.key)).count();
+            // Without room for two, nothing can be shown at once yet.
+            if chosen.len() >= asked.min(2) {
+                self.meet(&mut nodes, chosen, gpus, now);
+            } else {
+                self.convene_after = now + self.convene_pause();
+            }
         }
         Ok(())
+    }
+
+    fn is_overdue(&self, node: &NodeRecord, now: Timestamp) -> bool {
+        now.since(node.due.full) >= self.shared.settings.retries.interval
+    }
+
+    /// Until a group that waits is looked at again.
+    fn convene_pause(&self) -> Millis {
+        Millis(self.shared.settings.retries.interval.0 / 8)
     }
 
     /// The nodes that can be checked now, or are under check.
@@ -151,7 +178,7 @@ impl Checks {
 
     fn meet(
         &mut self,
-        mut nodes: BTreeMap<NodeKey, NodeRecord>,
+        nodes: &mut BTreeMap<NodeKey, NodeRecord>,
         chosen: BTreeSet<NodeKey>,
         gpus: GpuRules,
         now: Timestamp,

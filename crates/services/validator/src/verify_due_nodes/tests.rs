@@ -219,6 +219,43 @@ async fn a_retry_waits_for_a_companion_that_is_under_check_but_not_for_ever() {
 }
 
 #[tokio::test]
+async fn a_retry_that_waits_keeps_no_other_miners_retry_waiting() {
+    let world = World::new();
+    let (shared, keys) = fleet(&world, &[(MINER, &[1, 2]), (OTHER, &[3, 4])]).await;
+    let mut checks = checks(shared);
+    for retried in [keys[0], keys[2]] {
+        fails_a_try(&checks.shared, retried, Millis(0)).await;
+        checks.missed.insert(retried);
+    }
+    checks.running.insert(keys[1], CheckKind::Light);
+    checks.start_due().await.unwrap();
+    assert_eq!(
+        running(&checks),
+        keys[1..].iter().copied().collect(),
+        "only the first waits for its companion"
+    );
+}
+
+#[tokio::test]
+async fn a_check_that_hangs_ends_and_is_the_validators_fault() {
+    let world = World::new();
+    let key = world.judge_a_node().await;
+    let shared = world.boot().await;
+    let plan =
+        checks(world.boot().await).plan(CheckKind::Full, shared.chain_view().unwrap().gpus, shared.now());
+    let Ok(Ran::Tried(tried)) = Tried::given_up(plan, shared.now()) else { panic!("it was tried") };
+    let node = shared.ports.store.node(key).await.unwrap().unwrap();
+    conclude_check::conclude(&shared, &node, *tried).await.unwrap();
+    let outcome = shared.ports.store.node(key).await.unwrap().unwrap().last_full.unwrap().outcome;
+    assert_eq!(outcome, Outcome::Failed { reason: Reason::Internal, fault: Fault::Validator });
+    let settings = &shared.settings;
+    assert!(
+        overall(settings, CheckKind::Light) > WAITS
+            && overall(settings, CheckKind::Full) > settings.pull_deadline
+    );
+}
+
+#[tokio::test]
 async fn a_node_on_hold_is_challenged_at_once_with_whoever_proved_the_same_before() {
     let world = World::new();
     let (shared, keys) = fleet(&world, &[(MINER, &[1, 2]), (OTHER, &[3])]).await;

@@ -211,6 +211,16 @@ impl Probes {
         self.look.iter().flat_map(Look::lines).chain(told::lines(self))
     }
 
+    /// All words of the node's.
+    fn texts(&self) -> impl Iterator<Item = &str> {
+        let cards = self.cards.iter().map(|cards| &cards.driver);
+        let hardware = self.hardware.iter().filter_map(Found::read);
+        let machine = hardware.flat_map(|told| [&told.cpu_model, &told.os, &told.kernel]);
+        let engines = self.containers.iter().filter_map(Found::read);
+        let engine = engines.flat_map(|told| [&told.version, &told.storage_driver]);
+        cards.chain(machine).chain(engine).map(String::as_str)
+    }
+
     fn list(&self) -> Vec<Probed> {
         let all = [
             self.look.clone().map(Probed::Look),
@@ -249,10 +259,12 @@ impl Decode for Probes {
                 Probed::Reach(reach) => probes.reach = Some(reach),
             }
         }
-        if probes.list() == list {
-            Ok(probes)
-        } else {
-            Err("verdict tells a probe twice or out of order".into())
+        if probes.list() != list {
+            return Err("verdict tells a probe twice or out of order".into());
         }
+        if !probes.texts().all(text::is_shown) {
+            return Err("verdict tells a text that a terminal would not show as it is".into());
+        }
+        Ok(probes)
     }
 }

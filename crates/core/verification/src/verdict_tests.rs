@@ -148,6 +148,32 @@ fn field_of(vector: &str, name: &str) -> Vec<u8> {
 }
 
 #[test]
+fn what_a_terminal_would_obey_is_no_verdict_whoever_signed_it() {
+    let told = |word: &str| {
+        let Some(Found::Read(machine)) = verdict().evidence.probes.hardware else { unreachable!() };
+        let hardware = Some(Found::Read(Hardware { os: word.into(), ..machine }));
+        Probes { hardware, ..verdict().evidence.probes }
+    };
+    let engine = |word: &str| {
+        let host = ContainerHost {
+            engine: EngineState::Answers(Engine::Docker),
+            version: word.into(),
+            storage_driver: word.into(),
+        };
+        Probes { containers: Some(Found::Read(host)), ..Probes::default() }
+    };
+    let long = "x".repeat(10_000);
+    for word in ["\u{1b}[2J", "a\nvalid: yes", "\u{202e}gpj", long.as_str()] {
+        for probes in [told(word), engine(word)] {
+            assert!(Probes::decode(&mut &probes.encode()[..]).is_err(), "{word:?}");
+        }
+    }
+    for probes in [told("Ubuntu 24.04"), engine(""), verdict().evidence.probes] {
+        assert_eq!(Probes::decode(&mut &probes.encode()[..]), Ok(probes));
+    }
+}
+
+#[test]
 fn the_content_and_what_is_signed_are_frozen() {
     let payload = Signed::signing_payload(&verdict(), &signer().hotkey());
     assert_eq!(hex::encode(verdict().encode()), hex::encode(field("content")));

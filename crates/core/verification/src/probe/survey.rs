@@ -37,6 +37,16 @@ pub enum Found<T> {
     Unreadable,
 }
 
+impl<T> Found<T> {
+    /// What was read, if anything was.
+    pub const fn read(&self) -> Option<&T> {
+        match self {
+            Self::Read(value) => Some(value),
+            Self::Unreadable => None,
+        }
+    }
+}
+
 /// A survey, read. What was not asked for is absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Survey {

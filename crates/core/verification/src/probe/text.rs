@@ -15,10 +15,15 @@ pub(super) fn text(words: &str, what: &'static str) -> Result<String, ParseError
     if shown { Ok(words.to_owned()) } else { Err(ParseError(what)) }
 }
 
+/// Whether a text that somebody else's verdict brings may be shown: what [`text`] gives, or nothing.
+pub(super) fn is_shown(words: &str) -> bool {
+    words.len() <= TEXT_MAX && !words.chars().any(is_hidden)
+}
+
 /// What a terminal would obey instead of showing it, or would show as nothing or in another order.
 fn is_hidden(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// As text; tools run in the C locale print nothing else.

@@ -30,7 +30,8 @@ pub enum Witness {
     Prover,
     /// The network, and a port of another miner's node that answered: our own side may let nothing out but ssh.
     Reaching,
-    /// The network, and another miner's node that pulled the same image: its registry may be down.
+    /// The network, and nodes of two other miners that say that they pulled the same image: its registry may be down. What nodes say
+    /// confirms nobody's fault; it is enough to look again.
     Pulling,
 }
 
@@ -73,7 +74,7 @@ pub struct Surroundings {
     pub prover_works: bool,
     /// A port of another miner's node answered a moment ago.
     pub reached_elsewhere: bool,
-    /// Another miner's node pulled the image a moment ago.
+    /// Nodes of two other miners say that they pulled the image a moment ago.
     pub pulled_elsewhere: bool,
 }
 
@@ -147,6 +148,12 @@ mod tests {
         assert_eq!(reached.beside(Reason::PortUnreachable), Control::Reachable);
         let pulled = Surroundings { pulled_elsewhere: true, ..network };
         assert_eq!(pulled.beside(Reason::ImagePullFailed), Control::Reachable);
+        let blame = Reason::ImagePullFailed.blame();
+        assert_eq!(
+            blame,
+            crate::Blame::Elsewhere(crate::Fault::Unknown),
+            "it is their word against the node's"
+        );
     }
 
     #[test]

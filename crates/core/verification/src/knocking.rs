@@ -7,7 +7,7 @@
 //!
 //! - who was let in there before, a *guest*, may always knock;
 //! - of all others, *strangers*, one may knock at a time, for one series of tries; then it is the next one's turn. What a
-//!   series may cost ([`STRANGER_TRIES`] knocks, [`SPACING`] apart) stays below the least penalty that shuts out;
+//!   series may cost (knocks, [`SPACING`] apart) stays below the least penalty that shuts out;
 //! - after a lockout nobody knocks for a while, which doubles with each further one.
 //!
 //! A guest that is denied is a stranger from then on. Addresses are those that names were resolved to: a hundred names of
@@ -24,16 +24,14 @@ use basilica_types::{Millis, NodeKey, Timestamp};
 
 use crate::RetryRules;
 
-/// Denied logins of a stranger in one turn: a try and its retries, or its series would never conclude (RULES R4).
-pub const STRANGER_TRIES: u8 = RetryRules::DEFAULT.retries + 1;
 /// Least time between two knocks of strangers at one address: longer than the penalty of one denied login.
 pub const SPACING: Millis = Millis::from_secs(10);
-/// A stranger that does not come back loses its turn.
-const TURN: Millis = Millis::from_secs(200);
+/// A stranger that does not come back loses its turn: after twice the longest wait between two tries, and what logging in takes.
+const LOGIN: Millis = Millis::from_secs(30);
 /// How long a stranger waits that may not knock.
 const WAIT: Millis = Millis::from_secs(20);
 /// After the first lockout, and the longest: sshd's default `max` penalty.
-const LOCKOUT: [Millis; 2] = [Millis::from_secs(60), Millis::from_secs(600)];
+pub(crate) const LOCKOUT: [Millis; 2] = [Millis::from_secs(60), Millis::from_secs(600)];
 /// What nobody used for so long is forgotten.
 const KEPT: Millis = Millis::from_secs(86_400);
 
@@ -51,10 +49,20 @@ pub enum Answer {
 }
 
 /// All addresses where somebody knocked lately.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Doors {
     doors: BTreeMap<SocketAddr, Door>,
     swept: Option<Timestamp>,
+    turns: Turns,
+}
+
+/// What a stranger's turn holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Turns {
+    /// Denied logins: a try and its retries, or its series would never conclude (RULES R4).
+    tries: u8,
+    /// It is over without another knock for so long.
+    pause: Millis,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -78,12 +86,25 @@ struct Turn {
 }
 
 impl Turn {
-    fn is_over(&self, now: Timestamp) -> bool {
-        self.denied >= STRANGER_TRIES || now.since(self.last) > TURN
+    fn is_over(&self, turns: &Turns, now: Timestamp) -> bool {
+        self.denied >= turns.tries || now.since(self.last) > turns.pause
     }
 }
 
 impl Doors {
+    /// Nobody knocked anywhere yet; tries are repeated by these rules.
+    pub fn new(retries: &RetryRules) -> Self {
+        // A retry comes up to half an interval late ([`RetryRules::jitter`]).
+        let pause = Millis(retries.interval.0.saturating_mul(3).saturating_add(LOGIN.0));
+        let turns = Turns { tries: retries.retries.saturating_add(1), pause };
+        Self { doors: BTreeMap::new(), swept: None, turns }
+    }
+
+    /// Denied logins of a stranger in one turn.
+    pub const fn tries(&self) -> u8 {
+        self.turns.tries
+    }
+
     /// Whether a node may knock at this address now; if not, when it may ask again. `known`: it passed a check before.
     /// What is allowed is to be done at once, and its [`Answer`] told.
     pub fn knock(
@@ -105,7 +126,7 @@ impl Doors {
         if door.last_stranger.is_some_and(|last| now.since(last) < SPACING) {
             return Err(now + SPACING);
         }
-        match door.turn.filter(|turn| !turn.is_over(now)) {
+        match door.turn.filter(|turn| !turn.is_over(&self.turns, now)) {
             Some(turn) if turn.whose != node => return Err(now + WAIT),
             Some(turn) => door.turn = Some(Turn { last: now, ..turn }),
             None => door.turn = Some(Turn { whose: node, last: now, denied: 0 }),

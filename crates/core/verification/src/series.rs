@@ -12,6 +12,7 @@
 
 use basilica_types::{Millis, Timestamp};
 
+use crate::knocking::LOCKOUT;
 use crate::{Blame, Control, Fault, Reason};
 
 /// When a failure is confirmed.
@@ -63,8 +64,9 @@ pub struct Series {
 
 /// A series that was not continued for so many retry intervals is over.
 const STALE_INTERVALS: u64 = 5;
-/// And never before this: a session that must be opened again takes a while, however short the configured interval.
-const STALE_LEAST: Millis = Millis::from_secs(180);
+/// And never before this: a session that must be opened again takes a while, and who is locked out knocks again when that is over
+/// ([`crate::knocking`]), however short the configured interval.
+const STALE_LEAST: Millis = Millis(LOCKOUT[1].0 + 60_000);
 
 impl Series {
     /// Whether a try that begins now is one of this series, or the first of a new one.
@@ -189,8 +191,8 @@ mod tests {
         assert!(!series.is_continued(series.last + Millis::from_secs(3600), &rules));
         let short = RetryRules { interval: Millis::from_secs(1), ..rules };
         assert!(
-            series.is_continued(series.last + Millis::from_secs(120), &short),
-            "a session is opened again"
+            series.is_continued(series.last + LOCKOUT[1], &short),
+            "a session is opened again, a lockout is waited for"
         );
     }
 

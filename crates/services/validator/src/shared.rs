@@ -30,6 +30,8 @@ use crate::under_way::UnderWay;
 
 /// Bytes of proof answers that are held at a time, in KiB: each proof under way may hold as many as its whole answer has.
 const PROOF_MEMORY_KIB: u32 = 1024 * 1024;
+/// One miner's word that an image can be pulled is not enough to hold another's node to it.
+const PULLED_BY: usize = 2;
 /// So many distinct nodes of a miner must refuse a session's key before the session is given up for all of them.
 const REFUSED_BY: usize = 3;
 
@@ -144,7 +146,7 @@ impl Shared {
             chain_view: Mutex::default(),
             access: Mutex::default(),
             head: Mutex::default(),
-            doors: Mutex::default(),
+            doors: Mutex::new(Doors::new(&settings.retries)),
             named: Mutex::default(),
             reached: Mutex::default(),
             pulled: Mutex::default(),
@@ -313,10 +315,11 @@ impl Shared {
         pulled.get(&node).is_some_and(|at| *at >= since)
     }
 
-    /// Whether a node of another miner pulled the image since then.
+    /// Whether nodes of at least [`PULLED_BY`] other miners say that they pulled the image since then.
     pub(crate) fn pulled_elsewhere(&self, miner: &Hotkey, since: Timestamp) -> bool {
         let pulled = self.pulled.lock().unwrap_or_else(PoisonError::into_inner);
-        pulled.iter().any(|(node, at)| node.miner != *miner && *at >= since)
+        let others = pulled.iter().filter(|(node, at)| node.miner != *miner && **at >= since);
+        others.map(|(node, _)| node.miner).collect::<BTreeSet<_>>().len() >= PULLED_BY
     }
 
     /// Waits until so many bytes of an answer may be held. An answer larger than the whole bound gets all of it.

@@ -63,7 +63,7 @@ fn a_day(honest: u8, strangers: u8, known: bool) -> Vec<Registration> {
             answers: Vec::new(),
         })
         .collect();
-    let (mut doors, mut sshd, mut now) = (Doors::default(), Sshd::default(), NOW);
+    let (mut doors, mut sshd, mut now) = (Doors::new(&RetryRules::DEFAULT), Sshd::default(), NOW);
     while now.since(NOW) < Millis::from_secs(86_400) {
         all.sort_by_key(|registration| registration.due);
         for registration in all.iter_mut().filter(|registration| registration.due <= now) {
@@ -108,6 +108,21 @@ fn without_doors_three_strangers_lock_the_owner_out() {
 }
 
 #[test]
+fn a_turn_holds_a_whole_series_of_whatever_rules() {
+    for (retries, interval) in [(3, 40), (5, 60), (10, 300)] {
+        let rules = RetryRules { retries, interval: Millis::from_secs(interval), span: Millis(0) };
+        let (mut doors, mut now) = (Doors::new(&rules), NOW);
+        for tries in 0..=retries {
+            assert!(doors.knock(at(), node(1), false, now).is_ok(), "{retries} every {interval} s");
+            doors.answered(at(), node(1), Answer::Denied, now);
+            let others = doors.clone().knock(at(), node(2), false, now + SPACING);
+            assert_eq!(others.is_ok(), tries == retries, "then it is another's turn");
+            now = now + rules.interval + rules.jitter(u64::MAX) + Millis::from_secs(10);
+        }
+    }
+}
+
+#[test]
 fn a_new_owner_waits_for_its_turn_and_then_never_again() {
     let all = a_day(1, 20, false);
     let owner = all.iter().find(|registration| registration.honest).unwrap();
@@ -116,7 +131,7 @@ fn a_new_owner_waits_for_its_turn_and_then_never_again() {
 
 #[test]
 fn after_a_lockout_everybody_waits_and_ever_longer() {
-    let mut doors = Doors::default();
+    let mut doors = Doors::new(&RetryRules::DEFAULT);
     let mut now = NOW;
     let mut waits = Vec::new();
     for _ in 0..6 {
@@ -136,7 +151,7 @@ fn after_a_lockout_everybody_waits_and_ever_longer() {
 
 #[test]
 fn a_guest_that_is_denied_is_a_stranger_until_it_is_let_in() {
-    let mut doors = Doors::default();
+    let mut doors = Doors::new(&RetryRules::DEFAULT);
     doors.knock(at(), node(9), false, NOW).unwrap();
     assert!(doors.knock(at(), node(1), true, NOW).is_ok());
     doors.answered(at(), node(1), Answer::Denied, NOW);
@@ -150,7 +165,7 @@ fn a_guest_that_is_denied_is_a_stranger_until_it_is_let_in() {
 
 #[test]
 fn addresses_that_nobody_uses_are_forgotten() {
-    let mut doors = Doors::default();
+    let mut doors = Doors::new(&RetryRules::DEFAULT);
     for port in 1..=5_000 {
         let at = SocketAddr::new(at().ip(), port);
         doors.knock(at, node(1), false, NOW).unwrap();
@@ -165,7 +180,7 @@ proptest! {
     fn strangers_together_never_knock_oftener_than_sshd_forgives(
         asks in proptest::collection::vec((0..9u8, 0..60_000u64), 1..200),
     ) {
-        let (mut doors, mut sshd, mut now) = (Doors::default(), Sshd::default(), NOW);
+        let (mut doors, mut sshd, mut now) = (Doors::new(&RetryRules::DEFAULT), Sshd::default(), NOW);
         for (miner, pause) in asks {
             now = now + Millis(pause);
             if doors.knock(at(), node(miner), false, now).is_ok() {

@@ -80,3 +80,21 @@ async fn a_name_of_the_same_miner_is_no_witness() {
     assert!(!shared.resolved_elsewhere(&MINER, shared.now()));
     assert!(shared.resolved_elsewhere(&Hotkey::from_bytes([8; 32]), shared.now()));
 }
+
+#[tokio::test]
+async fn one_miners_word_is_no_witness_for_a_pull_and_every_node_pulls_once_a_day() {
+    let world = World::new();
+    let shared = world.boot().await;
+    let key = |miner: u8, host: u8| NodeKey { miner: Hotkey::from_bytes([miner; 32]), ..node(host) };
+    let began = shared.now();
+    for host in 1..9 {
+        shared.note_pulled(key(1, host));
+    }
+    let seen = |by: u8| shared.pulled_elsewhere(&Hotkey::from_bytes([by; 32]), began);
+    assert!(!seen(9), "one miner with many nodes");
+    shared.note_pulled(key(2, 1));
+    assert!(seen(9) && !seen(1) && !seen(2), "two others");
+    assert!(shared.has_pulled(key(1, 1), began) && !shared.has_pulled(key(3, 1), began));
+    world.clock.advance(PULLED_WITHIN);
+    assert!(!shared.has_pulled(key(1, 1), shared.now() - PULLED_WITHIN + Millis(1)));
+}

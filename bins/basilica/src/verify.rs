@@ -11,6 +11,7 @@ use basilica_console::{print, read_at_most};
 use basilica_proof::report::Report;
 use basilica_proof::{TRANSCRIPT_BYTES_MAX, Transcript};
 use basilica_types::Hotkey;
+use basilica_verification::verdict_log::{INCLUSION_BYTES_MAX, Inclusion, SignedDay};
 use basilica_verification::{Discrepancy, Measured, Outcome, SignedVerdict, audit};
 use basilica_wire::{EnvelopeError, MAX_ENVELOPE};
 use clap::{Args, Subcommand};
@@ -54,6 +55,10 @@ pub(crate) struct VerifyVerdict {
     /// The transcript that the verdict rests on.
     #[arg(long, value_name = "FILE")]
     transcript: Option<PathBuf>,
+    /// What shows that the verdict is in its validator's log. A validator serves it at /verdicts/DIGEST/inclusion once the day
+    /// is over.
+    #[arg(long, value_name = "FILE")]
+    inclusion: Option<PathBuf>,
     /// Whose verdict it must be, as SS58. Without it, look who signed it: anyone can sign one.
     #[arg(long, value_name = "HOTKEY")]
     validator: Option<Hotkey>,
@@ -78,7 +83,7 @@ impl Proof {
 impl VerdictCommand {
     /// Does what was asked.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let Self::Verify(VerifyVerdict { file, transcript, validator, json }) = self;
+        let Self::Verify(VerifyVerdict { file, transcript, inclusion, validator, json }) = self;
         let bytes = read(&file, MAX_ENVELOPE as u64)?;
         let signed = match SignedVerdict::decode_verified(&bytes) {
             Ok(signed) if signed.signer() == signed.content().validator => signed,
@@ -106,9 +111,63 @@ impl VerdictCommand {
             None => None,
         };
         let contradiction = audited.as_ref().and_then(|audited| audited.as_ref().err());
-        let answer = verdict_json(&signed, contradiction, transcript.is_some());
-        say(json, &answer, || verdict_text(&signed, contradiction, transcript.is_some()))?;
-        Ok(ended(contradiction.is_none()))
+        let shown = inclusion.as_deref().map(|path| logged(&signed, path)).transpose()?;
+        let mut answer = verdict_json(&signed, contradiction, transcript.is_some());
+        answer["log"] = shown.as_ref().map_or(Value::Null, LogLine::json);
+        let is_logged = shown.as_ref().is_none_or(|shown| shown.0.is_ok());
+        answer["holds"] = (contradiction.is_none() && is_logged).into();
+        say(json, &answer, || {
+            let text = verdict_text(&signed, contradiction, transcript.is_some());
+            text + &shown.as_ref().map_or_else(String::new, LogLine::text)
+        })?;
+        Ok(ended(contradiction.is_none() && is_logged))
+    }
+}
+
+/// A verdict's place in its validator's log, or why it has none.
+struct LogLine(Result<(SignedDay, u64), String>);
+
+/// Compares a verdict with the inclusion in a file.
+fn logged(signed: &SignedVerdict, path: &Path) -> anyhow::Result<LogLine> {
+    let bytes = read(path, INCLUSION_BYTES_MAX as u64)?;
+    let inclusion = Inclusion::decode_bounded(&bytes)
+        .with_context(|| format!("{} shows no inclusion in a log", path.display()))?;
+    let day = match inclusion.verify(&signed.digest()) {
+        Ok(day) if day.signer() == signed.signer() => day.clone(),
+        Ok(day) => return Ok(LogLine(Err(format!("the log is that of {}", day.signer())))),
+        Err(error) => return Ok(LogLine(Err(format!("{:#}", anyhow::Error::new(error))))),
+    };
+    Ok(LogLine(Ok((day, inclusion.index()))))
+}
+
+impl LogLine {
+    fn json(&self) -> Value {
+        match &self.0 {
+            Ok((day, index)) => {
+                let record = day.content();
+                json!({ "holds": true, "day": record.day().to_string(), "netuid": record.netuid().0, "index": index,
+                    "verdicts": record.count(), "root": record.root(), "record": day.digest(),
+                    "previous": record.previous() })
+            }
+            Err(why) => json!({ "holds": false, "explanation": why }),
+        }
+    }
+
+    fn text(&self) -> String {
+        match &self.0 {
+            Ok((day, index)) => {
+                let record = day.content();
+                format!(
+                    "It is in its validator's log of {}: number {} of {} verdicts.\n  root        {}\n  record      {}\n",
+                    record.day(),
+                    index + 1,
+                    record.count(),
+                    record.root(),
+                    day.digest()
+                )
+            }
+            Err(why) => format!("It is NOT shown to be in its validator's log: {why}.\n"),
+        }
     }
 }
 

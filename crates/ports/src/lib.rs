@@ -18,6 +18,7 @@ mod signer;
 mod store;
 mod subnet;
 mod validator_store;
+mod verdict_log;
 
 pub use basilica_schedule::{
     Beacon, BeaconClock, CommitReveal, Consensus, EpochClock, Expiry, Lost, OpenCommit, OpenCommitForm,
@@ -55,3 +56,4 @@ pub use validator_store::{
     NodeKey, NodeRecord, NodeScore, Opened, PaidGpu, Pruned, Recorded, Scores, SeenMiner, StoredStanding,
     ValidatorStore, VerdictStore, VerdictSummary, WeightStore, WeightWindow,
 };
+pub use verdict_log::{LogEnd, LogEntry, Logged, Place, VerdictLogStore};

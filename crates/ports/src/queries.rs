@@ -16,6 +16,7 @@ use basilica_types::{
     Timestamp, Uid,
 };
 use basilica_verification::CheckKind;
+use basilica_verification::verdict_log::Day;
 
 use crate::{Leader, MinerRecord, NodeRecord, StoreError, WeightWindow};
 
@@ -276,6 +277,16 @@ pub trait ValidatorQueries: Send + Sync + 'static {
 
     /// The bytes of a signed verdict, while it is kept.
     async fn verdict(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Signed records of the verdict log's days before one (of all without), newest first; at most `limit`.
+    async fn log_days(&self, before: Option<Day>, limit: u32) -> Result<Vec<Vec<u8>>, StoreError>;
+
+    /// The signed record of one day.
+    async fn log_day(&self, day: Day) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// What shows that a verdict is in its day's record; none while the day goes on, or if the verdict or others of its block are no
+    /// longer kept.
+    async fn inclusion(&self, verdict: Digest) -> Result<Option<Vec<u8>>, StoreError>;
 
     /// A proof's transcript, while it is kept.
     async fn transcript(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError>;

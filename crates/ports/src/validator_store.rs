@@ -21,7 +21,7 @@ use basilica_verification::timing::DeadlineRecord;
 use basilica_verification::{CheckKind, Due, Outcome, ProvenGpu, Series};
 use basilica_wire::discovery::{NodeReport, NodeStatus};
 
-use crate::{PreparedWeights, StoreError, WindowEnd, WindowForm, WindowState};
+use crate::{PreparedWeights, StoreError, VerdictLogStore, WindowEnd, WindowForm, WindowState};
 
 /// A miner as the metagraph shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -573,6 +573,6 @@ pub trait WeightStore: Send + Sync + 'static {
 }
 
 /// All that the validator remembers.
-pub trait ValidatorStore: FleetStore + VerdictStore + WeightStore {}
+pub trait ValidatorStore: FleetStore + VerdictStore + VerdictLogStore + WeightStore {}
 
-impl<T: FleetStore + VerdictStore + WeightStore> ValidatorStore for T {}
+impl<T: FleetStore + VerdictStore + VerdictLogStore + WeightStore> ValidatorStore for T {}

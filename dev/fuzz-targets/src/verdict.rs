@@ -2,6 +2,8 @@
 
 use std::sync::LazyLock;
 
+use basilica_types::Digest;
+use basilica_verification::verdict_log::Inclusion;
 use basilica_verification::{SignedVerdict, Verdict, audit};
 use basilica_wire::EnvelopeError;
 use codec::{DecodeAll as _, Encode as _};
@@ -24,6 +26,11 @@ pub(crate) fn run(bytes: &[u8]) {
             assert_eq!(verdict.encode(), content(bytes));
         }
         Err(_) => {}
+    }
+    if let Ok(shown) = Inclusion::decode_bounded(bytes) {
+        assert_eq!(shown.encode(), bytes, "an inclusion has one form");
+        let is_shown = shown.verify(&Digest::from_bytes([1; 32])).is_ok();
+        assert!(!is_shown, "a verdict that is in no tree is believed to be in one");
     }
     // Without the envelope, whose signature no fuzzer finds.
     if let Ok(verdict) = Verdict::decode_all(&mut &bytes[..]) {

@@ -5,8 +5,9 @@ use std::process::{Command, Stdio};
 
 use basilica_ports::EntropyRng;
 use basilica_system::OsEntropy;
-use basilica_types::GpuUuid;
-use basilica_verification::{Outcome, Verdict};
+use basilica_types::{GpuUuid, NetUid};
+use basilica_verification::verdict_log::{Day, DayRecord, DayTree, Inclusion, SignedDay};
+use basilica_verification::{Outcome, SignedVerdict, Verdict};
 use basilica_wire::{Keypair, Signed};
 use codec::Encode as _;
 use insta::assert_snapshot;
@@ -192,4 +193,49 @@ fn a_verdict_that_passes_fewer_gpus_than_were_claimed_says_how_many_count() {
     let (_, json) = scene.run(&["verdict", "verify", "verdict", "--json"], None);
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["count_unproven"], serde_json::json!({ "claimed": 2, "paid": 1 }));
+}
+
+#[test]
+fn a_verdict_is_shown_to_be_in_its_validators_log_or_not() {
+    let scene = Scene::new();
+    let keypair = Keypair::from_seed(&[3; 32]).unwrap();
+    let content = |tries| {
+        let mut content = SignedVerdict::decode_verified(&verdict()).unwrap().content().clone();
+        content.validator = keypair.hotkey();
+        content.evidence.tries = tries;
+        content
+    };
+    let rng = || EntropyRng(&OsEntropy);
+    let signed = Signed::new(content(1), &keypair, rng());
+    scene.file("verdict", &signed.encode());
+    let leaves = [Signed::new(content(2), &keypair, rng()).digest(), signed.digest()];
+    let mut tree = DayTree::default();
+    for (place, leaf) in (1..).zip(&leaves) {
+        tree.push(place, leaf);
+    }
+    let record = || DayRecord::new(NetUid(39), Day(20_779), &tree, None);
+    let shown = |by: &Keypair, leaf| {
+        let day = SignedDay::new(record(), by, rng());
+        Inclusion::new(day, &tree.blocks(), 0, &leaves, leaf).unwrap().encode()
+    };
+    scene.file("inclusion", &shown(&keypair, 1));
+    let arguments = ["verdict", "verify", "verdict", "--inclusion", "inclusion"];
+    let (code, text) = scene.run(&arguments, None);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("log of 2026-11-22: number 2 of 2 verdicts"), "{text}");
+    let (_, json) = scene.run(&[&arguments[..], &["--json"]].concat(), None);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&json["holds"], &json["log"]["index"]), (&true.into(), &1.into()), "{json}");
+
+    let other = Keypair::from_seed(&[4; 32]).unwrap();
+    for (bytes, words) in [(shown(&keypair, 0), "does not lead"), (shown(&other, 1), "the log is that of")] {
+        scene.file("inclusion", &bytes);
+        let (code, text) = scene.run(&arguments, None);
+        assert_eq!(code, Some(5), "{text}");
+        assert!(text.contains("NOT shown") && text.contains(words), "{text}");
+    }
+    scene.file("inclusion", b"nonsense");
+    let (code, text) = scene.run(&arguments, None);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("shows no inclusion"), "{text}");
 }

@@ -5,6 +5,7 @@
 
 mod node;
 mod verdict;
+mod verdict_log;
 mod weights;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use utoipa::ToSchema;
 
 pub use node::{Gpu, Node, NodePage, VerdictSummaryRow};
 pub use verdict::{UnprovenCount, VerdictPage, VerdictRow};
+pub use verdict_log::{DayPage, DayRow};
 pub use weights::{
     EmissionPage, EmissionRow, WeightRow, WeightWindowPage, WeightWindowRow, WeightsFailure, WeightsPage,
     WeightsStatus,

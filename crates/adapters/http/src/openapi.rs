@@ -11,7 +11,7 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use crate::access::only_known;
 use crate::problem::Problem;
-use crate::routes::{Pages, files, fleet, health, miners, nodes, operator, weights};
+use crate::routes::{Pages, files, fleet, health, miners, nodes, operator, verdict_log, weights};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -60,6 +60,9 @@ fn public() -> OpenApiRouter<Pages> {
         .routes(routes!(weights::emission))
         .routes(routes!(files::verdict))
         .routes(routes!(files::transcript))
+        .routes(routes!(verdict_log::days))
+        .routes(routes!(verdict_log::day))
+        .routes(routes!(verdict_log::inclusion))
 }
 
 fn private() -> OpenApiRouter<Pages> {

@@ -5,6 +5,7 @@
 //! texts are cursors of which list, and each of them is a place in it.
 
 use basilica_types::{Hotkey, NodeId, NodeKey};
+use basilica_verification::verdict_log::Day;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -38,6 +39,19 @@ pub(crate) struct MinerPaging {
     pub(crate) limit: Option<u16>,
     /// `next_cursor` of the page before.
     #[param(pattern = "^[0-9a-f]{64}$")]
+    pub(crate) cursor: Option<String>,
+}
+
+/// What the list of days is asked for.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DayPaging {
+    /// Items of a page.
+    #[param(minimum = 1, maximum = 500, default = 50)]
+    pub(crate) limit: Option<u16>,
+    /// `next_cursor` of the page before.
+    #[param(pattern = "^[0-9a-f]{8}$")]
     pub(crate) cursor: Option<String>,
 }
 
@@ -79,6 +93,16 @@ impl Cursor for NodeKey {
         let (miner, node) = bytes.split_at_checked(32)?;
         let (miner, node) = (miner.try_into().ok()?, node.try_into().ok()?);
         Some(Self { miner: Hotkey::from_bytes(miner), node: NodeId::from_bytes(node) })
+    }
+}
+
+impl Cursor for Day {
+    fn to_bytes(&self) -> Vec<u8> {
+        self.0.to_be_bytes().to_vec()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(u32::from_be_bytes).map(Self)
     }
 }
 

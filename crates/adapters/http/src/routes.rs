@@ -6,6 +6,7 @@ pub(crate) mod health;
 pub(crate) mod miners;
 pub(crate) mod nodes;
 pub(crate) mod operator;
+pub(crate) mod verdict_log;
 pub(crate) mod weights;
 
 use std::sync::Arc;

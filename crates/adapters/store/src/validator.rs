@@ -13,6 +13,7 @@ mod identities;
 mod leadership;
 mod refold;
 mod upkeep;
+mod verdict_log;
 mod verdicts;
 mod weights;
 mod window_row;
@@ -47,6 +48,7 @@ pub const VALIDATOR_SCHEMA: Schema = Schema {
         include_str!("../migrations/validator/0008_holds.sql"),
         include_str!("../migrations/validator/0009_two_engines.sql"),
         include_str!("../migrations/validator/0010_conduct.sql"),
+        include_str!("../migrations/validator/0011_verdict_days.sql"),
     ],
     postgres: Some((9, include_str!("../migrations/validator/0009_postgres.sql"))),
 };

@@ -34,6 +34,7 @@ pub mod schedule;
 pub mod series;
 pub mod timing;
 mod verdict;
+pub mod verdict_log;
 
 pub use audit::{Discrepancy, Replay, audit};
 pub use cause::{Break, ProofEnd};

@@ -4,7 +4,7 @@ mod holds;
 
 use std::sync::Arc;
 
-use basilica_ports::{CheckEntry, HotkeySigner, NodeKey, NodeRecord, Recorded, StoreError, VerdictSummary};
+use basilica_ports::{CheckEntry, NodeKey, NodeRecord, Recorded, StoreError, VerdictSummary};
 use basilica_runtime_service::within;
 use basilica_types::{Digest, Millis, Timestamp};
 use basilica_verification::fingerprint::Difference;
@@ -14,12 +14,13 @@ use basilica_verification::{
     Blame, CheckKind, Conclusion, Control, CountUnproven, Evidence, Fault, Finding, Outcome, Reason,
     Surroundings, Verdict, aborted,
 };
-use basilica_wire::{EnvelopeError, Signed};
+use basilica_wire::EnvelopeError;
 use codec::Encode as _;
 use tracing::{debug, info, warn};
 
 use crate::check_node::Tried;
 use crate::conclude_check::holds::Claim;
+use crate::end_days::sign;
 use crate::metrics::{ReasonLabel, type_of};
 use crate::sessions::Access;
 use crate::shared::Shared;
@@ -360,11 +361,6 @@ fn entry(
         transcript: None,
         due,
     })
-}
-
-fn sign(signer: &dyn HotkeySigner, verdict: Verdict) -> Result<Signed<Verdict>, EnvelopeError> {
-    let signature = signer.sign(&Signed::signing_payload(&verdict, &signer.hotkey()));
-    Signed::assemble(verdict, signer.hotkey(), signature)
 }
 
 fn announce(shared: &Shared, entry: &CheckEntry) {

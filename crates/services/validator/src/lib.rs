@@ -1,8 +1,8 @@
 //! The validator: discovers, verifies, scores and sets weights.
 //!
-//! Seven reconcilers, one file each, under one supervisor: `discover_miners` keeps a session and a signed node list of every
+//! Eight reconcilers, one file each, under one supervisor: `discover_miners` keeps a session and a signed node list of every
 //! miner, `verify_due_nodes` checks what is due, `fleet_epochs` tells it when all nodes are, `score` turns history into standings, `set_weights` brings them on chain, once
-//! per window, `prune` keeps the database bounded; `queries` answers the faces. They share no queue: each reads what is so from the store and moves
+//! per window, `end_days` closes the log of verdicts day by day, `prune` keeps the database bounded; `queries` answers the faces. They share no queue: each reads what is so from the store and moves
 //! it one step, so a restart, a lost wake-up and a slow neighbour are the same case. What is decided, and whose fault it
 //! is, is pure and lives in `basilica-verification` and `basilica-scoring`.
 //!
@@ -17,6 +17,7 @@ mod conclude_check;
 mod config;
 mod connections;
 mod discover_miners;
+mod end_days;
 mod fleet_epochs;
 mod isolate;
 mod leadership;
@@ -110,6 +111,7 @@ impl Validator {
         self.reconciler(supervisor, "fleet-epochs", fleet_epochs::run);
         self.reconciler(supervisor, "score", score::run);
         self.reconciler(supervisor, "set-weights", set_weights::run);
+        self.reconciler(supervisor, "end-days", end_days::run);
         self.reconciler(supervisor, "prune", prune::run);
         // What is shown is read only, and a standby shows it too.
         let shared = Arc::clone(&self.shared);

@@ -13,8 +13,10 @@ use basilica_ports::{
 use basilica_runtime_service::Readiness;
 use basilica_scoring::weights::Part;
 use basilica_types::{Digest, Hotkey, Timestamp};
+use basilica_verification::verdict_log::Day;
 
 pub(crate) use self::view::{FleetViews, keep_fresh};
+use crate::end_days;
 use crate::leadership::Position;
 use crate::shared::Shared;
 
@@ -79,6 +81,18 @@ impl ValidatorQueries for Queries {
 
     async fn verdict(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
         self.shared.ports.store.verdict(digest).await
+    }
+
+    async fn log_days(&self, before: Option<Day>, limit: u32) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.shared.ports.store.days(before, limit).await
+    }
+
+    async fn log_day(&self, day: Day) -> Result<Option<Vec<u8>>, StoreError> {
+        self.shared.ports.store.day(day).await
+    }
+
+    async fn inclusion(&self, verdict: Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        end_days::inclusion(self.shared.ports.store.as_ref(), verdict).await
     }
 
     async fn transcript(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {

@@ -10,7 +10,7 @@ use super::{Pages, Path, Query, Refusals};
 use crate::problem::Refusal;
 
 /// A file that never changes: its digest is its name.
-fn file(bytes: Vec<u8>) -> Response {
+pub(super) fn file(bytes: Vec<u8>) -> Response {
     let headers =
         [(CONTENT_TYPE, "application/octet-stream"), (CACHE_CONTROL, "public, max-age=31536000, immutable")];
     (headers, bytes).into_response()

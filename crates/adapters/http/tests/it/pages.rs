@@ -219,3 +219,27 @@ async fn requests_are_counted_by_page_and_never_by_what_a_client_wrote() {
     }
     assert!(!told.contains("secret") && !told.contains("nor-this"), "{told}");
 }
+
+#[tokio::test]
+async fn the_log_of_verdicts_is_listed_and_served_day_by_day() {
+    let scene = Scene::new().await;
+    let first: serde_json::Value = scene.get("/verdict-days?limit=2").await.json();
+    let days: Vec<_> =
+        first["days"].as_array().unwrap().iter().map(|day| day["day"].as_str().unwrap()).collect();
+    assert_eq!(days, ["1970-01-04", "1970-01-03"]);
+    let cursor = first["next_cursor"].as_str().unwrap();
+    let last: serde_json::Value = scene.get(&format!("/verdict-days?limit=2&cursor={cursor}")).await.json();
+    assert_eq!(
+        (&last["days"][0]["day"], &last["next_cursor"]),
+        (&"1970-01-02".into(), &serde_json::Value::Null)
+    );
+    let file = scene.get("/verdict-days/1970-01-03").await;
+    let signed = basilica_verification::verdict_log::SignedDay::decode_verified(&file.body).unwrap();
+    assert_eq!(signed.digest().to_string(), first["days"][1]["digest"].as_str().unwrap());
+    for path in ["/verdict-days/1970-02-31", "/verdict-days/yesterday", "/verdict-days/2026-01-01"] {
+        assert_eq!(scene.get(path).await.status, 404, "{path}");
+    }
+    let (kept, other) = ("07".repeat(32), "08".repeat(32));
+    assert_eq!(scene.get(&format!("/verdicts/{kept}/inclusion")).await.body[..], [1, 2]);
+    assert_eq!(scene.get(&format!("/verdicts/{other}/inclusion")).await.status, 404);
+}

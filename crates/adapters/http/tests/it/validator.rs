@@ -11,12 +11,16 @@ use basilica_ports::{
 };
 use basilica_scoring::weights::Part;
 use basilica_types::{
-    BasisPoints, Category, Digest, FencingToken, Hotkey, Millis, NodeAddress, NodeKey, Ppm, Timestamp, Uid,
-    UsdMicros, Weight,
+    BasisPoints, Category, Digest, FencingToken, Hotkey, Millis, NetUid, NodeAddress, NodeKey, Ppm,
+    Timestamp, Uid, UsdMicros, Weight,
 };
+use basilica_verification::verdict_log::{Day, DayRecord, DayTree, SignedDay};
 use basilica_verification::{CheckKind, Due, Fault, Outcome, ProvenGpu, Reason};
 use basilica_wire::Keypair;
 use basilica_wire::discovery::NodeStatus;
+use codec::Encode as _;
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng as _;
 
 pub(crate) const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
@@ -108,6 +112,11 @@ impl Remembering {
         all
     }
 
+    fn record(&self, day: Day) -> SignedDay {
+        let record = DayRecord::new(NetUid(39), day, &DayTree::default(), None);
+        SignedDay::new(record, &self.own, ChaCha20Rng::seed_from_u64(1))
+    }
+
     fn all_nodes() -> Vec<NodeView> {
         let mut all: Vec<NodeView> = (1..=3)
             .flat_map(|index| {
@@ -183,6 +192,22 @@ impl ValidatorQueries for Remembering {
     async fn verdict(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
         self.working()?;
         Ok((digest == Digest::from_bytes([7; 32])).then(|| vec![0, 255]))
+    }
+
+    async fn log_days(&self, before: Option<Day>, limit: u32) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.working()?;
+        let days = (1..=3).rev().map(Day).filter(|day| before.is_none_or(|before| *day < before));
+        Ok(days.take(limit as usize).map(|day| self.record(day).encode()).collect())
+    }
+
+    async fn log_day(&self, day: Day) -> Result<Option<Vec<u8>>, StoreError> {
+        self.working()?;
+        Ok((1..=3).contains(&day.0).then(|| self.record(day).encode()))
+    }
+
+    async fn inclusion(&self, verdict: Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        self.working()?;
+        Ok((verdict == Digest::from_bytes([7; 32])).then(|| vec![1, 2]))
     }
 
     async fn transcript(&self, _: Digest) -> Result<Option<Vec<u8>>, StoreError> {

@@ -24,6 +24,7 @@ mod conduct;
 mod fleet;
 mod leadership;
 mod schema;
+mod verdict_log;
 mod verdicts;
 mod weights;
 

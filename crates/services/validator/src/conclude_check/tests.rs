@@ -15,6 +15,7 @@ use basilica_verification::{
     CheckKind, ClaimedGpu, CountUnproven, Fault, GpuRules, Measured, Plan, Probes, ProvenGpu, RetryRules,
     SignedVerdict, Transfer, TransferEnd,
 };
+use basilica_wire::Signed;
 use basilica_wire::discovery::{NodeReport, NodeStatus};
 
 use super::*;

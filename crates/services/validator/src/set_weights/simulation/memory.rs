@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use basilica_ports::{
-    CheckEntry, FleetStore, HistoryEntry, Holds, MinerRecord, NewWindow, NodeChange, NodeConduct, NodeKey,
-    NodeRecord, NodeScore, Opened, PaidGpu, PreparedWeights, Pruned, Recorded, Scores, SeenMiner, StoreError,
-    StoredStanding, VerdictStore, WeightStore, WeightWindow, WindowEnd, WindowState,
+    CheckEntry, FleetStore, HistoryEntry, Holds, LogEnd, LogEntry, Logged, MinerRecord, NewWindow,
+    NodeChange, NodeConduct, NodeKey, NodeRecord, NodeScore, Opened, PaidGpu, Place, PreparedWeights, Pruned,
+    Recorded, Scores, SeenMiner, StoreError, StoredStanding, VerdictLogStore, VerdictStore, WeightStore,
+    WeightWindow, WindowEnd, WindowState,
 };
 use basilica_runtime_service::testing::VirtualClock;
 use basilica_scoring::weights::Part;
@@ -18,6 +19,7 @@ use basilica_types::{
 use basilica_verification::fingerprint::Fingerprint;
 use basilica_verification::fleet::{Claimant, Identity};
 use basilica_verification::timing::DeadlineRecord;
+use basilica_verification::verdict_log::Day;
 use basilica_verification::{CheckKind, Due, ProvenGpu, Series};
 use basilica_wire::discovery::{NodeReport, NodeStatus};
 
@@ -239,6 +241,31 @@ impl FleetStore for Memory {
     }
     async fn record_standings(&self, _: &[(NodeKey, StoredStanding)]) -> Result<(), StoreError> {
         unreachable!("weights score nothing")
+    }
+}
+
+#[async_trait]
+impl VerdictLogStore for Memory {
+    async fn log_end(&self) -> Result<Option<LogEnd>, StoreError> {
+        unreachable!("weights log nothing")
+    }
+    async fn log_head(&self) -> Result<Place, StoreError> {
+        unreachable!("weights log nothing")
+    }
+    async fn log_leaves(&self, _: Place, _: Place, _: u32) -> Result<Vec<(Place, Digest)>, StoreError> {
+        unreachable!("weights log nothing")
+    }
+    async fn end_day(&self, _: &LogEntry, _: Option<Digest>) -> Result<bool, StoreError> {
+        unreachable!("weights log nothing")
+    }
+    async fn days(&self, _: Option<Day>, _: u32) -> Result<Vec<Vec<u8>>, StoreError> {
+        unreachable!("only pages ask")
+    }
+    async fn day(&self, _: Day) -> Result<Option<Vec<u8>>, StoreError> {
+        unreachable!("only pages ask")
+    }
+    async fn logged(&self, _: Digest) -> Result<Option<Logged>, StoreError> {
+        unreachable!("only pages ask")
     }
 }
 

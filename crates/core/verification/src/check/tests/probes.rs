@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::Blame;
-use crate::probe::{ReachEnd, Storage};
+use crate::probe::{ContainerRun, Found, ReachEnd, Storage};
 
 const DOCKER: &[u8] = include_bytes!("../../probe/recorded/docker-info-20.10.json");
 

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail};
+use basilica_audit::{AuditLog, AuditRules, AuditedShell};
 use basilica_chain::{ChainOptions, SubtensorChain};
 use basilica_http::ApiKey;
-use basilica_ports::{Clock, Entropy, HotkeySigner};
+use basilica_ports::{Clock, Entropy, HotkeySigner, NodeShell};
 use basilica_rpc::GrpcMinerDialer;
 use basilica_runtime_service::{
     AdminListener, AdminRoutes, AdminState, HttpListener, Metrics, Readiness, Supervisor,
@@ -41,16 +42,17 @@ pub(crate) async fn start(config: &ValidatorConfig, settings: Settings) -> anyho
     let store = ValidatorDatabase::open(&database::url(config)?, database::options(config)).await?;
     let store = store.scored_by(settings.node_rules().2);
     let chain = Arc::new(chain(config, &signer, &clock, &entropy)?);
+    let (metrics, readiness) = (Metrics::new(), Readiness::new());
+    let nodes = nodes(config, &clock, &readiness)?;
     let ports = Ports {
         chain: Arc::<SubtensorChain>::clone(&chain),
         miners: Arc::new(GrpcMinerDialer::default()),
-        nodes: Arc::new(RusshShell),
+        nodes,
         store: Arc::new(store.clone()),
         signer: Arc::clone(&signer),
         clock: Arc::clone(&clock),
         entropy: Arc::clone(&entropy),
     };
-    let (metrics, readiness) = (Metrics::new(), Readiness::new());
     let supervisor = Supervisor::new(Arc::clone(&clock), entropy);
     supervisor.observe(&metrics, PREFIX);
     readiness.observe(&metrics, PREFIX);
@@ -93,6 +95,29 @@ pub(crate) async fn start(config: &ValidatorConfig, settings: Settings) -> anyho
     ended?;
     info!("validator stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// SSH, with a log before it where the configuration names one.
+fn nodes(
+    config: &ValidatorConfig,
+    clock: &Arc<dyn Clock>,
+    readiness: &Readiness,
+) -> anyhow::Result<Arc<dyn NodeShell>> {
+    let Some(path) = audit_log(config)? else { return Ok(Arc::new(RusshShell)) };
+    let condition = readiness.condition("audit_log");
+    condition.ready();
+    let told = Box::new(move |written| match written {
+        Ok(()) => condition.ready(),
+        Err(why) => condition.not_ready(why),
+    });
+    let log = AuditLog::open(&path, AuditRules::default(), Arc::clone(clock), told)?;
+    Ok(Arc::new(AuditedShell::new(Arc::new(RusshShell), Arc::new(log))))
+}
+
+/// Where the audit log is to be, if anywhere.
+pub(crate) fn audit_log(config: &ValidatorConfig) -> anyhow::Result<Option<PathBuf>> {
+    let path = config.ssh_session.audit_log_path.as_deref();
+    path.filter(|_| config.ssh_session.enable_audit_logging).map(expand).transpose()
 }
 
 /// What a start would find missing, as far as that shows without the network and without changing anything.

@@ -2,6 +2,7 @@
 
 mod api;
 mod ask;
+mod audit;
 mod build;
 mod database;
 mod endpoints;
@@ -67,6 +68,11 @@ enum Command {
     /// The database: its health, its schema, backups.
     #[command(subcommand)]
     Database(database::DatabaseCommand),
+    /// Check the audit log of SSH: that no line was changed, left out or put in between. Exit code 1 if one was.
+    Audit {
+        /// Its files, oldest first; without any, those of the configuration.
+        files: Vec<PathBuf>,
+    },
     /// Go to a node's sshd as far as its host key, and say how far that was. Nothing logs in. Exit code 1 if nothing speaks
     /// SSH there.
     Connect {
@@ -206,6 +212,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::SimulatePolicy(_) | Command::Config(ConfigCommand::Gen { .. }) => {
             unreachable!("it was answered before, without a runtime")
         }
+        Command::Audit { files } => audit::check(&loaded.value, files, args.json),
         Command::Connect { node } => runtime.block_on(look::connect(&loaded.value, &node, args.json)),
         Command::Verify { node, timeout } => {
             runtime.block_on(look::verify(&loaded.value, &node, timeout.millis(), args.json))

@@ -483,3 +483,26 @@ async fn connecting_goes_as_far_as_the_host_key_and_logs_in_nowhere() {
     let unknown = failure(&home.run(&config, &["connect", "nonsense"]));
     assert!(unknown.contains("neither a node's id nor an address"), "{unknown}");
 }
+
+#[test]
+fn an_audit_log_is_checked_and_a_change_in_it_is_named() {
+    let home = Home::new();
+    let line = |previous: &str, at: u8| {
+        format!(
+            r#"{{"previous":{previous},"at":"2026-01-01T00:00:0{at}.000Z","operation":"login","node":"root@198.51.100.7:22","what":null,"sent":0,"received":0,"took_ms":1,"result":"ok"}}"#
+        )
+    };
+    let first = line("null", 1);
+    let head = format!("\"{}\"", blake3::hash(first.as_bytes()).to_hex());
+    let path = home.path().join("audit.log");
+    let write = |first: &str| std::fs::write(&path, format!("{first}\n{}\n", line(&head, 2))).unwrap();
+    write(&first);
+    let config = home.config(&format!("[ssh_session]\naudit_log_path = \"{}\"\n", path.display()));
+    let good = answer(&home.run(&config, &["audit", "--json"]));
+    assert_eq!((&good["lines"], &good["holds"]), (&2.into(), &true.into()), "{good}");
+    write(&line("null", 3));
+    let words = failure(&home.run(&config, &["audit"]));
+    assert!(words.contains("line 2 does not follow"), "{words}");
+    let none = failure(&home.run(&home.config(""), &["audit"]));
+    assert!(none.contains("ssh_session.audit_log_path"), "{none}");
+}

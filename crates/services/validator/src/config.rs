@@ -200,11 +200,21 @@ pub struct SshConfig {
     pub command_timeout: DurationSetting,
     /// For uploading the prover.
     pub upload_timeout: DurationSetting,
+    /// Whether to keep the audit log where `audit_log_path` says.
+    pub enable_audit_logging: bool,
+    /// A file with a line for every operation on a node; none: no such file.
+    pub audit_log_path: Option<PathBuf>,
 }
 
 impl Default for SshConfig {
     fn default() -> Self {
-        Self { connection_timeout: secs(30), command_timeout: secs(60), upload_timeout: secs(120) }
+        Self {
+            connection_timeout: secs(30),
+            command_timeout: secs(60),
+            upload_timeout: secs(120),
+            enable_audit_logging: true,
+            audit_log_path: None,
+        }
     }
 }
 

@@ -55,8 +55,6 @@ pub const IGNORED: &[(&str, &str)] = &[
     ("ssh_session.enable_automated_sessions", "no effect: always on"),
     ("ssh_session.max_concurrent_sessions", "no effect: one connection per node is kept"),
     ("ssh_session.session_rate_limit", "no effect: one connection per node is kept"),
-    ("ssh_session.enable_audit_logging", "no effect: log target validator::ssh has every operation"),
-    ("ssh_session.audit_log_path", "no effect: log target validator::ssh has every operation"),
     ("ssh_session.ssh_retry_attempts", "no effect: verification.retries decides"),
     ("ssh_session.ssh_retry_delay", "no effect: verification.retry_interval decides"),
     (

@@ -61,6 +61,10 @@ fn what_the_example_calls_default_is_the_default() {
             api_key_file: Some("/etc/basilica/api-key".into()),
             ..ApiConfig::default()
         },
+        ssh_session: SshConfig {
+            audit_log_path: Some("/var/lib/basilica/ssh_audit.log".into()),
+            ..SshConfig::default()
+        },
         // Set, not shown as a default: beside a miner's example the default would collide (RULES R22).
         metrics: MetricsConfig {
             prometheus: PrometheusConfig { port: 9091, ..PrometheusConfig::default() },

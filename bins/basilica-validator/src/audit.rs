@@ -1,0 +1,57 @@
+//! `audit`: whether the audit log of SSH holds together.
+
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use basilica_audit::{Summary, files, verify};
+use basilica_validator_service::ValidatorConfig;
+use serde_json::json;
+
+use crate::{build, print};
+
+/// Reads the named files as one log, or those that the configuration names.
+pub(crate) fn check(config: &ValidatorConfig, named: Vec<PathBuf>, json: bool) -> anyhow::Result<ExitCode> {
+    let all = match (named.is_empty(), build::audit_log(config)?) {
+        (false, _) => named,
+        (true, Some(path)) => files(&path),
+        (true, None) => bail!("name the log's files, or set ssh_session.audit_log_path"),
+    };
+    if all.is_empty() {
+        bail!("there is no audit log yet");
+    }
+    let mut log: Box<dyn Read> = Box::new(std::io::empty());
+    for path in &all {
+        let file = File::open(path).with_context(|| format!("open {}", path.display()))?;
+        log = Box::new(log.chain(file));
+    }
+    let summary = verify(BufReader::new(log))?;
+    let answer = json!({
+        "holds": true, "files": all, "lines": summary.lines, "torn": summary.torn, "first": summary.first,
+        "last": summary.last, "follows": summary.follows, "head": summary.head,
+    });
+    print(&if json { format!("{answer:#}\n") } else { text(&summary, all.len()) })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(summary: &Summary, files: usize) -> String {
+    let dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+    let mut text = format!(
+        "{} operations in {files} files, from {} to {}: none was changed, left out or put in between\n",
+        summary.lines,
+        dash(&summary.first),
+        dash(&summary.last)
+    );
+    if summary.torn > 0 {
+        text.push_str(&format!("  unfinished  {} lines, after a crash or a full disk\n", summary.torn));
+    }
+    if let Some(follows) = &summary.follows {
+        text.push_str(&format!("  follows     {follows}, the last line of a file that is not here\n"));
+    }
+    if let Some(head) = &summary.head {
+        text.push_str(&format!("  head        {head}\n"));
+    }
+    text
+}

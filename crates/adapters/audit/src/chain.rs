@@ -1,0 +1,129 @@
+//! Lines and the chain between them.
+
+use std::borrow::Cow;
+use std::io::{self, BufRead};
+
+use basilica_types::{Digest, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// Longest line that is read back, in bytes; longer ones are not ours.
+const LINE_MAX: u64 = 16 * 1024;
+
+/// What was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Operation {
+    /// A connection and login.
+    Login,
+    /// A command that ran to its end.
+    Run,
+    /// A command that was talked with.
+    Talk,
+    /// A question to a port, without SSH.
+    Ask,
+}
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Line<'a> {
+    /// BLAKE3 of the line before it, without its newline; null for a log's first.
+    pub(crate) previous: Option<String>,
+    pub(crate) at: String,
+    pub(crate) operation: Operation,
+    pub(crate) node: Cow<'a, str>,
+    /// The command line, or the address that was asked.
+    pub(crate) what: Option<Cow<'a, str>>,
+    /// Bytes.
+    pub(crate) sent: u64,
+    /// Bytes.
+    pub(crate) received: u64,
+    pub(crate) took_ms: u64,
+    /// `ok`, how a command ended, or an error.
+    pub(crate) result: Cow<'a, str>,
+}
+
+/// The hash of a line.
+pub(crate) fn hash(line: &[u8]) -> Digest {
+    Digest::from_bytes(*blake3::hash(line).as_bytes())
+}
+
+pub(crate) fn told(at: Timestamp) -> String {
+    at.rfc3339()
+}
+
+/// A log that holds together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Operations.
+    pub lines: u64,
+    /// Lines that a power cut or a full disk left unfinished; they are part of the chain.
+    pub torn: u64,
+    /// Hash that the first line follows; none if it is a log's first.
+    pub follows: Option<String>,
+    /// Hash of the last line, to be compared with what was written down elsewhere.
+    pub head: Option<Digest>,
+    /// Time of the first operation.
+    pub first: Option<String>,
+    /// Time of the last.
+    pub last: Option<String>,
+}
+
+/// A log that does not.
+#[derive(Debug, thiserror::Error)]
+pub enum Broken {
+    /// The file cannot be read.
+    #[error("read the audit log")]
+    Read(#[from] io::Error),
+    /// A line is changed, or one before it is missing.
+    #[error("line {line} does not follow the one before it: that was changed, or lines between are missing")]
+    Chain {
+        /// From 1, over all files.
+        line: u64,
+    },
+    /// No program of ours writes such a line.
+    #[error("line {line} is longer than any of ours")]
+    TooLong {
+        /// From 1, over all files.
+        line: u64,
+    },
+}
+
+/// Reads a log from its first line on.
+///
+/// # Errors
+/// The first line that does not fit.
+pub fn verify(mut reader: impl BufRead) -> Result<Summary, Broken> {
+    let mut summary = Summary::default();
+    let mut number = 0;
+    loop {
+        let mut bytes = Vec::new();
+        io::Read::take(&mut reader, LINE_MAX).read_until(b'\n', &mut bytes)?;
+        if bytes.is_empty() {
+            return Ok(summary);
+        }
+        number += 1;
+        if bytes.last() == Some(&b'\n') {
+            bytes.pop();
+        } else if bytes.len() as u64 == LINE_MAX {
+            return Err(Broken::TooLong { line: number });
+        }
+        follow(&mut summary, &bytes, number)?;
+        summary.head = Some(hash(&bytes));
+    }
+}
+
+fn follow(summary: &mut Summary, bytes: &[u8], number: u64) -> Result<(), Broken> {
+    let Ok(line) = serde_json::from_slice::<Line<'_>>(bytes) else {
+        summary.torn += 1;
+        return Ok(());
+    };
+    match &summary.head {
+        Some(head) if line.previous != Some(head.to_string()) => return Err(Broken::Chain { line: number }),
+        Some(_) => {}
+        None => summary.follows = line.previous,
+    }
+    summary.lines += 1;
+    summary.first.get_or_insert_with(|| line.at.clone());
+    summary.last = Some(line.at);
+    Ok(())
+}

@@ -36,8 +36,13 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    pub(crate) fn start(mut command: Command, log: PathBuf) -> Self {
+    /// Starts it with these arguments and nothing of this process's environment but what is given. The kernel kills it when the thread that
+    /// started it ends, which is the one that waits for the whole run.
+    pub(crate) fn start(program: &Path, log: PathBuf, with: impl FnOnce(&mut Command)) -> Self {
         let file = File::create(&log).unwrap();
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--"]).arg(program).env_clear();
+        with(&mut command);
         command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
         Self { child: command.spawn().unwrap(), log }
     }
@@ -86,9 +91,10 @@ pub(crate) fn start_miner(
     let axon = free_address();
     let config = directory.join("miner.toml");
     std::fs::write(&config, miner_config(directory, chain, axon, key, nodes)).unwrap();
-    let mut command = Command::new(program);
-    command.arg("--config").arg(&config).env_clear().env("HOME", directory);
-    (Running::start(command, directory.join("miner.log")), axon)
+    let running = Running::start(program, directory.join("miner.log"), |command| {
+        command.arg("--config").arg(&config).env("HOME", directory);
+    });
+    (running, axon)
 }
 
 fn miner_config(

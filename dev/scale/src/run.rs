@@ -31,7 +31,7 @@ const MINERS: [&str; 3] = ["//Miner1", "//Miner2", "//Miner3"];
 const FIRST_MINER: u16 = 4;
 /// For everything to have started, and for the last verdict of a round to come.
 const PATIENCE: Duration = Duration::from_secs(300);
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Runs it with the programs of that directory; the chain's is the testkit's.
 ///

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Command;
 
 use basilica_localnet::{get_file, get_json};
 use basilica_testkit::free_address;
@@ -12,6 +11,9 @@ use serde_json::Value;
 use crate::events::{self, Finding};
 use crate::operator::Running;
 use crate::plan::Plan;
+
+/// Every passed check has a line of its own below the usual level.
+const LOG: &str = "info,validator::verification=debug,russh=warn,sqlx=warn,h2=warn,hyper=warn,jsonrpsee=warn";
 
 /// A running validator.
 #[derive(Debug)]
@@ -25,14 +27,11 @@ impl ValidatorProcess {
         let metrics = free_address();
         let config = directory.join("validator.toml");
         std::fs::write(&config, config_text(directory, chain, prover, metrics, plan)).unwrap();
-        let mut command = Command::new(program);
-        command.args(["--json", "-c"]).arg(&config).arg("start").env_clear().env("HOME", directory);
-        // Every passed check has a line of its own below the usual level.
-        command.env(
-            "RUST_LOG",
-            "info,validator::verification=debug,russh=warn,sqlx=warn,h2=warn,hyper=warn,jsonrpsee=warn",
-        );
-        Self { running: Running::start(command, directory.join("validator.log")), metrics }
+        let running = Running::start(program, directory.join("validator.log"), |command| {
+            command.args(["--json", "-c"]).arg(&config).arg("start").env("HOME", directory);
+            command.env("RUST_LOG", LOG);
+        });
+        Self { running, metrics }
     }
 
     /// What it found until now, by node.

@@ -27,9 +27,9 @@ use basilica_verification::ProbeRules;
 use tokio::task::JoinSet;
 
 /// Checks of each kind in a turn: a turn of each takes some tenths of a second of processor time.
-const WARM: u32 = 1_500;
-const COLD: u32 = 100;
-const SPAWNED: u32 = 40;
+const WARM: u32 = 600;
+const COLD: u32 = 60;
+const SPAWNED: u32 = 20;
 const LIMIT: Millis = Millis::from_secs(20);
 
 /// Processor time until now in clock ticks.

@@ -1,5 +1,8 @@
 //! How the REST API is set up by the configuration.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,8 +12,9 @@ use basilica_http::{Api, ApiKey, ApiOptions, RateLimit};
 use basilica_ports::ValidatorQueries;
 use basilica_runtime_service::HttpLimits;
 use basilica_validator_service::ValidatorConfig;
-use std::num::NonZeroU32;
 
+/// Requests worked on at a time: more would not be done sooner, and each holds what it has read.
+const AT_ONCE: usize = 64;
 /// Most bytes of a file with an API key.
 const KEY_FILE_BYTES: u64 = 4_096;
 
@@ -29,11 +33,17 @@ pub(crate) fn api(config: &ValidatorConfig, queries: Arc<dyn ValidatorQueries>) 
             config: serde_json::to_value(config.without_secrets()).context("show the configuration")?,
             api_key: key.as_deref().map(ApiKey::new).transpose().context("api.api_key_file")?,
             hotkeys: c.allowed_hotkeys.iter().copied().collect(),
-            proxies: c.trusted_proxies.iter().map(std::net::IpAddr::to_canonical).collect(),
+            proxies: proxies(config),
             rate_limit: NonZeroU32::new(c.rate_limit).map(rate),
+            at_once: AT_ONCE,
             deadline: config.server.request_timeout.millis(),
         },
     ))
+}
+
+/// Peers that ask for others.
+pub(crate) fn proxies(config: &ValidatorConfig) -> BTreeSet<IpAddr> {
+    config.api.trusted_proxies.iter().map(IpAddr::to_canonical).collect()
 }
 
 /// What clients may use up.

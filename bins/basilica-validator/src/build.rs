@@ -11,7 +11,7 @@ use basilica_http::ApiKey;
 use basilica_ports::{Clock, Entropy, HotkeySigner, NodeShell};
 use basilica_rpc::GrpcMinerDialer;
 use basilica_runtime_service::{
-    AdminListener, AdminRoutes, AdminState, HttpListener, Metrics, Readiness, Supervisor,
+    AdminListener, AdminRoutes, AdminState, HttpListener, Metrics, OwnThreads, Readiness, Supervisor,
 };
 use basilica_ssh::RusshShell;
 use basilica_store::ValidatorDatabase;
@@ -25,6 +25,14 @@ use crate::{api, database, endpoints};
 
 /// Of the metrics that every program of ours has.
 const PREFIX: &str = "basilica_validator";
+/// Connections on which the API and the metrics read, beside those of `database.max_connections`.
+const FACE_READERS: u32 = 4;
+
+/// Half of the machine's processors at most for what strangers ask.
+fn face_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |processors| processors.get().div_ceil(2))
+}
+
 /// For tasks to end after SIGTERM.
 const GRACE: Millis = Millis::from_secs(10);
 
@@ -34,13 +42,15 @@ pub(crate) async fn start(config: &ValidatorConfig, settings: Settings) -> anyho
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
     let signer = signer(config, &entropy)?;
     let prover = ProverFile::new(prover(config)?);
-    let listener = HttpListener::bind(config.api_address()).await.context("bind the API")?;
+    let faces = Arc::new(OwnThreads::start("faces", face_threads()).context("start the API's threads")?);
+    let listener = faces.run(HttpListener::bind(config.api_address())).await?.context("bind the API")?;
     let prometheus = match config.metrics_address() {
-        Some(address) => Some(AdminListener::bind(address).await.context("bind the metrics")?),
+        Some(address) => Some(faces.run(AdminListener::bind(address)).await?.context("bind the metrics")?),
         None => None,
     };
     let store = ValidatorDatabase::open(&database::url(config)?, database::options(config)).await?;
     let store = store.scored_by(settings.node_rules().2);
+    let shown = store.with_own_readers(FACE_READERS);
     let chain = Arc::new(chain(config, &signer, &clock, &entropy)?);
     let (metrics, readiness) = (Metrics::new(), Readiness::new());
     let nodes = nodes(config, &clock, &readiness)?;
@@ -49,6 +59,7 @@ pub(crate) async fn start(config: &ValidatorConfig, settings: Settings) -> anyho
         miners: Arc::new(GrpcMinerDialer::default()),
         nodes,
         store: Arc::new(store.clone()),
+        shown: Arc::new(shown.clone()),
         signer: Arc::clone(&signer),
         clock: Arc::clone(&clock),
         entropy: Arc::clone(&entropy),
@@ -64,10 +75,11 @@ pub(crate) async fn start(config: &ValidatorConfig, settings: Settings) -> anyho
     metrics.register(|registry| api.observe(registry, PREFIX));
     info!(validator.hotkey = %signer.hotkey(), api.address = %listener.local_addr(), prover.hash = %prover.name(),
         "validator starts");
-    let (limits, ticking) = (api::limits(config), Arc::clone(&clock));
+    let (limits, ticking, answering) = (api::limits(config), Arc::clone(&clock), Arc::clone(&faces));
+    let listener = listener.behind(api::proxies(config));
     supervisor.spawn_once("api", move |stop| async move {
-        listener.serve(|peer| api.for_peer(peer), limits, ticking, stop).await;
-        Ok(())
+        let serve = async move { listener.serve(|peer| api.for_peer(peer), limits, ticking, stop).await };
+        Ok(answering.run(serve).await?)
     });
     if let Some(prometheus) = prometheus {
         let state = AdminState {
@@ -78,8 +90,7 @@ pub(crate) async fn start(config: &ValidatorConfig, settings: Settings) -> anyho
             routes: AdminRoutes::Metrics,
         };
         supervisor.spawn_once("metrics", move |stop| async move {
-            prometheus.serve(state, stop).await;
-            Ok(())
+            Ok(faces.run(prometheus.serve(state, stop)).await?)
         });
     }
     supervisor.spawn_once("chain_endpoints", move |stop| async move {
@@ -91,6 +102,7 @@ pub(crate) async fn start(config: &ValidatorConfig, settings: Settings) -> anyho
     });
     validator.start(&supervisor, Arc::new(store.clone()), holder(config));
     let ended = supervisor.run_until_stopped(GRACE).await;
+    shown.close().await;
     store.close().await;
     ended?;
     info!("validator stopped");

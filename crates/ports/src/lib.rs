@@ -52,8 +52,9 @@ pub use subnet::{
     Collateral, Commitment, CommittedField, Hyperparameter, Hyperparameters, RegistrationTerms, SubnetReads,
 };
 pub use validator_store::{
-    Absence, CheckEntry, FleetStore, HistoryEntry, Holds, MinerRecord, NewWindow, NodeChange, NodeConduct,
-    NodeKey, NodeRecord, NodeScore, Opened, PaidGpu, Pruned, Recorded, Scores, SeenMiner, StoredStanding,
-    ValidatorStore, VerdictStore, VerdictSummary, WeightStore, WeightWindow,
+    Absence, CheckEntry, FleetStore, HistoryEntry, Holds, KeptVerdict, MinerRecord, NewWindow, NodeChange,
+    NodeConduct, NodeKey, NodeRecord, NodeScore, Opened, PaidGpu, Pruned, Recorded, Scores, SeenMiner,
+    StoredStanding, TranscriptPart, ValidatorStore, VerdictPlace, VerdictStore, VerdictSummary, WeightStore,
+    WeightWindow,
 };
 pub use verdict_log::{LogEnd, LogEntry, Logged, Place, VerdictLogStore};

@@ -18,7 +18,9 @@ use basilica_types::{
 use basilica_verification::CheckKind;
 use basilica_verification::verdict_log::Day;
 
-use crate::{Leader, MinerRecord, NodeRecord, StoreError, WeightWindow};
+use crate::{
+    KeptVerdict, Leader, MinerRecord, NodeRecord, StoreError, TranscriptPart, VerdictPlace, WeightWindow,
+};
 
 /// Whether the validator can do its work.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -275,6 +277,14 @@ pub trait ValidatorQueries: Send + Sync + 'static {
     /// The bytes of a node's signed verdicts, newest first; at most `limit`.
     async fn verdicts(&self, node: NodeKey, limit: u32) -> Result<Vec<Vec<u8>>, StoreError>;
 
+    /// A page of the signed verdicts of all nodes with this id, newest first, after a place in that order; at most `limit`.
+    async fn verdict_page(
+        &self,
+        node: NodeId,
+        after: Option<VerdictPlace>,
+        limit: u32,
+    ) -> Result<Vec<KeptVerdict>, StoreError>;
+
     /// The bytes of a signed verdict, while it is kept.
     async fn verdict(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError>;
 
@@ -288,8 +298,13 @@ pub trait ValidatorQueries: Send + Sync + 'static {
     /// longer kept.
     async fn inclusion(&self, verdict: Digest) -> Result<Option<Vec<u8>>, StoreError>;
 
-    /// A proof's transcript, while it is kept.
-    async fn transcript(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError>;
+    /// A part of a proof's transcript, while it is kept: at most `bytes` bytes after the first `skip`.
+    async fn transcript(
+        &self,
+        digest: Digest,
+        skip: u64,
+        bytes: u32,
+    ) -> Result<Option<TranscriptPart>, StoreError>;
 
     /// Every category.
     async fn categories(&self) -> Result<Vec<CategoryView>, StoreError>;

@@ -301,6 +301,33 @@ pub struct CheckEntry {
     pub due: Due,
 }
 
+/// Where a verdict stands among those of its node: by its time, and of one moment by when it was stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct VerdictPlace {
+    /// When it was concluded.
+    pub finished: Timestamp,
+    /// Counts up as verdicts are stored.
+    pub seq: i64,
+}
+
+/// A signed verdict as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptVerdict {
+    /// Where it stands.
+    pub place: VerdictPlace,
+    /// The signed bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// A part of a transcript.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TranscriptPart {
+    /// Bytes of the whole transcript.
+    pub size: u64,
+    /// The part's; none past the end.
+    pub bytes: Vec<u8>,
+}
+
 /// What is known of a node beside others that show what it shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Holds {
@@ -505,8 +532,22 @@ pub trait VerdictStore: Send + Sync + 'static {
     /// The bytes of a signed verdict by its digest, while it is kept.
     async fn verdict(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError>;
 
-    /// A transcript by its hash, while it is kept.
-    async fn transcript(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError>;
+    /// A page of the verdicts of all nodes with this id, newest first, after a place in that order; at most `limit`.
+    async fn verdict_page(
+        &self,
+        node: NodeId,
+        after: Option<VerdictPlace>,
+        limit: u32,
+    ) -> Result<Vec<KeptVerdict>, StoreError>;
+
+    /// A part of a transcript by its hash, while it is kept: at most `bytes` bytes after the first `skip`. A whole one may have many
+    /// megabytes.
+    async fn transcript(
+        &self,
+        digest: Digest,
+        skip: u64,
+        bytes: u32,
+    ) -> Result<Option<TranscriptPart>, StoreError>;
 
     /// Keeps that a node cut an opening off, and forgets those before `since`. Returns the ones kept, oldest first; no
     /// passed check removes any (RULES R4).

@@ -4,6 +4,12 @@
 //! attacker and nobody else is for those who show the API key (`X-API-Key`) or sign the request with a hotkey that is named
 //! in the configuration (`btauth/1`, [`basilica_wire::btauth`]): addresses of nodes, the configuration, what is being checked
 //! at this moment. Credentials that do not hold are refused on every page: a client would otherwise believe to be logged in.
+//!
+//! **A signed request counts once for each validator process.** The nonces that were used are in memory. Validators that share a
+//! database share the hotkey that requests name as their receiver, so that whoever overhears a request can show it to another of them, once, within
+//! the seconds that a nonce is valid. That gets what the overheard answer told, or what has changed since; nothing here
+//! changes anything. A table of nonces was rejected: a standby may not write, and pages of a validator whose database is gone
+//! are when they are needed. TLS before the API keeps requests from being overheard at all.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -19,7 +25,7 @@ use basilica_types::{Hotkey, Timestamp};
 use basilica_wire::btauth::{Headers, REMEMBERED, RequestLine, RequestRefused, SignedRequest};
 use sha2::{Digest as _, Sha256};
 
-use crate::limit::{Client, Limiter};
+use crate::limit::{Client, Limiter, cost};
 use crate::problem::{ProblemCode, Refusal};
 
 /// Least length of an API key, in bytes.
@@ -121,8 +127,9 @@ pub(crate) async fn identify(
     next: Next,
 ) -> Response {
     match access.caller(&request) {
-        Ok(caller) => {
+        Ok((caller, client)) => {
             request.extensions_mut().insert(caller);
+            request.extensions_mut().insert(client);
             next.run(request).await
         }
         Err(refusal) => refusal.into_response(),
@@ -140,28 +147,27 @@ pub(crate) async fn only_known(request: Request, next: Next) -> Response {
 }
 
 impl Access {
-    fn caller(&self, request: &Request) -> Result<Caller, Refusal> {
+    /// Who it is, and whose bucket it takes from.
+    fn caller(&self, request: &Request) -> Result<(Caller, Client), Refusal> {
+        let (client, cost) = (self.client(request), cost(request.uri().path()));
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             // Answered by nobody; the limit is all that counts.
-            self.limiter.take(self.client(request))?;
-            return Ok(Caller::Anyone);
+            self.limiter.take(client, 1)?;
+            return Ok((Caller::Anyone, client));
         }
         let headers = request.headers();
         if let Some(shown) = headers.get("x-api-key") {
             if self.api_key.is_some_and(|key| key.is(shown.as_bytes())) {
-                self.limiter.take(Client::ApiKey)?;
-                return Ok(Caller::Known);
+                self.limiter.take(Client::ApiKey, cost)?;
+                return Ok((Caller::Known, Client::ApiKey));
             }
-            self.limiter.take(self.client(request))?;
+            self.limiter.take(client, cost)?;
             return Err(Refusal::new(ProblemCode::Unauthorized, "x-api-key is not this validator's API key"));
         }
         // A signature costs a tenth of a millisecond to check and could name anybody: it counts as its address until it holds.
-        self.limiter.take(self.client(request))?;
-        if Headers::NAMES.iter().any(|name| headers.contains_key(*name)) {
-            self.signed(request)
-        } else {
-            Ok(Caller::Anyone)
-        }
+        self.limiter.take(client, cost)?;
+        let is_signed = Headers::NAMES.iter().any(|name| headers.contains_key(*name));
+        Ok((if is_signed { self.signed(request)? } else { Caller::Anyone }, client))
     }
 
     fn signed(&self, request: &Request) -> Result<Caller, Refusal> {

@@ -11,6 +11,7 @@
 
 mod access;
 pub mod client;
+mod downloads;
 mod limit;
 mod model;
 mod observe;
@@ -36,6 +37,7 @@ use basilica_ports::ValidatorQueries;
 use basilica_types::{Hotkey, Millis};
 use hyper::body::{Body as _, Incoming};
 use prometheus_client::registry::Registry;
+use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 
 pub use access::{ApiKey, ApiKeyError, MIN_KEY};
@@ -65,6 +67,8 @@ pub struct ApiOptions {
     pub proxies: BTreeSet<IpAddr>,
     /// Of each client; none for no limit.
     pub rate_limit: Option<RateLimit>,
+    /// Requests worked on at a time; more wait for their turn. Whether the validator lives and is well is told without waiting.
+    pub at_once: usize,
     /// For one answer.
     pub deadline: Millis,
 }
@@ -93,13 +97,20 @@ impl Api {
             limiter: Limiter::new(options.rate_limit),
             nonces: Nonces::default(),
         });
-        let pages = Pages { queries, version: options.version, config: Arc::new(options.config) };
+        let pages = Pages {
+            queries,
+            version: options.version,
+            config: Arc::new(options.config),
+            downloads: Arc::default(),
+        };
+        let turns = Arc::new(Semaphore::new(options.at_once.max(1)));
         let deadline = options.deadline.as_duration();
         let metrics = HttpMetrics::new();
         let router = openapi::router(pages)
             .method_not_allowed_fallback(wrong_method)
             .fallback(nowhere)
             .layer(from_fn(bounded))
+            .layer(from_fn(move |request: Request, next: Next| in_turn(Arc::clone(&turns), request, next)))
             .layer(from_fn_with_state(access, access::identify))
             .layer(from_fn(move |request: Request, next: Next| in_time(deadline, request, next)))
             .layer(from_fn_with_state(metrics.clone(), observe::observe));
@@ -140,6 +151,16 @@ async fn bounded(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+/// Waits for a turn, which a page keeps until it is put together. The outermost layer says how long.
+async fn in_turn(turns: Arc<Semaphore>, request: Request, next: Next) -> Response {
+    if matches!(request.uri().path(), "/live" | "/ready" | "/health") {
+        return next.run(request).await;
+    }
+    // Closed never; without a turn the answer would still be right.
+    let _turn = turns.acquire_owned().await.ok();
+    next.run(request).await
 }
 
 async fn in_time(deadline: Duration, request: Request, next: Next) -> Response {

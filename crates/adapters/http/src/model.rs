@@ -15,6 +15,8 @@ use basilica_types::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::access::Caller;
+
 pub use node::{Gpu, Node, NodePage, VerdictSummaryRow};
 pub use verdict::{UnprovenCount, VerdictPage, VerdictRow};
 pub use verdict_log::{DayPage, DayRow};
@@ -34,7 +36,10 @@ pub struct Health {
     /// `healthy` if every check is `ok`, `unhealthy` otherwise.
     #[schema(example = "healthy")]
     pub status: String,
-    /// By name: `ok`, or why not.
+    /// `leader`, `standby` or `starting`. A standby is healthy while it follows: it is asked for nothing else.
+    #[schema(example = "leader")]
+    pub role: String,
+    /// By name: `ok`, or why not. Why anything but the chain does not hold is told to those who show the API key or sign the request.
     pub checks: BTreeMap<String, String>,
     /// Of the program.
     pub version: String,
@@ -44,16 +49,37 @@ pub struct Health {
 }
 
 impl Health {
-    pub(crate) fn new(report: &HealthReport, version: &str) -> Self {
+    pub(crate) fn new(
+        report: &HealthReport,
+        leadership: &LeadershipView,
+        version: &str,
+        caller: Caller,
+    ) -> Self {
         let check = |(name, holds): &(&str, Result<(), String>)| {
-            ((*name).to_owned(), holds.clone().err().unwrap_or_else(|| "ok".to_owned()))
+            let why = holds.as_ref().err().map_or("ok", |why| told(name, why, caller));
+            ((*name).to_owned(), why.to_owned())
         };
         Self {
             status: if report.is_healthy() { "healthy" } else { "unhealthy" }.to_owned(),
+            role: role(leadership).to_owned(),
             checks: report.checks.iter().map(check).collect(),
             version: version.to_owned(),
             timestamp: moment(report.at),
         }
+    }
+}
+
+/// Why a condition does not hold, as far as this caller may know: where the database is and what it said, and who leads, help
+/// nobody but attackers and operators. The chain is everybody's.
+pub(crate) fn told<'a>(condition: &str, why: &'a str, caller: Caller) -> &'a str {
+    if condition == "chain" || caller.is_known() { why } else { "does not hold; its operator sees why" }
+}
+
+const fn role(leadership: &LeadershipView) -> &'static str {
+    match leadership {
+        LeadershipView::Starting => "starting",
+        LeadershipView::Standby(_) => "standby",
+        LeadershipView::Leading(_) => "leader",
     }
 }
 
@@ -328,13 +354,13 @@ pub struct LeaderRow {
 
 impl Leadership {
     pub(crate) fn new(view: &LeadershipView, with_holder: bool, now: Timestamp) -> Self {
-        let (role, token, leader) = match view {
-            LeadershipView::Starting => ("starting", None, None),
-            LeadershipView::Standby(leader) => ("standby", None, leader.as_ref()),
-            LeadershipView::Leading(token) => ("leader", Some(token.0), None),
+        let (token, leader) = match view {
+            LeadershipView::Starting => (None, None),
+            LeadershipView::Standby(leader) => (None, leader.as_ref()),
+            LeadershipView::Leading(token) => (Some(token.0), None),
         };
         Self {
-            role: role.to_owned(),
+            role: role(view).to_owned(),
             token,
             leader: leader.map(|leader| LeaderRow {
                 holder: leader.holder.clone().filter(|_| with_holder),

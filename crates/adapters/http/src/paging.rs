@@ -4,7 +4,8 @@
 //! meanwhile shows nothing twice. It is opaque to clients: the key's bytes in hex, so that the document can say exactly which
 //! texts are cursors of which list, and each of them is a place in it.
 
-use basilica_types::{Hotkey, NodeId, NodeKey};
+use basilica_ports::VerdictPlace;
+use basilica_types::{Hotkey, NodeId, NodeKey, Timestamp};
 use basilica_verification::verdict_log::Day;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -106,6 +107,18 @@ impl Cursor for Day {
     }
 }
 
+impl Cursor for VerdictPlace {
+    fn to_bytes(&self) -> Vec<u8> {
+        [self.finished.0.to_be_bytes(), self.seq.to_be_bytes()].concat()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (finished, seq) = bytes.split_at_checked(8)?;
+        let (finished, seq) = (finished.try_into().ok()?, seq.try_into().ok()?);
+        Some(Self { finished: Timestamp(i64::from_be_bytes(finished)), seq: i64::from_be_bytes(seq) })
+    }
+}
+
 /// What `next_cursor` says.
 pub(crate) fn cursor_after(key: &impl Cursor) -> String {
     hex::encode(key.to_bytes())
@@ -140,6 +153,14 @@ mod tests {
             prop_assert_eq!(after::<NodeKey>(Some(&cursor)).unwrap(), Some(key));
             prop_assert!(after::<Hotkey>(Some(&cursor)).is_err());
             prop_assert_eq!(after::<Hotkey>(Some(&cursor_after(&key.miner))).unwrap(), Some(key.miner));
+        }
+
+        #[test]
+        fn a_place_among_verdicts_comes_back(finished: i64, seq: i64) {
+            let place = VerdictPlace { finished: Timestamp(finished), seq };
+            let cursor = cursor_after(&place);
+            prop_assert_eq!(cursor.len(), 32);
+            prop_assert_eq!(after::<VerdictPlace>(Some(&cursor)).unwrap(), Some(place));
         }
 
         #[test]

@@ -94,6 +94,11 @@ impl Refusal {
         Self::new(ProblemCode::NotFound, detail)
     }
 
+    /// Too much is under way already.
+    pub(crate) fn busy(detail: impl Into<String>) -> Self {
+        Self { retry_after: Some(1), ..Self::new(ProblemCode::RateLimited, detail) }
+    }
+
     /// To come again after so many seconds, at least one.
     pub(crate) fn rate_limited(seconds: u64) -> Self {
         let seconds = seconds.max(1);

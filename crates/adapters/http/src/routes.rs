@@ -16,6 +16,7 @@ use axum::http::request::Parts;
 use basilica_ports::ValidatorQueries;
 use serde::de::DeserializeOwned;
 
+use crate::downloads::Downloads;
 use crate::problem::{Problem, Refusal};
 
 /// What every page works with.
@@ -24,6 +25,7 @@ pub(crate) struct Pages {
     pub(crate) queries: Arc<dyn ValidatorQueries>,
     pub(crate) version: &'static str,
     pub(crate) config: Arc<serde_json::Value>,
+    pub(crate) downloads: Arc<Downloads>,
 }
 
 /// A page as JSON.

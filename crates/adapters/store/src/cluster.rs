@@ -52,6 +52,11 @@ impl Cluster {
         })
     }
 
+    /// The same server with connections of its own to read on, made when they are needed.
+    pub(crate) fn with_own_readers(&self, readers: u32) -> Self {
+        Self { readers: self.readers.beside(readers), ..self.clone() }
+    }
+
     pub(crate) const fn migrated_from(&self) -> i64 {
         self.migrated_from
     }

@@ -210,14 +210,6 @@ impl Database {
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT)
             .disable_statement_logging();
-        let pool = |connections: u32| {
-            SqlitePoolOptions::new()
-                .max_connections(connections.max(1))
-                .acquire_timeout(ACQUIRE_TIMEOUT)
-                .idle_timeout(None)
-                .max_lifetime(None)
-                .test_before_acquire(false)
-        };
         let writer = pool(1).connect_with(connect.clone()).await.map_err(sqlite)?;
         let migrated_from = migrate(&writer, schema, options, &path).await?;
         let readers =
@@ -268,6 +260,12 @@ impl Database {
         &self.readers
     }
 
+    /// The same file with connections of its own to read on, made when they are needed.
+    pub(crate) fn with_own_readers(&self, readers: u32) -> Self {
+        let connect = self.readers.connect_options().as_ref().clone();
+        Self { readers: pool(readers).connect_lazy_with(connect), ..self.clone() }
+    }
+
     /// Begins a transaction on the only writing connection; waits for its turn. Rolled back unless committed.
     pub async fn begin(&self, operation: &'static str) -> Result<Transaction<'static, Sqlite>, StoreError> {
         self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(unavailable(operation))
@@ -278,6 +276,15 @@ impl Database {
         self.readers.close().await;
         self.writer.close().await;
     }
+}
+
+fn pool(connections: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .max_connections(connections.max(1))
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
 }
 
 /// Names the operation that a driver's error interrupted: `map_err(unavailable("store session"))`.

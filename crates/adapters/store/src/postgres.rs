@@ -77,6 +77,15 @@ impl Slots {
             ("tcp_keepalives_count", "3"),
             ("default_transaction_read_only", if purpose == Purpose::Read { "on" } else { "off" }),
         ]);
+        Self::with(options, places)
+    }
+
+    /// As many again, of the same kind, which nobody else uses.
+    pub(crate) fn beside(&self, places: u32) -> Arc<Self> {
+        Self::with(self.options.clone(), places)
+    }
+
+    fn with(options: PgConnectOptions, places: u32) -> Arc<Self> {
         let places = Arc::new(Semaphore::new(usize::try_from(places).unwrap_or(1).max(1)));
         Arc::new(Self { options, places, idle: Mutex::default() })
     }

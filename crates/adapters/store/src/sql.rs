@@ -62,11 +62,14 @@ value_from! {
 
 /// What either engine's rows are read as.
 pub(crate) trait FromEither:
-    for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin
+    for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin + 'static
 {
 }
 
-impl<T> FromEither for T where T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
+impl<T> FromEither for T where
+    T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin + 'static
+{
+}
 
 /// A statement with its values.
 #[derive(Debug)]
@@ -203,22 +206,24 @@ impl Statement {
         #[cfg(test)]
         counted::one();
         match on.into() {
-            On::SqlitePool(pool) => rows(&self.sqlite()?.fetch_all(pool).await?),
-            On::Sqlite(connection) => rows(&self.sqlite()?.fetch_all(connection).await?),
-            On::Pg(held) => rows(&self.fetch_held(held).await?),
-            On::PgSlots(slots) => {
-                let mut held = slots.hold().await?;
-                let read = match self.fetch_held(&mut held).await {
-                    // The server was restarted while this connection lay idle. A read may be made again.
-                    Err(error) if is_lost(&error) && held.was_idle() => {
-                        slots.forget_idle();
-                        drop(held);
-                        self.fetch_held(&mut slots.hold().await?).await?
-                    }
-                    read => read?,
-                };
-                rows(&read)
+            On::SqlitePool(pool) => rows(self.sqlite()?.fetch_all(pool).await?).await,
+            On::Sqlite(connection) => rows(self.sqlite()?.fetch_all(connection).await?).await,
+            On::Pg(held) => rows(self.fetch_held(held).await?).await,
+            On::PgSlots(slots) => rows(self.fetch_slots(slots).await?).await,
+        }
+    }
+
+    /// On any connection, which others may have again before the rows are read.
+    async fn fetch_slots(&self, slots: &Arc<Slots>) -> Result<Vec<PgRow>, Error> {
+        let mut held = slots.hold().await?;
+        match self.fetch_held(&mut held).await {
+            // The server was restarted while this connection lay idle. A read may be made again.
+            Err(error) if is_lost(&error) && held.was_idle() => {
+                slots.forget_idle();
+                drop(held);
+                self.fetch_held(&mut slots.hold().await?).await
             }
+            read => read,
         }
     }
 
@@ -263,8 +268,28 @@ impl Statement {
     }
 }
 
-fn rows<R: sqlx::Row, T: for<'r> FromRow<'r, R>>(rows: &[R]) -> Result<Vec<T>, Error> {
-    rows.iter().map(T::from_row).collect()
+/// Rows that are read at once; more would keep the thread's other tasks waiting.
+const FEW: usize = 256;
+
+/// What takes as long as many rows do, beside the threads that tasks take turns on.
+pub(crate) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is going down, and nobody waits any more.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
+async fn rows<R: sqlx::Row, T>(rows: Vec<R>) -> Result<Vec<T>, Error>
+where
+    T: for<'r> FromRow<'r, R> + Send + 'static,
+{
+    let few = rows.len() <= FEW;
+    let read = move || rows.iter().map(T::from_row).collect();
+    if few { read() } else { aside(read).await }
 }
 
 /// How many statements a test's thread has run: what takes a round trip each on a server.

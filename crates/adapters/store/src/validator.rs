@@ -49,6 +49,7 @@ pub const VALIDATOR_SCHEMA: Schema = Schema {
         include_str!("../migrations/validator/0009_two_engines.sql"),
         include_str!("../migrations/validator/0010_conduct.sql"),
         include_str!("../migrations/validator/0011_verdict_days.sql"),
+        include_str!("../migrations/validator/0012_pages.sql"),
     ],
     postgres: Some((9, include_str!("../migrations/validator/0009_postgres.sql"))),
 };
@@ -128,6 +129,18 @@ impl ValidatorDatabase {
                 Ok(Self { engine: Engine::Postgres(cluster), seat, policy: Policy::default() })
             }
         }
+    }
+
+    /// The same with connections of its own to read on, for those whose questions must not wait for others', nor others for theirs.
+    #[must_use]
+    pub fn with_own_readers(&self, readers: u32) -> Self {
+        let engine = match &self.engine {
+            Engine::Sqlite(database, lock) => {
+                Engine::Sqlite(database.with_own_readers(readers), lock.as_ref().map(Arc::clone))
+            }
+            Engine::Postgres(cluster) => Engine::Postgres(cluster.with_own_readers(readers)),
+        };
+        Self { engine, ..self.clone() }
     }
 
     /// Whether [`Self::open`] would find what it needs. Of a server nothing is asked: that takes the network.

@@ -20,7 +20,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::json;
 
-use crate::{ErrorChain, HttpLimits, HttpListener, Metrics, Readiness, Stop};
+use crate::{ErrorChain, HttpLimits, HttpListener, Metrics, Pace, Readiness, Stop};
 
 /// Connections at a time; more wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 32;
@@ -32,11 +32,14 @@ const MAX_HEAD: usize = 8192;
 const MAX_HEADERS: usize = 32;
 const LIMITS: HttpLimits = HttpLimits {
     connections: MAX_CONNECTIONS,
+    // Probers are on this host, or behind one address.
+    per_peer: MAX_CONNECTIONS,
     head: CONNECTION_LIMIT,
     head_bytes: MAX_HEAD,
     headers: MAX_HEADERS,
     connection: CONNECTION_LIMIT,
     drain: Millis(0),
+    pace: Pace { bytes: 1, within: CONNECTION_LIMIT },
 };
 
 /// A port could not be bound.

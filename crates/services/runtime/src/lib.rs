@@ -27,6 +27,7 @@ mod task_set;
 mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod threads;
 
 pub use admin::{AdminListener, AdminRoutes, AdminState, BindError};
 pub use backoff::Backoff;
@@ -36,10 +37,11 @@ pub use config::{
 };
 pub use deadline::{Elapsed, within};
 pub use error_chain::ErrorChain;
-pub use http::{HttpLimits, HttpListener};
+pub use http::{HttpLimits, HttpListener, Pace};
 pub use metrics::Metrics;
 pub use readiness::{Condition, Readiness};
 pub use stop::Stop;
 pub use supervisor::{OnFailure, Supervisor, TaskFailure};
 pub use task_set::{TaskPanic, TaskSet};
 pub use telemetry::{TelemetryError, TracingOptions, init_tracing};
+pub use threads::OwnThreads;

@@ -68,6 +68,11 @@ impl Connections {
         self.with(|open| open.remove(&key));
     }
 
+    /// The same for all.
+    pub(crate) fn forget_all(&self) {
+        self.with(BTreeMap::clear);
+    }
+
     fn keep(&self, key: NodeKey, connection: &Connection, access: &Access) {
         let shell = Arc::clone(&connection.shell);
         let pooled = Pooled { shell, at: connection.at, public_key: access.public_key.clone() };

@@ -114,6 +114,12 @@ impl Leading {
         }
     }
 
+    /// For tests of what goes by it.
+    #[cfg(test)]
+    pub(crate) fn take(&self, position: Position) {
+        self.position.send_replace(position);
+    }
+
     async fn all_rest(&self) {
         // The sender is ours, so that it cannot be gone.
         let _ = self.busy.subscribe().wait_for(|busy| *busy == 0).await;
@@ -142,6 +148,8 @@ pub(crate) struct Office {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: ValidatorMetrics,
     pub(crate) condition: Condition,
+    /// Ends what must not outlive a term, once the reconcilers rest.
+    pub(crate) retire: Box<dyn Fn() + Send + Sync>,
 }
 
 impl Office {
@@ -151,6 +159,7 @@ impl Office {
         if let Position::Leading { term, .. } = leading.position() {
             self.leadership.step_down();
             term.request();
+            (self.retire)();
         }
         loop {
             let (token, asked) = tokio::select! {
@@ -173,6 +182,12 @@ impl Office {
             self.leadership.step_down();
             term.request();
             leading.position.send_replace(Position::Standby(None));
+            if within(self.clock.as_ref(), HANDOVER, leading.all_rest()).await.is_err() {
+                warn!(
+                    "work of the term is still under way; what it opens now stays open until the next term ends"
+                );
+            }
+            (self.retire)();
             let why = if end == End::Succeeded {
                 "somebody else leads"
             } else {

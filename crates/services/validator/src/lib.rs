@@ -123,6 +123,10 @@ impl Validator {
             clock: Arc::clone(&self.shared.ports.clock),
             metrics: self.shared.metrics.clone(),
             condition: self.readiness.condition("leadership"),
+            retire: Box::new({
+                let shared = Arc::clone(&self.shared);
+                move || shared.end_sessions()
+            }),
         });
         let shared = Arc::clone(&self.shared);
         supervisor.spawn("leadership", AGAIN, move |stop| {

@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use basilica_ports::{
-    CategoryView, CheckUnderWay, EpochsView, HealthReport, LeadershipView, Listed, MinerFilter, MinerName,
-    MinerView, NodeFilter, NodeKey, NodeView, StoreError, ValidatorQueries, WeightWindow, WeightsOutlook,
+    CategoryView, CheckUnderWay, EpochsView, HealthReport, KeptVerdict, Leader, LeadershipView, Listed,
+    MinerFilter, MinerName, MinerView, NodeFilter, NodeKey, NodeView, StoreError, TranscriptPart,
+    ValidatorQueries, VerdictPlace, WeightWindow, WeightsOutlook,
 };
 use basilica_runtime_service::Readiness;
 use basilica_scoring::weights::Part;
-use basilica_types::{Digest, Hotkey, Timestamp};
+use basilica_types::{Digest, Hotkey, NodeId, Timestamp};
 use basilica_verification::verdict_log::Day;
 
 pub(crate) use self::view::{FleetViews, keep_fresh};
@@ -50,7 +51,16 @@ impl ValidatorQueries for Queries {
     }
 
     fn health(&self) -> HealthReport {
-        HealthReport { checks: self.readiness.report(), at: self.shared.now() }
+        let checks = self.readiness.report();
+        let checks = match self.shared.leading.position() {
+            // What the reconcilers of a leader would say is not known here. It follows: the database answers, and somebody leads.
+            Position::Standby(Some(Leader { holder: Some(_), .. })) => {
+                vec![("database", Ok(())), ("leadership", Ok(()))]
+            }
+            Position::Standby(_) => checks.into_iter().filter(|(name, _)| *name == "leadership").collect(),
+            Position::Starting | Position::Leading { .. } => checks,
+        };
+        HealthReport { checks, at: self.shared.now() }
     }
 
     async fn miners(
@@ -76,27 +86,41 @@ impl ValidatorQueries for Queries {
     }
 
     async fn verdicts(&self, node: NodeKey, limit: u32) -> Result<Vec<Vec<u8>>, StoreError> {
-        self.shared.ports.store.verdicts(node, limit).await
+        self.shared.ports.shown.verdicts(node, limit).await
     }
 
     async fn verdict(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
-        self.shared.ports.store.verdict(digest).await
+        self.shared.ports.shown.verdict(digest).await
     }
 
     async fn log_days(&self, before: Option<Day>, limit: u32) -> Result<Vec<Vec<u8>>, StoreError> {
-        self.shared.ports.store.days(before, limit).await
+        self.shared.ports.shown.days(before, limit).await
     }
 
     async fn log_day(&self, day: Day) -> Result<Option<Vec<u8>>, StoreError> {
-        self.shared.ports.store.day(day).await
+        self.shared.ports.shown.day(day).await
     }
 
     async fn inclusion(&self, verdict: Digest) -> Result<Option<Vec<u8>>, StoreError> {
-        end_days::inclusion(self.shared.ports.store.as_ref(), verdict).await
+        end_days::inclusion(self.shared.ports.shown.as_ref(), verdict).await
     }
 
-    async fn transcript(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
-        self.shared.ports.store.transcript(digest).await
+    async fn verdict_page(
+        &self,
+        node: NodeId,
+        after: Option<VerdictPlace>,
+        limit: u32,
+    ) -> Result<Vec<KeptVerdict>, StoreError> {
+        self.shared.ports.shown.verdict_page(node, after, limit).await
+    }
+
+    async fn transcript(
+        &self,
+        digest: Digest,
+        skip: u64,
+        bytes: u32,
+    ) -> Result<Option<TranscriptPart>, StoreError> {
+        self.shared.ports.shown.transcript(digest, skip, bytes).await
     }
 
     async fn categories(&self) -> Result<Vec<CategoryView>, StoreError> {
@@ -114,11 +138,11 @@ impl ValidatorQueries for Queries {
     }
 
     async fn windows(&self, limit: u32) -> Result<Vec<WeightWindow>, StoreError> {
-        self.shared.ports.store.windows(limit).await
+        self.shared.ports.shown.windows(limit).await
     }
 
     async fn emission(&self, window: i64, skip: u32, limit: u32) -> Result<Vec<Part>, StoreError> {
-        let store = &self.shared.ports.store;
+        let store = &self.shared.ports.shown;
         // Only the newest window can be under way, and only then are its weights hidden.
         let newest = store.windows(1).await?.into_iter().next();
         if newest.is_some_and(|newest| newest.id <= window && newest.hides_weights()) {
@@ -147,5 +171,37 @@ impl ValidatorQueries for Queries {
             Position::Standby(leader) => LeadershipView::Standby(leader),
             Position::Leading { token, .. } => LeadershipView::Leading(token),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use basilica_types::{FencingToken, Millis};
+
+    use super::*;
+    use crate::set_weights::tests::World;
+
+    fn following(holder: Option<&str>) -> Position {
+        let holder = holder.map(str::to_owned);
+        Position::Standby(Some(Leader { token: FencingToken(3), holder, lease_left: Millis(2_000) }))
+    }
+
+    #[tokio::test]
+    async fn a_standby_is_healthy_while_it_follows() {
+        let world = World::new();
+        let shared = Arc::new(world.boot().await);
+        let leadership = world.readiness.condition("leadership");
+        leadership.not_ready("standby: first leads with token 3");
+        let queries = Queries::new(Arc::clone(&shared), world.readiness.clone());
+        assert!(!queries.health().is_healthy(), "it has just started");
+        shared.leading.take(following(Some("first")));
+        assert!(queries.health().is_healthy(), "what only a leader knows is not asked of it");
+        shared.leading.take(following(None));
+        assert!(!queries.health().is_healthy(), "nobody leads");
+        leadership.not_ready("standby: the database does not answer");
+        shared.leading.take(Position::Standby(None));
+        let report = queries.health();
+        let why = Err("standby: the database does not answer".to_owned());
+        assert_eq!(report.checks, [("leadership", why)]);
     }
 }

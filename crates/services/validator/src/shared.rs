@@ -46,6 +46,8 @@ pub struct Ports {
     pub nodes: Arc<dyn NodeShell>,
     /// Remembers.
     pub store: Arc<dyn ValidatorStore>,
+    /// The same for the faces, on connections of its own: what strangers ask must not keep a check waiting for one.
+    pub shown: Arc<dyn ValidatorStore>,
     /// The validator's hotkey.
     pub signer: Arc<dyn HotkeySigner>,
     /// Time.
@@ -189,6 +191,13 @@ impl Shared {
     pub(crate) fn set_access(&self, miner: Hotkey, access: Arc<Access>) {
         let granted = Granted { access, refused: BTreeSet::new(), deploy_again: false };
         self.access.lock().unwrap_or_else(PoisonError::into_inner).insert(miner, granted);
+    }
+
+    /// Forgets all session keys and closes the connections that they opened: a validator that does not lead has no business on
+    /// nodes, and its keys die with its term. Doors and what was seen elsewhere are no secrets, and stay.
+    pub(crate) fn end_sessions(&self) {
+        self.access.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.connections.forget_all();
     }
 
     /// A node denied its miner's key. The miner is asked to deploy it again; its other nodes keep their connections, unless

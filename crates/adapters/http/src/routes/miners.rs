@@ -176,7 +176,7 @@ pub(crate) async fn results(
     for node in pages.queries.nodes(&filter, None, NODES_WITH_VERDICTS).await?.items {
         verdicts.extend(nodes::of_node(&pages, node.record.key, limit).await?);
     }
-    Ok(Json(VerdictPage { verdicts }))
+    Ok(Json(VerdictPage { verdicts, next_cursor: None }))
 }
 
 /// Miners with GPUs that count, and how many of each category.

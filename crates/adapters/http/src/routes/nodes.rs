@@ -111,7 +111,20 @@ async fn with_id(pages: &Pages, id: NodeId) -> Result<Listed<NodeView>, Refusal>
     Ok(found)
 }
 
-/// How many verdicts.
+/// Which verdicts.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct VerdictPaging {
+    /// Verdicts of a page.
+    #[param(minimum = 1, maximum = 100, default = 20)]
+    limit: Option<u16>,
+    /// `next_cursor` of the page before.
+    #[param(pattern = "^[0-9a-f]{32}$")]
+    cursor: Option<String>,
+}
+
+/// How many.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
@@ -123,39 +136,46 @@ pub(crate) struct Verdicts {
 
 impl Verdicts {
     pub(super) fn limit(&self) -> Result<u32, Refusal> {
-        match self.limit.unwrap_or(FEW_VERDICTS) {
-            limit @ 1..=VERDICTS => Ok(limit.into()),
-            limit => Err(Refusal::invalid(format!("limit is {limit}; it must be 1 to {VERDICTS}"))),
-        }
+        verdict_limit(self.limit)
+    }
+}
+
+fn verdict_limit(asked: Option<u16>) -> Result<u32, Refusal> {
+    match asked.unwrap_or(FEW_VERDICTS) {
+        limit @ 1..=VERDICTS => Ok(limit.into()),
+        limit => Err(Refusal::invalid(format!("limit is {limit}; it must be 1 to {VERDICTS}"))),
     }
 }
 
 /// Why a node's score is what it is: its verdicts, newest first, each with its reason, whose fault it was, and its evidence.
 #[utoipa::path(get, path = "/nodes/{id}/verdicts", tag = "nodes", params(
-    ("id" = String, Path, description = "The node's id, a UUID", pattern = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"), Verdicts,
-), responses((status = 200, description = "Verdicts of all nodes with this id, usually one", body = VerdictPage), Refusals))]
+    ("id" = String, Path, description = "The node's id, a UUID", pattern = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"), VerdictPaging,
+), responses((status = 200, description = "A page of the verdicts of all nodes with this id, usually one", body = VerdictPage), Refusals))]
 pub(crate) async fn verdicts(
     State(pages): State<Pages>,
     Path(id): Path<NodeId>,
-    Query(wanted): Query<Verdicts>,
+    Query(wanted): Query<VerdictPaging>,
 ) -> Answer<VerdictPage> {
-    let limit = wanted.limit()?;
-    let mut verdicts = Vec::new();
-    for node in with_id(&pages, id).await?.items {
-        verdicts.extend(of_node(&pages, node.record.key, limit).await?);
-    }
-    Ok(Json(VerdictPage { verdicts }))
+    let (after, limit) = (paging::after(wanted.cursor.as_deref())?, verdict_limit(wanted.limit)?);
+    with_id(&pages, id).await?;
+    // One more than is shown tells whether there are more.
+    let mut kept = pages.queries.verdict_page(id, after, limit.saturating_add(1)).await?;
+    let more = kept.len() as u64 > u64::from(limit);
+    kept.truncate(limit as usize);
+    let next_cursor = kept.last().filter(|_| more).map(|last| paging::cursor_after(&last.place));
+    let verdicts = kept.iter().map(|kept| shown(id, &kept.bytes)).collect::<Result<_, Refusal>>()?;
+    Ok(Json(VerdictPage { verdicts, next_cursor }))
 }
 
 /// The newest verdicts of one node.
 pub(super) async fn of_node(pages: &Pages, key: NodeKey, limit: u32) -> Result<Vec<VerdictRow>, Refusal> {
     let kept = pages.queries.verdicts(key, limit).await?;
-    kept.iter()
-        .map(|bytes| {
-            VerdictRow::read(bytes).map_err(|error| {
-                tracing::error!(node.id = %key.node, error = %Causes(&error), "a kept verdict cannot be shown");
-                Refusal::new(ProblemCode::Internal, "a kept verdict cannot be read; the log says more")
-            })
-        })
-        .collect()
+    kept.iter().map(|bytes| shown(key.node, bytes)).collect()
+}
+
+fn shown(node: NodeId, bytes: &[u8]) -> Result<VerdictRow, Refusal> {
+    VerdictRow::read(bytes).map_err(|error| {
+        tracing::error!(node.id = %node, error = %Causes(&error), "a kept verdict cannot be shown");
+        Refusal::new(ProblemCode::Internal, "a kept verdict cannot be read; the log says more")
+    })
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed expectation ends the test")]
 
 mod access;
+mod load;
 mod pages;
 mod validator;
 
@@ -68,6 +69,7 @@ fn options() -> ApiOptions {
         hotkeys: BTreeSet::new(),
         proxies: BTreeSet::new(),
         rate_limit: None,
+        at_once: 64,
         deadline: Millis::from_secs(10),
     }
 }

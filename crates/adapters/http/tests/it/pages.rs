@@ -7,7 +7,7 @@ use hyper::body::Bytes;
 use serde_json::Value;
 
 use crate::validator::{address, miner};
-use crate::{Scene, options};
+use crate::{Answer, KEY, Scene, options};
 
 #[tokio::test]
 async fn health_follows_its_checks() {
@@ -20,7 +20,8 @@ async fn health_follows_its_checks() {
     let sick = scene.get("/health").await;
     assert_eq!((sick.status, &sick.json()["checks"]["chain"]), (503, &Value::from("no endpoint answers")));
     let ready = scene.get("/ready").await;
-    assert_eq!((ready.status, &ready.body[..]), (503, &b"not ready\nchain: no endpoint answers\n"[..]));
+    let lines = "not ready\nchain: no endpoint answers\ndatabase: does not hold; its operator sees why\n";
+    assert_eq!((ready.status, &ready.body[..]), (503, lines.as_bytes()));
     assert_eq!(scene.get("/live").await.status, 200);
 }
 
@@ -161,7 +162,7 @@ async fn an_answer_that_does_not_come_is_504() {
     let mut options = options();
     options.deadline = Millis(1);
     let scene = Scene::with(options).await;
-    let answer = scene.get(&format!("/transcripts/{}", "07".repeat(32))).await;
+    let answer = scene.get(&format!("/transcripts/{}", "08".repeat(32))).await;
     assert_eq!((answer.status, answer.problem().as_str()), (504, "timeout"));
 }
 
@@ -242,4 +243,42 @@ async fn the_log_of_verdicts_is_listed_and_served_day_by_day() {
     let (kept, other) = ("07".repeat(32), "08".repeat(32));
     assert_eq!(scene.get(&format!("/verdicts/{kept}/inclusion")).await.body[..], [1, 2]);
     assert_eq!(scene.get(&format!("/verdicts/{other}/inclusion")).await.status, 404);
+}
+
+#[tokio::test]
+async fn verdicts_of_a_node_come_page_by_page_newest_first() {
+    let scene = Scene::new().await;
+    let path = format!("/nodes/{}/verdicts?limit=2", address(2).node_id());
+    let (mut seen, mut cursor) = (Vec::new(), String::new());
+    for expected in [2, 2, 1] {
+        let page = scene.get(&format!("{path}{cursor}")).await.json();
+        let verdicts = page["verdicts"].as_array().unwrap();
+        assert_eq!(verdicts.len(), expected);
+        seen.extend(verdicts.iter().map(|verdict| verdict["finished"].as_str().unwrap().to_owned()));
+        cursor = match page["next_cursor"].as_str() {
+            Some(next) => format!("&cursor={next}"),
+            None => String::new(),
+        };
+    }
+    assert!(cursor.is_empty(), "none follows the last page");
+    assert!(seen.is_sorted_by(|one, next| one > next), "{seen:?}");
+    let other_list = format!("{path}&cursor={}", "0".repeat(64));
+    assert_eq!(scene.get(&other_list).await.problem(), "invalid_request");
+}
+
+#[tokio::test]
+async fn why_something_fails_is_told_to_operators_and_of_the_chain_to_all() {
+    let scene = Scene::new().await;
+    scene.validator.break_database();
+    let public = scene.get("/health").await;
+    let known = scene.get_with("/health", &[("x-api-key", KEY)]).await;
+    assert_eq!((public.status, known.status), (503, 503));
+    let (public, known) = (public.json(), known.json());
+    assert_eq!((&public["role"], &public["status"]), (&"standby".into(), &"unhealthy".into()));
+    assert_eq!(public["checks"]["chain"], "no endpoint answers");
+    assert_eq!(public["checks"]["database"], "does not hold; its operator sees why");
+    assert_eq!(known["checks"]["database"], "postgres://10.0.0.7: connection refused");
+    let ready = |answer: Answer| String::from_utf8_lossy(&answer.body).into_owned();
+    assert!(!ready(scene.get("/ready").await).contains("10.0.0.7"));
+    assert!(ready(scene.get_with("/ready", &[("x-api-key", KEY)]).await).contains("10.0.0.7"));
 }

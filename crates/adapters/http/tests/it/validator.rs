@@ -2,32 +2,43 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use async_trait::async_trait;
 use basilica_ports::{
-    CategoryView, CheckUnderWay, EpochsView, HealthReport, Leader, LeadershipView, Listed, MinerFilter,
-    MinerName, MinerRecord, MinerState, MinerView, NodeFilter, NodeRecord, NodeView, StoreError,
-    ValidatorQueries, VerdictSummary, WeightWindow, WeightsOutlook,
+    CategoryView, CheckUnderWay, EpochsView, HealthReport, KeptVerdict, Leader, LeadershipView, Listed,
+    MinerFilter, MinerName, MinerRecord, MinerState, MinerView, NodeFilter, NodeRecord, NodeView, StoreError,
+    TranscriptPart, ValidatorQueries, VerdictPlace, VerdictSummary, WeightWindow, WeightsOutlook,
 };
 use basilica_scoring::weights::Part;
 use basilica_types::{
-    BasisPoints, Category, Digest, FencingToken, Hotkey, Millis, NetUid, NodeAddress, NodeKey, Ppm,
+    BasisPoints, Category, Digest, FencingToken, Hotkey, Millis, NetUid, NodeAddress, NodeId, NodeKey, Ppm,
     Timestamp, Uid, UsdMicros, Weight,
 };
 use basilica_verification::verdict_log::{Day, DayRecord, DayTree, SignedDay};
-use basilica_verification::{CheckKind, Due, Fault, Outcome, ProvenGpu, Reason};
-use basilica_wire::Keypair;
+use basilica_verification::{
+    CheckKind, Due, Evidence, Fault, Measured, Outcome, Probes, ProvenGpu, Reason, Verdict,
+};
 use basilica_wire::discovery::NodeStatus;
+use basilica_wire::{Keypair, Signed};
 use codec::Encode as _;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
 
 pub(crate) const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
+/// Bytes of its transcript.
+pub(crate) const TRANSCRIPT: u64 = 12 * 1024 * 1024;
+
 /// Knows three miners with two nodes each.
 pub(crate) struct Remembering {
     pub own: Keypair,
-    pub broken: std::sync::atomic::AtomicBool,
+    pub broken: AtomicBool,
+    /// Parts of transcripts that were read.
+    pub parts: AtomicUsize,
+    /// Questions for windows that are being answered, and the most there were at once.
+    pub running: AtomicUsize,
+    pub most: AtomicUsize,
 }
 
 pub(crate) fn miner(index: u8) -> Hotkey {
@@ -71,15 +82,44 @@ fn node_view(miner: Hotkey, uid: u16, host: u8) -> NodeView {
 
 impl Remembering {
     pub(crate) fn new() -> Self {
-        Self { own: Keypair::from_seed(&[99; 32]).unwrap(), broken: false.into() }
+        let own = Keypair::from_seed(&[99; 32]).unwrap();
+        Self { own, broken: false.into(), parts: 0.into(), running: 0.into(), most: 0.into() }
     }
 
     pub(crate) fn break_database(&self) {
-        self.broken.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.broken.store(true, Relaxed);
+    }
+
+    /// A signed verdict of a node.
+    fn verdict(&self, node: NodeId, seq: i64) -> KeptVerdict {
+        let verdict = Verdict {
+            miner: miner(1),
+            node,
+            validator: self.own.hotkey(),
+            previous: None,
+            kind: CheckKind::Light,
+            started: NOW,
+            finished: NOW + Millis(seq.unsigned_abs()),
+            outcome: Outcome::Passed,
+            gpus: Vec::new(),
+            policy: Digest::from_bytes([2; 32]),
+            evidence: Evidence {
+                host_key: None,
+                tries: 1,
+                claims: Vec::new(),
+                transcript: None,
+                prover: Digest::from_bytes([1; 32]),
+                measured: Measured::default(),
+                probes: Probes::default(),
+            },
+        };
+        let place = VerdictPlace { finished: verdict.finished, seq };
+        let signed = Signed::new(verdict, &self.own, ChaCha20Rng::seed_from_u64(seq.unsigned_abs()));
+        KeptVerdict { place, bytes: signed.encode() }
     }
 
     fn working(&self) -> Result<(), StoreError> {
-        if self.broken.load(std::sync::atomic::Ordering::Relaxed) {
+        if self.broken.load(Relaxed) {
             let source = "secret: the disk is gone".into();
             return Err(StoreError::Unavailable { operation: "read", source });
         }
@@ -149,7 +189,8 @@ impl ValidatorQueries for Remembering {
 
     fn health(&self) -> HealthReport {
         let chain = self.working().map_err(|_| "no endpoint answers".to_owned());
-        HealthReport { checks: vec![("chain", chain), ("database", Ok(()))], at: NOW }
+        let database = self.working().map_err(|_| "postgres://10.0.0.7: connection refused".to_owned());
+        HealthReport { checks: vec![("chain", chain), ("database", database)], at: NOW }
     }
 
     async fn miners(
@@ -210,8 +251,33 @@ impl ValidatorQueries for Remembering {
         Ok((verdict == Digest::from_bytes([7; 32])).then(|| vec![1, 2]))
     }
 
-    async fn transcript(&self, _: Digest) -> Result<Option<Vec<u8>>, StoreError> {
-        std::future::pending().await
+    async fn verdict_page(
+        &self,
+        node: NodeId,
+        after: Option<VerdictPlace>,
+        limit: u32,
+    ) -> Result<Vec<KeptVerdict>, StoreError> {
+        self.working()?;
+        let mut kept: Vec<KeptVerdict> = (0..5).map(|seq| self.verdict(node, seq)).collect();
+        kept.retain(|kept| after.is_none_or(|after| kept.place < after));
+        kept.reverse();
+        kept.truncate(limit as usize);
+        Ok(kept)
+    }
+
+    /// One of many megabytes, all zeros, and otherwise none that ever comes.
+    async fn transcript(
+        &self,
+        digest: Digest,
+        skip: u64,
+        bytes: u32,
+    ) -> Result<Option<TranscriptPart>, StoreError> {
+        if digest != Digest::from_bytes([7; 32]) {
+            return std::future::pending().await;
+        }
+        let left = TRANSCRIPT.saturating_sub(skip).min(bytes.into());
+        self.parts.fetch_add(1, Relaxed);
+        Ok(Some(TranscriptPart { size: TRANSCRIPT, bytes: vec![0; usize::try_from(left).unwrap()] }))
     }
 
     async fn categories(&self) -> Result<Vec<CategoryView>, StoreError> {
@@ -223,6 +289,13 @@ impl ValidatorQueries for Remembering {
     }
 
     async fn windows(&self, _: u32) -> Result<Vec<WeightWindow>, StoreError> {
+        let running = self.running.fetch_add(1, Relaxed) + 1;
+        self.most.fetch_max(running, Relaxed);
+        // Others have their turn meanwhile, if they may.
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+        }
+        self.running.fetch_sub(1, Relaxed);
         self.working().map(|()| Vec::new())
     }
 

@@ -15,7 +15,7 @@ use super::columns::{self, parse, unsigned};
 use super::fleet::StandingRow;
 use crate::batch::{self, row};
 use crate::database::{corrupt, unavailable};
-use crate::sql::{Transaction, query};
+use crate::sql::{Transaction, aside, query};
 
 /// The uuids that a check speaks of, those included that do not count.
 pub(super) fn claimed(entry: &CheckEntry) -> BTreeSet<GpuUuid> {
@@ -321,6 +321,11 @@ pub(super) async fn all(store: &ValidatorDatabase) -> Result<Vec<NodeConduct>, S
     .fetch_all(store.readers())
     .await
     .map_err(unavailable("read records"))?;
+    let policy = *policy;
+    aside(move || read(rows, &policy)).await
+}
+
+fn read(rows: Vec<ConductRow>, policy: &Policy) -> Result<Vec<NodeConduct>, StoreError> {
     let (mut gpus, mut nodes) = (BTreeMap::new(), BTreeMap::new());
     for row in rows {
         let key = NodeKey { miner: parse(&row.miner, "nodes.miner")?, node: parse(&row.node, "nodes.node")? };

@@ -15,7 +15,7 @@ use super::columns::{self, Unexpected, parse, unsigned};
 use super::{ValidatorDatabase, conduct, discovery, refold};
 use crate::batch::{self, row};
 use crate::database::{corrupt, unavailable};
-use crate::sql::query;
+use crate::sql::{aside, query};
 
 #[derive(sqlx::FromRow)]
 struct MinerRow {
@@ -271,7 +271,7 @@ impl FleetStore for ValidatorDatabase {
             .fetch_all(self.readers())
             .await
             .map_err(unavailable("read nodes"))?;
-        collect(rows)
+        aside(|| collect(rows)).await
     }
 
     async fn node(&self, key: NodeKey) -> Result<Option<NodeRecord>, StoreError> {

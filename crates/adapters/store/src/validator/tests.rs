@@ -195,7 +195,8 @@ async fn pruning_keeps_the_last_link_the_newest_transcripts_and_open_windows(on:
     assert_eq!(store.verdicts(key(1, 7), 10).await.unwrap().len(), 1);
     let mut kept = 0;
     for digest in 1..=4u8 {
-        kept += usize::from(store.transcript(Digest::from_bytes([digest; 32])).await.unwrap().is_some());
+        kept +=
+            usize::from(store.transcript(Digest::from_bytes([digest; 32]), 0, 1).await.unwrap().is_some());
     }
     assert_eq!((kept, store.windows(5).await.unwrap().len()), (2, 1));
 }

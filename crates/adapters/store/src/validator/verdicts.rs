@@ -3,8 +3,11 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
-use basilica_ports::{CheckEntry, HistoryEntry, Holds, NodeKey, Pruned, Recorded, StoreError, VerdictStore};
-use basilica_types::{Digest, GpuUuid, Hotkey, Timestamp};
+use basilica_ports::{
+    CheckEntry, HistoryEntry, Holds, KeptVerdict, NodeKey, Pruned, Recorded, StoreError, TranscriptPart,
+    VerdictPlace, VerdictStore,
+};
+use basilica_types::{Digest, GpuUuid, Hotkey, NodeId, Timestamp};
 use basilica_verification::fingerprint::Fingerprint;
 use basilica_verification::fleet::{Claimant, Identity};
 use basilica_verification::timing::DeadlineRecord;
@@ -12,7 +15,7 @@ use basilica_verification::{CheckKind, Outcome, Series};
 use codec::Encode as _;
 
 use super::ValidatorDatabase;
-use super::columns::{self, Unexpected, parse};
+use super::columns::{self, Unexpected, parse, unsigned};
 use super::fleet::host_keys_to_text;
 use super::{conduct, fingerprints, holds, identities};
 use crate::database::{corrupt, unavailable};
@@ -180,12 +183,51 @@ impl VerdictStore for ValidatorDatabase {
             .map_err(unavailable("read verdict"))
     }
 
-    async fn transcript(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
-        query("SELECT bytes FROM transcripts WHERE digest = $1")
-            .bind(digest.to_string())
-            .scalar_optional(self.readers())
-            .await
-            .map_err(unavailable("read transcript"))
+    async fn verdict_page(
+        &self,
+        node: NodeId,
+        after: Option<VerdictPlace>,
+        limit: u32,
+    ) -> Result<Vec<KeptVerdict>, StoreError> {
+        let after = after.unwrap_or(VerdictPlace { finished: Timestamp(i64::MAX), seq: i64::MAX });
+        let rows: Vec<(i64, i64, Vec<u8>)> = query(
+            "SELECT finished, seq, bytes FROM verdicts WHERE node = $1 AND (finished, seq) < ($2, $3)
+             ORDER BY finished DESC, seq DESC LIMIT $4",
+        )
+        .bind(node.to_string())
+        .bind(after.finished.0)
+        .bind(after.seq)
+        .bind(i64::from(limit))
+        .fetch_all(self.readers())
+        .await
+        .map_err(unavailable("read verdicts"))?;
+        let kept = |(finished, seq, bytes)| KeptVerdict {
+            place: VerdictPlace { finished: Timestamp(finished), seq },
+            bytes,
+        };
+        Ok(rows.into_iter().map(kept).collect())
+    }
+
+    async fn transcript(
+        &self,
+        digest: Digest,
+        skip: u64,
+        bytes: u32,
+    ) -> Result<Option<TranscriptPart>, StoreError> {
+        // Both engines count places of bytes from one, and Postgres in 32 bits.
+        let first = i64::from(i32::MAX).min(i64::try_from(skip).unwrap_or(i64::MAX).saturating_add(1));
+        let row: Option<(i64, Vec<u8>)> = query(
+            "SELECT CAST(length(bytes) AS BIGINT), substr(bytes, CAST($2 AS INTEGER), CAST($3 AS INTEGER))
+             FROM transcripts WHERE digest = $1",
+        )
+        .bind(digest.to_string())
+        .bind(first)
+        .bind(i64::from(bytes).min(i64::from(i32::MAX) - first))
+        .fetch_optional(self.readers())
+        .await
+        .map_err(unavailable("read transcript"))?;
+        row.map(|(size, bytes)| Ok(TranscriptPart { size: unsigned(size, "transcripts.bytes")?, bytes }))
+            .transpose()
     }
 
     async fn record_aborted_opening(

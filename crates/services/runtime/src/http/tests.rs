@@ -9,7 +9,9 @@ use tokio::sync::Semaphore;
 use super::*;
 use crate::testing::VirtualClock;
 
-/// Answers `/` with the peer's port, `/panic` by panicking, and `/wait` once `gate` has a permit.
+/// Answers `/` with the peer's port, `/panic` by panicking, `/wait` once `gate` has a permit, and `/large` with [`LARGE`] bytes.
+const LARGE: usize = 8 * 1024 * 1024;
+
 struct Scene {
     clock: Arc<VirtualClock>,
     address: SocketAddr,
@@ -32,6 +34,7 @@ impl Scene {
                 async move {
                     match request.uri().path() {
                         "/panic" => panic!("asked to"),
+                        "/large" => return Ok(Response::new(Full::new(Bytes::from(vec![b'x'; LARGE])))),
                         "/wait" => gate.acquire().await.unwrap().forget(),
                         _ => {}
                     }
@@ -154,4 +157,84 @@ async fn too_large_heads_are_refused() {
     let _ = stream.write_all(head.as_bytes()).await;
     let answer = rest(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 414") || answer.starts_with("HTTP/1.1 431"), "{answer}");
+}
+
+/// The head of an answer and its body up to the end of the connection.
+async fn all_of(stream: &mut TcpStream) -> usize {
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes).await;
+    bytes.len()
+}
+
+#[tokio::test]
+async fn whoever_does_not_read_an_answer_is_cut_off_and_gives_its_place_back() {
+    let limits = HttpLimits { per_peer: 1, ..HttpLimits::default() };
+    let scene = Scene::new(limits).await;
+    let mut deaf = scene.open().await;
+    ask(&mut deaf, "/large").await;
+    let mut turned_away = 0;
+    loop {
+        scene.clock.sleepers(1).await;
+        let mut next = scene.open().await;
+        ask(&mut next, "/").await;
+        if rest_of_refused(&mut next).await {
+            turned_away += 1;
+            scene.clock.advance(limits.pace.within);
+        } else {
+            break;
+        }
+    }
+    assert!(turned_away > 0, "while it held its place nobody else of its address got one");
+    assert!(all_of(&mut deaf).await < LARGE, "the rest of the answer was thrown away");
+}
+
+/// Whether the connection was closed without an answer.
+async fn rest_of_refused(stream: &mut TcpStream) -> bool {
+    let mut byte = [0];
+    !matches!(stream.read(&mut byte).await, Ok(1))
+}
+
+#[tokio::test]
+async fn whoever_reads_slowly_gets_all_of_it() {
+    let limits = HttpLimits::default();
+    let scene = Scene::new(limits).await;
+    let mut slow = scene.open().await;
+    ask(&mut slow, "/large").await;
+    let mut taken = 0;
+    let mut part = vec![0; 512 * 1024];
+    while taken < LARGE {
+        let read = slow.read_exact(&mut part).await;
+        taken += read.expect("its pace is half a megabyte in each span");
+        scene.clock.advance(limits.pace.within);
+        if LARGE - taken < part.len() {
+            part.truncate(LARGE - taken);
+        }
+    }
+}
+
+#[tokio::test]
+async fn many_connections_from_one_address_leave_room_for_others() {
+    let limits = HttpLimits { connections: 8, per_peer: 4, ..HttpLimits::default() };
+    let scene = Scene::new(limits).await;
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        let mut stream = scene.open().await;
+        ask(&mut stream, "/").await;
+        answer_on(&mut stream).await;
+        held.push(stream);
+    }
+    for _ in 0..20 {
+        let mut stream = scene.open().await;
+        let _ = stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        assert!(rest_of_refused(&mut stream).await);
+    }
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::new(127, 0, 0, 2), 0).into()).unwrap();
+    let mut other = socket.connect(scene.address).await.unwrap();
+    ask(&mut other, "/").await;
+    answer_on(&mut other).await;
+    for stream in &mut held {
+        ask(stream, "/").await;
+        answer_on(stream).await;
+    }
 }

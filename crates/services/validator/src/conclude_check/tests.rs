@@ -243,7 +243,7 @@ async fn a_rejected_proof_is_judged_at_once_in_a_verdict_that_links_to_the_last(
         (verdict.validator, signed.signer()),
         (shared.ports.signer.hotkey(), shared.ports.signer.hotkey())
     );
-    assert!(shared.ports.store.transcript(Digest::from_bytes([8; 32])).await.unwrap().is_some());
+    assert!(shared.ports.store.transcript(Digest::from_bytes([8; 32]), 0, 9).await.unwrap().is_some());
 }
 
 #[tokio::test]
@@ -458,7 +458,8 @@ async fn a_proof_that_was_broken_off_keeps_its_transcript_though_it_is_retried()
     let wait = waiting.due.full.since(shared.now());
     let RetryRules { interval, .. } = shared.settings.retries;
     assert!(wait >= interval && wait.0 < interval.0 * 3 / 2, "{wait}");
-    assert_eq!(shared.ports.store.transcript(digest).await.unwrap(), Some(vec![1, 2, 3]));
+    let kept = shared.ports.store.transcript(digest, 0, 9).await.unwrap();
+    assert_eq!(kept.map(|part| part.bytes), Some(vec![1, 2, 3]));
 }
 
 #[tokio::test]

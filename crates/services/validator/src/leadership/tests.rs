@@ -127,6 +127,8 @@ struct Validator {
     readiness: Readiness,
     began: Arc<AtomicU64>,
     at_work: Arc<AtomicU64>,
+    /// For each term that ended, how many were still at work when its sessions were.
+    retired: Arc<Mutex<Vec<u64>>>,
     tasks: TaskSet<Result<(), BoxError>>,
 }
 
@@ -147,6 +149,9 @@ impl Validator {
             cut_off: AtomicBool::new(false),
         });
         let (readiness, stop, leading) = (Readiness::new(), Stop::new(), Arc::new(Leading::default()));
+        let (began, at_work) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let retired: Arc<Mutex<Vec<u64>>> = Arc::default();
+        let (ended, working) = (Arc::clone(&retired), Arc::clone(&at_work));
         let office = Office {
             leadership: Arc::<Client>::clone(&client),
             holder: name.to_owned(),
@@ -154,11 +159,11 @@ impl Validator {
             clock: Arc::<VirtualClock>::clone(clock),
             metrics: ValidatorMetrics::register(&Metrics::new()),
             condition: readiness.condition("leadership"),
+            retire: Box::new(move || ended.lock().unwrap().push(working.load(Ordering::SeqCst))),
         };
         let mut tasks = TaskSet::new();
         let (position, until) = (Arc::clone(&leading), stop.clone());
         tasks.spawn("office", async move { office.run(&position, until).await });
-        let (began, at_work) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let (position, until) = (Arc::clone(&leading), stop.clone());
         let (count, present) = (Arc::clone(&began), Arc::clone(&at_work));
         tasks.spawn("reconciler", async move {
@@ -174,7 +179,7 @@ impl Validator {
             };
             position.while_leading(until, work).await
         });
-        Self { client, leading, stop, readiness, began, at_work, tasks }
+        Self { client, leading, stop, readiness, began, at_work, retired, tasks }
     }
 
     fn works(&self) -> bool {
@@ -235,6 +240,8 @@ async fn whoever_is_cut_off_stops_before_the_next_one_works() {
     pass(&[&clock], 1_000).await;
     assert_eq!(first.stands(), "standby: second leads with token 2");
     assert!(!first.works());
+    assert_eq!(*first.retired.lock().unwrap(), [0], "its sessions ended with its term, after its work");
+    assert!(second.retired.lock().unwrap().is_empty());
 }
 
 /// Its own clock stood still: it believes that it leads, and so does its work until the first write.

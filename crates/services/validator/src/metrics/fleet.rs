@@ -3,10 +3,12 @@
 //! Read when Prometheus asks, and never waiting for the database: what is told is at most as old as two scrapes. One series of each
 //! kind for each listed node; what may be told to everybody only (no addresses).
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use basilica_ports::{MinerView, NodeView};
+use basilica_types::Hotkey;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -66,28 +68,34 @@ impl Collector for FleetMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let Some(view) = self.0.latest_view() else { return Ok(()) };
         let kind = ConstGauge::<f64>::new(0.0).metric_type();
+        let miners: BTreeMap<&Hotkey, &str> =
+            view.all_miners().map(|(name, miner)| (&miner.record.hotkey, name)).collect();
+        let mut nodes: Vec<(&str, String, &NodeView)> = Vec::new();
+        for node in view.all_nodes().iter().filter(|node| node.record.listed.is_some()) {
+            let key = &node.record.key;
+            // The database lets no node be without its miner.
+            let Some(miner) = miners.get(&key.miner) else { continue };
+            nodes.push((miner, key.node.to_string(), node));
+        }
         for (name, help, column) in NODES {
             let mut family = encoder.encode_descriptor(name, help, None, kind)?;
-            for node in view.all_nodes().iter().filter(|node| node.record.listed.is_some()) {
+            for (miner, id, node) in &nodes {
                 let Some(value) = column(node) else { continue };
-                let (miner, id) = (node.record.key.miner.to_string(), node.record.key.node.to_string());
-                let labels = [("miner_hotkey", miner.as_str()), ("node_id", id.as_str())];
+                let labels = [("miner_hotkey", *miner), ("node_id", id.as_str())];
                 ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
             }
         }
         for (name, help, column) in MINERS {
             let mut family = encoder.encode_descriptor(name, help, None, kind)?;
-            for miner in view.all_miners() {
-                let labels = [("miner_hotkey", miner.record.hotkey.to_string())];
-                ConstGauge::new(column(miner)).encode(family.encode_family(&labels)?)?;
+            for (hotkey, miner) in view.all_miners() {
+                ConstGauge::new(column(miner)).encode(family.encode_family(&[("miner_hotkey", hotkey)])?)?;
             }
         }
         let help = "GPUs of the miner that count, by category";
         let mut family = encoder.encode_descriptor("basilica_validator_miner_gpu_count", help, None, kind)?;
-        for miner in view.all_miners() {
+        for (hotkey, miner) in view.all_miners() {
             for (category, count) in &miner.gpus {
-                let hotkey = miner.record.hotkey.to_string();
-                let labels = [("miner_hotkey", hotkey.as_str()), ("category", category.as_str())];
+                let labels = [("miner_hotkey", hotkey), ("category", category.as_str())];
                 ConstGauge::new(f64::from(*count)).encode(family.encode_family(&labels)?)?;
             }
         }

@@ -1,12 +1,14 @@
 //! The fleet as the faces show it: all nodes and miners of one moment, read at most once a second however often it is asked for.
 //!
 //! Ten thousand nodes take a sixth of a second to read. Whoever asks gets the view of the last reading while the next one is made,
-//! unless that is older than [`STALE`]: then nobody has asked for a while, and the question waits for a new one. Rejected:
+//! unless it is so old that the next one should have been made by then: nobody has asked for a while, and the question waits for a
+//! new one. Ages go by the monotonic clock: whoever sets the wall clock back must not keep a view for ever. Rejected:
 //! reading pages from the store for every question (a list of filters becomes a list of indices, and a thousand questions a
 //! second would take the store from the checks), and reading without being asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use basilica_ports::{
     BoxError, CategoryView, Listed, MinerFilter, MinerName, MinerRecord, MinerState, MinerView, NodeFilter,
@@ -21,8 +23,8 @@ use crate::shared::Shared;
 
 /// Between two readings, and ten times as long as one takes.
 const PAUSE: Millis = Millis::from_secs(1);
-/// A view of this age is not shown: the question waits for the next.
-const STALE: Millis = Millis::from_secs(3);
+/// A view of this age is shown, however quickly it was read. One that took long to read is shown for longer ([`Reading::made`]).
+const FRESH: Millis = Millis::from_secs(3);
 /// After this long without a verified discovery response a miner is offline.
 const OFFLINE: Millis = Millis::from_secs(600);
 /// Below this mean score a miner is suspended.
@@ -31,12 +33,37 @@ const SUSPENDED_BELOW: u16 = 5_000;
 /// Holds the latest view. In memory only.
 #[derive(Debug)]
 pub(crate) struct FleetViews {
-    latest: watch::Sender<Reading>,
+    /// The last reading; none before the first.
+    latest: watch::Sender<Option<Reading>>,
     asked: Notify,
 }
 
-/// The last reading: a view, or why there is none. None before the first.
-type Reading = Option<Result<Arc<FleetView>, (Timestamp, Arc<StoreError>)>>;
+/// A view, or why there is none.
+#[derive(Clone, Debug)]
+struct Reading {
+    outcome: Result<Arc<FleetView>, Arc<StoreError>>,
+    /// By the monotonic clock.
+    at: Duration,
+    /// Until the next one.
+    pause: Millis,
+    /// So long it is shown.
+    good_for: Millis,
+}
+
+impl Reading {
+    /// The store gives a tenth of its time to views at most. What could not be read is tried again soon: the database may be back.
+    fn made(outcome: Result<FleetView, StoreError>, at: Duration, took: Millis) -> Self {
+        let pause = if outcome.is_ok() { PAUSE.max(Millis(took.0.saturating_mul(10))) } else { PAUSE };
+        // The pause, and the next reading, which may take twice as long as this one.
+        let until_next = pause.0.saturating_add(took.0.saturating_mul(2)).saturating_add(PAUSE.0);
+        let outcome = outcome.map(Arc::new).map_err(Arc::new);
+        Self { outcome, at, pause, good_for: FRESH.max(Millis(until_next)) }
+    }
+
+    fn age(&self, now: Duration) -> Millis {
+        Millis::from(now.saturating_sub(self.at))
+    }
+}
 
 impl Default for FleetViews {
     fn default() -> Self {
@@ -46,22 +73,17 @@ impl Default for FleetViews {
 
 impl FleetViews {
     /// The latest reading, if it is fresh enough to be shown; asks for the next where it is time for one.
-    fn fresh(&self, now: Timestamp) -> Option<Result<Arc<FleetView>, StoreError>> {
+    fn fresh(&self, now: Duration) -> Option<Result<Arc<FleetView>, StoreError>> {
         let reading = self.latest.borrow().clone();
-        let at = match &reading {
-            None => None,
-            Some(Ok(view)) => Some(view.as_of),
-            Some(Err((at, _))) => Some(*at),
-        };
-        let age = at.map(|at| now.since(at));
-        if age.is_none_or(|age| age >= PAUSE) {
+        if reading.as_ref().is_none_or(|reading| reading.age(now) >= PAUSE) {
             self.asked.notify_one();
         }
-        let reading = reading.filter(|_| age.is_some_and(|age| age < STALE))?;
-        Some(reading.map_err(|(_, error)| StoreError::Unavailable {
+        let reading = reading.filter(|reading| reading.age(now) < reading.good_for)?;
+        let failed = |source: Arc<StoreError>| StoreError::Unavailable {
             operation: "read the fleet",
-            source: error.into(),
-        }))
+            source: source.into(),
+        };
+        Some(reading.outcome.map_err(failed))
     }
 }
 
@@ -69,9 +91,9 @@ impl Shared {
     /// The last reading, however old, for those who cannot wait; asks for the next where it is time for one.
     pub(crate) fn latest_view(&self) -> Option<Arc<FleetView>> {
         // Only for what it asks.
-        let _ = self.views.fresh(self.now());
+        let _ = self.views.fresh(self.ports.clock.monotonic());
         let reading = self.views.latest.borrow();
-        reading.as_ref().and_then(|reading| reading.as_ref().ok()).map(Arc::clone)
+        reading.as_ref().and_then(|reading| reading.outcome.as_ref().ok()).map(Arc::clone)
     }
 
     /// The fleet of now or of a few seconds ago.
@@ -79,7 +101,7 @@ impl Shared {
         let mut changes = self.views.latest.subscribe();
         loop {
             changes.mark_unchanged();
-            if let Some(reading) = self.views.fresh(self.now()) {
+            if let Some(reading) = self.views.fresh(self.ports.clock.monotonic()) {
                 return reading;
             }
             // The sender lives in `self`.
@@ -96,17 +118,16 @@ pub(crate) async fn keep_fresh(shared: Arc<Shared>, stop: Stop) -> Result<(), Bo
             () = stop.requested() => return Ok(()),
             () = shared.views.asked.notified() => {}
         }
-        let began = shared.now();
-        let reading = match read(&shared).await {
-            Ok(view) => Ok(Arc::new(view)),
-            Err(error) => {
-                warn!(error = %ErrorChain(&error), "the fleet cannot be read for the API");
-                Err((shared.now(), Arc::new(error)))
-            }
-        };
+        let clock = shared.ports.clock.as_ref();
+        let began = clock.monotonic();
+        let outcome = read(&shared).await;
+        if let Err(error) = &outcome {
+            warn!(error = %ErrorChain(error), "the fleet cannot be read for the API");
+        }
+        let now = clock.monotonic();
+        let reading = Reading::made(outcome, now, Millis::from(now.saturating_sub(began)));
+        let pause = reading.pause;
         shared.views.latest.send_replace(Some(reading));
-        let took = shared.now().since(began);
-        let pause = PAUSE.max(Millis(took.0.saturating_mul(10)));
         tokio::select! {
             biased;
             () = stop.requested() => return Ok(()),
@@ -116,10 +137,16 @@ pub(crate) async fn keep_fresh(shared: Arc<Shared>, stop: Stop) -> Result<(), Bo
 }
 
 async fn read(shared: &Shared) -> Result<FleetView, StoreError> {
-    let store = &shared.ports.store;
+    let store = &shared.ports.shown;
     let (nodes, miners) = (store.nodes().await?, store.miners().await?);
-    let sessions = |miner: &Hotkey| shared.access(miner).is_some();
-    Ok(FleetView::new(nodes, miners, sessions, shared.now()))
+    let sessions: BTreeSet<Hotkey> =
+        miners.iter().map(|miner| miner.hotkey).filter(|miner| shared.access(miner).is_some()).collect();
+    let now = shared.now();
+    // Putting ten thousand nodes in order must not keep the thread's other tasks waiting.
+    let made = tokio::task::spawn_blocking(move || {
+        FleetView::new(nodes, miners, |miner| sessions.contains(miner), now)
+    });
+    made.await.map_err(|error| StoreError::Unavailable { operation: "read the fleet", source: error.into() })
 }
 
 /// All nodes and miners of one moment.
@@ -130,6 +157,8 @@ pub(crate) struct FleetView {
     by_id: BTreeMap<NodeId, Vec<usize>>,
     /// By hotkey.
     miners: Vec<MinerView>,
+    /// The miners' hotkeys as text, in their order: an SS58 address takes a hash, and a scrape shows each several times.
+    miner_names: Vec<String>,
     by_uid: BTreeMap<Uid, usize>,
     as_of: Timestamp,
 }
@@ -159,7 +188,8 @@ impl FleetView {
             .collect();
         let by_uid =
             miners.iter().enumerate().filter_map(|(place, miner)| Some((miner.record.uid?, place))).collect();
-        Self { nodes, by_id, miners, by_uid, as_of }
+        let miner_names = miners.iter().map(|miner| miner.record.hotkey.to_string()).collect();
+        Self { nodes, by_id, miners, miner_names, by_uid, as_of }
     }
 
     pub(crate) fn nodes(
@@ -219,9 +249,9 @@ impl FleetView {
         &self.nodes
     }
 
-    /// By hotkey.
-    pub(crate) fn all_miners(&self) -> &[MinerView] {
-        &self.miners
+    /// By hotkey, each with that as text.
+    pub(crate) fn all_miners(&self) -> impl Iterator<Item = (&str, &MinerView)> {
+        self.miner_names.iter().map(String::as_str).zip(&self.miners)
     }
 
     /// How every category is filled; what the configuration says of it is left zero.

@@ -170,6 +170,7 @@ impl World {
             miners: Arc::new(Nobody),
             nodes: Arc::new(Nobody),
             store: Arc::clone(&self.store) as _,
+            shown: Arc::clone(&self.store) as _,
             signer: Arc::new(signer()),
             clock: Arc::clone(&self.clock) as _,
             entropy: SeededEntropy::new(self.rng.next()),

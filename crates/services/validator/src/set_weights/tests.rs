@@ -317,7 +317,7 @@ fn neuron(uid: Uid, hotkey: Hotkey) -> Neuron {
 pub(crate) struct World {
     pub(crate) chain: Arc<Laptop>,
     pub(crate) clock: Arc<VirtualClock>,
-    readiness: Readiness,
+    pub(crate) readiness: Readiness,
     directory: tempfile::TempDir,
 }
 
@@ -336,11 +336,13 @@ impl World {
 
     /// A validator that knows nothing but what is on disk and on chain.
     pub(crate) async fn boot(&self) -> Shared {
+        let store = Arc::new(self.store().await);
         let ports = Ports {
             chain: Arc::clone(&self.chain) as Arc<dyn Chain>,
             miners: Arc::new(Nobody),
             nodes: Arc::new(Nobody),
-            store: Arc::new(self.store().await),
+            shown: Arc::clone(&store) as _,
+            store,
             signer: Arc::new(signer()),
             clock: Arc::clone(&self.clock) as _,
             entropy: SeededEntropy::new(1),

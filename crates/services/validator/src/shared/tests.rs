@@ -98,3 +98,14 @@ async fn one_miners_word_is_no_witness_for_a_pull_and_every_node_pulls_once_a_da
     world.clock.advance(PULLED_WITHIN);
     assert!(!shared.has_pulled(key(1, 1), shared.now() - PULLED_WITHIN + Millis(1)));
 }
+
+#[tokio::test]
+async fn no_key_outlives_a_term() {
+    let shared = World::new().boot().await;
+    shared.set_access(MINER, access(&shared, HOUR));
+    shared.end_sessions();
+    assert!(shared.access(&MINER).is_none());
+    let next = access(&shared, HOUR);
+    shared.set_access(MINER, Arc::clone(&next));
+    assert!(shared.access(&MINER).is_some_and(|kept| Arc::ptr_eq(&kept, &next)));
+}

@@ -184,6 +184,7 @@ impl ApiHost {
             miners: Arc::new(GrpcMinerDialer::default()),
             nodes: Arc::new(RusshShell),
             store: Arc::new(store.clone()),
+            shown: Arc::new(store.with_own_readers(4)),
             signer,
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
@@ -200,6 +201,7 @@ impl ApiHost {
             hotkeys: BTreeSet::new(),
             proxies: BTreeSet::new(),
             rate_limit,
+            at_once: 64,
             deadline: Millis::from_secs(30),
         };
         let api = Api::new(Arc::new(service.queries()), options);

@@ -124,7 +124,7 @@ async fn dropped_nodes_are_forgotten_when_nothing_about_them_matters(on: On) {
     assert_eq!(store.prune_nodes(later, later, 10).await.unwrap(), 1, "the banned node stays");
     assert_eq!(store.node(judged).await.unwrap(), None);
     assert!(store.history(judged, NOW).await.unwrap().is_empty());
-    assert!(store.transcript(Digest::from_bytes([1; 32])).await.unwrap().is_none());
+    assert!(store.transcript(Digest::from_bytes([1; 32]), 0, 1).await.unwrap().is_none());
     let claim = passed(listed, 4, Some(3), vec![gpu(1)]);
     assert_eq!(store.record_check(&claim).await.unwrap(), Recorded::Stored, "its gpu is free");
     assert_eq!(store.prune_nodes(later, ban, 10).await.unwrap(), 1);

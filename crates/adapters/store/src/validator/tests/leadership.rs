@@ -92,10 +92,12 @@ async fn a_change_of_leadership_waits_for_the_write_under_way() {
     let mut write = first.begin("write").await.unwrap();
     query("UPDATE miners SET failure = 'stored'").execute(&mut write).await.unwrap();
     let (campaign, ()) = tokio::join!(second.campaign("second", HOUR), async {
-        // Waits until the campaign waits.
-        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
-        while place.server.as_ref().unwrap().sql("db0", waiting).trim() != "1" {
-            tokio::task::yield_now().await;
+        // Waits until the campaign waits. Asked beside it: it would not get on while this thread waits for a program.
+        loop {
+            let waiting = query("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'");
+            if waiting.scalar::<i64>(second.readers()).await.unwrap() == 1 {
+                break;
+            }
         }
         write.commit().await.unwrap();
     });

@@ -21,6 +21,8 @@ on_both_engines!(
     a_hold_lasts_until_a_check_says_otherwise_and_a_pair_shown_apart_may_prove_one_uuid,
     missed_deadlines_are_kept_with_and_without_a_verdict_and_no_unlisting_forgets_them,
     the_transcript_of_a_try_without_a_verdict_is_kept_as_long_as_any,
+    a_transcript_is_read_part_by_part,
+    verdicts_of_an_id_come_in_pages_whoever_lists_it,
 );
 
 async fn a_failed_try_is_continued_after_a_restart_and_ends_with_a_conclusion(on: On) {
@@ -361,7 +363,55 @@ async fn the_transcript_of_a_try_without_a_verdict_is_kept_as_long_as_any(on: On
     store.prune(NOW, 2, 9).await.unwrap();
     let mut kept = Vec::new();
     for n in 0..3u8 {
-        kept.push(store.transcript(Digest::from_bytes([n; 32])).await.unwrap());
+        let part = store.transcript(Digest::from_bytes([n; 32]), 0, 9).await.unwrap();
+        kept.push(part.map(|part| part.bytes));
     }
     assert_eq!(kept, [None, Some(vec![1]), Some(vec![2])]);
+}
+
+async fn a_transcript_is_read_part_by_part(on: On) {
+    let Fixture { store, place: _keep } = Fixture::new(on).await;
+    store.record_discovery(miner(1), &[report(7)], NOW).await.unwrap();
+    let (digest, bytes) = (Digest::from_bytes([1; 32]), (0..=255u8).cycle().take(1_000).collect::<Vec<_>>());
+    store.record_transcript(key(1, 7), NOW, digest, &bytes).await.unwrap();
+    let mut read = Vec::new();
+    loop {
+        let part = store.transcript(digest, read.len() as u64, 300).await.unwrap().unwrap();
+        assert_eq!(part.size, 1_000);
+        if part.bytes.is_empty() {
+            break;
+        }
+        read.extend(part.bytes);
+    }
+    assert_eq!(read, bytes);
+    assert_eq!(store.transcript(digest, 0, u32::MAX).await.unwrap().unwrap().bytes, bytes);
+    assert!(store.transcript(digest, u64::MAX, u32::MAX).await.unwrap().unwrap().bytes.is_empty());
+    assert_eq!(store.transcript(Digest::from_bytes([2; 32]), 0, 1).await.unwrap(), None);
+}
+
+async fn verdicts_of_an_id_come_in_pages_whoever_lists_it(on: On) {
+    let Fixture { store, place: _keep } = Fixture::new(on).await;
+    for owner in [1, 2] {
+        store.record_discovery(miner(owner), &[report(7)], NOW).await.unwrap();
+    }
+    let mut previous = [None, None];
+    for digest in 1..=9u8 {
+        let owner = 1 + digest % 2;
+        let before = previous[usize::from(owner - 1)].replace(digest);
+        let mut entry = passed(key(owner, 7), digest, before, vec![]);
+        entry.verdict = vec![digest];
+        // Three of one moment: when they were stored tells them apart.
+        entry.summary.finished = NOW + Millis(u64::from(digest / 3));
+        assert_eq!(store.record_check(&entry).await.unwrap(), Recorded::Stored);
+    }
+    let readers = store.with_own_readers(1);
+    let (mut seen, mut after) = (Vec::new(), None);
+    loop {
+        let page = readers.verdict_page(key(1, 7).node, after, 2).await.unwrap();
+        let Some(last) = page.last() else { break };
+        after = Some(last.place);
+        seen.extend(page.into_iter().flat_map(|kept| kept.bytes));
+    }
+    assert_eq!(seen, (1..=9).rev().collect::<Vec<u8>>());
+    assert!(readers.verdict_page(key(1, 8).node, None, 2).await.unwrap().is_empty());
 }

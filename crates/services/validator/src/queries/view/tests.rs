@@ -156,9 +156,40 @@ async fn the_fleet_is_read_once_for_all_who_ask_within_a_second() {
         assert_eq!(first.nodes.first().map(|n| n.record.key), Some(key));
         let second = shared.fleet_view().await.unwrap();
         assert!(Arc::ptr_eq(&first, &second), "nobody reads again within a second");
-        world.clock.advance(STALE);
+        world.clock.advance(FRESH);
         let third = shared.fleet_view().await.unwrap();
         assert!(!Arc::ptr_eq(&first, &third), "what is too old is not shown");
+        stop.request();
+    };
+    let (ended, ()) = tokio::join!(reader, ask);
+    ended.unwrap();
+}
+
+#[test]
+fn a_view_is_shown_until_the_next_one_can_be_there() {
+    let fleet = || view(Vec::new(), Vec::new());
+    for took in [0, 10, 160, 1_000, 12_000].map(Millis) {
+        let reading = Reading::made(Ok(fleet()), Duration::ZERO, took);
+        assert!(reading.pause.0 >= took.0 * 10, "the store has other work");
+        assert!(reading.good_for.0 >= reading.pause.0 + took.0, "{took:?}");
+    }
+    let error = StoreError::Unavailable { operation: "test", source: "gone".into() };
+    let failed = Reading::made(Err(error), Duration::ZERO, Millis::from_secs(12));
+    assert_eq!(failed.pause, PAUSE, "a database that is back is noticed soon");
+}
+
+#[tokio::test]
+async fn a_wall_clock_that_is_set_back_keeps_no_view() {
+    let world = World::new();
+    world.judge_a_node().await;
+    let shared = Arc::new(world.boot().await);
+    let stop = Stop::new();
+    let reader = keep_fresh(Arc::clone(&shared), stop.clone());
+    let ask = async {
+        let first = shared.fleet_view().await.unwrap();
+        world.clock.set_wall_clock(-3_600_000);
+        world.clock.advance(FRESH);
+        assert!(!Arc::ptr_eq(&first, &shared.fleet_view().await.unwrap()));
         stop.request();
     };
     let (ended, ()) = tokio::join!(reader, ask);

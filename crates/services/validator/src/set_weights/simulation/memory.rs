@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use basilica_ports::{
-    CheckEntry, FleetStore, HistoryEntry, Holds, LogEnd, LogEntry, Logged, MinerRecord, NewWindow,
-    NodeChange, NodeConduct, NodeKey, NodeRecord, NodeScore, Opened, PaidGpu, Place, PreparedWeights, Pruned,
-    Recorded, Scores, SeenMiner, StoreError, StoredStanding, VerdictLogStore, VerdictStore, WeightStore,
-    WeightWindow, WindowEnd, WindowState,
+    CheckEntry, FleetStore, HistoryEntry, Holds, KeptVerdict, LogEnd, LogEntry, Logged, MinerRecord,
+    NewWindow, NodeChange, NodeConduct, NodeKey, NodeRecord, NodeScore, Opened, PaidGpu, Place,
+    PreparedWeights, Pruned, Recorded, Scores, SeenMiner, StoreError, StoredStanding, TranscriptPart,
+    VerdictLogStore, VerdictPlace, VerdictStore, WeightStore, WeightWindow, WindowEnd, WindowState,
 };
 use basilica_runtime_service::testing::VirtualClock;
 use basilica_scoring::weights::Part;
@@ -307,7 +307,15 @@ impl VerdictStore for Memory {
     async fn verdict(&self, _: Digest) -> Result<Option<Vec<u8>>, StoreError> {
         unreachable!("weights need scores only")
     }
-    async fn transcript(&self, _: Digest) -> Result<Option<Vec<u8>>, StoreError> {
+    async fn verdict_page(
+        &self,
+        _: NodeId,
+        _: Option<VerdictPlace>,
+        _: u32,
+    ) -> Result<Vec<KeptVerdict>, StoreError> {
+        unreachable!("weights need scores only")
+    }
+    async fn transcript(&self, _: Digest, _: u64, _: u32) -> Result<Option<TranscriptPart>, StoreError> {
         unreachable!("weights need scores only")
     }
     async fn record_aborted_opening(

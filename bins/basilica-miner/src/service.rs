@@ -13,10 +13,9 @@ use basilica_runtime_service::{
 };
 use basilica_ssh::RusshShell;
 use basilica_store::{Database, MINER_SCHEMA, MinerDatabase, OpenOptions};
-use basilica_system::{OsEntropy, SystemClock};
+use basilica_system::{OsEntropy, SystemClock, raise_file_limit};
 use basilica_types::Millis;
 use basilica_wallet::{Unattended, WalletSigner, Wallets};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{info, warn};
 
 use crate::cli::Cli;
@@ -32,7 +31,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
     for notice in notices {
         warn!(%notice, "configuration");
     }
-    raise_file_limit(config.fleet.nodes.len());
+    allow_files(config.fleet.nodes.len());
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
     runtime.block_on(serve(config))
@@ -40,20 +39,16 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
 
 /// Lets the process open as many files as it ever may, and says if those are too few: a kept connection and one being made
 /// for each node, all connections of validators, and what the program itself has open.
-fn raise_file_limit(nodes: usize) {
+fn allow_files(nodes: usize) {
     const OWN: usize = 64;
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current != limit.maximum
-        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
-    {
-        warn!(%error, "the limit of open files cannot be raised");
-    }
     let needed = 2 * nodes + ServerLimits::default().connections + OWN;
-    if let Some(most) = getrlimit(Resource::Nofile).current.filter(|most| *most < needed as u64) {
-        warn!(
+    match raise_file_limit() {
+        Ok(Some(most)) if most < needed as u64 => warn!(
             limit = most,
             needed, "few open files are allowed; raise the limit (ulimit -n, or LimitNOFILE= of systemd)"
-        );
+        ),
+        Ok(_) => {}
+        Err(error) => warn!(%error, "the limit of open files cannot be raised"),
     }
 }
 

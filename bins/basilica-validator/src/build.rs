@@ -15,11 +15,11 @@ use basilica_runtime_service::{
 };
 use basilica_ssh::RusshShell;
 use basilica_store::ValidatorDatabase;
-use basilica_system::{OsEntropy, SystemClock, UsageMetrics};
+use basilica_system::{OsEntropy, SystemClock, UsageMetrics, raise_file_limit};
 use basilica_types::{Millis, NetUid};
 use basilica_validator_service::{Ports, ProverFile, Settings, Validator, ValidatorConfig};
 use basilica_wallet::{Unattended, WalletSigner, Wallets};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::{api, database, endpoints};
 
@@ -33,11 +33,14 @@ fn face_threads() -> usize {
     std::thread::available_parallelism().map_or(1, |processors| processors.get().div_ceil(2))
 }
 
+/// Open files with which a thousand nodes work.
+const FILES: u64 = 4_096;
 /// For tasks to end after SIGTERM.
 const GRACE: Millis = Millis::from_secs(10);
 
 /// Binds ports, opens what can be opened, starts the reconcilers and runs until stopped.
 pub(crate) async fn start(config: &ValidatorConfig, settings: Settings) -> anyhow::Result<ExitCode> {
+    allow_files();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
     let signer = signer(config, &entropy)?;
@@ -107,6 +110,18 @@ pub(crate) async fn start(config: &ValidatorConfig, settings: Settings) -> anyho
     ended?;
     info!("validator stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Each kept connection to a node is a file or two, so that a shell's usual thousand ends at some hundreds of nodes.
+fn allow_files() {
+    match raise_file_limit() {
+        Ok(Some(most)) if most < FILES => warn!(
+            limit = most,
+            "few open files are allowed; raise the limit (ulimit -n, or LimitNOFILE= of systemd) for more than some hundreds of nodes"
+        ),
+        Ok(_) => {}
+        Err(error) => warn!(%error, "the limit of open files cannot be raised"),
+    }
 }
 
 /// SSH, with a log before it where the configuration names one.

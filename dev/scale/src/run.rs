@@ -38,7 +38,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// # Panics
 /// If something cannot be started, or does not happen within some minutes.
 pub async fn run(plan: &Plan, programs: &Path) -> Report {
-    raise_file_limit();
+    // Two pipes of each real node, a listener and a connection of each simulated one.
+    basilica_system::raise_file_limit().unwrap();
     let home = tempfile::tempdir().unwrap();
     let chain = Devchain::start(
         &json!({ "profile": "newest", "block_time_ms": 250, "tempo": 20, "weights_rate_limit": 10,
@@ -84,13 +85,6 @@ pub async fn run(plan: &Plan, programs: &Path) -> Report {
     drop(process);
     real.hosts.stop().await;
     report
-}
-
-/// Two pipes of each real node, a listener and a connection of each simulated one.
-fn raise_file_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
 }
 
 /// Waits until every node has a verdict of the first round, and those that pass have had the later rounds too. Returns what

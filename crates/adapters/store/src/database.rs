@@ -27,8 +27,9 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Sqlite, Transact
 
 /// How long a statement waits for a lock that another process holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a task waits for a connection before it gives up.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a task waits for a connection before it gives up. Tasks take turns, and a thousand nodes whose checks end in one moment are
+/// some seconds of turns: this is for a disk that stands still.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What one program keeps in its file.
 #[derive(Debug)]

@@ -1,5 +1,6 @@
 //! The real clock, the operating system's randomness and its accounts of the process: the one place that reads them.
 
+mod files;
 mod usage;
 
 use std::time::Duration;
@@ -8,6 +9,7 @@ use async_trait::async_trait;
 use basilica_ports::{Clock, Entropy};
 use basilica_types::{Millis, Timestamp};
 
+pub use files::raise_file_limit;
 pub use usage::UsageMetrics;
 
 /// The host's clocks.

@@ -241,17 +241,16 @@ impl Office {
         }
     }
 
-    /// Tries until it works or the lease is over.
+    /// Tries until it works or the lease is over. Over it is only for those who have to ask somebody: a file of this process alone
+    /// answers on the spot, however late a busy machine comes to it.
     async fn renew_until(&self, until: Duration) -> Result<(), End> {
         loop {
             let left = until.saturating_sub(self.clock.monotonic());
             let left = Millis(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
-            if left == Millis(0) {
-                return Err(End::NotRenewed);
-            }
             match within(self.clock.as_ref(), left, self.leadership.renew(self.rules.lease)).await {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(StoreError::Fenced { .. })) => return Err(End::Succeeded),
+                Ok(Err(_)) if left == Millis(0) => return Err(End::NotRenewed),
                 Ok(Err(error)) => {
                     warn!(error = %ErrorChain(&error), left_ms = left.0, "lease not renewed yet");
                     self.clock.sleep(Millis(self.rules.poll.0.min(left.0))).await;

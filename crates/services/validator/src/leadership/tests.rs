@@ -324,3 +324,16 @@ async fn whoever_leads_again_works_again() {
         pass(&[&clock], 500).await;
     }
 }
+
+#[tokio::test]
+async fn who_is_answered_on_the_spot_keeps_its_lead_however_late_it_asks() {
+    let clock = VirtualClock::new();
+    let server = server(&clock);
+    let alone = Validator::start(&server, &clock, "alone");
+    pass(&[&clock], 1_000).await;
+    clock.advance(Millis(10 * RULES.lease.0));
+    settle().await;
+    pass(&[&clock], 1_000).await;
+    assert!(alone.works());
+    assert_eq!(alone.began.load(Ordering::SeqCst), 1, "its work was never interrupted");
+}

@@ -2,7 +2,7 @@
 //!
 //! The validator, a miner and the chain are the programs that ship (the chain: the development chain). Some nodes are real OpenSSH servers
 //! of that miner, which deploys the validator's key on them; the others are SSH servers of this process (`SshNode`), listed by a second miner
-//! that is simulated. Of those some accept connections and never speak, some answer close to the limit, and some answer with
+//! that is simulated. Of those some accept connections and never speak, some take half of the time that they may take, and some answer with
 //! bytes that mean nothing. A third miner lists some of the honest ones as its own, under a name that lets nobody in: what it has the
 //! validator do there are failed logins, which those servers hold against the validator's address as OpenSSH since 9.8 does.
 //!

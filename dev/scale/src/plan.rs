@@ -11,7 +11,7 @@ pub struct Plan {
     pub simulated: usize,
     /// Of these, how many never say a word.
     pub black_holes: usize,
-    /// How many take most of the time that a command may take.
+    /// How many take half of the time that a command may take.
     pub slow: usize,
     /// How many answer nonsense.
     pub garbage: usize,
@@ -41,7 +41,8 @@ impl Plan {
         slow: 50,
         garbage: 20,
         strangers: 20,
-        timeout: Duration::from_secs(10),
+        // The validator's own for a login. All handshakes of a first round are some seconds of two cores, servers' halves included.
+        timeout: Duration::from_secs(30),
         interval: Duration::from_secs(60),
         retries: 3,
         retry_interval: Duration::from_secs(15),
@@ -71,8 +72,8 @@ impl Plan {
         self.real + self.simulated
     }
 
-    /// How long a slow node takes.
+    /// How long a slow node takes for a command.
     pub fn slowness(&self) -> Duration {
-        self.timeout.mul_f64(0.8)
+        self.timeout / 2
     }
 }

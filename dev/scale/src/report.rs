@@ -22,7 +22,7 @@ pub enum Kind {
     Honest,
     /// The same, which another miner claims too.
     Claimed,
-    /// Takes most of the time that it may take.
+    /// Takes half of the time that it may take.
     Slow,
     /// Answers nonsense.
     Garbage,

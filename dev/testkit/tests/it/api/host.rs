@@ -13,7 +13,7 @@ use basilica_ports::{
 };
 use basilica_rpc::GrpcMinerDialer;
 use basilica_runtime_service::{
-    ConfigSource, HttpLimits, HttpListener, Metrics, Readiness, Supervisor, load,
+    ConfigSource, HttpLimits, HttpListener, Metrics, OwnThreads, Readiness, Supervisor, load,
 };
 use basilica_ssh::RusshShell;
 use basilica_store::{OpenOptions, ValidatorDatabase};
@@ -30,6 +30,8 @@ use codec::Encode as _;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 
+/// As many as the program takes of two processors.
+const FACE_THREADS: usize = 1;
 pub(crate) const KEY: &str = "0123456789abcdef0123456789abcdef";
 const HOST_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
 
@@ -205,12 +207,17 @@ impl ApiHost {
             deadline: Millis::from_secs(30),
         };
         let api = Api::new(Arc::new(service.queries()), options);
-        let listener = HttpListener::bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+        // On threads of its own, as the program has it.
+        let faces = OwnThreads::start("faces", FACE_THREADS).unwrap();
+        let bound = faces.run(HttpListener::bind((Ipv4Addr::LOCALHOST, 0).into())).await;
+        let listener = bound.unwrap().unwrap();
         let address = listener.local_addr();
         let ticking = Arc::clone(&clock);
         supervisor.spawn_once("api", move |stop| async move {
-            listener.serve(|peer| api.for_peer(peer), HttpLimits::default(), ticking, stop).await;
-            Ok(())
+            let serve = async move {
+                listener.serve(|peer| api.for_peer(peer), HttpLimits::default(), ticking, stop).await;
+            };
+            Ok(faces.run(serve).await?)
         });
         service.start(&supervisor, Arc::new(store), "here".to_owned());
         Self { address, validator: hotkey, supervisor }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io::{self, BufRead};
 
-use basilica_types::{Digest, Timestamp};
+use basilica_types::Digest;
 use serde::{Deserialize, Serialize};
 
 /// Longest line that is read back, in bytes; longer ones are not ours.
@@ -45,10 +45,6 @@ pub(crate) struct Line<'a> {
 /// The hash of a line.
 pub(crate) fn hash(line: &[u8]) -> Digest {
     Digest::from_bytes(*blake3::hash(line).as_bytes())
-}
-
-pub(crate) fn told(at: Timestamp) -> String {
-    at.rfc3339()
 }
 
 /// A log that holds together.

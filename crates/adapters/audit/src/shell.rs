@@ -1,5 +1,6 @@
 //! SSH that is written down.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +10,10 @@ use basilica_ports::{
     AddressPolicy, Ask, Dial, ExitStatus, Identity, NodeShell, Output, OutputLimits, Process, Shell,
     ShellError,
 };
-use basilica_types::{Argv, HostKey, Millis, NodeAddress, SshPublicKey};
+use basilica_types::{Argv, ErrorChain, HostKey, Millis, NodeAddress, SshPublicKey};
 
 use crate::AuditLog;
-use crate::chain::{Line, Operation, told};
+use crate::chain::{Line, Operation};
 use crate::file::cut;
 
 /// Another client, with a line for everything that it does on nodes.
@@ -46,36 +47,24 @@ struct Begun {
 }
 
 impl Begun {
-    fn end(&self, result: &str) {
+    fn end(&self, result: impl fmt::Display) {
         let took = self.log.clock.monotonic().saturating_sub(self.began);
         self.log.add(Line {
             previous: None,
-            at: told(self.log.clock.now()),
+            at: self.log.clock.now().rfc3339(),
             operation: self.operation,
             node: self.node.as_str().into(),
             what: self.what.as_deref().map(cut),
             sent: self.sent,
             received: self.received,
             took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-            result: cut(result),
+            result: cut(&result.to_string()),
         });
     }
 }
 
 fn bytes(of: &[u8]) -> u64 {
     of.len() as u64
-}
-
-/// An error with its causes.
-fn causes(error: &ShellError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 fn ended(status: &ExitStatus) -> String {
@@ -109,7 +98,7 @@ impl NodeShell for AuditedShell {
         begun.count(bytes(&ask.question), answer.as_deref().map_or(0, bytes));
         match &answer {
             Ok(_) => begun.end("ok"),
-            Err(error) => begun.end(&causes(error)),
+            Err(error) => begun.end(ErrorChain(error)),
         }
         answer
     }
@@ -123,7 +112,7 @@ impl NodeShell for AuditedShell {
                 Ok(Arc::new(AuditedConnection { shell, node, log: Arc::clone(&self.log) }))
             }
             Err(error) => {
-                begun.end(&causes(&error));
+                begun.end(ErrorChain(&error));
                 Err(error)
             }
         }
@@ -160,8 +149,8 @@ impl Shell for AuditedConnection {
             output.as_ref().map_or(0, |output| bytes(&output.stdout) + bytes(&output.stderr)),
         );
         match &output {
-            Ok(output) => begun.end(&ended(&output.status)),
-            Err(error) => begun.end(&causes(error)),
+            Ok(output) => begun.end(ended(&output.status)),
+            Err(error) => begun.end(ErrorChain(error)),
         }
         output
     }
@@ -171,7 +160,7 @@ impl Shell for AuditedConnection {
         match self.shell.start(command).await {
             Ok(process) => Ok(Box::new(AuditedProcess { process, begun })),
             Err(error) => {
-                begun.end(&causes(&error));
+                begun.end(ErrorChain(&error));
                 Err(error)
             }
         }
@@ -198,7 +187,7 @@ impl Talk {
         }
     }
 
-    fn end(&mut self, result: &str) {
+    fn end(&mut self, result: impl fmt::Display) {
         if let Some(begun) = self.0.take() {
             begun.end(result);
         }
@@ -219,13 +208,13 @@ struct AuditedProcess {
 #[async_trait]
 impl Process for AuditedProcess {
     async fn send(&mut self, sent: &[u8]) -> Result<(), ShellError> {
-        self.process.send(sent).await.inspect_err(|error| self.begun.end(&causes(error)))?;
+        self.process.send(sent).await.inspect_err(|error| self.begun.end(ErrorChain(error)))?;
         self.begun.count(bytes(sent), 0);
         Ok(())
     }
 
     async fn receive(&mut self) -> Result<Option<Vec<u8>>, ShellError> {
-        let received = self.process.receive().await.inspect_err(|error| self.begun.end(&causes(error)))?;
+        let received = self.process.receive().await.inspect_err(|error| self.begun.end(ErrorChain(error)))?;
         self.begun.count(0, received.as_deref().map_or(0, bytes));
         Ok(received)
     }
@@ -238,8 +227,8 @@ impl Process for AuditedProcess {
         let Self { process, mut begun } = *self;
         let status = process.finish().await;
         match &status {
-            Ok(status) => begun.end(&ended(status)),
-            Err(error) => begun.end(&causes(error)),
+            Ok(status) => begun.end(ended(status)),
+            Err(error) => begun.end(ErrorChain(error)),
         }
         status
     }

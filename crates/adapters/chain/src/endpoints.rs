@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use basilica_ports::{ChainError, Clock, Entropy};
-use basilica_types::{BlockNumber, Millis};
+use basilica_types::{BlockNumber, ErrorChain, Millis};
 
 use crate::ChainOptions;
 use crate::breaker::{Event, Policy};
@@ -80,7 +80,7 @@ impl Endpoints {
         let now = self.now();
         let good = self.all()[index].state(now) == EndpointState::Healthy;
         self.note(index, event);
-        let words = Some(chain_of(error));
+        let words = Some(ErrorChain(error).to_string());
         let before = std::mem::replace(&mut self.all()[index].failure, words.clone());
         good || before != words
     }
@@ -144,18 +144,6 @@ impl Endpoints {
     }
 }
 
-/// An error with its causes, in one line.
-fn chain_of(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use basilica_system::{OsEntropy, SystemClock};
@@ -172,7 +160,7 @@ mod tests {
         endpoints.note(0, Event::Worked);
         assert!(failed("reset"));
         let error = endpoints.all_rest();
-        let words = chain_of(&error);
+        let words = ErrorChain(&error).to_string();
         assert!(words.contains("ws://x") && words.ends_with("; last: reset"), "{words}");
     }
 }

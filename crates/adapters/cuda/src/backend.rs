@@ -7,7 +7,7 @@ use basilica_proof::merkle::Leaf;
 use basilica_proof::prover::{Advance, Backend, BackendError, Pick, Traced};
 use basilica_proof::residency::{Cache, Region, Walk};
 use basilica_proof::seed::Seed;
-use basilica_types::Digest;
+use basilica_types::{Digest, ErrorChain};
 
 use crate::driver::{Context, CudaError, Device};
 use crate::kernels::Kernels;
@@ -77,18 +77,7 @@ impl From<CudaError> for BackendError {
     fn from(error: CudaError) -> Self {
         match error {
             CudaError::Memory { space, needed: asked, available } => Self::Memory { space, asked, available },
-            other => Self::Device(said(&other)),
+            other => Self::Device(ErrorChain(&other).to_string()),
         }
     }
-}
-
-/// An error with its sources, as one line.
-fn said(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -12,11 +12,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use basilica_ports::{StoreError, TranscriptPart, ValidatorQueries};
-use basilica_types::Digest;
+use basilica_types::{Digest, ErrorChain};
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 
 use crate::limit::Client;
-use crate::problem::{Causes, Refusal};
+use crate::problem::Refusal;
 
 /// Downloads at a time.
 const AT_ONCE: usize = 16;
@@ -120,7 +120,7 @@ impl Body for Transcript {
         let part = match result {
             Ok(part) => part.map(|part| part.bytes).filter(|bytes| !bytes.is_empty()).ok_or_else(gone),
             Err(error) => {
-                tracing::warn!(transcript = %self.digest, error = %Causes(&error), "a transcript is cut off");
+                tracing::warn!(transcript = %self.digest, error = %ErrorChain(&error), "a transcript is cut off");
                 Err(io::Error::other("the database cannot be asked"))
             }
         };

@@ -5,6 +5,7 @@ use axum::http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTH
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use basilica_ports::{FailureClass, StoreError};
+use basilica_types::ErrorChain;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -109,7 +110,7 @@ impl Refusal {
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
-        tracing::warn!(error = %Causes(&error), "an API question cannot be answered");
+        tracing::warn!(error = %ErrorChain(&error), "an API question cannot be answered");
         match error.class() {
             FailureClass::Transient => {
                 let detail = "try again; the validator's log and /health say more";
@@ -117,21 +118,6 @@ impl From<StoreError> for Refusal {
             }
             _ => Self::new(ProblemCode::Internal, "the validator's log says more"),
         }
-    }
-}
-
-/// An error with its sources.
-pub(crate) struct Causes<'a>(pub(crate) &'a dyn std::error::Error);
-
-impl std::fmt::Display for Causes<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
     }
 }
 

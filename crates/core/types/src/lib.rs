@@ -1,4 +1,4 @@
-//! Identifiers, units and addresses of the domain: parse, display, nothing else.
+//! Identifiers, units and addresses of the domain: parse, display, nothing else; and how every layer writes an error with its causes.
 //!
 //! Every value that crosses a boundary of the network becomes one of these types once, at the edge, and is
 //! valid from then on. A type here knows its own textual form (`FromStr` and `Display` round-trip, and serde
@@ -11,6 +11,7 @@ mod argv;
 mod chain;
 mod database;
 mod digest;
+mod error_chain;
 mod gpu;
 mod image;
 mod network;
@@ -27,6 +28,7 @@ pub use argv::{Argv, ArgvError};
 pub use chain::{BlockHash, BlockNumber, MechanismId, NetUid, Rao, Uid, Weight};
 pub use database::{DatabasePath, DatabaseUrl, DatabaseUrlError, PostgresUrl};
 pub use digest::{Digest, DigestError};
+pub use error_chain::ErrorChain;
 pub use gpu::{Category, GpuUuid, GpuUuidError};
 pub use image::{ImageName, ImageNameError};
 pub use network::{ChainUrl, ChainUrlError, Network};

@@ -15,7 +15,6 @@ mod admin;
 mod backoff;
 mod config;
 mod deadline;
-mod error_chain;
 mod http;
 mod metrics;
 mod panic;
@@ -31,12 +30,12 @@ mod threads;
 
 pub use admin::{AdminListener, AdminRoutes, AdminState, BindError};
 pub use backoff::Backoff;
+pub use basilica_types::ErrorChain;
 pub use config::{
     ConfigError, ConfigSource, Diagnostic, DurationSetting, InvalidDuration, Loaded, Notice, Place, Problem,
     load, process_environment,
 };
 pub use deadline::{Elapsed, within};
-pub use error_chain::ErrorChain;
 pub use http::{HttpLimits, HttpListener, Pace};
 pub use metrics::Metrics;
 pub use readiness::{Condition, Readiness};

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::{Extension, Json};
 use basilica_ports::{Listed, NodeFilter, NodeKey, NodeView};
-use basilica_types::{Category, NodeId};
+use basilica_types::{Category, ErrorChain, NodeId};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -11,7 +11,7 @@ use super::{Answer, Pages, Path, Query, Refusals};
 use crate::access::Caller;
 use crate::model::{Node, NodePage, VerdictPage, VerdictRow, moment};
 use crate::paging;
-use crate::problem::{Causes, ProblemCode, Refusal};
+use crate::problem::{ProblemCode, Refusal};
 
 /// Most verdicts of one answer.
 const VERDICTS: u16 = 100;
@@ -175,7 +175,7 @@ pub(super) async fn of_node(pages: &Pages, key: NodeKey, limit: u32) -> Result<V
 
 fn shown(node: NodeId, bytes: &[u8]) -> Result<VerdictRow, Refusal> {
     VerdictRow::read(bytes).map_err(|error| {
-        tracing::error!(node.id = %node, error = %Causes(&error), "a kept verdict cannot be shown");
+        tracing::error!(node.id = %node, error = %ErrorChain(&error), "a kept verdict cannot be shown");
         Refusal::new(ProblemCode::Internal, "a kept verdict cannot be read; the log says more")
     })
 }

@@ -6,7 +6,7 @@ use std::fmt;
 /// Our errors keep their cause as a source and do not repeat it in their own text; where one is handled, this prints
 /// the whole chain once. At most 16 causes are followed.
 #[derive(Clone, Copy)]
-pub struct ErrorChain<'a>(pub &'a (dyn Error + 'static));
+pub struct ErrorChain<'a>(pub &'a (dyn Error + 'a));
 
 impl fmt::Display for ErrorChain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

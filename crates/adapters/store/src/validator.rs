@@ -2,6 +2,7 @@
 
 mod backup;
 mod catalog;
+mod checks;
 mod columns;
 mod conduct;
 mod discovery;

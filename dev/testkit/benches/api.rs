@@ -2,7 +2,8 @@
 //!
 //! The real service, store (SQLite) and server, and the clients that load them, share the machine. The load is open: each
 //! request has a time at which it is due, and its latency runs from there, so that an answer that is late is not hidden by requests that
-//! were never sent. `BASILICA_API_VERDICTS` (of each node, 100 if not set) makes it smaller, `BASILICA_API_SECONDS` (20) shorter.
+//! were never sent. `BASILICA_API_VERDICTS` (of each node, 100 if not set) makes it smaller, `BASILICA_API_SECONDS` (20) shorter;
+//! `BASILICA_API_FOLDER` keeps the database there for the next time.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -13,6 +14,7 @@
 mod host;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,9 +89,10 @@ async fn main() {
     let fleet =
         Fleet { miners: 256, nodes: 10_000, verdicts: from_environment("BASILICA_API_VERDICTS", 100) };
     let seconds = u64::from(from_environment("BASILICA_API_SECONDS", 20));
-    let folder = tempfile::tempdir().unwrap();
+    let ours = tempfile::tempdir().unwrap();
+    let kept = std::env::var_os("BASILICA_API_FOLDER").map(PathBuf::from);
     let began = Instant::now();
-    let host = ApiHost::start(folder.path(), fleet, None).await;
+    let host = ApiHost::start(kept.as_deref().unwrap_or(ours.path()), fleet, None).await;
     println!(
         "{} nodes with {} verdicts each, of {}, stored in {:?}",
         fleet.nodes,

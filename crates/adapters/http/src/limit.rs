@@ -24,8 +24,8 @@ pub(crate) fn cost(path: &str) -> u32 {
     let mut parts = path.trim_start_matches('/').split('/');
     match (parts.next(), parts.next(), parts.next()) {
         (Some("transcripts"), Some(_), None) | (Some("verification"), Some("results"), Some(_)) => 25,
-        (Some("nodes"), Some(_), Some("verdicts")) => 5,
-        (Some("nodes" | "miners" | "gpu-profiles"), None, None)
+        (Some("nodes"), Some(_), Some("verdicts")) | (Some("verdicts"), Some(_), Some("inclusion")) => 5,
+        (Some("nodes" | "miners" | "gpu-profiles" | "verdict-days"), None, None)
         | (Some("miners"), Some(_), Some("nodes")) => 2,
         _ => 1,
     }
@@ -152,6 +152,7 @@ mod tests {
         let (id, digest) = ("00000000-0000-0000-0000-000000000000", "07".repeat(32));
         let verdicts = cost(&format!("/nodes/{id}/verdicts"));
         assert!(cost("/live") == 1 && cost("/nodes") > 1 && verdicts > cost("/nodes"));
+        assert_eq!(cost(&format!("/verdicts/{digest}/inclusion")), verdicts);
         assert!(cost(&format!("/transcripts/{digest}")) > verdicts);
         limiter.take(at("198.51.100.1"), verdicts).unwrap();
         limiter.take(at("198.51.100.1"), verdicts).unwrap();

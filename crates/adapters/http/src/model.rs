@@ -39,7 +39,7 @@ pub struct Health {
     /// `leader`, `standby` or `starting`. A standby is healthy while it follows: it is asked for nothing else.
     #[schema(example = "leader")]
     pub role: String,
-    /// By name: `ok`, or why not. Why anything but the chain does not hold is told to those who show the API key or sign the request.
+    /// By name: `ok`, or why not. Why anything but the chain and the weights does not hold is told to those who show the API key or sign the request.
     pub checks: BTreeMap<String, String>,
     /// Of the program.
     pub version: String,

@@ -52,7 +52,7 @@ impl Day {
 impl fmt::Display for Day {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let moment = Timestamp(i64::from(self.0) * DAY).rfc3339();
-        f.write_str(moment.split('T').next().unwrap_or_default())
+        f.write_str(moment.split_once('T').map_or(moment.as_str(), |(day, _)| day))
     }
 }
 

@@ -20,10 +20,10 @@ use tracing::{debug, info, warn};
 
 use crate::check_node::Tried;
 use crate::conclude_check::holds::Claim;
-use crate::end_days::sign;
 use crate::metrics::{ReasonLabel, type_of};
 use crate::sessions::Access;
 use crate::shared::Shared;
+use crate::sign::sign;
 
 /// How long the control target may take.
 const CONTROL_DEADLINE: Millis = Millis::from_secs(5);

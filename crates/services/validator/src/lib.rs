@@ -36,6 +36,7 @@ mod sessions;
 mod set_weights;
 mod settings;
 mod shared;
+mod sign;
 mod slots;
 mod transfer;
 mod under_way;

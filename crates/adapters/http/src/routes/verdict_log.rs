@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
-use basilica_types::Digest;
+use basilica_types::{Digest, ErrorChain};
 use basilica_verification::verdict_log::{Day, SignedDay};
 
 use super::files::file;
@@ -11,7 +11,7 @@ use super::nodes::Nothing;
 use super::{Answer, Pages, Path, Query, Refusals};
 use crate::model::{DayPage, DayRow};
 use crate::paging::{self, DayPaging};
-use crate::problem::{Causes, ProblemCode, Refusal};
+use crate::problem::{ProblemCode, Refusal};
 
 /// The days of the log, newest first.
 #[utoipa::path(get, path = "/verdict-days", tag = "files", params(DayPaging), responses(
@@ -30,8 +30,8 @@ pub(crate) async fn days(
     let days: Vec<SignedDay> = kept
         .iter()
         .map(|bytes| {
-            SignedDay::decode_verified(bytes).map_err(|error| {
-                tracing::error!(error = %Causes(&error), "a kept record of a day cannot be shown");
+            SignedDay::decode_unverified(bytes).map_err(|error| {
+                tracing::error!(error = %ErrorChain(&error), "a kept record of a day cannot be shown");
                 Refusal::new(ProblemCode::Internal, "a kept record cannot be read; the log says more")
             })
         })

@@ -4,7 +4,7 @@
 //! unless it is so old that the next one should have been made by then: nobody has asked for a while, and the question waits for a
 //! new one. Ages go by the monotonic clock: whoever sets the wall clock back must not keep a view for ever. Rejected:
 //! reading pages from the store for every question (a list of filters becomes a list of indices, and a thousand questions a
-//! second would take the store from the checks), and reading without being asked.
+//! second would take the store from the checks), and reading on and on without being asked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -67,7 +67,10 @@ impl Reading {
 
 impl Default for FleetViews {
     fn default() -> Self {
-        Self { latest: watch::Sender::new(None), asked: Notify::new() }
+        let asked = Notify::new();
+        // The first view is made before anybody asks: a restart keeps nobody waiting for it.
+        asked.notify_one();
+        Self { latest: watch::Sender::new(None), asked }
     }
 }
 

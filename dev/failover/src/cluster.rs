@@ -1,16 +1,20 @@
 //! The two validators, what they share, and what befalls them.
 
 use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use basilica_localnet::nodes::{Lan, Reach, Station};
 use basilica_ports::Entropy;
 use basilica_postgres::Postgres;
 use basilica_system::OsEntropy;
 use basilica_testkit::{Devchain, eventually, hotkey};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::history::Record;
+use crate::link::Link;
 use crate::member::Member;
 use crate::observer::Observer;
 use crate::relay::Relay;
@@ -26,12 +30,18 @@ pub enum Fault {
     Kill,
     /// SIGSTOP until the other one leads, and then SIGCONT.
     Pause,
-    /// Its network to the database is cut until the other one leads, and then healed: what was held back arrives.
+    /// It is cut off until the other one leads, and then healed: on one machine from the database, which what was held back then
+    /// reaches; in a namespace of its own from everything, without anybody being told.
     Partition,
     /// SIGTERM.
     Terminate,
     /// The database crashes and is started again.
     Restart,
+}
+
+fn genesis() -> Value {
+    json!({ "profile": "newest", "block_time_ms": 200, "tempo": 10, "weights_rate_limit": 2,
+        "commit_reveal": false, "drand_period_s": 1 })
 }
 
 /// Two validators on one Postgres and one chain.
@@ -42,6 +52,8 @@ pub struct Cluster {
     postgres: Postgres,
     observer: Observer,
     skewed: bool,
+    /// Ends after those who are in it.
+    _lan: Option<Lan>,
     _home: TempDir,
 }
 
@@ -49,25 +61,58 @@ impl Cluster {
     /// Starts all of it, and waits until one leads and writes. `skews` are the seconds that each validator's clock is ahead.
     pub async fn start(skews: [i64; 2]) -> Self {
         let postgres = Postgres::start();
-        let url = postgres.database();
-        let chain = Devchain::start(
-            &json!({ "profile": "newest", "block_time_ms": 200, "tempo": 10, "weights_rate_limit": 2,
-                "commit_reveal": false, "drand_period_s": 1 }),
-            &[],
+        let chain = Devchain::start(&genesis(), &[]);
+        let mut links = Vec::new();
+        for _ in NAMES {
+            let relay = Relay::before(postgres.socket()).await;
+            links.push((relay.address, Link::Relay(relay)));
+        }
+        Self::begin(postgres, chain, None, links, skews).await
+    }
+
+    /// The same with each validator in a network namespace of its own, and database and chain in another. The calling thread
+    /// moves there: call it first, on a single-threaded runtime.
+    ///
+    /// # Panics
+    /// Where no namespaces can be made.
+    pub async fn start_apart() -> Self {
+        assert!(
+            Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread,
+            "only the thread that starts the network is in it"
         );
+        let lan = Lan::start(Reach::Entrants).await.unwrap_or_else(|error| panic!("{error}"));
+        lan.enter().unwrap();
+        let here = IpAddr::V4(lan.gateway());
+        let postgres = Postgres::start_on(here);
+        let chain = Devchain::start_on(here, &genesis(), &[]);
+        let mut links = Vec::new();
+        for index in 0..NAMES.len() {
+            let station = Station::start(&lan, index).await.unwrap();
+            links.push((postgres.address().expect("it listens"), Link::Station(Box::new(station))));
+        }
+        Self::begin(postgres, chain, Some(lan), links, [0, 0]).await
+    }
+
+    async fn begin(
+        postgres: Postgres,
+        chain: Devchain,
+        lan: Option<Lan>,
+        links: Vec<(SocketAddr, Link)>,
+        skews: [i64; 2],
+    ) -> Self {
+        let url = postgres.database();
         seed::serve_axons(&chain, SUBNET);
         seed::fill(&url.parse().unwrap()).await;
         let mut observer = Observer::new(&url);
         observer.install().await;
         let home = tempfile::tempdir().unwrap();
         let mut members = Vec::new();
-        for (name, skew) in NAMES.into_iter().zip(skews) {
-            let relay = Relay::before(postgres.socket()).await;
-            members.push(Member::new(home.path(), name, relay, &chain.url, skew));
+        for ((name, skew), (database, link)) in NAMES.into_iter().zip(skews).zip(links) {
+            members.push(Member::new(home.path(), name, link, (database, &chain.url), skew));
         }
         let members = <[Member; 2]>::try_from(members).unwrap_or_else(|_| unreachable!("two names"));
         let skewed = skews[0] != skews[1];
-        let mut cluster = Self { members, chain, postgres, observer, skewed, _home: home };
+        let mut cluster = Self { members, chain, postgres, observer, skewed, _lan: lan, _home: home };
         cluster.members[0].start();
         cluster.members[0].until_role("leader").await;
         cluster.members[1].start();
@@ -102,7 +147,7 @@ impl Cluster {
         match fault {
             Fault::Kill => self.members[old].kill(),
             Fault::Pause => self.members[old].pause(),
-            Fault::Partition => self.members[old].relay.cut(),
+            Fault::Partition => self.members[old].link.cut().await,
             Fault::Terminate => self.members[old].terminate(),
             Fault::Restart => {}
         }
@@ -111,7 +156,12 @@ impl Cluster {
         match fault {
             Fault::Kill => self.members[old].start(),
             Fault::Pause => self.members[old].resume(),
-            Fault::Partition => self.members[old].relay.heal(),
+            Fault::Partition => {
+                // It knows by its own clock that it does not lead: nobody can have told it.
+                let role = self.members[old].role();
+                assert!(role.as_deref().is_some_and(|role| role != "leader"), "cut off, it is {role:?}");
+                self.members[old].link.heal().await;
+            }
             Fault::Terminate => {
                 self.members[old].ended();
                 self.members[old].start();

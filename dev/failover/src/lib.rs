@@ -1,7 +1,8 @@
 //! Two validators on one Postgres: faults, and whether what they did is one history.
 //!
 //! Everything is real: the validators' program, Postgres, the development chain. Each validator reaches Postgres through a relay of its own
-//! that can hold back what passes (`relay`). The database itself keeps the history: triggers record every committed
+//! that can hold back what passes (`relay`), or lives in a network namespace of its own whose cable can be cut, so that what is
+//! sent is lost without a word (`link`). The database itself keeps the history: triggers record every committed
 //! write with the token that was current and the process that made it; each validator's log tells which verdicts it took for
 //! stored. [`history`] then checks both against each other and against the chain:
 //!
@@ -12,6 +13,7 @@
 
 mod cluster;
 pub mod history;
+mod link;
 mod member;
 mod observer;
 mod relay;

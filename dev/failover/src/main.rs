@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use basilica_failover::{Cluster, Fault};
 use clap::{Parser, ValueEnum};
+use tokio::runtime::Builder;
 
 /// Two validators on one Postgres: something befalls the leader, again and again.
 #[derive(Debug, Parser)]
@@ -16,6 +17,9 @@ struct Args {
     /// What.
     #[arg(long, value_enum, default_value_t = Kind::Kill)]
     fault: Kind,
+    /// Each validator in a network namespace of its own, as root: a partition then loses what is sent.
+    #[arg(long)]
+    namespaces: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -50,11 +54,21 @@ fn percentile(sorted: &[Duration], percent: usize) -> Duration {
     sorted.get(rank - 1).copied().unwrap_or_default()
 }
 
-#[tokio::main]
-#[expect(clippy::print_stdout, reason = "its output")]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let args = Args::parse();
-    let mut cluster = Cluster::start([0, 0]).await;
+    // Only a single thread can be in another network than the rest.
+    let mut runtime =
+        if args.namespaces { Builder::new_current_thread() } else { Builder::new_multi_thread() };
+    match runtime.enable_all().build() {
+        Ok(runtime) => runtime.block_on(strike(&args)),
+        Err(error) => panic!("the runtime does not start: {error}"),
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "its output")]
+async fn strike(args: &Args) -> ExitCode {
+    let mut cluster =
+        if args.namespaces { Cluster::start_apart().await } else { Cluster::start([0, 0]).await };
     let mut took = Vec::with_capacity(args.kills);
     for turn in 0..args.kills {
         let fault = args.fault.at(turn);

@@ -2,9 +2,10 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use basilica_testkit::{built, eventually, hotkey, keypair};
 use basilica_types::Coldkey;
@@ -12,7 +13,7 @@ use basilica_wallet::Wallets;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::relay::Relay;
+use crate::link::Link;
 
 /// Sets the clock of a program elsewhere: what `CLOCK_REALTIME` says is shifted, and nothing else.
 const SKEWED_CLOCK: &str = r#"
@@ -29,18 +30,28 @@ int clock_gettime(clockid_t id, struct timespec *out) {
 }
 "#;
 
+/// For an answer of a validator, which has longer ones cut off itself.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) name: &'static str,
     directory: PathBuf,
-    pub(crate) relay: Relay,
+    pub(crate) link: Link,
     /// Seconds that its clock is ahead.
     skew: i64,
     child: Option<Child>,
 }
 
 impl Member {
-    pub(crate) fn new(home: &Path, name: &'static str, relay: Relay, chain: &str, skew: i64) -> Self {
+    /// Writes its configuration; `shared` are the database and the chain, as this end of the link reaches them.
+    pub(crate) fn new(
+        home: &Path,
+        name: &'static str,
+        link: Link,
+        shared: (SocketAddr, &str),
+        skew: i64,
+    ) -> Self {
         let directory = home.join(name);
         std::fs::create_dir(&directory).unwrap();
         let coldkey = Coldkey::from_bytes(*hotkey("//Validator1Cold").as_bytes());
@@ -48,15 +59,15 @@ impl Member {
             .create("validator", "default", &keypair("//Validator1").into(), coldkey)
             .unwrap();
         std::fs::write(directory.join("prover"), b"\x7fELF\x02 that is never run").unwrap();
-        let config = config(&directory, name, relay.port, chain);
+        let config = config(&directory, name, shared);
         std::fs::write(directory.join("validator.toml"), config).unwrap();
-        Self { name, directory, relay, skew, child: None }
+        Self { name, directory, link, skew, child: None }
     }
 
     pub(crate) fn start(&mut self) {
         assert!(self.child.is_none(), "{} runs", self.name);
         let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
-        let mut command = Command::new(built("basilica-validator"));
+        let mut command = self.link.command(&built("basilica-validator"));
         command.args(["--json", "-c"]).arg(self.directory.join("validator.toml")).arg("start");
         command.env_clear().env("HOME", &self.directory).stdin(Stdio::null());
         if self.skew != 0 {
@@ -113,7 +124,8 @@ impl Member {
             let line: Value = serde_json::from_str(line).ok()?;
             line["api.address"].as_str().map(str::to_owned)
         })?;
-        let mut stream = TcpStream::connect(&started).ok()?;
+        let mut stream = self.link.connect(started.parse().ok()?).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
         write!(stream, "GET {path} HTTP/1.1\r\nHost: {started}\r\nConnection: close\r\n\r\n").ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
@@ -160,7 +172,7 @@ fn skewed_clock(directory: &Path) -> PathBuf {
     library
 }
 
-fn config(directory: &Path, name: &str, port: u16, chain: &str) -> String {
+fn config(directory: &Path, name: &str, (database, chain): (SocketAddr, &str)) -> String {
     let home = directory.display();
     format!(
         r#"
@@ -172,7 +184,7 @@ netuid = 39
 chain_endpoint = "{chain}"
 
 [database]
-url = "postgres://postgres@127.0.0.1:{port}/db0?sslmode=disable&application_name={name}"
+url = "postgres://postgres@{database}/db0?sslmode=disable&application_name={name}"
 
 [ha]
 name = "{name}"

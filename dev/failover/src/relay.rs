@@ -2,6 +2,7 @@
 //! held back arrives once the cut is healed, which is worse than losing it, as the last write of a leader comes when another
 //! one leads.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -11,7 +12,7 @@ use tokio::task::JoinSet;
 
 #[derive(Debug)]
 pub(crate) struct Relay {
-    pub(crate) port: u16,
+    pub(crate) address: SocketAddr,
     open: watch::Sender<bool>,
     _tasks: JoinSet<()>,
 }
@@ -20,7 +21,7 @@ impl Relay {
     /// Before the server's socket.
     pub(crate) async fn before(socket: PathBuf) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
+        let address = listener.local_addr().unwrap();
         let open = watch::Sender::new(true);
         let gate = open.subscribe();
         let mut tasks = JoinSet::new();
@@ -42,7 +43,7 @@ impl Relay {
                 while connections.try_join_next().is_some() {}
             }
         });
-        Self { port, open, _tasks: tasks }
+        Self { address, open, _tasks: tasks }
     }
 
     pub(crate) fn cut(&self) {

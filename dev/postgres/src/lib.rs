@@ -2,7 +2,7 @@
 //!
 //! Small on purpose, so that the store's tests need not build the whole testkit. A server is made from a template that is
 //! made once per machine and user, which takes a fraction of a second; it listens on a socket in its own
-//! directory and nowhere else. It refuses to run as root, so there it runs as `postgres` or, where there is no such
+//! directory, and on an address if it is told one. It refuses to run as root, so there it runs as `postgres` or, where there is no such
 //! user, as `nobody`. A watcher ends it if the test is killed. Nothing is flushed to disk: these tests crash programs, not the machine.
 //!
 //! # Panics
@@ -12,6 +12,7 @@ mod programs;
 
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -22,8 +23,10 @@ use tempfile::TempDir;
 
 use self::programs::{Account, program};
 
-/// Names the socket's file; no port is opened.
-const PORT: &str = "5432";
+/// Names the socket's file, and is the port where the server listens on an address.
+const PORT: u16 = 5432;
+/// Whoever is in the server's own network is let in, as whoever reaches the socket is.
+const NEIGHBOURS: &str = "host all all samenet trust\n";
 /// Starts the server, and ends it at once when its standard input does: with the test, however that ends.
 const WATCHER: &str =
     r#""$@" & server=$!; trap '' TERM INT HUP; read -r _; kill -QUIT $server 2>/dev/null; wait $server"#;
@@ -35,6 +38,7 @@ const READY: &str = "database system is ready to accept connections";
 pub struct Postgres {
     directory: TempDir,
     account: Account,
+    listens: Option<IpAddr>,
     running: Option<Running>,
     databases: AtomicU32,
 }
@@ -48,13 +52,26 @@ struct Running {
 impl Postgres {
     /// Starts one with no database but its own.
     pub fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    /// The same, and it listens on this address for its neighbours: of a network namespace that the test made, where the port is
+    /// free.
+    pub fn start_on(address: IpAddr) -> Self {
+        Self::start_with(Some(address))
+    }
+
+    fn start_with(listens: Option<IpAddr>) -> Self {
         let account = Account::to_run_as();
         let directory =
             tempfile::Builder::new().prefix("basilica-pg-").tempdir().expect("a temporary directory");
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
         account.give(directory.path());
-        copy(&template(&account), &directory.path().join("data"), &account);
-        let mut server = Self { directory, account, running: None, databases: AtomicU32::new(0) };
+        let data = directory.path().join("data");
+        copy(&template(&account), &data, &account);
+        let mut access = File::options().append(true).open(data.join("pg_hba.conf")).expect("initdb made it");
+        access.write_all(NEIGHBOURS.as_bytes()).expect("the file takes it");
+        let mut server = Self { directory, account, listens, running: None, databases: AtomicU32::new(0) };
         server.start_again();
         server
     }
@@ -69,6 +86,11 @@ impl Postgres {
     /// Where a database is.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://postgres@localhost/{database}?host={}", self.directory.path().display())
+    }
+
+    /// The address on which it listens, if it was told one.
+    pub fn address(&self) -> Option<SocketAddr> {
+        Some(SocketAddr::new(self.listens?, PORT))
     }
 
     /// The socket, for a relay before it.
@@ -99,9 +121,10 @@ impl Postgres {
         let directory = self.directory.path();
         let mut server = self.command("sh");
         server.args(["-c", WATCHER, "sh"]).arg(program("postgres")).arg("-D").arg(directory.join("data"));
-        server.arg("-k").arg(directory).args(["-p", PORT]);
+        server.arg("-k").arg(directory).args(["-p", &PORT.to_string()]);
+        let listens = self.listens.map(|address| address.to_string()).unwrap_or_default();
         for setting in [
-            "listen_addresses=",
+            &format!("listen_addresses={listens}"),
             "fsync=off",
             "full_page_writes=off",
             "max_connections=60",

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a fixture that fails is a failed test")]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -51,11 +51,16 @@ impl Devchain {
     /// # Panics
     /// Here and below: if the chain does not do what is asked.
     pub fn start(settings: &Value, flags: &[&str]) -> Self {
+        Self::start_on(Ipv4Addr::LOCALHOST.into(), settings, flags)
+    }
+
+    /// The same on this address, which is one of this machine's own.
+    pub fn start_on(address: IpAddr, settings: &Value, flags: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let genesis = directory.path().join("genesis.json");
         std::fs::write(&genesis, settings.to_string()).unwrap();
         let mut child = Command::new(built("basilica-devchain"))
-            .args(["--listen", "127.0.0.1:0", "--genesis"])
+            .args(["--dev-rpc", "on", "--listen", &SocketAddr::new(address, 0).to_string(), "--genesis"])
             .arg(&genesis)
             .args(flags)
             .stdout(Stdio::piped())

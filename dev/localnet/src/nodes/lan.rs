@@ -10,6 +10,7 @@ use super::NodesError;
 use super::control::Control;
 use super::scripts::LAN;
 
+const WHAT: &str = "the nodes' network, which needs root (in a container CAP_SYS_ADMIN and CAP_NET_ADMIN)";
 /// The third byte of a network that nobody else sees.
 const PRIVATE_SUBNET: u8 = 0;
 /// First node; below are the gateway and room.
@@ -30,7 +31,7 @@ pub enum Reach {
 
 /// A bridge in namespaces of its own, kept alive by one process.
 #[derive(Debug)]
-pub(super) struct Lan {
+pub struct Lan {
     control: Control,
     pid: u32,
     subnet: u8,
@@ -39,12 +40,13 @@ pub(super) struct Lan {
 }
 
 impl Lan {
-    pub(super) async fn start(reach: Reach) -> Result<Self, NodesError> {
+    /// Makes it. Needs root.
+    pub async fn start(reach: Reach) -> Result<Self, NodesError> {
         let subnet = match reach {
             Reach::Entrants => PRIVATE_SUBNET,
             Reach::Machine => unused_subnet()?,
         };
-        let gateway = format!("{}/24", Ipv4Addr::new(10, 91, subnet, 1));
+        let gateway = format!("{}/24", gateway(subnet));
         let own = std::process::id();
         let cable = format!("bas{own}");
         let namespace = format!("/proc/{own}/ns/net");
@@ -53,8 +55,8 @@ impl Lan {
         if reach == Reach::Machine {
             arguments.extend([cable.as_str(), namespace.as_str()]);
         }
-        let mut control = Control::spawn("the nodes' network", "unshare", &arguments)?;
-        let pid = control.pid("the nodes' network").await?;
+        let mut control = Control::spawn(WHAT, "unshare", &arguments)?;
+        let pid = control.pid(WHAT).await?;
         if reach == Reach::Machine {
             ip(&["addr", "add", &gateway, "dev", &cable]).await?;
             ip(&["link", "set", &cable, "up"]).await?;
@@ -67,17 +69,21 @@ impl Lan {
         self.pid
     }
 
+    /// Where whoever is in the network without a place of their own listens: the bridge's own address, or the machine's.
+    pub const fn gateway(&self) -> Ipv4Addr {
+        gateway(self.subnet)
+    }
+
     /// The address of the node that was started as number `index`.
     pub(super) fn address(&self, index: usize) -> Result<Ipv4Addr, NodesError> {
         let host = u8::try_from(index).ok().filter(|_| index < MAX_NODES).ok_or(NodesError::TooMany)?;
         Ok(Ipv4Addr::new(10, 91, self.subnet, FIRST_HOST + host))
     }
 
-    /// Moves the calling thread into the network.
-    pub(super) fn enter(&self) -> Result<(), NodesError> {
-        let file = std::fs::File::open(format!("/proc/{}/ns/net", self.pid)).map_err(NodesError::Enter)?;
-        move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
-            .map_err(|errno| NodesError::Enter(errno.into()))
+    /// Moves the calling thread into the network, where it stays; threads and processes that it starts from then on are in it
+    /// too.
+    pub fn enter(&self) -> Result<(), NodesError> {
+        enter(self.pid)
     }
 
     pub(super) async fn end(self) {
@@ -87,6 +93,17 @@ impl Lan {
         }
         self.control.end().await;
     }
+}
+
+const fn gateway(subnet: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 91, subnet, 1)
+}
+
+/// Moves the calling thread into the network of a process.
+pub(super) fn enter(pid: u32) -> Result<(), NodesError> {
+    let file = std::fs::File::open(format!("/proc/{pid}/ns/net")).map_err(NodesError::Enter)?;
+    move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
+        .map_err(|errno| NodesError::Enter(errno.into()))
 }
 
 /// Options of `unshare` for a process that shall keep and take with it all that it makes.

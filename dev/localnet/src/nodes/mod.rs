@@ -19,7 +19,7 @@
 //! fires when the *thread* that started a child ends, and runtimes end threads).
 //!
 //! No container runtime is needed; the programs used are `sshd`, `ssh`, `ssh-keygen` and, as root, `unshare`, `nsenter`,
-//! `mount`, `pivot_root` and `ip`.
+//! `mount`, `pivot_root`, `ip` and `bridge`.
 
 mod control;
 mod host;
@@ -29,9 +29,11 @@ mod own;
 mod scripts;
 mod shared;
 mod sshd;
+mod station;
 mod tree;
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,9 +44,9 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 pub use host::NodeHost;
-pub use lan::Reach;
+pub use lan::{Lan, Reach};
+pub use station::Station;
 
-use lan::Lan;
 use own::Slot;
 
 /// Nodes that start at a time: each step has a deadline, which hundreds at once would miss.
@@ -255,6 +257,11 @@ impl NodeHosts {
     /// The node of that name.
     pub fn node(&self, name: &str) -> Option<&NodeHost> {
         self.nodes.iter().find(|node| node.name() == name)
+    }
+
+    /// Where the nodes reach whoever has entered their network; none where nodes are not hosts of their own.
+    pub fn gateway(&self) -> Option<Ipv4Addr> {
+        self.lan.as_ref().map(Lan::gateway)
     }
 
     /// Moves the calling thread into the nodes' network, where it stays; threads and processes that it starts from then on

@@ -1,4 +1,4 @@
-//! The steps that must run inside new namespaces, where no code of ours is: three constant scripts, to which values come
+//! The steps that must run inside new namespaces, where no code of ours is: four constant scripts, to which values come
 //! as arguments. Each ends when its standard input closes, that is, when whoever started it is gone for
 //! whatever reason; the kernel then takes the namespaces with everything in them.
 
@@ -23,11 +23,12 @@ echo "$pid"
 exec cat >/dev/null
 "#;
 
-/// One node: process 1 of a host of its own, which then obeys words on its standard input.
+/// A cable from a new network namespace to the bridge, and loopback.
 ///
-/// `$1` process of [`LAN`], `$2` name of the bridge's port, `$3` address with prefix length, `$4` directory for the
-/// node's disk, `$5` host name, `$6` path of sshd.
-pub(super) const NODE: &str = r#"
+/// `$1` process of [`LAN`], `$2` name of the bridge's port, `$3` address with prefix length.
+macro_rules! plugged_in {
+    () => {
+        r#"
 set -eu
 lan="/proc/$1/ns/net"
 ip link add eth0 type veth peer name "$2" netns "$lan"
@@ -35,6 +36,36 @@ nsenter --net="$lan" ip link set "$2" master lan0 up
 ip link set lo up
 ip addr add "$3" dev eth0
 ip link set eth0 up
+"#
+    };
+}
+
+/// A network of its own for programs that otherwise share the machine; obeys words on its standard input. A port whose state is
+/// 0, disabled, keeps its carrier: what is sent is lost, and nobody is told. (One that is out of the bridge would take what is sent to the bridge's
+/// own address.)
+///
+/// Arguments as in `plugged_in!`.
+pub(super) const STATION: &str = concat!(
+    plugged_in!(),
+    r#"
+read -r pid rest </proc/self/stat
+echo "$pid"
+while read -r word; do
+    case "$word" in
+        cut) nsenter --net="$lan" bridge link set dev "$2" state 0 ;;
+        heal) nsenter --net="$lan" bridge link set dev "$2" state 3 ;;
+    esac
+    echo "$word"
+done
+"#
+);
+
+/// One node: process 1 of a host of its own, which then obeys words on its standard input.
+///
+/// `$1` to `$3` as in `plugged_in!`, `$4` directory for the node's disk, `$5` host name, `$6` path of sshd.
+pub(super) const NODE: &str = concat!(
+    plugged_in!(),
+    r#"
 mkdir -p "$4/upper" "$4/work" "$4/root"
 mount -t overlay overlay -o "lowerdir=/,upperdir=$4/upper,workdir=$4/work" "$4/root"
 cd "$4/root"
@@ -68,7 +99,8 @@ while read -r word; do
     esac
     echo "$word"
 done
-"#;
+"#
+);
 
 /// An sshd without namespaces that does not outlive its owner.
 ///

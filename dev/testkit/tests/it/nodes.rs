@@ -1,9 +1,14 @@
 //! The nodes themselves: separate, obedient, and gone when their owner is.
 
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
-use basilica_localnet::nodes::{Isolation, NodeFile, NodeHosts, NodeSpec, NodesError, Place, Reach};
+use basilica_localnet::nodes::{
+    Isolation, Lan, NodeFile, NodeHosts, NodeSpec, NodesError, Place, Reach, Station,
+};
 use basilica_ports::OutputLimits;
 use basilica_testkit::{Nodes, eventually};
 use basilica_types::{Argv, Millis};
@@ -170,4 +175,34 @@ fn descendants(root: u32) -> Vec<u32> {
         }
     }
     family
+}
+
+/// Needs root.
+#[tokio::test]
+async fn a_cut_cable_loses_what_is_sent_and_tells_nobody() {
+    let lan = Lan::start(Reach::Entrants).await.unwrap();
+    lan.enter().unwrap();
+    let mut station = Station::start(&lan, 0).await.unwrap();
+    let listener = TcpListener::bind((lan.gateway(), 0)).unwrap();
+    let here = listener.local_addr().unwrap();
+    let soon = Duration::from_millis(300);
+    let mut from = station.connect(here, soon).unwrap();
+    let (mut to, peer) = listener.accept().unwrap();
+    assert_eq!(peer.ip(), station.ip());
+
+    station.cut().await.unwrap();
+    assert_eq!(station.connect(here, soon).unwrap_err().kind(), ErrorKind::TimedOut, "nobody refuses");
+    from.write_all(b"late").unwrap();
+    to.set_read_timeout(Some(soon)).unwrap();
+    let mut read = [0; 4];
+    assert_eq!(
+        to.read(&mut read).unwrap_err().kind(),
+        ErrorKind::WouldBlock,
+        "nothing comes, not even an end"
+    );
+
+    station.heal().await.unwrap();
+    to.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    to.read_exact(&mut read).unwrap();
+    assert_eq!(&read, b"late", "the kernel sends it again until it is taken");
 }

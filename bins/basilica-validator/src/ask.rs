@@ -3,10 +3,14 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{anyhow, bail};
-use basilica_http::client::{self, AskError};
-use basilica_http::{Epochs, Fleet, Health, Node, NodePage, VerdictPage, VerdictRow};
+use basilica_console as console;
+use basilica_http::client::{self, AskError, Credential};
+use basilica_http::{Epochs, Fleet, Health, Node, NodePage, VerdictPage, VerdictRow, WITHHELD};
+use basilica_ports::{Clock as _, Entropy, HotkeySigner};
+use basilica_system::{OsEntropy, SystemClock};
 use basilica_types::{Millis, NodeAddress, NodeId};
 use basilica_validator_service::ValidatorConfig;
 use serde::de::DeserializeOwned;
@@ -15,22 +19,47 @@ use serde_json::Value;
 /// Nodes asked for at once: the API's most.
 const PAGE: usize = 500;
 
-/// Where a validator answers, and with which key.
+/// Where a validator answers, and what shows that its operator asks.
 pub(crate) struct Validator {
     address: SocketAddr,
-    key: Option<String>,
+    known: Known,
     ramp: Millis,
 }
 
+/// What shows that the operator asks.
+enum Known {
+    ApiKey(String),
+    Hotkey(Arc<dyn HotkeySigner>),
+    /// Nothing, since no key is configured and the hotkey cannot be had.
+    Not(anyhow::Error),
+}
+
 impl Validator {
-    /// The one with this configuration.
+    /// The one with this configuration. Asks with the API key or, where there is none, signs with the hotkey.
     pub(crate) fn of(config: &ValidatorConfig) -> anyhow::Result<Self> {
-        let key = crate::api::key(config)?;
-        Ok(Self { address: config.api_address(), key, ramp: config.scoring.ramp_duration.millis() })
+        let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
+        let known = match crate::api::key(config)? {
+            Some(key) => Known::ApiKey(key),
+            None => crate::build::signer(config, &entropy).map_or_else(Known::Not, Known::Hotkey),
+        };
+        Ok(Self { address: config.api_address(), known, ramp: config.scoring.ramp_duration.millis() })
     }
 
     async fn page<T: DeserializeOwned>(&self, path: &str) -> Result<T, AskError> {
-        client::page(self.address, path, self.key.as_deref()).await.map(|(_, page)| page)
+        let credential = match &self.known {
+            Known::ApiKey(key) => Some(Credential::ApiKey(key)),
+            Known::Hotkey(signer) => Some(Credential::Own { signer: signer.as_ref(), nonce: nonce() }),
+            Known::Not(_) => None,
+        };
+        client::page(self.address, path, credential).await.map(|(_, page)| page)
+    }
+
+    /// What keeps the validator from telling all, if anything.
+    pub(crate) fn unknown(&self) -> Option<String> {
+        let Known::Not(why) = &self.known else { return None };
+        Some(format!(
+            "the validator tells that only to those with the key of api.api_key_file, which is not set, or with its hotkey: {why:#}"
+        ))
     }
 
     async fn nodes(&self) -> Result<Vec<Node>, AskError> {
@@ -60,18 +89,36 @@ fn of_hundred(score: Option<u16>) -> String {
     score.map_or_else(|| "-".to_owned(), |score| format!("{}.{:02}", score / 100, score % 100))
 }
 
+/// Now in nanoseconds, and below the clock's milliseconds by chance: no two requests have the same.
+fn nonce() -> u64 {
+    let millis = u64::try_from(SystemClock::new().now().0).unwrap_or_default();
+    let chance = u32::from_le_bytes((&OsEntropy as &dyn Entropy).array());
+    millis.saturating_mul(1_000_000).saturating_add(u64::from(chance % 1_000_000))
+}
+
 /// Health and all nodes. Succeeds if the validator is healthy.
 pub(crate) async fn status(validator: &Validator, json: bool) -> anyhow::Result<ExitCode> {
     let health: Health = validator.page("/health").await?;
-    let Fleet { epochs, .. } = validator.page("/fleet").await?;
-    let nodes = validator.nodes().await?;
-    if json {
-        print(&serde_json::json!({ "health": health, "epochs": epochs, "nodes": nodes }).to_string())?;
-    } else {
+    if !json {
         print(&format!("validator is {}", health.status))?;
         for (name, state) in &health.checks {
             print(&format!("  {name}: {state}"))?;
         }
+    }
+    if health.checks.values().any(|state| state == WITHHELD) {
+        let _ = validator.unknown().map(|why| console::tell(&why));
+    }
+    // A validator without its database knows how it is and nothing else.
+    let fleet = match validator.page::<Fleet>("/fleet").await {
+        Ok(Fleet { epochs, .. }) => validator.nodes().await.map(|nodes| (epochs, nodes)),
+        Err(error) => Err(error),
+    };
+    if json {
+        let (epochs, nodes) = fleet.as_ref().map(|(epochs, nodes)| (epochs, nodes)).ok().unzip();
+        print(&serde_json::json!({ "health": health, "epochs": epochs, "nodes": nodes }).to_string())?;
+    }
+    let (epochs, nodes) = fleet?;
+    if !json {
         for line in told_epochs(&epochs) {
             print(&line)?;
         }

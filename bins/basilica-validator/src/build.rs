@@ -164,7 +164,11 @@ fn holder(config: &ValidatorConfig) -> String {
     config.ha.name.clone().unwrap_or_else(own)
 }
 
-fn signer(config: &ValidatorConfig, entropy: &Arc<dyn Entropy>) -> anyhow::Result<Arc<dyn HotkeySigner>> {
+/// The configured hotkey.
+pub(crate) fn signer(
+    config: &ValidatorConfig,
+    entropy: &Arc<dyn Entropy>,
+) -> anyhow::Result<Arc<dyn HotkeySigner>> {
     let wallets = match &config.bittensor.wallet_path {
         Some(path) => Wallets::at(expand(path)?),
         None => Wallets::in_home(&home()?),

@@ -77,9 +77,8 @@ async fn known_address(validator: &Validator, node: &str) -> anyhow::Result<Node
     let page = ask::node(validator, node).await?;
     let address = page.nodes.iter().find_map(|node| node.address.clone());
     let Some(address) = address else {
-        bail!(
-            "the validator tells addresses only to those who show its key: set api.api_key_file, or name the node as user@host:port"
-        );
+        let why = validator.unknown().unwrap_or_else(|| "the validator does not tell".to_owned());
+        bail!("no address of node {node}: {why}; or name the node as user@host:port");
     };
     address.parse().with_context(|| format!("read the address {address:?} of node {node}"))
 }

@@ -339,6 +339,41 @@ async fn without_a_chain_it_lives_says_why_it_is_not_ready_and_stops_on_sigterm(
 }
 
 #[tokio::test]
+async fn why_a_condition_does_not_hold_is_told_to_whoever_has_the_hotkey_and_others_are_told_what_they_need()
+{
+    let mut server = basilica_postgres::Postgres::start();
+    let home = Home::new().with_wallet();
+    let free = free_address();
+    let old = format!("url = \"sqlite:{}/validator.db\"", home.path().display());
+    let config = home
+        .config(&format!("[api]\nbind = \"{free}\"\n[metrics]\nenabled = false\n"))
+        .replace(&old, &format!("url = \"{}\"", server.database()));
+    let child = home.command(&config, &["start"]).stderr(Stdio::null()).spawn().unwrap();
+    let mut running = Running(child);
+    let leads = || get(free, "/leadership").is_some_and(|page| page.contains("\"role\":\"leader\""));
+    eventually("it leads", leads).await;
+    server.crash();
+    let withheld = basilica_http::WITHHELD;
+    eventually("strangers are told no reason", || get(free, "/health").is_some_and(|a| a.contains(withheld)))
+        .await;
+    let told = home.run(&config, &["status"]);
+    let words = String::from_utf8_lossy(&told.stdout);
+    assert_eq!(told.status.code(), Some(1), "{told:?}");
+    assert!(words.contains("validator is unhealthy") && words.contains("leadership: "), "{words}");
+    assert!(!words.contains(withheld), "{words}");
+    let json = home.run(&config, &["status", "--json"]);
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json["health"]["status"], "unhealthy", "{json}");
+
+    std::fs::rename(home.path().join("wallets"), home.path().join("elsewhere")).unwrap();
+    let others = home.run(&config, &["status"]);
+    assert!(String::from_utf8_lossy(&others.stdout).contains(withheld), "{others:?}");
+    let needed = String::from_utf8_lossy(&others.stderr);
+    assert!(needed.contains("api.api_key_file") && needed.contains("Failed to load hotkey"), "{needed}");
+    terminate(&mut running);
+}
+
+#[tokio::test]
 async fn it_lives_on_when_nobody_reads_its_log() {
     let home = Home::new().with_wallet();
     let free = free_address();

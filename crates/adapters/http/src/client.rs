@@ -3,15 +3,19 @@
 //! One question per connection, bounded in time and size. Plain HTTP only: whoever asks from far away has a proxy with TLS
 //! before the API and a client that speaks it.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::http::header::HOST;
 use axum::http::{Request, StatusCode};
+use basilica_ports::HotkeySigner;
+use basilica_wire::btauth::{RequestLine, SignedRequest};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
+use sha2::{Digest as _, Sha256};
 use tokio::net::TcpStream;
 
 use crate::problem::Problem;
@@ -20,6 +24,43 @@ use crate::problem::Problem;
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Largest answer, in bytes.
 const MAX_BODY: usize = 64 << 20;
+
+/// What shows who asks.
+#[derive(Clone, Copy)]
+pub enum Credential<'a> {
+    /// The key of `api.api_key_file`.
+    ApiKey(&'a str),
+    /// The validator's own hotkey, which signs the request (`btauth/1`).
+    Own {
+        /// That hotkey.
+        signer: &'a dyn HotkeySigner,
+        /// Now, in nanoseconds since 1970; another one for each request.
+        nonce: u64,
+    },
+}
+
+impl fmt::Debug for Credential<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ApiKey(_) => "ApiKey(redacted)",
+            Self::Own { .. } => "Own",
+        })
+    }
+}
+
+impl Credential<'_> {
+    fn headers(self, path: &str) -> Vec<(&'static str, String)> {
+        match self {
+            Self::ApiKey(key) => vec![("x-api-key", key.to_owned())],
+            Self::Own { signer, nonce } => {
+                let nothing = Sha256::digest([]).into();
+                let line = RequestLine { method: "GET", target: path, body_sha256: nothing };
+                let own = signer.hotkey();
+                SignedRequest::sign(&line, nonce, (own, own), |bytes| signer.sign(bytes)).headers().to_vec()
+            }
+        }
+    }
+}
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -67,9 +108,9 @@ pub enum AskError {
 pub async fn get(
     address: SocketAddr,
     path: &str,
-    api_key: Option<&str>,
+    credential: Option<Credential<'_>>,
 ) -> Result<(StatusCode, Bytes), AskError> {
-    let exchange = tokio::time::timeout(DEADLINE, exchange(address, path, api_key));
+    let exchange = tokio::time::timeout(DEADLINE, exchange(address, path, credential));
     match exchange.await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(source)) => Err(AskError::Exchange { address, source }),
@@ -84,9 +125,9 @@ pub async fn get(
 pub async fn page<T: DeserializeOwned>(
     address: SocketAddr,
     path: &str,
-    api_key: Option<&str>,
+    credential: Option<Credential<'_>>,
 ) -> Result<(StatusCode, T), AskError> {
-    let (status, body) = get(address, path, api_key).await?;
+    let (status, body) = get(address, path, credential).await?;
     match serde_json::from_slice(&body) {
         Ok(page) => Ok((status, page)),
         Err(source) if status.is_success() => Err(AskError::Unexpected { path: path.to_owned(), source }),
@@ -101,13 +142,13 @@ pub async fn page<T: DeserializeOwned>(
 async fn exchange(
     address: SocketAddr,
     path: &str,
-    api_key: Option<&str>,
+    credential: Option<Credential<'_>>,
 ) -> Result<(StatusCode, Bytes), Box<dyn std::error::Error + Send + Sync>> {
     let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let mut request = Request::get(path).header(HOST, address.to_string());
-    if let Some(key) = api_key {
-        request = request.header("x-api-key", key);
+    for (name, value) in credential.map(|credential| credential.headers(path)).unwrap_or_default() {
+        request = request.header(name, value);
     }
     let request = request.body(Empty::<Bytes>::new())?;
     let answer = async {

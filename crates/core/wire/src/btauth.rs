@@ -123,6 +123,29 @@ impl SignedRequest {
         })
     }
 
+    /// Signs a request; the receiver takes a nonce once, and only for a short while.
+    pub fn sign(
+        line: &RequestLine<'_>,
+        nonce: u64,
+        (sender, receiver): (Hotkey, Hotkey),
+        sign: impl FnOnce(&[u8]) -> Signature,
+    ) -> Self {
+        let signature = sign(&payload(line, nonce, &sender, &receiver));
+        Self { sender, receiver, nonce, signature }
+    }
+
+    /// The headers that say all this.
+    pub fn headers(&self) -> [(&'static str, String); 5] {
+        let [version, hotkey, receiver, nonce, _, signature] = Headers::NAMES;
+        [
+            (version, "1".to_owned()),
+            (hotkey, self.sender.to_string()),
+            (receiver, self.receiver.to_string()),
+            (nonce, self.nonce.to_string()),
+            (signature, format!("0x{}", self.signature)),
+        ]
+    }
+
     /// Whether the sender signed this request, for `own`, just now.
     pub fn check(&self, line: &RequestLine<'_>, own: &Hotkey, now: Timestamp) -> Result<(), RequestRefused> {
         if self.receiver != *own {
@@ -171,9 +194,8 @@ mod tests {
 
     fn signed(sender: u8, receiver: u8, nonce: u64) -> SignedRequest {
         let (sender, receiver) = (keypair(sender), keypair(receiver).hotkey());
-        let bytes = payload(&LINE, nonce, &sender.hotkey(), &receiver);
-        let signature = sender.sign(&bytes, ChaCha20Rng::seed_from_u64(1));
-        SignedRequest { sender: sender.hotkey(), receiver, nonce, signature }
+        let sign = |bytes: &[u8]| sender.sign(bytes, ChaCha20Rng::seed_from_u64(1));
+        SignedRequest::sign(&LINE, nonce, (sender.hotkey(), receiver), sign)
     }
 
     fn nanos(at: Timestamp) -> u64 {
@@ -224,17 +246,17 @@ mod tests {
 
     #[test]
     fn headers_are_read_strictly() {
-        let (sender, receiver) = (keypair(1).hotkey().to_string(), keypair(2).hotkey().to_string());
-        let signature = format!("0x{}", signed(1, 2, 5).signature);
+        let request = signed(1, 2, 5);
+        let [version, hotkey, receiver, nonce, signature] = request.headers();
         let good = Headers {
-            version: Some("1"),
-            hotkey: Some(&sender),
-            receiver: Some(&receiver),
-            nonce: Some("5"),
+            version: Some(&version.1),
+            hotkey: Some(&hotkey.1),
+            receiver: Some(&receiver.1),
+            nonce: Some(&nonce.1),
             crypto: None,
-            signature: Some(&signature),
+            signature: Some(&signature.1),
         };
-        assert_eq!(SignedRequest::parse(&good).unwrap(), signed(1, 2, 5));
+        assert_eq!(SignedRequest::parse(&good).unwrap(), request);
         let refused = |headers: Headers<'_>| SignedRequest::parse(&headers).unwrap_err();
         assert_eq!(refused(Headers { version: Some("2"), ..good }), RequestRefused::Version);
         assert_eq!(refused(Headers { crypto: Some("ed25519"), ..good }), RequestRefused::Scheme);

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use basilica_http::{ApiKey, ApiOptions, RateLimit};
 use basilica_wire::Keypair;
-use basilica_wire::btauth::{RequestLine, payload};
+use basilica_wire::btauth::{RequestLine, SignedRequest};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
 use sha2::{Digest as _, Sha256};
@@ -24,17 +24,10 @@ fn nonce(offset_ms: i64) -> u64 {
 
 /// The headers of a request for `target`, signed for the scene's validator.
 fn signed(scene: &Scene, by: &Keypair, target: &str, nonce: u64) -> Vec<(&'static str, String)> {
-    let receiver = scene.validator.own.hotkey();
+    let parties = (by.hotkey(), scene.validator.own.hotkey());
     let line = RequestLine { method: "GET", target, body_sha256: Sha256::digest([]).into() };
-    let bytes = payload(&line, nonce, &by.hotkey(), &receiver);
-    let signature = by.sign(&bytes, ChaCha20Rng::seed_from_u64(nonce));
-    vec![
-        ("x-bittensor-version", "1".to_owned()),
-        ("x-bittensor-hotkey", by.hotkey().to_string()),
-        ("x-bittensor-receiver", receiver.to_string()),
-        ("x-bittensor-nonce", nonce.to_string()),
-        ("x-bittensor-signature", format!("0x{signature}")),
-    ]
+    let sign = |bytes: &[u8]| by.sign(bytes, ChaCha20Rng::seed_from_u64(nonce));
+    SignedRequest::sign(&line, nonce, parties, sign).headers().to_vec()
 }
 
 async fn get(scene: &Scene, target: &str, headers: &[(&str, String)]) -> Answer {

@@ -7,9 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use basilica_testkit::{built, eventually, hotkey, keypair};
-use basilica_types::Coldkey;
-use basilica_wallet::Wallets;
+use basilica_testkit::{built, eventually, write_validator};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -54,13 +52,10 @@ impl Member {
     ) -> Self {
         let directory = home.join(name);
         std::fs::create_dir(&directory).unwrap();
-        let coldkey = Coldkey::from_bytes(*hotkey("//Validator1Cold").as_bytes());
-        Wallets::at(directory.join("wallets"))
-            .create("validator", "default", &keypair("//Validator1").into(), coldkey)
-            .unwrap();
         std::fs::write(directory.join("prover"), b"\x7fELF\x02 that is never run").unwrap();
-        let config = config(&directory, name, shared);
-        std::fs::write(directory.join("validator.toml"), config).unwrap();
+        let (database, chain) = shared;
+        let database = format!("postgres://postgres@{database}/db0?sslmode=disable&application_name={name}");
+        write_validator(&directory, &[chain], &database, &config(&directory, name));
         Self { name, directory, link, skew, child: None }
     }
 
@@ -172,25 +167,12 @@ fn skewed_clock(directory: &Path) -> PathBuf {
     library
 }
 
-fn config(directory: &Path, name: &str, (database, chain): (SocketAddr, &str)) -> String {
+fn config(directory: &Path, name: &str) -> String {
     let home = directory.display();
     format!(
         r#"
-[bittensor]
-wallet_name = "validator"
-wallet_path = "{home}/wallets"
-network = "local"
-netuid = 39
-chain_endpoint = "{chain}"
-
-[database]
-url = "postgres://postgres@{database}/db0?sslmode=disable&application_name={name}"
-
 [ha]
 name = "{name}"
-
-[api]
-bind = "127.0.0.1:0"
 
 [metrics]
 enabled = false

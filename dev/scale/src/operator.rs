@@ -5,9 +5,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use basilica_testkit::{free_address, hotkey, keypair};
-use basilica_types::{Coldkey, SshPublicKey};
-use basilica_wallet::Wallets;
+use basilica_testkit::free_address;
+use basilica_types::SshPublicKey;
 
 use crate::nodes::Listed;
 
@@ -72,12 +71,6 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Writes the wallet of a development account.
-pub(crate) fn write_wallet(directory: &Path, name: &str, uri: &str) {
-    let coldkey = Coldkey::from_bytes(*hotkey(&format!("{uri}Cold")).as_bytes());
-    Wallets::at(directory.join("wallets")).create(name, "default", &keypair(uri).into(), coldkey).unwrap();
 }
 
 /// Starts `basilica-miner` with these nodes; returns it and where its axon is.

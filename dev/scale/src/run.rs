@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use basilica_ports::Clock as _;
 use basilica_system::SystemClock;
-use basilica_testkit::{Devchain, hotkey, keypair};
+use basilica_testkit::{Devchain, hotkey, keypair, write_wallet};
 use basilica_types::{Millis, Timestamp, Uid};
 use codec::Encode as _;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::events::Finding;
 use crate::nodes::{Listed, Prover};
-use crate::operator::{OperatorKey, Running, start_miner, write_wallet};
+use crate::operator::{OperatorKey, Running, start_miner};
 use crate::plan::Plan;
 use crate::report::Report;
 use crate::seed::{Operator, Past, fill};
@@ -47,7 +47,6 @@ pub async fn run(plan: &Plan, programs: &Path) -> Report {
             "miners": MINERS.map(|uri| json!({ "hotkey": uri })) }),
         &[],
     );
-    write_wallet(home.path(), "validator", VALIDATOR);
     write_wallet(home.path(), "miner", MINERS[0]);
     let prover = Prover::at(programs.join("basilica-prover"));
     let key = OperatorKey::create(home.path());

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use basilica_localnet::{get_file, get_json};
-use basilica_testkit::free_address;
+use basilica_testkit::{free_address, write_validator};
 use serde_json::Value;
 
 use crate::events::{self, Finding};
@@ -25,8 +25,8 @@ pub(crate) struct ValidatorProcess {
 impl ValidatorProcess {
     pub(crate) fn start(program: &Path, directory: &Path, chain: &str, prover: &Path, plan: &Plan) -> Self {
         let metrics = free_address();
-        let config = directory.join("validator.toml");
-        std::fs::write(&config, config_text(directory, chain, prover, metrics, plan)).unwrap();
+        let database = format!("sqlite://{}/validator.db", directory.display());
+        let config = write_validator(directory, &[chain], &database, &config_text(prover, metrics, plan));
         let running = Running::start(program, directory.join("validator.log"), |command| {
             command.args(["--json", "-c"]).arg(&config).arg("start").env("HOME", directory);
             command.env("RUST_LOG", LOG);
@@ -78,23 +78,10 @@ impl ValidatorProcess {
     }
 }
 
-fn config_text(directory: &Path, chain: &str, prover: &Path, metrics: SocketAddr, plan: &Plan) -> String {
+fn config_text(prover: &Path, metrics: SocketAddr, plan: &Plan) -> String {
     let ms = |span: std::time::Duration| format!("{}ms", span.as_millis());
     format!(
         r#"
-[bittensor]
-wallet_name = "validator"
-wallet_path = "{home}/wallets"
-network = "local"
-netuid = 39
-chain_endpoint = "{chain}"
-
-[database]
-url = "sqlite://{home}/validator.db"
-
-[api]
-bind = "127.0.0.1:0"
-
 [metrics.prometheus]
 host = "{metrics_host}"
 port = {metrics_port}
@@ -133,7 +120,6 @@ burn_uid = 0
 gpu_allocations = {{ H100 = 100 }}
 weight_set_interval_blocks = 20
 "#,
-        home = directory.display(),
         metrics_host = metrics.ip(),
         metrics_port = metrics.port(),
         prover = prover.display(),

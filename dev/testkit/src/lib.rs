@@ -11,6 +11,7 @@ mod localnet;
 mod nodes;
 mod ssh_node;
 mod unread;
+mod validator;
 
 pub use address::free_address;
 pub use devchain::{Devchain, Relay, hotkey, keypair};
@@ -20,3 +21,4 @@ pub use localnet::{Localnet, built};
 pub use nodes::Nodes;
 pub use ssh_node::{Manner, Met, SshNode};
 pub use unread::spawn_unread;
+pub use validator::{write_validator, write_wallet};

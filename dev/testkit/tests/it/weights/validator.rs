@@ -13,10 +13,9 @@ use basilica_ports::{
 };
 use basilica_store::{Database, OpenOptions, VALIDATOR_SCHEMA, ValidatorDatabase};
 use basilica_system::SystemClock;
-use basilica_testkit::{built, free_address, hotkey, keypair};
-use basilica_types::{Category, Coldkey, Digest, GpuUuid, Millis, NodeAddress, Timestamp, Uid, UsdMicros};
+use basilica_testkit::{built, free_address, hotkey, write_validator};
+use basilica_types::{Category, Digest, GpuUuid, Millis, NodeAddress, Timestamp, Uid, UsdMicros};
 use basilica_verification::{CheckKind, Due, Outcome, ProvenGpu};
-use basilica_wallet::Wallets;
 use basilica_wire::discovery::{NodeReport, NodeStatus};
 use tempfile::TempDir;
 
@@ -39,18 +38,14 @@ impl Validator {
     /// Starts the program on these endpoints; `emission` is more of that section.
     pub(crate) async fn start(endpoints: &[&str], emission: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let coldkey = Coldkey::from_bytes(*hotkey("//Validator1Cold").as_bytes());
-        Wallets::at(directory.path().join("wallets"))
-            .create("validator", "default", &keypair("//Validator1").into(), coldkey)
-            .unwrap();
-        let url = format!("sqlite:{}", directory.path().join("validator.db").display()).parse().unwrap();
-        let database = Database::open(&url, &VALIDATOR_SCHEMA, OpenOptions::default()).await.unwrap();
+        let url = format!("sqlite:{}", directory.path().join("validator.db").display());
+        let database =
+            Database::open(&url.parse().unwrap(), &VALIDATOR_SCHEMA, OpenOptions::default()).await.unwrap();
         let store = ValidatorDatabase::new(database);
         judge(&store, SystemClock::new().now()).await;
         std::fs::write(directory.path().join("prover"), b"\x7fELF\x02 that is never run").unwrap();
         let metrics = free_address();
-        let config = config(&directory, metrics, endpoints, emission);
-        std::fs::write(directory.path().join("validator.toml"), config).unwrap();
+        write_validator(directory.path(), endpoints, &url, &config(&directory, metrics, emission));
         let mut validator = Self { metrics, directory, store, child: None };
         validator.start_again();
         validator
@@ -189,24 +184,10 @@ fn passed(key: NodeKey, index: u8, at: Timestamp, now: Timestamp) -> CheckEntry 
     }
 }
 
-fn config(directory: &TempDir, metrics: SocketAddr, endpoints: &[&str], emission: &str) -> String {
-    let (home, (first, others)) = (directory.path().display(), endpoints.split_first().unwrap());
+fn config(directory: &TempDir, metrics: SocketAddr, emission: &str) -> String {
+    let home = directory.path().display();
     format!(
         r#"
-[bittensor]
-wallet_name = "validator"
-wallet_path = "{home}/wallets"
-network = "local"
-netuid = 39
-chain_endpoint = "{first}"
-fallback_endpoints = {others:?}
-
-[database]
-url = "sqlite:{home}/validator.db"
-
-[api]
-bind = "127.0.0.1:0"
-
 [metrics.prometheus]
 host = "{}"
 port = {}

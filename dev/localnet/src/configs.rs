@@ -116,7 +116,8 @@ pub(crate) fn write_validator(
     addresses: &Addresses,
     programs: &Programs,
 ) -> anyhow::Result<()> {
-    let mut text = bittensor(layout, Role::Validator, addresses)?;
+    let (mut text, data) =
+        (bittensor(layout, Role::Validator, addresses)?, layout.data(Role::Validator.name()));
     text += &format!(
         r#"
 [database]
@@ -157,6 +158,7 @@ rediscovery_pause = "1s"
 [ssh_session]
 connection_timeout = "5s"
 command_timeout = "10s"
+audit_log_path = "{audit}"
 
 [scoring]
 ramp_duration = "10s"
@@ -170,7 +172,8 @@ gpu_allocations = {{ H100 = 100 }}
 weight_set_interval_blocks = 12
 poll_interval = "500ms"
 "#,
-        database = layout.data(Role::Validator.name()).join("validator.db").display(),
+        database = data.join("validator.db").display(),
+        audit = data.join("ssh_audit.log").display(),
         api = addresses.validator_api,
         metrics_ip = addresses.validator_metrics.ip(),
         metrics_port = addresses.validator_metrics.port(),

@@ -1,3 +1,4 @@
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use basilica_localnet::nodes::{Isolation, NodeHost, NodeHosts, NodeSpec, NodesError, Reach};
@@ -55,6 +56,11 @@ impl Nodes {
     /// All nodes, in the order of their specs.
     pub fn all(&self) -> &[NodeHost] {
         self.hosts.nodes()
+    }
+
+    /// Where nodes that are hosts of their own reach what the test starts.
+    pub fn gateway(&self) -> Option<Ipv4Addr> {
+        self.hosts.gateway()
     }
 
     /// The node of that name.

@@ -148,16 +148,54 @@ async fn assert_verifiable(report: &Report) {
     }
 }
 
-/// What an operator has done about a node: a full check now, and a look at its sshd.
+/// What docs/validator.md and docs/verify.md have an operator ask: the command, its exit code, and what it says. `NODE` and `ID` are those of an honest
+/// node, `CHEAT` is another one, `NEW` an empty folder.
+const LOOKS: [(&str, i32, &str); 19] = [
+    ("status", 0, "validator is healthy"),
+    ("why NODE", 0, "gate       ok: "),
+    ("why NODE --json", 0, "\"transcript\":\""),
+    ("why ID", 0, "address    root@"),
+    ("connect NODE", 0, "speaks SSH"),
+    ("connect ID", 0, "host key SHA256:"),
+    ("verify --timeout 2m --node NODE", 0, "passed"),
+    ("verify --timeout 2m --node CHEAT", 1, "fault: node"),
+    ("audit", 0, "none was changed, left out or put in between"),
+    ("config validate", 0, "Configuration validation passed"),
+    ("config show", 0, "allow_simulated_gpus = true"),
+    ("config gen --output NEW/example.toml", 0, ""),
+    ("--config NEW/example.toml config show", 0, "netuid = 39"),
+    ("database health", 0, " is healthy; schema "),
+    ("database stats", 0, " verdicts"),
+    ("database backup --to NEW/backup", 0, " rows of sqlite:"),
+    // Into another database; where that is says the environment.
+    ("database restore --from NEW/backup", 0, " are in sqlite:"),
+    ("database health", 0, "NEW/restored.db is healthy"),
+    ("database migrate", 0, " already"),
+];
+
+/// Runs them.
 fn assert_looked_at(localnet: &Localnet, report: &Report) {
-    for (name, code, words) in [("gpu-node-1", 0, "passed"), ("gpu-node-4", 1, "fault: node")] {
-        let address = &node(report, name).address;
+    let folder = tempfile::tempdir().unwrap();
+    let new = folder.path().to_str().unwrap();
+    let (honest, cheat) = (&node(report, "gpu-node-1").address, &node(report, "gpu-node-4").address);
+    let id = honest.parse::<NodeAddress>().unwrap().node_id().to_string();
+    let words = [("NODE", honest.as_str()), ("CHEAT", cheat), ("ID", &id), ("NEW", new)];
+    let filled =
+        |text: &str| words.iter().fold(text.to_owned(), |text, (name, value)| text.replace(name, value));
+    let mut restored = false;
+    for (line, code, says) in LOOKS {
+        restored |= line.starts_with("database restore");
         let mut command = Command::new(built("basilica-validator"));
-        command.arg("--config").arg(localnet.config("validator"));
-        let output = command.args(["verify", "--timeout", "2m", "--node", address]).output().unwrap();
+        if !line.contains("--config") {
+            command.arg("--config").arg(localnet.config("validator"));
+        }
+        if restored {
+            command.env("BASILICA_DATABASE__URL", format!("sqlite:{new}/restored.db"));
+        }
+        let output = command.args(filled(line).split(' ')).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
-        assert_eq!(output.status.code(), Some(code), "{name}: {output:?}");
-        assert!(text.contains("full ") && text.contains(words), "{name}: {text}");
+        assert_eq!(output.status.code(), Some(code), "{line}: {output:?}");
+        assert!(text.contains(&filled(says)), "{line} does not say {says:?}: {text}");
     }
 }
 

@@ -451,9 +451,15 @@ pub trait FleetStore: Send + Sync + 'static {
     /// One node.
     async fn node(&self, key: NodeKey) -> Result<Option<NodeRecord>, StoreError>;
 
-    /// Available nodes of known miners with a due check: of each miner the most overdue first, miners by turns, so
-    /// that a miner with a thousand nodes cannot starve one with two.
-    async fn due_nodes(&self, now: Timestamp, limit: u32) -> Result<Vec<NodeRecord>, StoreError>;
+    /// Available nodes of known miners whose check of this kind is due, whether the other is or not: a backlog of one kind hides
+    /// nothing of the other. Of each miner the most overdue first, miners by turns, so that a miner with a thousand nodes
+    /// cannot starve one with two.
+    async fn due_nodes(
+        &self,
+        kind: CheckKind,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<NodeRecord>, StoreError>;
 
     /// Which nodes of a miner are remembered, listed or not.
     async fn nodes_of(&self, miner: Hotkey) -> Result<Vec<NodeId>, StoreError>;

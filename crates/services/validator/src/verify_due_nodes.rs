@@ -1,7 +1,7 @@
 //! Reconciler: every available node whose check is due is being checked.
 //!
-//! The store says what is due, miners taking turns; bounds say how many checks run at a time, light and full apart, so
-//! that a slow proof never keeps a light check waiting. What bounds light checks is what they do (see [`crate::slots`]): as many may be
+//! The store says what is due, miners taking turns; bounds say how many checks run at a time, light and full apart, and each is
+//! asked for by itself, so that neither slow proofs nor a backlog of them keep a light check waiting. What bounds light checks is what they do (see [`crate::slots`]): as many may be
 //! under way as there are slots and places to dial. A check that fails without proving anything is put down as a try and
 //! comes back as due; nothing waits inside a task. One whose address is not to be knocked at now rests until it may be. Every step of
 //! a check has a deadline of its own; that a whole check ends is seen to here all the same ([`overall`]).
@@ -123,21 +123,27 @@ impl Checks {
         self.resting.retain(|_, until| *until > now);
         self.absent.retain(|miner, _| self.shared.access(miner).is_none());
         self.begin_epoch(chain.gpus, now).await?;
-        let settings = &self.shared.settings;
-        let places = settings.concurrent_light + settings.concurrent_dials + settings.concurrent_full;
-        let most = places + self.running.len() + self.resting.len();
-        let limit = u32::try_from(most).unwrap_or(u32::MAX);
         let mut gathering = Gathering::default();
-        let mut load = Load::of(&self.running, Bounds::of(settings));
-        for node in self.shared.ports.store.due_nodes(now, limit).await? {
-            let held = self.running.contains_key(&node.key) || self.resting.contains_key(&node.key);
-            let Some(kind) = load.kind(&node, now).filter(|_| !held) else { continue };
-            if !self.may_begin(&node.key.miner, now) || self.gathers(&node, kind, &mut gathering) {
+        let mut load = Load::of(&self.running, Bounds::of(&self.shared.settings));
+        for turn in [CheckKind::Full, CheckKind::Light] {
+            if !load.has_place(turn) {
                 continue;
             }
-            load.begun(node.key.miner, kind);
-            let plan = self.plan(kind, chain.gpus, now);
-            self.begin(node, plan, None);
+            // Those that are held are due as well.
+            let most = load.places(turn) + self.running.len() + self.resting.len();
+            let limit = u32::try_from(most).unwrap_or(u32::MAX);
+            for node in self.shared.ports.store.due_nodes(turn, now, limit).await? {
+                let held = self.running.contains_key(&node.key)
+                    || self.resting.contains_key(&node.key)
+                    || gathering.contains(&node.key);
+                let Some(kind) = load.kind(&node, turn, now).filter(|_| !held) else { continue };
+                if !self.may_begin(&node.key.miner, now) || self.gathers(&node, kind, &mut gathering) {
+                    continue;
+                }
+                load.begun(node.key.miner, kind);
+                let plan = self.plan(kind, chain.gpus, now);
+                self.begin(node, plan, None);
+            }
         }
         self.convene(gathering, chain.gpus, now).await
     }

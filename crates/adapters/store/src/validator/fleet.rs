@@ -284,22 +284,29 @@ impl FleetStore for ValidatorDatabase {
         row.map(NodeRecord::try_from).transpose()
     }
 
-    async fn due_nodes(&self, now: Timestamp, limit: u32) -> Result<Vec<NodeRecord>, StoreError> {
+    async fn due_nodes(
+        &self,
+        kind: CheckKind,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<NodeRecord>, StoreError> {
         // The turn of a node is its place among the due nodes of its miner: all first nodes come before any second.
         // Turns are told by the keys alone: this is asked a few times a second, and the rows of ten thousand nodes are megabytes.
+        // There is an index of `next_due`, the earlier of the two times.
         let rows: Vec<NodeRow> = query(
             "SELECT n.* FROM (
-                 SELECT miner, node, turn FROM (
-                     SELECT n.miner, n.node, n.next_due,
-                         row_number() OVER (PARTITION BY n.miner ORDER BY n.next_due, n.node) AS turn
+                 SELECT miner, node, due, row_number() OVER (PARTITION BY miner ORDER BY due, node) AS turn FROM (
+                     SELECT n.miner, n.node, CASE WHEN $3 = 'full' THEN n.due_full ELSE n.due_light END AS due
                      FROM nodes n JOIN miners m ON m.hotkey = n.miner
                      WHERE n.listed = 'available' AND n.next_due <= $1 AND m.uid IS NOT NULL
-                 ) AS turns ORDER BY turn, next_due, miner LIMIT $2
-             ) AS due JOIN nodes n ON n.miner = due.miner AND n.node = due.node
-             ORDER BY due.turn, n.next_due, n.miner",
+                 ) AS of_kind WHERE due <= $1
+                 ORDER BY turn, due, miner LIMIT $2
+             ) AS turns JOIN nodes n ON n.miner = turns.miner AND n.node = turns.node
+             ORDER BY turns.turn, turns.due, n.miner",
         )
         .bind(now.0)
         .bind(i64::from(limit))
+        .bind(kind.as_str())
         .fetch_all(self.readers())
         .await
         .map_err(unavailable("read due nodes"))?;

@@ -62,12 +62,30 @@ impl Load {
         }
     }
 
-    /// The check that is due and has a place. A full check stands for the light one; where it has to wait, the light one is
-    /// made meanwhile, or a backlog of full checks would keep everybody's light ones waiting.
-    pub(super) fn kind(&self, node: &NodeRecord, now: Timestamp) -> Option<CheckKind> {
+    /// How many checks of a kind may be under way.
+    pub(super) const fn places(&self, kind: CheckKind) -> usize {
+        match kind {
+            CheckKind::Light => self.bounds.light,
+            CheckKind::Full => self.bounds.full,
+        }
+    }
+
+    /// Whether one more may.
+    pub(super) const fn has_place(&self, kind: CheckKind) -> bool {
+        let under_way = match kind {
+            CheckKind::Light => self.light,
+            CheckKind::Full => self.full,
+        };
+        under_way < self.places(kind)
+    }
+
+    /// The check that a node gets on its turn among those whose check of the kind `turn` is due. A full check stands for the
+    /// light one; where it has to wait, the light one is made meanwhile, but on the node's turn among those: or whoever waits for a
+    /// full check would be ahead of everybody else's light ones.
+    pub(super) fn kind(&self, node: &NodeRecord, turn: CheckKind, now: Timestamp) -> Option<CheckKind> {
         let full_of = self.full_of.get(&node.key.miner).copied().unwrap_or(0);
-        let full = self.full < self.bounds.full && full_of < self.bounds.full_of_one();
-        let light = self.light < self.bounds.light;
+        let full = self.has_place(CheckKind::Full) && full_of < self.bounds.full_of_one();
+        let light = self.has_place(CheckKind::Light) && turn == CheckKind::Light;
         if full && node.due.full <= now {
             Some(CheckKind::Full)
         } else {
@@ -99,14 +117,22 @@ mod tests {
     fn a_full_check_that_has_to_wait_leaves_the_light_one_to_be_made() {
         let mut load = load(2);
         let both = node(9, 0, 0);
-        assert_eq!(load.kind(&both, NOW), Some(CheckKind::Full));
+        for turn in [CheckKind::Full, CheckKind::Light] {
+            assert_eq!(load.kind(&both, turn, NOW), Some(CheckKind::Full), "it stands for both");
+        }
         load.begun(Hotkey::from_bytes([1; 32]), CheckKind::Full);
         load.begun(Hotkey::from_bytes([2; 32]), CheckKind::Full);
-        assert_eq!(load.kind(&both, NOW), Some(CheckKind::Light));
-        assert_eq!(load.kind(&node(9, 1, 0), NOW), None, "it was made a moment ago");
-        assert_eq!(load.kind(&node(9, 0, 1), NOW), Some(CheckKind::Light));
-        (0..50).for_each(|_| load.begun(both.key.miner, CheckKind::Light));
-        assert_eq!(load.kind(&both, NOW), None);
+        let light = CheckKind::Light;
+        assert_eq!(load.kind(&both, light, NOW), Some(light));
+        assert_eq!(
+            load.kind(&both, CheckKind::Full, NOW),
+            None,
+            "not before others whose light check is due"
+        );
+        assert_eq!(load.kind(&node(9, 1, 0), light, NOW), None, "it was made a moment ago");
+        assert_eq!(load.kind(&node(9, 0, 1), light, NOW), Some(light));
+        (0..50).for_each(|_| load.begun(both.key.miner, light));
+        assert_eq!(load.kind(&both, light, NOW), None);
     }
 
     #[test]
@@ -114,12 +140,12 @@ mod tests {
         let mut load = load(1_024);
         let (greedy, other) = (node(1, 1, 0), node(2, 1, 0));
         let mut begun = 0;
-        while load.kind(&greedy, NOW) == Some(CheckKind::Full) {
+        while load.kind(&greedy, CheckKind::Full, NOW) == Some(CheckKind::Full) {
             load.begun(greedy.key.miner, CheckKind::Full);
             begun += 1;
         }
         assert_eq!(begun, 128);
-        assert_eq!(load.kind(&other, NOW), Some(CheckKind::Full));
+        assert_eq!(load.kind(&other, CheckKind::Full, NOW), Some(CheckKind::Full));
         for (full, most) in [(1, 1), (8, 8), (24, 8)] {
             assert_eq!(Bounds { light: 1, full }.full_of_one(), most);
         }

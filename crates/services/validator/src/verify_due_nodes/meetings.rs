@@ -30,6 +30,10 @@ impl Gathering {
     fn is_empty(&self) -> bool {
         self.missed.is_empty() && self.held.is_empty()
     }
+
+    pub(super) fn contains(&self, node: &NodeKey) -> bool {
+        self.missed.contains(node) || self.held.contains(node)
+    }
 }
 
 /// Whether a node's last full check put it on hold.

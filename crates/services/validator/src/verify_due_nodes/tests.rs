@@ -269,3 +269,72 @@ async fn a_node_on_hold_is_challenged_at_once_with_whoever_proved_the_same_befor
     checks.start_due().await.unwrap();
     assert_eq!(running(&checks), BTreeSet::from([first, later]));
 }
+
+/// Puts each node's next checks so long after now.
+async fn becomes_due(shared: &Shared, keys: &[NodeKey], light: Millis, full: Millis) {
+    let now = shared.now();
+    for key in keys {
+        let digest = Digest::from_bytes(shared.ports.entropy.array());
+        let entry = entry(*key, now, Outcome::Passed);
+        let summary = VerdictSummary { digest, ..entry.summary };
+        let entry =
+            CheckEntry { digest, summary, due: Due { light: now + light, full: now + full }, ..entry };
+        assert_eq!(shared.ports.store.record_check(&entry).await.unwrap(), Recorded::Stored);
+    }
+}
+
+fn of_kind(checks: &Checks, kind: CheckKind) -> BTreeSet<NodeKey> {
+    checks.running.iter().filter(|(_, of)| **of == kind).map(|(key, _)| *key).collect()
+}
+
+#[tokio::test]
+async fn a_backlog_of_one_kind_of_check_hides_nothing_of_the_other() {
+    let (soon, later) = (Millis(2), Millis::from_secs(3_600));
+    let hosts: Vec<u8> = (1..=40).collect();
+    for backlog in [CheckKind::Full, CheckKind::Light] {
+        let world = World::new();
+        let (mut shared, keys) = fleet(&world, &[(MINER, &hosts)]).await;
+        shared.settings.concurrent_full = 2;
+        (shared.settings.concurrent_light, shared.settings.concurrent_dials) = (1, 1);
+        // Whoever is in the backlog was due before.
+        let (long_due, few) = keys.split_at(38);
+        let (full, light) = match backlog {
+            CheckKind::Full => {
+                becomes_due(&shared, long_due, later, Millis(1)).await;
+                becomes_due(&shared, few, soon, later).await;
+                (long_due, few)
+            }
+            CheckKind::Light => {
+                becomes_due(&shared, long_due, Millis(1), later).await;
+                becomes_due(&shared, few, later, soon).await;
+                (few, long_due)
+            }
+        };
+        let mut checks = checks(shared);
+        world.clock.advance(soon);
+        checks.start_due().await.unwrap();
+        for (kind, due) in [(CheckKind::Full, full), (CheckKind::Light, light)] {
+            let begun = of_kind(&checks, kind);
+            assert_eq!(begun.len(), 2, "{backlog:?}: {kind:?}");
+            assert!(begun.is_subset(&due.iter().copied().collect()), "{backlog:?}: {kind:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_is_due_for_both_gets_one_check_and_waits_for_no_full_one_with_its_light_one() {
+    let world = World::new();
+    let (mut shared, keys) = fleet(&world, &[(MINER, &[1, 2, 3, 4, 5, 6])]).await;
+    shared.settings.concurrent_full = 2;
+    (shared.settings.concurrent_light, shared.settings.concurrent_dials) = (2, 1);
+    becomes_due(&shared, &keys[..5], Millis(2), Millis(1)).await;
+    becomes_due(&shared, &keys[5..], Millis(1), Millis::from_secs(3_600)).await;
+    let mut checks = checks(shared);
+    world.clock.advance(Millis(2));
+    for _ in 0..2 {
+        checks.start_due().await.unwrap();
+        let (full, light) = (of_kind(&checks, CheckKind::Full), of_kind(&checks, CheckKind::Light));
+        assert_eq!((full.len(), light.len()), (2, 3));
+        assert!(light.contains(&keys[5]), "nobody who waits for a full check is ahead of it");
+    }
+}

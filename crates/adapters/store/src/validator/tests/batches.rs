@@ -14,7 +14,7 @@ on_both_engines!(
 );
 
 /// The reports of a large miner.
-fn many(nodes: u32) -> Vec<NodeReport> {
+pub(super) fn many(nodes: u32) -> Vec<NodeReport> {
     let report = |node: u32| {
         let [_, a, b, c] = node.to_be_bytes();
         let address: NodeAddress = format!("root@100.{a}.{b}.{c}:22").parse().unwrap();
@@ -69,7 +69,7 @@ async fn a_large_fleet_is_written_in_few_statements(on: On) {
     let left =
         statements(async { store.record_discovery(miner(1), &away, NOW + Millis(1)).await.unwrap() }).await;
     assert!(left <= 18, "{left} statements for a thousand nodes that go into maintenance");
-    assert!(store.due_nodes(NOW + Millis(2), 10).await.unwrap().is_empty());
+    assert!(store.due_nodes(CheckKind::Full, NOW + Millis(2), 10).await.unwrap().is_empty());
     assert_eq!(store.record_discovery(miner(1), &[], NOW + Millis(2)).await.unwrap(), []);
     let forgotten = async {
         let later = NOW + Millis(86_400_000);

@@ -32,8 +32,8 @@ async fn a_failed_try_is_continued_after_a_restart_and_ends_with_a_conclusion(on
     let retry = NOW + Millis(40_000);
     fixture.store.record_try(key(1, 7), CheckKind::Full, series, retry).await.unwrap();
     let Fixture { store, place: _keep } = fixture.reopened().await;
-    assert!(store.due_nodes(NOW, 10).await.unwrap().is_empty());
-    let due = store.due_nodes(retry, 10).await.unwrap();
+    assert!(store.due_nodes(CheckKind::Full, NOW, 10).await.unwrap().is_empty());
+    let due = store.due_nodes(CheckKind::Full, retry, 10).await.unwrap();
     assert_eq!(due[0].series, Some((CheckKind::Full, series)));
     store.record_check(&passed(key(1, 7), 1, None, vec![])).await.unwrap();
     assert_eq!(store.node(key(1, 7)).await.unwrap().unwrap().series, None);

@@ -230,7 +230,7 @@ impl FleetStore for Memory {
     async fn node(&self, _: NodeKey) -> Result<Option<NodeRecord>, StoreError> {
         unreachable!("weights look at all nodes")
     }
-    async fn due_nodes(&self, _: Timestamp, _: u32) -> Result<Vec<NodeRecord>, StoreError> {
+    async fn due_nodes(&self, _: CheckKind, _: Timestamp, _: u32) -> Result<Vec<NodeRecord>, StoreError> {
         unreachable!("weights check nothing")
     }
     async fn nodes_of(&self, _: Hotkey) -> Result<Vec<NodeId>, StoreError> {

@@ -9,6 +9,7 @@ use basilica_audit::{AuditLog, AuditRules, AuditedShell};
 use basilica_chain::{ChainOptions, SubtensorChain};
 use basilica_http::ApiKey;
 use basilica_ports::{Clock, Entropy, HotkeySigner, NodeShell};
+use basilica_registry::OciRegistry;
 use basilica_rpc::GrpcMinerDialer;
 use basilica_runtime_service::{
     AdminListener, AdminRoutes, AdminState, HttpListener, Metrics, OwnThreads, Readiness, Supervisor,
@@ -61,6 +62,7 @@ pub(crate) async fn start(config: &ValidatorConfig, settings: Settings) -> anyho
         chain: Arc::<SubtensorChain>::clone(&chain),
         miners: Arc::new(GrpcMinerDialer::default()),
         nodes,
+        registry: Arc::new(OciRegistry::new()),
         store: Arc::new(store.clone()),
         shown: Arc::new(shown.clone()),
         signer: Arc::clone(&signer),

@@ -13,6 +13,7 @@ mod leadership;
 mod miner_api;
 mod miner_store;
 mod queries;
+mod registry;
 mod shell;
 mod signer;
 mod store;
@@ -42,6 +43,7 @@ pub use queries::{
     CategoryView, CheckUnderWay, EpochView, EpochsView, HealthReport, LeadershipView, Listed, MinerFilter,
     MinerName, MinerState, MinerView, NodeFilter, NodeView, ValidatorQueries, WeightsOutlook,
 };
+pub use registry::{ImageRegistry, RegistryError};
 pub use shell::{
     AddressPolicy, Ask, Dial, ExitStatus, HostKeyPolicy, Identity, NodeShell, Output, OutputLimits, Process,
     Shell, ShellError,

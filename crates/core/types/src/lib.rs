@@ -30,7 +30,7 @@ pub use database::{DatabasePath, DatabaseUrl, DatabaseUrlError, PostgresUrl};
 pub use digest::{Digest, DigestError};
 pub use error_chain::ErrorChain;
 pub use gpu::{Category, GpuUuid, GpuUuidError};
-pub use image::{ImageName, ImageNameError};
+pub use image::{ImageName, ImageNameError, ImagePlace};
 pub use network::{ChainUrl, ChainUrlError, Network};
 pub use node::{Host, NodeAddress, NodeAddressError, NodeId, NodeIdError, NodeKey, Username};
 pub use session::{FencingToken, RequestNonce, SessionId, SessionToken, SessionValueError};

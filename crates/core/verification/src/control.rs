@@ -30,8 +30,7 @@ pub enum Witness {
     Prover,
     /// The network, and a port of another miner's node that answered: our own side may let nothing out but ssh.
     Reaching,
-    /// The network, and nodes of two other miners that say that they pulled the same image: its registry may be down. What nodes say
-    /// confirms nobody's fault; it is enough to look again.
+    /// The network, and the image's registry, which offered it to the validator itself (see [`crate::registry`]).
     Pulling,
 }
 
@@ -74,28 +73,44 @@ pub struct Surroundings {
     pub prover_works: bool,
     /// A port of another miner's node answered a moment ago.
     pub reached_elsewhere: bool,
-    /// Nodes of two other miners say that they pulled the image a moment ago.
+    /// The image's registry offered it to the validator itself a moment ago.
+    pub image_offered: bool,
+    /// Nodes of two other miners say that they pulled the image a moment ago. What nodes say confirms nobody's fault; it is enough to
+    /// look again.
     pub pulled_elsewhere: bool,
 }
 
 impl Surroundings {
     /// What they say beside a try that failed so.
     pub fn beside(&self, reason: Reason) -> Control {
-        let network = match (self.passed_elsewhere, self.chain) {
-            (true, _) | (_, Some(true)) => Control::Reachable,
-            (false, Some(false)) => Control::Absent,
-            (false, None) => Control::Silent,
-        };
+        let network = self.network();
         let told = match reason.witness() {
             Witness::Network => true,
             Witness::Resolving => self.resolved_elsewhere,
             Witness::Prover => self.prover_works,
             Witness::Reaching => self.reached_elsewhere,
-            Witness::Pulling => self.pulled_elsewhere,
+            Witness::Pulling => self.image_offered,
         };
         match network {
             Control::Reachable if !told => Control::Absent,
             network => network,
+        }
+    }
+
+    /// Whether a check ends by a failure that everybody may have at once ([`crate::Effect::SeekWitness`]), instead of going on without what
+    /// failed. The word of others is enough for that, though not for a fault.
+    pub fn ends_by(&self, reason: Reason) -> bool {
+        let by_word = reason.witness() == Witness::Pulling
+            && self.pulled_elsewhere
+            && self.network() == Control::Reachable;
+        by_word || self.beside(reason) == Control::Reachable
+    }
+
+    const fn network(&self) -> Control {
+        match (self.passed_elsewhere, self.chain) {
+            (true, _) | (_, Some(true)) => Control::Reachable,
+            (false, Some(false)) => Control::Absent,
+            (false, None) => Control::Silent,
         }
     }
 }
@@ -146,14 +161,26 @@ mod tests {
         assert_eq!(network.beside(Reason::ImagePullFailed), Control::Absent);
         let reached = Surroundings { reached_elsewhere: true, ..network };
         assert_eq!(reached.beside(Reason::PortUnreachable), Control::Reachable);
-        let pulled = Surroundings { pulled_elsewhere: true, ..network };
-        assert_eq!(pulled.beside(Reason::ImagePullFailed), Control::Reachable);
-        let blame = Reason::ImagePullFailed.blame();
-        assert_eq!(
-            blame,
-            crate::Blame::Elsewhere(crate::Fault::Unknown),
-            "it is their word against the node's"
-        );
+        let offered = Surroundings { image_offered: true, ..network };
+        assert_eq!(offered.beside(Reason::ImagePullFailed), Control::Reachable);
+        assert_eq!(offered.beside(Reason::PortUnreachable), Control::Absent);
+    }
+
+    #[test]
+    fn the_word_of_others_ends_a_check_and_confirms_nothing() {
+        let pull = Reason::ImagePullFailed;
+        let network = Surroundings { chain: Some(true), ..Surroundings::default() };
+        assert!(!network.ends_by(pull), "its registry may be down");
+        let told = Surroundings { pulled_elsewhere: true, ..network };
+        assert_eq!((told.ends_by(pull), told.beside(pull)), (true, Control::Absent));
+        let offered = Surroundings { image_offered: true, ..network };
+        assert_eq!((offered.ends_by(pull), offered.beside(pull)), (true, Control::Reachable));
+        let deaf =
+            Surroundings { chain: Some(false), image_offered: true, pulled_elsewhere: true, ..network };
+        assert!(!deaf.ends_by(pull));
+        assert!(!told.ends_by(Reason::PortUnreachable));
+        let reached = Surroundings { reached_elsewhere: true, ..network };
+        assert!(reached.ends_by(Reason::PortUnreachable));
     }
 
     #[test]
@@ -162,6 +189,7 @@ mod tests {
             resolved_elsewhere: true,
             prover_works: true,
             reached_elsewhere: true,
+            image_offered: true,
             pulled_elsewhere: true,
             ..Surroundings::default()
         };

@@ -203,8 +203,8 @@ reasons! {
     54 ContainerRuntimeMissing "container_runtime_missing" Blame::Suspected, "the node has neither docker nor podman";
     55 ContainerRuntimeDown "container_runtime_down" Blame::Suspected,
         "docker or podman is there and does not answer this user: is its service running, and is the user in its group";
-    56 ImagePullFailed "image_pull_failed" Blame::Elsewhere(Fault::Unknown),
-        "the node has no verification.docker_validation.docker_image and could not pull it, while nodes of others say that they could";
+    56 ImagePullFailed "image_pull_failed" Blame::Suspected,
+        "the node has no verification.docker_validation.docker_image and could not pull it, while its registry offers it to the validator or nodes of others say that they pulled it";
     57 ContainerGpuDenied "container_gpu_unavailable" Blame::Suspected,
         "a container that was given all gpus did not see them: is the nvidia container toolkit set up";
     58 StorageTooSmall "storage_too_small" Blame::Elsewhere(Fault::Node { confirmed: false }),

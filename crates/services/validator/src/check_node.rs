@@ -288,13 +288,13 @@ impl<'a> Trial<'a> {
         reach_node::reach(self.shared, self.node, shell.as_ref(), at).await
     }
 
-    /// Whether it works elsewhere, seen with our own eyes.
+    /// Whether it works elsewhere.
     async fn seek_witness(&self, reason: Reason) -> Result<Event, Break> {
-        let around = conclude_check::surroundings(self.shared, self.node.key).await.map_err(|error| {
+        let around = conclude_check::surroundings(self.shared, self.node.key, reason).await.map_err(|error| {
             warn!(target: "validator::verification", { node.id = %self.node.key.node, error = %ErrorChain(&error) }, "witnesses cannot be read");
             Break::Internal
         })?;
-        let seen = around.beside(reason) == Control::Reachable;
+        let seen = around.ends_by(reason);
         if !seen {
             info!(target: "validator::verification", { node.id = %self.node.key.node, reason = reason.code() },
                 "a probe failed that works nowhere else now; the check goes on without it");

@@ -87,14 +87,15 @@ const SURVEY: &str = in_sections!(
     "[ \"$3\" = yes ] && [ -n \"$root\" ] && run df \"$4\" df -P -B1 -- \"$root\"\n"
 );
 
-/// `$1` the engine, `$2` the image, `$3` and `$4` seconds for pulling and for running, `$5` whether to pull what is there. What is
-/// left of a container whose engine had to be killed is removed.
+/// `$1` the engine, `$2` the image, `$3` and `$4` seconds for pulling and for running, `$5` whether to pull what is there. Why it could
+/// not be pulled is told by the end of what the engine wrote. What is left of a container whose engine had to be killed is removed.
 const CONTAINER: &str = in_sections!(
     "is_there() { timeout -k 1 15 \"$1\" image inspect \"$2\" >/dev/null 2>&1 </dev/null; }\n",
     "is_there \"$1\" \"$2\"; there=$?\n",
     "if [ \"$5\" = yes ] || [ \"$there\" != 0 ]; then\n",
-    "timeout -k 1 \"$3\" \"$1\" pull -q \"$2\" >/dev/null 2>&1 </dev/null\n",
-    "section pull $? ''\n",
+    "why=$(timeout -k 1 \"$3\" \"$1\" pull -q \"$2\" 2>&1 >/dev/null </dev/null); pulled=$?\n",
+    "[ \"$pulled\" = 0 ] && why=\n",
+    "section pull \"$pulled\" \"$(printf %s \"$why\" | tail -c 2000)\"\n",
     "is_there \"$1\" \"$2\"; there=$?\n",
     "fi\n",
     "section image \"$there\" ''\n",
@@ -164,7 +165,7 @@ pub(crate) struct ContainerTimes {
 pub(crate) fn container(engine: Engine, image: &ImageName, times: ContainerTimes, anew: bool) -> Argv {
     let seconds = |span: Millis| span.0.div_ceil(1_000).to_string();
     let word = if anew { "yes" } else { "no" };
-    let (engine, image) = (engine.program().to_owned(), image.as_str().to_owned());
+    let (engine, image) = (engine.program().to_owned(), image.in_full());
     let arguments = [engine, image, seconds(times.pull), seconds(times.run), word.to_owned()];
     Argv::script(CONTAINER, arguments).expect("a constant, a bounded name and numbers fit")
 }
@@ -348,7 +349,8 @@ mod tests {
             "#!/bin/sh\ncase \"$1 $3\" in\n\
              'info {{{{json .}}}}') echo '{{\"ServerVersion\":\"27.3.1\",\"Driver\":\"overlay2\"}}' ;;\n\
              'info {{{{.DockerRootDir}}}}') echo / ;;\n\
-             pull*) echo \"$3\" >>\"$HOME/pulls\"; [ \"$3\" = good/image:1 ] && : >\"$HOME/image\" ;;\n\
+             pull*) echo \"$3\" >>\"$HOME/pulls\"; case $3 in docker.io/good/*) : >\"$HOME/image\" ;;\n\
+             */busy/*) printf '%3000s' toomanyrequests >&2; exit 1 ;; */slow/*) exit 124 ;; *) echo 'no such host' >&2; exit 1 ;; esac ;;\n\
              'image '*) [ -e \"$HOME/image\" ] ;;\n\
              run*) echo \"$4\" >\"$HOME/container\"; {run} ;;\n\
              'rm '*) rm \"$HOME/container\" ;;\n*) exit 9 ;; esac\n"
@@ -390,6 +392,8 @@ mod tests {
             ("true", "good/image:1", ContainerRun::Missed(1)),
             ("exit 125", "good/image:1", ContainerRun::Failed),
             (seen.as_str(), "bad/image:1", ContainerRun::NoImage),
+            (seen.as_str(), "slow/image:1", ContainerRun::PullPutOff),
+            (seen.as_str(), "busy/image:1", ContainerRun::PullPutOff),
         ] {
             let (home, _) = node(&[("docker", &engine(run))]);
             assert_eq!(ran(home.path(), image, true), expected);

@@ -12,12 +12,13 @@ use basilica_verification::series::{self, Next, Series};
 use basilica_verification::timing::{DeadlineRecord, Observed, Tests};
 use basilica_verification::{
     Blame, CheckKind, Conclusion, Control, CountUnproven, Evidence, Fault, Finding, Outcome, Reason,
-    Surroundings, Verdict, aborted,
+    Surroundings, Verdict, Witness, aborted,
 };
 use basilica_wire::EnvelopeError;
 use codec::Encode as _;
 use tracing::{debug, info, warn};
 
+use crate::ask_registry;
 use crate::check_node::Tried;
 use crate::conclude_check::holds::Claim;
 use crate::metrics::{ReasonLabel, type_of};
@@ -60,7 +61,8 @@ pub(crate) async fn conclude(shared: &Shared, node: &NodeRecord, tried: Tried) -
         Finding::Passed => None,
         Finding::Failed(reason) => {
             ask_for_session(shared, node.key, reason, tried.access.as_ref());
-            Some((reason, surroundings(shared, node.key).await?.beside(reason)))
+            let around = surroundings(shared, node.key, reason).await?;
+            Some((reason, conclusion.beside(reason, &around)))
         }
     };
     let deadlines = deadlines(node, conclusion, failure);
@@ -189,8 +191,12 @@ fn ask_for_session(shared: &Shared, node: NodeKey, reason: Reason, access: Optio
     }
 }
 
-/// What works beside this node now. A second validator that confirms is missing.
-pub(crate) async fn surroundings(shared: &Shared, node: NodeKey) -> Result<Surroundings, ConcludeError> {
+/// What works beside this node now, as far as it matters for what failed. A second validator that confirms is missing.
+pub(crate) async fn surroundings(
+    shared: &Shared,
+    node: NodeKey,
+    reason: Reason,
+) -> Result<Surroundings, ConcludeError> {
     let failed = |source| ConcludeError::Store { node, source };
     let recent = shared.now() - shared.settings.retries.interval;
     let store = &shared.ports.store;
@@ -206,6 +212,7 @@ pub(crate) async fn surroundings(shared: &Shared, node: NodeKey) -> Result<Surro
         resolved_elsewhere: shared.resolved_elsewhere(&node.miner, recent),
         prover_works,
         reached_elsewhere: shared.reached_elsewhere(&node.miner, shared.now() - SURVEYED_WITHIN),
+        image_offered: reason.witness() == Witness::Pulling && ask_registry::is_offered(shared).await,
         pulled_elsewhere: shared.pulled_elsewhere(&node.miner, shared.now() - SURVEYED_WITHIN),
     })
 }

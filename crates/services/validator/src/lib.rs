@@ -10,6 +10,7 @@
 //!
 //! **Invariant:** nothing that must survive a restart is only in memory; session keys are only in memory.
 
+mod ask_registry;
 mod beacon;
 mod check_node;
 mod commands;

@@ -49,6 +49,7 @@ pub struct Settings {
     pub(crate) probes: ProbeRules,
     pub(crate) image: ImageName,
     pub(crate) pull_deadline: Millis,
+    pub(crate) registry_deadline: Millis,
     /// First and last.
     pub(crate) reach_ports: (u16, u16),
     pub(crate) reach_deadline: Millis,
@@ -117,6 +118,7 @@ impl Settings {
             probes: probes(c),
             image: v.docker_validation.docker_image.clone(),
             pull_deadline: v.docker_validation.pull_timeout_secs.millis(),
+            registry_deadline: v.docker_validation.registry_timeout.millis(),
             reach_ports: v.probes.reachability_ports,
             reach_deadline: v.probes.reachability_timeout.millis(),
             work,

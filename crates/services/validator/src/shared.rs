@@ -6,7 +6,8 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use basilica_ports::{
-    Chain, Clock, Entropy, HotkeySigner, Metagraph, MinerDialer, NodeKey, NodeShell, ValidatorStore,
+    Chain, Clock, Entropy, HotkeySigner, ImageRegistry, Metagraph, MinerDialer, NodeKey, NodeShell,
+    ValidatorStore,
 };
 use basilica_runtime_service::{Condition, Readiness};
 use basilica_types::{BlockNumber, Hotkey, NodeId, Timestamp};
@@ -14,6 +15,7 @@ use basilica_verification::knocking::Doors;
 use basilica_verification::{GpuRules, HeadSeen, Policy, calibration, classes};
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
+use crate::ask_registry::Asked;
 use crate::beacon::Beacons;
 use crate::check_node::PULLED_WITHIN;
 use crate::connections::Connections;
@@ -44,6 +46,8 @@ pub struct Ports {
     pub miners: Arc<dyn MinerDialer>,
     /// Reaches nodes.
     pub nodes: Arc<dyn NodeShell>,
+    /// Has the image that nodes run.
+    pub registry: Arc<dyn ImageRegistry>,
     /// Remembers.
     pub store: Arc<dyn ValidatorStore>,
     /// The same for the faces, on connections of its own: what strangers ask must not keep a check waiting for one.
@@ -92,6 +96,7 @@ pub(crate) struct Shared {
     pub(crate) discover_now: Notify,
     /// Whether this process leads.
     pub(crate) leading: Leading,
+    pub(crate) asked_registry: Asked,
     pub(crate) beacons: Beacons,
     pub(crate) epochs: Epochs,
     /// What the faces show.
@@ -136,6 +141,7 @@ impl Shared {
     ) -> Self {
         Self {
             connections: Connections::new(metrics.ssh_active.clone()),
+            asked_registry: Asked::default(),
             beacons: Beacons::default(),
             epochs: Epochs::default(),
             views: FleetViews::default(),

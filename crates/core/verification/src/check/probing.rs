@@ -5,7 +5,7 @@ use basilica_types::Timestamp;
 
 use super::{Conclusion, Effect, Phase, Ready, Stepped};
 use crate::probe::{Cards, ContainerRun, EngineState, Found, Probes, Reach, Survey};
-use crate::{Reason, UnacceptableGpu};
+use crate::{Control, Reason, Surroundings, UnacceptableGpu};
 
 /// A failed probe that the node need not have caused: a registry or our own way out may be down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,16 @@ impl Survivable {
 }
 
 impl Conclusion {
+    /// What works beside this try, which failed so. A node that a registry asked for patience is not at fault because others are not
+    /// asked for it.
+    pub fn beside(&self, reason: Reason, around: &Surroundings) -> Control {
+        let put_off = self.probes.container_run == Some(ContainerRun::PullPutOff);
+        match around.beside(reason) {
+            Control::Reachable if put_off && reason == Reason::ImagePullFailed => Control::Absent,
+            control => control,
+        }
+    }
+
     /// That a card is not what it is called because it is split says more by that name.
     pub(super) fn split(&mut self, report: &ClaimReport, refused: &UnacceptableGpu) -> Option<Reason> {
         let uuid = refused.difference.as_ref()?.uuid;

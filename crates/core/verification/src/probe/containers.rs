@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::text::{ParseError, text, utf8};
 use crate::Reason;
+use crate::registry::is_put_off;
 
 /// A program that runs containers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize)]
@@ -216,17 +217,26 @@ pub enum ContainerRun {
     /// It ran of an image that was there, because pulling it failed, and saw every GPU.
     #[codec(index = 4)]
     SawAllUnpulled,
+    /// The image could not be pulled by what may pass: the registry asked for patience, or the pull had no end.
+    #[codec(index = 5)]
+    PullPutOff,
 }
 
+/// Bytes of what an engine wrote while it could not pull.
+const PULL_ERRORS_MAX: usize = 2 * 1024;
+
 impl ContainerRun {
-    /// Of the sections `pull`, unless it was not pulled, `image` and `gpus`; `wanted` are to be seen.
+    /// Of the sections `pull` with what failed, unless it was not pulled, `image` and `gpus`; `wanted` are to be seen.
     pub fn parse(output: &[u8], wanted: &BTreeSet<GpuUuid>) -> Result<Self, super::sections::SectionError> {
-        let all = super::sections::sections(output, &[("pull", 0), ("image", 0), ("gpus", 16 * 1024)])?;
+        let known = [("pull", PULL_ERRORS_MAX), ("image", 0), ("gpus", 16 * 1024)];
+        let all = super::sections::sections(output, &known)?;
         let find = |name| all.iter().find(|section| section.name == name);
+        let pull = find("pull");
         if find("image").is_none_or(|image| image.code != 0) {
-            return Ok(Self::NoImage);
+            let put_off = pull.is_some_and(|pull| is_put_off(pull.code, pull.body));
+            return Ok(if put_off { Self::PullPutOff } else { Self::NoImage });
         }
-        let pulled = find("pull").is_none_or(|pull| pull.code == 0);
+        let pulled = pull.is_none_or(|pull| pull.code == 0);
         let gpus = find("gpus").filter(|gpus| gpus.code == 0);
         let Some(seen) = gpus.and_then(|gpus| visible_gpus(gpus.body).ok()) else { return Ok(Self::Failed) };
         match wanted.difference(&seen).count() {
@@ -241,7 +251,7 @@ impl ContainerRun {
         match self {
             // What pulling it anew failed by may be the registry's, and renters bring images of their own.
             Self::SawAll | Self::SawAllUnpulled => None,
-            Self::NoImage => Some(Reason::ImagePullFailed),
+            Self::NoImage | Self::PullPutOff => Some(Reason::ImagePullFailed),
             Self::Failed | Self::Missed(_) => Some(Reason::ContainerGpuDenied),
         }
     }
@@ -312,6 +322,9 @@ GPU 1: NVIDIA A100-SXM4-40GB (UUID: GPU-5d2e8a3c-9b41-4f07-8a6e-0c1d2e3f4a5c)
         let one = CARDS.split(|byte| *byte == b'\n').next().unwrap();
         assert_eq!(run(0, 0, one), ContainerRun::Missed(1));
         assert_eq!(ContainerRun::Missed(1).failure(), Some(Reason::ContainerGpuDenied));
+        let later = b"pull 1 15\ntoomanyrequests\nimage 1 0\n\nend 0 0\n\n";
+        let later = ContainerRun::parse(later, &cards).unwrap();
+        assert_eq!((later, later.failure()), (ContainerRun::PullPutOff, Some(Reason::ImagePullFailed)));
         let stale =
             [b"pull 1 0\n\nimage 0 0\n\ngpus 0 ", CARDS.len().to_string().as_bytes(), b"\n", CARDS].concat();
         let stale = ContainerRun::parse(&[&stale[..], b"\nend 0 0\n\n"].concat(), &cards).unwrap();

@@ -16,6 +16,10 @@ pub(super) fn lines(probes: &Probes) -> Vec<String> {
             "a container saw all gpus, of an image that was there: pulling it failed".to_owned()
         }
         ContainerRun::NoImage => "the image could not be pulled".to_owned(),
+        ContainerRun::PullPutOff => {
+            "the image could not be pulled for now: too many requests, an error of its registry, or no end in time"
+                .to_owned()
+        }
         ContainerRun::Failed => "no container could be run with gpus".to_owned(),
         ContainerRun::Missed(count) => format!("a container did not see {count} of the gpus"),
     });

@@ -1,6 +1,7 @@
 //! Whose fault a failed check is, over simulated time and a real store.
 
 mod holds;
+mod images;
 mod quick;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -108,6 +108,8 @@ pub struct DockerValidationConfig {
     pub docker_image: ImageName,
     /// For pulling it.
     pub pull_timeout_secs: DurationSetting,
+    /// For asking its registry whether it offers the image, when a node could not pull it.
+    pub registry_timeout: DurationSetting,
 }
 
 impl Default for DockerValidationConfig {
@@ -116,6 +118,7 @@ impl Default for DockerValidationConfig {
         Self {
             docker_image: image.expect("the constant is an image's name"),
             pull_timeout_secs: DurationSetting(Millis::from_secs(1800)),
+            registry_timeout: DurationSetting(Millis::from_secs(10)),
         }
     }
 }

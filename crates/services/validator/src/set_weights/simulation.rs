@@ -169,6 +169,7 @@ impl World {
             chain: Arc::clone(&self.network) as Arc<dyn Chain>,
             miners: Arc::new(Nobody),
             nodes: Arc::new(Nobody),
+            registry: Arc::new(Nobody),
             store: Arc::clone(&self.store) as _,
             shown: Arc::clone(&self.store) as _,
             signer: Arc::new(signer()),

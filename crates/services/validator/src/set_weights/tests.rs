@@ -8,19 +8,20 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 use basilica_ports::{
     AddressPolicy, Ask, Axon, AxonOutcome, Chain, ChainIdentity, CheckEntry, Consensus, Dial, Effect,
-    Entropy, EntropyRng, EpochClock, Expiry, FleetStore as _, HotkeySigner, Identity, Metagraph, MinerApi,
-    MinerCallError, MinerDialer, Neuron, NodeKey, NodeShell, OwnNeuron, PreparedWeights, SeenMiner, Shell,
-    ShellError, StoredStanding, VerdictStore as _, VerdictSummary, WeightsOrder,
+    Entropy, EntropyRng, EpochClock, Expiry, FleetStore as _, HotkeySigner, Identity, ImageRegistry,
+    Metagraph, MinerApi, MinerCallError, MinerDialer, Neuron, NodeKey, NodeShell, OwnNeuron, PreparedWeights,
+    RegistryError, SeenMiner, Shell, ShellError, StoredStanding, VerdictStore as _, VerdictSummary,
+    WeightsOrder,
 };
 use basilica_runtime_service::testing::{SeededEntropy, VirtualClock};
 use basilica_runtime_service::{ConfigSource, Metrics, Readiness, load};
 use basilica_scoring::weights::upscale;
 use basilica_store::{Database, OpenOptions, VALIDATOR_SCHEMA, ValidatorDatabase};
 use basilica_types::{
-    BasisPoints, BlockHash, Category, Coldkey, Digest, GpuUuid, Hotkey, MechanismId, NetUid, NodeAddress,
-    Ppm, Rao, SshPublicKey, Timestamp,
+    BasisPoints, BlockHash, Category, Coldkey, Digest, GpuUuid, Hotkey, ImageName, MechanismId, NetUid,
+    NodeAddress, Ppm, Rao, SshPublicKey, Timestamp,
 };
-use basilica_verification::{CheckKind, Due, GpuRules, Outcome, ProvenGpu};
+use basilica_verification::{CheckKind, Due, GpuRules, ImageOffer, Outcome, ProvenGpu};
 use basilica_wire::discovery::{NodeReport, NodeStatus};
 use basilica_wire::{Keypair, Signature};
 use tokio::sync::Notify;
@@ -243,6 +244,13 @@ impl MinerDialer for Nobody {
 }
 
 #[async_trait]
+impl ImageRegistry for Nobody {
+    async fn offer(&self, _: &ImageName, _: Millis) -> Result<ImageOffer, RegistryError> {
+        unreachable!("weights run no image")
+    }
+}
+
+#[async_trait]
 impl NodeShell for Nobody {
     fn public_key(&self, _: &Identity) -> Result<SshPublicKey, ShellError> {
         unreachable!("weights log in nowhere")
@@ -341,6 +349,7 @@ impl World {
             chain: Arc::clone(&self.chain) as Arc<dyn Chain>,
             miners: Arc::new(Nobody),
             nodes: Arc::new(Nobody),
+            registry: Arc::new(Nobody),
             shown: Arc::clone(&store) as _,
             store,
             signer: Arc::new(signer()),

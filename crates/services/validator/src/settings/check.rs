@@ -127,6 +127,7 @@ fn positive(loaded: &Config) -> Result<(), ConfigError> {
         ("verification.network_timeout", v.network_timeout),
         ("verification.probes.reachability_timeout", v.probes.reachability_timeout),
         ("verification.docker_validation.pull_timeout_secs", v.docker_validation.pull_timeout_secs),
+        ("verification.docker_validation.registry_timeout", v.docker_validation.registry_timeout),
         ("verification.retry_interval", v.retry_interval),
         ("verification.cache_miner_info_ttl", v.cache_miner_info_ttl),
         ("verification.tick", v.tick),

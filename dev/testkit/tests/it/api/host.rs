@@ -11,6 +11,7 @@ use basilica_ports::{
     CheckEntry, Clock, Entropy, FleetStore as _, HotkeySigner, NodeKey, Recorded, SeenMiner,
     VerdictStore as _, VerdictSummary,
 };
+use basilica_registry::OciRegistry;
 use basilica_rpc::GrpcMinerDialer;
 use basilica_runtime_service::{
     ConfigSource, HttpLimits, HttpListener, Metrics, OwnThreads, Readiness, Supervisor, load,
@@ -191,6 +192,7 @@ impl ApiHost {
             ),
             miners: Arc::new(GrpcMinerDialer::default()),
             nodes: Arc::new(RusshShell),
+            registry: Arc::new(OciRegistry::new()),
             store: Arc::new(store.clone()),
             shown: Arc::new(store.with_own_readers(4)),
             signer,

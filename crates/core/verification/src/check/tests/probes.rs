@@ -1,8 +1,8 @@
 //! What stands between claims and proof.
 
 use super::*;
-use crate::Blame;
 use crate::probe::{ContainerRun, Found, ReachEnd, Storage};
+use crate::{Blame, Surroundings};
 
 const DOCKER: &[u8] = include_bytes!("../../probe/recorded/docker-info-20.10.json");
 
@@ -135,6 +135,23 @@ fn what_may_be_down_for_everybody_is_written_down_and_the_proof_goes_on() {
     assert_eq!((&end.finding, end.gpus.len()), (&Finding::Passed, 1), "it is paid for what it proved");
     assert_eq!(end.probes.container_run, Some(ContainerRun::NoImage));
     assert!(end.probes.reach.is_some_and(|reach| reach.end == ReachEnd::Silent), "and this is told");
+}
+
+#[test]
+fn a_pull_that_is_put_off_ends_a_check_as_any_and_is_held_against_nobody() {
+    let put_off = Event::ContainerRan(b"pull 124 0\n\nimage 1 0\n\nend 0 0\n\n".to_vec());
+    let around = Surroundings { chain: Some(true), image_offered: true, ..Surroundings::default() };
+    let pull = Reason::ImagePullFailed;
+    for (event, run, control) in [
+        (not_pulled(), ContainerRun::NoImage, Control::Reachable),
+        (put_off, ContainerRun::PullPutOff, Control::Absent),
+    ] {
+        let events = [survey(2 << 40), event, Event::Witnessed(around.ends_by(pull))];
+        let end = full(ProbeRules::default(), &events).unwrap();
+        assert_eq!((&end.finding, end.probes.container_run), (&Finding::Failed(pull), Some(run)));
+        assert_eq!(end.beside(pull, &around), control);
+        assert_eq!(end.beside(Reason::ConnectionLost, &around), Control::Reachable);
+    }
 }
 
 #[test]

@@ -8,6 +8,8 @@
 //! - who was let in there before, a *guest*, may always knock;
 //! - of all others, *strangers*, one may knock at a time, for one series of tries; then it is the next one's turn. What a
 //!   series may cost (knocks, [`SPACING`] apart) stays below the least penalty that shuts out;
+//! - turns go round among those who own the registrations ([`Party`]), not among registrations: of those that wait, the next is of
+//!   whoever had a turn least lately. A thousand users at one address, or names of it, wait as long as one;
 //! - after a lockout nobody knocks for a while, which doubles with each further one.
 //!
 //! A guest that is denied is a stranger from then on. Addresses are those that names were resolved to: a hundred names of
@@ -15,12 +17,13 @@
 //! log in for the first time waits for its turn.
 //!
 //! Rejected: a budget that all registrations of an address share (the strangers use it up), and backing off per
-//! registration alone (there can be any number of registrations).
+//! registration alone (there can be any number of registrations). A queue: who stands first in it may have been unlisted since, and
+//! everybody would wait for it; so who asks is compared with those that asked a moment ago.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use basilica_types::{Millis, NodeKey, Timestamp};
+use basilica_types::{Coldkey, Hotkey, Millis, NodeKey, Timestamp};
 
 use crate::RetryRules;
 
@@ -30,10 +33,23 @@ pub const SPACING: Millis = Millis::from_secs(10);
 const LOGIN: Millis = Millis::from_secs(30);
 /// How long a stranger waits that may not knock.
 const WAIT: Millis = Millis::from_secs(20);
+/// For so long a stranger that was told to wait is expected back before others, and nobody knocks if it does not come.
+const EXPECTED: Millis = Millis::from_secs(60);
 /// After the first lockout, and the longest: sshd's default `max` penalty.
 pub(crate) const LOCKOUT: [Millis; 2] = [Millis::from_secs(60), Millis::from_secs(600)];
+/// Since when a stranger waits is forgotten when it has not asked for so long.
+const FORGOTTEN: Millis = LOCKOUT[1];
 /// What nobody used for so long is forgotten.
 const KEPT: Millis = Millis::from_secs(86_400);
+
+/// Who has a share of the turns at an address: whoever owns the hotkeys, as far as that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Party {
+    /// The owner of a miner's hotkey.
+    Owner(Coldkey),
+    /// A miner whose owner is not known.
+    Miner(Hotkey),
+}
 
 /// How a knock was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -72,6 +88,10 @@ struct Door {
     lockouts: u32,
     turn: Option<Turn>,
     last_stranger: Option<Timestamp>,
+    /// Strangers that were told to wait.
+    waiting: BTreeMap<NodeKey, Waits>,
+    /// When each party's last turn began.
+    served: BTreeMap<Party, Timestamp>,
     guests: BTreeSet<NodeKey>,
     /// Guests of before that are none any more.
     denied: BTreeSet<NodeKey>,
@@ -83,6 +103,37 @@ struct Turn {
     whose: NodeKey,
     last: Timestamp,
     denied: u8,
+}
+
+/// A stranger that waits for its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Waits {
+    party: Party,
+    since: Timestamp,
+    asked: Timestamp,
+}
+
+impl Door {
+    /// The stranger that is next, of those that are expected back.
+    fn next(&self, now: Timestamp) -> Option<NodeKey> {
+        let expected = self.waiting.iter().filter(|(_, waits)| now.since(waits.asked) <= EXPECTED);
+        let next = expected.min_by_key(|(node, waits)| (self.served.get(&waits.party), waits.since, **node));
+        next.map(|(node, _)| *node)
+    }
+
+    fn waits(&mut self, node: NodeKey, party: Party, now: Timestamp) {
+        let first = Waits { party, since: now, asked: now };
+        let waits = self.waiting.entry(node).or_insert(first);
+        (waits.party, waits.asked) = (party, now);
+    }
+
+    fn begin_turn(&mut self, node: NodeKey, party: Party, now: Timestamp) {
+        self.waiting.remove(&node);
+        self.waiting.retain(|_, waits| now.since(waits.asked) <= FORGOTTEN);
+        self.served.retain(|_, at| now.since(*at) <= KEPT);
+        self.served.insert(party, now);
+        self.turn = Some(Turn { whose: node, last: now, denied: 0 });
+    }
 }
 
 impl Turn {
@@ -105,12 +156,12 @@ impl Doors {
         self.turns.tries
     }
 
-    /// Whether a node may knock at this address now; if not, when it may ask again. `known`: it passed a check before.
+    /// Whether a node of this party may knock at this address now; if not, when it may ask again. `known`: it passed a check before.
     /// What is allowed is to be done at once, and its [`Answer`] told.
     pub fn knock(
         &mut self,
         at: SocketAddr,
-        node: NodeKey,
+        (node, party): (NodeKey, Party),
         known: bool,
         now: Timestamp,
     ) -> Result<(), Timestamp> {
@@ -123,13 +174,18 @@ impl Doors {
         if door.guests.contains(&node) || (known && !door.denied.contains(&node)) {
             return Ok(());
         }
+        let turn = door.turn.filter(|turn| !turn.is_over(&self.turns, now));
+        if turn.is_none_or(|turn| turn.whose != node) {
+            door.waits(node, party, now);
+        }
         if door.last_stranger.is_some_and(|last| now.since(last) < SPACING) {
             return Err(now + SPACING);
         }
-        match door.turn.filter(|turn| !turn.is_over(&self.turns, now)) {
+        match turn {
             Some(turn) if turn.whose != node => return Err(now + WAIT),
             Some(turn) => door.turn = Some(Turn { last: now, ..turn }),
-            None => door.turn = Some(Turn { whose: node, last: now, denied: 0 }),
+            None if door.next(now) != Some(node) => return Err(now + SPACING),
+            None => door.begin_turn(node, party, now),
         }
         door.last_stranger = Some(now);
         Ok(())
@@ -144,6 +200,7 @@ impl Doors {
             Answer::LetIn => {
                 door.guests.insert(node);
                 door.denied.remove(&node);
+                door.waiting.remove(&node);
                 (door.shut_until, door.lockouts) = (None, 0);
                 if turn.is_some() {
                     door.turn = None;

@@ -159,7 +159,8 @@ async fn knock(
     dial: &Dial,
 ) -> Result<Arc<dyn Shell>, NotConnected> {
     let known = has_been_let_in(node);
-    shared.doors(|doors| doors.knock(at, node.key, known, shared.now())).map_err(NotConnected::Postponed)?;
+    let who = (node.key, shared.party(&node.key.miner));
+    shared.doors(|doors| doors.knock(at, who, known, shared.now())).map_err(NotConnected::Postponed)?;
     shared.metrics.ssh_connections.inc();
     let began = shared.ports.clock.monotonic();
     let result = shared.ports.nodes.connect(dial).await;

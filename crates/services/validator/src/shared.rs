@@ -11,7 +11,7 @@ use basilica_ports::{
 };
 use basilica_runtime_service::{Condition, Readiness};
 use basilica_types::{BlockNumber, Hotkey, NodeId, Timestamp};
-use basilica_verification::knocking::Doors;
+use basilica_verification::knocking::{Doors, Party};
 use basilica_verification::{GpuRules, HeadSeen, Policy, calibration, classes};
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
@@ -269,6 +269,14 @@ impl Shared {
 
     pub(crate) fn pause_weights(&self, pause: Pause) {
         *self.weights_pause.lock().unwrap_or_else(PoisonError::into_inner) = Some(pause);
+    }
+
+    /// Whose turn a knock of this miner's nodes takes.
+    pub(crate) fn party(&self, miner: &Hotkey) -> Party {
+        let view = self.chain_view();
+        let neuron =
+            view.as_ref().and_then(|view| view.metagraph.neurons.iter().find(|n| n.hotkey == *miner));
+        neuron.map_or(Party::Miner(*miner), |neuron| Party::Owner(neuron.coldkey))
     }
 
     /// Looks at who may log in where; nothing is awaited meanwhile.

@@ -16,6 +16,10 @@ fn node(miner: u8) -> NodeKey {
     NodeKey { miner: Hotkey::from_bytes([miner; 32]), node: address.node_id() }
 }
 
+fn stranger(miner: u8) -> (NodeKey, Party) {
+    (node(miner), Party::Miner(node(miner).miner))
+}
+
 /// `PerSourcePenalties authfail:5s min:15s max:10m` for the one source that we are.
 #[derive(Default)]
 struct Sshd {
@@ -45,6 +49,7 @@ impl Sshd {
 /// One registration of the address, as the validator checks it.
 struct Registration {
     node: NodeKey,
+    party: Party,
     honest: bool,
     due: Timestamp,
     tries: u8,
@@ -57,6 +62,7 @@ fn a_day(honest: u8, strangers: u8, known: bool) -> Vec<Registration> {
     let mut all: Vec<Registration> = (0..honest + strangers)
         .map(|miner| Registration {
             node: node(miner),
+            party: stranger(miner).1,
             honest: miner < honest,
             due: NOW,
             tries: 0,
@@ -68,7 +74,7 @@ fn a_day(honest: u8, strangers: u8, known: bool) -> Vec<Registration> {
         all.sort_by_key(|registration| registration.due);
         for registration in all.iter_mut().filter(|registration| registration.due <= now) {
             let known = known && registration.honest;
-            if let Err(until) = doors.knock(at(), registration.node, known, now) {
+            if let Err(until) = doors.knock(at(), (registration.node, registration.party), known, now) {
                 registration.due = until;
                 continue;
             }
@@ -113,9 +119,9 @@ fn a_turn_holds_a_whole_series_of_whatever_rules() {
         let rules = RetryRules { retries, interval: Millis::from_secs(interval), span: Millis(0) };
         let (mut doors, mut now) = (Doors::new(&rules), NOW);
         for tries in 0..=retries {
-            assert!(doors.knock(at(), node(1), false, now).is_ok(), "{retries} every {interval} s");
+            assert!(doors.knock(at(), stranger(1), false, now).is_ok(), "{retries} every {interval} s");
             doors.answered(at(), node(1), Answer::Denied, now);
-            let others = doors.clone().knock(at(), node(2), false, now + SPACING);
+            let others = doors.clone().knock(at(), stranger(2), false, now + SPACING);
             assert_eq!(others.is_ok(), tries == retries, "then it is another's turn");
             now = now + rules.interval + rules.jitter(u64::MAX) + Millis::from_secs(10);
         }
@@ -135,32 +141,32 @@ fn after_a_lockout_everybody_waits_and_ever_longer() {
     let mut now = NOW;
     let mut waits = Vec::new();
     for _ in 0..6 {
-        doors.knock(at(), node(1), true, now).unwrap();
+        doors.knock(at(), stranger(1), true, now).unwrap();
         doors.answered(at(), node(1), Answer::LockedOut, now);
-        let until = doors.knock(at(), node(2), true, now).unwrap_err();
+        let until = doors.knock(at(), stranger(2), true, now).unwrap_err();
         waits.push(until.since(now).0 / 1_000);
         now = until;
     }
     assert_eq!(waits, [60, 120, 240, 480, 600, 600]);
-    doors.knock(at(), node(1), true, now).unwrap();
+    doors.knock(at(), stranger(1), true, now).unwrap();
     doors.answered(at(), node(1), Answer::LetIn, now);
     doors.answered(at(), node(1), Answer::LockedOut, now);
-    let until = doors.knock(at(), node(2), true, now).unwrap_err();
+    let until = doors.knock(at(), stranger(2), true, now).unwrap_err();
     assert_eq!(until.since(now), LOCKOUT[0], "who is let in ends the row");
 }
 
 #[test]
 fn a_guest_that_is_denied_is_a_stranger_until_it_is_let_in() {
     let mut doors = Doors::new(&RetryRules::DEFAULT);
-    doors.knock(at(), node(9), false, NOW).unwrap();
-    assert!(doors.knock(at(), node(1), true, NOW).is_ok());
+    doors.knock(at(), stranger(9), false, NOW).unwrap();
+    assert!(doors.knock(at(), stranger(1), true, NOW).is_ok());
     doors.answered(at(), node(1), Answer::Denied, NOW);
-    assert!(doors.knock(at(), node(1), true, NOW + SPACING).is_err(), "it is somebody else's turn");
+    assert!(doors.knock(at(), stranger(1), true, NOW + SPACING).is_err(), "it is somebody else's turn");
     doors.answered(at(), node(9), Answer::LetIn, NOW);
     let now = NOW + SPACING;
-    doors.knock(at(), node(1), true, now).unwrap();
+    doors.knock(at(), stranger(1), true, now).unwrap();
     doors.answered(at(), node(1), Answer::LetIn, now);
-    assert!(doors.knock(at(), node(1), false, now).is_ok());
+    assert!(doors.knock(at(), stranger(1), false, now).is_ok());
 }
 
 #[test]
@@ -168,11 +174,111 @@ fn addresses_that_nobody_uses_are_forgotten() {
     let mut doors = Doors::new(&RetryRules::DEFAULT);
     for port in 1..=5_000 {
         let at = SocketAddr::new(at().ip(), port);
-        doors.knock(at, node(1), false, NOW).unwrap();
+        doors.knock(at, stranger(1), false, NOW).unwrap();
     }
     assert_eq!(doors.len(), 5_000);
-    doors.knock(at(), node(1), false, NOW + KEPT + Millis(1)).unwrap();
+    doors.knock(at(), stranger(1), false, NOW + KEPT + Millis(1)).unwrap();
     assert_eq!(doors.len(), 1);
+}
+
+/// The n-th registration of the address by this party.
+fn of_party(party: u8, n: u16) -> (NodeKey, Party) {
+    let user = format!("u{n}@203.0.113.7:22");
+    let address: NodeAddress = user.parse().unwrap();
+    // Each under a hotkey of its own.
+    let mut hotkey = [party; 32];
+    hotkey[..2].copy_from_slice(&n.to_be_bytes());
+    let node = NodeKey { miner: Hotkey::from_bytes(hotkey), node: address.node_id() };
+    (node, Party::Owner(Coldkey::from_bytes([party; 32])))
+}
+
+/// Strangers that are denied for hours and always come back when they may, give or take a few seconds: who began a turn, and when.
+fn turns_of(registrations: &[u16], mut late: impl FnMut() -> u64, hours: u64) -> Vec<(u8, Timestamp)> {
+    let rules = RetryRules::default();
+    let mut doors = Doors::new(&rules);
+    let all = (0u8..).zip(registrations).flat_map(|(party, many)| (0..*many).map(move |n| (party, n)));
+    let mut due: BTreeMap<(Timestamp, u8, u16), u8> = all.map(|(party, n)| ((NOW, party, n), 0)).collect();
+    let mut turns: Vec<(u8, Timestamp)> = Vec::new();
+    let mut whose = None;
+    while let Some(((now, party, n), tries)) =
+        due.pop_first().filter(|((now, ..), _)| now.since(NOW).0 < hours * 3_600_000)
+    {
+        let who = of_party(party, n);
+        let (next, tries) = match doors.knock(at(), who, false, now) {
+            Err(until) => (until, tries),
+            Ok(()) => {
+                if tries == 0 || whose != Some(who.0) {
+                    turns.push((party, now));
+                    whose = Some(who.0);
+                }
+                doors.answered(at(), who.0, Answer::Denied, now);
+                let again = tries < rules.retries;
+                (now + if again { rules.interval } else { WAIT }, if again { tries + 1 } else { 0 })
+            }
+        };
+        due.insert((next + Millis(late()), party, n), tries);
+    }
+    turns
+}
+
+#[test]
+fn a_miner_with_hundreds_of_registrations_has_no_more_turns_than_one_with_one() {
+    let turns = turns_of(&[300, 1, 1], || 0, 6);
+    let of = |party| turns.iter().filter(|(by, _)| *by == party).count();
+    assert!(turns.len() > 30, "{}", turns.len());
+    assert!(of(0).abs_diff(of(1)) <= 1 && of(1).abs_diff(of(2)) <= 1, "{} {} {}", of(0), of(1), of(2));
+}
+
+#[test]
+fn registrations_of_one_party_take_turns_among_themselves() {
+    let mut doors = Doors::new(&RetryRules::DEFAULT);
+    let (mut now, mut served) = (NOW, Vec::new());
+    for _ in 0..6 {
+        for n in 0..3 {
+            if doors.knock(at(), of_party(1, n), false, now).is_ok() {
+                doors.answered(at(), of_party(1, n).0, Answer::Silent, now);
+                served.push(n);
+            }
+        }
+        now = now + SPACING;
+    }
+    assert_eq!(served, [0, 1, 2, 0, 1, 2]);
+}
+
+#[test]
+fn who_does_not_come_back_is_not_waited_for_long() {
+    let mut doors = Doors::new(&RetryRules::DEFAULT);
+    doors.knock(at(), stranger(1), false, NOW).unwrap();
+    assert!(doors.knock(at(), stranger(2), false, NOW).is_err());
+    doors.answered(at(), node(1), Answer::Silent, NOW);
+    let soon = NOW + EXPECTED;
+    assert!(doors.clone().knock(at(), stranger(2), false, soon).is_ok());
+    assert!(doors.knock(at(), stranger(1), false, soon).is_err(), "the other is expected back");
+    assert!(doors.knock(at(), stranger(1), false, soon + Millis(1)).is_ok(), "it did not come");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn nobody_has_two_turns_while_another_waits(
+        registrations in proptest::collection::vec(1..12u16, 2..6),
+        seed in any::<u64>(),
+    ) {
+        let mut state = seed;
+        let late = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) % 15_000
+        };
+        let turns = turns_of(&registrations, late, 5);
+        let parties = registrations.len();
+        prop_assert!(turns.len() > 4 * parties, "{} turns", turns.len());
+        // Everybody always waits: from the second round on each has a turn in each.
+        let whose: Vec<u8> = turns.iter().map(|(party, _)| *party).collect();
+        for round in whose.windows(parties).skip(parties) {
+            let distinct: BTreeSet<u8> = round.iter().copied().collect();
+            prop_assert_eq!(distinct.len(), parties, "{:?}", whose);
+        }
+    }
 }
 
 proptest! {
@@ -183,7 +289,7 @@ proptest! {
         let (mut doors, mut sshd, mut now) = (Doors::new(&RetryRules::DEFAULT), Sshd::default(), NOW);
         for (miner, pause) in asks {
             now = now + Millis(pause);
-            if doors.knock(at(), node(miner), false, now).is_ok() {
+            if doors.knock(at(), stranger(miner), false, now).is_ok() {
                 let answer = sshd.knock(false, now);
                 prop_assert_eq!(answer, Answer::Denied);
                 doors.answered(at(), node(miner), answer, now);

@@ -10,9 +10,9 @@ use anyhow::Context as _;
 use basilica_console::{print, read_at_most};
 use basilica_proof::report::Report;
 use basilica_proof::{TRANSCRIPT_BYTES_MAX, Transcript};
-use basilica_types::Hotkey;
+use basilica_types::{Category, Hotkey};
 use basilica_verification::verdict_log::{INCLUSION_BYTES_MAX, Inclusion, SignedDay};
-use basilica_verification::{Discrepancy, Measured, Outcome, SignedVerdict, audit};
+use basilica_verification::{CardRow, CardTable, Discrepancy, Measured, Outcome, SignedVerdict, audit};
 use basilica_wire::{EnvelopeError, MAX_ENVELOPE};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -23,6 +23,8 @@ Exit codes: 0 it holds, 1 a file cannot be read, 2 the command line is wrong,
 5 it was read and does not hold.";
 
 const DOES_NOT_HOLD: u8 = 5;
+/// Far above a page /gpu-categories with as many cards as a validator lists.
+const CATEGORIES_BYTES_MAX: u64 = 1 << 20;
 
 /// Proofs of GPUs.
 #[derive(Debug, Subcommand)]
@@ -55,6 +57,10 @@ pub(crate) struct VerifyVerdict {
     /// The transcript that the verdict rests on.
     #[arg(long, value_name = "FILE")]
     transcript: Option<PathBuf>,
+    /// The validator's table of cards, where it has entries of its own; the built-in one if not given. A validator serves it at
+    /// /gpu-categories.
+    #[arg(long, value_name = "FILE", requires = "transcript")]
+    categories: Option<PathBuf>,
     /// What shows that the verdict is in its validator's log. A validator serves it at /verdicts/DIGEST/inclusion once the day
     /// is over.
     #[arg(long, value_name = "FILE")]
@@ -83,7 +89,7 @@ impl Proof {
 impl VerdictCommand {
     /// Does what was asked.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let Self::Verify(VerifyVerdict { file, transcript, inclusion, validator, json }) = self;
+        let Self::Verify(VerifyVerdict { file, transcript, categories, inclusion, validator, json }) = self;
         let bytes = read(&file, MAX_ENVELOPE as u64)?;
         let signed = match SignedVerdict::decode_verified(&bytes) {
             Ok(signed) if signed.signer() == signed.content().validator => signed,
@@ -107,7 +113,10 @@ impl VerdictCommand {
             return not_theirs(json, true, &format!("{} signed it, not {meant}", verdict.validator));
         }
         let audited = match &transcript {
-            Some(path) => Some(audit(verdict, &read_transcript(path)?)),
+            Some(path) => {
+                let cards = categories.as_deref().map_or_else(|| Ok(CardTable::built_in()), read_cards)?;
+                Some(audit(verdict, &read_transcript(path)?, &cards))
+            }
             None => None,
         };
         let contradiction = audited.as_ref().and_then(|audited| audited.as_ref().err());
@@ -191,6 +200,25 @@ fn say(json: bool, answer: &Value, text: impl FnOnce() -> String) -> anyhow::Res
 fn read_transcript(path: &Path) -> anyhow::Result<Transcript> {
     let bytes = read(path, TRANSCRIPT_BYTES_MAX)?;
     Transcript::decode(&bytes).with_context(|| format!("{} is no transcript of a proof", path.display()))
+}
+
+/// The table of cards on a page `/gpu-categories`.
+fn read_cards(path: &Path) -> anyhow::Result<CardTable> {
+    let bytes = read(path, CATEGORIES_BYTES_MAX)?;
+    let no_table = || format!("{} is no page /gpu-categories", path.display());
+    let page: Value = serde_json::from_slice(&bytes).with_context(no_table)?;
+    let rows = page["cards"].as_array().context("it has no cards").with_context(no_table)?;
+    let rows = rows.iter().map(read_card).collect::<anyhow::Result<_>>().with_context(no_table)?;
+    CardTable::only(rows).map_err(|(_, error)| error).with_context(no_table)
+}
+
+fn read_card(row: &Value) -> anyhow::Result<CardRow> {
+    let name = row["name"].as_str().context("a card has no name")?;
+    let named = |category: &Category| Some(category.as_str()) == row["category"].as_str();
+    let category = Category::ALL.into_iter().find(named);
+    let mib = |bound: &str| row[bound].as_u64().with_context(|| format!("{name} has no {bound}"));
+    let category = category.with_context(|| format!("{name} has no category"))?;
+    Ok(CardRow::new(name.parse()?, category, mib("min_vram_mib")?, mib("max_vram_mib")?)?)
 }
 
 fn read(path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {

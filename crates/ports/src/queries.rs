@@ -15,8 +15,8 @@ use basilica_types::{
     BasisPoints, BlockHash, BlockNumber, Category, Digest, FencingToken, Hotkey, NodeId, NodeKey, Ppm,
     Timestamp, Uid,
 };
-use basilica_verification::CheckKind;
 use basilica_verification::verdict_log::Day;
+use basilica_verification::{CardTable, CheckKind};
 
 use crate::{
     KeptVerdict, Leader, MinerRecord, NodeRecord, StoreError, TranscriptPart, VerdictPlace, WeightWindow,
@@ -305,6 +305,9 @@ pub trait ValidatorQueries: Send + Sync + 'static {
         skip: u64,
         bytes: u32,
     ) -> Result<Option<TranscriptPart>, StoreError>;
+
+    /// Which card shares in which category.
+    fn cards(&self) -> CardTable;
 
     /// Every category.
     async fn categories(&self) -> Result<Vec<CategoryView>, StoreError>;

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use basilica_types::Digest;
 use basilica_verification::verdict_log::Inclusion;
-use basilica_verification::{SignedVerdict, Verdict, audit};
+use basilica_verification::{CardTable, SignedVerdict, Verdict, audit};
 use basilica_wire::EnvelopeError;
 use codec::{DecodeAll as _, Encode as _};
 
@@ -37,7 +37,7 @@ pub(crate) fn run(bytes: &[u8]) {
         let again = Verdict::decode_all(&mut &verdict.encode()[..]).expect("what is written reads back");
         assert_eq!(again, verdict);
         // The comparison ends, whatever the verdict says.
-        GOLDEN.iter().for_each(|transcript| drop(audit(&verdict, transcript)));
+        GOLDEN.iter().for_each(|transcript| drop(audit(&verdict, transcript, &CardTable::built_in())));
     }
 }
 

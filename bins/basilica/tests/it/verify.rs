@@ -4,13 +4,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use basilica_ports::EntropyRng;
+use basilica_proof::Transcript;
 use basilica_system::OsEntropy;
-use basilica_types::{GpuUuid, NetUid};
+use basilica_types::{Category, Digest, GpuUuid, NetUid};
 use basilica_verification::verdict_log::{Day, DayRecord, DayTree, Inclusion, SignedDay};
-use basilica_verification::{Outcome, SignedVerdict, Verdict};
+use basilica_verification::{ClaimedGpu, Measured, Outcome, ProvenGpu, SignedVerdict, Verdict};
 use basilica_wire::{Keypair, Signed};
 use codec::Encode as _;
 use insta::assert_snapshot;
+use sha2::{Digest as _, Sha256};
 
 const TRANSCRIPT: &str = include_str!("../../../../vectors/proof/transcript.json");
 const VERDICT: &str = include_str!("../../../../vectors/verdict/v3.hex");
@@ -193,6 +195,43 @@ fn a_verdict_that_passes_fewer_gpus_than_were_claimed_says_how_many_count() {
     let (_, json) = scene.run(&["verdict", "verify", "verdict", "--json"], None);
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["count_unproven"], serde_json::json!({ "claimed": 2, "paid": 1 }));
+}
+
+#[test]
+fn a_verdict_by_a_table_of_its_validators_own_is_compared_with_that_table() {
+    let transcript = transcript();
+    let proof = Transcript::decode(&transcript).unwrap();
+    let (binding, claim) = (proof.challenge().binding(), &proof.challenge().devices()[0].claim);
+    let mut verdict = Signed::<Verdict>::decode_verified(&verdict()).unwrap().content().clone();
+    (verdict.node, verdict.outcome) = (binding.node, Outcome::Passed);
+    let claims = ClaimedGpu { index: claim.index, uuid: claim.uuid, class: claim.class.clone() };
+    verdict.evidence.claims = vec![claims];
+    verdict.gpus = vec![ProvenGpu { uuid: claim.uuid, category: Category::Other }];
+    verdict.evidence.measured = Measured::default();
+    verdict.evidence.transcript = Some(proof.hash());
+    verdict.evidence.host_key = Some(Digest::from_bytes(Sha256::digest(&binding.host_key).into()));
+    let keypair = Keypair::from_seed(&[1; 32]).unwrap();
+    verdict.validator = keypair.hotkey();
+    let signed = Signed::new(verdict, &keypair, EntropyRng(&OsEntropy));
+    let scene = Scene::new();
+    scene.file("verdict", &signed.encode());
+    scene.file("proof", &transcript);
+    let page = |category: &str| {
+        let row = serde_json::json!({ "name": "simulated-H100", "category": category, "min_vram_mib": 80_000,
+            "max_vram_mib": 90_000, "class": "simulated", "configured": true });
+        serde_json::to_vec(&serde_json::json!({ "categories": [], "cards": [row] })).unwrap()
+    };
+    scene.file("own", &page("OTHER"));
+    scene.file("strange", &page("V100"));
+    let asked = ["verdict", "verify", "verdict", "--transcript", "proof"];
+    let (code, text) = scene.run(&asked, None);
+    assert_eq!(code, Some(5), "{text}");
+    assert!(text.contains("as OTHER, and its class simulated-H100 is H100 in the table of cards"), "{text}");
+    let with = |file| scene.run(&[&asked[..], &["--categories", file]].concat(), None);
+    assert_eq!(with("own").0, Some(0), "{}", with("own").1);
+    let (code, text) = with("strange");
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("strange is no page /gpu-categories"), "{text}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 use basilica_ports::{CategoryView, CheckUnderWay, EpochsView, HealthReport, LeadershipView, MinerView};
 use basilica_types::Timestamp;
+use basilica_verification::CardRow;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -217,11 +218,46 @@ impl From<&CategoryView> for GpuCategory {
     }
 }
 
+/// Cards of one name.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct GpuCard {
+    /// What the driver calls them, exactly.
+    #[schema(example = "NVIDIA H100 80GB HBM3")]
+    pub name: String,
+    /// Where they belong if their memory is within the bounds; else they are `OTHER`.
+    #[schema(example = "H100")]
+    pub category: String,
+    /// Least memory, in MiB as `nvidia-smi` prints it.
+    pub min_vram_mib: u64,
+    /// Most memory, in MiB.
+    pub max_vram_mib: u64,
+    /// The class that says what they are asked to prove; null: there is none, and they count for nothing.
+    #[schema(example = "h100-sxm")]
+    pub class: Option<String>,
+    /// An entry of the configuration; else a built-in row.
+    pub configured: bool,
+}
+
+impl From<&CardRow> for GpuCard {
+    fn from(row: &CardRow) -> Self {
+        Self {
+            name: row.name.to_string(),
+            category: row.category.to_string(),
+            min_vram_mib: *row.memory_mib.start(),
+            max_vram_mib: *row.memory_mib.end(),
+            class: row.class().map(str::to_owned),
+            configured: row.configured,
+        }
+    }
+}
+
 /// `GET /gpu-categories`
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct GpuCategories {
     /// Every one.
     pub categories: Vec<GpuCategory>,
+    /// Which card shares in which, by name. A card that is not here is `OTHER`.
+    pub cards: Vec<GpuCard>,
 }
 
 /// A check that is being made.

@@ -11,7 +11,7 @@ use basilica_proof::residency::{ResidencyParams, Space};
 use basilica_proof::{ClassName, ProvenDevice, Rejection, RejectionClass, Transcript};
 use basilica_types::{Category, Digest, GpuUuid, NodeId};
 
-use crate::gpus::category_of;
+use crate::CardTable;
 use crate::verdict::blob_digest;
 use crate::{ClaimedGpu, MemoryRead, Outcome, ProvenGpu, Reason, Verdict};
 
@@ -50,7 +50,9 @@ pub enum Discrepancy {
     #[error("the verdict counts gpu {0} twice")]
     CountedTwice(GpuUuid),
     /// The verdict puts a device into another category than its class belongs to.
-    #[error("the verdict counts gpu {uuid} as {said}, and its class {class} is {category}")]
+    #[error(
+        "the verdict counts gpu {uuid} as {said}, and its class {class} is {category} in the table of cards at hand"
+    )]
     OtherCategory {
         /// The device.
         uuid: GpuUuid,
@@ -58,7 +60,7 @@ pub enum Discrepancy {
         said: Category,
         /// As challenged.
         class: ClassName,
-        /// What that class is.
+        /// What that class is by the table.
         category: Category,
     },
     /// The verdict has measured walks, and the transcript holds none that were finished.
@@ -96,11 +98,12 @@ pub type Replay = Result<Vec<ProvenDevice>, Rejection>;
 
 /// Replays `transcript` and compares it with everything that `verdict` says of it.
 ///
-/// The verdict's signature is not looked at here; a [`basilica_wire::Signed`] has seen to that.
+/// The verdict's signature is not looked at here; a [`basilica_wire::Signed`] has seen to that. Which card belongs where, says
+/// `cards`: the validator's own table where it is not the built-in one.
 ///
 /// # Errors
 /// The first contradiction.
-pub fn audit(verdict: &Verdict, transcript: &Transcript) -> Result<Replay, Discrepancy> {
+pub fn audit(verdict: &Verdict, transcript: &Transcript, cards: &CardTable) -> Result<Replay, Discrepancy> {
     let evidence = &verdict.evidence;
     let expected = evidence.transcript.ok_or(Discrepancy::NoTranscript)?;
     let found = transcript.hash();
@@ -124,7 +127,7 @@ pub fn audit(verdict: &Verdict, transcript: &Transcript) -> Result<Replay, Discr
         }
     }
     let replay = transcript.verify();
-    compare(verdict, &replay)?;
+    compare(verdict, &replay, cards)?;
     match &replay {
         Ok(devices) => measured(verdict, devices)?,
         Err(_) if verdict.evidence.measured.memory.is_empty() => {}
@@ -149,10 +152,10 @@ fn measured(verdict: &Verdict, devices: &[ProvenDevice]) -> Result<(), Discrepan
     Ok(())
 }
 
-fn compare(verdict: &Verdict, replay: &Replay) -> Result<(), Discrepancy> {
+fn compare(verdict: &Verdict, replay: &Replay, cards: &CardTable) -> Result<(), Discrepancy> {
     match (verdict.outcome, replay) {
         (Outcome::Passed, Err(rejection)) => Err(Discrepancy::Passed(rejection.clone())),
-        (Outcome::Passed, Ok(devices)) => count(&verdict.gpus, devices),
+        (Outcome::Passed, Ok(devices)) => count(&verdict.gpus, devices, cards),
         (Outcome::Failed { reason, .. }, Ok(_)) if is_shown_by_bytes(reason) => {
             Err(Discrepancy::OtherReason { said: reason, shown: "a proof that holds" })
         }
@@ -174,13 +177,13 @@ fn compare(verdict: &Verdict, replay: &Replay) -> Result<(), Discrepancy> {
 }
 
 /// Whether each GPU is counted once, as what it was proven to be.
-fn count(gpus: &[ProvenGpu], devices: &[ProvenDevice]) -> Result<(), Discrepancy> {
+fn count(gpus: &[ProvenGpu], devices: &[ProvenDevice], cards: &CardTable) -> Result<(), Discrepancy> {
     let mut counted = BTreeSet::new();
     for ProvenGpu { uuid, category: said } in gpus.iter().copied() {
         let device = devices.iter().find(|device| device.claim.uuid == uuid);
         let class = &device.ok_or(Discrepancy::NotProven(uuid))?.claim.class;
-        let category = category_of(class.as_str());
-        if said != category {
+        let (category, or_other) = cards.possible(class);
+        if said != category && !(or_other && said == Category::Other) {
             return Err(Discrepancy::OtherCategory { uuid, said, class: class.clone(), category });
         }
         if !counted.insert(uuid) {

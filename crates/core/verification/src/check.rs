@@ -36,7 +36,7 @@ impl CheckKind {
 }
 
 /// What a try is about, fixed before it begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// How deep to look.
     pub kind: CheckKind,
@@ -279,10 +279,10 @@ impl Check {
     /// Begins a try.
     pub fn begin(plan: Plan) -> (Self, Vec<Effect>) {
         let facts = Conclusion {
+            finished: plan.started,
             plan,
             // Holds until the end is reached; [`Check::conclusion`] shows nothing before.
             finding: Finding::Failed(Reason::Internal),
-            finished: plan.started,
             host_key: None,
             claims: Vec::new(),
             difference: None,

@@ -16,12 +16,13 @@
 //! true owner must show.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use basilica_proof::claim::{ClassName, ComputeCapability, DeviceFacts};
-use basilica_types::{Category, Digest, GpuUuid};
+use basilica_types::{Digest, GpuUuid};
 
+use crate::cards::plays_a_card;
 use crate::classes::{self, Known};
-use crate::gpus::category_of;
 
 /// Sizes that drivers tell differently: of memory they reserve a part that grew with their versions (A100 80 GB: 81,920 or
 /// 81,251 MiB), error correction takes 1/16 of cards without HBM, and data sheets round caches.
@@ -151,6 +152,12 @@ fn is_near(one: u64, other: u64) -> bool {
     one.abs_diff(other).saturating_mul(100) <= one.max(other).saturating_mul(SIZE_TOLERANCE_PERCENT)
 }
 
+/// What passes for a card of so much memory, both ends included, and at most a byte more.
+pub(crate) fn tolerated(bytes: u64) -> RangeInclusive<u64> {
+    let near = 100_u64.saturating_sub(SIZE_TOLERANCE_PERCENT);
+    bytes.saturating_mul(near) / 100..=bytes.saturating_mul(100).div_ceil(near)
+}
+
 /// What a card's data sheet says, as far as it tells one from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Card {
@@ -174,7 +181,7 @@ impl Card {
                 compute_capability: None,
                 l2_bytes: u64::from(card.l2_mib) << 20,
             }),
-            Known::Simulated if category_of(class.as_str()) != Category::Other => {
+            Known::Simulated if plays_a_card(class) => {
                 let facts = DeviceFacts::simulated(class, 0);
                 Some(Self {
                     memory_bytes: facts.memory_bytes,
@@ -283,6 +290,16 @@ mod tests {
         assert_eq!(drift(&h100(), &silent), Drift::default());
         assert_eq!(renewed(&h100(), &silent), h100());
         assert_eq!(renewed(&silent, &h100()), h100());
+    }
+
+    #[test]
+    fn what_passes_for_a_cards_memory_is_within_what_is_tolerated() {
+        for bytes in [40_960_u64 << 20, 81_559 << 20, 183_359 << 20] {
+            let near = tolerated(bytes);
+            let (least, most) = (*near.start(), *near.end());
+            assert!(is_near(bytes, least + 1) && is_near(bytes, most - 1), "tight");
+            assert!(!is_near(bytes, least - 1) && !is_near(bytes, most + 1), "and wide enough");
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ use basilica_types::{BlockHash, Category, GpuUuid};
 
 use crate::Reason;
 use crate::calibration::{CALIBRATIONS, Calibration, find};
+use crate::cards::CardTable;
 use crate::classes::{Known, known};
 use crate::fingerprint::{Card, Difference};
 
@@ -49,12 +50,14 @@ pub struct ProvenGpu {
 }
 
 /// Which classes are accepted here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GpuRules {
     /// Accept GPUs that a CPU plays: config allows it **and** the chain carries the development marker (RULES R18).
     simulated: bool,
-    /// By which table.
+    /// By which table they count.
     calibrations: &'static [Calibration],
+    /// By which table they are paid.
+    cards: CardTable,
 }
 
 /// What becomes of one device of a report.
@@ -81,40 +84,54 @@ impl GpuRules {
     /// Simulated GPUs count only where both agree; `allowed` alone, on any real chain, changes nothing (RULES R18).
     pub fn new(allowed: bool, development_chain: bool, genesis: &BlockHash) -> Self {
         let real = REAL_CHAINS.contains(&genesis.to_string().as_str());
-        Self { simulated: allowed && development_chain && !real, calibrations: CALIBRATIONS }
+        let simulated = allowed && development_chain && !real;
+        Self { simulated, calibrations: CALIBRATIONS, cards: CardTable::built_in() }
     }
 
-    /// The same rules by another table.
+    /// The same rules by other calibrations.
     #[must_use]
-    pub const fn with_calibrations(self, calibrations: &'static [Calibration]) -> Self {
+    pub fn with_calibrations(self, calibrations: &'static [Calibration]) -> Self {
         Self { calibrations, ..self }
     }
 
+    /// The same rules by another table of cards.
+    #[must_use]
+    pub fn with_cards(self, cards: CardTable) -> Self {
+        Self { cards, ..self }
+    }
+
     /// Whether simulated GPUs count.
-    pub const fn accepts_simulated(self) -> bool {
+    pub const fn accepts_simulated(&self) -> bool {
         self.simulated
     }
 
-    fn use_of(self, device: &DeviceReport) -> Use {
+    /// Which card shares in which category.
+    pub const fn cards(&self) -> &CardTable {
+        &self.cards
+    }
+
+    fn use_of(&self, device: &DeviceReport) -> Use {
         let DeviceReport { class, facts, .. } = device;
         if class.is_simulated() && !self.simulated {
             return Use::Refused(Reason::SimulatedGpuRefused);
         }
         match (known(class), find(self.calibrations, class, facts.driver.major())) {
             (Known::Unknown, _) => Use::Refused(Reason::GpuClassUncalibrated),
-            (Known::Card(_) | Known::Simulated, Some(_)) => Use::Counts(category_of(class.as_str())),
+            (Known::Card(_) | Known::Simulated, Some(_)) => {
+                Use::Counts(self.cards.category(class, facts.memory_bytes))
+            }
             (Known::Card(_) | Known::Simulated, None) => Use::Uncalibrated,
         }
     }
 
     /// The GPUs of a report that a full check would ask; of one that it would turn away, all.
-    pub fn shown(self, report: &ClaimReport) -> BTreeSet<GpuUuid> {
+    pub fn shown(&self, report: &ClaimReport) -> BTreeSet<GpuUuid> {
         let uuids = |devices: &[DeviceReport]| devices.iter().map(|device| device.uuid).collect();
         self.judge(report).map_or_else(|_| uuids(&report.devices), |judged| uuids(&judged.asked))
     }
 
     /// What to ask of the devices of a report, or why nothing is.
-    pub fn judge(self, report: &ClaimReport) -> Result<Judged, UnacceptableGpu> {
+    pub fn judge(&self, report: &ClaimReport) -> Result<Judged, UnacceptableGpu> {
         let (mut counting, mut gpus, mut uncalibrated) = (Vec::new(), Vec::new(), Vec::new());
         let mut refused = None;
         for device in &report.devices {
@@ -168,15 +185,6 @@ pub struct UnacceptableGpu {
     pub difference: Option<Difference>,
 }
 
-/// The first category whose name is a word of the class name: `NVIDIA H100 80GB HBM3` and `simulated-H100` are H100.
-///
-/// Whole words only: the original looked for substrings, which lets `NVIDIA A1000` pass for an A100.
-pub(crate) fn category_of(class: &str) -> Category {
-    let words = || class.split(|c: char| !c.is_ascii_alphanumeric());
-    let named = |category: &Category| words().any(|word| word.eq_ignore_ascii_case(category.as_str()));
-    Category::ALL.into_iter().filter(|c| *c != Category::Other).find(named).unwrap_or(Category::Other)
-}
-
 /// A category by the name that config and wire use.
 pub(crate) fn category_by_name(name: &str) -> Option<Category> {
     Category::ALL.into_iter().find(|category| category.as_str() == name)
@@ -200,21 +208,6 @@ mod tests {
         name.parse().unwrap()
     }
 
-    #[test]
-    fn names_of_cards_find_their_category() {
-        for (name, category) in [
-            ("NVIDIA H100 80GB HBM3", Category::H100),
-            ("NVIDIA H100 PCIe", Category::H100),
-            ("NVIDIA H200", Category::H200),
-            ("NVIDIA A100-SXM4-80GB", Category::A100),
-            ("NVIDIA B200", Category::B200),
-            ("NVIDIA A1000", Category::Other),
-            ("NVIDIA GeForce RTX 4090", Category::Other),
-        ] {
-            assert_eq!(category_of(name), category, "{name}");
-        }
-    }
-
     /// One device of each class, in this order, under driver 570.
     fn report(classes: &[&str]) -> ClaimReport {
         let device = |(index, name): (u16, &&str)| {
@@ -231,7 +224,7 @@ mod tests {
     }
 
     /// Indexes of what is asked, and how many of them count.
-    fn judged(rules: GpuRules, classes: &[&str]) -> Result<(Vec<u16>, usize), Reason> {
+    fn judged(rules: &GpuRules, classes: &[&str]) -> Result<(Vec<u16>, usize), Reason> {
         let judged = rules.judge(&report(classes)).map_err(|refused| refused.reason)?;
         Ok((judged.asked.iter().map(|device| device.index).collect(), judged.gpus.len()))
     }
@@ -253,7 +246,7 @@ mod tests {
 
     #[test]
     fn a_class_without_calibration_is_asked_and_counts_for_nothing() {
-        for rules in [rules(false), rules(true)] {
+        for rules in [&rules(false), &rules(true)] {
             for name in [H100, "NVIDIA A100-SXM4-80GB", "NVIDIA GeForce RTX 4090"] {
                 assert_eq!(judged(rules, &[name]), Ok((vec![0], 0)), "{name}");
             }
@@ -267,23 +260,23 @@ mod tests {
     #[test]
     fn a_row_in_the_table_makes_its_class_count_under_its_driver() {
         assert_eq!(report(&[H100]).devices[0].facts.driver.major(), Some(570));
-        assert_eq!(judged(with_a_row(), &[H100, H100]), Ok((vec![0, 1], 2)));
-        assert_eq!(judged(with_a_row(), &["NVIDIA H200"]), Ok((vec![0], 0)));
+        assert_eq!(judged(&with_a_row(), &[H100, H100]), Ok((vec![0, 1], 2)));
+        assert_eq!(judged(&with_a_row(), &["NVIDIA H200"]), Ok((vec![0], 0)));
     }
 
     #[test]
     fn a_card_that_cannot_count_does_not_void_those_that_do() {
-        assert_eq!(judged(with_a_row(), &[DISPLAY, H100, "NVIDIA H200"]), Ok((vec![1], 1)));
-        assert_eq!(judged(rules(true), &[DISPLAY, "simulated-H100"]), Ok((vec![1], 1)));
-        assert_eq!(judged(rules(false), &["simulated-H100", H100]), Ok((vec![1], 0)));
-        assert_eq!(judged(rules(false), &[DISPLAY, "simulated-H100"]), Err(Reason::GpuClassUncalibrated));
+        assert_eq!(judged(&with_a_row(), &[DISPLAY, H100, "NVIDIA H200"]), Ok((vec![1], 1)));
+        assert_eq!(judged(&rules(true), &[DISPLAY, "simulated-H100"]), Ok((vec![1], 1)));
+        assert_eq!(judged(&rules(false), &["simulated-H100", H100]), Ok((vec![1], 0)));
+        assert_eq!(judged(&rules(false), &[DISPLAY, "simulated-H100"]), Err(Reason::GpuClassUncalibrated));
     }
 
     #[test]
     fn a_simulated_gpu_counts_only_where_config_and_chain_agree() {
-        assert_eq!(judged(rules(true), &["simulated-H100"]), Ok((vec![0], 1)));
+        assert_eq!(judged(&rules(true), &["simulated-H100"]), Ok((vec![0], 1)));
         for (allowed, development) in [(false, false), (true, false), (false, true)] {
-            let refused = judged(GpuRules::new(allowed, development, &LAPTOP), &["simulated-H100"]);
+            let refused = judged(&GpuRules::new(allowed, development, &LAPTOP), &["simulated-H100"]);
             assert_eq!(refused, Err(Reason::SimulatedGpuRefused));
         }
         for real in REAL_CHAINS {

@@ -5,7 +5,7 @@
 //! try of a check is the state machine [`Check`]: the service performs its effects and feeds back what happened. Whether a
 //! failed try is worth another one, and whose fault a run of failed tries is, decides [`series`]. When a node is checked
 //! next decides [`schedule`], when all idle nodes are checked at once [`fleet`], and who may log in where without cost to others [`knocking`]. What a challenge asks follows from
-//! [`classes`] ([`asked`]), how long a card may take from [`calibration`], and what missed deadlines amount to decides [`timing`]. What was
+//! [`classes`] ([`asked`]), how long a card may take from [`calibration`], what it is paid as from [`CardTable`], and what missed deadlines amount to decides [`timing`]. What was
 //! concluded becomes a [`Verdict`]: canonical bytes that the validator signs and that anyone can read back, and [`audit()`] compares with the
 //! transcript that it rests on.
 //!
@@ -16,6 +16,7 @@ pub mod aborted;
 pub mod asked;
 mod audit;
 pub mod calibration;
+mod cards;
 mod cause;
 mod check;
 pub mod classes;
@@ -38,6 +39,7 @@ mod verdict;
 pub mod verdict_log;
 
 pub use audit::{Discrepancy, Replay, audit};
+pub use cards::{CARDS_MAX, CardError, CardRow, CardTable};
 pub use cause::{Break, ProofEnd};
 pub use check::{Check, CheckKind, Conclusion, Effect, Event, Finding, Plan, Rejected};
 pub use control::{Control, HeadSeen, Surroundings, Witness};

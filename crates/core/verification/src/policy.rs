@@ -5,12 +5,12 @@ use codec::Encode;
 
 use crate::{GpuRules, Intervals, ProbeRules, RetryRules};
 
-const TAG: &str = "basilica/verification-policy/v2";
+const TAG: &str = "basilica/verification-policy/v3";
 
 /// Everything configurable that a verdict depends on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Which GPUs count.
+    /// Which GPUs count, and as what.
     pub gpus: GpuRules,
     /// What else is asked of a node.
     pub probes: ProbeRules,
@@ -31,6 +31,7 @@ impl Policy {
     pub fn digest(&self) -> Digest {
         let mut bytes = TAG.encode();
         self.gpus.accepts_simulated().encode_to(&mut bytes);
+        self.gpus.cards().encode_to(&mut bytes);
         self.probes.encode_to(&mut bytes);
         self.retries.retries.encode_to(&mut bytes);
         for span in [
@@ -52,6 +53,8 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{CardRow, CardTable};
+    use basilica_types::Category;
 
     fn policy() -> Policy {
         Policy {
@@ -68,18 +71,22 @@ mod tests {
     #[test]
     fn every_rule_changes_the_digest() {
         let base = policy();
+        let h100 = "NVIDIA H100 PCIe".parse().unwrap();
+        let elsewhere = CardRow::new(h100, Category::Other, 70_000, 90_000).unwrap();
+        let cards = CardTable::with(vec![elsewhere]).unwrap();
         let others = [
-            Policy { gpus: GpuRules::new(true, false, &Digest::from_bytes([9; 32])), ..base },
-            Policy { probes: ProbeRules::NONE, ..base },
-            Policy { retries: RetryRules { retries: 4, ..base.retries }, ..base },
-            Policy { retries: RetryRules { interval: Millis(1), ..base.retries }, ..base },
-            Policy { retries: RetryRules { span: Millis(1), ..base.retries }, ..base },
-            Policy { intervals: Intervals { light: Millis(1), ..base.intervals }, ..base },
-            Policy { intervals: Intervals { full: Millis(1), ..base.intervals }, ..base },
-            Policy { intervals: Intervals { full_after_fault: Millis(1), ..base.intervals }, ..base },
-            Policy { proof_deadline: Millis(1), ..base },
-            Policy { work: [2048, 2048, 4, 255], ..base },
-            Policy { tables: [1, 2], ..base },
+            Policy { gpus: base.gpus.clone().with_cards(cards), ..base.clone() },
+            Policy { gpus: GpuRules::new(true, false, &Digest::from_bytes([9; 32])), ..base.clone() },
+            Policy { probes: ProbeRules::NONE, ..base.clone() },
+            Policy { retries: RetryRules { retries: 4, ..base.retries }, ..base.clone() },
+            Policy { retries: RetryRules { interval: Millis(1), ..base.retries }, ..base.clone() },
+            Policy { retries: RetryRules { span: Millis(1), ..base.retries }, ..base.clone() },
+            Policy { intervals: Intervals { light: Millis(1), ..base.intervals }, ..base.clone() },
+            Policy { intervals: Intervals { full: Millis(1), ..base.intervals }, ..base.clone() },
+            Policy { intervals: Intervals { full_after_fault: Millis(1), ..base.intervals }, ..base.clone() },
+            Policy { proof_deadline: Millis(1), ..base.clone() },
+            Policy { work: [2048, 2048, 4, 255], ..base.clone() },
+            Policy { tables: [1, 2], ..base.clone() },
         ];
         for other in others {
             assert_ne!(other.digest(), base.digest());

@@ -111,7 +111,7 @@ impl<'a> Trial<'a> {
         if plan.kind == CheckKind::Light {
             self.slot = Slot::of(&self.places.light);
         }
-        let (mut check, mut effects) = Check::begin(plan);
+        let (mut check, mut effects) = Check::begin(plan.clone());
         loop {
             if let Some(conclusion) = check.conclusion() {
                 let conclusion = conclusion.clone();

@@ -52,7 +52,7 @@ pub(crate) enum ConcludeError {
 /// Decides what a try means and keeps it.
 pub(crate) async fn conclude(shared: &Shared, node: &NodeRecord, tried: Tried) -> Result<(), ConcludeError> {
     let Tried { conclusion, .. } = &tried;
-    let plan = conclusion.plan;
+    let plan = &conclusion.plan;
     let before = node.series.filter(|(kind, _)| *kind == plan.kind).map(|(_, series)| series);
     let before = before.filter(|series| series.is_continued(plan.started, &shared.settings.retries));
     let started = before.map_or(plan.started, |series| series.since);
@@ -320,7 +320,7 @@ fn entry(
         finished,
         outcome: judged.outcome,
         gpus: conclusion.gpus.clone(),
-        policy: shared.policy(conclusion.plan.gpus).digest(),
+        policy: shared.policy(&conclusion.plan.gpus).digest(),
         evidence: Evidence {
             host_key: conclusion.host_key,
             tries: judged.tries,

@@ -4,6 +4,7 @@
 //! accepted with a notice ([`IGNORED`]), so that an operator's old file starts and says what changed.
 
 mod allocation;
+mod cards;
 mod ignored;
 mod probes;
 
@@ -18,6 +19,7 @@ use basilica_verification::fleet::FleetRules;
 use serde::{Deserialize, Serialize};
 
 pub use allocation::{GpuAllocation, GpuAllocationTable};
+pub use cards::GpuCardConfig;
 pub use ignored::IGNORED;
 pub use probes::{
     DockerValidationConfig, ProbeDemand, ProbesConfig, StorageValidationConfig, VersionSetting,
@@ -275,6 +277,8 @@ pub struct VerificationConfig {
     pub storage_validation: StorageValidationConfig,
     /// The work asked of each GPU.
     pub proof: ProofConfig,
+    /// Which cards share in which category, beside the built-in table or in place of its rows.
+    pub gpu_cards: Vec<GpuCardConfig>,
 }
 
 impl Default for VerificationConfig {
@@ -306,6 +310,7 @@ impl Default for VerificationConfig {
             docker_validation: DockerValidationConfig::default(),
             storage_validation: StorageValidationConfig::default(),
             proof: ProofConfig::default(),
+            gpu_cards: Vec::new(),
         }
     }
 }

@@ -104,7 +104,8 @@ impl Discovery {
         })?;
         let now = shared.now();
         let gpus =
-            GpuRules::new(shared.settings.allow_simulated_gpus, identity.development, &identity.genesis);
+            GpuRules::new(shared.settings.allow_simulated_gpus, identity.development, &identity.genesis)
+                .with_cards(shared.settings.cards.clone());
         if shared.chain_view().is_none() {
             info!(chain.spec = %identity.spec_name, chain.development = identity.development,
                 simulated_gpus = gpus.accepts_simulated(), "chain connected");

@@ -52,8 +52,8 @@ use basilica_types::Millis;
 pub use commands::look;
 pub use config::{
     ApiConfig, BittensorConfig, DatabaseConfig, DiscoveryConfig, DockerValidationConfig, EmissionConfig,
-    GpuAllocation, GpuAllocationTable, HaConfig, IGNORED, MetricsConfig, ProbeDemand, ProbesConfig,
-    PrometheusConfig, ProofConfig, RetentionConfig, ScoringConfig, ServerConfig, SshConfig,
+    GpuAllocation, GpuAllocationTable, GpuCardConfig, HaConfig, IGNORED, MetricsConfig, ProbeDemand,
+    ProbesConfig, PrometheusConfig, ProofConfig, RetentionConfig, ScoringConfig, ServerConfig, SshConfig,
     StorageValidationConfig, ValidatorConfig, VerificationConfig, VersionSetting,
 };
 pub use leadership::LeaseRules;

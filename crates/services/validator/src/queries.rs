@@ -14,6 +14,7 @@ use basilica_ports::{
 use basilica_runtime_service::Readiness;
 use basilica_scoring::weights::Part;
 use basilica_types::{Digest, Hotkey, NodeId, Timestamp};
+use basilica_verification::CardTable;
 use basilica_verification::verdict_log::Day;
 
 pub(crate) use self::view::{FleetViews, keep_fresh};
@@ -121,6 +122,10 @@ impl ValidatorQueries for Queries {
         bytes: u32,
     ) -> Result<Option<TranscriptPart>, StoreError> {
         self.shared.ports.shown.transcript(digest, skip, bytes).await
+    }
+
+    fn cards(&self) -> CardTable {
+        self.shared.settings.cards.clone()
     }
 
     async fn categories(&self) -> Result<Vec<CategoryView>, StoreError> {

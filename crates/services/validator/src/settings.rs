@@ -10,11 +10,12 @@ use basilica_scoring::weights::Allocation;
 use basilica_types::{BasisPoints, Category, ImageName, MechanismId, Millis, NetUid, Ppm, Uid};
 use basilica_verification::fleet::FleetRules;
 use basilica_verification::probe::CardRules;
-use basilica_verification::{Intervals, ProbeRules, RetryRules};
+use basilica_verification::{CardTable, Intervals, ProbeRules, RetryRules};
 
 use crate::config::{GpuAllocation, ValidatorConfig, WeightCommit};
 use crate::leadership::LeaseRules;
 
+mod cards;
 mod check;
 
 /// What a node must have of a category to share in its emission.
@@ -37,6 +38,8 @@ pub struct Settings {
     pub(crate) lease: LeaseRules,
     pub(crate) allow_simulated_gpus: bool,
     pub(crate) allow_private_hosts: bool,
+    /// Which card shares in which category.
+    pub(crate) cards: CardTable,
     pub(crate) metagraph_ttl: Millis,
     pub(crate) discovery_interval: Millis,
     pub(crate) rediscovery_pause: Millis,
@@ -97,6 +100,7 @@ impl Settings {
             },
             allow_simulated_gpus: v.allow_simulated_gpus,
             allow_private_hosts: v.allow_private_hosts,
+            cards: cards::cards(loaded)?,
             metagraph_ttl: v.cache_miner_info_ttl.millis(),
             discovery_interval: c.automatic_verification.discovery_interval.millis(),
             rediscovery_pause: c.automatic_verification.rediscovery_pause.millis(),

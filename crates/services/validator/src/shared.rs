@@ -358,10 +358,10 @@ impl Shared {
     }
 
     /// The rules of verdicts reached now.
-    pub(crate) fn policy(&self, gpus: GpuRules) -> Policy {
+    pub(crate) fn policy(&self, gpus: &GpuRules) -> Policy {
         let work = &self.settings.work;
         Policy {
-            gpus,
+            gpus: gpus.clone(),
             probes: self.settings.probes,
             retries: self.settings.retries,
             intervals: self.settings.intervals,

@@ -122,7 +122,7 @@ impl Checks {
         let now = self.shared.now();
         self.resting.retain(|_, until| *until > now);
         self.absent.retain(|miner, _| self.shared.access(miner).is_none());
-        self.begin_epoch(chain.gpus, now).await?;
+        self.begin_epoch(&chain.gpus, now).await?;
         let mut gathering = Gathering::default();
         let mut load = Load::of(&self.running, Bounds::of(&self.shared.settings));
         for turn in [CheckKind::Full, CheckKind::Light] {
@@ -141,16 +141,16 @@ impl Checks {
                     continue;
                 }
                 load.begun(node.key.miner, kind);
-                let plan = self.plan(kind, chain.gpus, now);
+                let plan = self.plan(kind, &chain.gpus, now);
                 self.begin(node, plan, None);
             }
         }
-        self.convene(gathering, chain.gpus, now).await
+        self.convene(gathering, &chain.gpus, now).await
     }
 
-    fn plan(&self, kind: CheckKind, gpus: GpuRules, started: Timestamp) -> Plan {
+    fn plan(&self, kind: CheckKind, gpus: &GpuRules, started: Timestamp) -> Plan {
         let probes = self.shared.settings.probes;
-        Plan { kind, nonce: self.shared.ports.entropy.array(), gpus, probes, started }
+        Plan { kind, nonce: self.shared.ports.entropy.array(), gpus: gpus.clone(), probes, started }
     }
 
     /// Discovery gets a while to open a session before its absence becomes a verdict. The while begins when this loop first
@@ -231,7 +231,7 @@ async fn check(shared: &Shared, places: &Places, node: NodeRecord, plan: Plan, s
     if node.series.is_some_and(|(kind, _)| kind == plan.kind) {
         shared.connections.forget(node.key);
     }
-    let run = Trial::new(shared, places, &node).in_meeting(seat).run(plan);
+    let run = Trial::new(shared, places, &node).in_meeting(seat).run(plan.clone());
     let ran = match within(shared.ports.clock.as_ref(), overall(&shared.settings, plan.kind), run).await {
         Ok(ran) => ran,
         Err(elapsed) => {

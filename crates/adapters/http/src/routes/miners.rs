@@ -11,7 +11,7 @@ use super::nodes::{self, Nothing, Verdicts};
 use super::{Answer, Pages, Path, Query, Refusals};
 use crate::access::Caller;
 use crate::model::{
-    GpuCategories, GpuCategory, Miner, MinerHealth, MinerPage, NodePage, VerdictPage, moment,
+    GpuCard, GpuCategories, GpuCategory, Miner, MinerHealth, MinerPage, NodePage, VerdictPage, moment,
 };
 use crate::paging::{self, MinerPaging, NodePaging};
 use crate::problem::Refusal;
@@ -205,7 +205,7 @@ pub(crate) async fn profiles_of(
     find(&pages, filter, paging.cursor.as_deref(), paging.limit).await
 }
 
-/// The categories that compete for the emission, their shares, and how they are filled.
+/// The categories that compete for the emission, their shares, how they are filled, and which card belongs where.
 #[utoipa::path(get, path = "/gpu-categories", tag = "gpus", responses(
     (status = 200, description = "Every category", body = GpuCategories), Refusals,
 ))]
@@ -214,5 +214,8 @@ pub(crate) async fn categories(
     Query(Nothing {}): Query<Nothing>,
 ) -> Answer<GpuCategories> {
     let categories = pages.queries.categories().await?;
-    Ok(Json(GpuCategories { categories: categories.iter().map(GpuCategory::from).collect() }))
+    Ok(Json(GpuCategories {
+        categories: categories.iter().map(GpuCategory::from).collect(),
+        cards: pages.queries.cards().rows().map(GpuCard::from).collect(),
+    }))
 }

@@ -17,7 +17,7 @@ use basilica_types::{
 };
 use basilica_verification::verdict_log::{Day, DayRecord, DayTree, SignedDay};
 use basilica_verification::{
-    CheckKind, Due, Evidence, Fault, Measured, Outcome, Probes, ProvenGpu, Reason, Verdict,
+    CardTable, CheckKind, Due, Evidence, Fault, Measured, Outcome, Probes, ProvenGpu, Reason, Verdict,
 };
 use basilica_wire::discovery::NodeStatus;
 use basilica_wire::{Keypair, Signed};
@@ -278,6 +278,10 @@ impl ValidatorQueries for Remembering {
         let left = TRANSCRIPT.saturating_sub(skip).min(bytes.into());
         self.parts.fetch_add(1, Relaxed);
         Ok(Some(TranscriptPart { size: TRANSCRIPT, bytes: vec![0; usize::try_from(left).unwrap()] }))
+    }
+
+    fn cards(&self) -> CardTable {
+        CardTable::built_in()
     }
 
     async fn categories(&self) -> Result<Vec<CategoryView>, StoreError> {

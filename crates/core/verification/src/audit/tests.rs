@@ -4,10 +4,14 @@ use basilica_proof::Transcript;
 use basilica_types::{Hotkey, Timestamp};
 
 use super::*;
-use crate::{CheckKind, Evidence, Fault, Measured, ProvenGpu};
+use crate::{CardRow, CheckKind, Evidence, Fault, Measured, ProvenGpu};
 
 const VECTOR: &str = include_str!("../../../../../vectors/proof/transcript.json");
 const STRANGER: &str = "GPU-5d2e8a3c-9b41-4f07-8a6e-0c1d2e3f4a5b";
+
+fn audited(verdict: &Verdict, transcript: &Transcript) -> Result<Replay, Discrepancy> {
+    audit(verdict, transcript, &CardTable::built_in())
+}
 
 fn bytes() -> Vec<u8> {
     vector_bytes(VECTOR)
@@ -80,36 +84,36 @@ const fn failed(reason: Reason) -> Outcome {
 
 #[test]
 fn what_the_bytes_show_is_borne_out() {
-    let replay = audit(&verdict(&honest(), Outcome::Passed), &honest()).unwrap();
+    let replay = audited(&verdict(&honest(), Outcome::Passed), &honest()).unwrap();
     assert_eq!(replay.unwrap().len(), 1);
-    let replay = audit(&verdict(&tampered(), failed(Reason::ProofMerklePath)), &tampered()).unwrap();
+    let replay = audited(&verdict(&tampered(), failed(Reason::ProofMerklePath)), &tampered()).unwrap();
     assert_eq!(replay.unwrap_err().code(), "proof_merkle_path");
 }
 
 #[test]
 fn what_only_a_clock_shows_is_not_contradicted() {
     for reason in [Reason::ProofDeadlineMissed, Reason::ProofIncomplete, Reason::ConnectionLost] {
-        let replay = audit(&verdict(&cut(), failed(reason)), &cut()).unwrap();
+        let replay = audited(&verdict(&cut(), failed(reason)), &cut()).unwrap();
         assert_eq!(replay.unwrap_err().code(), "proof_incomplete", "{reason}");
     }
     for reason in [Reason::ProofDeadlineMissed, Reason::GpuClaimedElsewhere, Reason::GpuClassUncalibrated] {
-        assert!(audit(&verdict(&honest(), failed(reason)), &honest()).unwrap().is_ok(), "{reason}");
+        assert!(audited(&verdict(&honest(), failed(reason)), &honest()).unwrap().is_ok(), "{reason}");
     }
 }
 
 #[test]
 fn a_false_verdict_is_contradicted_by_its_own_transcript() {
-    let passed = audit(&verdict(&tampered(), Outcome::Passed), &tampered());
+    let passed = audited(&verdict(&tampered(), Outcome::Passed), &tampered());
     assert!(matches!(passed, Err(Discrepancy::Passed(Rejection::MerklePath { .. }))), "{passed:?}");
-    let cut_passed = audit(&verdict(&cut(), Outcome::Passed), &cut());
+    let cut_passed = audited(&verdict(&cut(), Outcome::Passed), &cut());
     assert!(matches!(cut_passed, Err(Discrepancy::Passed(Rejection::Incomplete { .. }))), "{cut_passed:?}");
     let said = Reason::ProofOpeningMismatch;
     assert_eq!(
-        audit(&verdict(&honest(), failed(said)), &honest()),
+        audited(&verdict(&honest(), failed(said)), &honest()),
         Err(Discrepancy::OtherReason { said, shown: "a proof that holds" })
     );
     assert_eq!(
-        audit(&verdict(&tampered(), failed(said)), &tampered()),
+        audited(&verdict(&tampered(), failed(said)), &tampered()),
         Err(Discrepancy::OtherReason { said, shown: "proof_merkle_path" })
     );
 }
@@ -137,7 +141,7 @@ fn bytes_that_were_not_asked_for_contradict_and_times_do_not() {
     let with = |memory: Vec<MemoryRead>| {
         let mut verdict = verdict(&transcript, Outcome::Passed);
         verdict.evidence.measured.memory = memory;
-        audit(&verdict, &transcript).err()
+        audited(&verdict, &transcript).err()
     };
     let slower = reads.iter().map(|read| MemoryRead { took_us: read.took_us * 7, ..*read }).collect();
     assert_eq!((with(reads.clone()), with(slower), with(Vec::new())), (None, None, None));
@@ -154,7 +158,7 @@ fn bytes_that_were_not_asked_for_contradict_and_times_do_not() {
 fn walks_of_a_run_that_does_not_hold_cannot_have_been_measured() {
     let mut late = verdict(&tampered(), failed(Reason::ProofMerklePath));
     late.evidence.measured.memory = walked().1;
-    assert_eq!(audit(&late, &tampered()), Err(Discrepancy::MeasuredUnproven));
+    assert_eq!(audited(&late, &tampered()), Err(Discrepancy::MeasuredUnproven));
 }
 
 #[test]
@@ -164,7 +168,7 @@ fn a_transcript_of_something_else_is_named() {
     let with = |change: &dyn Fn(&mut Verdict)| {
         let mut verdict = good.clone();
         change(&mut verdict);
-        audit(&verdict, &transcript).unwrap_err()
+        audited(&verdict, &transcript).unwrap_err()
     };
     let other = Digest::from_bytes([9; 32]);
     assert_eq!(with(&|v| v.evidence.transcript = None), Discrepancy::NoTranscript);
@@ -191,4 +195,15 @@ fn a_transcript_of_something_else_is_named() {
             category: Category::H100
         }
     );
+}
+
+#[test]
+fn a_verdict_by_another_table_is_borne_out_by_that_table_alone() {
+    let mut verdict = verdict(&honest(), Outcome::Passed);
+    verdict.gpus[0].category = Category::Other;
+    let simulated = "simulated-H100".parse().unwrap();
+    let entry = CardRow::new(simulated, Category::Other, 80_000, 90_000).unwrap();
+    let cards = CardTable::with(vec![entry]).unwrap();
+    assert!(audit(&verdict, &honest(), &cards).unwrap().is_ok());
+    assert!(matches!(audited(&verdict, &honest()), Err(Discrepancy::OtherCategory { .. })));
 }

@@ -229,7 +229,7 @@ fn real_card(calibrations: &'static [Calibration], proof: Event) -> Conclusion {
     let plan = Plan { gpus: plan.gpus.with_calibrations(calibrations), ..plan };
     let claims = String::from_utf8(claims_json()).unwrap().replace("simulated-H100", H100);
     let events = [connected(), Event::ClaimsPrinted(claims.into_bytes()), Event::Recalled(vec![]), proof];
-    let ended = run(plan, &events);
+    let ended = run(plan.clone(), &events);
     ended.unwrap_or_else(|effects| {
         assert_eq!(effects, [Effect::Transfer]);
         run(plan, &[&events[..], &[Event::Transferred(None)]].concat()).unwrap()

@@ -141,6 +141,12 @@ fn wrong_settings_are_refused_where_they_stand() {
         ("[emission]\ngpu_allocations = { H100 = { min_gpu_count = 1 } }", "missing key"),
         ("[emission]\nweight_commit = 7", "expected a text in quotes"),
         ("[verification]\nmax_concurrent_verifications = 0", "from 1 to"),
+        (
+            "[[verification.gpu_cards]]\nname = \"X\"\ncategory = \"V100\"\nmin_vram_mib = 1\nmax_vram_mib = 2",
+            "`V100` is not a possible value",
+        ),
+        ("[[verification.gpu_cards]]\nname = \"X\"\ncategory = \"H100\"\nmin_vram_mib = 9000", "missing key"),
+        ("[[verification.gpu_cards]]\nname = \"\"", "1 to 64 printable"),
         ("[verification]\ngpu_assignment_cleanup_ttl = \"2h\"", "full_max_age"),
         ("[verification]\nnode_validation_interval = \"12h\"", "would lapse"),
         ("[verification]\nprover_path = \"\"", "is empty"),
@@ -177,6 +183,50 @@ fn wrong_settings_are_refused_where_they_stand() {
         let error = read(text).unwrap_err();
         assert!(error.contains(expected), "{text}: {error}");
         assert!(!error.contains("secret"), "{error}");
+        assert!(error.contains("validator.toml:"), "the place is named: {error}");
+    }
+}
+
+/// An entry of the table of cards.
+fn card(name: &str, category: &str, min: u64, max: u64) -> String {
+    format!(
+        "[[verification.gpu_cards]]\nname = \"{name}\"\ncategory = \"{category}\"\nmin_vram_mib = {min}\nmax_vram_mib = {max}\n"
+    )
+}
+
+#[test]
+fn cards_of_the_configuration_stand_beside_the_built_in_ones() {
+    let text =
+        card("NVIDIA GH200 480GB", "H100", 90_000, 105_000) + &card("NVIDIA H200", "OTHER", 140_000, 150_000);
+    let (config, _) = read(&text).unwrap();
+    assert_eq!(config.verification.gpu_cards.len(), 2);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("validator.toml");
+    std::fs::write(&path, &text).unwrap();
+    let source = ConfigSource { path: Some(&path), env_prefix: "BASILICA_", ..ConfigSource::default() };
+    let settings = Settings::new(&load::<ValidatorConfig>(&source).unwrap()).unwrap();
+    let category = |name: &str, mib: u64| settings.cards.category(&name.parse().unwrap(), mib << 20);
+    assert_eq!(category("NVIDIA GH200 480GB", 97_871), Category::H100);
+    assert_eq!(category("NVIDIA H200", 143_771), Category::Other);
+    assert_eq!(category("NVIDIA H100 PCIe", 81_559), Category::H100);
+}
+
+#[test]
+fn cards_that_could_never_be_are_refused_with_what_to_do() {
+    let twice = card("NVIDIA L40", "OTHER", 40_000, 50_000).repeat(2);
+    for (text, why, help) in [
+        (twice, "gpu_cards.1.name", "remove one of the entries"),
+        (card("NVIDIA H100 PCIe", "H100", 80, 82), "80 MiB is no card's memory", "nvidia-smi --query-gpu"),
+        (
+            card("NVIDIA L40", "OTHER", 50_000, 40_000),
+            "no memory is at least 50000",
+            "exchange the two bounds",
+        ),
+        (card("NVIDIA H100 PCIe", "H100", 90_000, 99_000), "no card would fit", "on both sides of 81559"),
+        (card("Nvidia H100 PCIe", "H100", 80_000, 82_000), "compared exactly", "write `NVIDIA H100 PCIe`"),
+    ] {
+        let error = read(&text).unwrap_err();
+        assert!(error.contains(why) && error.contains(help), "{error}");
         assert!(error.contains("validator.toml:"), "the place is named: {error}");
     }
 }

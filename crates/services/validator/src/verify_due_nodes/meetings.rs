@@ -65,7 +65,7 @@ impl Checks {
     }
 
     /// Begins the fleet epoch that is due, if one is.
-    pub(super) async fn begin_epoch(&mut self, gpus: GpuRules, now: Timestamp) -> Result<(), StoreError> {
+    pub(super) async fn begin_epoch(&mut self, gpus: &GpuRules, now: Timestamp) -> Result<(), StoreError> {
         let Some(beacon) = self.shared.epochs.take_due() else { return Ok(()) };
         let mut nodes = self.fleet(now).await?;
         nodes.retain(|_, node| !is_at_fault(node));
@@ -82,7 +82,7 @@ impl Checks {
     pub(super) async fn convene(
         &mut self,
         gathering: Gathering,
-        gpus: GpuRules,
+        gpus: &GpuRules,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         // The whole fleet is read for it, which is not done again at every tick while a group waits.
@@ -184,7 +184,7 @@ impl Checks {
         &mut self,
         nodes: &mut BTreeMap<NodeKey, NodeRecord>,
         chosen: BTreeSet<NodeKey>,
-        gpus: GpuRules,
+        gpus: &GpuRules,
         now: Timestamp,
     ) -> Arc<Meeting> {
         let settings = &self.shared.settings;

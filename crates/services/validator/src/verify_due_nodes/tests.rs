@@ -242,7 +242,7 @@ async fn a_check_that_hangs_ends_and_is_the_validators_fault() {
     let key = world.judge_a_node().await;
     let shared = world.boot().await;
     let plan =
-        checks(world.boot().await).plan(CheckKind::Full, shared.chain_view().unwrap().gpus, shared.now());
+        checks(world.boot().await).plan(CheckKind::Full, &shared.chain_view().unwrap().gpus, shared.now());
     let Ok(Ran::Tried(tried)) = Tried::given_up(plan, shared.now()) else { panic!("it was tried") };
     let node = shared.ports.store.node(key).await.unwrap().unwrap();
     conclude_check::conclude(&shared, &node, *tried).await.unwrap();

@@ -74,6 +74,7 @@ pub(crate) async fn start(config: &ValidatorConfig, settings: Settings) -> anyho
     readiness.observe(&metrics, PREFIX);
     let usage = Box::new(UsageMetrics::new(PREFIX, database::file(config)));
     metrics.register(|registry| registry.register_collector(usage));
+    metrics.register(|registry| store.observe(&shown, registry, PREFIX));
     endpoints::observe(&chain, NetUid(config.bittensor.netuid), &metrics);
     let validator = Validator::new(ports, settings, prover.clone(), &metrics, &readiness);
     let api = api::api(config, Arc::new(validator.queries()))?;

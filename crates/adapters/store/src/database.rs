@@ -261,6 +261,11 @@ impl Database {
         &self.readers
     }
 
+    /// The connection that writes.
+    pub(crate) const fn writer(&self) -> &SqlitePool {
+        &self.writer
+    }
+
     /// The same file with connections of its own to read on, made when they are needed.
     pub(crate) fn with_own_readers(&self, readers: u32) -> Self {
         let connect = self.readers.connect_options().as_ref().clone();

@@ -9,6 +9,7 @@
 mod batch;
 mod cluster;
 mod database;
+mod measure;
 mod miner;
 mod postgres;
 mod sql;

@@ -35,6 +35,7 @@ pub(crate) enum Purpose {
 #[derive(Debug)]
 pub(crate) struct Slots {
     options: PgConnectOptions,
+    most: usize,
     places: Arc<Semaphore>,
     idle: Mutex<Vec<PgConnection>>,
 }
@@ -86,8 +87,8 @@ impl Slots {
     }
 
     fn with(options: PgConnectOptions, places: u32) -> Arc<Self> {
-        let places = Arc::new(Semaphore::new(usize::try_from(places).unwrap_or(1).max(1)));
-        Arc::new(Self { options, places, idle: Mutex::default() })
+        let most = usize::try_from(places).unwrap_or(1).max(1);
+        Arc::new(Self { options, most, places: Arc::new(Semaphore::new(most)), idle: Mutex::default() })
     }
 
     /// Waits for a place and a connection.
@@ -132,6 +133,12 @@ impl Slots {
     /// Closes the connections that nobody uses.
     pub(crate) fn forget_idle(&self) {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Those in use or being made, those that are open and unused, and how many there may be.
+    pub(crate) fn connections(&self) -> [usize; 3] {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).len();
+        [self.most.saturating_sub(self.places.available_permits()), idle, self.most]
     }
 
     /// Gives out nothing more.

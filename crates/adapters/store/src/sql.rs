@@ -20,7 +20,9 @@ use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqlitePool, SqliteRow};
 use sqlx::{Arguments, Database, Encode, Error, FromRow, Postgres, SqlSafeStr, SqlStr, Sqlite, Type};
+use tokio::time::Instant;
 
+use crate::measure::{Meter, UnderWay};
 use crate::postgres::{Held, Slots, deadline, is_lost};
 
 /// A value to be bound.
@@ -86,58 +88,73 @@ pub(crate) fn query(text: impl SqlSafeStr) -> Statement {
 /// Where statements run: on any free connection, or on the one of a transaction.
 #[derive(Debug)]
 pub(crate) enum On<'a> {
-    SqlitePool(&'a SqlitePool),
+    SqlitePool(&'a SqlitePool, &'a Meter),
     Sqlite(&'a mut SqliteConnection),
-    PgSlots(&'a Arc<Slots>),
+    PgSlots(&'a Arc<Slots>, &'a Meter),
     Pg(&'a mut Held),
 }
 
 /// Connections that only read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Readers<'a> {
-    Sqlite(&'a SqlitePool),
-    Postgres(&'a Arc<Slots>),
+    Sqlite(&'a SqlitePool, &'a Meter),
+    Postgres(&'a Arc<Slots>, &'a Meter),
 }
 
 impl<'a> From<Readers<'a>> for On<'a> {
     fn from(readers: Readers<'a>) -> Self {
         match readers {
-            Readers::Sqlite(pool) => Self::SqlitePool(pool),
-            Readers::Postgres(slots) => Self::PgSlots(slots),
+            Readers::Sqlite(pool, meter) => Self::SqlitePool(pool, meter),
+            Readers::Postgres(slots, meter) => Self::PgSlots(slots, meter),
         }
     }
 }
 
-/// A transaction that writes. Rolled back unless committed.
+/// A transaction that writes. Rolled back unless committed, which is for what failed: it counts as an error.
 #[derive(Debug)]
-pub(crate) enum Transaction {
+pub(crate) struct Transaction {
+    begun: Begun,
+    counted: UnderWay,
+}
+
+/// By engine.
+#[derive(Debug)]
+pub(crate) enum Begun {
     Sqlite(sqlx::Transaction<'static, Sqlite>),
     Postgres(Held),
 }
 
 impl Transaction {
+    pub(crate) const fn new(begun: Begun, counted: UnderWay) -> Self {
+        Self { begun, counted }
+    }
+
     /// After this what was written is on disk.
     pub(crate) async fn commit(self) -> Result<(), Error> {
-        match self {
-            Self::Sqlite(transaction) => transaction.commit().await,
-            Self::Postgres(held) => held.commit().await,
+        match self.begun {
+            Begun::Sqlite(transaction) => transaction.commit().await?,
+            Begun::Postgres(held) => held.commit().await?,
         }
+        self.counted.ends_well();
+        Ok(())
     }
 
     /// Undoes it. To drop it is as right, but costs Postgres a connection.
     pub(crate) async fn roll_back(self) -> Result<(), Error> {
-        match self {
-            Self::Sqlite(transaction) => transaction.rollback().await,
-            Self::Postgres(held) => held.roll_back().await,
+        match self.begun {
+            Begun::Sqlite(transaction) => transaction.rollback().await?,
+            Begun::Postgres(held) => held.roll_back().await?,
         }
+        self.counted.ends_well();
+        Ok(())
     }
 }
 
 impl<'a> From<&'a mut Transaction> for On<'a> {
     fn from(transaction: &'a mut Transaction) -> Self {
-        match transaction {
-            Transaction::Sqlite(transaction) => Self::Sqlite(&mut *transaction),
-            Transaction::Postgres(held) => Self::Pg(held),
+        match &mut transaction.begun {
+            Begun::Sqlite(transaction) => Self::Sqlite(&mut *transaction),
+            Begun::Postgres(held) => Self::Pg(held),
         }
     }
 }
@@ -187,9 +204,20 @@ impl Statement {
         #[cfg(test)]
         counted::one();
         match on.into() {
-            On::SqlitePool(pool) => Ok(self.sqlite()?.execute(pool).await?.rows_affected()),
+            On::SqlitePool(pool, meter) => {
+                let (statement, began) = (self.sqlite()?, Instant::now());
+                let done = statement.execute(pool).await;
+                meter.read(began, done).map(|done| done.rows_affected())
+            }
             On::Sqlite(connection) => Ok(self.sqlite()?.execute(connection).await?.rows_affected()),
-            On::PgSlots(slots) => self.execute_held(&mut slots.hold().await?).await,
+            On::PgSlots(slots, meter) => {
+                let began = Instant::now();
+                let done = match slots.hold().await {
+                    Ok(mut held) => self.execute_held(&mut held).await,
+                    Err(error) => Err(error),
+                };
+                meter.read(began, done)
+            }
             On::Pg(held) => self.execute_held(held).await,
         }
     }
@@ -206,10 +234,18 @@ impl Statement {
         #[cfg(test)]
         counted::one();
         match on.into() {
-            On::SqlitePool(pool) => rows(self.sqlite()?.fetch_all(pool).await?).await,
+            On::SqlitePool(pool, meter) => {
+                let (statement, began) = (self.sqlite()?, Instant::now());
+                let read = statement.fetch_all(pool).await;
+                rows(meter.read(began, read)?).await
+            }
             On::Sqlite(connection) => rows(self.sqlite()?.fetch_all(connection).await?).await,
             On::Pg(held) => rows(self.fetch_held(held).await?).await,
-            On::PgSlots(slots) => rows(self.fetch_slots(slots).await?).await,
+            On::PgSlots(slots, meter) => {
+                let began = Instant::now();
+                let read = self.fetch_slots(slots).await;
+                rows(meter.read(began, read)?).await
+            }
         }
     }
 

@@ -24,13 +24,15 @@ use std::sync::Arc;
 use basilica_ports::StoreError;
 use basilica_scoring::history::Policy;
 use basilica_types::DatabaseUrl;
+use prometheus_client::registry::Registry;
 
 pub use self::backup::{BackupError, BackupSummary, TOKENS_SKIPPED};
 use self::leadership::Seat;
 pub use self::upkeep::{DatabaseHealth, DatabaseStats};
 use crate::cluster::Cluster;
 use crate::database::FileLock;
-use crate::sql::{Readers, Transaction};
+use crate::measure::{CHECKS, Connections, FACES, LEADING, Meter, Meters, Pool, WRITES};
+use crate::sql::{Begun, Readers, Transaction};
 use crate::{Database, OpenError, OpenOptions, Schema};
 
 /// The validator's file, or its tables on a server.
@@ -70,16 +72,22 @@ pub struct ValidatorDatabase {
     engine: Engine,
     seat: Arc<Seat>,
     policy: Policy,
+    meters: Meters,
+    reads: Meter,
+    writes: Meter,
+    leads: Meter,
 }
 
 impl ValidatorDatabase {
     /// The store in an open file of [`VALIDATOR_SCHEMA`].
     pub fn new(database: Database) -> Self {
-        Self {
-            engine: Engine::Sqlite(database, None),
-            seat: Arc::new(Seat::alone()),
-            policy: Policy::default(),
-        }
+        Self::on(Engine::Sqlite(database, None), Seat::alone())
+    }
+
+    fn on(engine: Engine, seat: Seat) -> Self {
+        let meters = Meters::default();
+        let [reads, writes, leads] = [CHECKS, WRITES, LEADING].map(|pool| meters.of(pool));
+        Self { engine, seat: Arc::new(seat), policy: Policy::default(), meters, reads, writes, leads }
     }
 
     /// The same, which folds history by this policy: whoever writes to it must say by which.
@@ -126,8 +134,7 @@ impl ValidatorDatabase {
             DatabaseUrl::Sqlite(path) => Database::open(path, schema, options).await.map(Self::new),
             DatabaseUrl::Postgres(url) => {
                 let cluster = Cluster::open(url, schema, options).await?;
-                let seat = Arc::new(Seat::vacant());
-                Ok(Self { engine: Engine::Postgres(cluster), seat, policy: Policy::default() })
+                Ok(Self::on(Engine::Postgres(cluster), Seat::vacant()))
             }
         }
     }
@@ -141,7 +148,7 @@ impl ValidatorDatabase {
             }
             Engine::Postgres(cluster) => Engine::Postgres(cluster.with_own_readers(readers)),
         };
-        Self { engine, ..self.clone() }
+        Self { engine, reads: self.meters.of(FACES), ..self.clone() }
     }
 
     /// Whether [`Self::open`] would find what it needs. Of a server nothing is asked: that takes the network.
@@ -174,17 +181,42 @@ impl ValidatorDatabase {
     /// Connections that only read.
     const fn readers(&self) -> Readers<'_> {
         match &self.engine {
-            Engine::Sqlite(database, _) => Readers::Sqlite(database.readers()),
-            Engine::Postgres(cluster) => Readers::Postgres(cluster.readers()),
+            Engine::Sqlite(database, _) => Readers::Sqlite(database.readers(), &self.reads),
+            Engine::Postgres(cluster) => Readers::Postgres(cluster.readers(), &self.reads),
         }
     }
 
     /// Begins a transaction that writes, one after the other: on SQLite there is one writer, on Postgres each locks the
     /// leadership's row first, and is refused unless this process leads (RULES R28).
     async fn begin(&self, operation: &'static str) -> Result<Transaction, StoreError> {
+        let counted = self.writes.begins();
         match &self.engine {
-            Engine::Sqlite(database, _) => database.begin(operation).await.map(Transaction::Sqlite),
-            Engine::Postgres(cluster) => self.seat.begin(cluster, operation).await,
+            Engine::Sqlite(database, _) => {
+                Ok(Transaction::new(Begun::Sqlite(database.begin(operation).await?), counted))
+            }
+            Engine::Postgres(cluster) => self.seat.begin(cluster, operation, counted).await,
+        }
+    }
+
+    /// Registers what the database is asked for, and how busy its connections are, under names that begin with `prefix`; with those of
+    /// `faces`, which [`Self::with_own_readers`] made of it.
+    pub fn observe(&self, faces: &Self, registry: &mut Registry, prefix: &str) {
+        self.meters.register(registry, prefix);
+        let mut pools = vec![(CHECKS, self.reading()), (FACES, faces.reading())];
+        match &self.engine {
+            Engine::Sqlite(database, _) => pools.push((WRITES, Pool::Sqlite(database.writer().clone()))),
+            Engine::Postgres(cluster) => pools.extend([
+                (WRITES, Pool::Postgres(Arc::clone(cluster.writer()))),
+                (LEADING, Pool::Postgres(Arc::clone(cluster.leader()))),
+            ]),
+        }
+        registry.register_collector(Box::new(Connections { prefix: prefix.to_owned(), pools }));
+    }
+
+    fn reading(&self) -> Pool {
+        match &self.engine {
+            Engine::Sqlite(database, _) => Pool::Sqlite(database.readers().clone()),
+            Engine::Postgres(cluster) => Pool::Postgres(Arc::clone(cluster.readers())),
         }
     }
 }

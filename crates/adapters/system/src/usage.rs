@@ -36,6 +36,9 @@ impl UsageMetrics {
         };
         if let Ok(memory) = Meminfo::current() {
             tell("memory_total", "Memory of the host", memory.mem_total)?;
+            if let Some(available) = memory.mem_available {
+                tell("memory_usage", "In use on the host", memory.mem_total.saturating_sub(available))?;
+            }
         }
         if let Some((used, total)) = disk(&self.data) {
             tell("disk_usage", "In use on the filesystem of the data", used)?;
@@ -156,6 +159,8 @@ mod tests {
         let (used, total) =
             (value(&told, "basilica_x_disk_usage_bytes"), value(&told, "basilica_x_disk_total_bytes"));
         assert!(0.0 < used && used <= total, "{used} of {total}");
+        let memory = value(&told, "basilica_x_memory_usage_bytes");
+        assert!(0.0 < memory && memory < value(&told, "basilica_x_memory_total_bytes"), "{memory}");
         assert!(
             value(&told, "basilica_x_memory_total_bytes") >= value(&told, "process_resident_memory_bytes")
         );

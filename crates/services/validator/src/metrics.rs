@@ -133,6 +133,7 @@ impl ValidatorMetrics {
             r.register("basilica_verification_success", "passed checks", m.successes.clone());
             r.register("basilica_weight_set", "weights set on chain", m.weight_sets.clone());
             let r = r.sub_registry_with_prefix("basilica_validator");
+            r.register("validations", "concluded checks", m.verifications.clone());
             r.register("nodes_banned", "nodes banned now", m.bans_active.clone());
             r.register("discovered_miners", "miners in the metagraph with an axon", m.known_miners.clone());
             r.register(

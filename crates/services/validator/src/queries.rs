@@ -17,7 +17,7 @@ use basilica_types::{Digest, Hotkey, NodeId, Timestamp};
 use basilica_verification::CardTable;
 use basilica_verification::verdict_log::Day;
 
-pub(crate) use self::view::{FleetViews, keep_fresh};
+pub(crate) use self::view::{FleetView, FleetViews, keep_fresh};
 use crate::end_days;
 use crate::leadership::Position;
 use crate::shared::Shared;

@@ -135,6 +135,10 @@ async fn every_alert_and_every_panel_asks_for_what_a_validator_tells() {
     })
     .await;
 
+    eventually_async("what was set is told of the miner that it went to", async || {
+        !prometheus.ask("basilica_validator_miner_weight > 0").await.is_empty()
+    })
+    .await;
     let (_, scrape) = client::get(validator.metrics, "/metrics", None).await.unwrap();
     let told = series(std::str::from_utf8(&scrape).unwrap());
     let alerts = std::fs::read_to_string(deployed("prometheus/alerts.yml")).unwrap();

@@ -114,6 +114,39 @@ const VALIDATOR: &[Panel] = &[
     ),
     panel("Memory", Lines, Bytes, &[("process_resident_memory_bytes{$I}", "{{instance}}")]),
     panel(
+        "How long the database takes (99 %)",
+        Lines,
+        Seconds,
+        &[(
+            "histogram_quantile(0.99, sum by (pool, le) (rate(basilica_validator_database_query_duration_seconds_bucket{$I}[$__rate_interval])))",
+            "{{pool}}",
+        )],
+    ),
+    panel(
+        "What the database is asked",
+        Lines,
+        PerSecond,
+        &[
+            (
+                "sum by (pool) (rate(basilica_validator_database_operations_total{$I}[$__rate_interval]))",
+                "{{pool}}",
+            ),
+            (
+                "sum by (pool) (rate(basilica_validator_database_errors_total{$I}[$__rate_interval])) > 0",
+                "{{pool}}, failed",
+            ),
+        ],
+    ),
+    panel(
+        "Connections to the database in use",
+        Lines,
+        Share,
+        &[(
+            "max by (pool) (basilica_validator_database_connections_active{$I} / basilica_validator_database_connections_max{$I})",
+            "{{pool}}",
+        )],
+    ),
+    panel(
         "Answers of the API",
         Areas,
         PerSecond,
@@ -198,6 +231,24 @@ const FLEET: &[Panel] = &[
         Rows,
         Share,
         &[("max by (miner_hotkey) (basilica_validator_miner_score{$I})", "{{miner_hotkey}}")],
+    ),
+    panel(
+        "Weights on chain",
+        Rows,
+        Count,
+        &[(
+            "max by (miner_hotkey) (sum by (instance, miner_hotkey) (basilica_validator_miner_weight{$I}))",
+            "{{miner_hotkey}}",
+        )],
+    ),
+    panel(
+        "Longest since a passed full check",
+        Lines,
+        Seconds,
+        &[(
+            "max by (miner_hotkey) (time() - max by (miner_hotkey, node_id) (basilica_validator_node_last_validation_timestamp_seconds{$I}))",
+            "{{miner_hotkey}}",
+        )],
     ),
     panel(
         "Nodes on their way up the ramp",

@@ -22,7 +22,8 @@ use super::columns::{Unexpected, signed, unsigned};
 use super::{Engine, ValidatorDatabase};
 use crate::cluster::Cluster;
 use crate::database::{corrupt, unavailable};
-use crate::sql::{Readers, Statement, Transaction, query};
+use crate::measure::UnderWay;
+use crate::sql::{Begun, Readers, Statement, Transaction, query};
 
 /// Not leading.
 const NONE: i64 = -1;
@@ -73,10 +74,12 @@ impl Seat {
         &self,
         cluster: &Cluster,
         operation: &'static str,
+        counted: UnderWay,
     ) -> Result<Transaction, StoreError> {
         let failed = unavailable(operation);
         let held = self.held();
-        let mut transaction = Transaction::Postgres(cluster.writer().begin().await.map_err(&failed)?);
+        let begun = Begun::Postgres(cluster.writer().begin().await.map_err(&failed)?);
+        let mut transaction = Transaction::new(begun, counted);
         let current: i64 = query("SELECT token FROM leadership WHERE one = 1 FOR KEY SHARE")
             .scalar(&mut transaction)
             .await
@@ -124,12 +127,14 @@ const LEADER: &str =
 impl ValidatorDatabase {
     /// Runs one statement on the leadership's row, in a transaction of its own beside the writer.
     async fn claim(
+        &self,
         cluster: &Cluster,
         operation: &'static str,
         statement: Statement,
     ) -> Result<Option<i64>, StoreError> {
-        let failed = unavailable(operation);
-        let mut transaction = Transaction::Postgres(cluster.leader().begin().await.map_err(&failed)?);
+        let (failed, counted) = (unavailable(operation), self.leads.begins());
+        let begun = Begun::Postgres(cluster.leader().begin().await.map_err(&failed)?);
+        let mut transaction = Transaction::new(begun, counted);
         let token = statement.scalar_optional(&mut transaction).await.map_err(&failed)?;
         transaction.commit().await.map_err(failed)?;
         Ok(token)
@@ -152,7 +157,7 @@ impl Leadership for ValidatorDatabase {
         };
         let lease = signed(lease.0, "leadership.lease_end")?;
         let claim = query(CAMPAIGN).bind(holder).bind(lease);
-        match Self::claim(cluster, "campaign", claim).await? {
+        match self.claim(cluster, "campaign", claim).await? {
             Some(won) => {
                 let token = fencing(won)?;
                 self.seat.take(won);
@@ -167,7 +172,7 @@ impl Leadership for ValidatorDatabase {
         let held = self.seat.held();
         if held != NONE {
             let lease = signed(lease.0, "leadership.lease_end")?;
-            let renewed = Self::claim(cluster, "renew lease", query(RENEW).bind(held).bind(lease)).await?;
+            let renewed = self.claim(cluster, "renew lease", query(RENEW).bind(held).bind(lease)).await?;
             if renewed.is_some() {
                 return Ok(());
             }
@@ -194,7 +199,7 @@ impl Leadership for ValidatorDatabase {
         self.seat.vacate(held);
         if held != NONE {
             let end = "UPDATE leadership SET lease_end = 0, holder = NULL WHERE one = 1 AND token = $1 RETURNING token";
-            Self::claim(cluster, "resign", query(end).bind(held)).await?;
+            self.claim(cluster, "resign", query(end).bind(held)).await?;
         }
         Ok(())
     }

@@ -23,6 +23,7 @@ mod batches;
 mod conduct;
 mod fleet;
 mod leadership;
+mod measures;
 mod schema;
 mod verdict_log;
 mod verdicts;

@@ -8,11 +8,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use basilica_ports::{MinerView, NodeView};
-use basilica_types::Hotkey;
+use basilica_scoring::weights::{Part, node_points};
+use basilica_types::{BasisPoints, Hotkey, Millis, Ppm, Timestamp};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::gauge::ConstGauge;
 
+use crate::queries::FleetView;
 use crate::shared::Shared;
 
 /// Collects from the latest view.
@@ -29,7 +31,7 @@ type NodeColumn = (&'static str, &'static str, fn(&NodeView) -> Option<f64>);
 /// A number of each miner.
 type MinerColumn = (&'static str, &'static str, fn(&MinerView) -> f64);
 
-const NODES: [NodeColumn; 5] = [
+const NODES: [NodeColumn; 7] = [
     ("basilica_node_uptime_multiplier", "of the uptime ramp, 0 to 1", |node| {
         Some(f64::from(node.record.standing.as_ref()?.multiplier.value()) / 1_000_000.0)
     }),
@@ -39,11 +41,7 @@ const NODES: [NodeColumn; 5] = [
     (
         "validator_node_ban_till",
         "end of the running ban in seconds since 1970; only while there is one",
-        |node| {
-            // Exact for every moment of this and the next hundred thousand years.
-            #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 are far below 2^52")]
-            node.banned_until.map(|until| until.as_secs() as f64)
-        },
+        |node| node.banned_until.map(seconds),
     ),
     ("basilica_validator_validation_score", "of the node, 0 to 1", |node| {
         Some(f64::from(node.record.standing.as_ref()?.score.value()) / 10_000.0)
@@ -52,6 +50,28 @@ const NODES: [NodeColumn; 5] = [
         let (_, gpus) = node.record.last_proof.as_ref()?;
         Some(f64::from(u32::try_from(gpus.len()).unwrap_or(u32::MAX)))
     }),
+    ("basilica_validator_node_health_status", "1 if available, scored and not banned, 0 otherwise", |node| {
+        Some(if node.available { 1.0 } else { 0.0 })
+    }),
+    (
+        "basilica_validator_node_last_validation_timestamp_seconds",
+        "when a full check passed last, in seconds since 1970",
+        |node| node.record.last_proof.as_ref().map(|(at, _)| seconds(*at)),
+    ),
+];
+
+/// A number of each part of the weights.
+type WeightColumn = (&'static str, &'static str, fn(&Part) -> f64);
+
+const WEIGHTS: [WeightColumn; 2] = [
+    ("basilica_validator_miner_weight", "of the 65,535 of the last vector on chain", |part| {
+        f64::from(part.weight.0)
+    }),
+    (
+        "basilica_validator_miner_gpu_weighted_score",
+        "GPUs times score times multiplier, behind the last vector on chain",
+        |part| gpus(part.points),
+    ),
 ];
 
 const MINERS: [MinerColumn; 3] = [
@@ -63,6 +83,24 @@ const MINERS: [MinerColumn; 3] = [
         f64::from(miner.score.value()) / 10_000.0
     }),
 ];
+
+/// Exact for every moment of this and the next hundred thousand years.
+#[expect(clippy::cast_precision_loss, reason = "seconds since 1970 are far below 2^52")]
+fn seconds(at: Timestamp) -> f64 {
+    at.as_secs() as f64
+}
+
+/// Minutes of the ramp that a multiplier stands for.
+#[expect(clippy::cast_precision_loss, reason = "a ramp has far fewer than 2^52 milliseconds")]
+fn minutes(multiplier: Ppm, ramp: Millis) -> f64 {
+    f64::from(multiplier.value()) / 1_000_000.0 * (ramp.0 as f64 / 60_000.0)
+}
+
+/// What as many GPUs bring with the full score and multiplier.
+#[expect(clippy::cast_precision_loss, reason = "shown to people; what is paid is counted in integers")]
+fn gpus(points: u128) -> f64 {
+    points as f64 / node_points(BasisPoints::ONE, 1, Ppm::ONE) as f64
+}
 
 impl Collector for FleetMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
@@ -85,6 +123,14 @@ impl Collector for FleetMetrics {
                 ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
             }
         }
+        let help = "minutes of the uptime ramp that count, at most its length";
+        let mut family = encoder.encode_descriptor("basilica_node_uptime_minutes", help, None, kind)?;
+        for (miner, id, node) in &nodes {
+            let Some(standing) = &node.record.standing else { continue };
+            let labels = [("miner_hotkey", *miner), ("node_id", id.as_str())];
+            let value = minutes(standing.multiplier, self.0.settings.scoring.ramp);
+            ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
+        }
         for (name, help, column) in MINERS {
             let mut family = encoder.encode_descriptor(name, help, None, kind)?;
             for (hotkey, miner) in view.all_miners() {
@@ -99,8 +145,27 @@ impl Collector for FleetMetrics {
                 ConstGauge::new(f64::from(*count)).encode(family.encode_family(&labels)?)?;
             }
         }
-        Ok(())
+        encode_weights(&view, &mut encoder)
     }
+}
+
+/// The last vector on chain, and what it went by. A part whose uid is nobody's any more is left out.
+fn encode_weights(view: &FleetView, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+    let parts = view.weights().map_or(&[][..], |weights| &weights.parts);
+    let kind = ConstGauge::<f64>::new(0.0).metric_type();
+    for (name, help, column) in WEIGHTS {
+        let mut family = encoder.encode_descriptor(name, help, None, kind)?;
+        for part in parts {
+            let (Some(category), Some(miner)) = (part.category, view.name_of(part.uid)) else { continue };
+            let labels = [("miner_hotkey", miner), ("category", category.as_str())];
+            ConstGauge::new(column(part)).encode(family.encode_family(&labels)?)?;
+        }
+    }
+    let burnt = parts.iter().filter(|part| part.category.is_none());
+    let burnt = burnt.fold(0.0, |sum, part| sum + f64::from(part.weight.0));
+    let help = "of the 65,535 of the last vector on chain, burnt";
+    let burnt_family = encoder.encode_descriptor("basilica_validator_burnt_weight", help, None, kind)?;
+    if parts.is_empty() { Ok(()) } else { ConstGauge::new(burnt).encode(burnt_family) }
 }
 
 #[cfg(test)]

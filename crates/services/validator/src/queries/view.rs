@@ -15,6 +15,7 @@ use basilica_ports::{
     NodeKey, NodeRecord, NodeView, StoreError,
 };
 use basilica_runtime_service::{ErrorChain, Stop};
+use basilica_scoring::weights::Part;
 use basilica_types::{BasisPoints, Category, Hotkey, Millis, NodeId, Ppm, Timestamp, Uid};
 use tokio::sync::{Notify, watch};
 use tracing::warn;
@@ -27,6 +28,10 @@ const PAUSE: Millis = Millis::from_secs(1);
 const FRESH: Millis = Millis::from_secs(3);
 /// After this long without a verified discovery response a miner is offline.
 const OFFLINE: Millis = Millis::from_secs(600);
+/// Among so many windows of weights the last one that is on chain is looked for.
+const WINDOWS: u32 = 4;
+/// More parts than any vector of weights has: at most one for each uid and category.
+const PARTS: u32 = 65_535;
 /// Below this mean score a miner is suspended.
 const SUSPENDED_BELOW: u16 = 5_000;
 
@@ -144,12 +149,44 @@ async fn read(shared: &Shared) -> Result<FleetView, StoreError> {
     let (nodes, miners) = (store.nodes().await?, store.miners().await?);
     let sessions: BTreeSet<Hotkey> =
         miners.iter().map(|miner| miner.hotkey).filter(|miner| shared.access(miner).is_some()).collect();
+    let weights = last_weights(shared).await?;
     let now = shared.now();
     // Putting ten thousand nodes in order must not keep the thread's other tasks waiting.
     let made = tokio::task::spawn_blocking(move || {
-        FleetView::new(nodes, miners, |miner| sessions.contains(miner), now)
+        let view = FleetView::new(nodes, miners, |miner| sessions.contains(miner), now);
+        FleetView { weights, ..view }
     });
     made.await.map_err(|error| StoreError::Unavailable { operation: "read the fleet", source: error.into() })
+}
+
+/// The last vector of weights that the chain was seen to have; none if none of the newest windows came so far. Nobody is told
+/// of one that waits for its reveal.
+async fn last_weights(shared: &Shared) -> Result<Option<Arc<LastWeights>>, StoreError> {
+    let store = &shared.ports.shown;
+    let known = {
+        let reading = shared.views.latest.borrow();
+        let view = reading.as_ref().and_then(|reading| reading.outcome.as_ref().ok());
+        view.and_then(|view| view.weights.as_ref().map(Arc::clone))
+    };
+    let windows = store.windows(WINDOWS).await?;
+    let Some(window) = windows.iter().find(|window| window.read_back.is_some()).map(|window| window.id)
+    else {
+        return Ok(known);
+    };
+    if known.as_ref().is_some_and(|known| known.window == window) {
+        return Ok(known);
+    }
+    let parts = store.emission(window, 0, PARTS).await?;
+    Ok(Some(Arc::new(LastWeights { window, parts })))
+}
+
+/// Who got what of a vector of weights that is on chain.
+#[derive(Debug)]
+pub(crate) struct LastWeights {
+    /// Which.
+    window: i64,
+    /// What is burnt among them.
+    pub(crate) parts: Vec<Part>,
 }
 
 /// All nodes and miners of one moment.
@@ -163,6 +200,7 @@ pub(crate) struct FleetView {
     /// The miners' hotkeys as text, in their order: an SS58 address takes a hash, and a scrape shows each several times.
     miner_names: Vec<String>,
     by_uid: BTreeMap<Uid, usize>,
+    weights: Option<Arc<LastWeights>>,
     as_of: Timestamp,
 }
 
@@ -192,7 +230,7 @@ impl FleetView {
         let by_uid =
             miners.iter().enumerate().filter_map(|(place, miner)| Some((miner.record.uid?, place))).collect();
         let miner_names = miners.iter().map(|miner| miner.record.hotkey.to_string()).collect();
-        Self { nodes, by_id, miners, miner_names, by_uid, as_of }
+        Self { nodes, by_id, miners, miner_names, by_uid, weights: None, as_of }
     }
 
     pub(crate) fn nodes(
@@ -255,6 +293,16 @@ impl FleetView {
     /// By hotkey, each with that as text.
     pub(crate) fn all_miners(&self) -> impl Iterator<Item = (&str, &MinerView)> {
         self.miner_names.iter().map(String::as_str).zip(&self.miners)
+    }
+
+    /// The last vector of weights that is on chain.
+    pub(crate) fn weights(&self) -> Option<&LastWeights> {
+        self.weights.as_deref()
+    }
+
+    /// The hotkey, as text, of the miner that has a uid now.
+    pub(crate) fn name_of(&self, uid: Uid) -> Option<&str> {
+        self.by_uid.get(&uid).and_then(|place| self.miner_names.get(*place)).map(String::as_str)
     }
 
     /// How every category is filled; what the configuration says of it is left zero.

@@ -56,7 +56,7 @@ pub use subnet::{
 pub use validator_store::{
     Absence, CheckEntry, FleetStore, HistoryEntry, Holds, KeptVerdict, MinerRecord, NewWindow, NodeChange,
     NodeConduct, NodeKey, NodeRecord, NodeScore, Opened, PaidGpu, Pruned, Recorded, Scores, SeenMiner,
-    StoredStanding, TranscriptPart, ValidatorStore, VerdictPlace, VerdictStore, VerdictSummary, WeightStore,
-    WeightWindow,
+    StoredStanding, TranscriptPart, ValidatorStore, VerdictPlace, VerdictStore, VerdictSummary, VerdictsOf,
+    WeightStore, WeightWindow,
 };
 pub use verdict_log::{LogEnd, LogEntry, Logged, Place, VerdictLogStore};

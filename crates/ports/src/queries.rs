@@ -19,7 +19,8 @@ use basilica_verification::verdict_log::Day;
 use basilica_verification::{CardTable, CheckKind};
 
 use crate::{
-    KeptVerdict, Leader, MinerRecord, NodeRecord, StoreError, TranscriptPart, VerdictPlace, WeightWindow,
+    KeptVerdict, Leader, MinerRecord, NodeRecord, StoreError, TranscriptPart, VerdictPlace, VerdictsOf,
+    WeightWindow,
 };
 
 /// Whether the validator can do its work.
@@ -274,13 +275,10 @@ pub trait ValidatorQueries: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Listed<NodeView>, StoreError>;
 
-    /// The bytes of a node's signed verdicts, newest first; at most `limit`.
-    async fn verdicts(&self, node: NodeKey, limit: u32) -> Result<Vec<Vec<u8>>, StoreError>;
-
-    /// A page of the signed verdicts of all nodes with this id, newest first, after a place in that order; at most `limit`.
+    /// A page of signed verdicts, newest first, after a place in that order; at most `limit`.
     async fn verdict_page(
         &self,
-        node: NodeId,
+        of: VerdictsOf,
         after: Option<VerdictPlace>,
         limit: u32,
     ) -> Result<Vec<KeptVerdict>, StoreError>;

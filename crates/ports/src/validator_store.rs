@@ -301,7 +301,16 @@ pub struct CheckEntry {
     pub due: Due,
 }
 
-/// Where a verdict stands among those of its node: by its time, and of one moment by when it was stored.
+/// Whose verdicts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VerdictsOf {
+    /// Of all nodes with this id; several miners may name the same address.
+    Node(NodeId),
+    /// Of all nodes of this miner.
+    Miner(Hotkey),
+}
+
+/// Where a verdict stands among others: by its time, and of one moment by when it was stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct VerdictPlace {
     /// When it was concluded.
@@ -532,16 +541,13 @@ pub trait VerdictStore: Send + Sync + 'static {
     /// What happened to a node since then, oldest first.
     async fn history(&self, key: NodeKey, since: Timestamp) -> Result<Vec<HistoryEntry>, StoreError>;
 
-    /// The bytes of a node's latest signed verdicts, newest first.
-    async fn verdicts(&self, key: NodeKey, limit: u32) -> Result<Vec<Vec<u8>>, StoreError>;
-
     /// The bytes of a signed verdict by its digest, while it is kept.
     async fn verdict(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError>;
 
-    /// A page of the verdicts of all nodes with this id, newest first, after a place in that order; at most `limit`.
+    /// A page of verdicts, newest first, after a place in that order; at most `limit`.
     async fn verdict_page(
         &self,
-        node: NodeId,
+        of: VerdictsOf,
         after: Option<VerdictPlace>,
         limit: u32,
     ) -> Result<Vec<KeptVerdict>, StoreError>;

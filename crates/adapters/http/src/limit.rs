@@ -23,8 +23,10 @@ const CLEAN_EVERY: u32 = 4_096;
 pub(crate) fn cost(path: &str) -> u32 {
     let mut parts = path.trim_start_matches('/').split('/');
     match (parts.next(), parts.next(), parts.next()) {
-        (Some("transcripts"), Some(_), None) | (Some("verification"), Some("results"), Some(_)) => 25,
-        (Some("nodes"), Some(_), Some("verdicts")) | (Some("verdicts"), Some(_), Some("inclusion")) => 5,
+        (Some("transcripts"), Some(_), None) => 25,
+        (Some("nodes"), Some(_), Some("verdicts"))
+        | (Some("verification"), Some("results"), Some(_))
+        | (Some("verdicts"), Some(_), Some("inclusion")) => 5,
         (Some("nodes" | "miners" | "gpu-profiles" | "verdict-days"), None, None)
         | (Some("miners"), Some(_), Some("nodes")) => 2,
         _ => 1,

@@ -53,6 +53,7 @@ pub const VALIDATOR_SCHEMA: Schema = Schema {
         include_str!("../migrations/validator/0010_conduct.sql"),
         include_str!("../migrations/validator/0011_verdict_days.sql"),
         include_str!("../migrations/validator/0012_pages.sql"),
+        include_str!("../migrations/validator/0013_pages_of_miners.sql"),
     ],
     postgres: Some((9, include_str!("../migrations/validator/0009_postgres.sql"))),
 };

@@ -9,11 +9,11 @@ use async_trait::async_trait;
 use basilica_ports::{
     CategoryView, CheckUnderWay, EpochsView, HealthReport, KeptVerdict, Leader, LeadershipView, Listed,
     MinerFilter, MinerName, MinerView, NodeFilter, NodeKey, NodeView, StoreError, TranscriptPart,
-    ValidatorQueries, VerdictPlace, WeightWindow, WeightsOutlook,
+    ValidatorQueries, VerdictPlace, VerdictsOf, WeightWindow, WeightsOutlook,
 };
 use basilica_runtime_service::Readiness;
 use basilica_scoring::weights::Part;
-use basilica_types::{Digest, Hotkey, NodeId, Timestamp};
+use basilica_types::{Digest, Hotkey, Timestamp};
 use basilica_verification::CardTable;
 use basilica_verification::verdict_log::Day;
 
@@ -86,10 +86,6 @@ impl ValidatorQueries for Queries {
         Ok(self.shared.fleet_view().await?.nodes(filter, after, limit))
     }
 
-    async fn verdicts(&self, node: NodeKey, limit: u32) -> Result<Vec<Vec<u8>>, StoreError> {
-        self.shared.ports.shown.verdicts(node, limit).await
-    }
-
     async fn verdict(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
         self.shared.ports.shown.verdict(digest).await
     }
@@ -108,11 +104,11 @@ impl ValidatorQueries for Queries {
 
     async fn verdict_page(
         &self,
-        node: NodeId,
+        of: VerdictsOf,
         after: Option<VerdictPlace>,
         limit: u32,
     ) -> Result<Vec<KeptVerdict>, StoreError> {
-        self.shared.ports.shown.verdict_page(node, after, limit).await
+        self.shared.ports.shown.verdict_page(of, after, limit).await
     }
 
     async fn transcript(

@@ -108,6 +108,6 @@ impl VerdictRow {
 pub struct VerdictPage {
     /// Newest first.
     pub verdicts: Vec<VerdictRow>,
-    /// For the next page of `/nodes/{id}/verdicts`; null after the last.
+    /// For the next page; null on the last.
     pub next_cursor: Option<String>,
 }

@@ -2,12 +2,12 @@
 
 use axum::extract::State;
 use axum::{Extension, Json};
-use basilica_ports::{MinerFilter, MinerName, MinerState, MinerView, NodeFilter};
+use basilica_ports::{MinerFilter, MinerName, MinerState, MinerView, NodeFilter, VerdictsOf};
 use basilica_types::{BasisPoints, Category, Hotkey, Uid};
 use serde::{Deserialize, Deserializer};
 use utoipa::IntoParams;
 
-use super::nodes::{self, Nothing, Verdicts};
+use super::nodes::{self, Nothing, VerdictPaging};
 use super::{Answer, Pages, Path, Query, Refusals};
 use crate::access::Caller;
 use crate::model::{
@@ -15,9 +15,6 @@ use crate::model::{
 };
 use crate::paging::{self, MinerPaging, NodePaging};
 use crate::problem::Refusal;
-
-/// Nodes of one answer with their verdicts.
-const NODES_WITH_VERDICTS: usize = 20;
 
 /// A miner by its hotkey, its uid, or as the seeds wrote it, `miner_` and its uid. Nobody has another name.
 fn name(text: &str) -> Option<MinerName> {
@@ -160,23 +157,18 @@ pub(crate) async fn nodes_of(
     nodes::find(&pages, caller, &filter, paging.cursor.as_deref(), paging.limit).await
 }
 
-/// The newest verdicts of a miner's first twenty nodes, node by node; `/nodes/{id}/verdicts` has those of any other.
+/// What checking a miner's nodes came to: the verdicts of all of them, newest first; `/nodes/{id}/verdicts` has those of one.
 #[utoipa::path(get, path = "/verification/results/{miner_id}", tag = "verification", params(
-    ("miner_id" = String, Path, description = "The miner's hotkey, or its uid"), Verdicts,
-), responses((status = 200, description = "Verdicts, each node's newest first", body = VerdictPage), Refusals))]
+    ("miner_id" = String, Path, description = "The miner's hotkey, or its uid"), VerdictPaging,
+), responses((status = 200, description = "A page of the verdicts of all its nodes", body = VerdictPage), Refusals))]
 pub(crate) async fn results(
     State(pages): State<Pages>,
     Path(id): Path<String>,
-    Query(wanted): Query<Verdicts>,
+    Query(wanted): Query<VerdictPaging>,
 ) -> Answer<VerdictPage> {
-    let limit = wanted.limit()?;
+    let (after, limit) = wanted.read()?;
     let miner = named(&pages, &id).await?.record.hotkey;
-    let filter = NodeFilter { miner: Some(miner), ..NodeFilter::default() };
-    let mut verdicts = Vec::new();
-    for node in pages.queries.nodes(&filter, None, NODES_WITH_VERDICTS).await?.items {
-        verdicts.extend(nodes::of_node(&pages, node.record.key, limit).await?);
-    }
-    Ok(Json(VerdictPage { verdicts, next_cursor: None }))
+    nodes::verdict_page(&pages, VerdictsOf::Miner(miner), after, limit).await
 }
 
 /// Miners with GPUs that count, and how many of each category.

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::{Extension, Json};
-use basilica_ports::{Listed, NodeFilter, NodeKey, NodeView};
+use basilica_ports::{Listed, NodeFilter, NodeView, VerdictPlace, VerdictsOf};
 use basilica_types::{Category, ErrorChain, NodeId};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -124,23 +124,15 @@ pub(crate) struct VerdictPaging {
     cursor: Option<String>,
 }
 
-/// How many.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Verdicts {
-    /// Of each node, the newest.
-    #[param(minimum = 1, maximum = 100, default = 20)]
-    limit: Option<u16>,
-}
-
-impl Verdicts {
-    pub(super) fn limit(&self) -> Result<u32, Refusal> {
-        verdict_limit(self.limit)
+impl VerdictPaging {
+    /// Where the page begins, and how many it has.
+    pub(super) fn read(&self) -> Result<(Option<VerdictPlace>, u32), Refusal> {
+        Ok((paging::after(self.cursor.as_deref())?, newest_limit(self.limit)?))
     }
 }
 
-fn verdict_limit(asked: Option<u16>) -> Result<u32, Refusal> {
+/// How many of the newest an answer has.
+pub(super) fn newest_limit(asked: Option<u16>) -> Result<u32, Refusal> {
     match asked.unwrap_or(FEW_VERDICTS) {
         limit @ 1..=VERDICTS => Ok(limit.into()),
         limit => Err(Refusal::invalid(format!("limit is {limit}; it must be 1 to {VERDICTS}"))),
@@ -156,26 +148,29 @@ pub(crate) async fn verdicts(
     Path(id): Path<NodeId>,
     Query(wanted): Query<VerdictPaging>,
 ) -> Answer<VerdictPage> {
-    let (after, limit) = (paging::after(wanted.cursor.as_deref())?, verdict_limit(wanted.limit)?);
+    let (after, limit) = wanted.read()?;
     with_id(&pages, id).await?;
+    verdict_page(&pages, VerdictsOf::Node(id), after, limit).await
+}
+
+pub(super) async fn verdict_page(
+    pages: &Pages,
+    of: VerdictsOf,
+    after: Option<VerdictPlace>,
+    limit: u32,
+) -> Answer<VerdictPage> {
     // One more than is shown tells whether there are more.
-    let mut kept = pages.queries.verdict_page(id, after, limit.saturating_add(1)).await?;
+    let mut kept = pages.queries.verdict_page(of, after, limit.saturating_add(1)).await?;
     let more = kept.len() as u64 > u64::from(limit);
     kept.truncate(limit as usize);
     let next_cursor = kept.last().filter(|_| more).map(|last| paging::cursor_after(&last.place));
-    let verdicts = kept.iter().map(|kept| shown(id, &kept.bytes)).collect::<Result<_, Refusal>>()?;
+    let verdicts = kept.iter().map(|kept| shown(&kept.bytes)).collect::<Result<_, Refusal>>()?;
     Ok(Json(VerdictPage { verdicts, next_cursor }))
 }
 
-/// The newest verdicts of one node.
-pub(super) async fn of_node(pages: &Pages, key: NodeKey, limit: u32) -> Result<Vec<VerdictRow>, Refusal> {
-    let kept = pages.queries.verdicts(key, limit).await?;
-    kept.iter().map(|bytes| shown(key.node, bytes)).collect()
-}
-
-fn shown(node: NodeId, bytes: &[u8]) -> Result<VerdictRow, Refusal> {
+fn shown(bytes: &[u8]) -> Result<VerdictRow, Refusal> {
     VerdictRow::read(bytes).map_err(|error| {
-        tracing::error!(node.id = %node, error = %ErrorChain(&error), "a kept verdict cannot be shown");
+        tracing::error!(error = %ErrorChain(&error), "a kept verdict cannot be shown");
         Refusal::new(ProblemCode::Internal, "a kept verdict cannot be read; the log says more")
     })
 }

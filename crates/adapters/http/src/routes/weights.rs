@@ -5,7 +5,7 @@ use axum::extract::State;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::nodes::{Nothing, Verdicts as Newest};
+use super::nodes::{Nothing, newest_limit};
 use super::{Answer, Pages, Path, Query, Refusals};
 use crate::model::{EmissionPage, EmissionRow, WeightWindowPage, WeightWindowRow, WeightsPage};
 use crate::paging;
@@ -27,6 +27,16 @@ pub(crate) async fn latest(
     Ok(Json(WeightsPage::new(&windows, outlook.as_ref(), pages.queries.now())))
 }
 
+/// How many.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Newest {
+    /// The newest.
+    #[param(minimum = 1, maximum = 100, default = 20)]
+    limit: Option<u16>,
+}
+
 /// The latest windows of weights, newest first.
 #[utoipa::path(get, path = "/weights/windows", tag = "weights", params(Newest), responses(
     (status = 200, description = "Windows", body = WeightWindowPage), Refusals,
@@ -35,7 +45,7 @@ pub(crate) async fn windows(
     State(pages): State<Pages>,
     Query(wanted): Query<Newest>,
 ) -> Answer<WeightWindowPage> {
-    let windows = pages.queries.windows(wanted.limit()?).await?;
+    let windows = pages.queries.windows(newest_limit(wanted.limit)?).await?;
     Ok(Json(WeightWindowPage { windows: windows.iter().map(WeightWindowRow::from).collect() }))
 }
 

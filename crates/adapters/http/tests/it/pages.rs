@@ -246,14 +246,20 @@ async fn the_log_of_verdicts_is_listed_and_served_day_by_day() {
 }
 
 #[tokio::test]
-async fn verdicts_of_a_node_come_page_by_page_newest_first() {
+async fn verdicts_of_a_node_or_a_miner_come_page_by_page_newest_first() {
     let scene = Scene::new().await;
-    let path = format!("/nodes/{}/verdicts?limit=2", address(2).node_id());
+    pages_of_verdicts(&scene, format!("/nodes/{}/verdicts?limit=2", address(2).node_id()), 1).await;
+    pages_of_verdicts(&scene, "/verification/results/1?limit=2".to_owned(), 2).await;
+}
+
+async fn pages_of_verdicts(scene: &Scene, path: String, nodes: usize) {
+    let mut of = BTreeSet::new();
     let (mut seen, mut cursor) = (Vec::new(), String::new());
     for expected in [2, 2, 1] {
         let page = scene.get(&format!("{path}{cursor}")).await.json();
         let verdicts = page["verdicts"].as_array().unwrap();
         assert_eq!(verdicts.len(), expected);
+        of.extend(verdicts.iter().map(|verdict| verdict["node_id"].as_str().unwrap().to_owned()));
         seen.extend(verdicts.iter().map(|verdict| verdict["finished"].as_str().unwrap().to_owned()));
         cursor = match page["next_cursor"].as_str() {
             Some(next) => format!("&cursor={next}"),
@@ -261,6 +267,7 @@ async fn verdicts_of_a_node_come_page_by_page_newest_first() {
         };
     }
     assert!(cursor.is_empty(), "none follows the last page");
+    assert_eq!(of.len(), nodes, "{path}");
     assert!(seen.is_sorted_by(|one, next| one > next), "{seen:?}");
     let other_list = format!("{path}&cursor={}", "0".repeat(64));
     assert_eq!(scene.get(&other_list).await.problem(), "invalid_request");

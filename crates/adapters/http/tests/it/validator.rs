@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use basilica_ports::{
     CategoryView, CheckUnderWay, EpochsView, HealthReport, KeptVerdict, Leader, LeadershipView, Listed,
     MinerFilter, MinerName, MinerRecord, MinerState, MinerView, NodeFilter, NodeRecord, NodeView, StoreError,
-    TranscriptPart, ValidatorQueries, VerdictPlace, VerdictSummary, WeightWindow, WeightsOutlook,
+    TranscriptPart, ValidatorQueries, VerdictPlace, VerdictSummary, VerdictsOf, WeightWindow, WeightsOutlook,
 };
 use basilica_scoring::weights::Part;
 use basilica_types::{
@@ -226,10 +226,6 @@ impl ValidatorQueries for Remembering {
         Ok(page(all, |node| node.record.key, after, limit))
     }
 
-    async fn verdicts(&self, _: NodeKey, _: u32) -> Result<Vec<Vec<u8>>, StoreError> {
-        self.working().map(|()| Vec::new())
-    }
-
     async fn verdict(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
         self.working()?;
         Ok((digest == Digest::from_bytes([7; 32])).then(|| vec![0, 255]))
@@ -253,12 +249,17 @@ impl ValidatorQueries for Remembering {
 
     async fn verdict_page(
         &self,
-        node: NodeId,
+        of: VerdictsOf,
         after: Option<VerdictPlace>,
         limit: u32,
     ) -> Result<Vec<KeptVerdict>, StoreError> {
         self.working()?;
-        let mut kept: Vec<KeptVerdict> = (0..5).map(|seq| self.verdict(node, seq)).collect();
+        // A miner's nodes are checked in turns.
+        let node = |seq: i64| match of {
+            VerdictsOf::Node(node) => node,
+            VerdictsOf::Miner(_) => address(2 + u8::try_from(seq % 2).unwrap()).node_id(),
+        };
+        let mut kept: Vec<KeptVerdict> = (0..5).map(|seq| self.verdict(node(seq), seq)).collect();
         kept.retain(|kept| after.is_none_or(|after| kept.place < after));
         kept.reverse();
         kept.truncate(limit as usize);

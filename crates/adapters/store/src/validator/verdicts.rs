@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 use basilica_ports::{
     CheckEntry, HistoryEntry, Holds, KeptVerdict, NodeKey, Pruned, Recorded, StoreError, TranscriptPart,
-    VerdictPlace, VerdictStore,
+    VerdictPlace, VerdictStore, VerdictsOf,
 };
-use basilica_types::{Digest, GpuUuid, Hotkey, NodeId, Timestamp};
+use basilica_types::{Digest, GpuUuid, Hotkey, Timestamp};
 use basilica_verification::fingerprint::Fingerprint;
 use basilica_verification::fleet::{Claimant, Identity};
 use basilica_verification::timing::DeadlineRecord;
@@ -161,18 +161,6 @@ impl VerdictStore for ValidatorDatabase {
         rows.into_iter().map(HistoryRow::entry).collect()
     }
 
-    async fn verdicts(&self, key: NodeKey, limit: u32) -> Result<Vec<Vec<u8>>, StoreError> {
-        query(
-            "SELECT bytes FROM verdicts WHERE miner = $1 AND node = $2 ORDER BY finished DESC, seq DESC LIMIT $3",
-        )
-        .bind(key.miner.to_string())
-        .bind(key.node.to_string())
-        .bind(i64::from(limit))
-        .scalars(self.readers())
-        .await
-        .map_err(unavailable("read verdicts"))
-    }
-
     async fn verdict(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
         query("SELECT bytes FROM verdicts WHERE digest = $1")
             .bind(digest.to_string())
@@ -183,22 +171,31 @@ impl VerdictStore for ValidatorDatabase {
 
     async fn verdict_page(
         &self,
-        node: NodeId,
+        of: VerdictsOf,
         after: Option<VerdictPlace>,
         limit: u32,
     ) -> Result<Vec<KeptVerdict>, StoreError> {
+        let (text, whose) = match of {
+            VerdictsOf::Node(node) => (
+                "SELECT finished, seq, bytes FROM verdicts WHERE node = $1 AND (finished, seq) < ($2, $3)
+                 ORDER BY finished DESC, seq DESC LIMIT $4",
+                node.to_string(),
+            ),
+            VerdictsOf::Miner(miner) => (
+                "SELECT finished, seq, bytes FROM verdicts WHERE miner = $1 AND (finished, seq) < ($2, $3)
+                 ORDER BY finished DESC, seq DESC LIMIT $4",
+                miner.to_string(),
+            ),
+        };
         let after = after.unwrap_or(VerdictPlace { finished: Timestamp(i64::MAX), seq: i64::MAX });
-        let rows: Vec<(i64, i64, Vec<u8>)> = query(
-            "SELECT finished, seq, bytes FROM verdicts WHERE node = $1 AND (finished, seq) < ($2, $3)
-             ORDER BY finished DESC, seq DESC LIMIT $4",
-        )
-        .bind(node.to_string())
-        .bind(after.finished.0)
-        .bind(after.seq)
-        .bind(i64::from(limit))
-        .fetch_all(self.readers())
-        .await
-        .map_err(unavailable("read verdicts"))?;
+        let rows: Vec<(i64, i64, Vec<u8>)> = query(text)
+            .bind(whose)
+            .bind(after.finished.0)
+            .bind(after.seq)
+            .bind(i64::from(limit))
+            .fetch_all(self.readers())
+            .await
+            .map_err(unavailable("read verdicts"))?;
         let kept = |(finished, seq, bytes)| KeptVerdict {
             place: VerdictPlace { finished: Timestamp(finished), seq },
             bytes,

@@ -6,7 +6,7 @@ mod quick;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use basilica_ports::{HistoryEntry, NodeRecord, SeenMiner};
+use basilica_ports::{HistoryEntry, NodeRecord, SeenMiner, VerdictsOf};
 use basilica_proof::DeviceFacts;
 use basilica_scoring::weights::{MinerPoints, node_points};
 use basilica_types::{Category, Digest, GpuUuid, Hotkey, Millis, NodeAddress, Uid};
@@ -233,7 +233,7 @@ async fn a_rejected_proof_is_judged_at_once_in_a_verdict_that_links_to_the_last(
     let transfer = Transfer { asked: 9, received: 8, took_us: 7, end: TransferEnd::CutShort };
     rejected.conclusion.measured.network = Some(transfer);
     conclude(&shared, &before, rejected).await.unwrap();
-    let newest = shared.ports.store.verdicts(key, 1).await.unwrap().remove(0);
+    let newest = newest_verdict(&shared, key).await;
     let signed = SignedVerdict::decode_verified(&newest).unwrap();
     let verdict = signed.content();
     let fault = Fault::Node { confirmed: true };
@@ -245,6 +245,11 @@ async fn a_rejected_proof_is_judged_at_once_in_a_verdict_that_links_to_the_last(
         (shared.ports.signer.hotkey(), shared.ports.signer.hotkey())
     );
     assert!(shared.ports.store.transcript(Digest::from_bytes([8; 32]), 0, 9).await.unwrap().is_some());
+}
+
+async fn newest_verdict(shared: &Shared, key: NodeKey) -> Vec<u8> {
+    let page = shared.ports.store.verdict_page(VerdictsOf::Node(key.node), None, 1).await;
+    page.unwrap().remove(0).bytes
 }
 
 #[tokio::test]
@@ -276,7 +281,7 @@ async fn a_node_whose_count_is_unproven_passes_is_paid_for_what_counts_and_keeps
     passed.conclusion.fingerprints = [GPU, SECOND].map(print).to_vec();
     conclude(&shared, &node(&shared, key).await, passed).await.unwrap();
 
-    let newest = shared.ports.store.verdicts(key, 1).await.unwrap().remove(0);
+    let newest = newest_verdict(&shared, key).await;
     let signed = Signed::<Verdict>::decode_verified(&newest).unwrap();
     assert_eq!(signed.content().unproven(), Some(CountUnproven { claimed: 2, paid: 1 }));
     let judged = node(&shared, key).await;

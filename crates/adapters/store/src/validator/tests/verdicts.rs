@@ -48,7 +48,7 @@ async fn verdicts_form_a_chain_that_takes_each_link_once(on: On) {
     let Fixture { store, place: _keep } = fixture.reopened().await;
     let second = passed(key(1, 7), 2, Some(1), vec![gpu(1)]);
     assert_eq!(store.record_check(&second).await.unwrap(), Recorded::Stored);
-    assert_eq!(store.verdicts(key(1, 7), 10).await.unwrap().len(), 2);
+    assert_eq!(kept(&store, key(1, 7)).await, 2);
     let by_digest = store.verdict(first.summary.digest).await.unwrap();
     assert_eq!(by_digest, Some(first.verdict));
     assert_eq!(store.verdict(basilica_types::Digest::from_bytes([99; 32])).await.unwrap(), None);
@@ -71,7 +71,7 @@ async fn a_gpu_has_one_owner_until_that_owner_no_longer_proves_it(on: On) {
     store.record_check(&passed(key(1, 7), 1, None, vec![gpu(1)])).await.unwrap();
     let claim = passed(key(2, 8), 2, None, vec![gpu(2), gpu(1)]);
     assert_eq!(store.record_check(&claim).await.unwrap(), Recorded::GpuTaken { owner: key(1, 7) });
-    assert!(store.verdicts(key(2, 8), 1).await.unwrap().is_empty(), "nothing of a refused claim is kept");
+    assert_eq!(kept(&store, key(2, 8)).await, 0, "nothing of a refused claim is kept");
     let stale = CheckEntry { gpus_stale_before: NOW + Millis(6), ..claim };
     assert_eq!(store.record_check(&stale).await.unwrap(), Recorded::Stored);
 }
@@ -392,7 +392,7 @@ async fn a_transcript_is_read_part_by_part(on: On) {
 async fn verdicts_of_an_id_come_in_pages_whoever_lists_it(on: On) {
     let Fixture { store, place: _keep } = Fixture::new(on).await;
     for owner in [1, 2] {
-        store.record_discovery(miner(owner), &[report(7)], NOW).await.unwrap();
+        store.record_discovery(miner(owner), &[report(7), report(8)], NOW).await.unwrap();
     }
     let mut previous = [None, None];
     for digest in 1..=9u8 {
@@ -404,14 +404,26 @@ async fn verdicts_of_an_id_come_in_pages_whoever_lists_it(on: On) {
         entry.summary.finished = NOW + Millis(u64::from(digest / 3));
         assert_eq!(store.record_check(&entry).await.unwrap(), Recorded::Stored);
     }
+    let mut other = passed(key(1, 8), 10, None, vec![]);
+    other.verdict = vec![10];
+    other.summary.finished = NOW + Millis(1);
+    assert_eq!(store.record_check(&other).await.unwrap(), Recorded::Stored);
     let readers = store.with_own_readers(1);
-    let (mut seen, mut after) = (Vec::new(), None);
-    loop {
-        let page = readers.verdict_page(key(1, 7).node, after, 2).await.unwrap();
-        let Some(last) = page.last() else { break };
-        after = Some(last.place);
-        seen.extend(page.into_iter().flat_map(|kept| kept.bytes));
+    for (of, expected) in [
+        (VerdictsOf::Node(key(1, 7).node), &[9, 8, 7, 6, 5, 4, 3, 2, 1][..]),
+        (VerdictsOf::Node(key(1, 8).node), &[10]),
+        (VerdictsOf::Node(key(1, 9).node), &[]),
+        (VerdictsOf::Miner(miner(1)), &[8, 6, 10, 4, 2]),
+        (VerdictsOf::Miner(miner(2)), &[9, 7, 5, 3, 1]),
+        (VerdictsOf::Miner(miner(3)), &[]),
+    ] {
+        let (mut seen, mut after) = (Vec::new(), None);
+        loop {
+            let page = readers.verdict_page(of, after, 2).await.unwrap();
+            let Some(last) = page.last() else { break };
+            after = Some(last.place);
+            seen.extend(page.into_iter().flat_map(|kept| kept.bytes));
+        }
+        assert_eq!(seen, expected, "{of:?}");
     }
-    assert_eq!(seen, (1..=9).rev().collect::<Vec<u8>>());
-    assert!(readers.verdict_page(key(1, 8).node, None, 2).await.unwrap().is_empty());
 }

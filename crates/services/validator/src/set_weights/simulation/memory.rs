@@ -8,7 +8,8 @@ use basilica_ports::{
     CheckEntry, FleetStore, HistoryEntry, Holds, KeptVerdict, LogEnd, LogEntry, Logged, MinerRecord,
     NewWindow, NodeChange, NodeConduct, NodeKey, NodeRecord, NodeScore, Opened, PaidGpu, Place,
     PreparedWeights, Pruned, Recorded, Scores, SeenMiner, StoreError, StoredStanding, TranscriptPart,
-    VerdictLogStore, VerdictPlace, VerdictStore, WeightStore, WeightWindow, WindowEnd, WindowState,
+    VerdictLogStore, VerdictPlace, VerdictStore, VerdictsOf, WeightStore, WeightWindow, WindowEnd,
+    WindowState,
 };
 use basilica_runtime_service::testing::VirtualClock;
 use basilica_scoring::weights::Part;
@@ -301,15 +302,12 @@ impl VerdictStore for Memory {
     async fn history(&self, _: NodeKey, _: Timestamp) -> Result<Vec<HistoryEntry>, StoreError> {
         unreachable!("weights need scores only")
     }
-    async fn verdicts(&self, _: NodeKey, _: u32) -> Result<Vec<Vec<u8>>, StoreError> {
-        unreachable!("weights need scores only")
-    }
     async fn verdict(&self, _: Digest) -> Result<Option<Vec<u8>>, StoreError> {
         unreachable!("weights need scores only")
     }
     async fn verdict_page(
         &self,
-        _: NodeId,
+        _: VerdictsOf,
         _: Option<VerdictPlace>,
         _: u32,
     ) -> Result<Vec<KeptVerdict>, StoreError> {

@@ -65,8 +65,18 @@ pub struct NodeFilter {
     pub banned: Option<bool>,
     /// With a GPU of this category among those that count.
     pub category: Option<Category>,
-    /// With so many GPUs that count.
+    /// With so many GPUs that count: of the category and with the memory that are asked for, if they are.
     pub min_gpus: Option<u32>,
+    /// With a GPU that counts and showed so many bytes of memory when it was proved.
+    pub min_gpu_memory: Option<u64>,
+}
+
+impl NodeFilter {
+    /// GPUs that a node needs at the least: one if anything is said of them.
+    pub fn least_gpus(&self) -> u32 {
+        let any = self.category.is_some() || self.min_gpu_memory.is_some();
+        self.min_gpus.unwrap_or(0).max(u32::from(any))
+    }
 }
 
 /// A node with what is not in its own record.

@@ -104,8 +104,8 @@ pub struct NodeRecord {
     pub last_verdict: Option<VerdictSummary>,
     /// The latest conclusion of a full check: what the gate goes by (RULES R1).
     pub last_full: Option<VerdictSummary>,
-    /// When a full check passed last, and with which GPUs.
-    pub last_proof: Option<(Timestamp, Vec<ProvenGpu>)>,
+    /// When a full check passed last, and for which GPUs the node is paid.
+    pub last_proof: Option<(Timestamp, Vec<PaidGpu>)>,
     /// The latest score.
     pub standing: Option<StoredStanding>,
 }

@@ -244,7 +244,8 @@ impl<'a> Trial<'a> {
             }
         }
         let proved = self.node.last_proof.as_ref();
-        let expected = proved.map(|(_, gpus)| Expected::AtLeast(gpus.iter().map(|gpu| gpu.uuid).collect()));
+        let expected =
+            proved.map(|(_, gpus)| Expected::AtLeast(gpus.iter().map(|paid| paid.gpu.uuid).collect()));
         Ok(Event::ClaimsRecalled(expected.unwrap_or(Expected::Nothing)))
     }
 

@@ -1,6 +1,6 @@
 //! Nodes.
 
-use basilica_ports::{NodeView, VerdictSummary};
+use basilica_ports::{NodeView, PaidGpu, VerdictSummary};
 use basilica_scoring::history::Gate;
 use basilica_verification::{Outcome, ProvenGpu};
 use serde::{Deserialize, Serialize};
@@ -15,11 +15,20 @@ pub struct Gpu {
     pub uuid: String,
     /// `A100`, `H100`, `H200`, `B200` or `OTHER`.
     pub category: String,
+    /// As it showed when it was proved; not in verdicts, and not of one that was proved before this was written down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
 }
 
 impl From<&ProvenGpu> for Gpu {
     fn from(gpu: &ProvenGpu) -> Self {
-        Self { uuid: gpu.uuid.to_string(), category: gpu.category.to_string() }
+        Self { uuid: gpu.uuid.to_string(), category: gpu.category.to_string(), memory_bytes: None }
+    }
+}
+
+impl From<&PaidGpu> for Gpu {
+    fn from(paid: &PaidGpu) -> Self {
+        Self { memory_bytes: paid.memory_bytes, ..Self::from(&paid.gpu) }
     }
 }
 
@@ -133,7 +142,7 @@ impl Node {
     pub(crate) fn new(view: &NodeView, with_address: bool) -> Self {
         let node = &view.record;
         let standing = node.standing.as_ref();
-        let gpus = |(_, gpus): &(_, Vec<ProvenGpu>)| gpus.iter().map(Gpu::from).collect();
+        let gpus = |(_, gpus): &(_, Vec<PaidGpu>)| gpus.iter().map(Gpu::from).collect();
         Self {
             node_id: node.key.node.to_string(),
             miner_hotkey: node.key.miner.to_string(),

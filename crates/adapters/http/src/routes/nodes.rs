@@ -30,9 +30,12 @@ pub(crate) struct Wanted {
     /// Those with a GPU of this category that counts.
     #[param(value_type = Option<String>, example = "H100", pattern = "^(A100|H100|H200|B200|OTHER)$")]
     gpu_type: Option<Category>,
-    /// Those with so many GPUs that count.
+    /// Those with so many GPUs that count; of `gpu_type` and with `min_gpu_memory`, where these are given.
     #[param(maximum = 65_535)]
     min_gpu_count: Option<u16>,
+    /// Those with a GPU that counts and showed so much memory when it was proved, in GB of 10^9 bytes.
+    #[param(maximum = 65_535, example = 80)]
+    min_gpu_memory: Option<u16>,
     /// Items of a page.
     #[param(minimum = 1, maximum = 500, default = 50)]
     limit: Option<u16>,
@@ -57,6 +60,7 @@ pub(crate) async fn list(
         banned: wanted.banned,
         category: wanted.gpu_type,
         min_gpus: wanted.min_gpu_count.map(u32::from),
+        min_gpu_memory: wanted.min_gpu_memory.map(|gb| u64::from(gb).saturating_mul(1_000_000_000)),
     };
     find(&pages, caller, &filter, wanted.cursor.as_deref(), wanted.limit).await
 }

@@ -1,5 +1,7 @@
 //! What the pages say, and how they refuse.
 
+use std::collections::BTreeSet;
+
 use basilica_types::Millis;
 use http_body_util::Full;
 use hyper::Request;
@@ -94,6 +96,8 @@ async fn whatever_is_wrong_with_a_question_is_said() {
         "/nodes?colour=red",
         "/nodes?cursor=x",
         "/nodes?gpu_type=h100",
+        "/nodes?min_gpu_memory=-1",
+        "/verification/results/1?cursor=00",
         "/nodes/not-a-uuid",
         "/nodes/%ff",
         "/miners?status=fine",

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use async_trait::async_trait;
 use basilica_ports::{
     CategoryView, CheckUnderWay, EpochsView, HealthReport, KeptVerdict, Leader, LeadershipView, Listed,
-    MinerFilter, MinerName, MinerRecord, MinerState, MinerView, NodeFilter, NodeRecord, NodeView, StoreError,
-    TranscriptPart, ValidatorQueries, VerdictPlace, VerdictSummary, VerdictsOf, WeightWindow, WeightsOutlook,
+    MinerFilter, MinerName, MinerRecord, MinerState, MinerView, NodeFilter, NodeRecord, NodeView, PaidGpu,
+    StoreError, TranscriptPart, ValidatorQueries, VerdictPlace, VerdictSummary, VerdictsOf, WeightWindow,
+    WeightsOutlook,
 };
 use basilica_scoring::weights::Part;
 use basilica_types::{
@@ -62,6 +63,7 @@ fn node_view(miner: Hotkey, uid: u16, host: u8) -> NodeView {
         finished: NOW,
     };
     let uuid = format!("GPU-00000000-0000-0000-0000-0000000000{host:02x}").parse().unwrap();
+    let gpu = ProvenGpu { uuid, category: Category::H100 };
     let record = NodeRecord {
         key: node(miner, host),
         address: address(host),
@@ -74,7 +76,7 @@ fn node_view(miner: Hotkey, uid: u16, host: u8) -> NodeView {
         series: None,
         last_verdict: Some(summary),
         last_full: None,
-        last_proof: Some((NOW, vec![ProvenGpu { uuid, category: Category::H100 }])),
+        last_proof: Some((NOW, vec![PaidGpu { gpu, memory_bytes: Some(85_520_809_984) }])),
         standing: None,
     };
     NodeView { record: Arc::new(record), uid: Some(Uid(uid)), available: true, banned_until: None }

@@ -161,10 +161,7 @@ impl TryFrom<NodeRow> for NodeRecord {
         };
         let last_proof = match (row.proven_at, &row.proven_gpus) {
             (None, _) => None,
-            (Some(at), Some(text)) => {
-                let paid = columns::gpus(text, "nodes.proven_gpus")?;
-                Some((Timestamp(at), paid.into_iter().map(|paid| paid.gpu).collect()))
-            }
+            (Some(at), Some(text)) => Some((Timestamp(at), columns::gpus(text, "nodes.proven_gpus")?)),
             (Some(_), None) => return Err(corrupt("nodes.proven_gpus")(Unexpected)),
         };
         Ok(Self {

@@ -33,7 +33,7 @@ use std::collections::BTreeSet;
 
 use basilica_ports::{
     Absence, Campaign, CheckEntry, Effect, Expiry, FleetStore, HistoryEntry, Holds, Leadership, Lost,
-    NewWindow, NodeChange, NodeKey, Opened, PreparedWeights, Recorded, Salt, SeenMiner, StoreError,
+    NewWindow, NodeChange, NodeKey, Opened, PaidGpu, PreparedWeights, Recorded, Salt, SeenMiner, StoreError,
     StoredStanding, VerdictStore, VerdictSummary, VerdictsOf, WeightStore, WindowEnd, WindowForm,
     WindowState,
 };
@@ -150,6 +150,11 @@ fn report(host: u8) -> NodeReport {
 
 fn key(owner: u8, host: u8) -> NodeKey {
     NodeKey { miner: miner(owner), node: report(host).address.node_id() }
+}
+
+/// As a node is paid for it whose memory was not written down.
+fn paid(n: u8) -> PaidGpu {
+    PaidGpu { gpu: gpu(n), memory_bytes: None }
 }
 
 fn gpu(n: u8) -> ProvenGpu {

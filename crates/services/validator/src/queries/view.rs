@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use basilica_ports::{
     BoxError, CategoryView, Listed, MinerFilter, MinerName, MinerRecord, MinerState, MinerView, NodeFilter,
-    NodeKey, NodeRecord, NodeView, StoreError,
+    NodeKey, NodeRecord, NodeView, PaidGpu, StoreError,
 };
 use basilica_runtime_service::{ErrorChain, Stop};
 use basilica_scoring::weights::Part;
@@ -310,11 +310,11 @@ impl FleetView {
         Category::ALL
             .into_iter()
             .map(|category| {
-                let counts = |node: &&NodeView| node.available && gpus_of(node, Some(category)) > 0;
+                let counts = |node: &&NodeView| node.available && gpus_of(node, Some(category), None) > 0;
                 let nodes = self.nodes.iter().filter(counts);
                 let miners = self.miners.iter().filter(|miner| miner.gpus.contains_key(&category)).count();
                 let (nodes, gpus) = nodes.fold((0u32, 0u32), |(nodes, gpus), node| {
-                    (nodes.saturating_add(1), gpus.saturating_add(gpus_of(node, Some(category))))
+                    (nodes.saturating_add(1), gpus.saturating_add(gpus_of(node, Some(category), None)))
                 });
                 let miners = u32::try_from(miners).unwrap_or(u32::MAX);
                 CategoryView { category, share: BasisPoints::ZERO, min_gpus: 0, miners, nodes, gpus }
@@ -364,20 +364,21 @@ fn view_of(node: NodeRecord, uids: &BTreeMap<Hotkey, Uid>, now: Timestamp) -> No
     }
 }
 
-/// GPUs that count, of one category or of all.
-fn gpus_of(node: &NodeView, category: Option<Category>) -> u32 {
-    let proven = node.record.last_proof.as_ref().map_or(&[][..], |(_, gpus)| gpus);
-    let counted =
-        proven.iter().filter(|gpu| category.is_none_or(|category| gpu.category == category)).count();
-    u32::try_from(counted).unwrap_or(u32::MAX)
+/// GPUs that count, of one category or of all, with at least so much memory.
+fn gpus_of(node: &NodeView, category: Option<Category>, memory_bytes: Option<u64>) -> u32 {
+    let paid = node.record.last_proof.as_ref().map_or(&[][..], |(_, gpus)| gpus);
+    let counts = |paid: &&PaidGpu| {
+        category.is_none_or(|category| paid.gpu.category == category)
+            && memory_bytes.is_none_or(|least| paid.memory_bytes.is_some_and(|bytes| bytes >= least))
+    };
+    u32::try_from(paid.iter().filter(counts).count()).unwrap_or(u32::MAX)
 }
 
 fn node_passes(filter: &NodeFilter, node: &NodeView) -> bool {
     filter.miner.is_none_or(|miner| node.record.key.miner == miner)
         && filter.available.is_none_or(|wanted| node.available == wanted)
         && filter.banned.is_none_or(|wanted| node.banned_until.is_some() == wanted)
-        && filter.category.is_none_or(|category| gpus_of(node, Some(category)) > 0)
-        && filter.min_gpus.is_none_or(|least| gpus_of(node, None) >= least)
+        && gpus_of(node, filter.category, filter.min_gpu_memory) >= filter.least_gpus()
 }
 
 fn miner_passes(filter: MinerFilter, miner: &MinerView) -> bool {
@@ -395,8 +396,8 @@ fn miner_view(nodes: &[NodeView], record: MinerRecord, session: bool, now: Times
     };
     let mut gpus = BTreeMap::new();
     for node in listed.iter().filter(|node| node.available) {
-        for gpu in node.record.last_proof.iter().flat_map(|(_, gpus)| gpus) {
-            let known: &mut u32 = gpus.entry(gpu.category).or_default();
+        for paid in node.record.last_proof.iter().flat_map(|(_, gpus)| gpus) {
+            let known: &mut u32 = gpus.entry(paid.gpu.category).or_default();
             *known = known.saturating_add(1);
         }
     }

@@ -56,7 +56,7 @@ async fn verdicts_form_a_chain_that_takes_each_link_once(on: On) {
     let node = store.node(key(1, 7)).await.unwrap().unwrap();
     assert_eq!(node.last_verdict, Some(second.summary));
     assert_eq!(node.last_full, Some(second.summary));
-    assert_eq!(node.last_proof, Some((second.summary.finished, vec![gpu(1)])));
+    assert_eq!(node.last_proof, Some((second.summary.finished, vec![paid(1)])));
     let mut light = passed(key(1, 7), 3, Some(2), vec![]);
     light.summary.kind = CheckKind::Light;
     assert_eq!(store.record_check(&light).await.unwrap(), Recorded::Stored);
@@ -84,8 +84,8 @@ async fn whoever_takes_a_gpu_over_takes_it_from_what_its_owner_is_paid_for(on: O
     let claim = CheckEntry { gpus_stale_before: NOW + Millis(6), ..passed(key(2, 8), 2, None, vec![gpu(1)]) };
     assert_eq!(store.record_check(&claim).await.unwrap(), Recorded::Stored);
     let proof = async |key| store.node(key).await.unwrap().unwrap().last_proof.map(|(_, gpus)| gpus);
-    assert_eq!(proof(key(1, 7)).await, Some(vec![gpu(2)]));
-    assert_eq!(proof(key(2, 8)).await, Some(vec![gpu(1)]));
+    assert_eq!(proof(key(1, 7)).await, Some(vec![paid(2)]));
+    assert_eq!(proof(key(2, 8)).await, Some(vec![paid(1)]));
 }
 
 async fn a_node_on_hold_is_not_paid_for_its_last_proof(on: On) {
@@ -99,7 +99,7 @@ async fn a_node_on_hold_is_not_paid_for_its_last_proof(on: On) {
     assert_eq!(node.last_proof, Some((NOW + Millis(5), vec![])));
     store.record_check(&passed(key(1, 7), 3, Some(2), vec![gpu(1)])).await.unwrap();
     let node = store.node(key(1, 7)).await.unwrap().unwrap();
-    assert_eq!(node.last_proof, Some((NOW + Millis(5), vec![gpu(1)])));
+    assert_eq!(node.last_proof, Some((NOW + Millis(5), vec![paid(1)])));
 }
 
 async fn a_check_under_keys_that_discovery_replaced_meanwhile_is_not_kept(on: On) {
@@ -293,7 +293,7 @@ async fn a_hold_lasts_until_a_check_says_otherwise_and_a_pair_shown_apart_may_pr
     );
     let again = passed(first, 5, Some(1), vec![gpu(1)]);
     assert_eq!(store.record_check(&again).await.unwrap(), Recorded::Stored, "the first keeps its name");
-    assert_eq!(store.node(later).await.unwrap().unwrap().last_proof.unwrap().1, [gpu(1)]);
+    assert_eq!(store.node(later).await.unwrap().unwrap().last_proof.unwrap().1, [paid(1)]);
     store.prune(NOW + Millis(50), 9, 9).await.unwrap();
     assert_eq!(store.holds(later).await.unwrap(), Holds::default());
 }

@@ -30,11 +30,11 @@ fn miner(of: u8) -> MinerRecord {
 fn node(miner: u8, host: u8, gpus: u8, score: u16) -> NodeRecord {
     let address: NodeAddress = format!("root@198.51.100.{host}:22").parse().unwrap();
     let gpus = (0..gpus)
-        .map(|gpu| ProvenGpu {
-            uuid: format!("GPU-000000{miner:02x}-{host:04x}-0000-0000-{gpu:012x}")
-                .parse::<GpuUuid>()
-                .unwrap(),
-            category: Category::H100,
+        .map(|gpu| {
+            let uuid: GpuUuid =
+                format!("GPU-000000{miner:02x}-{host:04x}-0000-0000-{gpu:012x}").parse().unwrap();
+            let gpu = ProvenGpu { uuid, category: Category::H100 };
+            PaidGpu { gpu, memory_bytes: host.is_multiple_of(2).then_some(85_520_809_984) }
         })
         .collect();
     NodeRecord {
@@ -102,6 +102,23 @@ fn categories_are_filled_by_what_is_available() {
     assert_eq!((h100.miners, h100.nodes, h100.gpus), (2, 2, 6));
 }
 
+#[test]
+fn a_node_is_found_by_how_many_of_which_gpus_it_has() {
+    // Of even hosts the memory is known.
+    let mut mixed = node(1, 4, 2, 10_000);
+    mixed.last_proof.as_mut().unwrap().1[1].gpu.category = Category::A100;
+    let fleet = view(vec![node(1, 1, 8, 10_000), node(1, 2, 8, 10_000), mixed], vec![miner(1)]);
+    let found = |filter: NodeFilter| fleet.nodes(&filter, None, 9).total;
+    let h100 = NodeFilter { category: Some(Category::H100), ..NodeFilter::default() };
+    assert_eq!(found(h100.clone()), 3);
+    assert_eq!(found(NodeFilter { min_gpus: Some(2), ..h100 }), 2, "two of them, not two of any");
+    assert_eq!(found(NodeFilter { min_gpus: Some(2), ..NodeFilter::default() }), 3);
+    let large = |bytes| NodeFilter { min_gpu_memory: Some(bytes), ..NodeFilter::default() };
+    assert_eq!(found(large(80_000_000_000)), 2, "what is not known is not promised");
+    assert_eq!(found(large(90_000_000_000)), 0);
+    assert_eq!(found(NodeFilter { min_gpus: Some(8), ..large(80_000_000_000) }), 1);
+}
+
 fn any_filter() -> impl Strategy<Value = NodeFilter> {
     let (miner, available) = (proptest::option::of(0u8..4), proptest::option::of(any::<bool>()));
     let (host, min_gpus) = (proptest::option::of(0u8..40), proptest::option::of(0u32..4));
@@ -110,6 +127,7 @@ fn any_filter() -> impl Strategy<Value = NodeFilter> {
         node: host.map(|host| node(0, host, 0, 0).key.node),
         available,
         min_gpus,
+        min_gpu_memory: None,
         ..NodeFilter::default()
     })
 }

@@ -52,7 +52,7 @@ fn node(n: u8) -> NodeRecord {
         series: None,
         last_verdict: None,
         last_full: None,
-        last_proof: Some((start, vec![gpu])),
+        last_proof: Some((start, vec![PaidGpu { gpu, memory_bytes: None }])),
         standing: None,
     }
 }
@@ -178,8 +178,7 @@ impl WeightStore for Memory {
 }
 
 fn paid(node: &NodeRecord) -> Vec<PaidGpu> {
-    let gpus = node.last_proof.as_ref().unwrap().1.iter();
-    gpus.map(|gpu| PaidGpu { gpu: *gpu, memory_bytes: None }).collect()
+    node.last_proof.as_ref().unwrap().1.clone()
 }
 
 #[async_trait]

@@ -5,9 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
 
-use basilica_ports::Clock;
 use basilica_types::Digest;
 
 use crate::chain::{self, Line};
@@ -16,13 +14,15 @@ use crate::chain::{self, Line};
 const WORDS_MAX: usize = 2_048;
 /// Bytes at the end of a file in which its last line is looked for.
 const TAIL: u64 = 32 * 1024;
+/// Highest number of a file that is put aside.
+const FILES_MAX: u32 = 999;
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AuditRules {
     /// A file that is larger is put aside, in bytes.
     pub file_bytes: u64,
-    /// Files that are kept beside the one that is written to.
+    /// Files that are kept beside the one that is written to, 1 to 999.
     pub files: u32,
 }
 
@@ -37,41 +37,34 @@ impl Default for AuditRules {
 #[derive(Debug, thiserror::Error)]
 #[error("open the audit log {path}")]
 pub struct OpenError {
-    path: PathBuf,
+    pub(crate) path: PathBuf,
     #[source]
-    source: io::Error,
+    pub(crate) source: io::Error,
 }
 
-/// What hears whether lines can be written, and if not, why.
-type Told = Box<dyn Fn(Result<(), String>) + Send + Sync>;
-
-/// The log. Its lock is held for one write to the page cache.
-pub struct AuditLog {
+/// The file that lines go to. One task writes.
+#[derive(Debug)]
+pub(crate) struct Writer {
     path: PathBuf,
     rules: AuditRules,
-    pub(crate) clock: Arc<dyn Clock>,
-    told: Told,
-    open: Mutex<Open>,
+    open: Open,
 }
 
+#[derive(Debug)]
 struct Open {
     file: File,
+    /// Up to the end of the last whole line.
     bytes: u64,
     head: Option<Digest>,
-}
-
-impl std::fmt::Debug for AuditLog {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AuditLog").field("path", &self.path).finish_non_exhaustive()
-    }
+    /// Whether part of a line may be behind that.
+    torn: bool,
 }
 
 /// A log's files that are there, oldest first.
 pub fn files(path: &Path) -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> = (1..).map(|n| aside(path, n)).take_while(|path| path.exists()).collect();
-    found.reverse();
-    found.extend(path.exists().then(|| path.to_owned()));
-    found
+    // Putting aside may have failed halfway: what is behind a gap is part of the log.
+    let older = (1..=FILES_MAX).rev().map(|number| aside(path, number));
+    older.chain([path.to_owned()]).filter(|path| path.exists()).collect()
 }
 
 fn aside(path: &Path, number: u32) -> PathBuf {
@@ -80,67 +73,73 @@ fn aside(path: &Path, number: u32) -> PathBuf {
     name.into()
 }
 
-impl AuditLog {
-    /// Opens the log for going on after its last line, or begins one. `told` hears whether lines can be written, whenever that
-    /// changes or is tried.
+impl Writer {
+    /// Opens the log for going on after its last line, or begins one.
     ///
     /// # Errors
     /// If it can be neither made nor read.
-    pub fn open(
-        path: &Path,
-        rules: AuditRules,
-        clock: Arc<dyn Clock>,
-        told: Told,
-    ) -> Result<Self, OpenError> {
+    pub(crate) fn open(path: &Path, rules: AuditRules) -> Result<Self, OpenError> {
         let failed = |source| OpenError { path: path.to_owned(), source };
         // A stop between putting a file aside and beginning the next leaves only those aside.
         let before = if path.exists() { None } else { head_of(&aside(path, 1)).map_err(failed)? };
         let mut open = open(path).map_err(failed)?;
         open.head = open.head.or(before);
-        Ok(Self { path: path.to_owned(), rules, clock, told, open: Mutex::new(open) })
+        Ok(Self { path: path.to_owned(), rules, open })
     }
 
-    /// Adds a line. What fails is told to whoever was named for it.
-    pub(crate) fn add(&self, line: Line<'_>) {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let written = self.write(&mut open, line);
-        drop(open);
-        if let Err(error) = &written {
-            tracing::error!(target: "validator::ssh", %error, audit.path = %self.path.display(), "an operation is not in the audit log");
-        }
-        (self.told)(written.map_err(|error| format!("{} cannot be written: {error}", self.path.display())));
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
-    fn write(&self, open: &mut Open, line: Line<'_>) -> io::Result<()> {
-        if open.bytes >= self.rules.file_bytes {
-            let head = open.head;
-            for number in (1..self.rules.files).rev() {
-                put_aside(&aside(&self.path, number), &aside(&self.path, number + 1))?;
-            }
-            put_aside(&self.path, &aside(&self.path, 1))?;
-            *open = self::open(&self.path)?;
-            open.head = head;
+    /// Adds a line.
+    pub(crate) fn add(&mut self, line: Line<'_>) -> io::Result<()> {
+        if self.open.torn {
+            self.open.cut()?;
         }
+        if self.open.bytes >= self.rules.file_bytes {
+            self.begin_next()?;
+        }
+        let open = &mut self.open;
         let line = Line { previous: open.head.map(|head| head.to_string()), ..line };
         let mut bytes = serde_json::to_vec(&line)?;
         let head = chain::hash(&bytes);
         bytes.push(b'\n');
-        let written = open.file.write_all(&bytes);
-        if written.is_err() {
-            // Part of it may be there: what follows goes by the file.
-            *open = self::open(&self.path)?;
-        } else {
-            open.bytes += bytes.len() as u64;
-            open.head = Some(head);
+        if let Err(error) = open.file.write_all(&bytes) {
+            // Half of it may be there. What comes next follows the line before it.
+            open.torn = true;
+            let _ = open.cut();
+            return Err(error);
         }
-        written
+        open.bytes += bytes.len() as u64;
+        open.head = Some(head);
+        Ok(())
+    }
+
+    /// Puts the file aside. The next one is there before any is moved: where it cannot be made, every older file stays.
+    fn begin_next(&mut self) -> io::Result<()> {
+        let mut next = self.path.as_os_str().to_owned();
+        next.push(".next");
+        let next = PathBuf::from(next);
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&next)?;
+        file.set_len(0)?;
+        // Up to a gap, which an attempt that failed halfway left: nothing is moved over a file that could stay.
+        let gap = (1..self.rules.files).find(|number| !aside(&self.path, *number).exists());
+        for number in (1..gap.unwrap_or(self.rules.files)).rev() {
+            std::fs::rename(aside(&self.path, number), aside(&self.path, number + 1))?;
+        }
+        std::fs::rename(&self.path, aside(&self.path, 1))?;
+        std::fs::rename(&next, &self.path)?;
+        self.open = Open { file, bytes: 0, ..self.open };
+        Ok(())
     }
 }
 
-fn put_aside(from: &Path, to: &Path) -> io::Result<()> {
-    match std::fs::rename(from, to) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        moved => moved,
+impl Open {
+    /// Takes away what is behind the last whole line.
+    fn cut(&mut self) -> io::Result<()> {
+        self.file.set_len(self.bytes)?;
+        self.torn = false;
+        Ok(())
     }
 }
 
@@ -152,7 +151,7 @@ fn open(path: &Path) -> io::Result<Open> {
         file.write_all(b"\n")?;
     }
     let bytes = file.metadata()?.len();
-    Ok(Open { file, bytes, head: last.map(|line| chain::hash(&line)) })
+    Ok(Open { file, bytes, head: last.map(|line| chain::hash(&line)), torn: false })
 }
 
 fn head_of(path: &Path) -> io::Result<Option<Digest>> {
@@ -181,12 +180,13 @@ fn last_line(file: &mut File) -> io::Result<(Option<Vec<u8>>, bool)> {
 }
 
 /// Words of ours or of an error, as far as they are kept.
-pub(crate) fn cut(words: &str) -> Cow<'_, str> {
-    if words.len() <= WORDS_MAX {
-        return Cow::Borrowed(words);
+pub(crate) fn cut(mut words: String) -> Cow<'static, str> {
+    if words.len() > WORDS_MAX {
+        let whole = words.len();
+        words.truncate(words.floor_char_boundary(WORDS_MAX));
+        words.push_str(&format!("… ({whole} bytes)"));
     }
-    let end = words.floor_char_boundary(WORDS_MAX);
-    Cow::Owned(format!("{}… ({} bytes)", &words[..end], words.len()))
+    Cow::Owned(words)
 }
 
 #[cfg(test)]

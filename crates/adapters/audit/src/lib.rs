@@ -10,8 +10,10 @@
 
 mod chain;
 mod file;
+mod log;
 mod shell;
 
 pub use chain::{Broken, Summary, verify};
-pub use file::{AuditLog, AuditRules, OpenError, files};
+pub use file::{AuditRules, OpenError, files};
+pub use log::AuditLog;
 pub use shell::AuditedShell;

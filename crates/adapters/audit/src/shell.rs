@@ -53,12 +53,12 @@ impl Begun {
             previous: None,
             at: self.log.clock.now().rfc3339(),
             operation: self.operation,
-            node: self.node.as_str().into(),
-            what: self.what.as_deref().map(cut),
+            node: self.node.clone().into(),
+            what: self.what.clone().map(cut),
             sent: self.sent,
             received: self.received,
             took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-            result: cut(&result.to_string()),
+            result: cut(result.to_string()),
         });
     }
 }

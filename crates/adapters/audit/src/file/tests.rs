@@ -1,7 +1,5 @@
 use std::io::Write as _;
-use std::sync::atomic::{AtomicU32, Ordering};
 
-use basilica_runtime_service::testing::VirtualClock;
 use proptest::prelude::*;
 
 use super::*;
@@ -23,8 +21,8 @@ fn line(number: u32) -> Line<'static> {
     }
 }
 
-fn log(path: &Path, rules: AuditRules) -> AuditLog {
-    AuditLog::open(path, rules, VirtualClock::new(), Box::new(|_| {})).unwrap()
+fn log(path: &Path, rules: AuditRules) -> Writer {
+    Writer::open(path, rules).unwrap()
 }
 
 fn all(path: &Path) -> Vec<u8> {
@@ -36,15 +34,15 @@ fn lines_follow_each_other_across_restarts_and_files() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("audit.log");
     for number in 0..12 {
-        log(&path, SMALL).add(line(number));
+        log(&path, SMALL).add(line(number)).unwrap();
     }
     assert_eq!(files(&path).len(), 3, "1,000 bytes are about five lines");
     let summary = verify(&all(&path)[..]).unwrap();
     assert_eq!((summary.lines, summary.torn, &summary.follows), (12, 0, &None));
     let mode = std::os::unix::fs::PermissionsExt::mode(&path.metadata().unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
-    let open = log(&path, SMALL);
-    (12..40).for_each(|number| open.add(line(number)));
+    let mut open = log(&path, SMALL);
+    (12..40).for_each(|number| open.add(line(number)).unwrap());
     assert_eq!(files(&path).len(), 3, "older files are gone");
     let summary = verify(&all(&path)[..]).unwrap();
     assert!(summary.follows.is_some() && summary.lines < 40, "{summary:?}");
@@ -55,9 +53,9 @@ fn lines_follow_each_other_across_restarts_and_files() {
 fn a_line_that_was_cut_off_is_followed_and_counted() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("audit.log");
-    log(&path, SMALL).add(line(0));
+    log(&path, SMALL).add(line(0)).unwrap();
     OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"previous\":\"12").unwrap();
-    log(&path, SMALL).add(line(1));
+    log(&path, SMALL).add(line(1)).unwrap();
     let summary = verify(&all(&path)[..]).unwrap();
     assert_eq!((summary.lines, summary.torn), (2, 1));
 }
@@ -66,31 +64,61 @@ fn a_line_that_was_cut_off_is_followed_and_counted() {
 fn a_stop_between_two_files_loses_no_link() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("audit.log");
-    log(&path, SMALL).add(line(0));
+    log(&path, SMALL).add(line(0)).unwrap();
     std::fs::rename(&path, aside(&path, 1)).unwrap();
-    log(&path, SMALL).add(line(1));
+    log(&path, SMALL).add(line(1)).unwrap();
     assert_eq!(verify(&all(&path)[..]).unwrap().lines, 2);
 }
 
 #[test]
-fn what_cannot_be_written_is_told() {
-    let told = Arc::new(AtomicU32::new(0));
-    let count = Arc::clone(&told);
+fn half_a_line_is_taken_back_before_the_next() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("audit.log");
-    let told_of = move |result: Result<(), String>| {
-        count.fetch_add(u32::from(result.is_err()), Ordering::Relaxed);
-    };
-    let log = AuditLog::open(&path, AuditRules::default(), VirtualClock::new(), Box::new(told_of)).unwrap();
-    log.open.lock().unwrap().file = OpenOptions::new().write(true).open("/dev/full").unwrap();
-    log.add(line(0));
-    assert_eq!(told.load(Ordering::Relaxed), 1);
-    log.add(line(1));
-    assert_eq!(told.load(Ordering::Relaxed), 1, "it goes on with the file");
-    assert_eq!(verify(&all(&path)[..]).unwrap().lines, 1);
-    let nowhere = Path::new("/dev/null/audit.log");
-    let refused = AuditLog::open(nowhere, SMALL, VirtualClock::new(), Box::new(|_| {})).unwrap_err();
-    assert!(refused.to_string().contains("/dev/null/audit.log"), "{refused}");
+    let mut log = log(&path, SMALL);
+    log.add(line(0)).unwrap();
+    // As a full disk does it: some bytes, then an error; and nothing can be taken back either.
+    let real =
+        std::mem::replace(&mut log.open.file, OpenOptions::new().write(true).open("/dev/full").unwrap());
+    OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"previous\":\"12").unwrap();
+    assert!(log.add(line(1)).is_err() && log.add(line(2)).is_err());
+    log.open.file = real;
+    log.add(line(3)).unwrap();
+    let summary = verify(&all(&path)[..]).unwrap();
+    assert_eq!((summary.lines, summary.torn), (2, 0));
+}
+
+#[test]
+fn a_next_file_that_cannot_be_made_moves_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit.log");
+    let mut log = log(&path, AuditRules { files: 9, ..SMALL });
+    let next = directory.path().join("audit.log.next");
+    std::fs::create_dir(&next).unwrap();
+    let full = (0..20).find(|number| log.add(line(*number)).is_err()).unwrap();
+    assert!((0..50).all(|number| log.add(line(number)).is_err()));
+    assert_eq!(files(&path), [path.clone()]);
+    std::fs::remove_dir(&next).unwrap();
+    (full..20).for_each(|number| log.add(line(number)).unwrap());
+    assert_eq!(verify(&all(&path)[..]).unwrap().lines, 20, "none of 20 is lost");
+}
+
+#[test]
+fn files_behind_a_gap_are_kept_and_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit.log");
+    let rules = AuditRules { files: 9, ..SMALL };
+    let mut log = log(&path, rules);
+    (0..12).for_each(|number| log.add(line(number)).unwrap());
+    // An attempt moved all but the newest, and failed.
+    let mut aside_now = files(&path).len() - 1;
+    for number in (1..=aside_now).rev() {
+        let number = u32::try_from(number).unwrap();
+        std::fs::rename(aside(&path, number), aside(&path, number + 1)).unwrap();
+    }
+    aside_now = files(&path).len() - 1;
+    assert!(aside_now >= 2 && verify(&all(&path)[..]).unwrap().lines == 12);
+    (12..20).for_each(|number| log.add(line(number)).unwrap());
+    assert_eq!(verify(&all(&path)[..]).unwrap().lines, 20);
 }
 
 proptest! {
@@ -98,8 +126,8 @@ proptest! {
     fn a_changed_missing_or_added_line_shows(at in 0usize..9, how in 0..3, byte in any::<prop::sample::Index>()) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("audit.log");
-        let open = log(&path, AuditRules::default());
-        (0..10).for_each(|number| open.add(line(number)));
+        let mut open = log(&path, AuditRules::default());
+        (0..10).for_each(|number| open.add(line(number)).unwrap());
         let whole = all(&path);
         let mut lines: Vec<Vec<u8>> = whole.split(|b| *b == b'\n').map(<[u8]>::to_vec).collect();
         match how {

@@ -108,6 +108,7 @@ async fn everything_that_is_done_on_a_node_is_a_line() {
     let (address, question) = (dial("root@198.51.100.7:22").address, b"?".to_vec());
     let ask = Ask { address, at, addresses: AddressPolicy::Any, question, most: 9, deadline: Millis(1) };
     shell.ask(&ask).await.unwrap();
+    drop((node, shell));
     let text = std::fs::read_to_string(&path).unwrap();
     let told: Vec<String> = text
         .lines()

@@ -33,8 +33,7 @@ struct Reached {
     result: Result<HostKey, ShellError>,
 }
 
-/// Goes as far as the host key at each address that a node's stands for, and no further: nothing logs in, so that no server
-/// holds it against us. Exit code 1 if none of them speaks SSH.
+/// Goes as far as the host key at each address that a node's stands for, and no further: nothing logs in. Exit code 1 if none of them speaks SSH.
 pub(crate) async fn connect(config: &ValidatorConfig, node: &str, json: bool) -> anyhow::Result<ExitCode> {
     let address = match node.parse::<NodeAddress>() {
         Ok(address) => address,

@@ -74,7 +74,7 @@ pub(crate) async fn inclusion(
 ) -> Result<Response, Refusal> {
     pages.queries.inclusion(digest).await?.map(file).ok_or_else(|| {
         Refusal::not_found(
-            "no ended day's record has a verdict with this digest; a day ends at midnight UTC, and [retention] says for how long verdicts are kept",
+            "no ended day's record has a verdict with this digest, or its neighbours in the record are no longer kept; a day ends at midnight UTC, and [retention] says for how long verdicts are kept",
         )
     })
 }

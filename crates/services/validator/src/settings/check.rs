@@ -189,6 +189,7 @@ fn paths(loaded: &Config) -> Result<(), ConfigError> {
         ("database.password_file", &c.database.password_file),
         ("api.api_key_file", &c.api.api_key_file),
         ("verification.prover_path", &c.verification.prover_path),
+        ("ssh_session.audit_log_path", &c.ssh_session.audit_log_path),
     ] {
         let Some(path) = path else { continue };
         if path.as_os_str().is_empty() {

@@ -34,6 +34,9 @@ use crate::verify_due_nodes::meetings::Gathering;
 /// A check that panicked will most likely do so again: its node waits so long, without a slot.
 const AFTER_PANIC: Millis = Millis::from_secs(60);
 
+/// Between two looks at what is due. A look reads as many nodes as could be begun and are under way: one for each check that ends
+/// would leave the store and a processor to nothing else where thousands are due.
+const PAUSE: Millis = Millis(50);
 /// Stages of a proof, each of which may take as long as the longest.
 const PROOF_PARTS: u64 = 6;
 /// For slots, places to dial, memory for answers and cores to check them.
@@ -42,20 +45,19 @@ const WAITS: Millis = Millis::from_secs(600);
 /// The loop: runs until the stop; checks under way are then abandoned, and are due again after the restart.
 pub(crate) async fn run(shared: Arc<Shared>, stop: Stop) -> Result<(), BoxError> {
     let mut checks = Checks::new(shared);
+    let clock = Arc::clone(&checks.shared.ports.clock);
     loop {
+        let began = clock.monotonic();
         if let Err(error) = checks.start_due().await {
             warn!(target: "validator::verification", { error = %ErrorChain(&error) }, "due nodes cannot be read");
             checks.shared.store_ready.not_ready(ErrorChain(&error).to_string());
         }
+        let took = Millis::from(clock.monotonic().saturating_sub(began));
         tokio::select! {
             biased;
             () = stop.requested() => return Ok(()),
-            Some(done) = checks.tasks.next() => match done {
-                Ok(ended) => checks.ended(ended),
-                // The runtime is going down: what a check does is isolated.
-                Err(panic) => return Err(panic.into()),
-            },
-            () = checks.shared.ports.clock.sleep(checks.shared.settings.tick) => {}
+            // The runtime is going down: what a check does is isolated.
+            panic = checks.until_the_next_look(took) => panic?,
         }
     }
 }
@@ -177,6 +179,28 @@ impl Checks {
             let result = isolated("check-node", work).await;
             Ended { key, kind, took: clock.monotonic().saturating_sub(began), result }
         });
+    }
+
+    /// Takes note of checks that end, until it is time to look for more: a tick later, or once a place is free and the last look is
+    /// so long ago that looking takes a quarter of the time at most.
+    async fn until_the_next_look(&mut self, took: Millis) -> Result<(), TaskPanic> {
+        let clock = Arc::clone(&self.shared.ports.clock);
+        let pause = PAUSE.max(Millis(took.0.saturating_mul(3)));
+        let mut rest = clock.sleep(pause);
+        let mut tick = clock.sleep(self.shared.settings.tick.max(pause));
+        let (mut rested, mut is_free) = (false, false);
+        while !(rested && is_free) {
+            tokio::select! {
+                biased;
+                Some(done) = self.tasks.next() => {
+                    self.ended(done?);
+                    is_free = true;
+                }
+                () = &mut rest, if !rested => rested = true,
+                () = &mut tick => break,
+            }
+        }
+        Ok(())
     }
 
     fn ended(&mut self, Ended { key, kind, took, result }: Ended) {

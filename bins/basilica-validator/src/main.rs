@@ -20,6 +20,7 @@ use basilica_runtime_service::{
     ConfigError, ConfigSource, DurationSetting, Loaded, TracingOptions, init_tracing, load,
     process_environment,
 };
+use basilica_types::Digest;
 use basilica_validator_service::{IGNORED, Settings, ValidatorConfig};
 use clap::{Parser, Subcommand};
 use tracing::warn;
@@ -72,6 +73,9 @@ enum Command {
     Audit {
         /// Its files, oldest first; without any, those of the configuration.
         files: Vec<PathBuf>,
+        /// The hash of a line, kept elsewhere, that must be in it: nobody has written the log anew up to there.
+        #[arg(long)]
+        head: Option<Digest>,
     },
     /// Go to a node's sshd as far as its host key, and say how far that was. Nothing logs in. Exit code 1 if nothing speaks
     /// SSH there.
@@ -212,7 +216,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::SimulatePolicy(_) | Command::Config(ConfigCommand::Gen { .. }) => {
             unreachable!("it was answered before, without a runtime")
         }
-        Command::Audit { files } => audit::check(&loaded.value, files, args.json),
+        Command::Audit { files, head } => audit::check(&loaded.value, files, head, args.json),
         Command::Connect { node } => runtime.block_on(look::connect(&loaded.value, &node, args.json)),
         Command::Verify { node, timeout } => {
             runtime.block_on(look::verify(&loaded.value, &node, timeout.millis(), args.json))

@@ -535,7 +535,15 @@ fn an_audit_log_is_checked_and_a_change_in_it_is_named() {
     let config = home.config(&format!("[ssh_session]\naudit_log_path = \"{}\"\n", path.display()));
     let good = answer(&home.run(&config, &["audit", "--json"]));
     assert_eq!((&good["lines"], &good["holds"]), (&2.into(), &true.into()), "{good}");
+    let kept = good["head"].as_str().unwrap();
+    answer(&home.run(&config, &["audit", "--json", "--head", kept]));
+    let other = "07".repeat(32);
+    let anew = failure(&home.run(&config, &["audit", "--head", &other]));
+    assert!(anew.contains("no line of this log has the hash 0707"), "{anew}");
     write(&line("null", 3));
+    let broken = home.run(&config, &["audit", "--json"]);
+    let told: serde_json::Value = serde_json::from_slice(&broken.stdout).unwrap();
+    assert!(!broken.status.success() && told["holds"] == false, "{broken:?}");
     let words = failure(&home.run(&config, &["audit"]));
     assert!(words.contains("line 2 does not follow"), "{words}");
     let none = failure(&home.run(&home.config(""), &["audit"]));

@@ -58,6 +58,8 @@ pub struct Summary {
     pub follows: Option<String>,
     /// Hash of the last line, to be compared with what was written down elsewhere.
     pub head: Option<Digest>,
+    /// Whether the line whose hash was asked for is one of them.
+    pub has_asked: bool,
     /// Time of the first operation.
     pub first: Option<String>,
     /// Time of the last.
@@ -76,6 +78,18 @@ pub enum Broken {
         /// From 1, over all files.
         line: u64,
     },
+    /// Neither an operation nor the beginning of one.
+    #[error("line {line} is no line of an audit log, nor the beginning of one that a crash cut off")]
+    Foreign {
+        /// From 1, over all files.
+        line: u64,
+    },
+    /// No operation is in it.
+    #[error("no operation is in these files, only {torn} unfinished lines")]
+    Nothing {
+        /// How many.
+        torn: u64,
+    },
     /// No program of ours writes such a line.
     #[error("line {line} is longer than any of ours")]
     TooLong {
@@ -84,18 +98,19 @@ pub enum Broken {
     },
 }
 
-/// Reads a log from its first line on.
+/// Reads a log from its first line on. `asked`: the hash of a line that should be in it.
 ///
 /// # Errors
 /// The first line that does not fit.
-pub fn verify(mut reader: impl BufRead) -> Result<Summary, Broken> {
+pub fn verify(mut reader: impl BufRead, asked: Option<Digest>) -> Result<Summary, Broken> {
     let mut summary = Summary::default();
     let mut number = 0;
     loop {
         let mut bytes = Vec::new();
         io::Read::take(&mut reader, LINE_MAX).read_until(b'\n', &mut bytes)?;
         if bytes.is_empty() {
-            return Ok(summary);
+            let nothing = summary.lines == 0 && summary.torn > 0;
+            return if nothing { Err(Broken::Nothing { torn: summary.torn }) } else { Ok(summary) };
         }
         number += 1;
         if bytes.last() == Some(&b'\n') {
@@ -104,14 +119,22 @@ pub fn verify(mut reader: impl BufRead) -> Result<Summary, Broken> {
             return Err(Broken::TooLong { line: number });
         }
         follow(&mut summary, &bytes, number)?;
-        summary.head = Some(hash(&bytes));
+        let head = hash(&bytes);
+        summary.has_asked |= asked == Some(head);
+        summary.head = Some(head);
     }
 }
 
 fn follow(summary: &mut Summary, bytes: &[u8], number: u64) -> Result<(), Broken> {
-    let Ok(line) = serde_json::from_slice::<Line<'_>>(bytes) else {
-        summary.torn += 1;
-        return Ok(());
+    // A crash cuts a line off, and a power cut may leave zeros for what was not on the disk yet.
+    let written = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let line = match serde_json::from_slice::<Line<'_>>(bytes) {
+        Ok(line) => line,
+        Err(_) if is_cut_off(&bytes[..written]) => {
+            summary.torn += 1;
+            return Ok(());
+        }
+        Err(_) => return Err(Broken::Foreign { line: number }),
     };
     match &summary.head {
         Some(head) if line.previous != Some(head.to_string()) => return Err(Broken::Chain { line: number }),
@@ -122,4 +145,9 @@ fn follow(summary: &mut Summary, bytes: &[u8], number: u64) -> Result<(), Broken
     summary.first.get_or_insert_with(|| line.at.clone());
     summary.last = Some(line.at);
     Ok(())
+}
+
+fn is_cut_off(bytes: &[u8]) -> bool {
+    let read = serde_json::from_slice::<serde::de::IgnoredAny>(bytes);
+    read.is_err_and(|error| error.is_eof()) && bytes.first().is_none_or(|byte| *byte == b'{')
 }

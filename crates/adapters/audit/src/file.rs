@@ -61,10 +61,19 @@ struct Open {
 }
 
 /// A log's files that are there, oldest first.
-pub fn files(path: &Path) -> Vec<PathBuf> {
+///
+/// # Errors
+/// If that cannot be told, as for want of a right to look into the directory.
+pub fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
     // Putting aside may have failed halfway: what is behind a gap is part of the log.
     let older = (1..=FILES_MAX).rev().map(|number| aside(path, number));
-    older.chain([path.to_owned()]).filter(|path| path.exists()).collect()
+    for path in older.chain([path.to_owned()]) {
+        if path.try_exists()? {
+            found.push(path);
+        }
+    }
+    Ok(found)
 }
 
 fn aside(path: &Path, number: u32) -> PathBuf {

@@ -12,6 +12,7 @@ use basilica_verification::{
     Break, Check, CheckKind, Conclusion, Control, Effect, Event, Finding, Outcome, Plan, ProbeRules, Reason,
     Rejected, SignedVerdict, TransferEnd, host_key_digest,
 };
+use tokio::sync::OwnedSemaphorePermit;
 use tracing::{debug, info, warn};
 
 use crate::commands::{self, ContainerTimes, GATE_CLOSED, PROVER_MISSING};
@@ -49,6 +50,8 @@ pub(crate) struct Tried {
     pub(crate) conclusion: Conclusion,
     /// The proof's transcript, with its hash.
     pub(crate) transcript: Option<(Digest, Vec<u8>)>,
+    /// The memory that it takes, until it is stored.
+    pub(crate) room: Option<OwnedSemaphorePermit>,
     /// What it logged in with.
     pub(crate) access: Option<Arc<Access>>,
     /// Who passed at once with it; none if it was asked alone.
@@ -61,7 +64,13 @@ impl Tried {
         let (check, _) = Check::begin(plan).0.step(Event::Broken(Break::Internal), now)?;
         let conclusion = check.conclusion().cloned();
         Ok(conclusion.map_or(Ran::Postponed(now), |conclusion| {
-            Ran::Tried(Box::new(Self { conclusion, transcript: None, access: None, together: None }))
+            Ran::Tried(Box::new(Self {
+                conclusion,
+                transcript: None,
+                room: None,
+                access: None,
+                together: None,
+            }))
         }))
     }
 
@@ -81,6 +90,7 @@ pub(crate) struct Trial<'a> {
     slot: Slot<'a>,
     postponed: Option<Timestamp>,
     transcript: Option<(Digest, Vec<u8>)>,
+    room: Option<OwnedSemaphorePermit>,
     seat: Option<Seat>,
 }
 
@@ -96,6 +106,7 @@ impl<'a> Trial<'a> {
             slot: Slot::none(),
             postponed: None,
             transcript: None,
+            room: None,
             seat: None,
         }
     }
@@ -119,8 +130,8 @@ impl<'a> Trial<'a> {
                     Some(seat) => Some(seat.answer(conclusion.finding == Finding::Passed).await),
                     None => None,
                 };
-                let Self { transcript, access, .. } = self;
-                return Ok(Ran::Tried(Box::new(Tried { conclusion, transcript, access, together })));
+                let Self { transcript, room, access, .. } = self;
+                return Ok(Ran::Tried(Box::new(Tried { conclusion, transcript, room, access, together })));
             }
             let mut events = Vec::with_capacity(effects.len());
             for effect in effects {
@@ -328,6 +339,7 @@ impl<'a> Trial<'a> {
         let asked = Asked { node: self.node.key, access, seat: self.seat.as_mut() };
         let proof = prove_node::prove(self.shared, asked, shell.as_ref(), claims).await?;
         self.transcript = proof.transcript;
+        self.room = proof.room;
         Ok(proof.event)
     }
 

@@ -125,7 +125,7 @@ async fn keep_aside(
     tried: Tried,
     deadlines: Option<DeadlineRecord>,
 ) -> Result<(), ConcludeError> {
-    let Tried { conclusion, transcript, .. } = tried;
+    let Tried { conclusion, transcript, room: _until_stored, .. } = tried;
     debug!(target: "validator::verification", { node.id = %node.node }, "quick check passed; what it does not ask about stands");
     keep_proof(shared, node, &conclusion, transcript, deadlines).await
 }
@@ -157,7 +157,7 @@ async fn keep_try(
     deadlines: Option<DeadlineRecord>,
     (series, at): (Series, Timestamp),
 ) -> Result<(), ConcludeError> {
-    let Tried { conclusion, transcript, .. } = tried;
+    let Tried { conclusion, transcript, room: _until_stored, .. } = tried;
     keep_proof(shared, node, &conclusion, transcript, deadlines).await?;
     // Two validators whose proofs met on one card would else meet at every retry.
     let chance = u64::from_le_bytes(shared.ports.entropy.array());
@@ -246,7 +246,7 @@ struct Judged {
 }
 
 async fn keep(shared: &Shared, node: &NodeRecord, tried: Tried, judged: Judged) -> Result<(), ConcludeError> {
-    let Tried { conclusion, transcript, together, .. } = tried;
+    let Tried { conclusion, transcript, together, room: _until_stored, .. } = tried;
     tell_differences(node.key, &conclusion);
     let claim = holds::claim(shared, node.key, &conclusion, &judged.outcome, together.as_ref()).await?;
     let entry = CheckEntry { transcript, ..entry(shared, node, &conclusion, judged, &claim)? };

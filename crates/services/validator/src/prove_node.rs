@@ -18,6 +18,7 @@ use basilica_verification::asked::{ask, deadlines, limits};
 use basilica_verification::calibration::{CALIBRATIONS, Margins, RoundTrips};
 use basilica_verification::classes::Limits;
 use basilica_verification::{Break, Event, Measured, ProofEnd, Reason};
+use tokio::sync::OwnedSemaphorePermit;
 use tracing::{debug, info};
 
 use crate::commands::{self, GATE_CLOSED, PROVER_MISSING};
@@ -44,12 +45,14 @@ pub(crate) struct Asked<'a> {
 pub(crate) struct Proof {
     pub(crate) event: Event,
     pub(crate) transcript: Option<(Digest, Vec<u8>)>,
+    /// The memory that the transcript takes, until it is stored.
+    pub(crate) room: Option<OwnedSemaphorePermit>,
 }
 
 impl Proof {
     fn new(transcript: Transcript, end: impl FnOnce(Digest) -> ProofEnd) -> Self {
         let (digest, bytes) = (transcript.hash(), transcript.encode());
-        Self { event: Event::Proof(end(digest)), transcript: Some((digest, bytes)) }
+        Self { event: Event::Proof(end(digest)), transcript: Some((digest, bytes)), room: None }
     }
 }
 
@@ -88,7 +91,7 @@ pub(crate) async fn prove(
     let challenge =
         Challenge::new(binding, asked.cache_log2, asked.devices).map_err(|error| cannot(&error))?;
     let memory = shared.reserve_proof_memory(challenge.answer_bytes());
-    let _held = match &seat {
+    let room = match &seat {
         None => memory.await,
         // In a meeting others wait; that there is no room is not the node's doing.
         Some(seat) => within(shared.ports.clock.as_ref(), seat.gathering_left(), memory)
@@ -114,7 +117,8 @@ pub(crate) async fn prove(
         work_and_fill,
     };
     // Boxed: its hash states would make every future that holds it large.
-    talk.run(Box::new(verifier), node, access).await
+    let proof = talk.run(Box::new(verifier), node, access).await?;
+    Ok(Proof { room, ..proof })
 }
 
 fn deadlines_after(shared: &Shared, claims: &ClaimReport, trips: Option<RoundTrips>) -> Deadlines {
@@ -178,7 +182,7 @@ impl Talk<'_> {
                         return Err(Break::SessionOver);
                     }
                     Some(PROVER_MISSING) if !answered => {
-                        return Ok(Proof { event: Event::ProverMissing, transcript: None });
+                        return Ok(Proof { event: Event::ProverMissing, transcript: None, room: None });
                     }
                     _ => {}
                 }

@@ -13,7 +13,7 @@ use basilica_runtime_service::{Condition, Readiness};
 use basilica_types::{BlockNumber, Hotkey, NodeId, Timestamp};
 use basilica_verification::knocking::{Doors, Party};
 use basilica_verification::{GpuRules, HeadSeen, Policy, calibration, classes};
-use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::ask_registry::Asked;
 use crate::beacon::Beacons;
@@ -30,7 +30,7 @@ use crate::settings::Settings;
 use crate::transfer::TRANSFERS;
 use crate::under_way::UnderWay;
 
-/// Bytes of proof answers that are held at a time, in KiB: each proof under way may hold as many as its whole answer has.
+/// Bytes of proof answers that are held at a time, in KiB: each may hold as many as its whole answer has, until it is stored.
 const PROOF_MEMORY_KIB: u32 = 1024 * 1024;
 /// One miner's word that an image can be pulled is not enough to hold another's node to it.
 const PULLED_BY: usize = 2;
@@ -106,7 +106,7 @@ pub(crate) struct Shared {
     pub(crate) transfers: Semaphore,
     /// Cores that check openings.
     pub(crate) checkers: Semaphore,
-    proof_memory: Semaphore,
+    proof_memory: Arc<Semaphore>,
     // Leaf caches, never held across an await.
     chain_view: Mutex<Option<ChainView>>,
     access: Mutex<BTreeMap<Hotkey, Granted>>,
@@ -165,7 +165,7 @@ impl Shared {
             seal: seal_with_timelock,
             transfers: Semaphore::new(TRANSFERS),
             checkers: Semaphore::new(std::thread::available_parallelism().map_or(1, NonZeroUsize::get)),
-            proof_memory: Semaphore::new(PROOF_MEMORY_KIB as usize),
+            proof_memory: Arc::new(Semaphore::new(PROOF_MEMORY_KIB as usize)),
             ports,
             settings,
             prover,
@@ -346,10 +346,10 @@ impl Shared {
     }
 
     /// Waits until so many bytes of an answer may be held. An answer larger than the whole bound gets all of it.
-    pub(crate) async fn reserve_proof_memory(&self, bytes: u64) -> Option<SemaphorePermit<'_>> {
+    pub(crate) async fn reserve_proof_memory(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
         let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).min(PROOF_MEMORY_KIB);
         // Closed never; without a permit a proof would still be right.
-        self.proof_memory.acquire_many(kib).await.ok()
+        Arc::clone(&self.proof_memory).acquire_many_owned(kib).await.ok()
     }
 
     /// Bytes of answers that may be held beside those that are.

@@ -3,7 +3,7 @@ use std::io::Write as _;
 use proptest::prelude::*;
 
 use super::*;
-use crate::chain::{Broken, Operation, verify};
+use crate::chain::{Broken, Operation, Summary, verify};
 
 const SMALL: AuditRules = AuditRules { file_bytes: 1_000, files: 2 };
 
@@ -26,7 +26,7 @@ fn log(path: &Path, rules: AuditRules) -> Writer {
 }
 
 fn all(path: &Path) -> Vec<u8> {
-    files(path).iter().flat_map(|path| std::fs::read(path).unwrap()).collect()
+    files(path).unwrap().iter().flat_map(|path| std::fs::read(path).unwrap()).collect()
 }
 
 #[test]
@@ -36,15 +36,15 @@ fn lines_follow_each_other_across_restarts_and_files() {
     for number in 0..12 {
         log(&path, SMALL).add(line(number)).unwrap();
     }
-    assert_eq!(files(&path).len(), 3, "1,000 bytes are about five lines");
-    let summary = verify(&all(&path)[..]).unwrap();
+    assert_eq!(files(&path).unwrap().len(), 3, "1,000 bytes are about five lines");
+    let summary = verify(&all(&path)[..], None).unwrap();
     assert_eq!((summary.lines, summary.torn, &summary.follows), (12, 0, &None));
     let mode = std::os::unix::fs::PermissionsExt::mode(&path.metadata().unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
     let mut open = log(&path, SMALL);
     (12..40).for_each(|number| open.add(line(number)).unwrap());
-    assert_eq!(files(&path).len(), 3, "older files are gone");
-    let summary = verify(&all(&path)[..]).unwrap();
+    assert_eq!(files(&path).unwrap().len(), 3, "older files are gone");
+    let summary = verify(&all(&path)[..], None).unwrap();
     assert!(summary.follows.is_some() && summary.lines < 40, "{summary:?}");
     assert_eq!(summary.last.as_deref(), Some("2026-01-01T00:00:39.000Z"));
 }
@@ -56,8 +56,28 @@ fn a_line_that_was_cut_off_is_followed_and_counted() {
     log(&path, SMALL).add(line(0)).unwrap();
     OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"previous\":\"12").unwrap();
     log(&path, SMALL).add(line(1)).unwrap();
-    let summary = verify(&all(&path)[..]).unwrap();
+    let summary = verify(&all(&path)[..], None).unwrap();
     assert_eq!((summary.lines, summary.torn), (2, 1));
+}
+
+#[test]
+fn what_is_no_log_does_not_hold() {
+    let random: Vec<u8> = (0u32..5_000).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    for foreign in [&b"y\ny\n"[..], b"1\n2\n", b"{\"evil\":1}\n", b"\0\0\0", b"{\"previous\":", &random] {
+        assert!(verify(foreign, None).is_err(), "{}", String::from_utf8_lossy(foreign));
+    }
+    assert_eq!(verify(&b""[..], None).unwrap(), Summary::default());
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit.log");
+    let mut log = log(&path, SMALL);
+    (0..3).for_each(|number| log.add(line(number)).unwrap());
+    let whole = all(&path);
+    let second = whole.split(|byte| *byte == b'\n').nth(1).map(chain::hash);
+    assert!(verify(&whole[..], second).unwrap().has_asked);
+    assert!(!verify(&whole[..], Some(chain::hash(b"another"))).unwrap().has_asked);
+    assert!(verify(&[&whole[..], b"{\"evil\":1}\n"].concat()[..], None).is_err());
+    // A power cut left zeros.
+    assert_eq!(verify(&[&whole[..], &[0; 40]].concat()[..], None).unwrap().torn, 1);
 }
 
 #[test]
@@ -67,7 +87,7 @@ fn a_stop_between_two_files_loses_no_link() {
     log(&path, SMALL).add(line(0)).unwrap();
     std::fs::rename(&path, aside(&path, 1)).unwrap();
     log(&path, SMALL).add(line(1)).unwrap();
-    assert_eq!(verify(&all(&path)[..]).unwrap().lines, 2);
+    assert_eq!(verify(&all(&path)[..], None).unwrap().lines, 2);
 }
 
 #[test]
@@ -83,7 +103,7 @@ fn half_a_line_is_taken_back_before_the_next() {
     assert!(log.add(line(1)).is_err() && log.add(line(2)).is_err());
     log.open.file = real;
     log.add(line(3)).unwrap();
-    let summary = verify(&all(&path)[..]).unwrap();
+    let summary = verify(&all(&path)[..], None).unwrap();
     assert_eq!((summary.lines, summary.torn), (2, 0));
 }
 
@@ -96,10 +116,10 @@ fn a_next_file_that_cannot_be_made_moves_none() {
     std::fs::create_dir(&next).unwrap();
     let full = (0..20).find(|number| log.add(line(*number)).is_err()).unwrap();
     assert!((0..50).all(|number| log.add(line(number)).is_err()));
-    assert_eq!(files(&path), [path.clone()]);
+    assert_eq!(files(&path).unwrap(), [path.clone()]);
     std::fs::remove_dir(&next).unwrap();
     (full..20).for_each(|number| log.add(line(number)).unwrap());
-    assert_eq!(verify(&all(&path)[..]).unwrap().lines, 20, "none of 20 is lost");
+    assert_eq!(verify(&all(&path)[..], None).unwrap().lines, 20, "none of 20 is lost");
 }
 
 #[test]
@@ -110,15 +130,15 @@ fn files_behind_a_gap_are_kept_and_found() {
     let mut log = log(&path, rules);
     (0..12).for_each(|number| log.add(line(number)).unwrap());
     // An attempt moved all but the newest, and failed.
-    let mut aside_now = files(&path).len() - 1;
+    let mut aside_now = files(&path).unwrap().len() - 1;
     for number in (1..=aside_now).rev() {
         let number = u32::try_from(number).unwrap();
         std::fs::rename(aside(&path, number), aside(&path, number + 1)).unwrap();
     }
-    aside_now = files(&path).len() - 1;
-    assert!(aside_now >= 2 && verify(&all(&path)[..]).unwrap().lines == 12);
+    aside_now = files(&path).unwrap().len() - 1;
+    assert!(aside_now >= 2 && verify(&all(&path)[..], None).unwrap().lines == 12);
     (12..20).for_each(|number| log.add(line(number)).unwrap());
-    assert_eq!(verify(&all(&path)[..]).unwrap().lines, 20);
+    assert_eq!(verify(&all(&path)[..], None).unwrap().lines, 20);
 }
 
 proptest! {
@@ -140,7 +160,7 @@ proptest! {
             _ => lines.insert(at + 1, serde_json::to_vec(&line(99)).unwrap()),
         }
         let changed = lines.join(&b'\n');
-        let broken = matches!(verify(&changed[..]), Err(Broken::Chain { .. }));
+        let broken = matches!(verify(&changed[..], None), Err(Broken::Chain { .. } | Broken::Foreign { .. }));
         prop_assert!(broken, "{}", String::from_utf8_lossy(&changed));
     }
 }

@@ -39,7 +39,7 @@ fn all_lines_are_there_when_it_has_ended_and_lost_ones_are_told() {
     let [written, lost] = [0, 1].map(|kind| counts[kind].load(Ordering::Relaxed));
     assert_eq!(written + lost, 100);
     assert!(written >= 2 && lost >= 80, "{written} {lost}");
-    assert_eq!(verify(&std::fs::read(&path).unwrap()[..]).unwrap().lines, u64::from(written));
+    assert_eq!(verify(&std::fs::read(&path).unwrap()[..], None).unwrap().lines, u64::from(written));
 }
 
 #[test]

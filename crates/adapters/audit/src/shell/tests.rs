@@ -132,5 +132,5 @@ async fn everything_that_is_done_on_a_node_is_a_line() {
         "Ask 198.51.100.7:30000 sent 1 received 1: ok".to_owned(),
     ];
     assert_eq!(told, expected);
-    assert_eq!(crate::verify(text.as_bytes()).unwrap().lines, 6);
+    assert_eq!(crate::verify(text.as_bytes(), None).unwrap().lines, 6);
 }

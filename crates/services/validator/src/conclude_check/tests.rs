@@ -43,7 +43,7 @@ fn tried(shared: &Shared, kind: CheckKind, finding: Finding) -> Tried {
         proving: false,
         after_nonce: false,
     };
-    Tried { conclusion, transcript: None, access: None, together: None }
+    Tried { conclusion, transcript: None, room: None, access: None, together: None }
 }
 
 /// Fails light checks of a node as they come due until there is a verdict.

@@ -191,16 +191,21 @@ async fn talk(part: Kind, habit: Habit) -> Ended {
         () = time_goes_on => unreachable!("time goes on for ever"),
     };
     let took = Millis::from(clock.monotonic() - began);
-    // All of the memory can be had again, at once.
-    tokio::select! {
-        biased;
-        _ = shared.reserve_proof_memory(u64::MAX) => {}
-        () = std::future::ready(()) => panic!("{part:?} {habit:?} keeps memory reserved"),
-    }
-    let Event::Proof(ProofEnd::Rejected { reason, after_nonce, .. }) = proof.event else {
-        panic!("{part:?} {habit:?}: {:?}", proof.event);
+    let Proof { event, transcript, room } = proof;
+    let all_of_it_is_there = async || {
+        tokio::select! {
+            biased;
+            _ = shared.reserve_proof_memory(u64::MAX) => true,
+            () = std::future::ready(()) => false,
+        }
     };
-    let transcript = proof.transcript.map_or(0, |(_, bytes)| bytes.len());
+    assert!(!all_of_it_is_there().await, "{part:?} {habit:?}: the transcript is not stored yet");
+    drop(room);
+    assert!(all_of_it_is_there().await, "{part:?} {habit:?} keeps memory reserved");
+    let Event::Proof(ProofEnd::Rejected { reason, after_nonce, .. }) = event else {
+        panic!("{part:?} {habit:?}: {event:?}");
+    };
+    let transcript = transcript.map_or(0, |(_, bytes)| bytes.len());
     let bytes = seen.bytes.load(Ordering::Relaxed);
     Ended { reason, after_nonce, took, limit: shared.settings.proof_deadline, bytes, transcript }
 }

@@ -30,6 +30,8 @@ pub enum Witness {
     Prover,
     /// The network, and a port of another miner's node that answered: our own side may let nothing out but ssh.
     Reaching,
+    /// The network, and passed full checks of other miners' nodes whose containers saw GPUs by this engine (see [`crate::engines`]).
+    Containing,
     /// The network, and the image's registry, which offered it to the validator itself (see [`crate::registry`]).
     Pulling,
 }
@@ -75,6 +77,8 @@ pub struct Surroundings {
     pub reached_elsewhere: bool,
     /// The image's registry offered it to the validator itself a moment ago.
     pub image_offered: bool,
+    /// Containers saw their GPUs by the engine of the failed try, on enough nodes of others (see [`crate::engines`]).
+    pub gave_gpus_elsewhere: bool,
     /// Nodes of two other miners say that they pulled the image a moment ago. What nodes say confirms nobody's fault; it is enough to
     /// look again.
     pub pulled_elsewhere: bool,
@@ -89,6 +93,7 @@ impl Surroundings {
             Witness::Resolving => self.resolved_elsewhere,
             Witness::Prover => self.prover_works,
             Witness::Reaching => self.reached_elsewhere,
+            Witness::Containing => self.gave_gpus_elsewhere,
             Witness::Pulling => self.image_offered,
         };
         match network {
@@ -167,6 +172,16 @@ mod tests {
     }
 
     #[test]
+    fn an_engine_that_gives_nobody_gpus_may_be_told_so_by_flags_of_ours() {
+        let denied = Reason::ContainerGpuDenied;
+        let network = Surroundings { passed_elsewhere: true, prover_works: true, ..Surroundings::default() };
+        assert_eq!(network.beside(denied), Control::Absent);
+        let given = Surroundings { gave_gpus_elsewhere: true, ..network };
+        assert_eq!(given.beside(denied), Control::Reachable);
+        assert_eq!(given.beside(Reason::PortUnreachable), Control::Absent);
+    }
+
+    #[test]
     fn the_word_of_others_ends_a_check_and_confirms_nothing() {
         let pull = Reason::ImagePullFailed;
         let network = Surroundings { chain: Some(true), ..Surroundings::default() };
@@ -190,6 +205,7 @@ mod tests {
             prover_works: true,
             reached_elsewhere: true,
             image_offered: true,
+            gave_gpus_elsewhere: true,
             pulled_elsewhere: true,
             ..Surroundings::default()
         };

@@ -22,6 +22,7 @@ mod check;
 pub mod classes;
 mod control;
 mod count;
+pub mod engines;
 pub mod fingerprint;
 pub mod fleet;
 mod gpus;

@@ -297,6 +297,7 @@ impl Reason {
             Self::AddressUnresolved => Witness::Resolving,
             Self::PortUnreachable => Witness::Reaching,
             Self::ImagePullFailed => Witness::Pulling,
+            Self::ContainerGpuDenied => Witness::Containing,
             Self::ProverUploadFailed | Self::ProverAltered | Self::ProverFailed | Self::ClaimsInvalid => {
                 Witness::Prover
             }

@@ -359,4 +359,4 @@ impl Decode for First {
 
 #[cfg(test)]
 #[path = "verdict_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -49,7 +49,7 @@ fn signer() -> Keypair {
     Keypair::from_seed(&[1; 32]).unwrap()
 }
 
-fn verdict() -> Verdict {
+pub(crate) fn verdict() -> Verdict {
     let uuid: GpuUuid = "GPU-5d2e8a3c-9b41-4f07-8a6e-0c1d2e3f4a5b".parse().unwrap();
     let started = Timestamp::from_secs(1_800_000_000);
     Verdict {

@@ -302,7 +302,7 @@ impl<'a> Trial<'a> {
 
     /// Whether it works elsewhere.
     async fn seek_witness(&self, reason: Reason) -> Result<Event, Break> {
-        let around = conclude_check::surroundings(self.shared, self.node.key, reason).await.map_err(|error| {
+        let around = conclude_check::surroundings(self.shared, self.node.key, (reason, None)).await.map_err(|error| {
             warn!(target: "validator::verification", { node.id = %self.node.key.node, error = %ErrorChain(&error) }, "witnesses cannot be read");
             Break::Internal
         })?;

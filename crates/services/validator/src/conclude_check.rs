@@ -8,6 +8,7 @@ use basilica_ports::{CheckEntry, NodeKey, NodeRecord, Recorded, StoreError, Verd
 use basilica_runtime_service::within;
 use basilica_types::{Digest, Millis, Timestamp};
 use basilica_verification::fingerprint::Difference;
+use basilica_verification::probe::Engine;
 use basilica_verification::series::{self, Next, Series};
 use basilica_verification::timing::{DeadlineRecord, Observed, Tests};
 use basilica_verification::{
@@ -22,6 +23,7 @@ use crate::ask_registry;
 use crate::check_node::Tried;
 use crate::conclude_check::holds::Claim;
 use crate::metrics::{ReasonLabel, type_of};
+use crate::seen_engines;
 use crate::sessions::Access;
 use crate::shared::Shared;
 use crate::sign::sign;
@@ -61,7 +63,7 @@ pub(crate) async fn conclude(shared: &Shared, node: &NodeRecord, tried: Tried) -
         Finding::Passed => None,
         Finding::Failed(reason) => {
             ask_for_session(shared, node.key, reason, tried.access.as_ref());
-            let around = surroundings(shared, node.key, reason).await?;
+            let around = surroundings(shared, node.key, (reason, conclusion.probes.engine())).await?;
             Some((reason, conclusion.beside(reason, &around)))
         }
     };
@@ -191,17 +193,23 @@ fn ask_for_session(shared: &Shared, node: NodeKey, reason: Reason, access: Optio
     }
 }
 
-/// What works beside this node now, as far as it matters for what failed. A second validator that confirms is missing.
+/// What works beside this node now, as far as it matters for what failed, by which container engine. A second validator that confirms is missing.
 pub(crate) async fn surroundings(
     shared: &Shared,
     node: NodeKey,
-    reason: Reason,
+    (reason, engine): (Reason, Option<Engine>),
 ) -> Result<Surroundings, ConcludeError> {
     let failed = |source| ConcludeError::Store { node, source };
     let recent = shared.now() - shared.settings.retries.interval;
     let store = &shared.ports.store;
     let passed = store.last_pass_elsewhere(node.miner).await.map_err(failed)?;
     let prover_works = store.prover_passed_elsewhere(shared.prover.name(), node).await.map_err(failed)?;
+    let gave_gpus_elsewhere = match engine.filter(|_| reason.witness() == Witness::Containing) {
+        Some(engine) => {
+            seen_engines::gave_gpus_elsewhere(shared, &node.miner, engine).await.map_err(failed)?
+        }
+        None => false,
+    };
     let head = within(shared.ports.clock.as_ref(), CONTROL_DEADLINE, shared.ports.chain.head()).await;
     Ok(Surroundings {
         passed_elsewhere: passed.is_some_and(|at| at >= recent),
@@ -213,6 +221,7 @@ pub(crate) async fn surroundings(
         prover_works,
         reached_elsewhere: shared.reached_elsewhere(&node.miner, shared.now() - SURVEYED_WITHIN),
         image_offered: reason.witness() == Witness::Pulling && ask_registry::is_offered(shared).await,
+        gave_gpus_elsewhere,
         pulled_elsewhere: shared.pulled_elsewhere(&node.miner, shared.now() - SURVEYED_WITHIN),
     })
 }

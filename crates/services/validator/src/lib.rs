@@ -33,6 +33,7 @@ mod reach_node;
 mod score;
 #[cfg(test)]
 mod scripted;
+mod seen_engines;
 mod sessions;
 mod set_weights;
 mod settings;

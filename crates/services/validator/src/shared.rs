@@ -24,6 +24,7 @@ use crate::leadership::Leading;
 use crate::metrics::ValidatorMetrics;
 use crate::prover::ProverFile;
 use crate::queries::FleetViews;
+use crate::seen_engines::SeenEngines;
 use crate::sessions::Access;
 use crate::set_weights::{Explanation, Pause, Seal, seal_with_timelock};
 use crate::settings::Settings;
@@ -97,6 +98,7 @@ pub(crate) struct Shared {
     /// Whether this process leads.
     pub(crate) leading: Leading,
     pub(crate) asked_registry: Asked,
+    pub(crate) seen_engines: SeenEngines,
     pub(crate) beacons: Beacons,
     pub(crate) epochs: Epochs,
     /// What the faces show.
@@ -142,6 +144,7 @@ impl Shared {
         Self {
             connections: Connections::new(metrics.ssh_active.clone()),
             asked_registry: Asked::default(),
+            seen_engines: SeenEngines::default(),
             beacons: Beacons::default(),
             epochs: Epochs::default(),
             views: FleetViews::default(),

@@ -1,5 +1,6 @@
 //! Whose fault a failed check is, over simulated time and a real store.
 
+mod engines;
 mod holds;
 mod images;
 mod quick;

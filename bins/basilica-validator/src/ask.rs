@@ -1,17 +1,18 @@
 //! Questions to a running validator, over its own API.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::sync::Arc;
 
-use anyhow::{anyhow, bail};
+use anyhow::bail;
 use basilica_console as console;
 use basilica_http::client::{self, AskError, Credential};
 use basilica_http::{Epochs, Fleet, Health, Node, NodePage, VerdictPage, VerdictRow, WITHHELD};
 use basilica_ports::{Clock as _, Entropy, HotkeySigner};
 use basilica_system::{OsEntropy, SystemClock};
-use basilica_types::{Millis, NodeAddress, NodeId};
+use basilica_types::{Millis, NodeAddress, NodeAddressError, NodeId};
 use basilica_validator_service::ValidatorConfig;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -100,7 +101,7 @@ fn nonce() -> u64 {
 pub(crate) async fn status(validator: &Validator, json: bool) -> anyhow::Result<ExitCode> {
     let health: Health = validator.page("/health").await?;
     if !json {
-        print(&format!("validator is {}", health.status))?;
+        print(&format!("validator is {}{}", health.status, told_role(&health.role)))?;
         for (name, state) in &health.checks {
             print(&format!("  {name}: {state}"))?;
         }
@@ -129,14 +130,26 @@ pub(crate) async fn status(validator: &Validator, json: bool) -> anyhow::Result<
     Ok(if health.status == "healthy" { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// What it does besides being well or not.
+fn told_role(role: &str) -> &'static str {
+    match role {
+        "leader" => ", and leads",
+        "standby" => ", and stands by while another one leads",
+        _ => ", and neither leads nor stands by yet",
+    }
+}
+
 /// When fleet epochs come, as far as anybody can tell, and how the last one went.
 fn told_epochs(epochs: &Epochs) -> Vec<String> {
     let mut lines = Vec::new();
     match &epochs.next {
         Some(next) => {
-            let after = next.after_block.map_or_else(|| "now".to_owned(), |block| block.to_string());
+            let when = next.after_block.map_or_else(
+                || "not before this validator sees a block of the chain; then at any".to_owned(),
+                |block| format!("at any block after {block}"),
+            );
             lines.push(format!(
-                "next fleet epoch: at any block after {after}, with a chance of 1 in {} for each",
+                "next fleet epoch: {when}, with a chance of 1 in {} for each",
                 next.mean_blocks
             ));
         }
@@ -168,36 +181,68 @@ fn line(node: &Node) -> String {
     )
 }
 
-/// The id of a node that is named by it or by its address, from which it follows: nobody has to be told addresses.
-pub(crate) fn node_id(wanted: &str) -> anyhow::Result<NodeId> {
-    if let Ok(address) = wanted.parse::<NodeAddress>() {
-        return Ok(address.node_id());
+/// A node as an operator names it.
+#[derive(Clone, Debug)]
+pub(crate) enum NodeName {
+    Id(NodeId),
+    /// Its id follows from it: nobody has to be told addresses.
+    Address(NodeAddress),
+}
+
+impl NodeName {
+    pub(crate) fn id(&self) -> NodeId {
+        match self {
+            Self::Id(id) => *id,
+            Self::Address(address) => address.node_id(),
+        }
     }
-    wanted.parse().map_err(|_| anyhow!("{wanted:?} is neither a node's id nor an address as user@host:port"))
+}
+
+impl FromStr for NodeName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(address) => Ok(Self::Address(address)),
+            Err(error) if text.contains('@') => Err(NodeAddressError::to_string(&error)),
+            Err(_) => text.parse().map(Self::Id).map_err(|_| {
+                "neither a node's whole id nor an address as user@host:port; `basilica-validator status` lists both"
+                    .to_owned()
+            }),
+        }
+    }
+}
+
+impl fmt::Display for NodeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => id.fmt(f),
+            Self::Address(address) => address.fmt(f),
+        }
+    }
 }
 
 /// What the validator knows of a node, once for each miner that names it.
-pub(crate) async fn node(validator: &Validator, wanted: &str) -> anyhow::Result<NodePage> {
-    let id = node_id(wanted)?;
-    match validator.page(&format!("/nodes/{id}")).await {
+pub(crate) async fn node(validator: &Validator, wanted: &NodeName) -> anyhow::Result<NodePage> {
+    match validator.page(&format!("/nodes/{}", wanted.id())).await {
         Ok(page) => Ok(page),
-        Err(AskError::Refused { status: 400 | 404, .. }) => {
-            bail!("the validator knows no node {wanted:?}; `basilica-validator status` lists them")
+        Err(AskError::Refused { status: 404, .. }) => {
+            bail!("the validator knows no node {wanted}; `basilica-validator status` lists them")
         }
         Err(error) => Err(error.into()),
     }
 }
 
 /// Its latest verdicts, newest first.
-pub(crate) async fn verdicts(validator: &Validator, id: &NodeId) -> Result<Vec<VerdictRow>, AskError> {
+pub(crate) async fn verdicts(validator: &Validator, id: NodeId) -> Result<Vec<VerdictRow>, AskError> {
     let page: VerdictPage = validator.page(&format!("/nodes/{id}/verdicts")).await?;
     Ok(page.verdicts)
 }
 
 /// Everything about one node, named by its id or its address. Fails for an unknown one.
-pub(crate) async fn why(validator: &Validator, wanted: &str, json: bool) -> anyhow::Result<ExitCode> {
+pub(crate) async fn why(validator: &Validator, wanted: &NodeName, json: bool) -> anyhow::Result<ExitCode> {
     let page = node(validator, wanted).await?;
-    let verdicts = verdicts(validator, &node_id(wanted)?).await?;
+    let verdicts = verdicts(validator, wanted.id()).await?;
     if json {
         print(&serde_json::json!({ "nodes": page.nodes, "verdicts": verdicts }).to_string())?;
         return Ok(ExitCode::SUCCESS);
@@ -321,6 +366,8 @@ mod tests {
             "last fleet epoch: block 3 at 1970-01-01T00:00:00.000Z, 5 nodes, 4 challenged at once, 3 passed, 0 under way",
         ];
         assert_eq!(told, expected);
+        let unknown = serde_json::json!({ "enabled": true, "next": { "after_block": null, "mean_blocks": 450 }, "last": null });
+        assert!(told_epochs(&epochs(unknown))[0].contains("not before this validator sees a block"));
         let never = serde_json::json!({ "enabled": false, "next": null, "last": null });
         assert_eq!(told_epochs(&epochs(never)).len(), 1);
     }

@@ -1,4 +1,4 @@
-//! What an operator has done about one node now: `connect` and `verify`.
+//! How far one gets at a node now: `connect`.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -6,25 +6,18 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use basilica_console as console;
-use basilica_http::{NodePage, VerdictRow};
 use basilica_ports::{
     AddressPolicy, Clock as _, Dial, Entropy, HostKeyPolicy, Identity, NodeShell as _, ShellError,
 };
 use basilica_ssh::RusshShell;
-use basilica_store::{OpenOptions, ValidatorDatabase};
 use basilica_system::{OsEntropy, SystemClock};
-use basilica_types::{Host, HostKey, Millis, NodeAddress, NodeId};
+use basilica_types::{Host, HostKey, Millis, NodeAddress};
 use basilica_validator_service::ValidatorConfig;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use crate::ask::{self, Validator};
-use crate::{database, print};
-
-/// Between two questions to the running validator.
-const PAUSE: Millis = Millis::from_secs(1);
-/// Between two lines about what is waited for.
-const SAY_AGAIN: Duration = Duration::from_secs(10);
+use crate::ask::{self, NodeName, Validator};
+use crate::print;
 
 /// How far one of a name's addresses lets us come.
 struct Reached {
@@ -34,10 +27,14 @@ struct Reached {
 }
 
 /// Goes as far as the host key at each address that a node's stands for, and no further: nothing logs in. Exit code 1 if none of them speaks SSH.
-pub(crate) async fn connect(config: &ValidatorConfig, node: &str, json: bool) -> anyhow::Result<ExitCode> {
-    let address = match node.parse::<NodeAddress>() {
-        Ok(address) => address,
-        Err(_) => known_address(&Validator::of(config)?, node).await?,
+pub(crate) async fn connect(
+    config: &ValidatorConfig,
+    node: &NodeName,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
+    let address = match node {
+        NodeName::Address(address) => address.clone(),
+        NodeName::Id(_) => known_address(&Validator::of(config)?, node).await?,
     };
     let deadline = config.ssh_session.connection_timeout.millis();
     let policy =
@@ -72,7 +69,7 @@ fn told(error: ShellError) -> anyhow::Error {
 }
 
 /// The address of a node that the running validator knows.
-async fn known_address(validator: &Validator, node: &str) -> anyhow::Result<NodeAddress> {
+async fn known_address(validator: &Validator, node: &NodeName) -> anyhow::Result<NodeAddress> {
     let page = ask::node(validator, node).await?;
     let address = page.nodes.iter().find_map(|node| node.address.clone());
     let Some(address) = address else {
@@ -125,68 +122,4 @@ fn as_text(reached: &Reached) -> String {
 
 fn causes(error: &ShellError) -> String {
     basilica_runtime_service::ErrorChain(error).to_string()
-}
-
-/// Has the running validator check a node in full now, and tells the verdict. Exit code 1 if it is not a pass.
-pub(crate) async fn verify(
-    config: &ValidatorConfig,
-    node: &str,
-    patience: Millis,
-    json: bool,
-) -> anyhow::Result<ExitCode> {
-    let validator = Validator::of(config)?;
-    let id = ask::node_id(node)?;
-    let before = ask::node(&validator, node).await?;
-    let asked = hasten(config, &id).await?;
-    if asked == 0 {
-        bail!(
-            "no miner names node {id} as available, so that it is not checked; `basilica-validator why {id}` says more"
-        );
-    }
-    let clock = SystemClock::new();
-    let (began, mut said) = (clock.monotonic(), None::<Duration>);
-    let verdicts = loop {
-        let verdicts = ask::verdicts(&validator, &id).await?;
-        let fresh: Vec<VerdictRow> = verdicts.into_iter().filter(|row| is_fresh(&before, row)).collect();
-        if !fresh.is_empty() {
-            break fresh;
-        }
-        let waited = clock.monotonic().saturating_sub(began);
-        if waited >= patience.as_duration() {
-            bail!(
-                "no full check of {id} ended within {patience}; it stays due, and `basilica-validator why {id}` will have its verdict"
-            );
-        }
-        if said.is_none_or(|said| waited.saturating_sub(said) >= SAY_AGAIN) {
-            console::tell(&format!("{id}: waiting for the full check, {} s so far", waited.as_secs()));
-            said = Some(waited);
-        }
-        clock.sleep(PAUSE).await;
-    };
-    if json {
-        print(&format!("{:#}\n", json!({ "verdicts": verdicts })))?;
-    } else {
-        for verdict in &verdicts {
-            print(&format!("miner {}\n{}", verdict.miner_hotkey, ask::told_verdict(verdict)))?;
-        }
-    }
-    let passed = verdicts.iter().all(|verdict| verdict.outcome == "passed");
-    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::from(console::FAILURE) })
-}
-
-/// Whether a verdict is on a full check and newer than what was known of its miner's node.
-fn is_fresh(before: &NodePage, verdict: &VerdictRow) -> bool {
-    let known = before.nodes.iter().find(|node| node.miner_hotkey == verdict.miner_hotkey);
-    let last = known.and_then(|node| node.last_full.as_ref()).map(|full| &full.finished);
-    // Moments have one form, in which later ones come later.
-    verdict.kind == "full" && last.is_none_or(|last| verdict.finished > *last)
-}
-
-async fn hasten(config: &ValidatorConfig, id: &NodeId) -> anyhow::Result<u64> {
-    let url = database::url(config)?;
-    let options = OpenOptions { migrate: false, ..database::options(config) };
-    let store = ValidatorDatabase::open_beside(&url, options).await?;
-    let asked = store.hasten(*id, SystemClock::new().now()).await;
-    store.close().await;
-    Ok(asked?)
 }

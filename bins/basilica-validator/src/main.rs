@@ -8,13 +8,14 @@ mod database;
 mod endpoints;
 mod look;
 mod simulate;
+mod verify;
 
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use basilica_console as console;
 use basilica_runtime_service::{
     ConfigError, ConfigSource, DurationSetting, Loaded, TracingOptions, init_tracing, load,
@@ -81,14 +82,14 @@ enum Command {
     /// SSH there.
     Connect {
         /// The node's address as user@host:port, or its id where the running validator knows it.
-        node: String,
+        node: ask::NodeName,
     },
     /// Have the running validator check a node in full now instead of when it is due, and tell the verdict. Exit code 1 if it
     /// did not pass.
     Verify {
         /// The node's id, or its address as user@host:port.
         #[arg(long)]
-        node: String,
+        node: ask::NodeName,
         /// How long to wait for the verdict.
         #[arg(long, default_value = "30m")]
         timeout: DurationSetting,
@@ -96,7 +97,7 @@ enum Command {
     /// Why a node's score is what it is: its state and its latest verdicts.
     Why {
         /// The node's id, or its address as user@host:port.
-        node: String,
+        node: ask::NodeName,
     },
 }
 
@@ -178,9 +179,13 @@ fn generate(output: Option<&Path>) -> anyhow::Result<ExitCode> {
         print(example)?;
         return Ok(ExitCode::SUCCESS);
     };
-    let file = File::create_new(path);
-    let written = file.and_then(|mut file| file.write_all(example.as_bytes()));
-    written.with_context(|| format!("write {}; a file that exists is never written over", path.display()))?;
+    let shown = path.display();
+    let mut file = File::create_new(path).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => anyhow!("{shown} exists already, and is never written over"),
+        ErrorKind::NotFound => anyhow!("make {shown}: its directory does not exist; make that first"),
+        _ => anyhow!(error).context(format!("make {shown}")),
+    })?;
+    file.write_all(example.as_bytes()).with_context(|| format!("write {shown}"))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -219,7 +224,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Audit { files, head } => audit::check(&loaded.value, files, head, args.json),
         Command::Connect { node } => runtime.block_on(look::connect(&loaded.value, &node, args.json)),
         Command::Verify { node, timeout } => {
-            runtime.block_on(look::verify(&loaded.value, &node, timeout.millis(), args.json))
+            runtime.block_on(verify::verify(&loaded.value, &node, timeout.millis(), args.json))
         }
         Command::Database(command) => runtime.block_on(database::run(&loaded.value, command, args.json)),
         Command::Status => runtime.block_on(ask::status(&ask::Validator::of(&loaded.value)?, args.json)),

@@ -209,6 +209,33 @@ fn a_check_names_everything_that_a_start_would_miss() {
 }
 
 #[test]
+fn a_check_tests_the_audit_logs_path_and_makes_nothing_there() {
+    let home = Home::new().with_wallet();
+    let at = |path: &Path| home.config(&format!("[ssh_session]\naudit_log_path = \"{}\"\n", path.display()));
+    let check = |path: &Path| home.run(&at(path), &["check-config"]);
+    let (good, nowhere) = (home.path().join("audit.log"), home.path().join("no/audit.log"));
+    assert!(check(&good).status.success());
+    assert!(!good.exists(), "a check leaves no file behind");
+    let file = home.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    assert!(check(&file).status.success());
+    let cases = [
+        (nowhere.as_path(), "no does not exist; make that directory first"),
+        (home.path(), "is a directory; name a file in it"),
+        (&file.join("audit.log"), "name a file in a directory"),
+        // Nobody may make files there, root included.
+        (Path::new("/proc/audit.log"), "files cannot be made beside"),
+    ];
+    for (path, words) in cases {
+        let shown = failure(&check(path));
+        assert!(shown.contains("ssh_session.audit_log_path") && shown.contains(words), "{shown}");
+    }
+    assert!(!nowhere.parent().unwrap().exists());
+    let off = at(&nowhere) + "enable_audit_logging = false\n";
+    assert!(home.run(&off, &["check-config"]).status.success(), "a log that is not kept needs no place");
+}
+
+#[test]
 fn a_start_with_values_that_cannot_work_is_a_wrong_configuration() {
     let home = Home::new().with_wallet();
     for (good, wrong, words) in [
@@ -332,7 +359,9 @@ async fn without_a_chain_it_lives_says_why_it_is_not_ready_and_stops_on_sigterm(
     assert!(get(free, "/elsewhere").unwrap().starts_with("HTTP/1.1 404"));
     let status = home.run(&config, &["status"]);
     assert_eq!(status.status.code(), Some(1), "unhealthy is exit code 1");
-    assert!(String::from_utf8_lossy(&status.stdout).contains("validator is unhealthy"), "{status:?}");
+    let told = String::from_utf8_lossy(&status.stdout);
+    assert!(told.contains("validator is unhealthy, and leads\n"), "{status:?}");
+    assert!(told.contains("not before this validator sees a block of the chain"), "{status:?}");
     let words = failure(&home.run(&config, &["why", "root@198.51.100.7:22"]));
     assert!(words.contains("knows no node"), "{words}");
     terminate(&mut running);
@@ -490,7 +519,9 @@ fn an_example_configuration_is_written_to_a_new_file_only() {
     assert!(run().status.success());
     assert_eq!(std::fs::read(&path).unwrap(), include_bytes!("../../../../config/validator.toml.example"));
     let again = failure(&run());
-    assert!(again.contains("new.toml") && again.contains("never written over"), "{again}");
+    assert!(again.contains("new.toml exists already") && again.contains("never written over"), "{again}");
+    let nowhere = failure(&home.run("", &["config", "gen", "-o", "/nonexistent/v.toml"]));
+    assert!(nowhere.contains("directory does not exist") && !nowhere.contains("written over"), "{nowhere}");
 }
 
 #[tokio::test]
@@ -515,8 +546,20 @@ async fn connecting_goes_as_far_as_the_host_key_and_logs_in_nowhere() {
     assert!(String::from_utf8_lossy(&output.stdout).contains("refused"), "{output:?}");
     let private = failure(&home.run(&home.config(""), &["connect", &address]));
     assert!(private.contains("not a public address"), "{private}");
-    let unknown = failure(&home.run(&config, &["connect", "nonsense"]));
-    assert!(unknown.contains("neither a node's id nor an address"), "{unknown}");
+}
+
+#[test]
+fn a_node_that_is_named_wrongly_is_a_wrong_argument() {
+    let home = Home::new();
+    for (arguments, words) in [
+        (["connect", "nonsense"].as_slice(), "neither a node's whole id nor an address"),
+        (&["connect", "root@h:99999"], "port is not a number from 1 to 65535"),
+        (&["why", "27aa7e36"], "neither a node's whole id nor an address"),
+        (&["verify", "--node", "root@h"], "not of the form user@host:port"),
+    ] {
+        let shown = failure_with(2, &home.run(&home.config(""), arguments));
+        assert!(shown.contains(words), "{arguments:?}: {shown}");
+    }
 }
 
 #[test]

@@ -101,6 +101,18 @@ pub enum AskError {
     },
 }
 
+impl AskError {
+    /// Whether the same question may be answered a little later: the validator is starting again, is busy, or has heard too
+    /// much from here.
+    pub const fn may_pass(&self) -> bool {
+        match self {
+            Self::Exchange { .. } | Self::Deadline { .. } => true,
+            Self::Refused { status, .. } => matches!(status, 429 | 500..=599),
+            Self::Unexpected { .. } => false,
+        }
+    }
+}
+
 /// Status and body of the answer to a GET of `path`, which is sent as it is.
 ///
 /// # Errors

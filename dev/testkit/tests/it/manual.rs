@@ -239,6 +239,7 @@ fn every_command_that_the_pages_name_exists() {
             let words = line.split_whitespace().map(|word| match word.trim_matches(['[', ']', '.']) {
                 "N" | "S" => "1",
                 "NAME" => "tampered",
+                "NODE" => "root@203.0.113.7:22",
                 word => word,
             });
             let output =

@@ -1,6 +1,7 @@
 //! The composition root: the only place of the validator that names technologies.
 
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use basilica_system::{OsEntropy, SystemClock, UsageMetrics, raise_file_limit};
 use basilica_types::{Millis, NetUid};
 use basilica_validator_service::{Ports, ProverFile, Settings, Validator, ValidatorConfig};
 use basilica_wallet::{Unattended, WalletSigner, Wallets};
+use rustix::fs::{Access, AtFlags, CWD};
 use tracing::{info, warn};
 
 use crate::{api, database, endpoints};
@@ -135,12 +137,13 @@ fn nodes(
 ) -> anyhow::Result<Arc<dyn NodeShell>> {
     let Some(path) = audit_log(config)? else { return Ok(Arc::new(RusshShell)) };
     let condition = readiness.condition("audit_log");
-    condition.ready();
+    let opened = condition.clone();
     let told = Box::new(move |written| match written {
         Ok(()) => condition.ready(),
         Err(why) => condition.not_ready(why),
     });
     let log = AuditLog::open(&path, AuditRules::default(), Arc::clone(clock), told)?;
+    opened.ready();
     Ok(Arc::new(AuditedShell::new(Arc::new(RusshShell), Arc::new(log))))
 }
 
@@ -150,12 +153,43 @@ pub(crate) fn audit_log(config: &ValidatorConfig) -> anyhow::Result<Option<PathB
     path.filter(|_| config.ssh_session.enable_audit_logging).map(expand).transpose()
 }
 
+/// Whether a start could open the audit log, as far as that shows without making it.
+fn check_audit_log(config: &ValidatorConfig) -> anyhow::Result<()> {
+    let Some(path) = audit_log(config)? else { return Ok(()) };
+    let named = format!("the audit log {} (ssh_session.audit_log_path)", path.display());
+    let directory = match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => bail!("{named} is a directory; name a file in it"),
+    };
+    let shown = directory.display();
+    let may = |path: &Path, access| rustix::fs::accessat(CWD, path, access, AtFlags::EACCESS);
+    match std::fs::metadata(&path) {
+        Ok(found) if found.is_dir() => bail!("{named} is a directory; name a file in it"),
+        Ok(_) => may(&path, Access::READ_OK | Access::WRITE_OK).with_context(|| {
+            format!("{named} must be read and written; give it to the user that the validator runs as")
+        })?,
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("look for {named}; name a file in a directory"));
+        }
+        Err(_) if !directory.exists() => {
+            bail!("{named} cannot be made: {shown} does not exist; make that directory first")
+        }
+        Err(_) => {}
+    }
+    // Full files are put aside in it.
+    may(directory, Access::WRITE_OK | Access::EXEC_OK).with_context(|| {
+        format!("files cannot be made beside {named}; give {shown} to the user that the validator runs as")
+    })
+}
+
 /// What a start would find missing, as far as that shows without the network and without changing anything.
 pub(crate) async fn obstacles(config: &ValidatorConfig) -> Vec<anyhow::Error> {
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
     let database = database::check(config).await;
     let key = api::key(config).and_then(|key| Ok(key.as_deref().map(ApiKey::new).transpose()?));
-    [signer(config, &entropy).err(), prover(config).err(), key.err(), database.err()]
+    let audit_log = check_audit_log(config);
+    [signer(config, &entropy).err(), prover(config).err(), key.err(), database.err(), audit_log.err()]
         .into_iter()
         .flatten()
         .collect()

@@ -2,8 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test panics where it cannot go on")]
 
+use std::fs::Permissions;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -208,6 +211,22 @@ fn a_check_names_everything_that_a_start_would_miss() {
     assert!(words.contains(first), "{first} is not in {words}");
 }
 
+/// The same command by somebody who is not root, who may write everywhere.
+fn unprivileged(home: &Home, command: &Command) -> Output {
+    let program = home.path().join("program");
+    if !program.exists() {
+        let built = command.get_program();
+        std::fs::hard_link(built, &program).or_else(|_| std::fs::copy(built, &program).map(|_| ())).unwrap();
+        std::fs::set_permissions(home.path(), Permissions::from_mode(0o755)).unwrap();
+    }
+    let mut same = Command::new(program);
+    same.args(command.get_args()).env_clear().env("HOME", home.path());
+    if rustix::process::geteuid().is_root() {
+        same.uid(65_534);
+    }
+    same.output().unwrap()
+}
+
 #[test]
 fn a_check_tests_the_audit_logs_path_and_makes_nothing_there() {
     let home = Home::new().with_wallet();
@@ -223,14 +242,25 @@ fn a_check_tests_the_audit_logs_path_and_makes_nothing_there() {
         (nowhere.as_path(), "no does not exist; make that directory first"),
         (home.path(), "is a directory; name a file in it"),
         (&file.join("audit.log"), "name a file in a directory"),
-        // Nobody may make files there, root included.
-        (Path::new("/proc/audit.log"), "files cannot be made beside"),
     ];
     for (path, words) in cases {
         let shown = failure(&check(path));
         assert!(shown.contains("ssh_session.audit_log_path") && shown.contains(words), "{shown}");
     }
     assert!(!nowhere.parent().unwrap().exists());
+    let locked = home.path().join("locked");
+    std::fs::create_dir(&locked).unwrap();
+    let mode = |path: &Path, mode| std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    let kept = locked.join("audit.log");
+    std::fs::write(&kept, "").unwrap();
+    for (of_log, of_directory, words) in
+        [(0o444, 0o777, "must be read and written"), (0o666, 0o555, "files cannot be made beside")]
+    {
+        mode(&kept, of_log);
+        mode(&locked, of_directory);
+        let checked = unprivileged(&home, &home.command(&at(&kept), &["check-config"]));
+        assert!(failure(&checked).contains(words), "{checked:?}");
+    }
     let off = at(&nowhere) + "enable_audit_logging = false\n";
     assert!(home.run(&off, &["check-config"]).status.success(), "a log that is not kept needs no place");
 }
@@ -272,7 +302,7 @@ fn an_encrypted_hotkey_is_opened_with_the_password_file_and_refused_without() {
     assert!(words.contains("Failed to load hotkey") && words.contains("no password was given"), "{words}");
     let file = home.path().join("password");
     std::fs::write(&file, vectors["password"].as_str().unwrap()).unwrap();
-    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    std::fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
     let config = home.config("").replacen(
         "[bittensor]\n",
         &format!("[bittensor]\nwallet_password_file = \"{}\"\n", file.display()),

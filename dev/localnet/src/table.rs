@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::accounts::Role;
 use crate::cheat::Cheat;
 use crate::report::{Node, Process, Report, WeightRow};
 
@@ -28,7 +29,12 @@ pub fn render(report: &Report, colour: Colour) -> String {
     let mut out = String::new();
     let block = report.block.map_or("does not answer".to_owned(), |block| format!("block {block}"));
     // Writing to a String cannot fail.
-    let _ = writeln!(out, "chain {}  {block}\n", report.chain_url);
+    let _ = writeln!(out, "chain {}  {block}", report.chain_url);
+    let validator = report.processes.iter().find(|process| process.name == Role::Validator.name());
+    if let Some(api) = validator.and_then(|process| process.address.as_ref()) {
+        let _ = writeln!(out, "validator {api}");
+    }
+    out.push('\n');
     out.push_str(&grid(
         &["NODE", "MINER", "OWNER", "ADDRESS", "VERDICT", "REASON", "SCORE", "UPTIME"],
         report.nodes.iter().map(|node| node_row(node, colour)),
@@ -159,7 +165,7 @@ mod tests {
             name: name.to_owned(),
             pid,
             state: state.to_owned(),
-            address: None,
+            address: pid.map(|_| "http://127.0.0.1:8080".to_owned()),
         };
         Report {
             chain_url: "ws://127.0.0.1:9944".to_owned(),
@@ -184,6 +190,7 @@ mod tests {
     fn a_report_reads_like_this() {
         let expected = "\
 chain ws://127.0.0.1:9944  block 120
+validator http://127.0.0.1:8080
 
 NODE        MINER    OWNER      ADDRESS             VERDICT  REASON                  SCORE   UPTIME
 gpu-node-1  miner-1  honest     root@10.91.7.11:22  passed   ok                      100.00  12.34 %

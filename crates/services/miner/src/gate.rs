@@ -77,9 +77,10 @@ impl From<Inadmissible> for Refusal {
             Inadmissible::NoSession => {
                 Self(RefusalCode::Unauthenticated, "Validator must authenticate before discovering nodes")
             }
-            Inadmissible::Superseded => {
-                Self(RefusalCode::PermissionDenied, "A later request of this hotkey was accepted before")
-            }
+            Inadmissible::Superseded => Self(
+                RefusalCode::PermissionDenied,
+                "A later request of this hotkey was accepted before: one that is newer, or has a higher fencing token",
+            ),
             Inadmissible::Downgrade => Self(
                 RefusalCode::Unauthenticated,
                 "This hotkey signs discoveries with V2; V1 is no longer accepted",

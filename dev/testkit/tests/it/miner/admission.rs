@@ -197,7 +197,10 @@ async fn replayed_stale_and_superseded_discoveries_are_refused() {
     let deposed = DiscoverClaim { nonce: nonce(), epoch: FencingToken(0), ..request.claim.clone() };
     let (code_of_deposed, words) = refusal(client.discover(site.first.signed(deposed)).await);
     assert_eq!(code_of_deposed, RefusalCode::PermissionDenied);
-    assert_eq!(words, "A later request of this hotkey was accepted before");
+    assert_eq!(
+        words,
+        "A later request of this hotkey was accepted before: one that is newer, or has a higher fencing token"
+    );
     let same_second = DiscoverClaim { nonce: nonce(), ..request.claim.clone() };
     assert_eq!(code(client.discover(site.first.signed(same_second)).await), RefusalCode::PermissionDenied);
     let stale = DiscoverClaim { timestamp_secs: now_secs() - 400, ..site.first.claim(&grant) };

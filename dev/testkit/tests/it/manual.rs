@@ -236,8 +236,10 @@ fn every_command_that_the_pages_name_exists() {
         let text = page.split("```").step_by(2).flat_map(|text| text.split('`').skip(1).step_by(2));
         for line in text.filter_map(|code| code.strip_prefix("basilica-validator ")) {
             // A usage's brackets and dots are no arguments, and names stand for what is to be filled in.
+            let digest = "07".repeat(32);
             let words = line.split_whitespace().map(|word| match word.trim_matches(['[', ']', '.']) {
                 "N" | "S" => "1",
+                "HASH" => &digest,
                 "NAME" => "tampered",
                 "NODE" => "root@203.0.113.7:22",
                 word => word,

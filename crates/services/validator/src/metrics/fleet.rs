@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use basilica_ports::{MinerView, NodeView};
 use basilica_scoring::weights::{Part, node_points};
-use basilica_types::{BasisPoints, Hotkey, Millis, Ppm, Timestamp};
+use basilica_types::{BasisPoints, Hotkey, Millis, Ppm, Timestamp, Uid};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -145,19 +145,29 @@ impl Collector for FleetMetrics {
                 ConstGauge::new(f64::from(*count)).encode(family.encode_family(&labels)?)?;
             }
         }
-        encode_weights(&view, &mut encoder)
+        // Of the metagraph, where there is one: a neuron without an axon may hold weights, and is no miner here.
+        let chain = self.0.chain_view();
+        let name = |uid: Uid| {
+            let neuron = chain.as_ref().and_then(|chain| chain.metagraph.neurons.get(usize::from(uid.0)));
+            neuron.map(|neuron| neuron.hotkey.to_string()).or_else(|| view.name_of(uid).map(str::to_owned))
+        };
+        encode_weights(&view, name, &mut encoder)
     }
 }
 
 /// The last vector on chain, and what it went by. A part whose uid is nobody's any more is left out.
-fn encode_weights(view: &FleetView, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+fn encode_weights(
+    view: &FleetView,
+    name_of: impl Fn(Uid) -> Option<String>,
+    encoder: &mut DescriptorEncoder<'_>,
+) -> Result<(), fmt::Error> {
     let parts = view.weights().map_or(&[][..], |weights| &weights.parts);
     let kind = ConstGauge::<f64>::new(0.0).metric_type();
     for (name, help, column) in WEIGHTS {
         let mut family = encoder.encode_descriptor(name, help, None, kind)?;
         for part in parts {
-            let (Some(category), Some(miner)) = (part.category, view.name_of(part.uid)) else { continue };
-            let labels = [("miner_hotkey", miner), ("category", category.as_str())];
+            let (Some(category), Some(miner)) = (part.category, name_of(part.uid)) else { continue };
+            let labels = [("miner_hotkey", miner.as_str()), ("category", category.as_str())];
             ConstGauge::new(column(part)).encode(family.encode_family(&labels)?)?;
         }
     }

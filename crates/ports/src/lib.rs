@@ -18,6 +18,7 @@ mod shell;
 mod signer;
 mod store;
 mod subnet;
+mod validator_rows;
 mod validator_store;
 mod verdict_log;
 
@@ -53,10 +54,10 @@ pub use store::StoreError;
 pub use subnet::{
     Collateral, Commitment, CommittedField, Hyperparameter, Hyperparameters, RegistrationTerms, SubnetReads,
 };
-pub use validator_store::{
-    Absence, CheckEntry, FleetStore, HistoryEntry, Holds, KeptVerdict, MinerRecord, NewWindow, NodeChange,
-    NodeConduct, NodeKey, NodeRecord, NodeScore, Opened, PaidGpu, Pruned, Recorded, Scores, SeenMiner,
-    StoredStanding, TranscriptPart, ValidatorStore, VerdictPlace, VerdictStore, VerdictSummary, VerdictsOf,
-    WeightStore, WeightWindow,
+pub use validator_rows::{
+    Absence, CheckEntry, HistoryEntry, Holds, KeptVerdict, MinerRecord, NewWindow, NodeChange, NodeConduct,
+    NodeRecord, NodeScore, Opened, PaidGpu, Pruned, Recorded, Scores, SeenMiner, StoredStanding,
+    TranscriptPart, VerdictPlace, VerdictSummary, VerdictsOf, WeightWindow,
 };
+pub use validator_store::{FleetStore, NodeKey, ValidatorStore, VerdictStore, WeightStore};
 pub use verdict_log::{LogEnd, LogEntry, Logged, Place, VerdictLogStore};

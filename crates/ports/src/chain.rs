@@ -4,7 +4,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use basilica_schedule::{Expiry, WeightRules, WeightsCall, WeightsOrder};
 use basilica_types::{
-    BlockHash, BlockNumber, Coldkey, Digest, Hotkey, MechanismId, Millis, NetUid, Rao, Uid, Weight,
+    BlockHash, BlockNumber, Coldkey, Digest, Hotkey, MechanismId, Millis, NetUid, Rao, Timestamp, Uid, Weight,
 };
 
 use crate::{BoxError, FailureClass, dispatch_advice};
@@ -67,6 +67,8 @@ pub struct Metagraph {
     pub netuid: NetUid,
     /// At which block.
     pub block: BlockNumber,
+    /// When that was, by the clock of the block's author (`Timestamp.Now`).
+    pub at: Timestamp,
     /// Blocks per epoch.
     pub tempo: u16,
     /// Hotkey of the subnet's owner, where the chain tells.

@@ -34,7 +34,7 @@ use basilica_store::{Database, MINER_SCHEMA, MinerDatabase, OpenOptions};
 use basilica_system::{OsEntropy, SystemClock};
 use basilica_types::{
     BlockHash, BlockNumber, Coldkey, FencingToken, Hotkey, MechanismId, Millis, NetUid, Network, Rao,
-    RequestNonce, SessionToken, SshPublicKey, Uid, Weight,
+    RequestNonce, SessionToken, SshPublicKey, Timestamp, Uid, Weight,
 };
 use basilica_wallet::WalletSigner;
 use basilica_wire::Keypair;
@@ -80,7 +80,14 @@ impl Chain for Validators {
             last_update: BlockNumber(0),
         });
         let neurons = neurons.collect();
-        Ok(Metagraph { netuid, block: BlockNumber(1), tempo: 360, owner_hotkey: None, neurons })
+        Ok(Metagraph {
+            netuid,
+            block: BlockNumber(1),
+            at: Timestamp(0),
+            tempo: 360,
+            owner_hotkey: None,
+            neurons,
+        })
     }
     async fn serve_axon(&self, _: NetUid, _: Axon) -> Result<AxonOutcome, ChainError> {
         Err(down())

@@ -166,6 +166,7 @@ mod tests {
         Metagraph {
             netuid: NetUid(39),
             block: BlockNumber(block),
+            at: Timestamp(0),
             tempo: 1,
             owner_hotkey: None,
             neurons: Vec::new(),

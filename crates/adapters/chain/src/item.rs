@@ -88,6 +88,10 @@ entries! { "System":
     ACCOUNT = "Account";
 }
 
+entries! { "Timestamp":
+    NOW = "Now";
+}
+
 entries! { "Drand":
     BEACON_CONFIG = "BeaconConfig";
     LAST_STORED_ROUND = "LastStoredRound";

@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use basilica_ports::{ChainError, Collateral, FailureClass, Metagraph, Neuron};
-use basilica_types::{BlockNumber, Coldkey, Hotkey, NetUid, Rao, Uid};
+use basilica_types::{BlockNumber, Coldkey, Hotkey, NetUid, Rao, Timestamp, Uid};
 use subxt::ext::scale_decode::DecodeAsType;
 
 use crate::axon::AxonInfo;
-use crate::item::{Method, NETWORKS_ADDED, SUBNET_OWNER_HOTKEY, TEMPO, View};
+use crate::item::{Method, NETWORKS_ADDED, NOW, SUBNET_OWNER_HOTKEY, TEMPO, View};
 use crate::link::Link;
 
 const METAGRAPH: Method =
@@ -130,11 +130,12 @@ async fn read_from(view: &View, source: Source, netuid: NetUid) -> Result<Metagr
     let (method, metagraph) = match source {
         Source::Whole => {
             let columns: Option<Columns> = view.ask(METAGRAPH, (netuid.0,)).await?;
-            (METAGRAPH, columns.ok_or_else(absent)?.assemble(netuid))
+            (METAGRAPH, columns.ok_or_else(absent)?.assemble(netuid, time(view).await?))
         }
         Source::Selected => {
             let columns: Option<SelectedColumns> = view.ask(SELECTIVE, (netuid.0, SELECTED.to_vec())).await?;
-            (SELECTIVE, columns.ok_or_else(absent)?.complete().and_then(|columns| columns.assemble(netuid)))
+            let (columns, at) = (columns.ok_or_else(absent)?, time(view).await?);
+            (SELECTIVE, columns.complete().and_then(|columns| columns.assemble(netuid, at)))
         }
         Source::Rows => {
             let rows: Vec<Row> = view.ask(NEURONS_LITE, (netuid.0,)).await?;
@@ -142,6 +143,12 @@ async fn read_from(view: &View, source: Source, netuid: NetUid) -> Result<Metagr
         }
     };
     metagraph.map_err(|error| view.link.fault(method.full, error))
+}
+
+/// When the block of `view` was made, by its author; the epoch at genesis, which nobody made.
+async fn time(view: &View) -> Result<Timestamp, ChainError> {
+    let now: u64 = view.value(NOW, ()).await?;
+    Ok(Timestamp(i64::try_from(now).unwrap_or(i64::MAX)))
 }
 
 #[derive(Debug, DecodeAsType)]
@@ -201,6 +208,7 @@ async fn subnet(view: &View, netuid: NetUid) -> Result<Metagraph, ChainError> {
     Ok(Metagraph {
         netuid,
         block: BlockNumber(view.at.block_number()),
+        at: time(view).await?,
         tempo: view.value(TEMPO, (netuid.0,)).await?,
         owner_hotkey: owner.and_then(present),
         neurons: Vec::new(),
@@ -224,7 +232,7 @@ impl SelectedColumns {
 }
 
 impl Columns {
-    fn assemble(self, netuid: NetUid) -> Result<Metagraph, AnswerError> {
+    fn assemble(self, netuid: NetUid, at: Timestamp) -> Result<Metagraph, AnswerError> {
         let count = self.hotkeys.len();
         for (column, length) in [
             ("coldkeys", self.coldkeys.len()),
@@ -255,7 +263,8 @@ impl Columns {
             })
             .collect();
         let owner_hotkey = present(self.owner_hotkey);
-        Ok(Metagraph { netuid, block: BlockNumber(self.block), tempo: self.tempo, owner_hotkey, neurons })
+        let block = BlockNumber(self.block);
+        Ok(Metagraph { netuid, block, at, tempo: self.tempo, owner_hotkey, neurons })
     }
 }
 
@@ -286,6 +295,7 @@ fn assemble_rows(subnet: Metagraph, rows: Vec<Row>) -> Result<Metagraph, AnswerE
 #[cfg(test)]
 mod tests {
     use basilica_ports::Axon;
+    use basilica_types::Millis;
 
     use super::*;
     use crate::connection::Connection;
@@ -314,9 +324,13 @@ mod tests {
             Ok(whole)
         };
         let metagraph = connection.call("test", all).await.unwrap();
+        let now = basilica_ports::Clock::now(&basilica_system::SystemClock::new());
+        assert!(metagraph.at.abs_diff(now) < Millis::from_secs(60), "{} at {now}", metagraph.at);
         assert_eq!(metagraph.neuron(&hotkey("//Miner1")).unwrap().axon, Some(axon));
         assert!(metagraph.neuron(&hotkey("//Validator1")).unwrap().validator_permit);
     }
+
+    const AT: Timestamp = Timestamp::from_secs(1_700_000_000);
 
     fn columns() -> Columns {
         Columns {
@@ -334,7 +348,8 @@ mod tests {
 
     #[test]
     fn columns_become_neurons_by_uid() {
-        let metagraph = columns().assemble(NetUid(39)).unwrap();
+        let metagraph = columns().assemble(NetUid(39), AT).unwrap();
+        assert_eq!(metagraph.at, AT);
         assert_eq!(metagraph.owner_hotkey, None);
         let second = metagraph.neuron(&Hotkey::from_bytes([2; 32])).unwrap();
         assert_eq!((second.uid, second.stake, second.validator_permit), (Uid(1), Rao(10), false));
@@ -344,7 +359,7 @@ mod tests {
     fn a_short_column_is_refused_not_filled_up() {
         let mut short = columns();
         short.total_stake.pop();
-        assert_eq!(short.assemble(NetUid(39)), Err(AnswerError::Column("total_stake")));
+        assert_eq!(short.assemble(NetUid(39), AT), Err(AnswerError::Column("total_stake")));
     }
 
     #[test]
@@ -358,7 +373,7 @@ mod tests {
             last_update: 0,
             validator_permit: false,
         };
-        let subnet = columns().assemble(NetUid(1)).unwrap();
+        let subnet = columns().assemble(NetUid(1), AT).unwrap();
         let assemble = |rows| assemble_rows(subnet.clone(), rows);
         assert_eq!(assemble(vec![row(0), row(1)]).unwrap().neurons[1].stake, Rao(9));
         assert_eq!(assemble(vec![row(0), row(2)]), Err(AnswerError::Order));

@@ -76,8 +76,8 @@ pub const WITHHELD: &str = "does not hold; its operator sees why";
 /// Why a condition does not hold, as far as this caller may know: where the database is and what it said, and who leads, help
 /// nobody but attackers and operators. The chain is everybody's.
 pub(crate) fn told<'a>(condition: &str, why: &'a str, caller: Caller) -> &'a str {
-    // What /weights tells everybody is no secret here.
-    let is_public = matches!(condition, "chain" | "weights");
+    // What /weights tells everybody is no secret here, nor what time it is: every answer has a date.
+    let is_public = matches!(condition, "chain" | "clock" | "weights");
     if is_public || caller.is_known() { why } else { WITHHELD }
 }
 

@@ -5,7 +5,7 @@
 //! try of a check is the state machine [`Check`]: the service performs its effects and feeds back what happened. Whether a
 //! failed try is worth another one, and whose fault a run of failed tries is, decides [`series`]. When a node is checked
 //! next decides [`schedule`], when all idle nodes are checked at once [`fleet`], and who may log in where without cost to others [`knocking`]. What a challenge asks follows from
-//! [`classes`] ([`asked`]), how long a card may take from [`calibration`], what it is paid as from [`CardTable`], and what missed deadlines amount to decides [`timing`]. What was
+//! [`classes`] ([`asked`]), how long a card may take from [`calibration`], what it is paid as from [`CardTable`], and what missed deadlines amount to decides [`timing`]. Whether the machine's clock can be right at all says [`wall_clock`]. What was
 //! concluded becomes a [`Verdict`]: canonical bytes that the validator signs and that anyone can read back, and [`audit()`] compares with the
 //! transcript that it rests on.
 //!
@@ -38,6 +38,7 @@ pub mod series;
 pub mod timing;
 mod verdict;
 pub mod verdict_log;
+pub mod wall_clock;
 
 pub use audit::{Discrepancy, Replay, audit};
 pub use cards::{CARDS_MAX, CardError, CardRow, CardTable};
@@ -54,3 +55,4 @@ pub use registry::ImageOffer;
 pub use schedule::{Due, Intervals};
 pub use series::{RetryRules, Series};
 pub use verdict::{Evidence, Outcome, SignedVerdict, Verdict, host_key_digest};
+pub use wall_clock::WrongClock;

@@ -28,7 +28,7 @@ impl AssignmentStrategy {
 #[cfg(test)]
 mod tests {
     use basilica_ports::Neuron;
-    use basilica_types::{BlockNumber, Coldkey, NetUid, Rao, Uid};
+    use basilica_types::{BlockNumber, Coldkey, NetUid, Rao, Timestamp, Uid};
 
     use super::*;
 
@@ -43,7 +43,14 @@ mod tests {
             last_update: BlockNumber(0),
         });
         let neurons = neurons.collect();
-        Metagraph { netuid: NetUid(39), block: BlockNumber(1), tempo: 360, owner_hotkey: None, neurons }
+        Metagraph {
+            netuid: NetUid(39),
+            block: BlockNumber(1),
+            at: Timestamp(0),
+            tempo: 360,
+            owner_hotkey: None,
+            neurons,
+        }
     }
 
     fn hotkey(uid: u16) -> Hotkey {

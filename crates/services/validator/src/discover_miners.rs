@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use basilica_ports::{BoxError, ChainError, NodeChange, SeenMiner, StoreError};
 use basilica_runtime_service::{Backoff, ErrorChain, Stop, TaskPanic, TaskSet};
@@ -20,6 +21,8 @@ use crate::shared::{ChainView, Shared};
 
 /// Discoveries at a time: each waits up to 25 s for one miner; a subnet has 256 neurons at most.
 const CONCURRENT: usize = 64;
+/// Longest pause after a failure to read the chain.
+const CHAIN_PAUSE: Millis = Millis::from_secs(30);
 /// Longest pause after failures, in first pauses (`automatic_verification.rediscovery_pause`).
 const BACKOFF_SPREAD: u64 = 12;
 
@@ -43,9 +46,12 @@ struct Done {
 /// The loop: runs until the stop.
 pub(crate) async fn run(shared: Arc<Shared>, stop: Stop) -> Result<(), BoxError> {
     let mut state = Discovery { shared, miners: BTreeMap::new(), tasks: TaskSet::new(), seen: Vec::new() };
-    let mut chain_backoff = Backoff::new(Millis(500), Millis::from_secs(30));
+    let mut chain_backoff = Backoff::new(Millis(500), CHAIN_PAUSE);
     let mut next_look = state.shared.now();
+    let longest = state.shared.settings.metagraph_ttl.max(CHAIN_PAUSE);
     loop {
+        // A clock that was ahead and is set right must not put the look that finds it right off by as much.
+        next_look = next_look.min(state.shared.now() + longest);
         if state.shared.now() >= next_look {
             let wait = match state.look_at_chain().await {
                 Ok(()) => {
@@ -110,6 +116,9 @@ impl Discovery {
             info!(chain.spec = %identity.spec_name, chain.development = identity.development,
                 simulated_gpus = gpus.accepts_simulated(), "chain connected");
         }
+        let view = ChainView { gpus, metagraph: Arc::new(metagraph), keeps_time: !identity.development };
+        self.note_clock(&view, now);
+        let metagraph = &view.metagraph;
         // Miners are neurons without a permit that serve an axon (reference §3.3).
         self.seen = metagraph
             .neurons
@@ -131,8 +140,18 @@ impl Discovery {
         stored?;
         shared.metrics.known_miners.set(i64::try_from(self.seen.len()).unwrap_or(i64::MAX));
         self.miners.retain(|hotkey, miner| miner.busy || self.seen.iter().any(|s| s.hotkey == *hotkey));
-        shared.set_chain_view(ChainView { gpus, metagraph: Arc::new(metagraph) });
+        shared.set_chain_view(view);
         Ok(())
+    }
+
+    fn note_clock(&self, view: &ChainView, now: Timestamp) {
+        let block = view.metagraph.at;
+        let apart = Duration::from_millis(now.abs_diff(block).0).as_secs_f64();
+        self.shared.metrics.clock_offset.set(if now < block { -apart } else { apart });
+        match view.compare_clock(now) {
+            Ok(()) => self.shared.clock_ready.ready(),
+            Err(wrong) => self.shared.clock_ready.not_ready(wrong.to_string()),
+        }
     }
 
     fn note_store(&self, error: Option<&StoreError>) {

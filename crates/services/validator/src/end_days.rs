@@ -1,7 +1,8 @@
 //! Reconciler: every day that has ended gets its record in the log of verdicts.
 //!
 //! What a record is of is decided by places in the store, not by clocks: all verdicts since the record before. So none is left out
-//! by a validator that was down at midnight, nor by two whose clocks differ; days without any validator have no record.
+//! by a validator that was down at midnight, nor by two whose clocks differ; days without any validator have no record. While our
+//! clock is before the chain's newest block no day is ended: the record would bear the name of an earlier one.
 
 use std::sync::Arc;
 
@@ -56,6 +57,9 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: Stop) -> Result<(), BoxError>
 
 /// Ends yesterday, if that has no record yet.
 async fn end_day(shared: &Shared) -> Result<Option<DayRecord>, EndError> {
+    if shared.clock_is_behind() {
+        return Ok(None);
+    }
     let store = shared.ports.store.as_ref();
     let day = Day::of(shared.now()).before();
     let end = store.log_end().await?;
@@ -138,6 +142,17 @@ mod tests {
         let shown = Inclusion::decode_bounded(&shown).unwrap();
         assert_eq!(shown.verify(&verdict).unwrap().content(), &second);
         assert_eq!(shared.ports.store.node(key).await.unwrap().unwrap().key, key);
+    }
+
+    #[tokio::test]
+    async fn no_day_ends_while_the_clock_is_before_the_chains_blocks() {
+        let world = World::new();
+        world.clock.advance(DAY);
+        let shared = world.boot().await;
+        world.clock.set_wall_clock(-86_400_000);
+        assert_eq!(end_day(&shared).await.unwrap(), None, "its record would bear another day's name");
+        world.clock.set_wall_clock(0);
+        assert!(end_day(&shared).await.unwrap().is_some());
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 
 pub(crate) mod fleet;
 
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use basilica_runtime_service::Metrics;
@@ -96,6 +97,7 @@ pub(crate) struct ValidatorMetrics {
     pub(crate) weight_commits: Counter,
     pub(crate) weight_problems: Family<ReasonLabel, Counter>,
     pub(crate) weight_set_failures: Counter,
+    pub(crate) clock_offset: Gauge<f64, AtomicU64>,
     pub(crate) leading: Gauge,
     pub(crate) terms: Counter,
 }
@@ -166,6 +168,9 @@ impl ValidatorMetrics {
             r.register("ssh_active_connections", "connections kept", m.ssh_active.clone());
             let help = "of a login, successful or not";
             r.register_with_unit("ssh_connection_duration", help, Unit::Seconds, m.ssh_logins.0.clone());
+            let help =
+                "our clock minus the time of the newest finalised block, when the chain was last looked at";
+            r.register_with_unit("clock_offset", help, Unit::Seconds, m.clock_offset.clone());
             r.register("leading", "1 while this process leads its database's validators", m.leading.clone());
             r.register("leadership_terms", "times that this process began to lead", m.terms.clone());
             r.register("consensus_weight_sets", "weights set on chain", m.weight_sets.clone());

@@ -12,7 +12,7 @@ use basilica_ports::{
 use basilica_runtime_service::{Condition, Readiness};
 use basilica_types::{BlockNumber, Hotkey, NodeId, Timestamp};
 use basilica_verification::knocking::{Doors, Party};
-use basilica_verification::{GpuRules, HeadSeen, Policy, calibration, classes};
+use basilica_verification::{GpuRules, HeadSeen, Policy, WrongClock, calibration, classes};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::ask_registry::Asked;
@@ -72,6 +72,15 @@ impl fmt::Debug for Ports {
 pub(crate) struct ChainView {
     pub(crate) gpus: GpuRules,
     pub(crate) metagraph: Arc<Metagraph>,
+    /// Its blocks come by the time of day. Those of a development chain come when whoever runs it likes, and are dated so.
+    pub(crate) keeps_time: bool,
+}
+
+impl ChainView {
+    /// Compares our clock with the newest finalised block that was read.
+    pub(crate) fn compare_clock(&self, now: Timestamp) -> Result<(), WrongClock> {
+        if self.keeps_time { WrongClock::compare(now, self.metagraph.at) } else { Ok(()) }
+    }
 }
 
 /// A session's key with what its nodes said of it.
@@ -91,6 +100,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: ValidatorMetrics,
     pub(crate) connections: Connections,
     pub(crate) chain_ready: Condition,
+    pub(crate) clock_ready: Condition,
     pub(crate) store_ready: Condition,
     pub(crate) weights_ready: Condition,
     /// Wakes discovery: a node denied a key that its miner reported, or a session ran out.
@@ -150,6 +160,7 @@ impl Shared {
             views: FleetViews::default(),
             under_way: UnderWay::default(),
             chain_ready: readiness.condition("chain"),
+            clock_ready: readiness.condition("clock"),
             store_ready: readiness.condition("database"),
             weights_ready: readiness.condition("weights"),
             discover_now: Notify::new(),
@@ -187,6 +198,13 @@ impl Shared {
     pub(crate) fn set_chain_view(&self, view: ChainView) {
         self.look_at_head(view.metagraph.block);
         *self.chain_view.lock().unwrap_or_else(PoisonError::into_inner) = Some(view);
+    }
+
+    /// Whether our clock is before the newest block that was read, so that what is dated now is dated wrongly. It ends with the
+    /// clock's correction, not with the next look at the chain.
+    pub(crate) fn clock_is_behind(&self) -> bool {
+        let compared = self.chain_view().map(|view| view.compare_clock(self.now()));
+        matches!(compared, Some(Err(WrongClock::Behind { .. })))
     }
 
     /// The key that logs into a miner's nodes, while its session lasts.

@@ -121,6 +121,10 @@ impl Checks {
     async fn start_due(&mut self) -> Result<(), StoreError> {
         // Which GPUs count depends on the chain (RULES R18): nothing is judged before it answered.
         let Some(chain) = self.shared.chain_view() else { return Ok(()) };
+        // Verdicts would carry wrong times, and miners would refuse the sessions that checks need.
+        if self.shared.clock_is_behind() {
+            return Ok(());
+        }
         let now = self.shared.now();
         self.resting.retain(|_, until| *until > now);
         self.absent.retain(|miner, _| self.shared.access(miner).is_none());

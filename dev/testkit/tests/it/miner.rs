@@ -25,7 +25,7 @@ use basilica_system::{OsEntropy, SystemClock};
 use basilica_testkit::Nodes;
 use basilica_types::{
     BlockHash, BlockNumber, Coldkey, FencingToken, Hotkey, MechanismId, Millis, NetUid, Network, Rao,
-    RequestNonce, SshPublicKey, Uid, UsdMicros, Weight,
+    RequestNonce, SshPublicKey, Timestamp, Uid, UsdMicros, Weight,
 };
 use basilica_wire::discovery::{
     AuthGrant, AuthRequest, DiscoverClaim, DiscoverRequest, DiscoverResponse, NodeReport,
@@ -290,8 +290,14 @@ impl Site {
             last_update: BlockNumber(0),
         });
         let neurons = neurons.collect();
-        let metagraph =
-            Metagraph { netuid: NETUID, block: BlockNumber(1), tempo: 10, owner_hotkey: None, neurons };
+        let metagraph = Metagraph {
+            netuid: NETUID,
+            block: BlockNumber(1),
+            at: Timestamp(0),
+            tempo: 10,
+            owner_hotkey: None,
+            neurons,
+        };
         *self.chain.metagraph.lock().unwrap() = Some(metagraph);
     }
 

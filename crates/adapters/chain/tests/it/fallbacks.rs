@@ -6,7 +6,7 @@ use basilica_ports::{
     Chain as _, ChainError, Consensus, EpochClock, FailureClass, Hyperparameters, Metagraph,
     SubnetReads as _, WeightRules, WeightsCall, WeightsOrder, WeightsOutcome,
 };
-use basilica_types::{BlockNumber, MechanismId, NetUid, Rao, Uid, Weight};
+use basilica_types::{BlockNumber, MechanismId, NetUid, Rao, Timestamp, Uid, Weight};
 use serde_json::{Value, json};
 
 use crate::devchain::{Devchain, SUBNET, hotkey, permitted};
@@ -43,7 +43,7 @@ fn lasting(metagraph: &Metagraph) -> Metagraph {
         // Emission adds to it.
         neuron.stake = Rao(0);
     }
-    Metagraph { block: BlockNumber(0), neurons, ..metagraph.clone() }
+    Metagraph { block: BlockNumber(0), at: Timestamp(0), neurons, ..metagraph.clone() }
 }
 
 #[tokio::test]

@@ -83,6 +83,18 @@ async fn an_item_that_an_upgrade_takes_away_is_named_and_heals_with_the_next() {
 }
 
 #[tokio::test]
+async fn the_time_of_the_block_is_named_where_an_upgrade_takes_it_away() {
+    // As the metadata has the name of the entry: behind its length.
+    let chain = Upgrading::renaming("\u{c}Now", "\u{c}Old");
+    let client = chain.client();
+    client.metagraph(SUBNET).await.unwrap();
+    chain.upgrade();
+    lacks(&client.metagraph(SUBNET).await.unwrap_err(), "Timestamp.Now");
+    chain.upgrade();
+    client.metagraph(SUBNET).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_runtime_api_that_an_upgrade_takes_away_is_replaced_by_the_next_best() {
     let chain = Upgrading::renaming("get_metagraph", "old_metagraph");
     let client = chain.client();

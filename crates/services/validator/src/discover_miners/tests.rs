@@ -4,7 +4,7 @@ use basilica_types::{NodeAddress, Uid};
 use basilica_wire::discovery::NodeStatus;
 
 use super::*;
-use crate::set_weights::tests::{MINER, World};
+use crate::set_weights::tests::{MINER, World, metagraph};
 
 fn reports(hosts: impl IntoIterator<Item = u16>) -> Vec<NodeReport> {
     let report = |host: u16| {
@@ -103,4 +103,81 @@ async fn a_lost_session_does_not_cut_the_pause_after_failures() {
     miner.next = discovery.shared.now() + discovery.shared.settings.discovery_interval;
     discovery.rediscover_lost();
     assert_eq!(miner_next(&discovery), discovery.shared.settings.rediscovery_pause);
+}
+
+#[tokio::test]
+async fn a_look_at_the_chain_tells_a_wrong_clock_and_a_right_one() {
+    let world = World::new();
+    let mut discovery = discovery(world.boot().await);
+    let shared = Arc::clone(&discovery.shared);
+    let block = shared.now();
+    world.chain.date(block);
+    let told = || world.readiness.report().into_iter().find(|(name, _)| *name == "clock").unwrap().1;
+    assert_eq!(told(), Err("starting".to_owned()), "before the first look nothing is known");
+    // Ours minus the block's, and what is said of it.
+    for (offset, words) in [
+        (0, None),
+        (-60_000, None),
+        (-60_001, Some("set it by NTP")),
+        (36_500, None),
+        (900_001, Some("fallback_endpoints")),
+        (-3_600_000, Some("set it by NTP")),
+        (900_000, None),
+    ] {
+        world.clock.set_wall_clock(offset);
+        discovery.look_at_chain().await.unwrap();
+        assert!((shared.metrics.clock_offset.get() - offset as f64 / 1_000.0).abs() < 1e-6, "{offset}");
+        match (told(), words) {
+            (Ok(()), None) => {}
+            (Err(why), Some(words)) => {
+                assert!(why.contains(words) && why.contains(&block.rfc3339()), "{offset}: {why}");
+            }
+            (told, _) => panic!("{offset}: {told:?}"),
+        }
+        assert_eq!(shared.clock_is_behind(), offset < -60_000, "{offset}");
+    }
+}
+
+#[tokio::test]
+async fn the_clock_is_behind_until_it_is_set_right_whenever_the_chain_is_looked_at() {
+    let world = World::new();
+    let shared = world.boot().await;
+    assert!(!shared.clock_is_behind());
+    world.clock.set_wall_clock(-3_600_000);
+    assert!(shared.clock_is_behind());
+    world.clock.set_wall_clock(0);
+    assert!(!shared.clock_is_behind());
+    // A development chain's blocks may be of any time.
+    let gpus = shared.chain_view().unwrap().gpus;
+    let future = Arc::new(metagraph(shared.now() + Millis::from_secs(86_400)));
+    for (keeps_time, behind) in [(true, true), (false, false)] {
+        let (gpus, metagraph) = (gpus.clone(), Arc::clone(&future));
+        shared.set_chain_view(ChainView { gpus, metagraph, keeps_time });
+        assert_eq!(shared.clock_is_behind(), behind);
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_was_ahead_puts_no_look_off() {
+    let world = World::new();
+    let shared = Arc::new(world.boot().await);
+    let right = shared.now();
+    world.chain.date(right);
+    world.clock.set_wall_clock(86_400_000);
+    let stop = Stop::new();
+    let mut tasks = TaskSet::new();
+    tasks.spawn("discover-miners", run(Arc::clone(&shared), stop.clone()));
+    let told = || world.readiness.report().into_iter().find(|(name, _)| *name == "clock").unwrap().1;
+    world.clock.sleepers(1).await;
+    assert!(told().unwrap_err().contains("fallback_endpoints"));
+    world.clock.set_wall_clock(0);
+    let longest = shared.settings.metagraph_ttl.max(CHAIN_PAUSE);
+    // The loop wakes within a minute, and looks one longest pause later.
+    for _ in 0..2 + longest.0.div_ceil(60_000) {
+        world.clock.advance(Millis::from_secs(60));
+        world.clock.sleepers(1).await;
+    }
+    assert_eq!(told(), Ok(()));
+    stop.request();
+    tasks.next().await.unwrap().expect("no panic").unwrap();
 }

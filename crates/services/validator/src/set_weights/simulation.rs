@@ -315,6 +315,7 @@ fn chain_view() -> ChainView {
     let metagraph = Metagraph {
         netuid: NetUid(39),
         block: BlockNumber(1),
+        at: Timestamp(0),
         tempo: 10,
         owner_hotkey: None,
         neurons: vec![
@@ -325,5 +326,5 @@ fn chain_view() -> ChainView {
         ],
     };
     let gpus = GpuRules::new(true, true, &BlockHash::from_bytes([9; 32]));
-    ChainView { gpus, metagraph: Arc::new(metagraph) }
+    ChainView { gpus, metagraph: Arc::new(metagraph), keeps_time: false }
 }

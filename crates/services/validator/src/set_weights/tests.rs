@@ -62,6 +62,8 @@ struct State {
     deregistered: bool,
     /// No endpoint answers.
     silent: bool,
+    /// When the newest finalised block was made; weights do not ask.
+    block_time: Option<Timestamp>,
 }
 
 impl Laptop {
@@ -89,6 +91,11 @@ impl Laptop {
         self.with(|state| state.silent = true);
     }
 
+    /// The newest finalised block is of this time.
+    pub(crate) fn date(&self, block: Timestamp) {
+        self.with(|state| state.block_time = Some(block));
+    }
+
     /// One more finalised block.
     pub(crate) fn advance(&self) {
         self.with(|state| state.head += 1);
@@ -102,7 +109,12 @@ impl Laptop {
 #[async_trait]
 impl Chain for Laptop {
     async fn identity(&self) -> Result<ChainIdentity, ChainError> {
-        unreachable!("weights do not ask for it")
+        Ok(ChainIdentity {
+            genesis: BlockHash::from_bytes([9; 32]),
+            spec_name: "laptop".into(),
+            spec_version: 1,
+            development: false,
+        })
     }
 
     async fn head(&self) -> Result<BlockNumber, ChainError> {
@@ -120,7 +132,7 @@ impl Chain for Laptop {
     }
 
     async fn metagraph(&self, _: NetUid) -> Result<Metagraph, ChainError> {
-        unreachable!("weights use the shared view")
+        Ok(metagraph(self.with(|state| state.block_time).expect("the test dates the block")))
     }
 
     async fn serve_axon(&self, _: NetUid, _: Axon) -> Result<AxonOutcome, ChainError> {
@@ -321,6 +333,22 @@ fn neuron(uid: Uid, hotkey: Hotkey) -> Neuron {
     }
 }
 
+/// The subnet at a block of this time.
+pub(crate) fn metagraph(at: Timestamp) -> Metagraph {
+    Metagraph {
+        netuid: NetUid(39),
+        block: BlockNumber(1),
+        at,
+        tempo: 10,
+        owner_hotkey: None,
+        neurons: vec![
+            neuron(Uid(0), Hotkey::from_bytes([9; 32])),
+            neuron(OWN, signer().hotkey()),
+            neuron(Uid(2), MINER),
+        ],
+    }
+}
+
 /// Disk and chain: what survives the validator.
 pub(crate) struct World {
     pub(crate) chain: Arc<Laptop>,
@@ -358,19 +386,12 @@ impl World {
         };
         let metrics = ValidatorMetrics::register(&Metrics::new());
         let shared = Shared::new(ports, settings(), ProverFile::new(vec![1]), metrics, &self.readiness);
-        let metagraph = Metagraph {
-            netuid: NetUid(39),
-            block: BlockNumber(1),
-            tempo: 10,
-            owner_hotkey: None,
-            neurons: vec![
-                neuron(Uid(0), Hotkey::from_bytes([9; 32])),
-                neuron(OWN, signer().hotkey()),
-                neuron(Uid(2), MINER),
-            ],
-        };
         let gpus = GpuRules::new(true, true, &BlockHash::from_bytes([9; 32]));
-        shared.set_chain_view(ChainView { gpus, metagraph: Arc::new(metagraph) });
+        shared.set_chain_view(ChainView {
+            gpus,
+            metagraph: Arc::new(metagraph(shared.now())),
+            keeps_time: true,
+        });
         shared
     }
 

@@ -71,6 +71,21 @@ async fn a_check_that_panicked_frees_its_node_and_its_slot() {
     assert_eq!(checks.running.len(), 1, "it is due still");
 }
 
+#[tokio::test]
+async fn no_check_begins_while_the_clock_is_before_the_chains_blocks() {
+    let world = World::new();
+    let key = world.judge_a_node().await;
+    let mut checks = checks(world.boot().await);
+    let expires = checks.shared.now() + Millis::from_secs(3_600);
+    checks.shared.set_access(MINER, Arc::new(crate::sessions::Access::until(expires)));
+    world.clock.set_wall_clock(-60_001);
+    checks.start_due().await.unwrap();
+    assert!(checks.running.is_empty(), "its verdict would be of a wrong time");
+    world.clock.set_wall_clock(0);
+    checks.start_due().await.unwrap();
+    assert_eq!(checks.running.keys().copied().collect::<Vec<_>>(), [key]);
+}
+
 /// Nodes of two miners with sessions, none of them due within the hour.
 async fn fleet(world: &World, miners: &[(Hotkey, &[u8])]) -> (Shared, Vec<NodeKey>) {
     let shared = world.boot().await;

@@ -54,7 +54,7 @@ pub(crate) fn check(
         );
     }
     let answer = json!({
-        "holds": missing.is_none(), "files": all, "lines": summary.lines, "torn": summary.torn, "first": summary.first,
+        "holds": missing.is_none(), "files": all, "lines": summary.lines, "torn": summary.torn, "lost": summary.lost, "first": summary.first,
         "last": summary.last, "follows": summary.follows, "head": summary.head,
     });
     print(&if json { format!("{answer:#}\n") } else { text(&summary, all.len()) })?;
@@ -64,13 +64,16 @@ pub(crate) fn check(
 fn text(summary: &Summary, files: usize) -> String {
     let dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
     let mut text = format!(
-        "{} operations in {files} files, from {} to {}: each follows the one before it, none was changed, left out or put in between\n",
+        "{} operations in {files} files, from {} to {}: each follows the one before it: of those written none was changed, left out or put in between\n",
         summary.lines,
         dash(&summary.first),
         dash(&summary.last)
     );
     if summary.torn > 0 {
-        text.push_str(&format!("  unfinished  {} lines, after a crash or a full disk\n", summary.torn));
+        text.push_str(&format!("  unfinished  {} lines, after a crash\n", summary.torn));
+    }
+    if summary.lost > 0 {
+        text.push_str(&format!("  lost        {} operations, which could not be written\n", summary.lost));
     }
     if let Some(follows) = &summary.follows {
         text.push_str(&format!("  follows     {follows}, the last line of a file that is not here\n"));

@@ -82,9 +82,9 @@ impl Awaited {
     }
 
     /// Full checks that ended since, and had begun before.
-    fn overtaken(&self, verdicts: &[VerdictRow]) -> Vec<String> {
+    fn overtaken<'a>(&self, verdicts: &'a [VerdictRow]) -> Vec<&'a VerdictRow> {
         let full = verdicts.iter().filter(|verdict| verdict.kind == "full" && !self.answers(verdict));
-        full.map(|verdict| verdict.digest.clone()).filter(|digest| !self.seen.contains(digest)).collect()
+        full.filter(|verdict| !self.seen.contains(&verdict.digest)).collect()
     }
 
     /// Asks for verdicts until one answers, and hastens again whenever a check that was under way has ended.
@@ -100,15 +100,23 @@ impl Awaited {
         loop {
             let silent = match ask().await {
                 Ok(verdicts) => {
-                    let overtaken = self.overtaken(&verdicts);
                     let answers: Vec<VerdictRow> =
-                        verdicts.into_iter().filter(|verdict| self.answers(verdict)).collect();
+                        verdicts.iter().filter(|verdict| self.answers(verdict)).cloned().collect();
                     if !answers.is_empty() {
                         return Ok(answers);
                     }
+                    let overtaken = self.overtaken(&verdicts);
+                    // Two such within the hour are a ban (RULES R3): the second is not ours to hurry.
+                    if let Some(fault) = overtaken.iter().find(|row| row.fault.as_deref() == Some("node")) {
+                        bail!(
+                            "a check of {id} that was under way found {}, by the node's own fault; the next one comes in its time, \
+                             because a second such finding within the hour is a ban (`basilica-validator why {id}`)",
+                            fault.outcome
+                        );
+                    }
                     if !overtaken.is_empty() {
                         hasten().await?;
-                        self.seen.extend(overtaken);
+                        self.seen.extend(overtaken.iter().map(|row| row.digest.clone()));
                     }
                     None
                 }
@@ -217,6 +225,16 @@ mod tests {
         let told: Vec<String> = result.unwrap().into_iter().map(|verdict| verdict.digest).collect();
         assert_eq!(told, ["new"]);
         assert_eq!(hastened, 1, "once for the check that was under way");
+    }
+
+    #[tokio::test]
+    async fn a_fault_of_the_node_that_was_being_found_is_not_followed_by_another() {
+        let mut found = verdict("under way", "full", 9);
+        found.outcome = "proof_opening_mismatch".to_owned();
+        found.fault = Some("node".to_owned());
+        let (result, hastened) = waits(&[], vec![Ok(vec![found])]).await;
+        let why = result.unwrap_err().to_string();
+        assert!(why.contains("proof_opening_mismatch") && hastened == 0, "{why}");
     }
 
     #[tokio::test]

@@ -40,6 +40,14 @@ pub(crate) struct Line<'a> {
     pub(crate) took_ms: u64,
     /// `ok`, how a command ended, or an error.
     pub(crate) result: Cow<'a, str>,
+    /// Operations before it that could not be written, if any.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub(crate) lost: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde asks")]
+const fn is_none(lost: &u64) -> bool {
+    *lost == 0
 }
 
 /// The hash of a line.
@@ -52,8 +60,10 @@ pub(crate) fn hash(line: &[u8]) -> Digest {
 pub struct Summary {
     /// Operations.
     pub lines: u64,
-    /// Lines that a power cut or a full disk left unfinished; they are part of the chain.
+    /// Lines that a crash or a power cut left unfinished; they are part of the chain.
     pub torn: u64,
+    /// Operations that could not be written, by the lines after them.
+    pub lost: u64,
     /// Hash that the first line follows; none if it is a log's first.
     pub follows: Option<String>,
     /// Hash of the last line, to be compared with what was written down elsewhere.
@@ -142,6 +152,7 @@ fn follow(summary: &mut Summary, bytes: &[u8], number: u64) -> Result<(), Broken
         None => summary.follows = line.previous,
     }
     summary.lines += 1;
+    summary.lost = summary.lost.saturating_add(line.lost);
     summary.first.get_or_insert_with(|| line.at.clone());
     summary.last = Some(line.at);
     Ok(())

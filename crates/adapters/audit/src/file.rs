@@ -48,6 +48,8 @@ pub(crate) struct Writer {
     path: PathBuf,
     rules: AuditRules,
     open: Open,
+    /// Lines that could not be written since the last one that could.
+    lost: u64,
 }
 
 #[derive(Debug)]
@@ -89,19 +91,31 @@ impl Writer {
     /// If it can be neither made nor read.
     pub(crate) fn open(path: &Path, rules: AuditRules) -> Result<Self, OpenError> {
         let failed = |source| OpenError { path: path.to_owned(), source };
-        // A stop between putting a file aside and beginning the next leaves only those aside.
-        let before = if path.exists() { None } else { head_of(&aside(path, 1)).map_err(failed)? };
         let mut open = open(path).map_err(failed)?;
-        open.head = open.head.or(before);
-        Ok(Self { path: path.to_owned(), rules, open })
+        if open.head.is_none() {
+            // A stop between putting a file aside and the first line of the next.
+            open.head = head_of(&aside(path, 1)).map_err(failed)?;
+        }
+        Ok(Self { path: path.to_owned(), rules, open, lost: 0 })
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Adds a line.
+    /// Lines that were lost before they came here: the next one says so.
+    pub(crate) fn missed(&mut self, lines: u64) {
+        self.lost = self.lost.saturating_add(lines);
+    }
+
+    /// Adds a line. One that cannot be written is counted in the next that can.
     pub(crate) fn add(&mut self, line: Line<'_>) -> io::Result<()> {
+        let added = self.try_add(Line { lost: self.lost, ..line });
+        self.lost = if added.is_ok() { 0 } else { self.lost.saturating_add(1) };
+        added
+    }
+
+    fn try_add(&mut self, line: Line<'_>) -> io::Result<()> {
         if self.open.torn {
             self.open.cut()?;
         }

@@ -5,7 +5,7 @@
 //! a log that was written anew from some line on. Files are private, bounded in size and number. Nothing that a node sent is in it
 //! but counts of bytes and the words of errors, cut short; commands are what we sent, and we send no secrets.
 //!
-//! A line that cannot be written is told and lost: checks go on, because a full disk must not make nodes look dead. Rejected: a
+//! A line that cannot be written is told, counted in the next one that can, and lost: checks go on, because a full disk must not make nodes look dead. Rejected: a
 //! database table (a million rows a day that nobody queries), and syslog (it drops what comes too fast, and chains nothing).
 
 mod chain;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
@@ -21,6 +22,8 @@ type Told = dyn Fn(Result<(), String>) + Send + Sync;
 pub struct AuditLog {
     pub(crate) clock: Arc<dyn Clock>,
     told: Arc<Told>,
+    /// Lines for which there was no room, which the writer does not know of yet.
+    missed: Arc<AtomicU64>,
     /// None only while it is dropped.
     lines: Option<SyncSender<Line<'static>>>,
     writer: Option<JoinHandle<()>>,
@@ -48,11 +51,13 @@ impl AuditLog {
         let told: Arc<Told> = told.into();
         let (lines, waiting) = sync_channel(WAITING);
         let telling = Arc::clone(&told);
+        let missed = Arc::new(AtomicU64::new(0));
+        let known = Arc::clone(&missed);
         let thread = std::thread::Builder::new().name("audit".to_owned());
         let writing = thread
-            .spawn(move || write(writer, &waiting, &*telling))
+            .spawn(move || write(writer, &waiting, &known, &*telling))
             .map_err(|source| OpenError { path: path.to_owned(), source })?;
-        Ok(Self { clock, told, lines: Some(lines), writer: Some(writing) })
+        Ok(Self { clock, told, missed, lines: Some(lines), writer: Some(writing) })
     }
 
     /// Adds a line. What fails is told to whoever was named for it.
@@ -63,6 +68,7 @@ impl AuditLog {
             Err(TrySendError::Full(_)) => "the audit log's disk is too slow",
             Err(TrySendError::Disconnected(_)) => "the audit log's thread has ended",
         };
+        self.missed.fetch_add(1, Ordering::Relaxed);
         lost(&*self.told, why.to_owned());
     }
 }
@@ -77,8 +83,9 @@ impl Drop for AuditLog {
     }
 }
 
-fn write(mut writer: Writer, lines: &Receiver<Line<'static>>, told: &Told) {
+fn write(mut writer: Writer, lines: &Receiver<Line<'static>>, missed: &AtomicU64, told: &Told) {
     while let Ok(line) = lines.recv() {
+        writer.missed(missed.swap(0, Ordering::Relaxed));
         match writer.add(line) {
             Ok(()) => told(Ok(())),
             Err(error) => lost(told, format!("{} cannot be written: {error}", writer.path().display())),

@@ -59,6 +59,7 @@ impl Begun {
             received: self.received,
             took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             result: cut(result.to_string()),
+            lost: 0,
         });
     }
 }

@@ -5,7 +5,8 @@
 //! then every node would be at fault at once. So only an image that is offered speaks against a node that cannot have it.
 //!
 //! What it cannot show: that a registry treats both alike. Registries count pulls by address, and their errors come and go, so a
-//! node that was told to come back later ([`is_put_off`]) is not at fault for that. It is the node that says so, and one that pulls
+//! node that was told to come back later ([`is_put_off`]) is not at fault for that. Nor that the layers can be had: they come from other
+//! hosts than the manifest, so a download that breaks or stands still is nobody's fault either. It is the node that says so, and one that pulls
 //! nothing on purpose can say it for ever: hence its check fails all the same, with nobody at fault, and it is no longer paid once
 //! its last passed check is too old.
 //!
@@ -34,15 +35,21 @@ impl ImageOffer {
     }
 }
 
-/// Words of statuses by which a registry asks for patience, as engines repeat them: 429 and its code in registries' own errors, 500,
-/// 502, 503 and 504.
-const PATIENCE: [&str; 6] = [
+/// Words of what may pass, as engines repeat them: statuses by which a registry asks for patience (429 and its code in registries' own
+/// errors, 500, 502, 503 and 504), and connections that broke or stood still. The manifest, which the validator asks for, may be
+/// there while the layers, which come from other hosts, are not.
+const MAY_PASS: [&str; 11] = [
     "too many requests",
     "toomanyrequests",
     "internal server error",
     "bad gateway",
     "service unavailable",
     "gateway timeout",
+    "tls handshake timeout",
+    "i/o timeout",
+    "client.timeout exceeded",
+    "unexpected eof",
+    "connection reset by peer",
 ];
 /// Exit codes of `timeout` when it ended the command, and when it had to kill it.
 const OUT_OF_TIME: [u8; 2] = [124, 137];
@@ -50,7 +57,7 @@ const OUT_OF_TIME: [u8; 2] = [124, 137];
 /// Whether a pull failed by what may pass, and may befall one node alone: by what the engine ended with and wrote to standard error.
 pub fn is_put_off(code: u8, errors: &[u8]) -> bool {
     let words = String::from_utf8_lossy(errors).to_ascii_lowercase();
-    OUT_OF_TIME.contains(&code) || PATIENCE.iter().any(|status| words.contains(status))
+    OUT_OF_TIME.contains(&code) || MAY_PASS.iter().any(|word| words.contains(word))
 }
 
 #[cfg(test)]
@@ -77,6 +84,11 @@ mod tests {
             "Error response from daemon: received unexpected HTTP status: 503 Service Unavailable",
             "Error: initializing source docker://a/b:1: received unexpected HTTP status: 502 Bad Gateway",
             "Error: invalid status code from registry 504 (Gateway Timeout)",
+            "error pulling image configuration: download failed after attempts=6: net/http: TLS handshake timeout",
+            "Error response from daemon: Get \"https://registry-1.docker.io/v2/\": net/http: request canceled (Client.Timeout exceeded while awaiting headers)",
+            "Error response from daemon: read tcp 192.0.2.1:51302->192.0.2.9:443: i/o timeout",
+            "Error: reading blob sha256:00: unexpected EOF",
+            "failed to copy: read tcp 192.0.2.1:51302->192.0.2.9:443: read: connection reset by peer",
         ] {
             assert!(is_put_off(1, later.as_bytes()), "{later}");
         }

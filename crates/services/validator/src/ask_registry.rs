@@ -4,27 +4,30 @@
 //! has one of its own (RULES R4), and a thousand nodes that fail at once are one question. What it means is decided in
 //! [`basilica_verification::registry`].
 
+use std::time::Duration;
+
 use basilica_runtime_service::ErrorChain;
-use basilica_types::Timestamp;
 use basilica_verification::ImageOffer;
 use tokio::sync::Mutex;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use crate::shared::Shared;
 
-/// The last answer.
+/// The last answer, with its time by the monotonic clock: one that a wall clock dated ahead would count until that is caught up.
 #[derive(Debug, Default)]
-pub(crate) struct Asked(Mutex<Option<(Timestamp, bool)>>);
+pub(crate) struct Asked(Mutex<Option<(Duration, bool)>>);
 
 /// Whether the registry offers the image to this validator, asked within one retry interval.
 pub(crate) async fn is_offered(shared: &Shared) -> bool {
     let mut last = shared.asked_registry.0.lock().await;
-    let recent = shared.now() - shared.settings.retries.interval;
-    if let Some((_, offered)) = last.filter(|(at, _)| *at > recent) {
+    let clock = shared.ports.clock.as_ref();
+    let is_recent =
+        |at: Duration| clock.monotonic().saturating_sub(at) < shared.settings.retries.interval.as_duration();
+    if let Some((_, offered)) = last.filter(|(at, _)| is_recent(*at)) {
         return offered;
     }
     let offered = ask(shared).await;
-    *last = Some((shared.now(), offered));
+    *last = Some((clock.monotonic(), offered));
     offered
 }
 
@@ -33,7 +36,8 @@ async fn ask(shared: &Shared) -> bool {
     match shared.ports.registry.offer(image, shared.settings.registry_deadline).await {
         Ok(ImageOffer::Offered) => return true,
         Ok(ImageOffer::Unclear) => {
-            debug!(target: "validator::verification", { image.name = %image }, "image registry says neither yes nor no");
+            warn!(target: "validator::verification", { image.name = %image },
+                "image registry says neither yes nor no; nodes that cannot pull the image pass without running it");
         }
         Ok(ImageOffer::Withheld) => {
             warn!(target: "validator::verification", { image.name = %image },

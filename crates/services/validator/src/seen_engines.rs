@@ -3,11 +3,12 @@
 //! Asked only when a container saw no GPUs. Each verdict is read once; which ones are the last is asked anew after one retry
 //! interval, so that a thousand nodes that fail at once are one question. What it means is decided in
 //! [`basilica_verification::engines`]. It is read of the store and not noted as checks pass: a validator that has just started, or
-//! just begun to lead, knows what its predecessor knew.
+//! just begun to lead, knows what its predecessor knew, but for nodes whose last full check was a quick one.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use basilica_ports::{StoreError, VerdictSummary};
+use basilica_ports::{NodeKey, StoreError, VerdictSummary};
 use basilica_types::{Digest, Hotkey, Timestamp};
 use basilica_verification::engines::{self, GaveGpus};
 use basilica_verification::probe::Engine;
@@ -17,15 +18,19 @@ use tracing::warn;
 
 use crate::shared::Shared;
 
-/// What the last passed full verdicts tell, by their digests: at most one of each node.
+/// What the last passed full verdicts tell.
 #[derive(Debug, Default)]
 pub(crate) struct SeenEngines(Mutex<Seen>);
 
 #[derive(Debug, Default)]
 struct Seen {
-    read: Option<Timestamp>,
-    told: BTreeMap<Digest, Option<GaveGpus>>,
+    /// By the monotonic clock.
+    read: Option<Duration>,
+    told: Told,
 }
+
+/// Of each node the last passed full verdict that was read, and what is known by it or by one before it.
+type Told = BTreeMap<NodeKey, (Digest, Option<GaveGpus>)>;
 
 /// Whether nodes of enough miners other than this one passed their full checks by this engine within the time for which a full check
 /// counts.
@@ -37,11 +42,14 @@ pub(crate) async fn gave_gpus_elsewhere(
     let mut seen = shared.seen_engines.0.lock().await;
     let now = shared.now();
     let since = now - shared.settings.scoring.full_max_age;
-    if seen.read.is_none_or(|at| at <= now - shared.settings.retries.interval) {
+    let moment = shared.ports.clock.monotonic();
+    let interval = shared.settings.retries.interval.as_duration();
+    if seen.read.is_none_or(|at| moment.saturating_sub(at) >= interval) {
         seen.told = read(shared, &seen.told, since).await?;
-        seen.read = Some(now);
+        seen.read = Some(moment);
     }
-    let told = engines::gave_gpus_elsewhere(seen.told.values().flatten(), miner, engine, since);
+    let told = seen.told.values().filter_map(|(_, told)| told.as_ref());
+    let told = engines::gave_gpus_elsewhere(told, miner, engine, since);
     if !told {
         warn!(target: "validator::verification", { engine = engine.program() },
             "a container saw no gpus, and too few nodes of others passed with this engine lately to say that it is the node's fault");
@@ -49,27 +57,28 @@ pub(crate) async fn gave_gpus_elsewhere(
     Ok(told)
 }
 
-/// What verdicts since then tell; those that are known are not read again.
-async fn read(
-    shared: &Shared,
-    known: &BTreeMap<Digest, Option<GaveGpus>>,
-    since: Timestamp,
-) -> Result<BTreeMap<Digest, Option<GaveGpus>>, StoreError> {
+/// What verdicts since then tell; those that are known are not read again. A quick one, of a fleet epoch, has asked no container and
+/// takes nothing back.
+async fn read(shared: &Shared, known: &Told, since: Timestamp) -> Result<Told, StoreError> {
     let store = &shared.ports.store;
-    let last = store.nodes().await?.into_iter().filter_map(|node| node.last_full);
+    let last = store.nodes().await?.into_iter().filter_map(|node| Some((node.key, node.last_full?)));
     let counts = |full: &VerdictSummary| full.outcome == Outcome::Passed && full.finished >= since;
     let mut told = BTreeMap::new();
-    for full in last.filter(counts) {
-        let tells = match known.get(&full.digest) {
-            Some(tells) => *tells,
-            None => {
+    for (node, full) in last.filter(|(_, full)| counts(full)) {
+        let before = known.get(&node);
+        let tells = match before {
+            Some((digest, tells)) if *digest == full.digest => *tells,
+            _ => {
                 let bytes = store.verdict(full.digest).await?;
                 // One of bytes that this version cannot read tells nothing.
                 let verdict = bytes.and_then(|bytes| SignedVerdict::decode_stored(&bytes).ok());
-                verdict.and_then(|verdict| GaveGpus::of(verdict.content()))
+                let tells = verdict.as_ref().and_then(|verdict| GaveGpus::of(verdict.content()));
+                let was_quick =
+                    verdict.is_some_and(|verdict| verdict.content().evidence.probes.container_run.is_none());
+                tells.or_else(|| before.filter(|_| was_quick).and_then(|(_, tells)| *tells))
             }
         };
-        told.insert(full.digest, tells);
+        told.insert(node, (full.digest, tells));
     }
     Ok(told)
 }

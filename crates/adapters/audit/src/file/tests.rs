@@ -18,6 +18,7 @@ fn line(number: u32) -> Line<'static> {
         received: u64::from(number),
         took_ms: 3,
         result: "ok".into(),
+        lost: 0,
     }
 }
 
@@ -89,6 +90,10 @@ fn a_stop_between_two_files_loses_no_link() {
     std::fs::rename(&path, aside(&path, 1)).unwrap();
     log(&path, SMALL).add(line(1)).unwrap();
     assert_eq!(verify(&all(&path)[..], None).unwrap().lines, 2);
+    std::fs::rename(&path, aside(&path, 1)).unwrap();
+    File::create(&path).unwrap();
+    log(&path, SMALL).add(line(2)).unwrap();
+    assert_eq!(verify(&all(&path)[..], None).unwrap().lines, 2, "the empty file follows, too");
 }
 
 #[test]
@@ -105,7 +110,7 @@ fn half_a_line_is_taken_back_before_the_next() {
     log.open.file = real;
     log.add(line(3)).unwrap();
     let summary = verify(&all(&path)[..], None).unwrap();
-    assert_eq!((summary.lines, summary.torn), (2, 0));
+    assert_eq!((summary.lines, summary.torn, summary.lost), (2, 0, 2), "what is not there is told");
 }
 
 #[test]

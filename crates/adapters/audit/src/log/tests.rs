@@ -16,6 +16,7 @@ fn line() -> Line<'static> {
         received: 0,
         took_ms: 3,
         result: "ok".into(),
+        lost: 0,
     }
 }
 

@@ -196,9 +196,26 @@ pub fn tags(file: &[u8]) -> Vec<KeyTag> {
     tags
 }
 
+/// Whether `line`, with or without its end, reads exactly as a miner writes a validator's key.
+pub(crate) fn is_validators(line: &[u8]) -> bool {
+    text(line).is_some_and(|line| KeyLine::parse(line).is_some())
+}
+
 /// The keys in `file` that read exactly as a miner wrote them, wherever they stand.
 pub fn keys(file: &[u8]) -> Vec<KeyLine> {
     lines(file).into_iter().filter_map(|(line, _)| KeyLine::parse(text(line)?)).collect()
+}
+
+/// Where in `file` our block begins, or the first key of ours outside of one; none where it holds nothing of ours.
+pub(crate) fn first_of_ours(file: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    for (line, inside) in lines(file) {
+        if !matches!(owner(line, inside), Owner::Other) {
+            return Some(at);
+        }
+        at += line.len();
+    }
+    None
 }
 
 /// `file` with exactly the keys in `wanted`; see the module's promise.

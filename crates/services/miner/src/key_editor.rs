@@ -97,7 +97,7 @@ const TOO_LARGE: u32 = 95;
 /// Largest distance between a node's clock and ours, in seconds: keys end by the node's clock.
 const MAX_SKEW_SECS: u64 = 60;
 /// Times a file is read; every reading but the last may be followed by a write.
-const ATTEMPTS: usize = 5;
+pub(crate) const ATTEMPTS: usize = 5;
 /// Two readings of one local time, where clocks go back, are this far apart.
 const AMBIGUITY_SECS: u64 = 3600;
 /// A write may take so many times as long as a check: it flushes to a disk that can be busy, and cut off it leaves a
@@ -229,16 +229,16 @@ pub(crate) async fn end_processes(
     }
 }
 
-const fn limits(deadline: Millis, stdout: usize) -> OutputLimits {
+pub(crate) const fn limits(deadline: Millis, stdout: usize) -> OutputLimits {
     OutputLimits { deadline, stdout, stderr: 1024 }
 }
 
-fn failed(step: &'static str, output: Output) -> KeyEditError {
+pub(crate) fn failed(step: &'static str, output: Output) -> KeyEditError {
     let stderr = String::from_utf8_lossy(&output.stderr).chars().filter(|c| !c.is_control()).collect();
     KeyEditError::Failed { step, status: output.status, stderr }
 }
 
-async fn inspect(
+pub(crate) async fn inspect(
     shell: &dyn Shell,
     deadline: Millis,
     wanted: &[WantedKey],
@@ -255,7 +255,7 @@ async fn inspect(
     }
 }
 
-async fn replace(
+pub(crate) async fn replace(
     shell: &dyn Shell,
     deadline: Millis,
     read: Option<&[u8]>,
@@ -276,12 +276,12 @@ async fn replace(
 
 /// A node's clock and file.
 #[derive(Debug, PartialEq, Eq)]
-struct Inspection {
+pub(crate) struct Inspection {
     now_secs: i64,
     knows_expiry_time: bool,
     /// Moment, its local spelling, and what the node reads that as.
     expiries: Vec<(i64, Option<NodeLocalTime>)>,
-    file: Option<Vec<u8>>,
+    pub(crate) file: Option<Vec<u8>>,
 }
 
 impl Inspection {

@@ -10,12 +10,15 @@
 
 pub mod authorized_keys;
 pub mod config;
+pub mod operator_key;
 
 mod assignment;
 mod axon;
 mod fleet;
 mod gate;
 mod key_editor;
+#[cfg(test)]
+mod local_shell;
 mod log_budget;
 mod metrics;
 mod node;

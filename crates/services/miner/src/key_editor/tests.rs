@@ -1,88 +1,16 @@
 //! The scripts run under this machine's own `sh`, in a home directory of their own.
 
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::sync::Mutex;
+use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use basilica_ports::Process;
-use basilica_types::{HostKey, Hotkey, SessionId};
+use basilica_types::{Hotkey, SessionId};
 use proptest::prelude::*;
-use tokio::io::AsyncWriteExt as _;
 
 use super::*;
+use crate::local_shell::{KEY, LocalShell};
 
-const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
 const DEADLINE: Millis = Millis::from_secs(20);
-
-/// What happens on the node before a command runs.
-type Meanwhile = Box<dyn FnMut(&Path) + Send>;
-
-/// A node that is this machine with another home.
-struct LocalShell {
-    home: tempfile::TempDir,
-    host_key: HostKey,
-    before_write: Mutex<Option<Meanwhile>>,
-}
-
-impl LocalShell {
-    fn new() -> Self {
-        let home = tempfile::tempdir().unwrap();
-        Self { home, host_key: KEY.parse().unwrap(), before_write: Mutex::new(None) }
-    }
-
-    fn file(&self) -> PathBuf {
-        self.home.path().join(".ssh/authorized_keys")
-    }
-
-    fn with_file(content: &[u8]) -> Self {
-        let shell = Self::new();
-        std::fs::create_dir(shell.home.path().join(".ssh")).unwrap();
-        std::fs::write(shell.file(), content).unwrap();
-        shell
-    }
-
-    fn text(&self) -> String {
-        std::fs::read_to_string(self.file()).unwrap()
-    }
-}
-
-#[async_trait]
-impl Shell for LocalShell {
-    fn host_key(&self) -> &HostKey {
-        &self.host_key
-    }
-    fn is_open(&self) -> bool {
-        true
-    }
-    async fn run(&self, command: &Argv, input: &[u8], _: OutputLimits) -> Result<Output, ShellError> {
-        if !input.is_empty()
-            && let Some(meanwhile) = self.before_write.lock().unwrap().as_mut()
-        {
-            meanwhile(&self.file());
-        }
-        let mut child = tokio::process::Command::new("sh")
-            .args(["-c", &command.to_command_line()])
-            .env("HOME", self.home.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        stdin.write_all(input).await.unwrap();
-        drop(stdin);
-        let output = child.wait_with_output().await.unwrap();
-        let status =
-            output.status.code().map_or(ExitStatus::Unknown, |code| ExitStatus::Code(code.unsigned_abs()));
-        Ok(Output { status, stdout: output.stdout, stderr: output.stderr })
-    }
-    async fn start(&self, _: &Argv) -> Result<Box<dyn Process>, ShellError> {
-        panic!("the editor starts no process")
-    }
-    async fn close(&self) {}
-}
 
 /// The real time, moved by some seconds.
 struct ShiftedClock(i64);
@@ -130,8 +58,7 @@ async fn a_missing_file_is_made_for_its_user_only() {
     let edited = edit(&shell, &[]).await.unwrap();
     assert_eq!(edited.removed, [wanted(1).tag]);
     assert_eq!(shell.text(), "");
-    let left: Vec<_> = std::fs::read_dir(shell.file().parent().unwrap()).unwrap().collect();
-    assert_eq!(left.len(), 1, "no temporary file is left: {left:?}");
+    assert_eq!(shell.names(), ["authorized_keys"], "no temporary file is left");
 }
 
 #[tokio::test]

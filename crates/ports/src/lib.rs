@@ -11,6 +11,7 @@ mod entropy;
 mod failure;
 mod leadership;
 mod miner_api;
+mod miner_operations;
 mod miner_store;
 mod queries;
 mod registry;
@@ -36,6 +37,9 @@ pub use entropy::{Entropy, EntropyRng};
 pub use failure::{BoxError, FailureClass};
 pub use leadership::{Campaign, Leader, Leadership};
 pub use miner_api::{MinerApi, MinerCallError, MinerDialer, RefusalCode};
+pub use miner_operations::{
+    Drained, KnownNode, MaintenanceWindow, MinerOperations, NodeHold, Orders, Revision,
+};
 pub use miner_store::{
     DiscoveryProof, DiscoveryUse, HostKeyApproval, HostKeyRecord, Inadmissible, MinerStore, NewSession,
     NonceUse, SessionRecord,

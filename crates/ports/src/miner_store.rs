@@ -6,7 +6,7 @@ use basilica_types::{
     Timestamp,
 };
 
-use crate::StoreError;
+use crate::{MinerOperations, StoreError};
 
 /// A nonce of a request whose signature verified (RULES R8).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,7 +131,7 @@ pub enum HostKeyApproval {
 
 /// The miner's memory. Every method is one transaction, durable when it returns.
 #[async_trait]
-pub trait MinerStore: Send + Sync + 'static {
+pub trait MinerStore: MinerOperations {
     /// Records the nonce and opens the session, both or neither.
     async fn open_session(
         &self,
@@ -155,8 +155,9 @@ pub trait MinerStore: Send + Sync + 'static {
     /// How many sessions are open at `now`.
     async fn open_sessions(&self, now: Timestamp) -> Result<u64, StoreError>;
 
-    /// Notes, before keys are written, which nodes may carry which.
-    async fn record_deployments(&self, deployments: &[(NodeId, SessionId)]) -> Result<(), StoreError>;
+    /// Notes, before they are written, that the node may carry these sessions' keys. False, and nothing is noted, where the
+    /// node is in maintenance at that very moment: then none may be written.
+    async fn record_deployments(&self, node: NodeId, sessions: &[SessionId]) -> Result<bool, StoreError>;
 
     /// Sessions whose key the node may carry, with their validators.
     async fn deployments(&self, node: NodeId) -> Result<Vec<(SessionId, Hotkey)>, StoreError>;

@@ -140,8 +140,7 @@ pub enum OpenError {
     },
     /// Another process has it.
     #[error(
-        "{program} runs already on database file {}: its lock {} is held; stop that process, or, for a second validator \
-         that takes over from the first, put both on one Postgres (docs/high-availability.md)",
+        "{program} runs already on database file {}: its lock {} is held; stop that process{also}",
         path.display(), lock.display()
     )]
     InUse {
@@ -151,6 +150,8 @@ pub enum OpenError {
         lock: PathBuf,
         /// Which program.
         program: &'static str,
+        /// What else can be done.
+        also: &'static str,
     },
     /// The server cannot be used.
     #[error("unable to use database {place}")]
@@ -331,7 +332,7 @@ fn create_private(path: &Path) -> Result<(), OpenError> {
 pub(crate) struct FileLock(File);
 
 impl FileLock {
-    pub(crate) fn take(file: &DatabasePath, program: &'static str) -> Result<Self, OpenError> {
+    pub(crate) fn take(file: &DatabasePath, schema: &Schema) -> Result<Self, OpenError> {
         let path = file.as_path();
         directory_of(path)?;
         let mut name = path.as_os_str().to_owned();
@@ -341,7 +342,16 @@ impl FileLock {
         let made = made.map_err(|source| OpenError::File { path: lock.clone(), source })?;
         match rustix::fs::flock(&made, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self(made)),
-            Err(Errno::WOULDBLOCK) => Err(OpenError::InUse { path: path.to_owned(), lock, program }),
+            Err(Errno::WOULDBLOCK) => {
+                let also = match schema.postgres {
+                    Some(_) => {
+                        ", or, for a second validator that takes over from the first, put both on one Postgres \
+                         (docs/high-availability.md)"
+                    }
+                    None => "",
+                };
+                Err(OpenError::InUse { path: path.to_owned(), lock, program: schema.program, also })
+            }
             Err(error) => Err(OpenError::File { path: lock, source: error.into() }),
         }
     }

@@ -7,6 +7,8 @@
 
 mod admission;
 mod hosts;
+mod lock;
+mod operations;
 mod sessions;
 
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use basilica_ports::{
 use basilica_types::{HostKey, Hotkey, NodeAddress, NodeId, SessionId, Timestamp};
 
 use self::admission::Admissions;
+pub use self::lock::MinerLock;
 use crate::{Database, Schema};
 
 /// The miner's file.
@@ -27,7 +30,10 @@ pub const MINER_SCHEMA: Schema = Schema {
     application_id: 0x6261_736d,
     migrate: "basilica-miner migrate",
     postgres: None,
-    migrations: &[include_str!("../migrations/miner/0001_start.sql")],
+    migrations: &[
+        include_str!("../migrations/miner/0001_start.sql"),
+        include_str!("../migrations/miner/0002_operations.sql"),
+    ],
 };
 
 /// The miner's store on SQLite. Clones share the database.
@@ -76,8 +82,8 @@ impl MinerStore for MinerDatabase {
         sessions::count_open(&self.database, now).await
     }
 
-    async fn record_deployments(&self, deployments: &[(NodeId, SessionId)]) -> Result<(), StoreError> {
-        sessions::record_deployments(&self.database, deployments).await
+    async fn record_deployments(&self, node: NodeId, sessions: &[SessionId]) -> Result<bool, StoreError> {
+        sessions::record_deployments(&self.database, node, sessions).await
     }
 
     async fn deployments(&self, node: NodeId) -> Result<Vec<(SessionId, Hotkey)>, StoreError> {

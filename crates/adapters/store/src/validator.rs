@@ -108,7 +108,7 @@ impl ValidatorDatabase {
 
     async fn open_as(url: &DatabaseUrl, schema: &Schema, options: OpenOptions) -> Result<Self, OpenError> {
         let lock = match url {
-            DatabaseUrl::Sqlite(path) => Some(Arc::new(FileLock::take(path, schema.program)?)),
+            DatabaseUrl::Sqlite(path) => Some(Arc::new(FileLock::take(path, schema)?)),
             DatabaseUrl::Postgres(_) => None,
         };
         let mut store = Self::beside(url, schema, options).await?;

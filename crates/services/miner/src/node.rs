@@ -80,6 +80,8 @@ enum RoundError {
     Edit(#[from] KeyEditError),
     #[error("remember what is on the node")]
     Store(#[from] StoreError),
+    #[error("the node was taken out meanwhile")]
+    Drained,
 }
 
 /// What a round that ended as it should has seen on the node.
@@ -263,13 +265,11 @@ impl NodeKeeper {
     async fn edit(&self, shell: &dyn Shell, wanted: &[WantedKey]) -> Result<Edited, RoundError> {
         self.view.send_modify(|view| view.connected = true);
         let recorded = self.recorded().await?;
-        let new: Vec<_> = wanted
-            .iter()
-            .filter(|key| !recorded.contains(&key.tag))
-            .map(|key| (self.node.id, key.tag.session))
-            .collect();
-        if !new.is_empty() {
-            self.store.record_deployments(&new).await?;
+        let new: Vec<_> =
+            wanted.iter().filter(|key| !recorded.contains(&key.tag)).map(|key| key.tag.session).collect();
+        // Taken out this very moment: the round fails, and the next one wants no keys.
+        if !new.is_empty() && !self.store.record_deployments(self.node.id, &new).await? {
+            return Err(RoundError::Drained);
         }
         let edited = key_editor::apply(shell, self.clock.as_ref(), self.timeout, (&recorded, wanted)).await?;
         for tag in &edited.added {

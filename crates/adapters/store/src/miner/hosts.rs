@@ -4,6 +4,7 @@ use basilica_ports::{HostKeyApproval, HostKeyRecord, StoreError};
 use basilica_types::{HostKey, NodeAddress, NodeId, Timestamp};
 use sqlx::sqlite::SqliteConnection;
 
+use super::operations;
 use crate::Database;
 use crate::database::{corrupt, unavailable};
 
@@ -125,6 +126,7 @@ pub(super) async fn approve(
     .execute(&mut *transaction)
     .await
     .map_err(&failed)?;
+    operations::bump(&mut transaction).await?;
     transaction.commit().await.map_err(&failed)?;
     Ok(HostKeyApproval::Approved(before))
 }

@@ -4,6 +4,7 @@ use basilica_ports::{NewSession, NonceUse, SessionRecord, StoreError};
 use basilica_types::{Hotkey, NodeId, SessionId, SshPublicKey, Timestamp};
 use sqlx::sqlite::SqliteConnection;
 
+use super::operations;
 use crate::Database;
 use crate::database::{corrupt, unavailable};
 
@@ -112,26 +113,21 @@ pub(super) async fn count_open(database: &Database, now: Timestamp) -> Result<u6
 
 pub(super) async fn record_deployments(
     database: &Database,
-    deployments: &[(NodeId, SessionId)],
-) -> Result<(), StoreError> {
+    node: NodeId,
+    sessions: &[SessionId],
+) -> Result<bool, StoreError> {
+    let failed = unavailable("record deployments");
+    let mut transaction = database.begin("record deployments").await?;
+    if operations::open_window(&mut transaction, node).await?.is_some() {
+        return Ok(false);
+    }
     let statement = "INSERT INTO deployments (node_id, session_id) VALUES (?, ?) ON CONFLICT DO NOTHING";
-    for_each(database, "record deployments", statement, deployments.iter().copied()).await
-}
-
-/// One statement for each deployment, all or none.
-async fn for_each(
-    database: &Database,
-    operation: &'static str,
-    statement: &'static str,
-    deployments: impl Iterator<Item = (NodeId, SessionId)>,
-) -> Result<(), StoreError> {
-    let failed = unavailable(operation);
-    let mut transaction = database.begin(operation).await?;
-    for (node, session) in deployments {
+    for session in sessions {
         let statement = sqlx::query(statement).bind(node.to_string()).bind(session.to_string());
         statement.execute(&mut *transaction).await.map_err(&failed)?;
     }
-    transaction.commit().await.map_err(&failed)
+    transaction.commit().await.map_err(&failed)?;
+    Ok(true)
 }
 
 pub(super) async fn deployments(
@@ -160,9 +156,15 @@ pub(super) async fn forget_deployments(
     node: NodeId,
     sessions: &[SessionId],
 ) -> Result<(), StoreError> {
-    let statement = "DELETE FROM deployments WHERE node_id = ? AND session_id = ?";
-    let deployments = sessions.iter().map(|session| (node, *session));
-    for_each(database, "forget deployments", statement, deployments).await
+    let failed = unavailable("forget deployments");
+    let mut transaction = database.begin("forget deployments").await?;
+    for session in sessions {
+        let statement = sqlx::query("DELETE FROM deployments WHERE node_id = ? AND session_id = ?")
+            .bind(node.to_string())
+            .bind(session.to_string());
+        statement.execute(&mut *transaction).await.map_err(&failed)?;
+    }
+    transaction.commit().await.map_err(&failed)
 }
 
 pub(super) async fn prune(database: &Database, now: Timestamp) -> Result<(), StoreError> {

@@ -1,3 +1,5 @@
+mod operations;
+
 use std::sync::Arc;
 
 use basilica_ports::DiscoveryProof;
@@ -242,7 +244,7 @@ async fn a_session_is_remembered_until_its_key_is_gone_from_every_node() {
     let id = SessionId::from_random([1; 8]);
     let (a, b) = (node("192.0.2.1").node_id(), node("192.0.2.2").node_id());
     for node in [a, b, a] {
-        f.store.record_deployments(&[(node, id)]).await.unwrap();
+        assert!(f.store.record_deployments(node, &[id]).await.unwrap());
     }
     let late = after(9_000_000);
     f.store.prune(late).await.unwrap();

@@ -1,0 +1,293 @@
+//! Orders of the operator, and the counter by which a running miner notices them.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use basilica_ports::{
+    Drained, KnownNode, MaintenanceWindow, MinerOperations, NodeHold, Orders, Revision, StoreError,
+};
+use basilica_types::{Millis, NodeId, Timestamp};
+use sqlx::sqlite::SqliteConnection;
+
+use super::MinerDatabase;
+use crate::Database;
+use crate::database::{corrupt, unavailable};
+
+/// For how long an ended window counts (RULES R2), and a day.
+const REMEMBERED: Millis = Millis::from_secs(15 * 86_400);
+/// Most windows remembered of one node; a longer history loses its oldest part.
+const WINDOWS: i64 = 1_000;
+
+#[derive(sqlx::FromRow)]
+struct Window {
+    node_id: String,
+    began_at: i64,
+    ended_at: Option<i64>,
+    reason: Option<String>,
+}
+
+impl From<Window> for MaintenanceWindow {
+    fn from(row: Window) -> Self {
+        let ended_at = row.ended_at.map(Timestamp);
+        Self { began_at: Timestamp(row.began_at), ended_at, reason: row.reason }
+    }
+}
+
+/// Tells a running miner that something was ordered. Part of the transaction that orders it.
+pub(super) async fn bump(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    sqlx::query("UPDATE revision SET number = number + 1")
+        .execute(connection)
+        .await
+        .map_err(unavailable("raise revision"))?;
+    Ok(())
+}
+
+pub(super) async fn open_window(
+    connection: &mut SqliteConnection,
+    node: NodeId,
+) -> Result<Option<MaintenanceWindow>, StoreError> {
+    let row: Option<Window> = sqlx::query_as(
+        "SELECT node_id, began_at, ended_at, reason FROM maintenance WHERE node_id = ? AND ended_at IS NULL",
+    )
+    .bind(node.to_string())
+    .fetch_optional(connection)
+    .await
+    .map_err(unavailable("find maintenance"))?;
+    Ok(row.map(Into::into))
+}
+
+async fn find_hold(connection: &mut SqliteConnection, node: NodeId) -> Result<Option<NodeHold>, StoreError> {
+    let row: Option<(i64, String)> = sqlx::query_as("SELECT since, why FROM node_holds WHERE node_id = ?")
+        .bind(node.to_string())
+        .fetch_optional(connection)
+        .await
+        .map_err(unavailable("find held node"))?;
+    Ok(row.map(|(since, why)| NodeHold { since: Timestamp(since), why }))
+}
+
+async fn revision_of(connection: &mut SqliteConnection) -> Result<Revision, StoreError> {
+    let number = sqlx::query_scalar("SELECT number FROM revision")
+        .fetch_one(connection)
+        .await
+        .map_err(unavailable("read revision"))?;
+    Ok(Revision(number))
+}
+
+async fn begin(
+    database: &Database,
+    node: NodeId,
+    reason: Option<&str>,
+    now: Timestamp,
+) -> Result<Drained, StoreError> {
+    let failed = unavailable("begin maintenance");
+    let mut transaction = database.begin("begin maintenance").await?;
+    if let Some(window) = open_window(&mut transaction, node).await? {
+        return Ok(Drained::Already(window));
+    }
+    sqlx::query(
+        "DELETE FROM maintenance WHERE node_id = ?1 AND (ended_at <= ?2 OR began_at IN \
+         (SELECT began_at FROM maintenance WHERE node_id = ?1 ORDER BY began_at DESC LIMIT -1 OFFSET ?3))",
+    )
+    .bind(node.to_string())
+    .bind((now - REMEMBERED).0)
+    .bind(WINDOWS - 1)
+    .execute(&mut *transaction)
+    .await
+    .map_err(&failed)?;
+    // A window that began in this very millisecond goes on: its row is the key.
+    sqlx::query(
+        "INSERT INTO maintenance (node_id, began_at, reason) VALUES (?, ?, ?) \
+         ON CONFLICT (node_id, began_at) DO UPDATE SET ended_at = NULL, reason = excluded.reason",
+    )
+    .bind(node.to_string())
+    .bind(now.0)
+    .bind(reason)
+    .execute(&mut *transaction)
+    .await
+    .map_err(&failed)?;
+    bump(&mut transaction).await?;
+    transaction.commit().await.map_err(&failed)?;
+    let reason = reason.map(ToOwned::to_owned);
+    Ok(Drained::Began(MaintenanceWindow { began_at: now, ended_at: None, reason }))
+}
+
+async fn end(
+    database: &Database,
+    node: NodeId,
+    now: Timestamp,
+) -> Result<Option<MaintenanceWindow>, StoreError> {
+    let failed = unavailable("end maintenance");
+    let mut transaction = database.begin("end maintenance").await?;
+    let Some(window) = open_window(&mut transaction, node).await? else { return Ok(None) };
+    // The clock may have been set back since.
+    let ended_at = now.max(window.began_at);
+    sqlx::query("UPDATE maintenance SET ended_at = ? WHERE node_id = ? AND ended_at IS NULL")
+        .bind(ended_at.0)
+        .bind(node.to_string())
+        .execute(&mut *transaction)
+        .await
+        .map_err(&failed)?;
+    bump(&mut transaction).await?;
+    transaction.commit().await.map_err(&failed)?;
+    Ok(Some(MaintenanceWindow { ended_at: Some(ended_at), ..window }))
+}
+
+async fn all(database: &Database) -> Result<Orders, StoreError> {
+    let failed = unavailable("read orders");
+    // One reading transaction: the revision is that of what is read with it.
+    let mut transaction = database.readers().begin().await.map_err(&failed)?;
+    let revision = revision_of(&mut transaction).await?;
+    let windows: Vec<Window> =
+        sqlx::query_as("SELECT node_id, began_at, ended_at, reason FROM maintenance WHERE ended_at IS NULL")
+            .fetch_all(&mut *transaction)
+            .await
+            .map_err(&failed)?;
+    let holds: Vec<(String, i64, String)> = sqlx::query_as("SELECT node_id, since, why FROM node_holds")
+        .fetch_all(&mut *transaction)
+        .await
+        .map_err(&failed)?;
+    transaction.commit().await.map_err(&failed)?;
+    let mut orders = Orders { revision, maintenance: BTreeMap::new(), holds: BTreeMap::new() };
+    for row in windows {
+        let node = row.node_id.parse().map_err(corrupt("maintenance.node_id"))?;
+        orders.maintenance.insert(node, row.into());
+    }
+    for (node, since, why) in holds {
+        let node = node.parse().map_err(corrupt("node_holds.node_id"))?;
+        orders.holds.insert(node, NodeHold { since: Timestamp(since), why });
+    }
+    Ok(orders)
+}
+
+async fn remember(database: &Database, nodes: &[KnownNode]) -> Result<(), StoreError> {
+    let failed = unavailable("remember nodes");
+    let mut transaction = database.begin("remember nodes").await?;
+    for node in nodes {
+        sqlx::query(
+            "INSERT INTO nodes (node_id, address, host_key) VALUES (?, ?, ?) \
+             ON CONFLICT (node_id) DO UPDATE SET address = excluded.address, host_key = excluded.host_key",
+        )
+        .bind(node.node_id.to_string())
+        .bind(node.address.to_string())
+        .bind(node.host_key.as_ref().map(ToString::to_string))
+        .execute(&mut *transaction)
+        .await
+        .map_err(&failed)?;
+    }
+    transaction.commit().await.map_err(&failed)
+}
+
+async fn known(database: &Database) -> Result<Vec<KnownNode>, StoreError> {
+    let rows: Vec<(String, String, Option<String>)> =
+        sqlx::query_as("SELECT node_id, address, host_key FROM nodes ORDER BY address")
+            .fetch_all(database.readers())
+            .await
+            .map_err(unavailable("list nodes"))?;
+    let parse = |(node_id, address, host_key): (String, String, Option<String>)| {
+        Ok(KnownNode {
+            node_id: node_id.parse().map_err(corrupt("nodes.node_id"))?,
+            address: address.parse().map_err(corrupt("nodes.address"))?,
+            host_key: host_key.map(|line| line.parse()).transpose().map_err(corrupt("nodes.host_key"))?,
+        })
+    };
+    rows.into_iter().map(parse).collect()
+}
+
+async fn forget(database: &Database, node: NodeId) -> Result<(), StoreError> {
+    let failed = unavailable("forget node");
+    let mut transaction = database.begin("forget node").await?;
+    for statement in [
+        "DELETE FROM deployments WHERE node_id = ?",
+        "DELETE FROM node_holds WHERE node_id = ?",
+        "DELETE FROM nodes WHERE node_id = ?",
+    ] {
+        sqlx::query(statement).bind(node.to_string()).execute(&mut *transaction).await.map_err(&failed)?;
+    }
+    transaction.commit().await.map_err(&failed)
+}
+
+#[async_trait]
+impl MinerOperations for MinerDatabase {
+    async fn revision(&self) -> Result<Revision, StoreError> {
+        let mut connection = self.database.readers().acquire().await.map_err(unavailable("read revision"))?;
+        revision_of(&mut connection).await
+    }
+
+    async fn orders(&self) -> Result<Orders, StoreError> {
+        all(&self.database).await
+    }
+
+    async fn begin_maintenance(
+        &self,
+        node: NodeId,
+        reason: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Drained, StoreError> {
+        begin(&self.database, node, reason, now).await
+    }
+
+    async fn end_maintenance(
+        &self,
+        node: NodeId,
+        now: Timestamp,
+    ) -> Result<Option<MaintenanceWindow>, StoreError> {
+        end(&self.database, node, now).await
+    }
+
+    async fn maintenance(
+        &self,
+        node: NodeId,
+        since: Timestamp,
+    ) -> Result<Vec<MaintenanceWindow>, StoreError> {
+        let rows: Vec<Window> = sqlx::query_as(
+            "SELECT node_id, began_at, ended_at, reason FROM maintenance \
+             WHERE node_id = ? AND (ended_at IS NULL OR ended_at > ?) ORDER BY began_at",
+        )
+        .bind(node.to_string())
+        .bind(since.0)
+        .fetch_all(self.database.readers())
+        .await
+        .map_err(unavailable("list maintenance"))?;
+        Ok(rows.into_iter().map(Into::into).collect())
+    }
+
+    async fn hold_node(&self, node: NodeId, hold: &NodeHold) -> Result<(), StoreError> {
+        let failed = unavailable("hold node");
+        let mut transaction = self.database.begin("hold node").await?;
+        sqlx::query("INSERT INTO node_holds (node_id, since, why) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
+            .bind(node.to_string())
+            .bind(hold.since.0)
+            .bind(&hold.why)
+            .execute(&mut *transaction)
+            .await
+            .map_err(&failed)?;
+        bump(&mut transaction).await?;
+        transaction.commit().await.map_err(&failed)
+    }
+
+    async fn release_node(&self, node: NodeId) -> Result<Option<NodeHold>, StoreError> {
+        let failed = unavailable("release node");
+        let mut transaction = self.database.begin("release node").await?;
+        let Some(hold) = find_hold(&mut transaction, node).await? else { return Ok(None) };
+        sqlx::query("DELETE FROM node_holds WHERE node_id = ?")
+            .bind(node.to_string())
+            .execute(&mut *transaction)
+            .await
+            .map_err(&failed)?;
+        bump(&mut transaction).await?;
+        transaction.commit().await.map_err(&failed)?;
+        Ok(Some(hold))
+    }
+
+    async fn remember_nodes(&self, nodes: &[KnownNode]) -> Result<(), StoreError> {
+        remember(&self.database, nodes).await
+    }
+
+    async fn known_nodes(&self) -> Result<Vec<KnownNode>, StoreError> {
+        known(&self.database).await
+    }
+
+    async fn forget_node(&self, node: NodeId) -> Result<(), StoreError> {
+        forget(&self.database, node).await
+    }
+}

@@ -1,0 +1,131 @@
+use basilica_ports::{Drained, KnownNode, MinerOperations as _, NodeHold, Orders};
+use basilica_types::NodeId;
+
+use super::*;
+use crate::{MinerLock, OpenError};
+
+const DAY: i64 = 86_400_000;
+
+fn id(host: &str) -> NodeId {
+    node(host).node_id()
+}
+
+#[tokio::test]
+async fn every_order_raises_the_revision_and_what_the_miner_writes_by_itself_does_not() {
+    let f = fixture().await;
+    let a = id("192.0.2.1");
+    let mut last = f.store.revision().await.unwrap();
+    assert_eq!(f.store.orders().await.unwrap(), Orders::default());
+    f.store.pin_host_key(a, &node("192.0.2.1"), &key(1), START).await.unwrap();
+    f.store.offer_host_key(a, &key(2), START).await.unwrap();
+    f.store.open_session(&nonce(1, "aa", START), &session(1, START)).await.unwrap().unwrap();
+    assert_eq!(f.store.revision().await.unwrap(), last);
+    for step in 0..5 {
+        match step {
+            0 => drop(f.store.begin_maintenance(a, Some("new fans"), START).await.unwrap()),
+            1 => drop(f.store.end_maintenance(a, after(1)).await.unwrap()),
+            2 => f.store.hold_node(a, &NodeHold { since: START, why: "it died".into() }).await.unwrap(),
+            3 => drop(f.store.release_node(a).await.unwrap()),
+            _ => drop(f.store.approve_host_key(a, &key(2).fingerprint(), START).await.unwrap()),
+        }
+        let now = f.store.revision().await.unwrap();
+        assert!(now > last, "step {step}");
+        last = now;
+    }
+    // What changes nothing is no order.
+    assert_eq!(f.store.end_maintenance(a, after(2)).await.unwrap(), None);
+    assert_eq!(f.store.release_node(a).await.unwrap(), None);
+    assert_eq!(f.store.orders().await.unwrap(), Orders { revision: last, ..Orders::default() });
+}
+
+#[tokio::test]
+async fn maintenance_is_one_window_at_a_time_and_outlives_a_restart() {
+    let f = fixture().await;
+    let a = id("192.0.2.1");
+    let began = f.store.begin_maintenance(a, Some("new fans"), START).await.unwrap();
+    assert!(matches!(&began, Drained::Began(window) if window.reason.as_deref() == Some("new fans")));
+    let again = f.store.begin_maintenance(a, None, after(5)).await.unwrap();
+    assert_eq!(again, Drained::Already(began.window().clone()), "the reason and the beginning stay");
+    f.store.database.close().await;
+    let reopened = open(&f.url).await;
+    let orders = reopened.orders().await.unwrap();
+    assert_eq!(orders.maintenance.get(&a), Some(began.window()));
+    let ended = reopened.end_maintenance(a, after(3_600_000)).await.unwrap().unwrap();
+    assert_eq!(ended.ended_at, Some(after(3_600_000)));
+    assert!(reopened.orders().await.unwrap().maintenance.is_empty());
+    assert_eq!(reopened.maintenance(a, START).await.unwrap(), [ended]);
+    assert_eq!(reopened.maintenance(a, after(3_600_000)).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn windows_that_no_longer_count_are_forgotten_and_a_clock_set_back_breaks_nothing() {
+    let f = fixture().await;
+    let a = id("192.0.2.1");
+    for day in [0, 1, 20] {
+        f.store.begin_maintenance(a, None, after(day * DAY)).await.unwrap();
+        f.store.end_maintenance(a, after(day * DAY + 1000)).await.unwrap();
+    }
+    assert_eq!(f.store.maintenance(a, Timestamp(0)).await.unwrap().len(), 1);
+    f.store.begin_maintenance(a, None, after(21 * DAY)).await.unwrap();
+    let ended = f.store.end_maintenance(a, after(20 * DAY)).await.unwrap().unwrap();
+    assert_eq!(ended.ended_at, Some(ended.began_at));
+    let same_moment = f.store.begin_maintenance(a, Some("again"), after(21 * DAY)).await.unwrap();
+    assert!(matches!(same_moment, Drained::Began(_)));
+    assert_eq!(f.store.orders().await.unwrap().maintenance[&a].reason.as_deref(), Some("again"));
+}
+
+#[tokio::test]
+async fn a_node_in_maintenance_takes_no_further_key() {
+    let f = fixture().await;
+    let (a, b) = (id("192.0.2.1"), id("192.0.2.2"));
+    f.store.open_session(&nonce(1, "aa", START), &session(1, START)).await.unwrap().unwrap();
+    let session = SessionId::from_random([1; 8]);
+    f.store.begin_maintenance(a, None, START).await.unwrap();
+    assert!(!f.store.record_deployments(a, &[session]).await.unwrap());
+    assert_eq!(f.store.deployments(a).await.unwrap(), []);
+    assert!(f.store.record_deployments(b, &[session]).await.unwrap());
+    f.store.end_maintenance(a, after(1)).await.unwrap();
+    assert!(f.store.record_deployments(a, &[session]).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_held_node_keeps_its_first_reason_until_it_is_released() {
+    let f = fixture().await;
+    let a = id("192.0.2.1");
+    let first = NodeHold { since: START, why: "connection refused".into() };
+    f.store.hold_node(a, &first).await.unwrap();
+    f.store.hold_node(a, &NodeHold { since: after(9), why: "timed out".into() }).await.unwrap();
+    assert_eq!(f.store.orders().await.unwrap().holds.get(&a), Some(&first));
+    assert_eq!(f.store.release_node(a).await.unwrap(), Some(first));
+    assert!(f.store.orders().await.unwrap().holds.is_empty());
+}
+
+#[tokio::test]
+async fn nodes_stay_known_until_they_were_left() {
+    let f = fixture().await;
+    let known = |host: &str, host_key| {
+        let address = node(host);
+        KnownNode { node_id: address.node_id(), address, host_key }
+    };
+    let (a, b) = (known("192.0.2.1", None), known("192.0.2.2", Some(key(3))));
+    f.store.remember_nodes(&[b.clone(), a.clone()]).await.unwrap();
+    let a = KnownNode { host_key: Some(key(4)), ..a };
+    f.store.remember_nodes(std::slice::from_ref(&a)).await.unwrap();
+    assert_eq!(f.store.known_nodes().await.unwrap(), [a.clone(), b.clone()]);
+    f.store.open_session(&nonce(1, "aa", START), &session(1, START)).await.unwrap().unwrap();
+    f.store.record_deployments(a.node_id, &[SessionId::from_random([1; 8])]).await.unwrap();
+    f.store.forget_node(a.node_id).await.unwrap();
+    assert_eq!(f.store.known_nodes().await.unwrap(), [b]);
+    assert_eq!(f.store.deployments(a.node_id).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn one_miner_at_a_time_has_a_database() {
+    let f = fixture().await;
+    let lock = MinerLock::take(&f.url).unwrap();
+    let error = MinerLock::take(&f.url).unwrap_err();
+    assert!(matches!(error, OpenError::InUse { .. }), "{error}");
+    assert!(!error.to_string().contains("validator"), "{error}");
+    drop(lock);
+    MinerLock::take(&f.url).unwrap();
+}

@@ -8,7 +8,6 @@ mod import;
 mod new;
 mod passwords;
 mod show;
-mod terminal;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -8,13 +8,16 @@ use zeroize::Zeroizing;
 
 use crate::BoxError;
 
-/// With which key to log in.
+/// With what to log in.
 #[derive(Clone)]
 pub enum Identity {
     /// A key that lives in memory only: the 32-byte Ed25519 seed.
     Ephemeral(Zeroizing<[u8; 32]>),
     /// An OpenSSH private key file without passphrase.
     File(PathBuf),
+    /// An account's password: for an operator's first login on a node of its own, on a pinned host key. Also answers a server that asks
+    /// for it by keyboard-interactive.
+    Password(Zeroizing<String>),
 }
 
 impl std::fmt::Debug for Identity {
@@ -22,6 +25,7 @@ impl std::fmt::Debug for Identity {
         match self {
             Self::Ephemeral(_) => f.write_str("Ephemeral(redacted)"),
             Self::File(path) => write!(f, "File({})", path.display()),
+            Self::Password(_) => f.write_str("Password(redacted)"),
         }
     }
 }

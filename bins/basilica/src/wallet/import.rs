@@ -4,6 +4,7 @@ use std::io::Read as _;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
+use basilica_console::Terminal;
 use basilica_system::OsEntropy;
 use basilica_types::Hotkey;
 use basilica_wallet::{KeyfileError, Secret, WalletError, Wallets};
@@ -13,7 +14,6 @@ use zeroize::Zeroizing;
 
 use super::new::{Made, protection};
 use super::passwords::{Asking, Choice};
-use super::terminal::Terminal;
 use super::{Kind, Names, Place, print};
 
 /// Longest text on standard input.

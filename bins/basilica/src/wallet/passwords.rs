@@ -3,11 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
+use basilica_console::Terminal;
 use basilica_wallet::{KeyName, Password, PasswordError, PasswordSource, Unattended};
 use clap::Args;
 use zeroize::Zeroizing;
-
-use super::terminal::Terminal;
 
 /// How a new key is protected.
 #[derive(Debug, Args)]

@@ -6,12 +6,16 @@
 //!
 //! Rejected: the default action of SIGPIPE. It ends a server in silence because its log's reader was restarted.
 
+mod terminal;
+
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
+
+pub use terminal::Terminal;
 
 /// Something failed.
 pub const FAILURE: u8 = 1;

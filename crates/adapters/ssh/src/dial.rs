@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use basilica_ports::{AddressPolicy, Dial, ShellError};
-use basilica_types::{Host, Millis, NodeAddress};
+use basilica_types::{Host, HostKey, Millis, NodeAddress};
 use russh::SshId;
-use russh::client::{self, AuthResult, Handle};
-use russh::keys::{HashAlg, PrivateKey, PrivateKeyWithHashAlg};
+use russh::client::{self, Handle};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::connection::Connection;
 use crate::identity;
+use crate::login::{self, Methods};
 use crate::preamble::{NotSsh, NotedStream, Opening, Preamble};
 use crate::trust::{Learnt, Trust, preferred};
 
@@ -26,6 +26,8 @@ const WINDOW: u32 = 256 * 1024;
 const BUFFERED_PACKETS: usize = 16;
 
 const RESOLVING: &str = "resolving the host name";
+const KEY_EXCHANGE: &str = "the SSH key exchange";
+pub(crate) const LOGIN: &str = "the SSH login";
 
 pub(crate) async fn resolve_within(
     address: &NodeAddress,
@@ -40,23 +42,27 @@ pub(crate) async fn resolve_within(
 pub(crate) async fn connect(dial: &Dial) -> Result<Connection, ShellError> {
     let limit = Limit { dial, until: Instant::now() + dial.deadline.as_duration() };
     let identity = dial.identity.clone();
-    let (key, _) = limit
-        .within("reading the private key", tokio::task::spawn_blocking(move || identity::load(&identity)))
+    let credential = limit
+        .within(
+            "reading the private key",
+            tokio::task::spawn_blocking(move || identity::credential(&identity)),
+        )
         .await?
         .map_err(|source| lost("reading the private key", source))??;
-    let addresses = limit.within(RESOLVING, resolve(&dial.address, dial.addresses)).await??;
-    let tcp = connect_to_one(&limit, &addresses).await?;
-    let socket = duplicate(&tcp).map_err(|source| refused(&dial.address, source))?;
-    let learnt = Arc::new(Learnt::default());
-    // From here on the guard shuts the socket if anything fails, so that the protocol's task ends as well.
-    let mut guard = Socket(Some(socket));
-    let mut handle = limit.within("the SSH key exchange", shake_hands(dial, tcp, &learnt)).await??;
-    limit.within("the SSH login", log_in(dial, &mut handle, key, &learnt)).await??;
-    let shown = learnt.shown.get().and_then(|shown| shown.key.clone());
-    let host_key = shown.ok_or_else(|| lost("the SSH key exchange", russh::Error::UnknownKey))?;
-    let socket = guard.0.take().ok_or_else(|| lost("the SSH login", russh::Error::Disconnect))?;
+    let (mut guard, mut handle, learnt) = limit.open().await?;
+    limit.within(LOGIN, login::log_in(dial, &mut handle, credential, &learnt)).await??;
+    let host_key = learnt.host_key()?;
+    let socket = guard.0.take().ok_or_else(|| lost(LOGIN, russh::Error::Disconnect))?;
     tracing::debug!(node.address = %dial.address, host_key = %host_key.fingerprint(), "logged in");
     Ok(Connection::new(handle, socket, host_key))
+}
+
+/// What a server shows to whoever asks: nothing secret is sent to it. The identity of `dial` is not used.
+pub(crate) async fn look(dial: &Dial) -> Result<(HostKey, Methods), ShellError> {
+    let limit = Limit { dial, until: Instant::now() + dial.deadline.as_duration() };
+    let (_guard, mut handle, learnt) = limit.open().await?;
+    let methods = limit.within(LOGIN, login::methods(dial, &mut handle)).await??;
+    Ok((learnt.host_key()?, methods))
 }
 
 /// A duplicate of a connection's socket that ends the connection when dropped.
@@ -88,6 +94,25 @@ impl Limit<'_> {
         tokio::time::timeout_at(self.until, work)
             .await
             .map_err(|_| ShellError::Deadline { step, limit: self.dial.deadline })
+    }
+
+    /// A connection to a server that is believed, before the login. It ends with the guard, so that the protocol's task ends as well if
+    /// anything fails from here on.
+    async fn open(&self) -> Result<(Socket, Handle<Trust>, Arc<Learnt>), ShellError> {
+        let addresses = self.within(RESOLVING, resolve(&self.dial.address, self.dial.addresses)).await??;
+        let tcp = connect_to_one(self, &addresses).await?;
+        let socket = duplicate(&tcp).map_err(|source| refused(&self.dial.address, source))?;
+        let guard = Socket(Some(socket));
+        let learnt = Arc::new(Learnt::default());
+        let handle = self.within(KEY_EXCHANGE, shake_hands(self.dial, tcp, &learnt)).await??;
+        Ok((guard, handle, learnt))
+    }
+}
+
+impl Learnt {
+    fn host_key(&self) -> Result<HostKey, ShellError> {
+        let shown = self.shown.get().and_then(|shown| shown.key.clone());
+        shown.ok_or_else(|| lost(KEY_EXCHANGE, russh::Error::UnknownKey))
     }
 }
 
@@ -177,34 +202,7 @@ async fn shake_hands(dial: &Dial, tcp: TcpStream, learnt: &Arc<Learnt>) -> Resul
         match preamble.opening() {
             Opening::LockedOut => ShellError::LockedOut { address: dial.address.clone() },
             Opening::Garbage => refused(&dial.address, NotSsh),
-            Opening::Ssh => lost("the SSH key exchange", error),
+            Opening::Ssh => lost(KEY_EXCHANGE, error),
         }
     })
-}
-
-async fn log_in(
-    dial: &Dial,
-    handle: &mut Handle<Trust>,
-    key: PrivateKey,
-    learnt: &Learnt,
-) -> Result<(), ShellError> {
-    let failed = |source| lost("the SSH login", source);
-    let hash = if key.algorithm().is_rsa() {
-        // A server that does not say which hashes it takes is old enough for SHA-256 but never asked for SHA-1.
-        let offered = handle.best_supported_rsa_hash().await.map_err(failed)?.flatten();
-        Some(offered.unwrap_or(HashAlg::Sha256))
-    } else {
-        None
-    };
-    let key = PrivateKeyWithHashAlg::new(Arc::new(key), hash);
-    match handle.authenticate_publickey(dial.address.user.as_str(), key).await.map_err(failed)? {
-        AuthResult::Success => Ok(()),
-        // The library answers so too when the connection dies while it waits.
-        AuthResult::Failure { remaining_methods, .. }
-            if remaining_methods.is_empty() && handle.is_closed() && learnt.turned_away.get().is_none() =>
-        {
-            Err(failed(russh::Error::Disconnect))
-        }
-        AuthResult::Failure { .. } => Err(ShellError::Denied { address: dial.address.clone() }),
-    }
 }

@@ -1,11 +1,13 @@
-//! Private keys: from memory, or from a file that nobody else can read.
+//! What logs in: a key from memory, a key from a file that nobody else can read, a password; and how such a file is made.
 
-use std::io::Read as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use basilica_ports::{BoxError, Identity, ShellError};
+use basilica_ports::{BoxError, Entropy, Identity, ShellError};
 use basilica_types::{SshKeyError, SshPublicKey};
+use russh::keys::ssh_key::LineEnding;
 use russh::keys::ssh_key::private::Ed25519Keypair;
 use russh::keys::{PrivateKey, decode_secret_key};
 use zeroize::Zeroizing;
@@ -41,16 +43,97 @@ pub enum KeyFileError {
     /// Neither Ed25519 nor RSA nor ECDSA.
     #[error("private key is of a type that is not supported; use ed25519, rsa or ecdsa")]
     Algorithm(#[source] SshKeyError),
+    /// A password was given where a key is needed.
+    #[error("a password has no public half")]
+    Password,
+}
+
+/// Why there is no new key.
+#[derive(Debug, thiserror::Error)]
+pub enum NewKeyError {
+    /// A file is there, and no key is ever written over another.
+    #[error("{} exists already", .0.display())]
+    Exists(PathBuf),
+    /// It cannot be made or written.
+    #[error("write {}", path.display())]
+    Write {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The library cannot print it: a defect.
+    #[error("print the new key")]
+    Form(#[source] BoxError),
+}
+
+/// Makes an Ed25519 key pair as `ssh-keygen -t ed25519 -N ''` does: the private key at `path` for its owner only, the public one
+/// beside it with `comment`. A missing directory is made for its owner only.
+pub fn create_key(path: &Path, comment: &str, entropy: &dyn Entropy) -> Result<SshPublicKey, NewKeyError> {
+    let seed = Zeroizing::new(entropy.array::<32>());
+    let mut key = PrivateKey::from(Ed25519Keypair::from_seed(&seed));
+    key.set_comment(comment);
+    let form = |error: russh::keys::ssh_key::Error| NewKeyError::Form(error.into());
+    let private = key.to_openssh(LineEnding::LF).map_err(form)?;
+    let public = key.public_key().to_openssh().map_err(form)?;
+    let at = |path: &Path| {
+        let path = path.to_owned();
+        move |source| NewKeyError::Write { path, source }
+    };
+    if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(at(directory))?;
+    }
+    let mut public_path = path.as_os_str().to_owned();
+    public_path.push(".pub");
+    let public_path = PathBuf::from(public_path);
+    if public_path.exists() {
+        return Err(NewKeyError::Exists(public_path));
+    }
+    // The public half first: a private key without it would look like one that somebody put there.
+    write_new(&public_path, 0o644, format!("{public}\n").as_bytes()).map_err(at(&public_path))?;
+    if let Err(source) = write_new(path, 0o600, private.as_bytes()) {
+        // Not ours to keep without the key that it belongs to.
+        let _ = std::fs::remove_file(&public_path);
+        return Err(match source.kind() {
+            std::io::ErrorKind::AlreadyExists => NewKeyError::Exists(path.to_owned()),
+            _ => NewKeyError::Write { path: path.to_owned(), source },
+        });
+    }
+    let (_, public) = public_half(key).map_err(|error| NewKeyError::Form(error.into()))?;
+    Ok(public)
+}
+
+fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file: File = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// What is shown to a server.
+pub(crate) enum Credential {
+    Key(Box<PrivateKey>),
+    Password(Zeroizing<String>),
+}
+
+pub(crate) fn credential(identity: &Identity) -> Result<Credential, ShellError> {
+    match identity {
+        Identity::Password(password) => Ok(Credential::Password(password.clone())),
+        Identity::Ephemeral(_) | Identity::File(_) => {
+            load(identity).map(|(key, _)| Credential::Key(Box::new(key)))
+        }
+    }
 }
 
 /// The private key of an identity, and its public half as nodes know it. Reads a small file: call off the runtime.
-pub(crate) fn load(identity: &Identity) -> Result<(PrivateKey, SshPublicKey), ShellError> {
+fn load(identity: &Identity) -> Result<(PrivateKey, SshPublicKey), ShellError> {
     match identity {
         Identity::Ephemeral(seed) => {
             let key = PrivateKey::from(Ed25519Keypair::from_seed(seed));
             public_half(key).map_err(|error| unusable(Path::new("ephemeral"), error))
         }
         Identity::File(path) => read_key(path).and_then(public_half).map_err(|error| unusable(path, error)),
+        Identity::Password(_) => Err(unusable(Path::new("password"), KeyFileError::Password)),
     }
 }
 
@@ -135,6 +218,41 @@ mod tests {
     fn a_passphrase_is_named_as_the_reason() {
         let (_directory, path) = generated(&["-t", "ed25519", "-N", "secret-words"]);
         assert!(matches!(cause(&Identity::File(path)), KeyFileError::Passphrase));
+    }
+
+    #[test]
+    fn a_new_key_is_one_that_ssh_keygen_takes_and_overwrites_nothing() {
+        use basilica_ports::Entropy;
+        struct Counting;
+        impl Entropy for Counting {
+            fn fill(&self, bytes: &mut [u8]) {
+                bytes.iter_mut().zip(1..).for_each(|(byte, count)| *byte = count);
+            }
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("not/yet/there");
+        let key = create_key(&path, "a comment", &Counting).unwrap();
+        let output = std::process::Command::new("ssh-keygen").arg("-yf").arg(&path).output().unwrap();
+        let derived = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(derived.trim_end(), format!("{key} a comment"));
+        let public = path.with_extension("pub");
+        assert_eq!(std::fs::read_to_string(&public).unwrap(), derived);
+        assert_eq!(public_key(&Identity::File(path.clone())).unwrap(), key);
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let modes = (mode(&path), mode(&public), mode(path.parent().unwrap()));
+        assert_eq!(modes, (0o600, 0o644, 0o700));
+        let before = std::fs::read(&path).unwrap();
+        assert!(matches!(create_key(&path, "", &Counting), Err(NewKeyError::Exists(_))));
+        std::fs::remove_file(&public).unwrap();
+        assert!(matches!(create_key(&path, "", &Counting), Err(NewKeyError::Exists(_))));
+        assert_eq!((std::fs::read(&path).unwrap(), public.exists()), (before, false));
+    }
+
+    #[test]
+    fn a_password_is_never_shown_and_is_no_key() {
+        let identity = Identity::Password(Zeroizing::new("hunter2".to_owned()));
+        assert!(!format!("{identity:?}").contains("hunter2"));
+        assert!(matches!(cause(&identity), KeyFileError::Password));
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod command;
 mod connection;
 mod dial;
 mod identity;
+mod login;
 mod preamble;
 mod trust;
 
@@ -35,15 +36,36 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use basilica_ports::{AddressPolicy, Ask, Dial, Identity, NodeShell, Shell, ShellError};
-use basilica_types::{Millis, NodeAddress, SshPublicKey};
+use basilica_ports::{AddressPolicy, Ask, Dial, HostKeyPolicy, Identity, NodeShell, Shell, ShellError};
+use basilica_types::{HostKey, Millis, NodeAddress, SshPublicKey};
+use zeroize::Zeroizing;
 
-pub use identity::KeyFileError;
+pub use identity::{KeyFileError, NewKeyError, create_key};
+pub use login::Methods;
 pub use preamble::NotSsh;
 
 /// The SSH client. Holds nothing: connections belong to those who opened them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RusshShell;
+
+impl RusshShell {
+    /// By which key a server proves itself, and how it lets this user in. Sends it no credential: what an operator should see before
+    /// trusting a server with one.
+    pub async fn look(
+        &self,
+        address: &NodeAddress,
+        deadline: Millis,
+    ) -> Result<(HostKey, Methods), ShellError> {
+        let dial = Dial {
+            address: address.clone(),
+            identity: Identity::Password(Zeroizing::new(String::new())),
+            host_keys: HostKeyPolicy::Learn,
+            addresses: AddressPolicy::Any,
+            deadline,
+        };
+        dial::look(&dial).await
+    }
+}
 
 #[async_trait]
 impl NodeShell for RusshShell {

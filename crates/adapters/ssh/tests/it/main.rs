@@ -1,5 +1,7 @@
 //! Against servers that speak SSH well and mean ill; real sshd is met in `dev/testkit`.
 
+mod password;
+
 use std::sync::Arc;
 
 use basilica_ports::{

@@ -1,31 +1,45 @@
-//! Asking a person for a secret, without showing what is typed.
+//! Asking a person, with or without showing what is typed.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, QueueSelector, Termios, tcflush, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
 /// Longest answer: 24 words and a long path.
 const LONGEST: usize = 1024;
 
 /// The terminal of this process, wherever its standard input and output go.
-pub(crate) struct Terminal(File);
+#[derive(Debug)]
+pub struct Terminal(File);
 
 impl Terminal {
     /// Fails where nobody sits in front.
-    pub(crate) fn open() -> io::Result<Self> {
+    pub fn open() -> io::Result<Self> {
         OpenOptions::new().read(true).write(true).open("/dev/tty").map(Self)
     }
 
     /// Asks, and reads one line that is not echoed.
-    pub(crate) fn ask_hidden(&mut self, question: &str) -> io::Result<Zeroizing<String>> {
+    pub fn ask_hidden(&mut self, question: &str) -> io::Result<Zeroizing<String>> {
         let unechoed = Unechoed::of(&self.0)?;
         write!(&self.0, "{question}")?;
         let answer = line(&self.0);
         drop(unechoed);
         writeln!(&self.0)?;
         answer
+    }
+
+    /// Asks, and reads one line; none at the end of what is typed.
+    pub fn ask(&mut self, question: &str) -> io::Result<String> {
+        // What was typed before the question was seen is not an answer.
+        tcflush(&self.0, QueueSelector::IFlush)?;
+        write!(&self.0, "{question}")?;
+        Ok(line(&self.0)?.trim().to_owned())
+    }
+
+    /// Shows a line.
+    pub fn show(&mut self, text: &str) -> io::Result<()> {
+        writeln!(&self.0, "{text}")
     }
 }
 

@@ -57,6 +57,14 @@ impl DiscoveryProof {
             Self::V1 => FencingToken(0),
         }
     }
+
+    /// SHA-256 of the token of the session that is meant; none where it is the hotkey's newest.
+    pub const fn token_hash(&self) -> Option<&Digest> {
+        match self {
+            Self::V2 { token_hash, .. } => Some(token_hash),
+            Self::V1 => None,
+        }
+    }
 }
 
 /// A discovery request whose signature verified.

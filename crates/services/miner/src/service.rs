@@ -8,6 +8,7 @@ use basilica_types::Millis;
 use tokio::sync::{Semaphore, watch};
 use tracing::{info, warn};
 
+use crate::assignment::AssignableNode;
 use crate::axon::AxonServer;
 use crate::config::{AdmissionConfig, FleetConfig, NodeConfig, SubnetConfig};
 use crate::fleet::{Fleet, Member};
@@ -83,7 +84,10 @@ impl Miner {
             entropy: Arc::clone(&ports.entropy),
             netuid: subnet.netuid,
             own: ports.signer.hotkey(),
-            strategy: subnet.strategy,
+            store: Arc::clone(&ports.store),
+            nodes: fleet.nodes.iter().map(AssignableNode::from).collect(),
+            strategy: subnet.assignment.strategy(),
+            min_stake: subnet.assignment.min_stake,
             interval: subnet.refresh_interval,
             readiness: readiness.condition("metagraph"),
             metrics: Arc::clone(&metrics),
@@ -153,10 +157,7 @@ impl Miner {
         let follower = self.follower;
         supervisor.spawn("subnet", RESTART, move |stop| {
             let follower = Arc::clone(&follower);
-            async move {
-                follower.run(stop).await;
-                Ok(())
-            }
+            async move { follower.run(stop).await }
         });
         if let Some(axon) = self.axon {
             supervisor.spawn("axon", RESTART, move |stop| {

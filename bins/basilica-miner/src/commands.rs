@@ -1,9 +1,7 @@
 //! Everything but running: each command opens what it needs, answers and ends.
 
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::io::ErrorKind;
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use basilica_miner_service::config::{IGNORED, MinerConfig, NodeConfig, Settings, check};
@@ -26,8 +24,6 @@ const SENSITIVE: [&str; 6] = [
     "chain_endpoint",
     "fallback_endpoints",
 ];
-const HEALTH_DEADLINE: Duration = Duration::from_secs(3);
-const HEALTH_LIMIT: u64 = 64 * 1024;
 
 /// The configuration with what its user should know.
 pub(crate) struct Configured {
@@ -65,7 +61,7 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     basilica_console::print(text).context("write to standard output")
 }
 
-fn answer(cli: &Cli, data: &Value, words: impl FnOnce() -> String) -> anyhow::Result<()> {
+pub(crate) fn answer(cli: &Cli, data: &Value, words: impl FnOnce() -> String) -> anyhow::Result<()> {
     let text = if cli.json { format!("{data:#}") } else { words() };
     print(&format!("{text}\n"))
 }
@@ -133,13 +129,13 @@ fn flatten(prefix: &str, value: &Value, lines: &mut Vec<String>) {
 }
 
 /// A small runtime for one command.
-fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+pub(crate) fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
     runtime.block_on(future)
 }
 
-async fn open(config: &MinerConfig, migrate: bool) -> anyhow::Result<Database> {
+pub(crate) async fn open(config: &MinerConfig, migrate: bool) -> anyhow::Result<Database> {
     let options = OpenOptions { readers: 1, migrate };
     Ok(Database::open(&config.database.url, &MINER_SCHEMA, options).await?)
 }
@@ -155,51 +151,6 @@ pub(crate) fn migrate(cli: &Cli) -> anyhow::Result<()> {
             format!("database migrated from schema {from} to {to}")
         }
     })
-}
-
-/// Says whether a miner runs here. Succeeds only if one does, so that a script can ask.
-pub(crate) fn status(cli: &Cli) -> anyhow::Result<()> {
-    let config = configured(cli, &cli.config)?.config;
-    let health = ask_health(config.listen.health);
-    let (open_sessions, host_keys) = block_on(async {
-        let store = MinerDatabase::new(open(&config, false).await?);
-        Ok((store.open_sessions(SystemClock::new().now()).await?, store.host_keys().await?))
-    })?;
-    let nodes = config.fleet.nodes.len();
-    let pending = host_keys.iter().filter(|record| record.offered.is_some()).count();
-    let data = json!({
-        "running": health.is_ok(),
-        "health": health.as_ref().ok(),
-        "nodes": nodes,
-        "open_sessions": open_sessions,
-        "host_keys_to_approve": pending,
-    });
-    answer(cli, &data, || {
-        let running = match &health {
-            Ok(health) => format!("running: {health}"),
-            Err(_) => "not running".to_owned(),
-        };
-        format!("{running}\nnodes: {nodes}\nopen sessions: {open_sessions}\nhost keys to approve: {pending}")
-    })?;
-    match health {
-        Ok(_) => Ok(()),
-        Err(error) => Err(error.context(format!(
-            "no miner with this configuration answers on its health address {}",
-            config.listen.health
-        ))),
-    }
-}
-
-/// The running miner's own words, over plain HTTP on its health address.
-fn ask_health(address: SocketAddr) -> anyhow::Result<Value> {
-    let mut stream = TcpStream::connect_timeout(&address, HEALTH_DEADLINE)?;
-    stream.set_read_timeout(Some(HEALTH_DEADLINE))?;
-    stream.set_write_timeout(Some(HEALTH_DEADLINE))?;
-    write!(stream, "GET /health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
-    let mut text = String::new();
-    stream.take(HEALTH_LIMIT).read_to_string(&mut text)?;
-    let (_, body) = text.split_once("\r\n\r\n").context("the answer is not HTTP")?;
-    serde_json::from_str(body).context("the answer is not JSON")
 }
 
 fn host_key_json(record: &HostKeyRecord, configured: bool) -> Value {

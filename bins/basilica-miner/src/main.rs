@@ -1,8 +1,11 @@
 //! The miner's composition root: the only place that names its technologies.
 
+mod ask;
 mod cli;
 mod commands;
+mod pages;
 mod service;
+mod status;
 
 use std::process::ExitCode;
 
@@ -43,7 +46,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<()> {
         Some(Command::Config { command: ConfigCommand::Show { show_sensitive } }) => {
             commands::show(cli, *show_sensitive)
         }
-        Some(Command::Status) => commands::status(cli),
+        Some(Command::Status) => status::status(cli),
         Some(Command::Migrate) => commands::migrate(cli),
         Some(Command::HostKey { command: HostKeyCommand::Approve { node, fingerprint } }) => {
             commands::approve_host_key(cli, node, fingerprint)

@@ -20,6 +20,7 @@ use tracing::{info, warn};
 
 use crate::cli::Cli;
 use crate::commands::{Configured, configured};
+use crate::pages;
 
 /// How long running requests and rounds may take to end after a signal: a discovery's 20 s and a little.
 const GRACE: Millis = Millis::from_secs(25);
@@ -120,18 +121,20 @@ async fn serve(config: MinerConfig) -> anyhow::Result<()> {
         clock: Arc::clone(&clock),
         entropy,
     };
+    let miner = Miner::new(ports, config.fleet, config.admission, &config.subnet, (&readiness, &metrics));
+    let pages = pages::of(miner.status());
     let state = |routes| AdminState {
         readiness: readiness.clone(),
         metrics: metrics.clone(),
         clock: Arc::clone(&clock),
         version: VERSION,
         routes,
+        pages: pages.clone(),
     };
     let admin = [
         Some((listeners.health, state(AdminRoutes::Health))),
         listeners.metrics.map(|l| (l, state(AdminRoutes::Metrics))),
     ];
-    let miner = Miner::new(ports, config.fleet, config.admission, &config.subnet, (&readiness, &metrics));
     let (api, grpc) = (miner.api(), listeners.grpc);
     let limits = ServerLimits { request_timeout: config.listen.request_timeout, ..ServerLimits::default() };
     miner.start(&supervisor);

@@ -155,7 +155,7 @@ impl Running {
     /// None while it does not listen yet.
     fn try_get(&self, path: &str) -> Option<(String, String)> {
         let mut stream = TcpStream::connect(self.health).ok()?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
         let mut text = String::new();
         stream.read_to_string(&mut text).ok()?;
         let (head, body) = text.split_once("\r\n\r\n")?;
@@ -371,13 +371,44 @@ fn status_and_migrate_answer_in_words_and_in_json() {
         home.run(question).fails(1, &["basilica-miner has not run yet", "basilica-miner migrate"]);
         assert!(!home.path().join("data/miner.db").exists(), "a question leaves no file behind");
     }
-    assert!(home.run(&["migrate"]).out.contains("from schema 0 to 1"));
+    assert!(home.run(&["migrate"]).out.contains("database migrated from schema 0 to"));
     assert!(home.run(&["migrate"]).out.contains("already"));
     let json: Value = serde_json::from_str(&home.run(&["--json", "status"]).out).unwrap();
     assert_eq!((&json["running"], &json["open_sessions"]), (&Value::from(false), &Value::from(0)));
     let down = home.run(&["status"]);
     assert!(down.out.contains("not running"), "{}", down.out);
     down.fails(1, &["health address"]);
+}
+
+#[tokio::test]
+async fn a_running_miner_tells_its_status_as_a_page_and_to_the_command() {
+    let home = Home::new();
+    home.configure("[node_management]\nnodes = [{ host = \"127.0.0.1\", port = 1, username = \"gpu\" }]");
+    let miner = Running::start(&home);
+    let page = || serde_json::from_str::<Value>(&miner.try_get("/status.json")?.1).ok();
+    eventually("the first round on the node ends", || {
+        page().is_some_and(|page| page["nodes"][0]["state"] == "unreachable")
+    })
+    .await;
+    let page = page().unwrap();
+    assert_eq!((&page["form"], &page["miner"]["network"]), (&Value::from(1), &Value::from("local")));
+    let told = page["alerts"].as_array().unwrap().iter().any(|alert| alert["code"] == "node_unreachable");
+    assert!(told, "{page:#}");
+
+    let asked = |arguments: &[&str]| {
+        let mut command = home.command();
+        command.env("BASILICA_HEALTH__LISTEN", miner.health.to_string()).args(arguments);
+        Ended::from(command.output().unwrap())
+    };
+    let words = asked(&["status"]);
+    assert_eq!(words.code, Some(0), "{}", words.err);
+    for line in
+        ["running: 0.1.0 for ", "states: 1 unreachable", "warning: gpu@127.0.0.1:1 cannot be logged into"]
+    {
+        assert!(words.out.contains(line), "{line}\n{}", words.out);
+    }
+    let json: Value = serde_json::from_str(&asked(&["--json", "status"]).out).unwrap();
+    assert_eq!(json["status"]["nodes"][0]["address"], "gpu@127.0.0.1:1");
 }
 
 #[test]

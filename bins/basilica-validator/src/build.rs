@@ -13,7 +13,8 @@ use basilica_ports::{Clock, Entropy, HotkeySigner, NodeShell};
 use basilica_registry::OciRegistry;
 use basilica_rpc::GrpcMinerDialer;
 use basilica_runtime_service::{
-    AdminListener, AdminRoutes, AdminState, HttpListener, Metrics, OwnThreads, Readiness, Supervisor,
+    AdminListener, AdminPages, AdminRoutes, AdminState, HttpListener, Metrics, OwnThreads, Readiness,
+    Supervisor,
 };
 use basilica_ssh::RusshShell;
 use basilica_store::ValidatorDatabase;
@@ -96,6 +97,7 @@ pub(crate) async fn start(config: &ValidatorConfig, settings: Settings) -> anyho
             clock,
             version: env!("CARGO_PKG_VERSION"),
             routes: AdminRoutes::Metrics,
+            pages: AdminPages::default(),
         };
         supervisor.spawn_once("metrics", move |stop| async move {
             Ok(faces.run(prometheus.serve(state, stop)).await?)

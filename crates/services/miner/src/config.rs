@@ -4,9 +4,7 @@
 //! either honoured or answered with a notice ([`IGNORED`]); anything else is refused by the loader. All checks that
 //! need no network are made here, before anything starts.
 
-mod assignment;
 mod check;
-mod decimal;
 mod settings;
 
 use std::net::SocketAddr;
@@ -14,15 +12,14 @@ use std::path::PathBuf;
 
 use basilica_ports::Axon;
 use basilica_types::{
-    ChainUrl, DatabasePath, HostKey, Hotkey, Millis, NetUid, Network, NodeAddress, NodeId, Region, UsdMicros,
+    ChainUrl, DatabasePath, HostKey, Hotkey, Millis, NetUid, Network, NodeAddress, NodeId, UsdMicros,
     WalletName,
 };
 
 pub use check::check;
-pub use decimal::HourlyRate;
-pub use settings::{IGNORED, NodeSettings, Settings};
+pub use settings::{HourlyRate, IGNORED, NodeSettings, Settings};
 
-use crate::assignment::AssignmentConfig;
+use crate::assignment::AssignmentStrategy;
 
 /// One GPU server of this miner.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,8 +34,6 @@ pub struct NodeConfig {
     pub host_key: Option<HostKey>,
     /// Taken out by the operator: no validator gets a key.
     pub maintenance: bool,
-    /// Where it stands, for the assignment by region.
-    pub region: Option<Region>,
 }
 
 /// Which wallet signs.
@@ -118,7 +113,7 @@ pub struct SubnetConfig {
     /// What to publish; none: nothing is written to the chain.
     pub axon: Option<Axon>,
     /// Who gets the nodes.
-    pub assignment: AssignmentConfig,
+    pub strategy: AssignmentStrategy,
     /// Between two readings of the metagraph.
     pub refresh_interval: Millis,
 }

@@ -8,7 +8,6 @@ use basilica_types::Millis;
 use tokio::sync::{Semaphore, watch};
 use tracing::{info, warn};
 
-use crate::assignment::AssignableNode;
 use crate::axon::AxonServer;
 use crate::config::{AdmissionConfig, FleetConfig, NodeConfig, SubnetConfig};
 use crate::fleet::{Fleet, Member};
@@ -16,6 +15,7 @@ use crate::gate::Gate;
 use crate::log_budget::LogBudget;
 use crate::metrics::MinerMetrics;
 use crate::node::{NodeKeeper, NodeView};
+use crate::status::{self, StatusKeeper, StatusView};
 use crate::subnet::SubnetFollower;
 
 /// Rounds on nodes at the same time: a sixteenth of the largest fleet, well below a process's file descriptors.
@@ -59,6 +59,7 @@ pub struct Miner {
     follower: Arc<SubnetFollower>,
     axon: Option<Arc<AxonServer>>,
     metrics: Arc<MinerMetrics>,
+    status: Arc<StatusKeeper>,
 }
 
 impl std::fmt::Debug for Miner {
@@ -84,10 +85,7 @@ impl Miner {
             entropy: Arc::clone(&ports.entropy),
             netuid: subnet.netuid,
             own: ports.signer.hotkey(),
-            store: Arc::clone(&ports.store),
-            nodes: fleet.nodes.iter().map(AssignableNode::from).collect(),
-            strategy: subnet.assignment.strategy(),
-            min_stake: subnet.assignment.min_stake,
+            strategy: subnet.strategy,
             interval: subnet.refresh_interval,
             readiness: readiness.condition("metagraph"),
             metrics: Arc::clone(&metrics),
@@ -129,6 +127,23 @@ impl Miner {
             });
         }
         let all = Arc::new(Fleet { members, clock: Arc::clone(&ports.clock), interval: fleet.interval });
+        let status = Arc::new(StatusKeeper {
+            identity: status::Identity {
+                hotkey: ports.signer.hotkey(),
+                network: subnet.network,
+                netuid: subnet.netuid,
+                axon: subnet.axon.map(|axon| axon.address),
+                strategy: subnet.strategy,
+                session_lifetime: admission.session_lifetime,
+            },
+            store: Arc::clone(&ports.store),
+            clock: Arc::clone(&ports.clock),
+            subnet: subnet_view.clone(),
+            fleet: Arc::clone(&all),
+            readiness: readiness.clone(),
+            metrics: Arc::clone(&metrics),
+            newest: watch::Sender::new(None),
+        });
         let gate = Arc::new(Gate {
             config: admission,
             signer: Arc::clone(&ports.signer),
@@ -140,12 +155,17 @@ impl Miner {
             metrics: Arc::clone(&metrics),
             refusals: LogBudget::default(),
         });
-        Self { ports, fleet_config: fleet, gate, fleet: all, keepers, follower, axon, metrics }
+        Self { ports, fleet_config: fleet, gate, fleet: all, keepers, follower, axon, metrics, status }
     }
 
     /// What answers validators; to be served over gRPC.
     pub fn api(&self) -> Arc<dyn MinerApi> {
         Arc::clone(&self.gate) as Arc<dyn MinerApi>
+    }
+
+    /// What people are shown of it, once it runs.
+    pub fn status(&self) -> StatusView {
+        StatusView(self.status.newest.subscribe())
     }
 
     /// Starts everything but the listeners.
@@ -157,7 +177,10 @@ impl Miner {
         let follower = self.follower;
         supervisor.spawn("subnet", RESTART, move |stop| {
             let follower = Arc::clone(&follower);
-            async move { follower.run(stop).await }
+            async move {
+                follower.run(stop).await;
+                Ok(())
+            }
         });
         if let Some(axon) = self.axon {
             supervisor.spawn("axon", RESTART, move |stop| {
@@ -168,6 +191,14 @@ impl Miner {
         for keeper in self.keepers {
             supervisor.spawn("node", RESTART, move |stop| keeper.clone().run(stop));
         }
+        let status = self.status;
+        supervisor.spawn("status", RESTART, move |stop| {
+            let status = Arc::clone(&status);
+            async move {
+                status.run(stop).await;
+                Ok(())
+            }
+        });
         let (ports, fleet, metrics) = (self.ports, self.fleet, self.metrics);
         let end_sessions = self.fleet_config.remove_keys_on_shutdown;
         supervisor.spawn("housekeeping", RESTART, move |stop| {

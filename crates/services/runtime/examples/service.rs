@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use basilica_ports::BoxError;
 use basilica_runtime_service::{
-    AdminListener, AdminRoutes, AdminState, ErrorChain, Metrics, OnFailure, Readiness, Stop, Supervisor,
-    TracingOptions, init_tracing,
+    AdminListener, AdminPages, AdminRoutes, AdminState, ErrorChain, Metrics, OnFailure, Readiness, Stop,
+    Supervisor, TracingOptions, init_tracing,
 };
 use basilica_system::{OsEntropy, SystemClock};
 use basilica_types::Millis;
@@ -38,7 +38,14 @@ async fn run(behaviour: Option<&str>) -> Result<(), BoxError> {
     println!("{}", listener.local_addr());
     let readiness = Readiness::new();
     readiness.condition("work").ready();
-    let state = AdminState { readiness, metrics, clock, version: "0.0.0", routes: AdminRoutes::All };
+    let state = AdminState {
+        readiness,
+        metrics,
+        clock,
+        version: "0.0.0",
+        routes: AdminRoutes::All,
+        pages: AdminPages::default(),
+    };
     supervisor.spawn_once("admin", async |stop| {
         listener.serve(state, stop).await;
         Ok(())

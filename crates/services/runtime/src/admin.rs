@@ -3,7 +3,10 @@
 //! Serves `GET` and `HEAD` of `/health`, `/live`, `/ready` and `/metrics`, as far as its [`AdminRoutes`] go. The limits
 //! are narrower than a face's, since a prober or two ask a few times a minute: at most [`MAX_CONNECTIONS`] at a time, at most
 //! 8 KiB and 32 headers of head, no body, [`CONNECTION_LIMIT`] from accept to the last byte. It changes nothing in the
-//! service, needs no login, and binds to loopback unless told otherwise.
+//! service, needs no login, and binds to loopback unless told otherwise. A service can add pages of its own to those of health
+//! ([`AdminPages`]).
+
+mod pages;
 
 use std::convert::Infallible;
 use std::future;
@@ -15,11 +18,15 @@ use basilica_ports::Clock;
 use basilica_types::Millis;
 use http_body_util::Full;
 use hyper::body::{Body, Bytes, Incoming};
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderName, HeaderValue,
+    REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::json;
 
+pub use self::pages::{AdminPage, AdminPages};
 use crate::{ErrorChain, HttpLimits, HttpListener, Metrics, Pace, Readiness, Stop};
 
 /// Connections at a time; more wait in the kernel's queue.
@@ -131,6 +138,8 @@ pub struct AdminState {
     pub version: &'static str,
     /// What this listener serves.
     pub routes: AdminRoutes,
+    /// What the service adds where health is served.
+    pub pages: AdminPages,
 }
 
 impl std::fmt::Debug for AdminState {
@@ -181,8 +190,42 @@ fn respond(state: &AdminState, request: &Request<Incoming>) -> Response<Full<Byt
         "/ready" if state.routes.health() => ready(state),
         "/health" if state.routes.health() => health(state),
         "/metrics" if state.routes.metrics() => metrics(state),
-        _ => text(StatusCode::NOT_FOUND, "not found\n"),
+        path if state.routes.health() => page(state, request, path),
+        _ => not_found(),
     }
+}
+
+fn not_found() -> Response<Full<Bytes>> {
+    text(StatusCode::NOT_FOUND, "not found\n")
+}
+
+/// What a browser may do with a page: show it, with styles from here.
+const POLICIES: [(HeaderName, &str); 4] = [
+    (
+        CONTENT_SECURITY_POLICY,
+        "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (X_FRAME_OPTIONS, "DENY"),
+    (REFERRER_POLICY, "no-referrer"),
+];
+
+/// A page of the service's own.
+fn page(state: &AdminState, request: &Request<Incoming>, path: &str) -> Response<Full<Bytes>> {
+    let Some(page) = state.pages.page(path) else { return not_found() };
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let is_own = hosts.all(|host| host.to_str().is_ok_and(pages::is_for_an_address));
+    if !is_own {
+        return text(
+            StatusCode::FORBIDDEN,
+            "this page is served to who asks for an IP address or localhost, not for another name\n",
+        );
+    }
+    let mut response = respond_with(page.status, page.kind, page.body);
+    for (name, policy) in POLICIES {
+        response.headers_mut().insert(name, HeaderValue::from_static(policy));
+    }
+    response
 }
 
 /// 503 sends load balancers elsewhere; the body tells people why.

@@ -28,7 +28,7 @@ mod telemetry;
 pub mod testing;
 mod threads;
 
-pub use admin::{AdminListener, AdminRoutes, AdminState, BindError};
+pub use admin::{AdminListener, AdminPage, AdminPages, AdminRoutes, AdminState, BindError};
 pub use backoff::Backoff;
 pub use basilica_types::ErrorChain;
 pub use config::{

@@ -33,6 +33,12 @@ impl Scene {
             clock: clock.clone(),
             version: "0.1.0",
             routes,
+            pages: AdminPages::new(|path| match path {
+                "/own" => Some(AdminPage::html("<p>own</p>")),
+                "/health" => Some(AdminPage::json("{}")),
+                "/later" => Some(AdminPage::not_yet("later\n")),
+                _ => None,
+            }),
         };
         let stop = Stop::new();
         let mut server = TaskSet::new();
@@ -207,5 +213,42 @@ proptest! {
             let _ = scene.send(&junk).await;
             assert!(scene.is_alive().await);
         });
+    }
+}
+
+#[tokio::test]
+async fn a_services_own_pages_are_served_with_health_and_under_its_policies() {
+    let scene = Scene::new(AdminRoutes::Health).await;
+    let answer = scene.send(b"GET /own HTTP/1.1\r\nHost: 127.0.0.1:8091\r\n\r\n").await;
+    let head = String::from_utf8(answer.clone()).expect("answers are text").to_ascii_lowercase();
+    assert_eq!(parse(&answer), (200, "<p>own</p>".to_owned()));
+    for line in [
+        "content-security-policy: default-src 'none'; style-src 'self'",
+        "x-content-type-options: nosniff",
+        "x-frame-options: deny",
+        "referrer-policy: no-referrer",
+        "cache-control: no-store",
+    ] {
+        assert!(head.contains(line), "{line}\n{head}");
+    }
+    let later = scene.send(b"GET /later HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    assert_eq!(parse(&later), (503, "later\n".to_owned()));
+    // The endpoint's own pages stay what they are.
+    assert!(scene.get("/health").await.1.contains("timestamp"));
+    assert_eq!(scene.get("/none").await.0, 404);
+    let post = scene.send(b"POST /own HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    assert_eq!(parse(&post).0, 405);
+    let metrics = Scene::new(AdminRoutes::Metrics).await;
+    let there = metrics.send(b"GET /own HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    assert_eq!(parse(&there).0, 404);
+}
+
+#[tokio::test]
+async fn a_site_whose_name_points_here_reads_no_page() {
+    let scene = Scene::new(AdminRoutes::All).await;
+    for host in ["evil.example", "evil.example:8091", "127.0.0.1\r\nHost: evil.example"] {
+        let answer = scene.send(format!("GET /own HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).await;
+        let (status, body) = parse(&answer);
+        assert!(matches!(status, 400 | 403) && !body.contains("own<"), "{host}: {status} {body}");
     }
 }

@@ -1,0 +1,331 @@
+use basilica_types::{BlockNumber, Digest, Millis, NetUid, Network, NodeAddress, Rao, Uid};
+
+use super::*;
+use crate::{
+    Activity, Allowance, Assigned, Assignment, Axon, Chain, Condition, FORM, Gpus, HostKeys, Judgement,
+    LastVerdict, MinerPart, NodeState, NodeStatus, Registration,
+};
+
+const HOUR: i64 = 3_600_000;
+const NOW: Timestamp = Timestamp(1_000 * HOUR);
+
+fn ago(ms: i64) -> Timestamp {
+    Timestamp(NOW.0 - ms)
+}
+
+fn node(host: u8) -> NodeStatus {
+    let address: NodeAddress = format!("root@192.0.2.{host}:22").parse().unwrap();
+    NodeStatus {
+        id: address.node_id(),
+        address,
+        region: None,
+        hourly_rate_per_gpu: None,
+        state: NodeState::Healthy,
+        since: Some(ago(HOUR)),
+        checked: Some(ago(1_000)),
+        latency: None,
+        maintenance: None,
+        error: None,
+        advice: None,
+        host_keys: HostKeys::default(),
+        assigned: Vec::new(),
+        keys: Vec::new(),
+        gpus: Gpus::Unasked,
+        judgements: Vec::new(),
+    }
+}
+
+fn judgement() -> Judgement {
+    let last = LastVerdict {
+        digest: Digest::from_bytes([7; 32]),
+        full: true,
+        finished: ago(HOUR),
+        passed: false,
+        reason: "proof_rejected".into(),
+        explanation: "the proof does not hold".into(),
+        fault: Some("node".into()),
+        gpus: 0,
+    };
+    Judgement {
+        validator: Hotkey::from_bytes([2; 32]),
+        at: NOW,
+        listed: "available".into(),
+        gate: None,
+        gate_explanation: None,
+        score: None,
+        ramp: None,
+        banned_until: None,
+        next_check: None,
+        last: None,
+        last_full: Some(last),
+    }
+}
+
+/// A miner with which all is well.
+fn well() -> MinerStatus {
+    let address = ([203, 0, 113, 7], 50051).into();
+    MinerStatus {
+        form: FORM,
+        at: NOW,
+        miner: MinerPart {
+            hotkey: Hotkey::from_bytes([1; 32]),
+            version: "0.1.0".to_owned(),
+            started: ago(10 * HOUR),
+            network: Network::Finney,
+            netuid: NetUid(39),
+            registration: Registration::Registered { uid: Uid(5) },
+            axon: Axon { configured: Some(address), on_chain: Some(address) },
+            conditions: vec![Condition { name: "metagraph".to_owned(), problem: None }],
+            database_error: None,
+            share: None,
+        },
+        chain: Chain { block: Some(BlockNumber(9)), read: Some(ago(60_000)), clock_ahead_ms: Some(24_000) },
+        assignment: Assignment {
+            strategy: "highest_stake".to_owned(),
+            validators: vec![Assigned {
+                hotkey: Hotkey::from_bytes([2; 32]),
+                uid: Some(Uid(0)),
+                stake: Some(Rao(1)),
+                nodes: 2,
+            }],
+        },
+        activity: Activity {
+            window: Millis::from_secs(3_600),
+            logins: 10,
+            logins_granted: 9,
+            rounds: 10,
+            rounds_failed: 1,
+            validator_seen: Some(ago(6 * HOUR)),
+        },
+        nodes: vec![node(1), node(2)],
+        sessions: Vec::new(),
+        validators: Vec::new(),
+        alerts: Vec::new(),
+    }
+}
+
+fn budget(used_secs: u64) -> Allowance {
+    Allowance { used: Millis::from_secs(used_secs), of: Millis::from_secs(4 * 3_600) }
+}
+
+type Change = fn(&mut MinerStatus);
+
+/// Each trouble, what it is told as, and what is nearest to it without being it.
+const TROUBLES: &[(AlertCode, Severity, Change, Change)] = &[
+    (
+        AlertCode::DatabaseFailing,
+        Severity::Critical,
+        |s| s.miner.database_error = Some("disk full".into()),
+        |_| {},
+    ),
+    (
+        AlertCode::NotRegistered,
+        Severity::Critical,
+        |s| s.miner.registration = Registration::Absent,
+        |s| s.miner.registration = Registration::Unknown,
+    ),
+    (
+        AlertCode::ClockOff,
+        Severity::Critical,
+        |s| s.chain.clock_ahead_ms = Some(240_001),
+        |s| s.chain.clock_ahead_ms = Some(240_000),
+    ),
+    (
+        AlertCode::ClockOff,
+        Severity::Critical,
+        |s| s.chain.clock_ahead_ms = Some(-30_001),
+        |s| s.chain.clock_ahead_ms = Some(-30_000),
+    ),
+    (
+        AlertCode::ChainSilent,
+        Severity::Warning,
+        |s| s.chain.read = Some(ago(300_001)),
+        |s| s.chain.read = Some(ago(300_000)),
+    ),
+    (
+        AlertCode::ChainSilent,
+        Severity::Critical,
+        |s| {
+            (s.chain, s.miner.started) = (Chain::default(), ago(120_001));
+            s.miner.registration = Registration::Unknown;
+        },
+        |s| (s.chain, s.miner.started) = (Chain::default(), ago(120_000)),
+    ),
+    (
+        AlertCode::AxonNotServed,
+        Severity::Critical,
+        |s| s.miner.axon.on_chain = None,
+        |s| s.miner.axon.configured = None,
+    ),
+    (
+        AlertCode::AxonNotServed,
+        Severity::Critical,
+        |s| s.miner.axon = Axon { configured: None, on_chain: None },
+        |s| (s.miner.axon.on_chain, s.miner.started) = (None, ago(120_000)),
+    ),
+    (
+        AlertCode::ConditionFails,
+        Severity::Warning,
+        |s| {
+            s.miner
+                .conditions
+                .push(Condition { name: "audit".to_owned(), problem: Some("cannot be written".into()) });
+        },
+        |s| s.miner.conditions[0].problem = Some("the chain does not answer".into()),
+    ),
+    (AlertCode::NoNodes, Severity::Warning, |s| s.nodes.clear(), |s| s.nodes.truncate(1)),
+    (
+        AlertCode::NoValidator,
+        Severity::Warning,
+        |s| s.assignment.validators.clear(),
+        |s| (s.assignment.validators, s.chain.block) = (Vec::new(), None),
+    ),
+    (
+        AlertCode::ValidatorUnseen,
+        Severity::Warning,
+        |s| s.activity.validator_seen = Some(ago(6 * HOUR + 1)),
+        |s| (s.activity.validator_seen, s.miner.started) = (None, ago(6 * HOUR)),
+    ),
+    (
+        AlertCode::LoginsRefused,
+        Severity::Warning,
+        |s| s.activity.logins_granted = 8,
+        |s| (s.activity.logins, s.activity.logins_granted) = (9, 0),
+    ),
+    (
+        AlertCode::RoundsFail,
+        Severity::Warning,
+        |s| s.activity.rounds_failed = 2,
+        |s| (s.activity.rounds, s.activity.rounds_failed) = (9, 9),
+    ),
+    (
+        AlertCode::HostKeyChanged,
+        Severity::Critical,
+        |s| {
+            s.nodes[0].state = NodeState::Unreachable;
+            s.nodes[0].host_keys.offered = Some("SHA256:new".to_owned());
+        },
+        |s| s.nodes[0].host_keys.trusted = Some("SHA256:old".to_owned()),
+    ),
+    (
+        AlertCode::NodeUnreachable,
+        Severity::Warning,
+        |s| s.nodes[0].state = NodeState::Unreachable,
+        |s| s.nodes[0].state = NodeState::Maintenance,
+    ),
+    (
+        AlertCode::NodeUnreachable,
+        Severity::Critical,
+        |s| (s.nodes[0].state, s.nodes[0].since) = (NodeState::Unreachable, Some(ago(HOUR + 1))),
+        |s| s.nodes[0].state = NodeState::Degraded,
+    ),
+    (AlertCode::NodeFailing, Severity::Warning, |s| s.nodes[0].state = NodeState::KeyPending, |_| {}),
+    (
+        AlertCode::NodeFailing,
+        Severity::Critical,
+        |s| (s.nodes[0].state, s.nodes[0].since) = (NodeState::ClockWrong, Some(ago(HOUR + 1))),
+        |s| s.nodes[0].state = NodeState::Unknown,
+    ),
+    (
+        AlertCode::MaintenanceBudget,
+        Severity::Warning,
+        |s| s.nodes[0].maintenance = Some(budget(3 * 3_600)),
+        |s| s.nodes[0].maintenance = Some(budget(3 * 3_600 - 1)),
+    ),
+    (
+        AlertCode::MaintenanceBudget,
+        Severity::Critical,
+        |s| s.nodes[0].maintenance = Some(budget(4 * 3_600)),
+        |s| s.nodes[0].state = NodeState::Maintenance,
+    ),
+    (
+        AlertCode::BanRunning,
+        Severity::Critical,
+        |s| {
+            s.nodes[0].judgements =
+                vec![Judgement { banned_until: Some(Timestamp(NOW.0 + HOUR)), ..judgement() }];
+        },
+        |s| {
+            s.nodes[0].judgements =
+                vec![Judgement { banned_until: Some(NOW), last_full: None, ..judgement() }];
+        },
+    ),
+    (
+        AlertCode::CheckFailed,
+        Severity::Critical,
+        |s| s.nodes[0].judgements = vec![judgement()],
+        |s| {
+            let mut other = judgement();
+            other.last_full.as_mut().unwrap().fault = Some("network".into());
+            s.nodes[0].judgements = vec![other];
+        },
+    ),
+];
+
+#[test]
+fn each_trouble_is_told_once_and_what_is_nearest_to_it_is_not() {
+    assert_eq!(alerts(&well()), []);
+    for (code, severity, trouble, none) in TROUBLES {
+        let mut status = well();
+        trouble(&mut status);
+        let told = alerts(&status);
+        let codes: Vec<_> = told.iter().map(|alert| (alert.code, alert.severity)).collect();
+        assert_eq!(codes, [(*code, *severity)], "{told:#?}");
+        assert!(
+            told.iter().all(|alert| ![&alert.what, &alert.why, &alert.todo].contains(&&Words::default()))
+        );
+        let mut status = well();
+        none(&mut status);
+        assert_eq!(alerts(&status), [], "{code:?}");
+    }
+}
+
+#[test]
+fn an_alert_names_since_when_why_and_what_to_do() {
+    let mut status = well();
+    let node = &mut status.nodes[1];
+    (node.state, node.since) = (NodeState::Unreachable, Some(ago(2 * HOUR)));
+    node.error = Some("connect to root@192.0.2.2:22: Connection refused".into());
+    let [alert] = &alerts(&status)[..] else { panic!("one alert") };
+    assert_eq!(alert.what.as_str(), "root@192.0.2.2:22 cannot be logged into for 2 h");
+    assert_eq!(alert.since, Some(ago(2 * HOUR)));
+    assert!(alert.why.as_str().starts_with("connect to root@192.0.2.2:22: Connection refused; downtime"));
+    assert_eq!(alert.todo.as_str(), "log in as the miner does: ssh -i MINER_NODE_KEY -p 22 root@192.0.2.2");
+    status.nodes[1].advice = Some("start sshd".into());
+    assert_eq!(alerts(&status)[0].todo.as_str(), "start sshd");
+}
+
+#[test]
+fn a_trouble_of_many_nodes_is_one_alert_as_bad_as_the_worst_of_them() {
+    let mut status = well();
+    status.nodes = (1..=200).map(node).collect();
+    for node in &mut status.nodes {
+        node.state = NodeState::Unreachable;
+    }
+    status.nodes[99].since = Some(ago(5 * HOUR));
+    let [alert] = &alerts(&status)[..] else { panic!("one alert") };
+    assert_eq!((alert.code, alert.severity), (AlertCode::NodeUnreachable, Severity::Critical));
+    assert_eq!((&alert.subject, alert.since), (&Subject::Miner, Some(ago(5 * HOUR))));
+    assert!(alert.what.as_str().starts_with("200 nodes cannot be logged into: root@192.0.2.1:22, "));
+}
+
+#[test]
+fn the_worst_comes_first() {
+    let mut status = well();
+    status.nodes[0].state = NodeState::Unreachable;
+    status.miner.registration = Registration::Absent;
+    status.miner.database_error = Some("gone".into());
+    let codes: Vec<_> = alerts(&status).into_iter().map(|alert| alert.code).collect();
+    assert_eq!(codes, [AlertCode::DatabaseFailing, AlertCode::NotRegistered, AlertCode::NodeUnreachable]);
+}
+
+#[test]
+fn a_snapshot_reads_back_from_its_json() {
+    let mut status = well();
+    status.nodes[0].state = NodeState::Unreachable;
+    status.nodes[0].judgements = vec![judgement()];
+    status.alerts = alerts(&status);
+    let json = serde_json::to_string(&status).unwrap();
+    assert_eq!(serde_json::from_str::<MinerStatus>(&json).unwrap(), status);
+    assert!(json.contains(r#""form":1,"at":3600000000,"#), "{json}");
+}

@@ -1,0 +1,242 @@
+//! What the running miner tells people of itself, put together every other second from what its parts know.
+//!
+//! A view asks nobody: it is given the newest [`MinerStatus`] from memory, so that it is there when the database or the chain is not.
+//! That one of them does not answer is part of the snapshot.
+
+mod activity;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use basilica_ports::{Clock, HostKeyRecord, MinerStore, SessionRecord, StoreError};
+use basilica_runtime_service::{ErrorChain, Readiness, Stop, within};
+use basilica_status::{
+    Assigned, Assignment, Axon, Chain, Condition, FORM, Gpus, HostKeys, MinerPart, MinerStatus, NodeState,
+    NodeStatus, Registration, SessionStatus, Words, alerts,
+};
+use basilica_types::{HostKey, Hotkey, Millis, NetUid, Network, NodeId, Timestamp};
+use tokio::sync::watch;
+
+use self::activity::{Counted, History};
+use crate::assignment::AssignmentStrategy;
+use crate::fleet::{Fleet, Member};
+use crate::metrics::MinerMetrics;
+use crate::node::{NodeView, Outcome};
+use crate::subnet::{Snapshot, SubnetView};
+
+/// All programs of the workspace have one version.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// Between two snapshots.
+const EVERY: Millis = Millis(2_000);
+/// For what the database is asked for one.
+const STORE_LIMIT: Millis = Millis(2_000);
+
+/// The newest snapshot; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct StatusView(pub(crate) watch::Receiver<Option<Arc<MinerStatus>>>);
+
+impl StatusView {
+    /// The newest snapshot, not older than a few seconds; none in the first moment of a start.
+    pub fn newest(&self) -> Option<Arc<MinerStatus>> {
+        self.0.borrow().clone()
+    }
+}
+
+/// What does not change while a miner runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    pub(crate) hotkey: Hotkey,
+    pub(crate) network: Network,
+    pub(crate) netuid: NetUid,
+    pub(crate) axon: Option<SocketAddr>,
+    pub(crate) strategy: AssignmentStrategy,
+    pub(crate) session_lifetime: Millis,
+}
+
+/// Puts the snapshots together.
+pub(crate) struct StatusKeeper {
+    pub(crate) identity: Identity,
+    pub(crate) store: Arc<dyn MinerStore>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) subnet: SubnetView,
+    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) readiness: Readiness,
+    pub(crate) metrics: Arc<MinerMetrics>,
+    pub(crate) newest: watch::Sender<Option<Arc<MinerStatus>>>,
+}
+
+/// What the database told last.
+#[derive(Debug, Default)]
+struct Remembered {
+    sessions: Vec<SessionRecord>,
+    host_keys: BTreeMap<NodeId, HostKeyRecord>,
+    error: Option<Words>,
+}
+
+impl StatusKeeper {
+    pub(crate) async fn run(&self, stop: Stop) {
+        let started = self.clock.now();
+        let mut history = History::new(started, self.counted());
+        let mut remembered = Remembered::default();
+        loop {
+            self.ask_store(&mut remembered).await;
+            let now = self.clock.now();
+            let mut status = self.status(started, now, &remembered);
+            status.activity = history.activity(now, self.counted());
+            status.alerts = alerts(&status);
+            self.newest.send_replace(Some(Arc::new(status)));
+            tokio::select! {
+                () = stop.requested() => return,
+                () = self.clock.sleep(EVERY) => {}
+            }
+        }
+    }
+
+    fn counted(&self) -> Counted {
+        Counted {
+            logins: self.metrics.auth_requests.get(),
+            granted: self.metrics.auth_successes.get(),
+            rounds: self.metrics.health_checks.get(),
+            rounds_failed: self.metrics.deployment_failures.get(),
+        }
+    }
+
+    /// Asks the database; what it told before stays where it does not answer.
+    async fn ask_store(&self, remembered: &mut Remembered) {
+        let asked = async {
+            let sessions = self.store.keyed_sessions(self.clock.now()).await?;
+            let host_keys = self.store.host_keys().await?;
+            Ok::<_, StoreError>((sessions, host_keys))
+        };
+        remembered.error = match within(self.clock.as_ref(), STORE_LIMIT, asked).await {
+            Ok(Ok((sessions, host_keys))) => {
+                let by_node = host_keys.into_iter().map(|record| (record.node_id, record)).collect();
+                (remembered.sessions, remembered.host_keys) = (sessions, by_node);
+                None
+            }
+            Ok(Err(error)) => Some(ErrorChain(&error).to_string().into()),
+            Err(elapsed) => Some(elapsed.to_string().into()),
+        };
+    }
+
+    fn status(&self, started: Timestamp, now: Timestamp, remembered: &Remembered) -> MinerStatus {
+        let snapshot = self.subnet.borrow().clone();
+        let nodes: Vec<NodeStatus> =
+            self.fleet.members.iter().map(|member| node(member, remembered, snapshot.as_ref())).collect();
+        let sessions = remembered.sessions.iter().filter(|session| session.expires_at > now);
+        MinerStatus {
+            form: FORM,
+            at: now,
+            miner: self.miner(started, remembered, snapshot.as_ref()),
+            chain: snapshot.as_ref().map(chain).unwrap_or_default(),
+            assignment: assignment(self.identity.strategy, snapshot.as_ref(), nodes.len()),
+            activity: basilica_status::Activity::default(),
+            sessions: sessions.map(|session| self.session(session, &nodes)).collect(),
+            nodes,
+            validators: Vec::new(),
+            alerts: Vec::new(),
+        }
+    }
+
+    fn miner(&self, started: Timestamp, remembered: &Remembered, snapshot: Option<&Snapshot>) -> MinerPart {
+        let own = &self.identity;
+        let neuron = snapshot.map(|snapshot| snapshot.metagraph.neuron(&own.hotkey));
+        let registration = match neuron {
+            None => Registration::Unknown,
+            Some(None) => Registration::Absent,
+            Some(Some(neuron)) => Registration::Registered { uid: neuron.uid },
+        };
+        let condition = |(name, holds): (&'static str, Result<(), String>)| Condition {
+            name: name.to_owned(),
+            problem: holds.err().map(Words::from),
+        };
+        MinerPart {
+            hotkey: own.hotkey,
+            version: VERSION.to_owned(),
+            started,
+            network: own.network,
+            netuid: own.netuid,
+            registration,
+            axon: Axon {
+                configured: own.axon,
+                on_chain: neuron.flatten().and_then(|neuron| neuron.axon).map(|axon| axon.address),
+            },
+            conditions: self.readiness.report().into_iter().map(condition).collect(),
+            database_error: remembered.error.clone(),
+            share: None,
+        }
+    }
+
+    fn session(&self, session: &SessionRecord, nodes: &[NodeStatus]) -> SessionStatus {
+        let carriers = nodes.iter().filter(|node| node.keys.contains(&session.id)).count();
+        SessionStatus {
+            id: session.id,
+            validator: session.validator,
+            since: session.expires_at - self.identity.session_lifetime,
+            until: session.expires_at,
+            nodes: u32::try_from(carriers).unwrap_or(u32::MAX),
+        }
+    }
+}
+
+fn chain(snapshot: &Snapshot) -> Chain {
+    Chain {
+        block: Some(snapshot.metagraph.block),
+        read: Some(snapshot.fetched_at),
+        clock_ahead_ms: Some(snapshot.fetched_at.0.saturating_sub(snapshot.metagraph.at.0)),
+    }
+}
+
+fn assignment(strategy: AssignmentStrategy, snapshot: Option<&Snapshot>, nodes: usize) -> Assignment {
+    let assigned = snapshot.and_then(|snapshot| {
+        let hotkey = snapshot.assigned?;
+        let neuron = snapshot.metagraph.neuron(&hotkey);
+        Some(Assigned {
+            hotkey,
+            uid: neuron.map(|neuron| neuron.uid),
+            stake: neuron.map(|neuron| neuron.stake),
+            nodes: u32::try_from(nodes).unwrap_or(u32::MAX),
+        })
+    });
+    let strategy = match strategy {
+        AssignmentStrategy::HighestStake => "highest_stake",
+        AssignmentStrategy::Fixed(_) => "fixed_assignment",
+    };
+    Assignment { strategy: strategy.to_owned(), validators: assigned.into_iter().collect() }
+}
+
+fn node(member: &Member, remembered: &Remembered, snapshot: Option<&Snapshot>) -> NodeStatus {
+    let view = member.view.borrow();
+    let record = remembered.host_keys.get(&member.node.id);
+    let trusted = member.node.host_key.as_ref().or_else(|| view.host_keys.first());
+    let trusted = trusted.or_else(|| record.map(|record| &record.pinned)).map(HostKey::fingerprint);
+    let offered = record.and_then(|record| record.offered.as_ref()).map(HostKey::fingerprint);
+    NodeStatus {
+        id: member.node.id,
+        address: member.node.address.clone(),
+        region: None,
+        hourly_rate_per_gpu: member.node.hourly_rate_per_gpu,
+        state: if member.node.maintenance { NodeState::Maintenance } else { state(&view) },
+        since: None,
+        checked: (view.outcome != Outcome::Unknown).then_some(view.checked_at),
+        latency: None,
+        maintenance: None,
+        error: None,
+        advice: None,
+        host_keys: HostKeys { trusted, offered: offered.filter(|_| member.node.host_key.is_none()) },
+        assigned: snapshot.and_then(|snapshot| snapshot.assigned).into_iter().collect(),
+        keys: view.keys.keys().copied().collect(),
+        gpus: Gpus::Unasked,
+        judgements: Vec::new(),
+    }
+}
+
+const fn state(view: &NodeView) -> NodeState {
+    match view.outcome {
+        Outcome::Unknown => NodeState::Unknown,
+        Outcome::Unreachable => NodeState::Unreachable,
+        Outcome::Unconfirmed => NodeState::KeyPending,
+        Outcome::Confirmed => NodeState::Healthy,
+    }
+}

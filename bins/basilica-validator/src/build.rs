@@ -10,6 +10,7 @@ use basilica_audit::{AuditLog, AuditRules, AuditedShell};
 use basilica_chain::{ChainOptions, SubtensorChain};
 use basilica_http::ApiKey;
 use basilica_ports::{Clock, Entropy, HotkeySigner, NodeShell};
+use basilica_probing_service::ProverFile;
 use basilica_registry::OciRegistry;
 use basilica_rpc::GrpcMinerDialer;
 use basilica_runtime_service::{
@@ -20,7 +21,7 @@ use basilica_ssh::RusshShell;
 use basilica_store::ValidatorDatabase;
 use basilica_system::{OsEntropy, SystemClock, UsageMetrics, raise_file_limit};
 use basilica_types::{Millis, NetUid};
-use basilica_validator_service::{Ports, ProverFile, Settings, Validator, ValidatorConfig};
+use basilica_validator_service::{Ports, Settings, Validator, ValidatorConfig};
 use basilica_wallet::{Unattended, WalletSigner, Wallets};
 use rustix::fs::{Access, AtFlags, CWD};
 use tracing::{info, warn};

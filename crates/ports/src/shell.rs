@@ -180,6 +180,8 @@ pub enum ShellError {
     Denied {
         /// What was dialled.
         address: NodeAddress,
+        /// Whether the server takes keys at all.
+        takes_keys: bool,
     },
     /// No answer in time.
     #[error("{step} took longer than {limit}")]

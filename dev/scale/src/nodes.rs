@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use basilica_localnet::nodes::{Isolation, NodeFile, NodeHosts, NodeSpec, Place, Reach};
 use basilica_ports::Entropy;
+use basilica_probing_service::ProverFile;
 use basilica_system::OsEntropy;
 use basilica_testkit::{Manner, SshNode};
 use basilica_types::{Digest, GpuUuid, HostKey, NodeAddress, SshPublicKey};
-use basilica_validator_service::ProverFile;
 use basilica_wire::discovery::{NodeReport, NodeStatus};
 use serde_json::json;
 

@@ -20,9 +20,9 @@ use basilica_localnet::nodes::{Isolation, NodeHost, NodeHosts, NodeSpec, Reach};
 use basilica_ports::{
     AddressPolicy, Dial, ExitStatus, HostKeyPolicy, Identity, NodeShell as _, OutputLimits, Shell,
 };
+use basilica_probing_service::{ProverFile, look};
 use basilica_ssh::RusshShell;
 use basilica_types::{Argv, Millis, SshPublicKey};
-use basilica_validator_service::{ProverFile, look};
 use basilica_verification::ProbeRules;
 use tokio::task::JoinSet;
 

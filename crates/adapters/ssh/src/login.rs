@@ -48,7 +48,11 @@ pub(crate) async fn log_in(
         {
             Err(failed(russh::Error::Disconnect))
         }
-        AuthResult::Failure { .. } => Err(ShellError::Denied { address: dial.address.clone() }),
+        AuthResult::Failure { remaining_methods, .. } => Err(ShellError::Denied {
+            address: dial.address.clone(),
+            // A server that ends the connection instead names none.
+            takes_keys: remaining_methods.is_empty() || remaining_methods.contains(&MethodKind::PublicKey),
+        }),
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) async fn is_offered(shared: &Shared) -> bool {
 }
 
 async fn ask(shared: &Shared) -> bool {
-    let image = &shared.settings.image;
+    let image = &shared.settings.probing.image;
     match shared.ports.registry.offer(image, shared.settings.registry_deadline).await {
         Ok(ImageOffer::Offered) => return true,
         Ok(ImageOffer::Unclear) => {

@@ -3,39 +3,30 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use basilica_ports::{ExitStatus, NodeKey, NodeRecord, Output, OutputLimits, ShellError};
+use basilica_probing_service::{Company, GATE_CLOSED, Line, Pulled, command_break, connect_break};
 use basilica_proof::ClaimReport;
 use basilica_runtime_service::ErrorChain;
 use basilica_types::{Argv, Digest, GpuUuid, Millis, Timestamp};
-use basilica_verification::probe::{Engine, Expected};
+use basilica_verification::probe::{Engine, Expected, ReachEnd};
 use basilica_verification::{
-    Break, Check, CheckKind, Conclusion, Control, Effect, Event, Finding, Outcome, Plan, ProbeRules, Reason,
-    Rejected, SignedVerdict, TransferEnd, host_key_digest,
+    Break, Check, CheckKind, Conclusion, Control, Effect, Event, Finding, Outcome, Plan, Reason, Rejected,
+    SignedVerdict, TransferEnd, host_key_digest,
 };
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::{debug, info, warn};
 
-use crate::commands::{self, ContainerTimes, GATE_CLOSED, PROVER_MISSING};
 use crate::conclude_check;
 use crate::connections::{self, Connection, NotConnected};
 use crate::meeting::Seat;
-use crate::prove_node::{self, Asked};
-use crate::reach_node;
 use crate::sessions::Access;
-use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::slots::{Places, Slot};
-use crate::transfer;
 
-/// Bytes of a node's answer to a short command; a claim report is at most 64 KiB.
-const ANSWER_BYTES: usize = 128 * 1024;
 /// A node that pulled the image need not show that again for so long: registries count pulls, and a full check that is repeated
 /// soon asks for something else.
 pub(crate) const PULLED_WITHIN: Millis = Millis::from_secs(86_400);
-/// For looking for the image and removing what is left of the container.
-const CONTAINER_REST: Millis = Millis::from_secs(60);
-/// Bytes of standard error that are kept.
-const ERROR_BYTES: usize = 4 * 1024;
 
 /// What became of a try.
 pub(crate) enum Ran {
@@ -152,12 +143,12 @@ impl<'a> Trial<'a> {
     async fn perform(&mut self, plan: &Plan, effect: Effect) -> Event {
         let performed = match effect {
             Effect::Connect => self.connect().await,
-            Effect::Look(nonce) => self.look(&nonce, &plan.probes).await,
+            Effect::Look(nonce) => self.shared.probing().look(self, &nonce, &plan.probes).await,
             Effect::RecallClaims => self.recall_claims().await,
-            Effect::ReadClaims => self.read_claims().await,
-            Effect::UploadProver => self.upload().await,
+            Effect::ReadClaims => self.shared.probing().read_claims(self).await,
+            Effect::UploadProver => self.shared.probing().upload(self).await,
             Effect::Recall(uuids) => self.recall(&uuids).await,
-            Effect::Survey => self.survey(&plan.probes).await,
+            Effect::Survey => self.shared.probing().survey(self, &plan.probes).await,
             Effect::RunContainer(engine) => self.run_container(engine).await,
             Effect::Reach => self.reach().await,
             Effect::SeekWitness(reason) => self.seek_witness(reason).await,
@@ -184,7 +175,7 @@ impl<'a> Trial<'a> {
             }
             Err(NotConnected::Failed(error)) => {
                 debug!(target: "validator::ssh", { node.id = %self.node.key.node, error = %ErrorChain(&error) }, "node connection failed");
-                return Err(connections::connect_break(&error));
+                return Err(connect_break(&error));
             }
         };
         let host_key = host_key_digest(connection.shell.host_key());
@@ -212,7 +203,7 @@ impl<'a> Trial<'a> {
         };
         let output = output.map_err(|error| {
             debug!(target: "validator::ssh", { node.id = %self.node.key.node, error = %ErrorChain(&error) }, "node command failed");
-            connections::command_break(&error)
+            command_break(&error)
         })?;
         match output.status {
             ExitStatus::Code(GATE_CLOSED) if self.may_be_over() => Err(Break::SessionOver),
@@ -222,20 +213,6 @@ impl<'a> Trial<'a> {
 
     fn may_be_over(&self) -> bool {
         self.access.as_ref().is_none_or(|access| self.shared.may_be_over(&self.node.key.miner, access))
-    }
-
-    fn limits(&self) -> OutputLimits {
-        OutputLimits {
-            deadline: self.shared.settings.command_deadline,
-            stdout: ANSWER_BYTES,
-            stderr: ERROR_BYTES,
-        }
-    }
-
-    async fn look(&mut self, nonce: &[u8; 32], probes: &ProbeRules) -> Result<Event, Break> {
-        let command = commands::look(nonce, &self.shared.prover, probes, self.limits().deadline);
-        let output = self.command(&command, b"", self.limits()).await?;
-        Ok(if output.status.success() { Event::Looked(output.stdout) } else { Event::CommandFailed })
     }
 
     /// Which GPUs the node must show: those that its last full check claimed, if that passed.
@@ -260,44 +237,22 @@ impl<'a> Trial<'a> {
         Ok(Event::ClaimsRecalled(expected.unwrap_or(Expected::Nothing)))
     }
 
-    async fn read_claims(&mut self) -> Result<Event, Break> {
-        let output = self.command(&commands::claims(&self.shared.prover), b"", self.limits()).await?;
-        Ok(match output.status {
-            ExitStatus::Code(0) => Event::ClaimsPrinted(output.stdout),
-            ExitStatus::Code(PROVER_MISSING) => Event::ProverMissing,
-            _ => self.log_command("claims", &output),
-        })
-    }
-
-    async fn survey(&mut self, probes: &ProbeRules) -> Result<Event, Break> {
-        let output =
-            self.command(&commands::survey(probes, self.limits().deadline), b"", self.limits()).await?;
-        Ok(if output.status.success() { Event::Surveyed(output.stdout) } else { Event::CommandFailed })
-    }
-
     async fn run_container(&mut self, engine: Engine) -> Result<Event, Break> {
-        let Settings { image, pull_deadline, command_deadline, .. } = &self.shared.settings;
-        let times = ContainerTimes { pull: *pull_deadline, run: *command_deadline };
         let now = self.shared.now();
         let anew = !self.shared.has_pulled(self.node.key, now - PULLED_WITHIN);
-        let command = commands::container(engine, image, times, anew);
-        // The node ends both by itself; what it says about that is heard.
-        let both = pull_deadline.0.saturating_add(command_deadline.0).saturating_add(CONTAINER_REST.0);
-        let limits = OutputLimits { deadline: Millis(both), ..self.limits() };
-        let output = self.command(&command, b"", limits).await?;
-        if !output.status.success() {
-            return Ok(Event::CommandFailed);
-        }
-        if output.stdout.starts_with(b"pull 0 ") {
+        let (event, pulled) = self.shared.probing().run_container(self, engine, anew).await?;
+        if pulled == Pulled(true) {
             self.shared.note_pulled(self.node.key);
         }
-        Ok(Event::ContainerRan(output.stdout))
+        Ok(event)
     }
 
     async fn reach(&self) -> Result<Event, Break> {
         let connection = self.connection.as_ref().ok_or(Break::Internal)?;
         let (shell, at) = (Arc::clone(&connection.shell), connection.at.ip());
-        reach_node::reach(self.shared, self.node, shell.as_ref(), at).await
+        let event = self.shared.probing().reach(&self.node.address, shell.as_ref(), at).await?;
+        note_answer(self.shared, &self.node.key, &event);
+        Ok(event)
     }
 
     /// Whether it works elsewhere.
@@ -314,17 +269,6 @@ impl<'a> Trial<'a> {
         Ok(Event::Witnessed(seen))
     }
 
-    async fn upload(&mut self) -> Result<Event, Break> {
-        let prover = self.shared.prover.clone();
-        let limits = OutputLimits { deadline: self.shared.settings.upload_deadline, ..self.limits() };
-        let output = self.command(&commands::upload(&prover), prover.bytes(), limits).await?;
-        if output.status.success() {
-            return Ok(Event::Uploaded);
-        }
-        self.log_command("upload", &output);
-        Ok(Event::UploadFailed)
-    }
-
     async fn recall(&self, uuids: &[GpuUuid]) -> Result<Event, Break> {
         let known = self.shared.ports.store.fingerprints(self.node.key, uuids).await;
         known.map(Event::Recalled).map_err(|error| {
@@ -336,8 +280,13 @@ impl<'a> Trial<'a> {
     async fn prove(&mut self, claims: &ClaimReport) -> Result<Event, Break> {
         let shell = Arc::clone(&self.connection.as_ref().ok_or(Break::Internal)?.shell);
         let access = self.access.as_ref().ok_or(Break::NoSession)?;
-        let asked = Asked { node: self.node.key, access, seat: self.seat.as_mut() };
-        let proof = prove_node::prove(self.shared, asked, shell.as_ref(), claims).await?;
+        let (shared, miner) = (self.shared, &self.node.key.miner);
+        let may_be_over = || shared.may_be_over(miner, access);
+        let company = self.seat.as_mut().map(|seat| seat as &mut dyn Company);
+        let node = self.node.key.node;
+        let proof = shared.probing().prove(node, shell.as_ref(), claims, &may_be_over, company);
+        // Boxed: what the verifier holds would make every future that holds it large.
+        let proof = Box::pin(proof).await?;
         self.transcript = proof.transcript;
         self.room = proof.room;
         Ok(proof.event)
@@ -345,19 +294,32 @@ impl<'a> Trial<'a> {
 
     async fn transfer(&self) -> Result<Event, Break> {
         let shell = Arc::clone(&self.connection.as_ref().ok_or(Break::Internal)?.shell);
-        let transfer = transfer::transfer(self.shared, self.node.key, shell.as_ref()).await;
+        let transfer = self.shared.probing().transfer(self.node.key.node, shell.as_ref()).await;
         if transfer.is_some_and(|transfer| transfer.end != TransferEnd::Complete) {
             // What is still on its way would come before the answers to what is asked next.
             self.shared.connections.forget(self.node.key);
         }
         Ok(Event::Transferred(transfer))
     }
+}
 
-    fn log_command(&self, step: &'static str, output: &Output) -> Event {
-        let words = String::from_utf8_lossy(&output.stderr);
-        debug!(target: "validator::verification", { node.id = %self.node.key.node, step, status = ?output.status,
-            stderr = %words.trim() }, "node command did not succeed");
-        Event::CommandFailed
+/// A port that answered is a witness for the nodes of others.
+fn note_answer(shared: &Shared, node: &NodeKey, event: &Event) {
+    if matches!(event, Event::Reached(reach) if reach.end == ReachEnd::Answered) {
+        shared.note_reached(node.miner);
+    }
+}
+
+#[async_trait]
+impl Line for Trial<'_> {
+    async fn run(&mut self, command: &Argv, input: &[u8], limits: OutputLimits) -> Result<Output, Break> {
+        let output = self.command(command, input, limits).await?;
+        if !output.status.success() {
+            let words = String::from_utf8_lossy(&output.stderr);
+            debug!(target: "validator::verification", { node.id = %self.node.key.node, status = ?output.status,
+                stderr = %words.trim() }, "node command did not succeed");
+        }
+        Ok(output)
     }
 }
 

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use basilica_ports::{AddressPolicy, Dial, HostKeyPolicy, NodeKey, NodeRecord, Shell, ShellError};
+use basilica_ports::{Dial, HostKeyPolicy, NodeKey, NodeRecord, Shell, ShellError};
 use basilica_types::{Host, Millis, NodeAddress, SshPublicKey, Timestamp};
+use basilica_verification::Outcome;
 use basilica_verification::knocking::Answer;
-use basilica_verification::{Break, Outcome};
 use prometheus_client::metrics::gauge::Gauge;
 
 use crate::sessions::Access;
@@ -120,8 +120,7 @@ pub(crate) async fn connect(
 async fn dial_node(shared: &Shared, node: &NodeRecord, access: &Access) -> Result<Connection, NotConnected> {
     let clock = shared.ports.clock.as_ref();
     let (started, limit) = (clock.monotonic(), shared.settings.connect_deadline);
-    let policy =
-        if shared.settings.allow_private_hosts { AddressPolicy::Any } else { AddressPolicy::PublicOnly };
+    let policy = shared.settings.probing.addresses;
     let resolved = shared.ports.nodes.resolve(&node.address, policy, limit).await;
     let resolved = resolved.map_err(NotConnected::Failed)?;
     let mut result = Err(NotConnected::Failed(ShellError::Deadline { step: "connecting", limit }));
@@ -187,29 +186,4 @@ fn has_been_let_in(node: &NodeRecord) -> bool {
     node.last_proof.is_some()
         || node.last_verdict.is_some_and(|verdict| passed(&verdict.outcome))
         || node.last_full.is_some_and(|verdict| passed(&verdict.outcome))
-}
-
-/// What an error while connecting means.
-pub(crate) const fn connect_break(error: &ShellError) -> Break {
-    match error {
-        ShellError::Deadline { .. } => Break::ConnectDeadline,
-        ShellError::Lost { .. } => Break::Unreachable,
-        other => command_break(other),
-    }
-}
-
-/// What an error of a running command means.
-pub(crate) const fn command_break(error: &ShellError) -> Break {
-    match error {
-        ShellError::Identity { .. } => Break::OwnKey,
-        ShellError::Resolve { .. } => Break::Unresolved,
-        ShellError::ForbiddenAddress { .. } => Break::ForbiddenAddress,
-        ShellError::Connect { .. } => Break::Unreachable,
-        ShellError::LockedOut { .. } => Break::LockedOut,
-        ShellError::HostKey { .. } => Break::HostKey,
-        ShellError::Denied { .. } => Break::Denied,
-        ShellError::Deadline { .. } => Break::CommandDeadline,
-        ShellError::Lost { .. } => Break::Lost,
-        ShellError::TooMuchOutput { .. } => Break::TooMuchOutput,
-    }
 }

@@ -13,7 +13,6 @@
 mod ask_registry;
 mod beacon;
 mod check_node;
-mod commands;
 mod conclude_check;
 mod config;
 mod connections;
@@ -24,12 +23,8 @@ mod isolate;
 mod leadership;
 mod meeting;
 mod metrics;
-mod open_proof;
-mod prove_node;
-mod prover;
 mod prune;
 mod queries;
-mod reach_node;
 mod score;
 #[cfg(test)]
 mod scripted;
@@ -40,17 +35,16 @@ mod settings;
 mod shared;
 mod sign;
 mod slots;
-mod transfer;
 mod under_way;
 mod verify_due_nodes;
 
 use std::sync::Arc;
 
 use basilica_ports::{BoxError, Leadership};
+use basilica_probing_service::ProverFile;
 use basilica_runtime_service::{Metrics, OnFailure, Readiness, Stop, Supervisor};
 use basilica_types::Millis;
 
-pub use commands::look;
 pub use config::{
     ApiConfig, BittensorConfig, DatabaseConfig, DiscoveryConfig, DockerValidationConfig, EmissionConfig,
     GpuAllocation, GpuAllocationTable, GpuCardConfig, HaConfig, IGNORED, MetricsConfig, ProbeDemand,
@@ -58,7 +52,6 @@ pub use config::{
     StorageValidationConfig, ValidatorConfig, VerificationConfig, VersionSetting,
 };
 pub use leadership::LeaseRules;
-pub use prover::ProverFile;
 pub use queries::Queries;
 pub use sessions::DiscoveryError;
 pub use set_weights::emission;

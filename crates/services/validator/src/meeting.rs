@@ -1,8 +1,8 @@
 //! A meeting: nodes whose full checks wait for each other, so that they are challenged at once.
 //!
 //! # Gates
-//! A check waits three times: before its work ([`Seat::before_work`]), with its prover ready, so that all works overlap; before its first walk
-//! ([`Seat::before_walk`]), so that all walks begin at one moment, when every node that is in time has filled its memory; and before it is
+//! A check waits three times: before its work ([`Company::before_work`]), with its prover ready, so that all works overlap; before its first walk
+//! ([`Company::before_walk`]), so that all walks begin at one moment, when every node that is in time has filled its memory; and before it is
 //! concluded ([`Seat::answer`]), because what it means depends on how the others did.
 //! A gate opens when everybody who is still expected is there, and at its deadline at the latest: whoever is not there by then is
 //! no longer expected, and a check that ends, fails or panics gives its seat up. So one dead node holds up nobody, and a
@@ -19,7 +19,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use basilica_ports::{Clock, NodeKey};
+use basilica_probing_service::{Company, TooLate};
 use basilica_runtime_service::within;
 use basilica_types::{Millis, Timestamp};
 use basilica_verification::fleet::{Answer, FleetRules, passed_with, walks_start};
@@ -186,10 +188,6 @@ impl Meeting {
     }
 }
 
-/// The others have begun without this node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TooLate;
-
 /// One node's place in a meeting. Dropping it gives it up.
 #[derive(Debug)]
 pub(crate) struct Seat {
@@ -200,20 +198,34 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
-    /// Time left until the works begin at the latest.
-    pub(crate) fn gathering_left(&self) -> Millis {
-        Millis(self.work_at().0.saturating_sub(self.meeting.now().0))
-    }
-
     fn work_at(&self) -> Millis {
         Millis(self.meeting.began.0.saturating_add(self.meeting.patience.gather.0))
     }
 
-    /// Waits for the moment when all works begin. This node may take so long for its work and for filling its memory.
-    ///
-    /// # Errors
-    /// If that moment has passed.
-    pub(crate) async fn before_work(&mut self, (work, fill): (Duration, Duration)) -> Result<(), TooLate> {
+    /// Tells how this node did and waits for the others: who passed at once with it.
+    pub(crate) async fn answer(self, passed: bool) -> BTreeSet<NodeKey> {
+        let meeting = &self.meeting;
+        let Some(began) = self.began else { return BTreeSet::new() };
+        meeting.state.send_modify(|state| {
+            state.answers.insert(self.node, Answer { began, passed });
+        });
+        if !passed {
+            return BTreeSet::new();
+        }
+        let deadline = Millis(meeting.now().0.saturating_add(meeting.patience.end.0));
+        meeting.pass(self.node, Gate::End, deadline).await;
+        let answers = meeting.state.borrow().answers.clone();
+        passed_with(self.node, &answers, meeting.rules.spread)
+    }
+}
+
+#[async_trait]
+impl Company for Seat {
+    fn gathering_left(&self) -> Millis {
+        Millis(self.work_at().0.saturating_sub(self.meeting.now().0))
+    }
+
+    async fn before_work(&mut self, (work, fill): (Duration, Duration)) -> Result<(), TooLate> {
         let meeting = &self.meeting;
         if meeting.state.borrow().opened.contains_key(&Gate::Work) {
             return Err(TooLate);
@@ -231,8 +243,7 @@ impl Seat {
         Ok(())
     }
 
-    /// Waits for the moment when the walks begin.
-    pub(crate) async fn before_walk(&mut self) {
+    async fn before_walk(&mut self) {
         let meeting = &self.meeting;
         let deadline = {
             let state = meeting.state.borrow();
@@ -242,22 +253,6 @@ impl Seat {
         };
         meeting.pass(self.node, Gate::Walk, deadline).await;
         self.began = Some(meeting.now());
-    }
-
-    /// Tells how this node did and waits for the others: who passed at once with it.
-    pub(crate) async fn answer(self, passed: bool) -> BTreeSet<NodeKey> {
-        let meeting = &self.meeting;
-        let Some(began) = self.began else { return BTreeSet::new() };
-        meeting.state.send_modify(|state| {
-            state.answers.insert(self.node, Answer { began, passed });
-        });
-        if !passed {
-            return BTreeSet::new();
-        }
-        let deadline = Millis(meeting.now().0.saturating_add(meeting.patience.end.0));
-        meeting.pass(self.node, Gate::End, deadline).await;
-        let answers = meeting.state.borrow().answers.clone();
-        passed_with(self.node, &answers, meeting.rules.spread)
     }
 }
 

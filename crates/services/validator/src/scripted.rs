@@ -106,7 +106,9 @@ impl Nodes {
                 match self.penalise(at, denied) {
                     Ok(()) => {}
                     Err(true) => return Err(ShellError::LockedOut { address: dial.address.clone() }),
-                    Err(false) => return Err(ShellError::Denied { address: dial.address.clone() }),
+                    Err(false) => {
+                        return Err(ShellError::Denied { address: dial.address.clone(), takes_keys: true });
+                    }
                 }
             }
         }

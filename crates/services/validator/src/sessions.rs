@@ -7,7 +7,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use basilica_ports::{BoxError, Identity, MinerApi, MinerCallError, RefusalCode, SeenMiner, ShellError};
+use basilica_ports::{
+    AddressPolicy, BoxError, Identity, MinerApi, MinerCallError, RefusalCode, SeenMiner, ShellError,
+};
 use basilica_types::{
     FencingToken, Host, Hotkey, Millis, NodeId, RequestNonce, SessionToken, SshPublicKey, Timestamp,
 };
@@ -131,7 +133,9 @@ impl DiscoveryError {
 
 /// Opens a session with a fresh key.
 pub(crate) async fn open(shared: &Shared, miner: &SeenMiner) -> Result<Session, DiscoveryError> {
-    if !shared.settings.allow_private_hosts && !Host::is_public_address(miner.axon.ip()) {
+    if shared.settings.probing.addresses == AddressPolicy::PublicOnly
+        && !Host::is_public_address(miner.axon.ip())
+    {
         return Err(DiscoveryError::AxonNotPublic(miner.axon));
     }
     let identity = Identity::Ephemeral(Zeroizing::new(shared.ports.entropy.array()));

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use basilica_ports::AddressPolicy;
+use basilica_probing_service::ProbingSettings;
 use basilica_proof::ProofParams;
 use basilica_runtime_service::{ConfigError, Loaded};
 use basilica_schedule::{CommitChoice, Policy};
 use basilica_scoring::history;
 use basilica_scoring::weights::Allocation;
-use basilica_types::{BasisPoints, Category, ImageName, MechanismId, Millis, NetUid, Ppm, Uid};
+use basilica_types::{BasisPoints, Category, MechanismId, Millis, NetUid, Ppm, Uid};
 use basilica_verification::fleet::FleetRules;
 use basilica_verification::probe::CardRules;
 use basilica_verification::{CardTable, Intervals, ProbeRules, RetryRules};
@@ -37,7 +39,6 @@ pub struct Settings {
     pub(crate) netuid: NetUid,
     pub(crate) lease: LeaseRules,
     pub(crate) allow_simulated_gpus: bool,
-    pub(crate) allow_private_hosts: bool,
     /// Which card shares in which category.
     pub(crate) cards: CardTable,
     pub(crate) metagraph_ttl: Millis,
@@ -50,20 +51,9 @@ pub struct Settings {
     pub(crate) retries: RetryRules,
     pub(crate) fleet: FleetRules,
     pub(crate) probes: ProbeRules,
-    pub(crate) image: ImageName,
-    pub(crate) pull_deadline: Millis,
+    pub(crate) probing: ProbingSettings,
     pub(crate) registry_deadline: Millis,
-    /// First and last.
-    pub(crate) reach_ports: (u16, u16),
-    pub(crate) reach_deadline: Millis,
-    pub(crate) work: ProofParams,
-    pub(crate) proof_deadline: Millis,
-    /// Bytes of a transfer from a node; 0 for none.
-    pub(crate) network_bytes: u64,
-    pub(crate) network_deadline: Millis,
     pub(crate) connect_deadline: Millis,
-    pub(crate) command_deadline: Millis,
-    pub(crate) upload_deadline: Millis,
     pub(crate) concurrent_light: usize,
     pub(crate) concurrent_full: usize,
     pub(crate) concurrent_dials: usize,
@@ -99,7 +89,6 @@ impl Settings {
                 poll: c.ha.poll_interval.millis(),
             },
             allow_simulated_gpus: v.allow_simulated_gpus,
-            allow_private_hosts: v.allow_private_hosts,
             cards: cards::cards(loaded)?,
             metagraph_ttl: v.cache_miner_info_ttl.millis(),
             discovery_interval: c.automatic_verification.discovery_interval.millis(),
@@ -120,18 +109,9 @@ impl Settings {
             },
             fleet: FleetRules { mean_blocks: v.fleet_epoch_blocks, ..FleetRules::default() },
             probes: probes(c),
-            image: v.docker_validation.docker_image.clone(),
-            pull_deadline: v.docker_validation.pull_timeout_secs.millis(),
+            probing: probing(c, work),
             registry_deadline: v.docker_validation.registry_timeout.millis(),
-            reach_ports: v.probes.reachability_ports,
-            reach_deadline: v.probes.reachability_timeout.millis(),
-            work,
-            proof_deadline: v.challenge_timeout.millis(),
-            network_bytes: v.network_bytes,
-            network_deadline: v.network_timeout.millis(),
             connect_deadline: c.ssh_session.connection_timeout.millis(),
-            command_deadline: c.ssh_session.command_timeout.millis(),
-            upload_deadline: c.ssh_session.upload_timeout.millis(),
             concurrent_light: v.max_concurrent_verifications,
             concurrent_full: v.max_concurrent_full_validations,
             concurrent_dials: v.max_concurrent_dials,
@@ -200,6 +180,23 @@ fn allocation(loaded: &Loaded<ValidatorConfig>) -> Result<Allocation, ConfigErro
         let help = "the percentages of all categories must sum to 100".to_owned();
         loaded.reject("emission.gpu_allocations", error.to_string(), Some(help))
     })
+}
+
+fn probing(config: &ValidatorConfig, work: ProofParams) -> ProbingSettings {
+    let (v, ssh) = (&config.verification, &config.ssh_session);
+    ProbingSettings {
+        addresses: if v.allow_private_hosts { AddressPolicy::Any } else { AddressPolicy::PublicOnly },
+        work,
+        proof_deadline: v.challenge_timeout.millis(),
+        command_deadline: ssh.command_timeout.millis(),
+        upload_deadline: ssh.upload_timeout.millis(),
+        image: v.docker_validation.docker_image.clone(),
+        pull_deadline: v.docker_validation.pull_timeout_secs.millis(),
+        reach_ports: v.probes.reachability_ports,
+        reach_deadline: v.probes.reachability_timeout.millis(),
+        network_bytes: v.network_bytes,
+        network_deadline: v.network_timeout.millis(),
+    }
 }
 
 fn probes(config: &ValidatorConfig) -> ProbeRules {

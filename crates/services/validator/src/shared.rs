@@ -2,37 +2,32 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use basilica_ports::{
     Chain, Clock, Entropy, HotkeySigner, ImageRegistry, Metagraph, MinerDialer, NodeKey, NodeShell,
     ValidatorStore,
 };
+use basilica_probing_service::{Beacons, Probing, ProverFile, Room};
 use basilica_runtime_service::{Condition, Readiness};
 use basilica_types::{BlockNumber, Hotkey, NodeId, Timestamp};
 use basilica_verification::knocking::{Doors, Party};
 use basilica_verification::{GpuRules, HeadSeen, Policy, WrongClock, calibration, classes};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Notify;
 
 use crate::ask_registry::Asked;
-use crate::beacon::Beacons;
 use crate::check_node::PULLED_WITHIN;
 use crate::connections::Connections;
 use crate::fleet_epochs::Epochs;
 use crate::leadership::Leading;
 use crate::metrics::ValidatorMetrics;
-use crate::prover::ProverFile;
 use crate::queries::FleetViews;
 use crate::seen_engines::SeenEngines;
 use crate::sessions::Access;
 use crate::set_weights::{Explanation, Pause, Seal, seal_with_timelock};
 use crate::settings::Settings;
-use crate::transfer::TRANSFERS;
 use crate::under_way::UnderWay;
 
-/// Bytes of proof answers that are held at a time, in KiB: each may hold as many as its whole answer has, until it is stored.
-const PROOF_MEMORY_KIB: u32 = 1024 * 1024;
 /// One miner's word that an image can be pulled is not enough to hold another's node to it.
 const PULLED_BY: usize = 2;
 /// So many distinct nodes of a miner must refuse a session's key before the session is given up for all of them.
@@ -114,11 +109,8 @@ pub(crate) struct Shared {
     /// What the faces show.
     pub(crate) views: FleetViews,
     pub(crate) under_way: UnderWay,
-    /// Places for transfers.
-    pub(crate) transfers: Semaphore,
-    /// Cores that check openings.
-    pub(crate) checkers: Semaphore,
-    proof_memory: Arc<Semaphore>,
+    /// What all probes share.
+    pub(crate) room: Room,
     // Leaf caches, never held across an await.
     chain_view: Mutex<Option<ChainView>>,
     access: Mutex<BTreeMap<Hotkey, Granted>>,
@@ -177,9 +169,7 @@ impl Shared {
             weights_failure: Mutex::default(),
             weights_pause: Mutex::default(),
             seal: seal_with_timelock,
-            transfers: Semaphore::new(TRANSFERS),
-            checkers: Semaphore::new(std::thread::available_parallelism().map_or(1, NonZeroUsize::get)),
-            proof_memory: Arc::new(Semaphore::new(PROOF_MEMORY_KIB as usize)),
+            room: Room::default(),
             ports,
             settings,
             prover,
@@ -366,27 +356,28 @@ impl Shared {
         others.map(|(node, _)| node.miner).collect::<BTreeSet<_>>().len() >= PULLED_BY
     }
 
-    /// Waits until so many bytes of an answer may be held. An answer larger than the whole bound gets all of it.
-    pub(crate) async fn reserve_proof_memory(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
-        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).min(PROOF_MEMORY_KIB);
-        // Closed never; without a permit a proof would still be right.
-        Arc::clone(&self.proof_memory).acquire_many_owned(kib).await.ok()
-    }
-
-    /// Bytes of answers that may be held beside those that are.
-    pub(crate) fn proof_memory_left(&self) -> u64 {
-        u64::try_from(self.proof_memory.available_permits()).unwrap_or(u64::MAX).saturating_mul(1024)
+    /// What nodes are probed with.
+    pub(crate) fn probing(&self) -> Probing<'_> {
+        Probing {
+            clock: self.ports.clock.as_ref(),
+            entropy: self.ports.entropy.as_ref(),
+            nodes: self.ports.nodes.as_ref(),
+            beacons: self,
+            prover: &self.prover,
+            settings: &self.settings.probing,
+            room: &self.room,
+        }
     }
 
     /// The rules of verdicts reached now.
     pub(crate) fn policy(&self, gpus: &GpuRules) -> Policy {
-        let work = &self.settings.work;
+        let work = &self.settings.probing.work;
         Policy {
             gpus: gpus.clone(),
             probes: self.settings.probes,
             retries: self.settings.retries,
             intervals: self.settings.intervals,
-            proof_deadline: self.settings.proof_deadline,
+            proof_deadline: self.settings.probing.proof_deadline,
             work: [work.side(), work.inner(), work.rounds(), work.openings()],
             tables: [classes::TABLE_VERSION, calibration::TABLE_VERSION],
         }

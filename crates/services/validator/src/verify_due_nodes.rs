@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use basilica_ports::{BoxError, CheckUnderWay, NodeKey, NodeRecord, StoreError};
+use basilica_probing_service::{DRAWS, ProbingSettings};
 use basilica_runtime_service::{ErrorChain, Stop, TaskPanic, TaskSet, within};
 use basilica_types::{Hotkey, Millis, Timestamp};
 use basilica_verification::{CheckKind, GpuRules, Plan};
@@ -24,7 +25,6 @@ use crate::conclude_check;
 use crate::isolate::isolated;
 use crate::meeting::Seat;
 use crate::metrics::type_of;
-use crate::reach_node::DRAWS;
 use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::slots::Places;
@@ -237,14 +237,14 @@ impl Checks {
 /// How long a check may take in all: twice what the deadlines of its steps sum to, for what waits on bounds of our own, and some
 /// more. A step that loses its deadline would else keep a slot and its node until the next restart.
 fn overall(settings: &Settings, kind: CheckKind) -> Millis {
-    let Settings { connect_deadline, command_deadline, upload_deadline, reach_deadline, .. } = settings;
-    let login = [*connect_deadline, *command_deadline];
+    let ProbingSettings { command_deadline, upload_deadline, reach_deadline, .. } = &settings.probing;
+    let login = [settings.connect_deadline, *command_deadline];
     let full = [
         *upload_deadline,
-        settings.pull_deadline,
+        settings.probing.pull_deadline,
         Millis(reach_deadline.0.saturating_add(command_deadline.0).saturating_mul(DRAWS)),
-        Millis(settings.proof_deadline.0.saturating_mul(PROOF_PARTS)),
-        settings.network_deadline,
+        Millis(settings.probing.proof_deadline.0.saturating_mul(PROOF_PARTS)),
+        settings.probing.network_deadline,
         Millis(command_deadline.0.saturating_mul(3)),
     ];
     // A pooled connection that is dead is replaced once.

@@ -70,8 +70,8 @@ fn split(line: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use basilica_probing_service::{ProverFile, look};
     use basilica_types::{Argv, Millis};
-    use basilica_validator_service::{ProverFile, look};
     use basilica_verification::ProbeRules;
     use basilica_verification::probe::{EngineState, Seen};
 

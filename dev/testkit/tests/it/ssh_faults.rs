@@ -42,7 +42,7 @@ async fn a_key_that_the_node_does_not_know_is_denied() {
     })
     .await;
     assert!(
-        matches!(&error, ShellError::Denied { address } if address == nodes.node("gpu-1").address()),
+        matches!(&error, ShellError::Denied { address, .. } if address == nodes.node("gpu-1").address()),
         "{error:?}"
     );
     // The seed's words, which users search their logs for.

@@ -7,10 +7,10 @@ use basilica_ports::{
     AddressPolicy, Dial, ExitStatus, HostKeyPolicy, Identity, NodeShell as _, Output, OutputLimits, Shell,
     ShellError,
 };
+use basilica_probing_service::{ProverFile, look};
 use basilica_ssh::RusshShell;
 use basilica_testkit::{Manner, SshNode, eventually};
 use basilica_types::Millis;
-use basilica_validator_service::{ProverFile, look};
 use basilica_verification::ProbeRules;
 use basilica_verification::probe::Seen;
 use zeroize::Zeroizing;

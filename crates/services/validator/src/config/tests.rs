@@ -195,6 +195,17 @@ fn card(name: &str, category: &str, min: u64, max: u64) -> String {
 }
 
 #[test]
+fn what_a_miners_doctor_probes_with_are_the_defaults() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("validator.toml");
+    std::fs::write(&path, "").unwrap();
+    let source = ConfigSource { path: Some(&path), env_prefix: "BASILICA_", ..ConfigSource::default() };
+    let settings = Settings::new(&load::<ValidatorConfig>(&source).unwrap()).unwrap();
+    assert_eq!(settings.probing, basilica_probing_service::ProbingSettings::default());
+    assert_eq!(settings.probes, basilica_verification::ProbeRules::default());
+}
+
+#[test]
 fn cards_of_the_configuration_stand_beside_the_built_in_ones() {
     let text =
         card("NVIDIA GH200 480GB", "H100", 90_000, 105_000) + &card("NVIDIA H200", "OTHER", 140_000, 150_000);

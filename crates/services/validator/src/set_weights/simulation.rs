@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use basilica_ports::{Beacon, Chain, Entropy, HotkeySigner as _, Metagraph, Neuron, WindowEnd, WindowState};
+use basilica_probing_service::ProverFile;
 use basilica_runtime_service::testing::{SeededEntropy, VirtualClock};
 use basilica_runtime_service::{Metrics, Readiness};
 use basilica_schedule::{CommitChoice, Policy};
@@ -35,7 +36,6 @@ use self::network::{BLOCK, Network};
 use super::forever;
 use super::tests::{Nobody, signer};
 use crate::metrics::ValidatorMetrics;
-use crate::prover::ProverFile;
 use crate::settings::Settings;
 use crate::shared::{ChainView, Ports, Shared};
 

@@ -13,6 +13,7 @@ use basilica_ports::{
     RegistryError, SeenMiner, Shell, ShellError, StoredStanding, VerdictStore as _, VerdictSummary,
     WeightsOrder,
 };
+use basilica_probing_service::ProverFile;
 use basilica_runtime_service::testing::{SeededEntropy, VirtualClock};
 use basilica_runtime_service::{ConfigSource, Metrics, Readiness, load};
 use basilica_scoring::weights::upscale;
@@ -30,7 +31,6 @@ use basilica_ports::WeightStore as _;
 
 use super::*;
 use crate::metrics::ValidatorMetrics;
-use crate::prover::ProverFile;
 use crate::settings::Settings;
 use crate::shared::{ChainView, Ports};
 

@@ -63,17 +63,6 @@ async fn a_node_can_be_right_about_a_dead_session_only_at_its_end() {
 }
 
 #[tokio::test]
-async fn answers_wait_for_memory_and_the_largest_fits_alone() {
-    let shared = World::new().boot().await;
-    let all = shared.reserve_proof_memory(u64::MAX).await.unwrap();
-    assert_eq!(shared.proof_memory.available_permits(), 0);
-    drop(all);
-    let some = shared.reserve_proof_memory(1025).await.unwrap();
-    assert_eq!(shared.proof_memory.available_permits(), PROOF_MEMORY_KIB as usize - 2);
-    drop(some);
-}
-
-#[tokio::test]
 async fn a_name_of_the_same_miner_is_no_witness() {
     let shared = World::new().boot().await;
     shared.note_resolved(MINER);

@@ -177,7 +177,7 @@ impl Checks {
     fn room(&self) -> Room {
         let full = self.running.values().filter(|kind| **kind == CheckKind::Full).count();
         let nodes = self.shared.settings.concurrent_full.max(2).saturating_sub(full);
-        Room { nodes, bytes: self.shared.proof_memory_left() }
+        Room { nodes, bytes: self.shared.room.left() }
     }
 
     fn meet(
@@ -192,8 +192,8 @@ impl Checks {
         let patience = Patience {
             // What connecting, reading the claims and accepting the challenge may take of any node. Less than a prover's own patience:
             // the first to accept wait for the last.
-            gather: sum(sum(settings.connect_deadline, settings.command_deadline), ACCEPT_MOST),
-            end: sum(settings.proof_deadline, settings.network_deadline),
+            gather: sum(sum(settings.connect_deadline, settings.probing.command_deadline), ACCEPT_MOST),
+            end: sum(settings.probing.proof_deadline, settings.probing.network_deadline),
         };
         let meeting = Meeting::new(&self.shared.ports.clock, settings.fleet, patience, chosen.clone());
         for key in chosen {

@@ -266,7 +266,7 @@ async fn a_check_that_hangs_ends_and_is_the_validators_fault() {
     let settings = &shared.settings;
     assert!(
         overall(settings, CheckKind::Light) > WAITS
-            && overall(settings, CheckKind::Full) > settings.pull_deadline
+            && overall(settings, CheckKind::Full) > settings.probing.pull_deadline
     );
 }
 

@@ -11,6 +11,7 @@ use basilica_ports::{
     CheckEntry, Clock, Entropy, FleetStore as _, HotkeySigner, NodeKey, Recorded, SeenMiner,
     VerdictStore as _, VerdictSummary,
 };
+use basilica_probing_service::ProverFile;
 use basilica_registry::OciRegistry;
 use basilica_rpc::GrpcMinerDialer;
 use basilica_runtime_service::{
@@ -20,7 +21,7 @@ use basilica_ssh::RusshShell;
 use basilica_store::{OpenOptions, ValidatorDatabase};
 use basilica_system::{OsEntropy, SystemClock};
 use basilica_types::{Category, Digest, GpuUuid, Hotkey, Millis, NodeAddress, Timestamp, Uid};
-use basilica_validator_service::{Ports, ProverFile, Settings, Validator, ValidatorConfig};
+use basilica_validator_service::{Ports, Settings, Validator, ValidatorConfig};
 use basilica_verification::{
     CheckKind, Due, Evidence, Fault, Measured, Outcome, Probes, ProvenGpu, Reason, Verdict,
 };

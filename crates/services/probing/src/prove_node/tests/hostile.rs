@@ -1,6 +1,7 @@
 //! A prover that wants to cost the validator time and memory: at every part of the talk it falls silent, drips, never
 //! stops, announces more than may come, or does not read.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use basilica_ports::Clock;
@@ -167,15 +168,11 @@ struct Ended {
 
 async fn talk(part: Kind, habit: Habit) -> Ended {
     let world = World::new();
-    let shared = world.boot().await;
-    let (miner, seen) = (Hotkey::from_bytes([7; 32]), Arc::new(Seen::default()));
+    let seen = Arc::new(Seen::default());
     let address: NodeAddress = "root@198.51.100.7:22".parse().unwrap();
-    let access = Arc::new(Access::of_test(KEY.parse().unwrap(), shared.now() + HOUR));
-    shared.set_access(miner, Arc::clone(&access));
     let clock = Arc::clone(&world.clock);
-    let host_key = KEY.parse().unwrap();
+    let host_key = HOST_KEY.parse().unwrap();
     let node = HostileNode { host_key, part, habit, clock: Arc::clone(&clock), seen: Arc::clone(&seen) };
-    let key = NodeKey { miner, node: address.node_id() };
     let time_goes_on = async {
         seen.started.notified().await;
         loop {
@@ -187,7 +184,7 @@ async fn talk(part: Kind, habit: Habit) -> Ended {
     let claims = claims();
     let proof = tokio::select! {
         biased;
-        proof = prove(&shared, Asked { node: key, access: &access, seat: None }, &node, &claims) => proof.unwrap_or_else(|_| panic!("{part:?} {habit:?}")),
+        proof = world.probing().prove(address.node_id(), &node, &claims, &|| false, None) => proof.unwrap_or_else(|_| panic!("{part:?} {habit:?}")),
         () = time_goes_on => unreachable!("time goes on for ever"),
     };
     let took = Millis::from(clock.monotonic() - began);
@@ -195,7 +192,7 @@ async fn talk(part: Kind, habit: Habit) -> Ended {
     let all_of_it_is_there = async || {
         tokio::select! {
             biased;
-            _ = shared.reserve_proof_memory(u64::MAX) => true,
+            _ = world.room.reserve(u64::MAX) => true,
             () = std::future::ready(()) => false,
         }
     };
@@ -207,7 +204,7 @@ async fn talk(part: Kind, habit: Habit) -> Ended {
     };
     let transcript = transcript.map_or(0, |(_, bytes)| bytes.len());
     let bytes = seen.bytes.load(Ordering::Relaxed);
-    Ended { reason, after_nonce, took, limit: shared.settings.proof_deadline, bytes, transcript }
+    Ended { reason, after_nonce, took, limit: world.settings.proof_deadline, bytes, transcript }
 }
 
 #[tokio::test]

@@ -8,50 +8,55 @@
 
 use std::time::Duration;
 
-use basilica_ports::{NodeKey, Process, Shell};
+use basilica_ports::{Process, Shell};
 use basilica_proof::Binding;
 use basilica_proof::stream::{StreamFault, StreamRequest, StreamStep, StreamVerifier};
 use basilica_runtime_service::within;
-use basilica_types::Millis;
+use basilica_types::{Millis, NodeId};
 use basilica_verification::measured::micros;
 use basilica_verification::{Transfer, TransferEnd};
 use tracing::debug;
 
-use crate::commands;
-use crate::shared::Shared;
+use crate::{Probing, commands};
 
 /// Transfers at a time.
 pub(crate) const TRANSFERS: usize = 4;
 /// Between the last byte and the end of the output: what comes then is too much.
 const END_DEADLINE: Millis = Millis::from_secs(5);
 
-/// Times one transfer from the node; nothing if transfers are off, or there is no place for one.
-pub(crate) async fn transfer(shared: &Shared, node: NodeKey, shell: &dyn Shell) -> Option<Transfer> {
-    let (bytes, limit) = (shared.settings.network_bytes, shared.settings.network_deadline);
+impl Probing<'_> {
+    /// Times one transfer from the node; nothing if transfers are off, or there is no place for one.
+    pub async fn transfer(self, node: NodeId, shell: &dyn Shell) -> Option<Transfer> {
+        transfer(self, node, shell).await
+    }
+}
+
+async fn transfer(probing: Probing<'_>, node: NodeId, shell: &dyn Shell) -> Option<Transfer> {
+    let (bytes, limit) = (probing.settings.network_bytes, probing.settings.network_deadline);
     if bytes == 0 {
         return None;
     }
-    let clock = shared.ports.clock.as_ref();
-    let Ok(Ok(_place)) = within(clock, limit, shared.transfers.acquire()).await else {
-        debug!(target: "validator::verification", { node.id = %node.node }, "no place for a transfer");
+    let clock = probing.clock;
+    let Ok(Ok(_place)) = within(clock, limit, probing.room.transfers.acquire()).await else {
+        debug!(target: "validator::verification", { node.id = %node }, "no place for a transfer");
         return None;
     };
-    let beacon = shared.beacon(None).await.ok()?.beacon;
-    let nonce = shared.ports.entropy.array();
+    let beacon = probing.beacons.draw(None).await.ok()?.beacon;
+    let nonce = probing.entropy.array();
     let host_key = shell.host_key().blob().to_vec();
-    let binding = Binding { beacon, validator_nonce: nonce, node: node.node, host_key };
+    let binding = Binding { beacon, validator_nonce: nonce, node, host_key };
     let request = StreamRequest::new(&binding, bytes).ok()?;
-    let mut timed = Timed { shared, verifier: StreamVerifier::new(&request), started: clock.monotonic() };
+    let mut timed = Timed { probing, verifier: StreamVerifier::new(&request), started: clock.monotonic() };
     let (end, took) = timed.run(shell, &request).await;
     let received = timed.verifier.received();
     let transfer = Transfer { asked: bytes, received, took_us: micros(took), end };
-    debug!(target: "validator::verification", { node.id = %node.node, end = end.as_str(), received,
+    debug!(target: "validator::verification", { node.id = %node, end = end.as_str(), received,
         bytes_per_second = ?transfer.bytes_per_second() }, "transfer ended");
     Some(transfer)
 }
 
 struct Timed<'a> {
-    shared: &'a Shared,
+    probing: Probing<'a>,
     verifier: StreamVerifier,
     /// Right before the request is sent.
     started: Duration,
@@ -59,13 +64,13 @@ struct Timed<'a> {
 
 impl Timed<'_> {
     fn elapsed(&self) -> Duration {
-        self.shared.ports.clock.monotonic().saturating_sub(self.started)
+        self.probing.clock.monotonic().saturating_sub(self.started)
     }
 
     /// How it ended, and after what time.
     async fn run(&mut self, shell: &dyn Shell, request: &StreamRequest) -> (TransferEnd, Duration) {
-        let (clock, settings) = (self.shared.ports.clock.as_ref(), &self.shared.settings);
-        let argv = commands::stream(&self.shared.prover);
+        let (clock, settings) = (self.probing.clock, self.probing.settings);
+        let argv = commands::stream(self.probing.prover);
         let Ok(Ok(mut process)) = within(clock, settings.command_deadline, shell.start(&argv)).await else {
             return (TransferEnd::Broken, Duration::ZERO);
         };
@@ -102,7 +107,7 @@ impl Timed<'_> {
 
     /// Whether anything follows a complete stream. One that is left open for a while is complete as well.
     async fn ends(&mut self, process: &mut dyn Process) -> TransferEnd {
-        let more = within(self.shared.ports.clock.as_ref(), END_DEADLINE, process.receive()).await;
+        let more = within(self.probing.clock, END_DEADLINE, process.receive()).await;
         match more {
             Ok(Ok(Some(bytes))) => match self.verifier.on_bytes(&bytes) {
                 Err(fault) => end_of(fault),

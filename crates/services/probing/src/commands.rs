@@ -7,7 +7,7 @@ use basilica_verification::probe::{self, Engine};
 use crate::prover::ProverFile;
 
 /// Exit code of the node's gate when the session's key has run out (RULES R9).
-pub(crate) const GATE_CLOSED: u32 = 97;
+pub const GATE_CLOSED: u32 = 97;
 /// `serve-token` found its port taken.
 pub(crate) const PORT_TAKEN: u32 = 4;
 /// The prover is not there or does not have its hash.

@@ -3,12 +3,11 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use basilica_ports::{Dial, Identity, NodeKey, NodeShell, Output, OutputLimits};
-use basilica_types::{Argv, HostKey, Hotkey, NodeAddress, SshPublicKey};
+use basilica_ports::{AddressPolicy, Dial, Identity, NodeShell, Output, OutputLimits};
+use basilica_types::{Argv, HostKey, SshPublicKey};
 
 use super::*;
-use crate::scripted::{HOST_KEY, record};
-use crate::set_weights::tests::World;
+use crate::scripted::{HOST_KEY, World};
 
 /// One of the addresses of `gpu.example.org`.
 const AT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 9));
@@ -142,18 +141,17 @@ impl NodeShell for Node {
     }
 }
 
+fn address() -> NodeAddress {
+    "root@gpu.example.org:22".parse().unwrap()
+}
+
 /// What it comes to; and what was seen.
-async fn reached(habit: Habit) -> (Event, Arc<Mutex<State>>, bool) {
-    let world = World::new();
-    let mut shared = world.boot().await;
+async fn reached(habit: Habit) -> (Event, Arc<Mutex<State>>) {
+    let mut world = World::new();
     let node = Node { host_key: HOST_KEY.parse().unwrap(), habit, state: Arc::default() };
-    shared.ports.nodes = Arc::new(node.clone());
-    let record = record(Hotkey::from_bytes([7; 32]), "root@gpu.example.org:22", shared.now());
-    let event = reach(&shared, &record, &node, AT).await.unwrap();
-    let elsewhere = shared.reached_elsewhere(&Hotkey::from_bytes([8; 32]), shared.now());
-    let key: NodeKey = record.key;
-    assert!(!shared.reached_elsewhere(&key.miner, shared.now()), "a miner is no witness for itself");
-    (event, node.state, elsewhere)
+    world.nodes = Arc::new(node.clone());
+    let event = world.probing().reach(&address(), &node, AT).await.unwrap();
+    (event, node.state)
 }
 
 #[tokio::test]
@@ -166,14 +164,13 @@ async fn every_end_of_a_port_is_told_apart() {
         (Habit::OtherProgram, ReachEnd::Wrong),
         (Habit::Floods, ReachEnd::Wrong),
     ] {
-        let (event, state, elsewhere) = reached(habit).await;
+        let (event, state) = reached(habit).await;
         let state = state.lock().unwrap();
         let ask = state.asked.last().unwrap();
         assert_eq!(event, Event::Reached(Reach { port: ask.at.port(), end }), "{habit:?}");
         assert_eq!(ask.at.ip(), AT, "where the connection is");
         assert_eq!(state.ports.last().unwrap(), &ask.at.port().to_string());
         assert!((20_000..=32_767).contains(&ask.at.port()));
-        assert_eq!(elsewhere, end == ReachEnd::Answered, "only an answer is a witness for others");
     }
 }
 
@@ -191,23 +188,22 @@ async fn what_the_validators_own_machine_cannot_do_is_not_the_nodes_fault() {
 
 #[tokio::test]
 async fn a_node_that_does_not_read_holds_no_check_up() {
-    let world = World::new();
-    let mut shared = world.boot().await;
+    let mut world = World::new();
     let node = Node { host_key: HOST_KEY.parse().unwrap(), habit: Habit::Deaf, state: Arc::default() };
-    shared.ports.nodes = Arc::new(node.clone());
-    let record = record(Hotkey::from_bytes([7; 32]), "root@gpu.example.org:22", shared.now());
-    let (reached, ()) = tokio::join!(reach(&shared, &record, &node, AT), async {
+    world.nodes = Arc::new(node.clone());
+    let address = address();
+    let (reached, ()) = tokio::join!(world.probing().reach(&address, &node, AT), async {
         world.clock.sleepers(1).await;
-        world.clock.advance(shared.settings.command_deadline);
+        world.clock.advance(world.settings.command_deadline);
     });
     assert_eq!(reached, Err(Break::CommandDeadline));
 }
 
 #[tokio::test]
 async fn a_helper_that_does_not_come_up_fails_nobody_for_its_network() {
-    let (event, state, _) = reached(Habit::Taken(9)).await;
+    let (event, state) = reached(Habit::Taken(9)).await;
     assert_eq!((event, state.lock().unwrap().starts), (Event::PortsTaken, 8));
-    let (event, state, _) = reached(Habit::Broken).await;
+    let (event, state) = reached(Habit::Broken).await;
     assert_eq!((event, state.lock().unwrap().starts), (Event::CommandFailed, 1), "another port helps nobody");
     assert_eq!(reached(Habit::NoProver).await.0, Event::ProverMissing);
 }

@@ -7,61 +7,56 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use basilica_ports::{AddressPolicy, Ask, BoxError, ExitStatus, NodeRecord, Process, Shell, ShellError};
+use basilica_ports::{Ask, BoxError, ExitStatus, Process, Shell, ShellError};
 use basilica_runtime_service::{ErrorChain, within};
-use basilica_types::Millis;
+use basilica_types::{Millis, NodeAddress};
 use basilica_verification::probe::{Reach, ReachEnd};
 use basilica_verification::{Break, Event};
 use tracing::debug;
 
+use crate::Probing;
+use crate::breaks::command_break;
 use crate::commands::{self, PORT_TAKEN, PROVER_MISSING};
-use crate::connections::command_break;
-use crate::shared::Shared;
 
 /// Ports that are drawn before all are said to be taken.
-pub(crate) const DRAWS: u64 = 8;
+pub const DRAWS: u64 = 8;
 /// What the helper says once it listens.
 const READY: &[u8] = b"ready\n";
 /// Bytes of the question, and of the answer.
 const HALF: usize = 16;
 
-/// Reaches one port of the node, at the address at which the shell is.
-pub(crate) async fn reach(
-    shared: &Shared,
-    node: &NodeRecord,
-    shell: &dyn Shell,
-    at: IpAddr,
-) -> Result<Event, Break> {
-    let settings = &shared.settings;
-    let policy = if settings.allow_private_hosts { AddressPolicy::Any } else { AddressPolicy::PublicOnly };
-    for _ in 0..DRAWS {
-        let port = draw_port(settings.reach_ports, shared.ports.entropy.array());
-        let token: [u8; 2 * HALF] = shared.ports.entropy.array();
-        let mut process = match start(shared, shell, port, &token).await? {
-            Helper::Listens(process) => process,
-            Helper::Missing => return Ok(Event::ProverMissing),
-            Helper::PortTaken => continue,
-            Helper::Ended => return Ok(Event::CommandFailed),
-        };
-        let (question, answer) = token.split_at(HALF);
-        let ask = Ask {
-            address: node.address.clone(),
-            at: SocketAddr::new(at, port),
-            addresses: policy,
-            question: question.to_vec(),
-            most: HALF,
-            deadline: settings.reach_deadline,
-        };
-        let end = end_of(shared.ports.nodes.ask(&ask).await, answer)?;
-        debug!(target: "validator::verification", { node.id = %node.key.node, port, end = ?end }, "port asked");
-        if end == ReachEnd::Answered {
-            shared.note_reached(node.key.miner);
+impl Probing<'_> {
+    /// Reaches one port of the node, at the address at which the shell is.
+    ///
+    /// # Errors
+    /// If the shell breaks, or this machine cannot ask.
+    pub async fn reach(self, node: &NodeAddress, shell: &dyn Shell, at: IpAddr) -> Result<Event, Break> {
+        for _ in 0..DRAWS {
+            let port = draw_port(self.settings.reach_ports, self.entropy.array());
+            let token: [u8; 2 * HALF] = self.entropy.array();
+            let mut process = match start(self, shell, port, &token).await? {
+                Helper::Listens(process) => process,
+                Helper::Missing => return Ok(Event::ProverMissing),
+                Helper::PortTaken => continue,
+                Helper::Ended => return Ok(Event::CommandFailed),
+            };
+            let (question, answer) = token.split_at(HALF);
+            let ask = Ask {
+                address: node.clone(),
+                at: SocketAddr::new(at, port),
+                addresses: self.settings.addresses,
+                question: question.to_vec(),
+                most: HALF,
+                deadline: self.settings.reach_deadline,
+            };
+            let end = end_of(self.nodes.ask(&ask).await, answer)?;
+            debug!(target: "validator::verification", { node.address = %node, port, end = ?end }, "port asked");
+            // Whatever it says now is not waited for: it ends by itself.
+            let _ = within(self.clock, Millis::from_secs(1), process.receive()).await;
+            return Ok(Event::Reached(Reach { port, end }));
         }
-        // Whatever it says now is not waited for: it ends by itself.
-        let _ = within(shared.ports.clock.as_ref(), Millis::from_secs(1), process.receive()).await;
-        return Ok(Event::Reached(Reach { port, end }));
+        Ok(Event::PortsTaken)
     }
-    Ok(Event::PortsTaken)
 }
 
 /// What the helper did first.
@@ -73,10 +68,10 @@ enum Helper {
     Ended,
 }
 
-async fn start(shared: &Shared, shell: &dyn Shell, port: u16, token: &[u8]) -> Result<Helper, Break> {
-    let clock = shared.ports.clock.as_ref();
-    let seconds = shared.settings.reach_deadline.0.div_ceil(1_000).saturating_add(5);
-    let command = commands::serve_token(&shared.prover, port, seconds);
+async fn start(probing: Probing<'_>, shell: &dyn Shell, port: u16, token: &[u8]) -> Result<Helper, Break> {
+    let clock = probing.clock;
+    let seconds = probing.settings.reach_deadline.0.div_ceil(1_000).saturating_add(5);
+    let command = commands::serve_token(probing.prover, port, seconds);
     let mut process = shell.start(&command).await.map_err(|error| command_break(&error))?;
     let mut heard = Vec::new();
     // A node may stop reading as well as stop talking: one deadline for both.
@@ -91,7 +86,7 @@ async fn start(shared: &Shared, shell: &dyn Shell, port: u16, token: &[u8]) -> R
         }
         Ok::<_, ShellError>(heard == READY)
     };
-    let listened = within(clock, shared.settings.command_deadline, listens).await;
+    let listened = within(clock, probing.settings.command_deadline, listens).await;
     match listened.map_err(|_elapsed| Break::CommandDeadline)? {
         Ok(true) => Ok(Helper::Listens(process)),
         Ok(false) => {

@@ -5,15 +5,15 @@
 //! (`basilica_verification::timing`). From the moment when the prover can know which cells it must open, the end says that
 //! it came after the nonce (see `basilica_verification::aborted`).
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use basilica_ports::{ExitStatus, NodeKey, Process, Shell, ShellError};
+use async_trait::async_trait;
+use basilica_ports::{ExitStatus, Process, Shell, ShellError};
 use basilica_proof::{
     Binding, Challenge, ClaimReport, Deadlines, NonceUse, Rejection, Step, Transcript, Verifier,
 };
 use basilica_runtime_service::{ErrorChain, within};
-use basilica_types::{Digest, Millis};
+use basilica_types::{Digest, Millis, NodeId};
 use basilica_verification::asked::{ask, deadlines, limits};
 use basilica_verification::calibration::{CALIBRATIONS, Margins, RoundTrips};
 use basilica_verification::classes::Limits;
@@ -21,32 +21,44 @@ use basilica_verification::{Break, Event, Measured, ProofEnd, Reason};
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::{debug, info};
 
+use crate::breaks::command_break;
 use crate::commands::{self, GATE_CLOSED, PROVER_MISSING};
-use crate::connections::command_break;
-use crate::meeting::{Seat, TooLate};
-use crate::open_proof;
-use crate::sessions::Access;
-use crate::shared::Shared;
+use crate::{Probing, open_proof};
 
 /// A proof may take so many times what a stage may.
 const WHOLE_PROOF: u32 = 3;
 /// Between the end of the prover's output and its exit code.
 const EXIT_DEADLINE: Millis = Millis::from_secs(5);
 
-/// Who is asked, and with whom.
-pub(crate) struct Asked<'a> {
-    pub(crate) node: NodeKey,
-    pub(crate) access: &'a Arc<Access>,
-    /// The node's place in a meeting, if it is challenged at once with others.
-    pub(crate) seat: Option<&'a mut Seat>,
+/// Those who are challenged at once with a node, for whom it waits at two points of its talk.
+#[async_trait]
+pub trait Company: Send {
+    /// Time left until the works begin at the latest.
+    fn gathering_left(&self) -> Millis;
+
+    /// Waits for the moment when all works begin. This node may take so long for its work and for filling its memory.
+    ///
+    /// # Errors
+    /// If that moment has passed.
+    async fn before_work(&mut self, work_and_fill: (Duration, Duration)) -> Result<(), TooLate>;
+
+    /// Waits for the moment when the walks begin.
+    async fn before_walk(&mut self);
 }
 
+/// The others have begun without this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLate;
+
 /// How a proof went.
-pub(crate) struct Proof {
-    pub(crate) event: Event,
-    pub(crate) transcript: Option<(Digest, Vec<u8>)>,
+#[derive(Debug)]
+pub struct Proof {
+    /// For the check.
+    pub event: Event,
+    /// All bytes exchanged with their hash, if the prover was there.
+    pub transcript: Option<(Digest, Vec<u8>)>,
     /// The memory that the transcript takes, until it is stored.
-    pub(crate) room: Option<OwnedSemaphorePermit>,
+    pub room: Option<OwnedSemaphorePermit>,
 }
 
 impl Proof {
@@ -68,66 +80,74 @@ pub(crate) enum End {
     TooLate,
 }
 
-/// Challenges all claimed devices at once and verifies the answer as it arrives.
-pub(crate) async fn prove(
-    shared: &Shared,
-    who: Asked<'_>,
-    shell: &dyn Shell,
-    claims: &ClaimReport,
-) -> Result<Proof, Break> {
-    let Asked { node, access, seat } = who;
-    let cannot = |error: &(dyn std::error::Error + 'static)| {
-        debug!(target: "validator::verification", { node.id = %node.node, error = %ErrorChain(error) }, "challenge cannot be made");
-        Break::Internal
-    };
-    let asked = ask(claims.claims(), shared.settings.work).map_err(|error| cannot(&error))?;
-    let drawn = shared.beacon(asked.cache_log2).await?;
-    let binding = Binding {
-        beacon: drawn.beacon,
-        validator_nonce: shared.ports.entropy.array(),
-        node: node.node,
-        host_key: shell.host_key().blob().to_vec(),
-    };
-    let challenge =
-        Challenge::new(binding, asked.cache_log2, asked.devices).map_err(|error| cannot(&error))?;
-    let memory = shared.reserve_proof_memory(challenge.answer_bytes());
-    let room = match &seat {
-        None => memory.await,
-        // In a meeting others wait; that there is no room is not the node's doing.
-        Some(seat) => within(shared.ports.clock.as_ref(), seat.gathering_left(), memory)
-            .await
-            .map_err(|elapsed| cannot(&elapsed))?,
-    };
-    let deadlines = deadlines_after(shared, claims, None);
-    let limits = limits(&deadlines);
-    let work_and_fill = (deadlines.work, deadlines.fill);
-    let verifier = Verifier::new(challenge, drawn.cache, deadlines).map_err(|error| cannot(&error))?;
-    let process = shell.start(&commands::prove(&shared.prover)).await.map_err(|e| command_break(&e))?;
-    let started = shared.ports.clock.monotonic();
-    let talk = Talk {
-        shared,
-        claims,
-        process,
-        limits,
-        started,
-        waited: Duration::ZERO,
-        answered: false,
-        after_nonce: false,
-        seat,
-        work_and_fill,
-    };
-    // Boxed: its hash states would make every future that holds it large.
-    let proof = talk.run(Box::new(verifier), node, access).await?;
-    Ok(Proof { room, ..proof })
+impl<'a> Probing<'a> {
+    /// Challenges all claimed devices at once and verifies the answer as it arrives. `session_may_be_over` says whether the gate's
+    /// exit code is to be believed.
+    ///
+    /// # Errors
+    /// If the challenge cannot be made, or the prover cannot be started.
+    pub async fn prove(
+        self,
+        node: NodeId,
+        shell: &dyn Shell,
+        claims: &'a ClaimReport,
+        session_may_be_over: &(dyn Fn() -> bool + Sync),
+        company: Option<&'a mut dyn Company>,
+    ) -> Result<Proof, Break> {
+        let probing = self;
+        let cannot = |error: &(dyn std::error::Error + 'static)| {
+            debug!(target: "validator::verification", { node.id = %node, error = %ErrorChain(error) }, "challenge cannot be made");
+            Break::Internal
+        };
+        let asked = ask(claims.claims(), probing.settings.work).map_err(|error| cannot(&error))?;
+        let drawn = probing.beacons.draw(asked.cache_log2).await?;
+        let binding = Binding {
+            beacon: drawn.beacon,
+            validator_nonce: probing.entropy.array(),
+            node,
+            host_key: shell.host_key().blob().to_vec(),
+        };
+        let challenge =
+            Challenge::new(binding, asked.cache_log2, asked.devices).map_err(|error| cannot(&error))?;
+        let memory = probing.room.reserve(challenge.answer_bytes());
+        let room = match &company {
+            None => memory.await,
+            // In a meeting others wait; that there is no room is not the node's doing.
+            Some(company) => within(probing.clock, company.gathering_left(), memory)
+                .await
+                .map_err(|elapsed| cannot(&elapsed))?,
+        };
+        let deadlines = deadlines_after(probing, claims, None);
+        let limits = limits(&deadlines);
+        let work_and_fill = (deadlines.work, deadlines.fill);
+        let verifier = Verifier::new(challenge, drawn.cache, deadlines).map_err(|error| cannot(&error))?;
+        let process = shell.start(&commands::prove(probing.prover)).await.map_err(|e| command_break(&e))?;
+        let started = probing.clock.monotonic();
+        let talk = Talk {
+            probing,
+            claims,
+            process,
+            limits,
+            started,
+            waited: Duration::ZERO,
+            answered: false,
+            after_nonce: false,
+            company,
+            work_and_fill,
+        };
+        // Boxed: its hash states would make every future that holds it large.
+        let proof = talk.run(Box::new(verifier), node, session_may_be_over).await?;
+        Ok(Proof { room, ..proof })
+    }
 }
 
-fn deadlines_after(shared: &Shared, claims: &ClaimReport, trips: Option<RoundTrips>) -> Deadlines {
-    let most = shared.settings.proof_deadline;
+fn deadlines_after(probing: Probing<'_>, claims: &ClaimReport, trips: Option<RoundTrips>) -> Deadlines {
+    let most = probing.settings.proof_deadline;
     deadlines(claims.devices.iter(), CALIBRATIONS, &Margins::default(), trips, most)
 }
 
 struct Talk<'a> {
-    shared: &'a Shared,
+    probing: Probing<'a>,
     claims: &'a ClaimReport,
     process: Box<dyn Process>,
     limits: Limits,
@@ -139,7 +159,7 @@ struct Talk<'a> {
     /// The prover may know what it has to open.
     after_nonce: bool,
     /// Waited at before the work and before the first walk.
-    seat: Option<&'a mut Seat>,
+    company: Option<&'a mut dyn Company>,
     /// What these stages may take.
     work_and_fill: (Duration, Duration),
 }
@@ -148,14 +168,14 @@ impl Talk<'_> {
     async fn run(
         mut self,
         mut verifier: Box<Verifier>,
-        node: NodeKey,
-        access: &Arc<Access>,
+        node: NodeId,
+        session_may_be_over: &(dyn Fn() -> bool + Sync),
     ) -> Result<Proof, Break> {
         let end = match self.commit(&mut verifier).await {
             Ok(None) => {
                 let deadline = self.deadline(&verifier);
                 let (checked, end) =
-                    open_proof::receive(self.shared, &mut self.process, verifier, (self.started, deadline))
+                    open_proof::receive(self.probing, &mut self.process, verifier, (self.started, deadline))
                         .await?;
                 verifier = checked;
                 end
@@ -165,10 +185,10 @@ impl Talk<'_> {
         };
         let end = end.unwrap_or_else(End::Lost);
         let ran_ms = Millis::from(self.elapsed()).0;
-        let Self { shared, process, limits, answered, after_nonce, .. } = self;
+        let Self { probing, process, limits, answered, after_nonce, .. } = self;
         let (reason, error) = match end {
             End::Verified(measured) => {
-                debug!(target: "validator::verification", { node.id = %node.node, proof_ms = ran_ms }, "proof verified");
+                debug!(target: "validator::verification", { node.id = %node, proof_ms = ran_ms }, "proof verified");
                 let verified = |transcript| ProofEnd::Verified { transcript, limits, measured };
                 return Ok(Proof::new(verifier.into_transcript(), verified));
             }
@@ -176,9 +196,9 @@ impl Talk<'_> {
             End::TooLate => return Err(Break::CommandDeadline),
             End::Lost(error) => (command_break(&error).reason(), ErrorChain(&error).to_string()),
             End::Silent => {
-                match exit_code(shared, process).await {
+                match exit_code(probing, process).await {
                     // A prover that has begun to answer must not end as the gate does.
-                    Some(GATE_CLOSED) if !answered && shared.may_be_over(&node.miner, access) => {
+                    Some(GATE_CLOSED) if !answered && session_may_be_over() => {
                         return Err(Break::SessionOver);
                     }
                     Some(PROVER_MISSING) if !answered => {
@@ -190,20 +210,20 @@ impl Talk<'_> {
                 (Reason::of_rejection(&rejection), rejection.to_string())
             }
         };
-        info!(target: "validator::verification", { node.id = %node.node, proof_ms = ran_ms,
+        info!(target: "validator::verification", { node.id = %node, proof_ms = ran_ms,
             reason = reason.code(), after_nonce, error }, "proof rejected");
         let rejected = |transcript| ProofEnd::Rejected { reason, transcript, after_nonce };
         Ok(Proof::new(verifier.into_transcript(), rejected))
     }
 
     fn elapsed(&self) -> Duration {
-        self.shared.ports.clock.monotonic().saturating_sub(self.started)
+        self.probing.clock.monotonic().saturating_sub(self.started)
     }
 
     /// When the stage must be over, counted as [`Self::elapsed`]: by its own deadline, and by that of the whole proof, which a
     /// prover that drips through every stage does not outlive. What others are waited for is not its time.
     fn deadline(&self, verifier: &Verifier) -> Duration {
-        let whole = self.shared.settings.proof_deadline.as_duration() * WHOLE_PROOF + self.waited;
+        let whole = self.probing.settings.proof_deadline.as_duration() * WHOLE_PROOF + self.waited;
         verifier.deadline().min(whole)
     }
 
@@ -219,7 +239,7 @@ impl Talk<'_> {
         }
         loop {
             let limit = self.remaining(verifier);
-            let received = within(self.shared.ports.clock.as_ref(), limit, self.process.receive()).await;
+            let received = within(self.probing.clock, limit, self.process.receive()).await;
             let bytes = match received {
                 Err(_elapsed) => return Ok(Some(End::Rejected(verifier.on_deadline()))),
                 Ok(Err(error)) => return Err(error),
@@ -261,7 +281,7 @@ impl Talk<'_> {
         }
         let elapsed = self.elapsed();
         self.waited += elapsed.saturating_sub(before);
-        let nonce = self.shared.ports.entropy.array();
+        let nonce = self.probing.entropy.array();
         let message = verifier.send_nonce(nonce, elapsed).expect("the verifier has just asked for it");
         self.after_nonce |= use_of_nonce == NonceUse::Openings;
         self.send(verifier, &message).await
@@ -270,11 +290,11 @@ impl Talk<'_> {
     /// Waits for the others, if there are any and this is where they wait for each other: before the works begin, and before the
     /// first walks do.
     async fn meet(&mut self, use_of_nonce: NonceUse) -> Result<(), TooLate> {
-        match (use_of_nonce, &mut self.seat) {
-            (NonceUse::Start, Some(seat)) => seat.before_work(self.work_and_fill).await,
+        match (use_of_nonce, &mut self.company) {
+            (NonceUse::Start, Some(company)) => company.before_work(self.work_and_fill).await,
             (NonceUse::Walk(_), _) => {
-                if let Some(seat) = self.seat.take() {
-                    seat.before_walk().await;
+                if let Some(company) = self.company.take() {
+                    company.before_walk().await;
                 }
                 Ok(())
             }
@@ -285,7 +305,7 @@ impl Talk<'_> {
     /// All echoes are there: the deadlines of what begins now follow from them.
     fn set_pace(&mut self, verifier: &mut Verifier) {
         let trips: Vec<Millis> = verifier.round_trips().iter().map(|trip| Millis::from(*trip)).collect();
-        let deadlines = deadlines_after(self.shared, self.claims, RoundTrips::of(&trips));
+        let deadlines = deadlines_after(self.probing, self.claims, RoundTrips::of(&trips));
         self.limits = limits(&deadlines);
         verifier.tighten(deadlines);
     }
@@ -293,7 +313,7 @@ impl Talk<'_> {
     /// Sends, unless the node does not read in time.
     async fn send(&mut self, verifier: &mut Verifier, bytes: &[u8]) -> Result<Option<End>, ShellError> {
         let limit = self.remaining(verifier);
-        match within(self.shared.ports.clock.as_ref(), limit, self.process.send(bytes)).await {
+        match within(self.probing.clock, limit, self.process.send(bytes)).await {
             Err(_elapsed) => Ok(Some(End::Rejected(verifier.on_deadline()))),
             Ok(Ok(())) => Ok(None),
             // The prover ended before it read everything; its exit code says why.
@@ -304,9 +324,9 @@ impl Talk<'_> {
 }
 
 /// The prover's exit code, if it ends now.
-async fn exit_code(shared: &Shared, process: Box<dyn Process>) -> Option<u32> {
+async fn exit_code(probing: Probing<'_>, process: Box<dyn Process>) -> Option<u32> {
     let words = String::from_utf8_lossy(process.stderr()).trim().to_owned();
-    let status = within(shared.ports.clock.as_ref(), EXIT_DEADLINE, process.finish()).await;
+    let status = within(probing.clock, EXIT_DEADLINE, process.finish()).await;
     debug!(target: "validator::verification", { status = ?status, stderr = %words }, "prover ended early");
     match status {
         Ok(Ok(ExitStatus::Code(code))) => Some(code),
@@ -315,4 +335,4 @@ async fn exit_code(shared: &Shared, process: Box<dyn Process>) -> Option<u32> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

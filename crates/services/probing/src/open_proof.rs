@@ -14,8 +14,8 @@ use basilica_types::Millis;
 use basilica_verification::{Break, Measured};
 use tokio::sync::{Semaphore, mpsc};
 
+use crate::Probing;
 use crate::prove_node::End;
-use crate::shared::Shared;
 
 /// Bytes of a piece that is not tiny: SSH sends 32 KiB at a time.
 const PIECE: u64 = 4_096;
@@ -38,7 +38,7 @@ enum Received {
 /// # Errors
 /// If checking panicked.
 pub(crate) async fn receive(
-    shared: &Shared,
+    probing: Probing<'_>,
     process: &mut Box<dyn Process>,
     verifier: Box<Verifier>,
     (started, deadline): (Duration, Duration),
@@ -46,9 +46,9 @@ pub(crate) async fn receive(
     // What comes beyond the answer is found by the first byte of it: nothing more is taken in then.
     let mut left = verifier.transcript().challenge().answer_bytes();
     let (pieces, arrived) = mpsc::channel(usize::try_from(left / PIECE + SPARE).unwrap_or(usize::MAX));
-    let mut checking = std::pin::pin!(check(&shared.checkers, verifier, arrived));
+    let mut checking = std::pin::pin!(check(&probing.room.checkers, verifier, arrived));
     let receiving = async move {
-        let clock = shared.ports.clock.as_ref();
+        let clock = probing.clock;
         loop {
             let elapsed = clock.monotonic().saturating_sub(started);
             let limit = Millis::from(deadline.saturating_sub(elapsed));

@@ -6,12 +6,11 @@ use async_trait::async_trait;
 use basilica_ports::{Clock as _, ExitStatus, Output, OutputLimits, ShellError};
 use basilica_proof::stream::StreamSource;
 use basilica_runtime_service::testing::VirtualClock;
-use basilica_types::{Argv, HostKey, Hotkey, NodeAddress};
+use basilica_types::{Argv, HostKey, NodeAddress};
 
 use super::*;
-use crate::set_weights::tests::World;
+use crate::scripted::{HOST_KEY, World};
 
-const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
 const ASKED: u64 = 1_000_000;
 const PIECE: usize = 10_000;
 /// Between two pieces.
@@ -122,13 +121,11 @@ impl Process for Sender {
 
 /// What it came to, and how long the validator was kept.
 async fn measure(habit: Habit, asked: u64) -> (Option<Transfer>, Millis) {
-    let world = World::new();
-    let mut shared = world.boot().await;
-    shared.settings.network_bytes = asked;
+    let mut world = World::new();
+    world.settings.network_bytes = asked;
     let clock = Arc::clone(&world.clock);
-    let node = Node { host_key: KEY.parse().unwrap(), habit, clock: Arc::clone(&clock) };
+    let node = Node { host_key: HOST_KEY.parse().unwrap(), habit, clock: Arc::clone(&clock) };
     let address: NodeAddress = "root@198.51.100.7:22".parse().unwrap();
-    let key = NodeKey { miner: Hotkey::from_bytes([7; 32]), node: address.node_id() };
     let began = clock.monotonic();
     let time_goes_on = async {
         loop {
@@ -140,10 +137,10 @@ async fn measure(habit: Habit, asked: u64) -> (Option<Transfer>, Millis) {
     };
     let transfer = tokio::select! {
         biased;
-        transfer = transfer(&shared, key, &node) => transfer,
+        transfer = world.probing().transfer(address.node_id(), &node) => transfer,
         () = time_goes_on => unreachable!("time goes on for ever"),
     };
-    assert_eq!(shared.transfers.available_permits(), TRANSFERS, "{habit:?} keeps its place");
+    assert_eq!(world.room.transfers.available_permits(), TRANSFERS, "{habit:?} keeps its place");
     (transfer, Millis::from(clock.monotonic() - began))
 }
 

@@ -9,12 +9,10 @@ use basilica_ports::{Output, OutputLimits};
 use basilica_proof::residency::ResidencyParams;
 use basilica_proof::wire::{Accept, FRAME_HEADER_BYTES, Message, Root, SegmentRoot, frame};
 use basilica_proof::{ClassName, DeviceFacts, DeviceReport};
-use basilica_types::{Argv, HostKey, Hotkey, NodeAddress, SshPublicKey};
+use basilica_types::{Argv, HostKey, NodeAddress};
 
 use super::*;
-use crate::set_weights::tests::World;
-
-const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+use crate::scripted::{HOST_KEY, World};
 
 fn claims() -> ClaimReport {
     let class: ClassName = "simulated-H100".parse().unwrap();
@@ -25,7 +23,7 @@ fn claims() -> ClaimReport {
 
 /// What a prover does instead of an honest answer.
 #[derive(Clone, Copy)]
-pub(crate) enum Turn {
+enum Turn {
     Ends,
     Drops,
     TalksRubbish,
@@ -33,16 +31,16 @@ pub(crate) enum Turn {
 
 /// A prover that commits to made-up roots if `commits`, and then takes its turn.
 #[derive(Clone, Copy)]
-pub(crate) struct Script {
-    pub(crate) commits: bool,
-    pub(crate) turn: Turn,
-    pub(crate) exit: u32,
+struct Script {
+    commits: bool,
+    turn: Turn,
+    exit: u32,
 }
 
 /// A node where everything ends with the script's exit code.
-pub(crate) struct Node {
-    pub(crate) host_key: HostKey,
-    pub(crate) script: Script,
+struct Node {
+    host_key: HostKey,
+    script: Script,
 }
 
 struct Running {
@@ -147,21 +145,13 @@ impl Process for Running {
     }
 }
 
-/// Challenges a node with this prover under a session that lasts so long yet.
-async fn challenge(script: Script, lasts: Millis) -> Result<Proof, Break> {
+/// Challenges a node with this prover under a session that may or may not be over.
+async fn challenge(script: Script, may_be_over: bool) -> Result<Proof, Break> {
     let world = World::new();
-    let shared = world.boot().await;
-    let miner = Hotkey::from_bytes([7; 32]);
     let address: NodeAddress = "root@198.51.100.7:22".parse().unwrap();
-    let public_key: SshPublicKey = KEY.parse().unwrap();
-    let access = Arc::new(Access::of_test(public_key, shared.now() + lasts));
-    shared.set_access(miner, Arc::clone(&access));
-    let node = Node { host_key: KEY.parse().unwrap(), script };
-    let key = NodeKey { miner, node: address.node_id() };
-    prove(&shared, Asked { node: key, access: &access, seat: None }, &node, &claims()).await
+    let node = Node { host_key: HOST_KEY.parse().unwrap(), script };
+    world.probing().prove(address.node_id(), &node, &claims(), &|| may_be_over, None).await
 }
-
-const HOUR: Millis = Millis::from_secs(3600);
 
 #[tokio::test]
 async fn no_exit_code_and_no_broken_connection_hides_that_the_answer_ended_after_the_nonce() {
@@ -171,7 +161,7 @@ async fn no_exit_code_and_no_broken_connection_hides_that_the_answer_ended_after
         (Turn::TalksRubbish, Reason::ProofMalformed),
     ] {
         for exit in [0, 1, PROVER_MISSING, GATE_CLOSED] {
-            let proof = challenge(Script { commits: true, turn, exit }, HOUR).await.unwrap();
+            let proof = challenge(Script { commits: true, turn, exit }, false).await.unwrap();
             let Event::Proof(ProofEnd::Rejected { reason, after_nonce, transcript }) = proof.event else {
                 panic!("a cut-off answer is a rejected proof: {:?}", proof.event);
             };
@@ -185,7 +175,7 @@ async fn no_exit_code_and_no_broken_connection_hides_that_the_answer_ended_after
 async fn a_connection_that_breaks_before_the_nonce_keeps_its_transcript_too() {
     for commits in [false, true] {
         let script = Script { commits, turn: Turn::Drops, exit: 0 };
-        let proof = challenge(script, HOUR).await.unwrap();
+        let proof = challenge(script, false).await.unwrap();
         let reason = Reason::ConnectionLost;
         assert!(
             matches!(proof.event, Event::Proof(ProofEnd::Rejected { reason: said, .. }) if said == reason)
@@ -197,24 +187,24 @@ async fn a_connection_that_breaks_before_the_nonce_keeps_its_transcript_too() {
 #[tokio::test]
 async fn a_prover_that_began_to_answer_does_not_end_as_the_gate_does() {
     let script = Script { commits: true, turn: Turn::Ends, exit: GATE_CLOSED };
-    let proof = challenge(script, Millis::from_secs(10)).await.unwrap();
+    let proof = challenge(script, true).await.unwrap();
     assert!(matches!(proof.event, Event::Proof(ProofEnd::Rejected { reason: Reason::ProofIncomplete, .. })));
 }
 
 #[tokio::test]
 async fn the_gates_exit_code_is_believed_only_when_the_session_can_be_over() {
     let script = Script { commits: false, turn: Turn::Ends, exit: GATE_CLOSED };
-    let proof = challenge(script, HOUR).await.unwrap();
+    let proof = challenge(script, false).await.unwrap();
     assert!(matches!(
         proof.event,
         Event::Proof(ProofEnd::Rejected { reason: Reason::ProofIncomplete, after_nonce: false, .. })
     ));
-    let over = challenge(script, Millis::from_secs(10)).await;
+    let over = challenge(script, true).await;
     assert!(matches!(over, Err(Break::SessionOver)));
 }
 
 #[tokio::test]
 async fn a_prover_that_is_gone_is_said_to_be_missing_only_if_it_never_answered() {
     let script = Script { commits: false, turn: Turn::Ends, exit: PROVER_MISSING };
-    assert_eq!(challenge(script, HOUR).await.unwrap().event, Event::ProverMissing);
+    assert_eq!(challenge(script, false).await.unwrap().event, Event::ProverMissing);
 }

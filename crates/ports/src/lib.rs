@@ -41,8 +41,8 @@ pub use miner_operations::{
     Drained, KnownNode, MaintenanceWindow, MinerOperations, NodeHold, Orders, Revision,
 };
 pub use miner_store::{
-    DiscoveryProof, DiscoveryUse, HostKeyApproval, HostKeyRecord, Inadmissible, MinerStore, NewSession,
-    NonceUse, SessionRecord,
+    Assignment, DiscoveryProof, DiscoveryUse, HostKeyApproval, HostKeyRecord, Inadmissible, MinerStore,
+    NewSession, NonceUse, SessionRecord,
 };
 pub use queries::{
     CategoryView, CheckUnderWay, EpochView, EpochsView, HealthReport, LeadershipView, Listed, MinerFilter,

@@ -1,5 +1,7 @@
 //! What a miner must not forget.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use async_trait::async_trait;
 use basilica_types::{
     Digest, FencingToken, HostKey, Hotkey, NodeAddress, NodeId, RequestNonce, SessionId, SshPublicKey,
@@ -55,6 +57,14 @@ impl DiscoveryProof {
         match self {
             Self::V2 { epoch, .. } => *epoch,
             Self::V1 => FencingToken(0),
+        }
+    }
+
+    /// SHA-256 of the token of the session that is meant; none where it is the hotkey's newest.
+    pub const fn token_hash(&self) -> Option<&Digest> {
+        match self {
+            Self::V2 { token_hash, .. } => Some(token_hash),
+            Self::V1 => None,
         }
     }
 }
@@ -129,6 +139,56 @@ pub enum HostKeyApproval {
     NothingOffered,
 }
 
+/// Which validators each node belongs to. Nodes that belong to nobody have no entry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Assignment(BTreeMap<NodeId, BTreeSet<Hotkey>>);
+
+impl Assignment {
+    /// Gives the node to the validator, beside those that have it already.
+    pub fn insert(&mut self, node: NodeId, validator: Hotkey) {
+        self.0.entry(node).or_default().insert(validator);
+    }
+
+    /// Whose the node is; none or empty: nobody's.
+    pub fn of(&self, node: NodeId) -> Option<&BTreeSet<Hotkey>> {
+        self.0.get(&node)
+    }
+
+    /// Whether the node belongs to the validator.
+    pub fn has(&self, node: NodeId, validator: &Hotkey) -> bool {
+        self.of(node).is_some_and(|validators| validators.contains(validator))
+    }
+
+    /// Whether any node belongs to the validator.
+    pub fn has_any(&self, validator: &Hotkey) -> bool {
+        self.0.values().any(|validators| validators.contains(validator))
+    }
+
+    /// How many nodes each validator has; validators without any do not occur.
+    pub fn counts(&self) -> BTreeMap<Hotkey, usize> {
+        let mut counts = BTreeMap::new();
+        for validator in self.0.values().flatten() {
+            *counts.entry(*validator).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Every pair, by node.
+    pub fn pairs(&self) -> impl Iterator<Item = (NodeId, Hotkey)> {
+        self.0.iter().flat_map(|(node, validators)| validators.iter().map(|validator| (*node, *validator)))
+    }
+}
+
+impl FromIterator<(NodeId, Hotkey)> for Assignment {
+    fn from_iter<I: IntoIterator<Item = (NodeId, Hotkey)>>(pairs: I) -> Self {
+        let mut assignment = Self::default();
+        for (node, validator) in pairs {
+            assignment.insert(node, validator);
+        }
+        assignment
+    }
+}
+
 /// The miner's memory. Every method is one transaction, durable when it returns.
 #[async_trait]
 pub trait MinerStore: MinerOperations {
@@ -164,6 +224,12 @@ pub trait MinerStore: MinerOperations {
 
     /// Notes that the node was seen without these keys and without their processes.
     async fn forget_deployments(&self, node: NodeId, sessions: &[SessionId]) -> Result<(), StoreError>;
+
+    /// Which validators each node belonged to last.
+    async fn assignment(&self) -> Result<Assignment, StoreError>;
+
+    /// Remembers which validators each node belongs to in place of what was remembered before.
+    async fn remember_assignment(&self, assignment: &Assignment) -> Result<(), StoreError>;
 
     /// What is remembered of a node's host key.
     async fn host_key(&self, node: NodeId) -> Result<Option<HostKeyRecord>, StoreError>;

@@ -20,8 +20,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use basilica_localnet::nodes::{Isolation, NodeHosts, NodeSpec, Reach};
+use basilica_miner_service::assignment::AssignmentConfig;
 use basilica_miner_service::config::{AdmissionConfig, FleetConfig, NodeConfig, SubnetConfig};
-use basilica_miner_service::{AssignmentStrategy, Miner, MinerPorts};
+use basilica_miner_service::{Miner, MinerPorts};
 use basilica_ports::{
     Axon, AxonOutcome, Chain, ChainError, ChainIdentity, Clock, Entropy, EntropyRng, HotkeySigner, Identity,
     Metagraph, MinerApi, MinerDialer as _, Neuron, NodeShell as _, PreparedWeights, WeightRules,
@@ -201,6 +202,7 @@ impl Site {
             hourly_rate_per_gpu: None,
             host_key: None,
             maintenance: false,
+            region: None,
         });
         let configs = configs.collect();
         let (interval, timeout) = (Millis::from_secs(60), Millis::from_secs(10));
@@ -222,7 +224,7 @@ impl Site {
             endpoints: Vec::new(),
             netuid: NetUid(39),
             axon: None,
-            strategy: AssignmentStrategy::HighestStake,
+            assignment: AssignmentConfig::highest_stake(),
             refresh_interval: interval,
         };
         let miner = Miner::new(ports, fleet, admission, &subnet, (&Readiness::new(), &Metrics::new()));

@@ -2,10 +2,11 @@
 //!
 //! Requests of validators are written in groups: whoever waits for the writing connection hands over what it wants
 //! written, and the one that gets the connection writes all of it in one transaction. One flush to disk then serves
-//! many requests, which is what lets nonces be durable (RULES R8) at thousands of requests a second. Each request of a
-//! group stands in a savepoint of its own, so that a refused one leaves nothing behind.
+//! many requests, which is what lets nonces be durable (RULES R8) at thousands of requests a second. A group is decided in
+//! memory (`admission::book`), where a refused request leaves nothing behind.
 
 mod admission;
+mod assignments;
 mod hosts;
 mod lock;
 mod operations;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use basilica_ports::{
-    DiscoveryUse, HostKeyApproval, HostKeyRecord, Inadmissible, MinerStore, NewSession, NonceUse,
+    Assignment, DiscoveryUse, HostKeyApproval, HostKeyRecord, Inadmissible, MinerStore, NewSession, NonceUse,
     SessionRecord, StoreError,
 };
 use basilica_types::{HostKey, Hotkey, NodeAddress, NodeId, SessionId, Timestamp};
@@ -33,6 +34,7 @@ pub const MINER_SCHEMA: Schema = Schema {
     migrations: &[
         include_str!("../migrations/miner/0001_start.sql"),
         include_str!("../migrations/miner/0002_operations.sql"),
+        include_str!("../migrations/miner/0003_assignments.sql"),
     ],
 };
 
@@ -92,6 +94,14 @@ impl MinerStore for MinerDatabase {
 
     async fn forget_deployments(&self, node: NodeId, sessions: &[SessionId]) -> Result<(), StoreError> {
         sessions::forget_deployments(&self.database, node, sessions).await
+    }
+
+    async fn assignment(&self) -> Result<Assignment, StoreError> {
+        assignments::current(&self.database).await
+    }
+
+    async fn remember_assignment(&self, assignment: &Assignment) -> Result<(), StoreError> {
+        assignments::replace(&self.database, assignment).await
     }
 
     async fn host_key(&self, node: NodeId) -> Result<Option<HostKeyRecord>, StoreError> {

@@ -13,12 +13,32 @@ pub enum UnitError {
     /// Not a plain decimal number of US dollars with at most six digits after the point.
     #[error("not a dollar amount with at most six decimals")]
     Dollars,
+    /// Not a plain decimal number of TAO with at most nine digits after the point.
+    #[error("not an amount of TAO with at most nine decimals")]
+    Tao,
+    /// Not a plain decimal number of percent with at most two digits after the point.
+    #[error("not a percentage with at most two decimals")]
+    Percent,
     /// More than the type can hold.
     #[error("amount out of range")]
     Range,
     /// A share above the whole.
     #[error("share above 100 percent")]
     Share,
+}
+
+/// A plain decimal number in units of its `places`-th decimal, exactly: no sign, no exponent, `malformed` otherwise.
+pub(crate) fn decimal(text: &str, places: u32, malformed: UnitError) -> Result<u64, UnitError> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    if !digits(whole) || !digits(fraction) {
+        return Err(malformed);
+    }
+    let length = u32::try_from(fraction.len()).ok().filter(|length| *length <= places).ok_or(malformed)?;
+    let whole: u64 = whole.parse().map_err(|_| UnitError::Range)?;
+    let fraction: u64 = fraction.parse().map_err(|_| UnitError::Range)?;
+    let scaled = fraction.checked_mul(10u64.pow(places - length)).ok_or(UnitError::Range)?;
+    whole.checked_mul(10u64.pow(places)).and_then(|w| w.checked_add(scaled)).ok_or(UnitError::Range)
 }
 
 /// A moment, in milliseconds since 1970-01-01 UTC.
@@ -147,14 +167,7 @@ number_id! {
 impl UsdMicros {
     /// Parses a decimal amount such as `2.50` exactly; no sign, no exponent, at most six decimals.
     pub fn parse_dollars(text: &str) -> Result<Self, UnitError> {
-        let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
-        let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-        if !digits(whole) || !digits(fraction) || fraction.len() > 6 {
-            return Err(UnitError::Dollars);
-        }
-        let whole: u64 = whole.parse().map_err(|_| UnitError::Range)?;
-        let micros: u64 = format!("{fraction:0<6}").parse().map_err(|_| UnitError::Range)?;
-        whole.checked_mul(1_000_000).and_then(|w| w.checked_add(micros)).map(Self).ok_or(UnitError::Range)
+        decimal(text, 6, UnitError::Dollars).map(Self)
     }
 
     /// Whole cents, rounded half up, as the seed's `hourly_rate_cents` wants them (RULES R20).
@@ -182,6 +195,12 @@ impl BasisPoints {
     /// The number, 0..=10,000.
     pub const fn value(self) -> u16 {
         self.0
+    }
+
+    /// Parses a decimal number of percent such as `2.5` exactly, with at most two decimals.
+    pub fn parse_percent(text: &str) -> Result<Self, UnitError> {
+        let value = decimal(text, 2, UnitError::Percent)?;
+        u16::try_from(value).map_err(|_| UnitError::Share).and_then(Self::new)
     }
 }
 
@@ -264,6 +283,15 @@ mod tests {
             assert_eq!(UsdMicros::parse_dollars(bad), Err(UnitError::Dollars), "{bad}");
         }
         assert_eq!(UsdMicros::parse_dollars("99999999999999999999"), Err(UnitError::Range));
+    }
+
+    #[test]
+    fn percentages_are_exact() {
+        assert_eq!(BasisPoints::parse_percent("2.5"), BasisPoints::new(250));
+        assert_eq!(BasisPoints::parse_percent("100"), Ok(BasisPoints::ONE));
+        assert_eq!(BasisPoints::parse_percent("100.01"), Err(UnitError::Share));
+        assert_eq!(BasisPoints::parse_percent("0.001"), Err(UnitError::Percent));
+        assert_eq!(BasisPoints::parse_percent("9999999"), Err(UnitError::Share));
     }
 
     #[test]

@@ -4,7 +4,9 @@
 //! either honoured or answered with a notice ([`IGNORED`]); anything else is refused by the loader. All checks that
 //! need no network are made here, before anything starts.
 
+mod assignment;
 mod check;
+mod decimal;
 mod settings;
 
 use std::net::SocketAddr;
@@ -12,14 +14,15 @@ use std::path::PathBuf;
 
 use basilica_ports::Axon;
 use basilica_types::{
-    ChainUrl, DatabasePath, HostKey, Hotkey, Millis, NetUid, Network, NodeAddress, NodeId, UsdMicros,
+    ChainUrl, DatabasePath, HostKey, Hotkey, Millis, NetUid, Network, NodeAddress, NodeId, Region, UsdMicros,
     WalletName,
 };
 
 pub use check::check;
-pub use settings::{HourlyRate, IGNORED, NodeSettings, Settings};
+pub use decimal::HourlyRate;
+pub use settings::{IGNORED, NodeSettings, Settings};
 
-use crate::assignment::AssignmentStrategy;
+use crate::assignment::AssignmentConfig;
 
 /// One GPU server of this miner.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +37,8 @@ pub struct NodeConfig {
     pub host_key: Option<HostKey>,
     /// Taken out by the operator: no validator gets a key.
     pub maintenance: bool,
+    /// Where it stands, for the assignment by region.
+    pub region: Option<Region>,
 }
 
 /// Which wallet signs.
@@ -113,7 +118,7 @@ pub struct SubnetConfig {
     /// What to publish; none: nothing is written to the chain.
     pub axon: Option<Axon>,
     /// Who gets the nodes.
-    pub strategy: AssignmentStrategy,
+    pub assignment: AssignmentConfig,
     /// Between two readings of the metagraph.
     pub refresh_interval: Millis,
 }

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use basilica_ports::{Clock, SessionRecord};
+use basilica_ports::{Assignment, Clock, SessionRecord};
 use basilica_runtime_service::within;
 use basilica_types::{Millis, Timestamp};
 use basilica_wire::discovery::{NodeReport, NodeStatus};
@@ -54,10 +54,11 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    /// Sees to it that every reachable node carries the session's key, and reports all of them.
-    pub(crate) async fn deploy(&self, session: &SessionRecord) -> Vec<NodeReport> {
+    /// Sees to it that every reachable node of the session's validator carries its key, and reports all of these.
+    pub(crate) async fn deploy(&self, session: &SessionRecord, assignment: &Assignment) -> Vec<NodeReport> {
         let (mut healthy, mut doubtful) = (Vec::new(), Vec::new());
-        for member in &self.members {
+        let belongs = |member: &&Member| assignment.has(member.node.id, &session.validator);
+        for member in self.members.iter().filter(belongs) {
             if self.is_settled(member, session) {
                 continue;
             }
@@ -77,7 +78,7 @@ impl Fleet {
         let spent = Millis::from(self.clock.monotonic().saturating_sub(began));
         let grace = DISCOVERY_LIMIT.saturating_sub(spent).min(GRACE);
         let _ = within(self.clock.as_ref(), grace, all_finished(&mut doubtful)).await;
-        self.members.iter().map(|member| report(member, session)).collect()
+        self.members.iter().filter(belongs).map(|member| report(member, session)).collect()
     }
 
     /// Whether the key was seen on the node so lately that asking again is needless.
@@ -146,6 +147,7 @@ mod tests {
             hourly_rate_per_gpu: None,
             host_key: None,
             maintenance: false,
+            region: None,
         };
         let (keeper, view) = watch::channel(NodeView { outcome, ..NodeView::new() });
         (Member { node: Arc::new(node), nudge: watch::channel(0).0, view }, keeper)
@@ -162,9 +164,11 @@ mod tests {
             expires_at: clock.now() + Millis::from_secs(3600),
             public_key: None,
         };
+        let nodes = fleet.members.iter().map(|member| (member.node.id, session.validator));
+        let assignment: Assignment = nodes.collect();
         let began = clock.monotonic();
         let mut deploy = tokio::task::JoinSet::new();
-        deploy.spawn(async move { fleet.deploy(&session).await });
+        deploy.spawn(async move { fleet.deploy(&session, &assignment).await });
         loop {
             tokio::select! {
                 biased;

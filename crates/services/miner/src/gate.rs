@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use basilica_ports::{
-    Clock, DiscoveryProof, DiscoveryUse, Entropy, HotkeySigner, Inadmissible, MinerApi, MinerCallError,
-    MinerStore, NewSession, NonceUse, RefusalCode, SessionRecord, StoreError,
+    Assignment, Clock, DiscoveryProof, DiscoveryUse, Entropy, HotkeySigner, Inadmissible, MinerApi,
+    MinerCallError, MinerStore, NewSession, NonceUse, RefusalCode, SessionRecord, StoreError,
 };
 use basilica_runtime_service::ErrorChain;
 use basilica_types::{Digest, FencingToken, Hotkey, RequestNonce, SessionId, SessionToken, Timestamp};
@@ -193,8 +193,12 @@ impl Gate {
         if valid { Ok(DiscoveryProof::V1) } else { Err(Untrusted::Signature.into()) }
     }
 
-    /// Admits a discovery; none in place of a session where the validator is not the assigned one.
-    async fn admit(&self, request: &DiscoverRequest) -> Result<Option<SessionRecord>, Refusal> {
+    /// Admits a discovery: the session, and the assignment by which it was admitted. None in their place where the validator
+    /// has no node.
+    async fn admit(
+        &self,
+        request: &DiscoverRequest,
+    ) -> Result<Option<(SessionRecord, Arc<Assignment>)>, Refusal> {
         let (claim, now) = (&request.claim, self.clock.now());
         let snapshot = self.permitted(&claim.validator, now)?;
         if claim.target != self.signer.hotkey() {
@@ -202,7 +206,7 @@ impl Gate {
         }
         check_fresh(claim.timestamp_secs, now)?;
         let proof = self.proof(request)?;
-        let assigned = snapshot.assigned == Some(claim.validator);
+        let assigned = snapshot.assignment.has_any(&claim.validator);
         let discovery = DiscoveryUse {
             proof,
             timestamp_secs: claim.timestamp_secs,
@@ -215,19 +219,19 @@ impl Gate {
             .admit_discovery(&nonce, &discovery)
             .await
             .map_err(|e| self.store_failed("admit discovery", &e))??;
-        Ok(assigned.then_some(session))
+        Ok(assigned.then_some((session, snapshot.assignment)))
     }
 
     async fn answer(&self, request: &DiscoverRequest) -> Result<DiscoverResponse, Refusal> {
         let validator = request.claim.validator;
         let nodes: Vec<NodeReport> = match self.admit(request).await? {
-            Some(session) => {
+            Some((session, assignment)) => {
                 info!(validator.hotkey = %validator, session.id = %session.id, key.fingerprint = request.claim.public_key.fingerprint(),
                     "Deploying SSH key for validator");
-                self.fleet.deploy(&session).await
+                self.fleet.deploy(&session, &assignment).await
             }
             None => {
-                info!(validator.hotkey = %validator, "validator is not the assigned one; it gets an empty list");
+                info!(validator.hotkey = %validator, "no node is assigned to this validator; it gets an empty list");
                 Vec::new()
             }
         };

@@ -6,13 +6,14 @@
 //! if the miner dies), and that a dead node never hides the others.
 //!
 //! Requests ([`basilica_ports::MinerApi`]) are decided in `gate`, keys are placed by one keeper per node that reconciles,
-//! the subnet is followed beside them. [`authorized_keys`] is pure and holds the rules about other people's lines.
+//! the subnet is followed beside them. [`authorized_keys`] is pure and holds the rules about other people's lines,
+//! [`assignment`] is pure too and says whose the nodes are.
 
+pub mod assignment;
 pub mod authorized_keys;
 pub mod config;
 pub mod operator_key;
 
-mod assignment;
 mod axon;
 mod fleet;
 mod gate;
@@ -26,7 +27,6 @@ mod service;
 mod status;
 mod subnet;
 
-pub use assignment::AssignmentStrategy;
 pub use key_editor::KeyEditError;
 pub use service::{Miner, MinerPorts};
 pub use status::StatusView;

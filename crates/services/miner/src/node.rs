@@ -1,7 +1,7 @@
 //! One node's keeper: the only one that talks to the node.
 //!
 //! A keeper has no commands. It compares what should be on the node (the keys of the sessions that are open and belong
-//! to the assigned validator) with what is there, and makes the node so: at intervals, when nudged, and when a key's
+//! to the validators that the node is assigned to) with what is there, and makes the node so: at intervals, when nudged, and when a key's
 //! time is up. Deployment, repair of drift, removal at expiry and removal at re-assignment are therefore one path, and
 //! a restart of the miner or of the node needs no path of its own. What it found it publishes as a [`NodeView`], as soon
 //! as the keys are as they should be: ending what runs with removed keys comes after that and is tried again every round,
@@ -18,7 +18,7 @@ use basilica_ports::{
     StoreError,
 };
 use basilica_runtime_service::{ErrorChain, Stop};
-use basilica_types::{HostKey, Hotkey, Millis, SessionId, SshPublicKey, Timestamp};
+use basilica_types::{HostKey, Hotkey, Millis, NodeId, SessionId, SshPublicKey, Timestamp};
 use tokio::sync::{Semaphore, watch};
 use tracing::{error, info, warn};
 
@@ -26,7 +26,7 @@ use crate::authorized_keys::KeyTag;
 use crate::config::NodeConfig;
 use crate::key_editor::{self, Edited, KeyEditError, WantedKey};
 use crate::metrics::{MinerMetrics, NodeLabels};
-use crate::subnet::SubnetView;
+use crate::subnet::{Snapshot, SubnetView};
 
 /// How the last finished round on a node ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,7 +134,7 @@ impl NodeKeeper {
         let mut told = Told::default();
         loop {
             let generation = *self.nudges.borrow_and_update();
-            let assigned = assignment(&self.subnet);
+            let owners = self.owners();
             let ended = tokio::select! {
                 () = stop.requested() => break,
                 ended = self.slotted_round(&mut connection) => ended,
@@ -157,7 +157,7 @@ impl NodeKeeper {
                 () = stop.requested() => break,
                 // The fleet outlives its keepers; if it does not, the interval alone wakes this one.
                 Ok(()) = self.nudges.changed() => {}
-                () = reassigned(&mut self.subnet, assigned) => {}
+                () = reassigned(&mut self.subnet, self.node.id, &owners) => {}
                 () = self.clock.sleep(pause) => {}
             }
         }
@@ -238,16 +238,21 @@ impl NodeKeeper {
         Ok(Seen { others: edited?.others, keys: wanted })
     }
 
+    fn owners(&self) -> Owners {
+        owners(self.subnet.borrow().as_ref(), self.node.id)
+    }
+
     /// The keys that should be on the node now.
     async fn wanted(&self) -> Result<Vec<WantedKey>, RoundError> {
         if self.node.maintenance {
             return Ok(Vec::new());
         }
         // While the subnet is unknown (a restart without the chain), nobody's key is taken away.
-        let assignment = assignment(&self.subnet);
+        let owners = self.owners();
         let sessions = self.store.keyed_sessions(self.clock.now()).await?;
-        let mine =
-            sessions.into_iter().filter(|s| assignment.is_none_or(|assigned| assigned == Some(s.validator)));
+        let mine = sessions
+            .into_iter()
+            .filter(|session| owners.as_ref().is_none_or(|owners| owners.contains(&session.validator)));
         Ok(mine
             .filter_map(|session| {
                 let tag = KeyTag { validator: session.validator, session: session.id };
@@ -462,14 +467,16 @@ impl NodeKeeper {
     }
 }
 
-/// The assigned validator, as far as the subnet is known.
-fn assignment(subnet: &SubnetView) -> Option<Option<Hotkey>> {
-    subnet.borrow().as_ref().map(|snapshot| snapshot.assigned)
+/// Whose a node is, as far as the subnet is known.
+type Owners = Option<BTreeSet<Hotkey>>;
+
+fn owners(snapshot: Option<&Snapshot>, node: NodeId) -> Owners {
+    snapshot.map(|snapshot| snapshot.assignment.of(node).cloned().unwrap_or_default())
 }
 
-/// Returns once the assigned validator is another one than `before`; what else changes on the subnet is no concern here.
-async fn reassigned(subnet: &mut SubnetView, before: Option<Option<Hotkey>>) {
-    let changed = subnet.wait_for(|snapshot| snapshot.as_ref().map(|s| s.assigned) != before).await.is_ok();
+/// Returns once the node is no longer whose it was; what else changes on the subnet is no concern here.
+async fn reassigned(subnet: &mut SubnetView, node: NodeId, before: &Owners) {
+    let changed = subnet.wait_for(|snapshot| owners(snapshot.as_ref(), node) != *before).await.is_ok();
     if !changed {
         // Nobody follows the subnet any more: the service is stopping.
         std::future::pending::<()>().await;

@@ -8,6 +8,7 @@ use basilica_types::Millis;
 use tokio::sync::{Semaphore, watch};
 use tracing::{info, warn};
 
+use crate::assignment::AssignableNode;
 use crate::axon::AxonServer;
 use crate::config::{AdmissionConfig, FleetConfig, NodeConfig, SubnetConfig};
 use crate::fleet::{Fleet, Member};
@@ -85,7 +86,10 @@ impl Miner {
             entropy: Arc::clone(&ports.entropy),
             netuid: subnet.netuid,
             own: ports.signer.hotkey(),
-            strategy: subnet.strategy,
+            store: Arc::clone(&ports.store),
+            nodes: fleet.nodes.iter().map(AssignableNode::from).collect(),
+            strategy: subnet.assignment.strategy(),
+            min_stake: subnet.assignment.min_stake,
             interval: subnet.refresh_interval,
             readiness: readiness.condition("metagraph"),
             metrics: Arc::clone(&metrics),
@@ -133,7 +137,7 @@ impl Miner {
                 network: subnet.network,
                 netuid: subnet.netuid,
                 axon: subnet.axon.map(|axon| axon.address),
-                strategy: subnet.strategy,
+                strategy: subnet.assignment.rule.name(),
                 session_lifetime: admission.session_lifetime,
             },
             store: Arc::clone(&ports.store),
@@ -177,10 +181,7 @@ impl Miner {
         let follower = self.follower;
         supervisor.spawn("subnet", RESTART, move |stop| {
             let follower = Arc::clone(&follower);
-            async move {
-                follower.run(stop).await;
-                Ok(())
-            }
+            async move { follower.run(stop).await }
         });
         if let Some(axon) = self.axon {
             supervisor.spawn("axon", RESTART, move |stop| {

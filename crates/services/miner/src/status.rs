@@ -19,7 +19,6 @@ use basilica_types::{HostKey, Hotkey, Millis, NetUid, Network, NodeId, Timestamp
 use tokio::sync::watch;
 
 use self::activity::{Counted, History};
-use crate::assignment::AssignmentStrategy;
 use crate::fleet::{Fleet, Member};
 use crate::metrics::MinerMetrics;
 use crate::node::{NodeView, Outcome};
@@ -50,7 +49,8 @@ pub(crate) struct Identity {
     pub(crate) network: Network,
     pub(crate) netuid: NetUid,
     pub(crate) axon: Option<SocketAddr>,
-    pub(crate) strategy: AssignmentStrategy,
+    /// As the configuration calls it.
+    pub(crate) strategy: &'static str,
     pub(crate) session_lifetime: Millis,
 }
 
@@ -130,7 +130,7 @@ impl StatusKeeper {
             at: now,
             miner: self.miner(started, remembered, snapshot.as_ref()),
             chain: snapshot.as_ref().map(chain).unwrap_or_default(),
-            assignment: assignment(self.identity.strategy, snapshot.as_ref(), nodes.len()),
+            assignment: assignment(self.identity.strategy, snapshot.as_ref()),
             activity: basilica_status::Activity::default(),
             sessions: sessions.map(|session| self.session(session, &nodes)).collect(),
             nodes,
@@ -188,22 +188,20 @@ fn chain(snapshot: &Snapshot) -> Chain {
     }
 }
 
-fn assignment(strategy: AssignmentStrategy, snapshot: Option<&Snapshot>, nodes: usize) -> Assignment {
-    let assigned = snapshot.and_then(|snapshot| {
-        let hotkey = snapshot.assigned?;
-        let neuron = snapshot.metagraph.neuron(&hotkey);
-        Some(Assigned {
-            hotkey,
-            uid: neuron.map(|neuron| neuron.uid),
-            stake: neuron.map(|neuron| neuron.stake),
-            nodes: u32::try_from(nodes).unwrap_or(u32::MAX),
-        })
-    });
-    let strategy = match strategy {
-        AssignmentStrategy::HighestStake => "highest_stake",
-        AssignmentStrategy::Fixed(_) => "fixed_assignment",
+fn assignment(strategy: &str, snapshot: Option<&Snapshot>) -> Assignment {
+    let assigned = |snapshot: &Snapshot| {
+        let assigned = snapshot.assignment.counts().into_iter().map(|(hotkey, nodes)| {
+            let neuron = snapshot.metagraph.neuron(&hotkey);
+            Assigned {
+                hotkey,
+                uid: neuron.map(|neuron| neuron.uid),
+                stake: neuron.map(|neuron| neuron.stake),
+                nodes: u32::try_from(nodes).unwrap_or(u32::MAX),
+            }
+        });
+        assigned.collect()
     };
-    Assignment { strategy: strategy.to_owned(), validators: assigned.into_iter().collect() }
+    Assignment { strategy: strategy.to_owned(), validators: snapshot.map(assigned).unwrap_or_default() }
 }
 
 fn node(member: &Member, remembered: &Remembered, snapshot: Option<&Snapshot>) -> NodeStatus {
@@ -215,7 +213,7 @@ fn node(member: &Member, remembered: &Remembered, snapshot: Option<&Snapshot>) -
     NodeStatus {
         id: member.node.id,
         address: member.node.address.clone(),
-        region: None,
+        region: member.node.region.as_ref().map(|region| region.to_string().into()),
         hourly_rate_per_gpu: member.node.hourly_rate_per_gpu,
         state: if member.node.maintenance { NodeState::Maintenance } else { state(&view) },
         since: None,
@@ -225,7 +223,12 @@ fn node(member: &Member, remembered: &Remembered, snapshot: Option<&Snapshot>) -
         error: None,
         advice: None,
         host_keys: HostKeys { trusted, offered: offered.filter(|_| member.node.host_key.is_none()) },
-        assigned: snapshot.and_then(|snapshot| snapshot.assigned).into_iter().collect(),
+        assigned: snapshot
+            .and_then(|s| s.assignment.of(member.node.id))
+            .into_iter()
+            .flatten()
+            .copied()
+            .collect(),
         keys: view.keys.keys().copied().collect(),
         gpus: Gpus::Unasked,
         judgements: Vec::new(),

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 mod admission;
+mod assignment;
 mod keys;
 mod log;
 
@@ -10,8 +11,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use basilica_miner_service::assignment::AssignmentConfig;
 use basilica_miner_service::config::{AdmissionConfig, FleetConfig, NodeConfig, SubnetConfig};
-use basilica_miner_service::{AssignmentStrategy, Miner, MinerPorts};
+use basilica_miner_service::{Miner, MinerPorts};
 use basilica_ports::{
     Axon, AxonOutcome, Chain, ChainError, ChainIdentity, Clock, Dial, Entropy, EntropyRng, HotkeySigner,
     Identity, Metagraph, MinerApi, MinerCallError, MinerDialer as _, Neuron, NodeShell as _, PreparedWeights,
@@ -199,6 +201,7 @@ impl Validator {
 /// What a test chooses.
 struct Settings {
     session_lifetime: Millis,
+    assignment: AssignmentConfig,
     accept_discover_v1: Vec<Hotkey>,
     nonces_per_validator: u32,
     /// Between two rounds on a node.
@@ -211,6 +214,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             session_lifetime: Millis::from_secs(3600),
+            assignment: AssignmentConfig::highest_stake(),
             accept_discover_v1: Vec::new(),
             nonces_per_validator: 1000,
             interval: Millis(300),
@@ -243,16 +247,24 @@ struct Running {
 
 impl Site {
     async fn start(nodes: Option<&Nodes>, settings: Settings) -> Self {
+        let mut site = Self::prepare(nodes, settings);
+        site.start_miner().await;
+        site
+    }
+
+    /// Everything but the running miner.
+    fn prepare(nodes: Option<&Nodes>, settings: Settings) -> Self {
         let node_configs = nodes.into_iter().flat_map(Nodes::all).map(|node| NodeConfig {
             id: node.address().node_id(),
             address: node.address().clone(),
             hourly_rate_per_gpu: Some(UsdMicros(2_500_000)),
             host_key: None,
             maintenance: false,
+            region: None,
         });
         let operator =
             nodes.map_or(Identity::Ephemeral(Zeroizing::new([0; 32])), |nodes| nodes.operator().clone());
-        let mut site = Self {
+        let site = Self {
             settings,
             miner: Arc::new(Party::new(100)),
             first: Validator::new(1),
@@ -269,7 +281,6 @@ impl Site {
             running: None,
         };
         site.set_stakes(1000, 500);
-        site.start_miner().await;
         site
     }
 
@@ -334,7 +345,7 @@ impl Site {
             endpoints: Vec::new(),
             netuid: NETUID,
             axon: None,
-            strategy: AssignmentStrategy::HighestStake,
+            assignment: self.settings.assignment.clone(),
             refresh_interval: Millis(100),
         };
         let miner = Miner::new(ports, fleet, admission, &subnet, (&Readiness::new(), &Metrics::new()));

@@ -1,8 +1,7 @@
 //! Sessions and the nodes that may carry their keys.
 
-use basilica_ports::{NewSession, NonceUse, SessionRecord, StoreError};
-use basilica_types::{Hotkey, NodeId, SessionId, SshPublicKey, Timestamp};
-use sqlx::sqlite::SqliteConnection;
+use basilica_ports::{SessionRecord, StoreError};
+use basilica_types::{Hotkey, NodeId, SessionId, Timestamp};
 
 use super::operations;
 use crate::Database;
@@ -27,55 +26,6 @@ impl Row {
             public_key: key.map_err(corrupt("sessions.public_key"))?,
         })
     }
-}
-
-pub(super) async fn open(
-    connection: &mut SqliteConnection,
-    nonce: &NonceUse,
-    session: &NewSession,
-) -> Result<SessionRecord, StoreError> {
-    sqlx::query(
-        "INSERT INTO sessions (id, validator, token_hash, opened_at, expires_at) VALUES (?, ?, ?, ?, ?)",
-    )
-    .bind(session.id.to_string())
-    .bind(nonce.validator.to_string())
-    .bind(session.token_hash.as_bytes().to_vec())
-    .bind(nonce.now.0)
-    .bind(session.expires_at.0)
-    .execute(connection)
-    .await
-    .map_err(unavailable("open session"))?;
-    let (id, validator, expires_at) = (session.id, nonce.validator, session.expires_at);
-    Ok(SessionRecord { id, validator, expires_at, public_key: None })
-}
-
-/// Gives the session its key and ends the oldest keyed sessions of the hotkey above `limit`.
-pub(super) async fn give_key(
-    connection: &mut SqliteConnection,
-    session: &SessionRecord,
-    key: &SshPublicKey,
-    now: Timestamp,
-    limit: u32,
-) -> Result<(), StoreError> {
-    sqlx::query("UPDATE sessions SET public_key = ? WHERE id = ?")
-        .bind(key.to_string())
-        .bind(session.id.to_string())
-        .execute(&mut *connection)
-        .await
-        .map_err(unavailable("store session key"))?;
-    sqlx::query(
-        "UPDATE sessions SET ended_at = ?1 WHERE id IN (SELECT id FROM sessions \
-         WHERE validator = ?2 AND public_key IS NOT NULL AND ended_at IS NULL AND expires_at > ?1 AND id <> ?3 \
-         ORDER BY opened_at DESC, id LIMIT -1 OFFSET ?4)",
-    )
-    .bind(now.0)
-    .bind(session.validator.to_string())
-    .bind(session.id.to_string())
-    .bind(i64::from(limit.saturating_sub(1)))
-    .execute(connection)
-    .await
-    .map_err(unavailable("end oldest session"))?;
-    Ok(())
 }
 
 pub(super) async fn keyed(database: &Database, now: Timestamp) -> Result<Vec<SessionRecord>, StoreError> {

@@ -301,3 +301,19 @@ async fn an_offered_host_key_is_withdrawn_when_the_pinned_one_is_shown_again() {
     assert_eq!(late, HostKeyApproval::NothingOffered);
     assert!(f.store.offer_host_key(id, &key(2), START).await.unwrap(), "shown once more it is news again");
 }
+
+#[tokio::test]
+async fn an_assignment_survives_and_is_replaced_as_a_whole() {
+    let f = fixture().await;
+    assert_eq!(f.store.assignment().await.unwrap(), Assignment::default());
+    let (first, second) = (node("192.0.2.1").node_id(), node("192.0.2.2").node_id());
+    let both: Assignment =
+        [(first, hotkey(1)), (first, hotkey(2)), (second, hotkey(1))].into_iter().collect();
+    f.store.remember_assignment(&both).await.unwrap();
+    f.store.database.close().await;
+    let reopened = open(&f.url).await;
+    assert_eq!(reopened.assignment().await.unwrap(), both);
+    let later: Assignment = [(first, hotkey(2)), (second, hotkey(3))].into_iter().collect();
+    reopened.remember_assignment(&later).await.unwrap();
+    assert_eq!(reopened.assignment().await.unwrap(), later);
+}

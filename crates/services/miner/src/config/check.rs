@@ -10,12 +10,11 @@ use basilica_runtime_service::{ConfigError, Loaded, Notice};
 use basilica_types::{ChainUrl, Millis, NetUid, NodeAddress};
 use basilica_wire::discovery::MAX_NODES;
 
-use super::settings::{Settings, Strategy};
+use super::settings::Settings;
 use super::{
     AdmissionConfig, DatabaseConfig, FleetConfig, ListenConfig, MinerConfig, NodeConfig, SubnetConfig,
     WalletConfig,
 };
-use crate::assignment::AssignmentStrategy;
 use crate::fleet::DISCOVERY_LIMIT;
 
 /// Oldest metagraph that lets anybody in: long enough for a chain node to restart.
@@ -42,19 +41,19 @@ pub fn check(
     Ok((config, notices))
 }
 
-struct Check<'a> {
+pub(super) struct Check<'a> {
     loaded: &'a Loaded<Settings>,
-    settings: &'a Settings,
+    pub(super) settings: &'a Settings,
     home: Option<&'a Path>,
 }
 
 impl Check<'_> {
-    fn reject<T>(&self, key: &str, why: impl Into<String>, help: &str) -> Result<T, ConfigError> {
+    pub(super) fn reject<T>(&self, key: &str, why: impl Into<String>, help: &str) -> Result<T, ConfigError> {
         let help = (!help.is_empty()).then(|| help.to_owned());
         Err(self.loaded.reject(key, why, help))
     }
 
-    fn notice(&self, key: &str, message: impl Into<String>) -> Notice {
+    pub(super) fn notice(&self, key: &str, message: impl Into<String>) -> Notice {
         Notice { place: self.loaded.place(key), key: key.to_owned(), message: message.into() }
     }
 
@@ -203,6 +202,7 @@ impl Check<'_> {
                 hourly_rate_per_gpu: node.hourly_rate_per_gpu.map(|rate| rate.0),
                 host_key: node.host_key.clone(),
                 maintenance: node.maintenance,
+                region: node.region.clone(),
             });
         }
         Ok(nodes)
@@ -262,20 +262,7 @@ impl Check<'_> {
         if bittensor.netuid == 0 {
             return self.reject("bittensor.netuid", "0 is the root network", "39 on finney, 387 on test");
         }
-        let assignment = &self.settings.validator_assignment;
-        let strategy = match (assignment.strategy, assignment.validator_hotkey) {
-            (Strategy::HighestStake, _) => AssignmentStrategy::HighestStake,
-            (Strategy::FixedAssignment, Some(hotkey)) => AssignmentStrategy::Fixed(hotkey),
-            (Strategy::FixedAssignment, None) => {
-                let why = "fixed_assignment needs validator_hotkey";
-                return self.reject(
-                    "validator_assignment.strategy",
-                    why,
-                    "set validator_hotkey, or use highest_stake",
-                );
-            }
-        };
-        let refresh_interval = assignment.refresh_interval.millis();
+        let refresh_interval = self.settings.validator_assignment.refresh_interval.millis();
         if !(Millis(100)..=Millis::from_secs(600)).contains(&refresh_interval) {
             return self.reject("validator_assignment.refresh_interval", "must be from 100 ms to 10 min", "");
         }
@@ -285,7 +272,7 @@ impl Check<'_> {
             endpoints: self.endpoints(),
             netuid,
             axon: self.axon(notices)?,
-            strategy,
+            assignment: self.assignment(notices)?,
             refresh_interval,
         })
     }

@@ -1,14 +1,14 @@
 //! The file as a user writes it.
 
-use std::fmt;
-
 use basilica_runtime_service::DurationSetting;
 use basilica_types::{
-    ChainUrl, DatabasePath, Host, HostKey, Hotkey, Millis, Network, UsdMicros, Username, WalletName,
+    ChainUrl, DatabasePath, Host, HostKey, Hotkey, Millis, Network, Region, Username, WalletName,
 };
 use basilica_wire::discovery::SESSION_SECS;
-use serde::de::{self, Deserializer, Visitor};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
+
+use super::assignment::ValidatorAssignment;
+use super::decimal::HourlyRate;
 
 /// Keys of the seeds that this program does without, and what to tell who sets them.
 pub const IGNORED: &[(&str, &str)] = &[
@@ -57,11 +57,6 @@ pub const IGNORED: &[(&str, &str)] = &[
     ),
     ("advertised_addresses.discovery_endpoint", "validators find this miner by its axon; remove the key"),
     ("advertised_addresses.metrics_endpoint", "metrics are not advertised; remove the key"),
-    ("validator_assignment.enabled", "exactly one validator is always assigned; remove the key"),
-    (
-        "validator_assignment.min_stake_threshold",
-        "the chain's validator permit decides who qualifies; remove the key",
-    ),
     ("logging", "use -v or the environment variable RUST_LOG; remove the section"),
 ];
 
@@ -225,6 +220,9 @@ pub struct NodeSettings {
     /// Taken out by the operator.
     #[serde(default)]
     pub maintenance: bool,
+    /// Where it stands; counts with `validator_assignment.strategy = "geographic"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<Region>,
 }
 
 const fn ssh_port() -> u16 {
@@ -273,71 +271,4 @@ impl Default for SshSession {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct AdvertisedAddresses {
     pub(super) axon_endpoint: Option<String>,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct ValidatorAssignment {
-    pub(super) strategy: Strategy,
-    pub(super) validator_hotkey: Option<Hotkey>,
-    pub(super) refresh_interval: DurationSetting,
-}
-
-impl Default for ValidatorAssignment {
-    fn default() -> Self {
-        let refresh_interval = DurationSetting(Millis::from_secs(60));
-        Self { strategy: Strategy::HighestStake, validator_hotkey: None, refresh_interval }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Strategy {
-    HighestStake,
-    FixedAssignment,
-}
-
-/// A price in US dollars, exact although TOML calls `2.50` a floating-point number.
-///
-/// The number's shortest decimal text is taken, which is the one that was written as long as it has at most 15 digits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HourlyRate(pub UsdMicros);
-
-impl Serialize for HourlyRate {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let UsdMicros(micros) = self.0;
-        serializer.collect_str(&format_args!("{}.{:06}", micros / 1_000_000, micros % 1_000_000))
-    }
-}
-
-impl<'de> Deserialize<'de> for HourlyRate {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Dollars;
-
-        impl Visitor<'_> for Dollars {
-            type Value = HourlyRate;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a price in US dollars such as 2.50")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<HourlyRate, E> {
-                UsdMicros::parse_dollars(text).map(HourlyRate).map_err(E::custom)
-            }
-
-            fn visit_f64<E: de::Error>(self, number: f64) -> Result<HourlyRate, E> {
-                self.visit_str(&number.to_string())
-            }
-
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<HourlyRate, E> {
-                self.visit_str(&number.to_string())
-            }
-
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<HourlyRate, E> {
-                self.visit_str(&number.to_string())
-            }
-        }
-
-        deserializer.deserialize_any(Dollars)
-    }
 }

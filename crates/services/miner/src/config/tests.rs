@@ -2,7 +2,10 @@ use std::path::{Path, PathBuf};
 
 use basilica_runtime_service::{ConfigSource, Loaded, load};
 
+use basilica_types::{BasisPoints, Rao};
+
 use super::*;
+use crate::assignment::{AssignmentRule, Geographic, HighestStake};
 
 struct Home(tempfile::TempDir);
 
@@ -84,13 +87,12 @@ fn the_seeds_minimal_example_is_accepted_without_a_word() {
     assert_eq!(node.address.to_string(), "basilica@192.0.2.7:22");
     assert_eq!(node.hourly_rate_per_gpu, Some(UsdMicros(2_500_000)));
     assert_eq!(node.id, node.address.node_id());
-    assert_eq!(config.subnet.strategy, AssignmentStrategy::HighestStake);
+    assert_eq!(config.subnet.assignment, AssignmentConfig::highest_stake());
 }
 
-#[test]
-fn every_documented_key_of_the_seeds_is_honoured_or_answered() {
-    let home = Home::new();
-    let all = format!(
+/// Every key of the seeds.
+fn every_key(home: &Home) -> String {
+    format!(
         r#"
 [bittensor]
 wallet_name = "w"
@@ -160,15 +162,22 @@ validator_hotkey = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
 level = "debug"
 "#,
         home.key().display()
-    );
-    let (config, notices) = home.check(&all).unwrap();
-    assert!(notices.len() >= 25, "{notices:#?}");
-    assert!(notices.iter().any(|n| n.contains("tls_enabled") && n.contains("no TLS")), "{notices:#?}");
-    assert!(notices.iter().any(|n| n.contains("additional_opts")), "{notices:#?}");
+    )
+}
+
+#[test]
+fn every_documented_key_of_the_seeds_is_honoured_or_answered() {
+    let home = Home::new();
+    let (config, notices) = home.check(&every_key(&home)).unwrap();
+    assert!(notices.len() >= 23, "{notices:#?}");
+    for told in ["no TLS", "additional_opts"] {
+        assert!(notices.iter().any(|notice| notice.contains(told)), "{notices:#?}");
+    }
     let endpoints = [Network::Test.endpoint(), "wss://other.example:443".parse().unwrap()];
     assert_eq!(config.subnet.endpoints, endpoints);
     assert_eq!((config.database.readers, config.subnet.axon), (50, None));
-    assert!(matches!(config.subnet.strategy, AssignmentStrategy::Fixed(_)));
+    let assignment = (config.subnet.assignment.rule, config.subnet.assignment.min_stake);
+    assert!(matches!(assignment, (AssignmentRule::Fixed(_), Some(Rao(12_000_000_000_000)))));
 }
 
 #[test]
@@ -242,6 +251,10 @@ fn wrong_settings_are_answered_with_key_and_help() {
             "strategy = \"fixed_assignment\"\nvalidator_hotkey = \"5Grw\"",
             "ss58",
         ),
+        ("\"highest_stake\"", "\"geographic\"", "at least one region"),
+        ("\"highest_stake\"", "\"highest_stake\"\nmin_stake_threshold = -1", "amount of TAO"),
+        ("\"highest_stake\"", "\"highest_stake\"\nstake_margin_percent = 101", "above 100 percent"),
+        ("port = 22", "port = 22, region = \"EU West\"", "lower-case"),
         ("[database]", "[security]\nverify_signatures = false\n[database]", "always verified"),
     ] {
         let text = MINIMAL.replace(from, to);
@@ -251,6 +264,40 @@ fn wrong_settings_are_answered_with_key_and_help() {
     }
     let fixed = format!("strategy = \"fixed_assignment\"\n{hotkey}");
     assert!(home.check(&MINIMAL.replace("strategy = \"highest_stake\"", &fixed)).is_ok());
+}
+
+const HOTKEY: &str = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY";
+
+#[test]
+fn open_access_is_warned_of_and_still_asks_for_the_least_stake() {
+    let home = Home::new();
+    let open = MINIMAL.replace("strategy = \"highest_stake\"", "enabled = false\nmin_stake_threshold = 0.5");
+    let (config, notices) = home.check(&open).unwrap();
+    assert_eq!(config.subnet.assignment.rule, AssignmentRule::Open);
+    assert_eq!(config.subnet.assignment.min_stake, Some(Rao(500_000_000)));
+    assert!(notices[0].contains("every validator with a permit gets keys on all nodes"), "{notices:?}");
+}
+
+#[test]
+fn regions_are_read_and_what_does_not_count_is_told() {
+    let home = Home::new();
+    let regions =
+        format!("stake_margin_percent = 2.5\n[validator_assignment.regions]\neu = [\"{HOTKEY}\"]\nus = []");
+    let text = MINIMAL.replace("port = 22", "port = 22, region = \"eu\"");
+    let chosen = text.replace("\"highest_stake\"", &format!("\"geographic\"\n{regions}"));
+    let (config, notices) = home.check(&chosen).unwrap();
+    assert_eq!(config.fleet.nodes[0].region, Some("eu".parse().unwrap()));
+    let preferred = [("eu".parse().unwrap(), vec![HOTKEY.parse().unwrap()]), ("us".parse().unwrap(), vec![])];
+    let others = HighestStake::new(BasisPoints::new(250).unwrap());
+    let geographic = Geographic::new(preferred.into_iter().collect(), others);
+    assert_eq!(config.subnet.assignment.rule, AssignmentRule::Geographic(geographic));
+    assert!(notices.len() == 1 && notices[0].contains("regions.us"), "{notices:?}");
+    let unused = text.replace(
+        "\"highest_stake\"",
+        &format!("\"highest_stake\"\nvalidator_hotkey = \"{HOTKEY}\"\n{regions}"),
+    );
+    let (_, notices) = home.check(&unused).unwrap();
+    assert!(notices[0].contains("validator_hotkey") && notices[1].contains("regions"), "{notices:?}");
 }
 
 #[test]

@@ -17,7 +17,7 @@ const FOREIGN: [&str; 4] = [
     "command=\"echo no\",no-pty ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4g backup",
 ];
 
-async fn nodes(names: &[&str]) -> Nodes {
+pub(super) async fn nodes(names: &[&str]) -> Nodes {
     Nodes::start_with(Isolation::Best, |key| {
         let spec = |name: &&str| {
             let mut spec = NodeSpec::new(*name, key);
@@ -29,7 +29,7 @@ async fn nodes(names: &[&str]) -> Nodes {
     .await
 }
 
-fn authorized_keys(nodes: &Nodes, name: &str) -> String {
+pub(super) fn authorized_keys(nodes: &Nodes, name: &str) -> String {
     let node = nodes.node(name);
     String::from_utf8(node.read(&node.home().join(".ssh/authorized_keys")).unwrap()).unwrap()
 }

@@ -1,8 +1,7 @@
 //! The miner's memory on SQLite.
 //!
-//! Requests of validators are written in groups: whoever waits for the writing connection hands over what it wants
-//! written, and the one that gets the connection writes all of it in one transaction. One flush to disk then serves
-//! many requests, which is what lets nonces be durable (RULES R8) at thousands of requests a second. A group is decided in
+//! Requests of validators are written in groups: what comes while one transaction is under way is written by the next.
+//! One flush to disk then serves many requests, which is what lets nonces be durable (RULES R8) at thousands of requests a second. A group is decided in
 //! memory (`admission::book`), where a refused request leaves nothing behind.
 
 mod admission;

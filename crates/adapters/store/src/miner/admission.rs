@@ -2,10 +2,11 @@
 
 mod book;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use basilica_ports::{DiscoveryUse, Inadmissible, NewSession, NonceUse, SessionRecord, StoreError};
-use tokio::sync::oneshot::{self, error::TryRecvError};
+use sqlx::{Sqlite, Transaction};
+use tokio::sync::oneshot;
 
 use self::book::Book;
 use crate::Database;
@@ -43,23 +44,62 @@ struct Waiting {
     reply: oneshot::Sender<Outcome>,
 }
 
-/// The queue in front of the writing connection. Its length is bounded by the requests in work, which the server bounds.
+/// What waits for the writing connection. Bounded by the requests in work, which the server bounds.
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: Vec<Waiting>,
+    /// Whether a task sees to it that all of it is written.
+    is_served: bool,
+}
+
+/// The queue in front of the writing connection.
 #[derive(Debug)]
 pub(super) struct Admissions {
     database: Database,
-    waiting: Mutex<Vec<Waiting>>,
-    /// Held by the group that is being written; in order of arrival.
-    turn: Arc<tokio::sync::Mutex<()>>,
+    queue: Mutex<Queue>,
 }
 
-/// The group's transaction failed, or the process was ending.
+/// The transaction that a request was to be part of failed, or the process was ending.
 #[derive(Debug, thiserror::Error)]
 #[error("the group of requests was not written")]
-struct GroupLost;
+struct GroupLost(#[source] Option<Arc<StoreError>>);
+
+impl GroupLost {
+    fn because_of(cause: Option<Arc<StoreError>>) -> StoreError {
+        StoreError::Unavailable { operation: OPERATION, source: Self(cause).into() }
+    }
+}
+
+/// Serves the queue until it is empty. Whoever still waits when this ends in another way (a panic, the end of the process)
+/// learns that nothing was written.
+struct Scribe {
+    admissions: Arc<Admissions>,
+    /// Another one may serve the queue by now.
+    is_done: bool,
+}
+
+impl Scribe {
+    async fn run(mut self) {
+        self.admissions.serve().await;
+        self.is_done = true;
+    }
+}
+
+impl Drop for Scribe {
+    fn drop(&mut self) {
+        if !self.is_done {
+            *self.admissions.queue() = Queue::default();
+        }
+    }
+}
 
 impl Admissions {
     pub(super) fn new(database: Database) -> Self {
-        Self { database, waiting: Mutex::new(Vec::new()), turn: Arc::default() }
+        Self { database, queue: Mutex::default() }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) async fn open(self: &Arc<Self>, nonce: NonceUse, session: NewSession) -> Outcome {
@@ -70,56 +110,81 @@ impl Admissions {
         self.submit(Wish::Discover(nonce, Box::new(discovery))).await
     }
 
-    /// Whoever gets the turn has everything that waits written, in a task of its own: its request may be cancelled at any
-    /// moment (a peer that hangs up), and must not take those of others along. Nor could they simply be written again:
-    /// cancelled while the transaction commits, nobody knows whether their nonces are used. Rejected for that reason:
-    /// writing in the request itself and putting the wishes back when it is dropped.
+    /// Groups are written by a task of their own: a request may be cancelled at any moment (a peer that hangs up), and must
+    /// not take those of others along. Nor could they simply be written again: cancelled while the transaction commits,
+    /// nobody knows whether their nonces are used. Rejected for that reason: writing in the request itself. Rejected for its
+    /// cost: a lock that each request of a group takes in turn only to find that it was written, before the next can be.
     async fn submit(self: &Arc<Self>, wish: Wish) -> Outcome {
-        let (reply, mut answer) = oneshot::channel();
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(Waiting { wish, reply });
-        let turn = Arc::clone(&self.turn).lock_owned().await;
-        // While this request waited for its turn, the one before may have taken it along.
-        match answer.try_recv() {
-            Ok(outcome) => return outcome,
-            Err(TryRecvError::Closed) => return Err(not_written()),
-            Err(TryRecvError::Empty) => {}
+        let (reply, answer) = oneshot::channel();
+        let is_served = {
+            let mut queue = self.queue();
+            queue.waiting.push(Waiting { wish, reply });
+            std::mem::replace(&mut queue.is_served, true)
+        };
+        if !is_served {
+            let scribe = Scribe { admissions: Arc::clone(self), is_done: false };
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "ends with the queue that is empty, and its end tells all who wait"
+            )]
+            tokio::spawn(scribe.run());
         }
-        let this = Arc::clone(self);
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "bounded by one transaction and awaited here; see above"
-        )]
-        let written = tokio::spawn(async move {
-            let _turn = turn;
-            this.write_group().await
-        });
-        written.await.unwrap_or_else(|_| Err(not_written()))?;
-        answer.await.unwrap_or_else(|_| Err(not_written()))
+        answer.await.unwrap_or_else(|_| Err(GroupLost::because_of(None)))
     }
 
-    /// Writes everything that waits by now. If that fails nothing of it is kept, and all of the group learn it.
-    async fn write_group(&self) -> Result<(), StoreError> {
-        let mut transaction = self.database.begin(OPERATION).await?;
-        let mut group = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-        // Where nobody waits any more, nothing may come of it.
-        group.retain(|waiting| !waiting.reply.is_closed());
-        if group.is_empty() {
-            return Ok(());
+    async fn serve(&self) {
+        while self.is_wanted() {
+            // What comes while the transaction begins is in it.
+            let begun = self.database.begin(OPERATION).await;
+            let mut group = std::mem::take(&mut self.queue().waiting);
+            // Where nobody waits any more, nothing may come of it.
+            group.retain(|waiting| !waiting.reply.is_closed());
+            let (wishes, replies): (Vec<_>, Vec<_>) =
+                group.into_iter().map(|waiting| (waiting.wish, waiting.reply)).unzip();
+            let written = match begun {
+                Ok(transaction) => write(transaction, &wishes).await,
+                Err(error) => Err(error),
+            };
+            answer(replies, written);
         }
-        let wishes: Vec<&Wish> = group.iter().map(|waiting| &waiting.wish).collect();
-        let mut book = Book::read(&mut transaction, &wishes).await?;
-        let decided: Vec<_> =
-            group.into_iter().map(|Waiting { wish, reply }| (reply, book.decide(&wish))).collect();
-        book.write(&mut transaction).await?;
-        transaction.commit().await.map_err(unavailable(OPERATION))?;
-        for (reply, outcome) in decided {
-            // Whoever no longer waits has been cancelled; its nonce stays used.
-            let _ = reply.send(outcome);
-        }
-        Ok(())
+    }
+
+    /// Whether anything waits; if not, this was the end of the serving.
+    fn is_wanted(&self) -> bool {
+        let mut queue = self.queue();
+        queue.is_served = !queue.waiting.is_empty();
+        queue.is_served
     }
 }
 
-fn not_written() -> StoreError {
-    StoreError::Unavailable { operation: OPERATION, source: GroupLost.into() }
+/// Writes a group. If that fails nothing of it is kept.
+async fn write(
+    mut transaction: Transaction<'static, Sqlite>,
+    wishes: &[Wish],
+) -> Result<Vec<Outcome>, StoreError> {
+    if wishes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut book = Book::read(&mut transaction, wishes).await?;
+    let decided = wishes.iter().map(|wish| book.decide(wish)).collect();
+    book.write(&mut transaction).await?;
+    transaction.commit().await.map_err(unavailable(OPERATION))?;
+    Ok(decided)
+}
+
+/// Whoever no longer waits has been cancelled; its nonce stays used.
+fn answer(replies: Vec<oneshot::Sender<Outcome>>, written: Result<Vec<Outcome>, StoreError>) {
+    match written {
+        Ok(decided) => {
+            for (reply, outcome) in replies.into_iter().zip(decided) {
+                let _ = reply.send(outcome);
+            }
+        }
+        Err(error) => {
+            let error = Arc::new(error);
+            for reply in replies {
+                let _ = reply.send(Err(GroupLost::because_of(Some(Arc::clone(&error)))));
+            }
+        }
+    }
 }

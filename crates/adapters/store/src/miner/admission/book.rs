@@ -94,10 +94,7 @@ pub(super) struct Book {
 
 impl Book {
     /// Reads what these wishes are about.
-    pub(super) async fn read(
-        connection: &mut SqliteConnection,
-        wishes: &[&Wish],
-    ) -> Result<Self, StoreError> {
+    pub(super) async fn read(connection: &mut SqliteConnection, wishes: &[Wish]) -> Result<Self, StoreError> {
         let mut book = Self::default();
         book.read_validators(connection, wishes).await?;
         book.read_nonces(connection, wishes).await?;
@@ -108,7 +105,7 @@ impl Book {
     async fn read_validators(
         &mut self,
         connection: &mut SqliteConnection,
-        wishes: &[&Wish],
+        wishes: &[Wish],
     ) -> Result<(), StoreError> {
         let mut shares: HashMap<Hotkey, (i64, &NonceUse)> = HashMap::new();
         for nonce in wishes.iter().map(|wish| wish.nonce()) {
@@ -140,7 +137,7 @@ impl Book {
     async fn read_nonces(
         &mut self,
         connection: &mut SqliteConnection,
-        wishes: &[&Wish],
+        wishes: &[Wish],
     ) -> Result<(), StoreError> {
         let wanted = wishes.iter().map(|wish| wish.nonce());
         let wanted: Vec<_> = wanted.map(|n| (n.validator.to_string(), n.nonce.as_str())).collect();
@@ -164,7 +161,7 @@ impl Book {
     async fn read_sessions(
         &mut self,
         connection: &mut SqliteConnection,
-        wishes: &[&Wish],
+        wishes: &[Wish],
     ) -> Result<(), StoreError> {
         let discoveries = || wishes.iter().filter_map(|wish| wish.discovery());
         let named = discoveries().filter_map(|(_, discovery)| discovery.proof.token_hash());

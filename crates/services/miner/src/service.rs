@@ -132,14 +132,7 @@ impl Miner {
         }
         let all = Arc::new(Fleet { members, clock: Arc::clone(&ports.clock), interval: fleet.interval });
         let status = Arc::new(StatusKeeper {
-            identity: status::Identity {
-                hotkey: ports.signer.hotkey(),
-                network: subnet.network,
-                netuid: subnet.netuid,
-                axon: subnet.axon.map(|axon| axon.address),
-                strategy: subnet.assignment.rule.name(),
-                session_lifetime: admission.session_lifetime,
-            },
+            identity: status::Identity::new(ports.signer.hotkey(), subnet, &admission),
             store: Arc::clone(&ports.store),
             clock: Arc::clone(&ports.clock),
             subnet: subnet_view.clone(),

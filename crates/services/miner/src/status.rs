@@ -19,6 +19,7 @@ use basilica_types::{HostKey, Hotkey, Millis, NetUid, Network, NodeId, Timestamp
 use tokio::sync::watch;
 
 use self::activity::{Counted, History};
+use crate::config::{AdmissionConfig, SubnetConfig};
 use crate::fleet::{Fleet, Member};
 use crate::metrics::MinerMetrics;
 use crate::node::{NodeView, Outcome};
@@ -52,6 +53,19 @@ pub(crate) struct Identity {
     /// As the configuration calls it.
     pub(crate) strategy: &'static str,
     pub(crate) session_lifetime: Millis,
+}
+
+impl Identity {
+    pub(crate) fn new(hotkey: Hotkey, subnet: &SubnetConfig, admission: &AdmissionConfig) -> Self {
+        Self {
+            hotkey,
+            network: subnet.network,
+            netuid: subnet.netuid,
+            axon: subnet.axon.map(|axon| axon.address),
+            strategy: subnet.assignment.rule.name(),
+            session_lifetime: admission.session_lifetime,
+        }
+    }
 }
 
 /// Puts the snapshots together.

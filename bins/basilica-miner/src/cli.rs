@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand};
 
+use crate::top::Top;
+
 const EXIT_CODES: &str = "Exit codes:
   0   done, or stopped by a signal in order
   1   something failed; the last line says what
@@ -48,6 +50,8 @@ pub(crate) enum Command {
     },
     /// Tell how the miner of this configuration is doing.
     Status,
+    /// Watch the running miner: nodes, sessions, verdicts, alerts.
+    Top(Top),
     /// Bring the database to this version's schema.
     Migrate,
     /// See and approve the host keys of nodes.

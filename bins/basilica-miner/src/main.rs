@@ -6,6 +6,7 @@ mod commands;
 mod pages;
 mod service;
 mod status;
+mod top;
 
 use std::process::ExitCode;
 
@@ -47,6 +48,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<()> {
             commands::show(cli, *show_sensitive)
         }
         Some(Command::Status) => status::status(cli),
+        Some(Command::Top(top)) => top::top(cli, *top),
         Some(Command::Migrate) => commands::migrate(cli),
         Some(Command::HostKey { command: HostKeyCommand::Approve { node, fingerprint } }) => {
             commands::approve_host_key(cli, node, fingerprint)

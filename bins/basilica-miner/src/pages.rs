@@ -1,17 +1,33 @@
-//! What the miner adds to its health port: its snapshot, as JSON.
+//! What the miner adds to its health port: its snapshot, as JSON and as web pages.
 
 use basilica_miner_service::StatusView;
+use basilica_panel as panel;
 use basilica_runtime_service::{AdminPage, AdminPages};
+use basilica_status::MinerStatus;
 
 /// Where the snapshot is.
 pub(crate) const STATUS: &str = "/status.json";
 
 pub(crate) fn of(status: StatusView) -> AdminPages {
     AdminPages::new(move |path| {
-        let is_page = path == STATUS;
-        is_page.then(|| match status.newest() {
-            Some(newest) => AdminPage::json(serde_json::to_vec(newest.as_ref()).expect("a snapshot is JSON")),
-            None => AdminPage::not_yet("the miner is starting; try again in a moment\n"),
-        })
+        if path == panel::STYLE_PATH {
+            return Some(AdminPage::css(panel::STYLE));
+        }
+        let is_page = matches!(path, "/" | STATUS) || path.starts_with("/nodes/");
+        match status.newest().filter(|_| is_page) {
+            Some(newest) => page(&newest, path),
+            None => is_page.then(|| AdminPage::not_yet("the miner is starting; try again in a moment\n")),
+        }
     })
+}
+
+fn page(status: &MinerStatus, path: &str) -> Option<AdminPage> {
+    match path {
+        "/" => Some(AdminPage::html(panel::overview(status))),
+        STATUS => Some(AdminPage::json(serde_json::to_vec(status).expect("a snapshot is JSON"))),
+        _ => {
+            let id = path.strip_prefix("/nodes/")?.parse().ok()?;
+            panel::node(status, id).map(AdminPage::html)
+        }
+    }
 }

@@ -48,8 +48,10 @@ impl Layer {
 
 /// Who alone may use which outside crates, by the beginning of their names. The folders under `dev/` may use the
 /// technologies too (their tests look at the product from outside); FRAME is kept from them as well.
-const OWNERS: [(&str, &[&str]); 6] = [
+const OWNERS: [(&str, &[&str]); 8] = [
     ("crates/adapters/http", &["axum", "utoipa"]),
+    ("crates/adapters/panel", &["askama"]),
+    ("crates/adapters/screen", &["ratatui", "crossterm"]),
     ("crates/adapters/store", &["sqlx"]),
     ("crates/adapters/rpc", &["tonic", "prost", "protox"]),
     ("crates/adapters/chain", &["subxt"]),

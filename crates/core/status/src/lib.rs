@@ -16,6 +16,8 @@ mod alerts;
 mod judged;
 mod model;
 mod node;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod words;
 
 pub use alerts::{Alert, AlertCode, Severity, Subject, alerts};

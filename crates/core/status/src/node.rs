@@ -1,5 +1,7 @@
 //! Nodes and their GPUs.
 
+use std::collections::BTreeMap;
+
 use basilica_types::{GpuUuid, Hotkey, Millis, NodeAddress, NodeId, SessionId, Timestamp, UsdMicros};
 use serde::{Deserialize, Serialize};
 
@@ -165,6 +167,43 @@ impl Gpus {
             Self::Read { cards, .. } => cards,
             _ => &[],
         }
+    }
+
+    /// What there is, in a few words: `8 × NVIDIA H100 80GB HBM3`, or why nothing is known.
+    pub fn summary(&self) -> String {
+        match self {
+            Self::Unasked => "not asked yet".to_owned(),
+            Self::NoTool { .. } => "no nvidia-smi".to_owned(),
+            Self::None { .. } => "no GPU".to_owned(),
+            Self::Failed { .. } => "nvidia-smi fails".to_owned(),
+            Self::Read { cards, .. } => {
+                let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+                for card in cards {
+                    let count = counts.entry(card.model.as_str()).or_default();
+                    *count = count.saturating_add(1);
+                }
+                let each = counts.iter().map(|(model, count)| format!("{count} × {model}"));
+                each.collect::<Vec<_>>().join(", ")
+            }
+        }
+    }
+
+    /// Mean of the cards that tell it, in percent.
+    pub fn utilization(&self) -> Option<u64> {
+        let told: Vec<u64> =
+            self.cards().iter().filter_map(|card| card.utilization_percent).map(u64::from).collect();
+        told.iter().fold(0_u64, |sum, one| sum.saturating_add(*one)).checked_div(told.len() as u64)
+    }
+
+    /// Of the hottest card that tells it, in degrees Celsius.
+    pub fn hottest(&self) -> Option<u16> {
+        self.cards().iter().filter_map(|card| card.temperature_celsius).max()
+    }
+
+    /// Drawn by all cards that tell it.
+    pub fn power_milliwatts(&self) -> Option<u64> {
+        let told = self.cards().iter().filter_map(|card| card.power_milliwatts);
+        told.reduce(u64::saturating_add)
     }
 }
 

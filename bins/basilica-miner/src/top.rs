@@ -1,0 +1,47 @@
+//! `top`: the running miner, live in a terminal; one frame of text where there is none.
+
+use std::io::IsTerminal as _;
+use std::net::SocketAddr;
+
+use anyhow::Context as _;
+use basilica_screen as screen;
+use basilica_status::MinerStatus;
+
+use crate::ask;
+use crate::cli::Cli;
+use crate::commands::{configured, print};
+
+/// What is asked, and how it is shown.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct Top {
+    /// Health address of the miner, instead of the configuration's.
+    #[arg(long, value_name = "IP:PORT")]
+    address: Option<SocketAddr>,
+
+    /// Print one frame of plain text and end; also where the output is no terminal.
+    #[arg(long)]
+    once: bool,
+}
+
+pub(crate) fn top(cli: &Cli, top: Top) -> anyhow::Result<()> {
+    let address = match top.address {
+        Some(address) => address,
+        None => configured(cli, &cli.config)?.config.listen.health,
+    };
+    if cli.json {
+        let status = asked(address)?;
+        return print(&format!("{:#}\n", serde_json::to_value(status).context("show the status")?));
+    }
+    if top.once || !std::io::stdout().is_terminal() {
+        return print(&screen::plain(&asked(address)?));
+    }
+    // The first answer decides whether there is anything to show; later ones may fail and are told on the screen.
+    asked(address)?;
+    screen::run(move || asked(address).map_err(|error| format!("{error:#}"))).context("use the terminal")
+}
+
+fn asked(address: SocketAddr) -> anyhow::Result<MinerStatus> {
+    ask::status(address).with_context(|| {
+        format!("no miner tells its status on {address}; is it running (systemctl status basilica-miner), with this configuration")
+    })
+}

@@ -12,6 +12,7 @@ mod failure;
 mod leadership;
 mod miner_api;
 mod miner_operations;
+mod miner_sessions;
 mod miner_store;
 mod queries;
 mod registry;
@@ -40,9 +41,10 @@ pub use miner_api::{MinerApi, MinerCallError, MinerDialer, RefusalCode};
 pub use miner_operations::{
     Drained, KnownNode, MaintenanceWindow, MinerOperations, NodeHold, Orders, Revision,
 };
+pub use miner_sessions::{MinerSessions, SessionChoice, SessionEnd, SessionView};
 pub use miner_store::{
     Assignment, DiscoveryProof, DiscoveryUse, HostKeyApproval, HostKeyRecord, Inadmissible, MinerStore,
-    NewSession, NonceUse, SessionRecord,
+    NewSession, NonceUse, SessionRate, SessionRecord,
 };
 pub use queries::{
     CategoryView, CheckUnderWay, EpochView, EpochsView, HealthReport, LeadershipView, Listed, MinerFilter,

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use basilica_types::{
-    Digest, FencingToken, HostKey, Hotkey, NodeAddress, NodeId, RequestNonce, SessionId, SshPublicKey,
-    Timestamp,
+    Digest, FencingToken, HostKey, Hotkey, Millis, NodeAddress, NodeId, RequestNonce, SessionId,
+    SshPublicKey, Timestamp,
 };
 
 use crate::{MinerOperations, StoreError};
@@ -34,6 +34,17 @@ pub struct NewSession {
     pub token_hash: Digest,
     /// From then on it is worth nothing.
     pub expires_at: Timestamp,
+    /// How many a hotkey may open; none: any number.
+    pub rate: Option<SessionRate>,
+}
+
+/// How many sessions a hotkey may open within a time that slides along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionRate {
+    /// Most sessions.
+    pub most: u32,
+    /// The time.
+    pub within: Millis,
 }
 
 /// How a discovery request proved itself.
@@ -104,6 +115,12 @@ pub enum Inadmissible {
     /// The hotkey's nonces fill its share; none is forgotten early for a new one.
     #[error("too many requests of this hotkey are remembered")]
     Full,
+    /// The hotkey has opened as many sessions as it may for now.
+    #[error("too many sessions were opened by this hotkey")]
+    TooManySessions {
+        /// From then on it may open another.
+        again_at: Timestamp,
+    },
     /// The token opens no session of this hotkey, or no more.
     #[error("no session of this hotkey has this token")]
     NoSession,
@@ -261,6 +278,7 @@ pub trait MinerStore: MinerOperations {
         now: Timestamp,
     ) -> Result<HostKeyApproval, StoreError>;
 
-    /// Forgets what can no longer matter at `now`: old nonces, and sessions whose keys are gone from every node.
+    /// Forgets what can no longer matter at `now`: old nonces, and sessions whose keys are gone from every node and that an
+    /// operator need not look up any more.
     async fn prune(&self, now: Timestamp) -> Result<(), StoreError>;
 }

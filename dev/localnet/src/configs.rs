@@ -99,6 +99,8 @@ nodes = [
 
 [ssh_session]
 miner_node_key_path = {key}
+# Validators that are killed and started again all the time are what a local network is for.
+session_rate_limit = 0
 
 [validator_assignment]
 strategy = "highest_stake"

@@ -173,6 +173,18 @@ struct Site {
     authors: Vec<(Arc<Author>, SessionToken)>,
 }
 
+/// With every limit off (RULES R27).
+fn admission() -> AdmissionConfig {
+    AdmissionConfig {
+        accept_discover_v1: Vec::new(),
+        nonces_per_validator: u32::MAX,
+        session_lifetime: Millis::from_secs(3600),
+        max_sessions: std::num::NonZeroU32::MIN,
+        session_rate: None,
+        metagraph_max_age: Millis::from_secs(900),
+    }
+}
+
 impl Site {
     async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
@@ -213,12 +225,7 @@ impl Site {
             timeout,
             remove_keys_on_shutdown: false,
         };
-        let admission = AdmissionConfig {
-            accept_discover_v1: Vec::new(),
-            nonces_per_validator: u32::MAX,
-            session_lifetime: Millis::from_secs(3600),
-            metagraph_max_age: Millis::from_secs(900),
-        };
+        let admission = admission();
         let subnet = SubnetConfig {
             network: Network::Local,
             endpoints: Vec::new(),

@@ -7,6 +7,7 @@
 mod admission;
 mod assignments;
 mod hosts;
+mod ledger;
 mod lock;
 mod operations;
 mod sessions;
@@ -34,6 +35,7 @@ pub const MINER_SCHEMA: Schema = Schema {
         include_str!("../migrations/miner/0001_start.sql"),
         include_str!("../migrations/miner/0002_operations.sql"),
         include_str!("../migrations/miner/0003_assignments.sql"),
+        include_str!("../migrations/miner/0004_sessions.sql"),
     ],
 };
 

@@ -10,9 +10,10 @@ mod decimal;
 mod settings;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-use basilica_ports::Axon;
+use basilica_ports::{Axon, SessionRate};
 use basilica_types::{
     ChainUrl, DatabasePath, HostKey, Hotkey, Millis, NetUid, Network, NodeAddress, NodeId, Region, UsdMicros,
     WalletName,
@@ -102,6 +103,10 @@ pub struct AdmissionConfig {
     pub nonces_per_validator: u32,
     /// Life of a session and of its keys on the nodes.
     pub session_lifetime: Millis,
+    /// Most sessions of one validator with a key on the nodes; the oldest ends for a new one.
+    pub max_sessions: NonZeroU32,
+    /// How many sessions one validator may open; none: any number.
+    pub session_rate: Option<SessionRate>,
     /// Oldest metagraph by which anybody is let in.
     pub metagraph_max_age: Millis,
 }

@@ -5,6 +5,7 @@
 //! signature check and leave nothing behind, not even a line in the log at its usual level, and nobody's request causes a
 //! chain call. Refusals carry the first network's words where it has any.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -27,9 +28,6 @@ use crate::log_budget::LogBudget;
 use crate::metrics::MinerMetrics;
 use crate::subnet::{Snapshot, SubnetView};
 
-/// Most sessions of one validator with a key on the nodes; the oldest ends for a new one.
-const KEYED_SESSIONS: u32 = 8;
-
 /// Answers validators.
 pub(crate) struct Gate {
     pub(crate) config: AdmissionConfig,
@@ -45,62 +43,45 @@ pub(crate) struct Gate {
 
 /// A refusal in the words of the protocol.
 #[derive(Debug)]
-struct Refusal(RefusalCode, &'static str);
+struct Refusal(RefusalCode, Cow<'static, str>);
+
+impl Refusal {
+    const fn new(code: RefusalCode, words: &'static str) -> Self {
+        Self(code, Cow::Borrowed(words))
+    }
+}
 
 impl From<Refusal> for MinerCallError {
     fn from(Refusal(code, message): Refusal) -> Self {
-        Self::Refused { code, message: message.to_owned() }
+        Self::Refused { code, message: message.into_owned() }
     }
 }
 
 impl From<Untrusted> for Refusal {
     fn from(reason: Untrusted) -> Self {
         match reason {
-            Untrusted::Stale => Self(RefusalCode::Unauthenticated, "Request timestamp too old"),
-            Untrusted::Signature => Self(RefusalCode::Unauthenticated, "Invalid signature"),
+            Untrusted::Stale => Self::new(RefusalCode::Unauthenticated, "Request timestamp too old"),
+            Untrusted::Signature => Self::new(RefusalCode::Unauthenticated, "Invalid signature"),
             Untrusted::Target(_) => {
-                Self(RefusalCode::PermissionDenied, "Authentication request not intended for this miner")
+                Self::new(RefusalCode::PermissionDenied, "Authentication request not intended for this miner")
             }
-            Untrusted::Responder(_) => Self(RefusalCode::Internal, "internal error"),
-        }
-    }
-}
-
-impl From<Inadmissible> for Refusal {
-    fn from(reason: Inadmissible) -> Self {
-        match reason {
-            Inadmissible::Replayed => Self(RefusalCode::Unauthenticated, "Nonce was used before"),
-            Inadmissible::Full => Self(
-                RefusalCode::ResourceExhausted,
-                "Too many requests of this hotkey; try again in some minutes",
-            ),
-            Inadmissible::NoSession => {
-                Self(RefusalCode::Unauthenticated, "Validator must authenticate before discovering nodes")
-            }
-            Inadmissible::Superseded => Self(
-                RefusalCode::PermissionDenied,
-                "A later request of this hotkey was accepted before: one that is newer, or has a higher fencing token",
-            ),
-            Inadmissible::Downgrade => Self(
-                RefusalCode::Unauthenticated,
-                "This hotkey signs discoveries with V2; V1 is no longer accepted",
-            ),
+            Untrusted::Responder(_) => Self::new(RefusalCode::Internal, "internal error"),
         }
     }
 }
 
 /// Its sender's fencing token is not covered by the signature: whoever is on the way could shut out the true leader.
-const UNSIGNED_EPOCH: Refusal = Refusal(
+const UNSIGNED_EPOCH: Refusal = Refusal::new(
     RefusalCode::Unauthenticated,
     "A V1 discovery carries no epoch; it is not covered by its signature",
 );
 /// On a subnet that was just made, or for a validator that has just staked, nothing is wrong but the time.
-const NO_PERMIT: Refusal = Refusal(
+const NO_PERMIT: Refusal = Refusal::new(
     RefusalCode::PermissionDenied,
     "Validator not authorized: no validator permit on the subnet; the chain gives permits to the top stakes at each epoch",
 );
 const NEEDS_V2: Refusal =
-    Refusal(RefusalCode::Unauthenticated, "Discovery needs a V2 signature over key, target and session");
+    Refusal::new(RefusalCode::Unauthenticated, "Discovery needs a V2 signature over key, target and session");
 
 impl Gate {
     /// The subnet, if it is known and young enough, and the hotkey has a permit on it.
@@ -108,7 +89,7 @@ impl Gate {
         let snapshot = self.subnet.borrow().clone();
         let fresh = snapshot.filter(|s| now.since(s.fetched_at) <= self.config.metagraph_max_age);
         let Some(snapshot) = fresh else {
-            return Err(Refusal(
+            return Err(Refusal::new(
                 RefusalCode::Unavailable,
                 "The metagraph is not known at the moment; try again later",
             ));
@@ -129,10 +110,40 @@ impl Gate {
         NonceUse { validator, nonce: nonce.clone(), now, forget_at, limit: self.config.nonces_per_validator }
     }
 
+    /// Why a verified request changes nothing, in the words of the protocol.
+    fn inadmissible(&self, reason: Inadmissible, now: Timestamp) -> Refusal {
+        use RefusalCode::{PermissionDenied, ResourceExhausted, Unauthenticated};
+        match reason {
+            Inadmissible::Replayed => Refusal::new(Unauthenticated, "Nonce was used before"),
+            Inadmissible::Full => {
+                Refusal::new(ResourceExhausted, "Too many requests of this hotkey; try again in some minutes")
+            }
+            Inadmissible::TooManySessions { again_at } => {
+                let most = self.config.session_rate.map_or(0, |rate| rate.most);
+                let secs = again_at.since(now).0.div_ceil(1000);
+                let words = format!(
+                    "Too many new sessions of this hotkey: {most} within an hour are allowed; come again in {secs} s"
+                );
+                Refusal(ResourceExhausted, words.into())
+            }
+            Inadmissible::NoSession => {
+                Refusal::new(Unauthenticated, "Validator must authenticate before discovering nodes")
+            }
+            Inadmissible::Superseded => Refusal::new(
+                PermissionDenied,
+                "A later request of this hotkey was accepted before: one that is newer, or has a higher fencing token",
+            ),
+            Inadmissible::Downgrade => Refusal::new(
+                Unauthenticated,
+                "This hotkey signs discoveries with V2; V1 is no longer accepted",
+            ),
+        }
+    }
+
     fn store_failed(&self, operation: &'static str, source: &StoreError) -> Refusal {
         self.metrics.store_errors.inc();
         error!(error = %ErrorChain(source), operation, "the miner's database does not work");
-        Refusal(RefusalCode::Internal, "internal error")
+        Refusal::new(RefusalCode::Internal, "internal error")
     }
 
     fn nonce(&self) -> RequestNonce {
@@ -149,12 +160,14 @@ impl Gate {
             id: SessionId::from_random(self.entropy.array()),
             token_hash: token_hash(&session_token),
             expires_at: Timestamp::from_secs(expires_at_secs),
+            rate: self.config.session_rate,
         };
         let nonce = self.nonce_use(request.validator, &request.nonce, request.timestamp_secs, now);
         self.store
             .open_session(&nonce, &session)
             .await
-            .map_err(|e| self.store_failed("open session", &e))??;
+            .map_err(|e| self.store_failed("open session", &e))?
+            .map_err(|reason| self.inadmissible(reason, now))?;
         let response_nonce = self.nonce();
         let v1 = AuthGrant::payload(&request.validator, &response_nonce, &session_token);
         let v2 = AuthGrant::payload_v2(
@@ -211,14 +224,15 @@ impl Gate {
             proof,
             timestamp_secs: claim.timestamp_secs,
             public_key: assigned.then(|| claim.public_key.clone()),
-            keyed_sessions: KEYED_SESSIONS,
+            keyed_sessions: self.config.max_sessions.get(),
         };
         let nonce = self.nonce_use(claim.validator, &claim.nonce, claim.timestamp_secs, now);
         let session = self
             .store
             .admit_discovery(&nonce, &discovery)
             .await
-            .map_err(|e| self.store_failed("admit discovery", &e))??;
+            .map_err(|e| self.store_failed("admit discovery", &e))?
+            .map_err(|reason| self.inadmissible(reason, now))?;
         Ok(assigned.then_some((session, snapshot.assignment)))
     }
 
@@ -244,7 +258,7 @@ impl Gate {
 
     fn refused(&self, validator: &Hotkey, refusal: Refusal) -> MinerCallError {
         self.metrics.auth_failures.inc();
-        let reason = refusal.1;
+        let reason = &refusal.1;
         let stranger = self.subnet.borrow().as_ref().is_some_and(|snapshot| !snapshot.permits(validator));
         // The reason stands in the message too: operators search their logs for the whole phrase.
         let unsaid = if stranger { None } else { self.refusals.spend(self.clock.monotonic()) };

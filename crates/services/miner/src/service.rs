@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use basilica_ports::{Chain, Clock, Entropy, HotkeySigner, Identity, MinerApi, MinerStore, NodeShell};
-use basilica_runtime_service::{ErrorChain, Metrics, OnFailure, Readiness, Stop, Supervisor};
-use basilica_types::Millis;
+use basilica_ports::{Axon, Chain, Clock, Entropy, HotkeySigner, Identity, MinerApi, MinerStore, NodeShell};
+use basilica_runtime_service::{Condition, ErrorChain, Metrics, OnFailure, Readiness, Stop, Supervisor};
+use basilica_types::{Millis, NetUid};
 use tokio::sync::{Semaphore, watch};
 use tracing::{info, warn};
 
@@ -96,15 +96,8 @@ impl Miner {
             view,
         });
         let axon = subnet.axon.map(|axon| {
-            Arc::new(AxonServer {
-                chain: Arc::clone(&ports.chain),
-                clock: Arc::clone(&ports.clock),
-                entropy: Arc::clone(&ports.entropy),
-                netuid: subnet.netuid,
-                axon,
-                readiness: readiness.condition("axon"),
-                metrics: Arc::clone(&metrics),
-            })
+            let condition = readiness.condition("axon");
+            Arc::new(axon_server(&ports, subnet.netuid, axon, (condition, Arc::clone(&metrics))))
         });
         let slots = Arc::new(Semaphore::new(CONCURRENT_ROUNDS));
         let mut members = Vec::with_capacity(fleet.nodes.len());
@@ -206,6 +199,17 @@ impl Miner {
             }
         });
     }
+}
+
+fn axon_server(
+    ports: &MinerPorts,
+    netuid: NetUid,
+    axon: Axon,
+    (readiness, metrics): (Condition, Arc<MinerMetrics>),
+) -> AxonServer {
+    let (chain, clock, entropy) =
+        (Arc::clone(&ports.chain), Arc::clone(&ports.clock), Arc::clone(&ports.entropy));
+    AxonServer { chain, clock, entropy, netuid, axon, readiness, metrics }
 }
 
 fn log_registered(node: &NodeConfig) {

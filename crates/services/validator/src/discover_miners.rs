@@ -36,7 +36,11 @@ struct Miner {
     busy: bool,
 }
 
-type Discovered = Result<(Session, Vec<NodeChange>), DiscoveryError>;
+/// The session goes on whether the discovery failed or not: miners allow only so many new ones in an hour.
+struct Discovered {
+    session: Option<Session>,
+    result: Result<Vec<NodeChange>, DiscoveryError>,
+}
 
 struct Done {
     miner: SeenMiner,
@@ -196,12 +200,15 @@ impl Discovery {
         let now = shared.now();
         let Some(miner) = self.miners.get_mut(&seen.hotkey) else { return };
         miner.busy = false;
+        let result = result.map(|discovered| {
+            miner.session = discovered.session;
+            discovered.result
+        });
         miner.backing_off = !matches!(result, Ok(Ok(_)));
         match result {
-            Ok(Ok((session, changes))) => {
+            Ok(Ok(changes)) => {
                 miner.backoff.reset();
                 miner.next = now + shared.settings.discovery_interval;
-                miner.session = Some(session);
                 shared.metrics.miners_discovered.inc();
                 for change in &changes {
                     log_change(change);
@@ -235,7 +242,8 @@ impl Discovery {
         let soonest = now + self.shared.settings.rediscovery_pause;
         for (hotkey, miner) in &mut self.miners {
             let lost = self.shared.access(hotkey).is_none();
-            if lost {
+            // After a failure the session was never lost: it has deployed nothing yet.
+            if lost && !miner.backing_off {
                 miner.session = None;
             }
             // A node that denied the key needs it deployed again; the session goes on for the others.
@@ -253,24 +261,33 @@ impl Discovery {
     }
 }
 
-/// One discovery. A session that the miner no longer knows is replaced once.
-async fn discover(
+/// One discovery with the session of the one before, where it is still good.
+async fn discover(shared: &Shared, miner: &SeenMiner, session: Option<Session>) -> Discovered {
+    let mut session = session.filter(|session| session.is_fresh(miner.axon, shared.now()));
+    let result = discover_with(shared, miner, &mut session).await;
+    if result.as_ref().is_err_and(DiscoveryError::session_is_unknown) {
+        session = None;
+    }
+    Discovered { session, result }
+}
+
+/// A session that the miner no longer knows is replaced once.
+async fn discover_with(
     shared: &Shared,
     miner: &SeenMiner,
-    session: Option<Session>,
-) -> Result<(Session, Vec<NodeChange>), DiscoveryError> {
+    kept: &mut Option<Session>,
+) -> Result<Vec<NodeChange>, DiscoveryError> {
     let store = &shared.ports.store;
     let epoch = store.fencing_token().await.map_err(|error| DiscoveryError::Store(error.into()))?;
-    let kept = session.filter(|session| session.is_fresh(miner.axon, shared.now()));
     let known = kept.is_some();
-    let mut session = match kept {
-        Some(session) => session,
-        None => sessions::open(shared, miner).await?,
+    let session = match kept.take() {
+        Some(session) => kept.insert(session),
+        None => kept.insert(sessions::open(shared, miner).await?),
     };
-    let nodes = match sessions::discover(shared, &mut session, miner.hotkey, epoch).await {
+    let nodes = match sessions::discover(shared, session, miner.hotkey, epoch).await {
         Err(error) if known && error.session_is_unknown() => {
-            session = sessions::open(shared, miner).await?;
-            sessions::discover(shared, &mut session, miner.hotkey, epoch).await?
+            *session = sessions::open(shared, miner).await?;
+            sessions::discover(shared, session, miner.hotkey, epoch).await?
         }
         nodes => nodes?,
     };
@@ -286,7 +303,7 @@ async fn discover(
         .await
         .map_err(|error| DiscoveryError::Store(error.into()))?;
     shared.set_access(miner.hotkey, Arc::clone(&session.access));
-    Ok((session, changes))
+    Ok(changes)
 }
 
 /// The reports that are taken over, and how many are not. Nodes that are remembered keep their place whatever else a

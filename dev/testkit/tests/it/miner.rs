@@ -7,6 +7,7 @@ mod keys;
 mod log;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -17,7 +18,7 @@ use basilica_miner_service::{Miner, MinerPorts};
 use basilica_ports::{
     Axon, AxonOutcome, Chain, ChainError, ChainIdentity, Clock, Dial, Entropy, EntropyRng, HotkeySigner,
     Identity, Metagraph, MinerApi, MinerCallError, MinerDialer as _, Neuron, NodeShell as _, PreparedWeights,
-    RefusalCode, WeightRules, WeightsOrder, WeightsOutcome,
+    RefusalCode, SessionRate, WeightRules, WeightsOrder, WeightsOutcome,
 };
 use basilica_rpc::{GrpcMinerDialer, MinerListener, ServerLimits};
 use basilica_runtime_service::{Metrics, Readiness, Supervisor};
@@ -204,6 +205,8 @@ struct Settings {
     assignment: AssignmentConfig,
     accept_discover_v1: Vec<Hotkey>,
     nonces_per_validator: u32,
+    max_sessions: NonZeroU32,
+    session_rate: Option<SessionRate>,
     /// Between two rounds on a node.
     interval: Millis,
     timeout: Millis,
@@ -217,6 +220,8 @@ impl Default for Settings {
             assignment: AssignmentConfig::highest_stake(),
             accept_discover_v1: Vec::new(),
             nonces_per_validator: 1000,
+            max_sessions: NonZeroU32::new(5).unwrap(),
+            session_rate: None,
             interval: Millis(300),
             timeout: Millis::from_secs(5),
             remove_keys_on_shutdown: false,
@@ -338,6 +343,8 @@ impl Site {
             accept_discover_v1: self.settings.accept_discover_v1.clone(),
             nonces_per_validator: self.settings.nonces_per_validator,
             session_lifetime: self.settings.session_lifetime,
+            max_sessions: self.settings.max_sessions,
+            session_rate: self.settings.session_rate,
             metagraph_max_age: Millis::from_secs(60),
         };
         let subnet = SubnetConfig {

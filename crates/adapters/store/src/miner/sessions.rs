@@ -1,11 +1,16 @@
 //! Sessions and the nodes that may carry their keys.
 
 use basilica_ports::{SessionRecord, StoreError};
-use basilica_types::{Hotkey, NodeId, SessionId, Timestamp};
+use basilica_types::{Hotkey, Millis, NodeId, SessionId, Timestamp};
 
 use super::operations;
 use crate::Database;
 use crate::database::{corrupt, unavailable};
+
+/// For how long a session that is over can be looked up.
+const REMEMBERED: Millis = Millis::from_secs(86_400);
+/// Most of these.
+const MOST_ENDED: i64 = 10_000;
 
 /// A session as the table has it.
 #[derive(Debug, sqlx::FromRow)]
@@ -43,7 +48,7 @@ pub(super) async fn keyed(database: &Database, now: Timestamp) -> Result<Vec<Ses
 pub(super) async fn end_all(database: &Database, now: Timestamp) -> Result<(), StoreError> {
     let failed = unavailable("end sessions");
     let mut transaction = database.begin("end sessions").await?;
-    sqlx::query("UPDATE sessions SET ended_at = ?1 WHERE ended_at IS NULL AND expires_at > ?1")
+    sqlx::query("UPDATE sessions SET ended_at = ?1, ended_why = 'shutdown' WHERE ended_at IS NULL AND expires_at > ?1")
         .bind(now.0)
         .execute(&mut *transaction)
         .await
@@ -125,9 +130,17 @@ pub(super) async fn prune(database: &Database, now: Timestamp) -> Result<(), Sto
         "UPDATE validators SET nonces = (SELECT count(*) FROM nonces WHERE nonces.hotkey = validators.hotkey) \
          WHERE ?1 IS NOT NULL",
         "DELETE FROM sessions WHERE (expires_at <= ?1 OR ended_at <= ?1) \
+         AND (coalesce(ended_at, expires_at) <= ?2 OR id NOT IN \
+              (SELECT id FROM sessions WHERE expires_at <= ?1 OR ended_at <= ?1 ORDER BY opened_at DESC LIMIT ?3)) \
          AND NOT EXISTS (SELECT 1 FROM deployments WHERE session_id = sessions.id)",
     ] {
-        sqlx::query(statement).bind(now.0).execute(&mut *transaction).await.map_err(&failed)?;
+        sqlx::query(statement)
+            .bind(now.0)
+            .bind((now - REMEMBERED).0)
+            .bind(MOST_ENDED)
+            .execute(&mut *transaction)
+            .await
+            .map_err(&failed)?;
     }
     transaction.commit().await.map_err(&failed)
 }

@@ -2,8 +2,10 @@ mod operations;
 
 use std::sync::Arc;
 
-use basilica_ports::DiscoveryProof;
-use basilica_types::{DatabasePath, Digest, FencingToken, RequestNonce, SshPublicKey};
+use basilica_ports::{
+    DiscoveryProof, MinerOperations as _, MinerSessions as _, SessionChoice, SessionEnd, SessionRate,
+};
+use basilica_types::{DatabasePath, Digest, FencingToken, Millis, RequestNonce, SshPublicKey};
 
 use super::*;
 use crate::OpenOptions;
@@ -52,6 +54,7 @@ fn session(seed: u8, now: Timestamp) -> NewSession {
         id: SessionId::from_random([seed; 8]),
         token_hash: Digest::from_bytes([seed; 32]),
         expires_at: Timestamp(now.0 + 3_600_000),
+        rate: None,
     }
 }
 
@@ -238,6 +241,78 @@ async fn the_oldest_keyed_session_ends_for_one_too_many() {
 }
 
 #[tokio::test]
+async fn only_so_many_sessions_are_opened_within_a_time_that_slides_along_over_a_restart_too() {
+    let f = fixture().await;
+    let rate = Some(SessionRate { most: 2, within: Millis(1000) });
+    let attempts = [
+        (0, 1, Ok(())),
+        (400, 1, Ok(())),
+        (500, 1, Err(Inadmissible::TooManySessions { again_at: after(1000) })),
+        (500, 2, Ok(())),
+        (999, 1, Err(Inadmissible::TooManySessions { again_at: after(1000) })),
+        (1000, 1, Ok(())),
+        (1001, 1, Err(Inadmissible::TooManySessions { again_at: after(1400) })),
+        // A clock that was ahead and is set right shuts nobody out.
+        (-5000, 1, Ok(())),
+    ];
+    for (at, (ms, validator, expected)) in attempts.into_iter().enumerate() {
+        let seed = u8::try_from(at).unwrap();
+        let nonce = NonceUse { limit: 100, ..nonce(validator, &format!("s{at}"), after(ms)) };
+        let session = NewSession { rate, ..session(seed, after(ms)) };
+        // Each attempt is made by another process.
+        let store = open(&f.url).await;
+        assert_eq!(store.open_session(&nonce, &session).await.unwrap(), expected, "at {ms} ms");
+        store.database.close().await;
+    }
+    let unlimited = NonceUse { limit: 100, ..nonce(1, "free", START) };
+    assert_eq!(f.store.open_session(&unlimited, &session(99, START)).await.unwrap(), Ok(()));
+}
+
+#[tokio::test]
+async fn sessions_are_listed_with_their_nodes_and_why_they_ended() {
+    let f = fixture().await;
+    let nodes = [node("192.0.2.1").node_id()];
+    for seed in 1..=4u8 {
+        let (name, now) = (format!("x{seed}"), after(i64::from(seed)));
+        let validator = if seed == 4 { 2 } else { 1 };
+        let opened = NonceUse { limit: 100, ..nonce(validator, &format!("{name}o"), now) };
+        f.store.open_session(&opened, &session(seed, now)).await.unwrap().unwrap();
+        let asked = NonceUse { limit: 100, ..nonce(validator, &format!("{name}d"), now) };
+        f.store.admit_discovery(&asked, &discovery(seed, 0, i64::from(seed))).await.unwrap().unwrap();
+    }
+    let id = |seed| SessionId::from_random([seed; 8]);
+    assert!(f.store.record_deployments(nodes[0], &[id(2)]).await.unwrap());
+    let before = f.store.revision().await.unwrap();
+    let choice = SessionChoice::One(id(2));
+    let revoked = f.store.revoke_sessions(choice, after(10)).await.unwrap();
+    assert_eq!(revoked.iter().map(|session| session.id).collect::<Vec<_>>(), [id(2)]);
+    assert_eq!(revoked[0].nodes, nodes);
+    assert_eq!(f.store.revoke_sessions(choice, after(11)).await.unwrap(), [], "it is over");
+    assert!(f.store.revision().await.unwrap() > before, "the running miner is told");
+    f.store.prune(after(20)).await.unwrap();
+    let listed = f.store.sessions(after(3_600_003)).await.unwrap();
+    let ends: Vec<_> = listed.iter().map(|session| (session.id, session.ended)).collect();
+    assert_eq!(
+        ends,
+        [
+            (id(4), None),
+            (id(3), Some((after(3_600_003), SessionEnd::Expired))),
+            (id(2), Some((after(10), SessionEnd::Revoked))),
+            (id(1), Some((after(3), SessionEnd::Replaced))),
+        ]
+    );
+    assert_eq!((&listed[2].nodes[..], listed[2].public_key.clone()), (&nodes[..], Some(key(1))));
+    let refused = NonceUse { limit: 100, ..nonce(1, "late", after(12)) };
+    let refused = f.store.admit_discovery(&refused, &discovery(2, 0, 99)).await.unwrap();
+    assert_eq!(refused.unwrap_err(), Inadmissible::NoSession, "its token is refused");
+    let others = f.store.revoke_sessions(SessionChoice::Of(hotkey(2)), after(13)).await.unwrap();
+    assert_eq!(others.len(), 1);
+    f.store.prune(after(86_400_020)).await.unwrap();
+    let left: Vec<_> = f.store.sessions(after(86_400_020)).await.unwrap().iter().map(|s| s.id).collect();
+    assert_eq!(left, [id(3), id(2)], "of a day, and what a node may still carry");
+}
+
+#[tokio::test]
 async fn a_session_is_remembered_until_its_key_is_gone_from_every_node() {
     let f = fixture().await;
     f.store.open_session(&nonce(1, "aa", START), &session(1, START)).await.unwrap().unwrap();
@@ -246,7 +321,7 @@ async fn a_session_is_remembered_until_its_key_is_gone_from_every_node() {
     for node in [a, b, a] {
         assert!(f.store.record_deployments(node, &[id]).await.unwrap());
     }
-    let late = after(9_000_000);
+    let late = after(100_000_000);
     f.store.prune(late).await.unwrap();
     assert_eq!(f.store.deployments(a).await.unwrap(), [(id, hotkey(1))]);
     f.store.forget_deployments(a, &[id]).await.unwrap();

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use basilica_ports::Axon;
+use basilica_ports::{Axon, SessionRate};
 use basilica_runtime_service::{ConfigError, Loaded, Notice};
 use basilica_types::{ChainUrl, Millis, NetUid, NodeAddress};
 use basilica_wire::discovery::MAX_NODES;
@@ -249,12 +250,38 @@ impl Check<'_> {
             return self.reject("security.session_lifetime", "must be from 1 s to 24 h", "1h is the default");
         }
         let refresh = self.settings.validator_assignment.refresh_interval.millis();
+        let (max_sessions, session_rate) = self.sessions()?;
         Ok(AdmissionConfig {
+            max_sessions,
+            session_rate,
             accept_discover_v1: security.accept_discover_v1.clone(),
             nonces_per_validator: security.max_nonces_per_validator,
             session_lifetime,
             metagraph_max_age: METAGRAPH_MAX_AGE.max(Millis(refresh.0.saturating_mul(3))),
         })
+    }
+
+    /// How many sessions one validator may have and open.
+    fn sessions(&self) -> Result<(NonZeroU32, Option<SessionRate>), ConfigError> {
+        // A validator's keys stand on every node of its own, and each adds to what every round there reads and writes.
+        const MOST: u32 = 64;
+        const MOST_AN_HOUR: u32 = 10_000;
+        let settings = &self.settings.ssh_session;
+        let Some(max) = NonZeroU32::new(settings.max_concurrent_sessions).filter(|max| max.get() <= MOST)
+        else {
+            let help = "5 is the default; a validator that restarts needs a second one until the first ends";
+            return self.reject(
+                "ssh_session.max_concurrent_sessions",
+                format!("must be from 1 to {MOST}"),
+                help,
+            );
+        };
+        if settings.session_rate_limit > MOST_AN_HOUR {
+            let why = format!("must be at most {MOST_AN_HOUR}");
+            return self.reject("ssh_session.session_rate_limit", why, "0 stands for no limit");
+        }
+        let most = NonZeroU32::new(settings.session_rate_limit);
+        Ok((max, most.map(|most| SessionRate { most: most.get(), within: Millis::from_secs(3600) })))
     }
 
     fn subnet(&self, notices: &mut Vec<Notice>) -> Result<SubnetConfig, ConfigError> {

@@ -46,11 +46,6 @@ pub const IGNORED: &[(&str, &str)] = &[
         "options of the ssh program have no meaning here, and host keys are always checked; remove the key",
     ),
     ("security.private_key_file", "the collateral contract was never used by miners; remove the key"),
-    ("ssh_session.max_concurrent_sessions", "each session has one key per node; remove the key"),
-    (
-        "ssh_session.session_rate_limit",
-        "requests are bounded by security.max_nonces_per_validator; remove the key",
-    ),
     (
         "advertised_addresses.grpc_endpoint",
         "validators find this miner by its axon; set bittensor.external_ip and axon_port, or advertised_addresses.axon_endpoint",
@@ -256,6 +251,8 @@ impl Default for Security {
 pub(super) struct SshSession {
     pub(super) miner_node_key_path: String,
     pub(super) default_node_username: Username,
+    pub(super) max_concurrent_sessions: u32,
+    pub(super) session_rate_limit: u32,
 }
 
 impl Default for SshSession {
@@ -263,6 +260,8 @@ impl Default for SshSession {
         Self {
             miner_node_key_path: "~/.ssh/miner_node_key".to_owned(),
             default_node_username: "node".parse().expect("a plain word is a login name"),
+            max_concurrent_sessions: 5,
+            session_rate_limit: 20,
         }
     }
 }

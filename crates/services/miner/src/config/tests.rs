@@ -169,7 +169,7 @@ level = "debug"
 fn every_documented_key_of_the_seeds_is_honoured_or_answered() {
     let home = Home::new();
     let (config, notices) = home.check(&every_key(&home)).unwrap();
-    assert!(notices.len() >= 23, "{notices:#?}");
+    assert!(notices.len() >= 21, "{notices:#?}");
     for told in ["no TLS", "additional_opts"] {
         assert!(notices.iter().any(|notice| notice.contains(told)), "{notices:#?}");
     }
@@ -254,6 +254,8 @@ fn wrong_settings_are_answered_with_key_and_help() {
         ("\"highest_stake\"", "\"geographic\"", "at least one region"),
         ("\"highest_stake\"", "\"highest_stake\"\nmin_stake_threshold = -1", "amount of TAO"),
         ("\"highest_stake\"", "\"highest_stake\"\nstake_margin_percent = 101", "above 100 percent"),
+        ("[ssh_session]", "[ssh_session]\nmax_concurrent_sessions = 0", "from 1 to 64"),
+        ("[ssh_session]", "[ssh_session]\nsession_rate_limit = 10001", "at most 10000"),
         ("port = 22", "port = 22, region = \"EU West\"", "lower-case"),
         ("[database]", "[security]\nverify_signatures = false\n[database]", "always verified"),
     ] {

@@ -1,9 +1,19 @@
 //! What a miner's list may cost, and what a failed or panicked discovery leaves behind.
 
-use basilica_types::{NodeAddress, Uid};
-use basilica_wire::discovery::NodeStatus;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use async_trait::async_trait;
+use basilica_ports::{Clock as _, EntropyRng, MinerApi, MinerCallError, MinerDialer, RefusalCode};
+use basilica_runtime_service::testing::{SeededEntropy, VirtualClock};
+use basilica_types::{NodeAddress, RequestNonce, SessionToken, Uid};
+use basilica_wire::Keypair;
+use basilica_wire::discovery::{
+    AuthGrant, AuthRequest, DiscoverRequest, DiscoverResponse, NodeStatus, SESSION_SECS,
+};
 
 use super::*;
+use crate::scripted::{Nodes, over_time};
 use crate::set_weights::tests::{MINER, World, metagraph};
 
 fn reports(hosts: impl IntoIterator<Item = u16>) -> Vec<NodeReport> {
@@ -180,4 +190,72 @@ async fn a_clock_that_was_ahead_puts_no_look_off() {
     assert_eq!(told(), Ok(()));
     stop.request();
     tasks.next().await.unwrap().expect("no panic").unwrap();
+}
+
+/// A miner that opens sessions and then fails at every discovery; at the fourth it says that it knows no session.
+struct Failing {
+    keypair: Keypair,
+    clock: Arc<VirtualClock>,
+    opened: AtomicU32,
+    discovered: AtomicU32,
+}
+
+struct Dialer(Arc<Failing>);
+
+#[async_trait]
+impl MinerDialer for Dialer {
+    async fn dial(&self, _: SocketAddr) -> Result<Arc<dyn MinerApi>, MinerCallError> {
+        Ok(Arc::<Failing>::clone(&self.0))
+    }
+}
+
+#[async_trait]
+impl MinerApi for Failing {
+    async fn authenticate(&self, request: AuthRequest) -> Result<AuthGrant, MinerCallError> {
+        self.opened.fetch_add(1, Ordering::SeqCst);
+        let session_token = SessionToken::from_random([4; 32]);
+        let response_nonce = RequestNonce::from_random([5; 16]);
+        let expires_at_secs = self.clock.now().as_secs() + SESSION_SECS;
+        let (validator, nonce) = (&request.validator, &request.nonce);
+        let v1 = AuthGrant::payload(validator, &response_nonce, &session_token);
+        let v2 = AuthGrant::payload_v2(validator, nonce, &response_nonce, expires_at_secs, &session_token);
+        let entropy = SeededEntropy::new(1);
+        let sign = |payload: &[u8]| self.keypair.sign(payload, EntropyRng(entropy.as_ref()));
+        let (signature, signature_v2) = (sign(&v1), sign(&v2));
+        let miner = self.keypair.hotkey();
+        Ok(AuthGrant { miner, session_token, expires_at_secs, response_nonce, signature, signature_v2 })
+    }
+
+    async fn discover(&self, _: DiscoverRequest) -> Result<DiscoverResponse, MinerCallError> {
+        let lost = self.discovered.fetch_add(1, Ordering::SeqCst) == 3;
+        let code = if lost { RefusalCode::Unauthenticated } else { RefusalCode::Unavailable };
+        Err(MinerCallError::Refused { code, message: "not now".to_owned() })
+    }
+}
+
+#[tokio::test]
+async fn a_session_outlives_failed_discoveries_until_the_miner_no_longer_knows_it() {
+    let world = World::new();
+    let mut shared = world.boot().await;
+    let failing = Arc::new(Failing {
+        keypair: Keypair::from_seed(&[7; 32]).unwrap(),
+        clock: Arc::clone(&world.clock),
+        opened: AtomicU32::new(0),
+        discovered: AtomicU32::new(0),
+    });
+    shared.ports.miners = Arc::new(Dialer(Arc::clone(&failing)));
+    shared.ports.nodes = Nodes::new(&world.clock, BTreeMap::new());
+    let mut discovery = discovery(shared);
+    let hotkey = failing.keypair.hotkey();
+    discovery.seen[0].hotkey = hotkey;
+    let counts = || (failing.opened.load(Ordering::SeqCst), failing.discovered.load(Ordering::SeqCst));
+    for expected in [(1, 1), (1, 2), (1, 3), (2, 5), (2, 6)] {
+        discovery.start_due();
+        let done = over_time(&world.clock, discovery.tasks.next()).await.unwrap().unwrap();
+        discovery.finish(done).await;
+        assert_eq!(counts(), expected);
+        discovery.rediscover_lost();
+        let pause = discovery.miners[&hotkey].next.since(discovery.shared.now());
+        world.clock.advance(pause);
+    }
 }

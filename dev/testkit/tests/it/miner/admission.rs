@@ -255,3 +255,26 @@ async fn an_epoch_put_into_a_first_versions_discovery_shuts_nobody_out() {
     assert!(client.discover(v1(&site.first, &grant)).await.is_ok());
     site.first.discover(&site, &grant).await;
 }
+
+#[tokio::test]
+async fn a_validator_opens_only_so_many_sessions_an_hour_and_is_told_when_to_come_again() {
+    let rate = SessionRate { most: 2, within: Millis::from_secs(3600) };
+    let mut site = Site::start(None, Settings { session_rate: Some(rate), ..Settings::default() }).await;
+    site.first.authenticate(&site).await;
+    let grant = site.first.authenticate(&site).await;
+    for restarted in [false, true] {
+        if restarted {
+            site.stop_miner().await;
+            site.start_miner().await;
+        }
+        let request = site.first.auth_request(site.miner.hotkey());
+        let (code, words) = refusal(site.client().await.authenticate(request).await);
+        assert_eq!(code, RefusalCode::ResourceExhausted);
+        let told = "Too many new sessions of this hotkey: 2 within an hour are allowed; come again in ";
+        let secs: u64 = words.strip_prefix(told).unwrap().strip_suffix(" s").unwrap().parse().unwrap();
+        assert!((3000..=3600).contains(&secs), "{words}");
+        // Another's limit is its own, and open sessions go on.
+        site.second.authenticate(&site).await;
+        site.first.discover(&site, &grant).await;
+    }
+}

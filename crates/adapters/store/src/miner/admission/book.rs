@@ -9,7 +9,8 @@
 use std::collections::{HashMap, HashSet};
 
 use basilica_ports::{
-    DiscoveryProof, DiscoveryUse, Inadmissible, NewSession, NonceUse, SessionRecord, StoreError,
+    DiscoveryProof, DiscoveryUse, Inadmissible, NewSession, NonceUse, SessionEnd, SessionRate, SessionRecord,
+    StoreError,
 };
 use basilica_types::{Hotkey, RequestNonce, Timestamp};
 use serde::Serialize;
@@ -26,11 +27,26 @@ struct Standing {
     seen_v2: bool,
     last_epoch: i64,
     last_ts_secs: i64,
+    /// When it opened sessions, oldest first, as far as a limit asks for that.
+    opened: Vec<i64>,
 }
 
 impl Standing {
     /// A hotkey that is seen for the first time, as the table's defaults have it.
-    const NEW: Self = Self { nonces: 0, seen_v2: false, last_epoch: -1, last_ts_secs: 0 };
+    const NEW: Self = Self { nonces: 0, seen_v2: false, last_epoch: -1, last_ts_secs: 0, opened: Vec::new() };
+
+    /// Notes a session that is opened now, if the hotkey may. What lies in the future was noted by a clock that was wrong.
+    fn open(&mut self, now: Timestamp, rate: SessionRate) -> Result<(), Inadmissible> {
+        let oldest = (now - rate.within).0;
+        self.opened.retain(|at| *at > oldest && *at <= now.0);
+        let most = usize::try_from(rate.most).unwrap_or(usize::MAX);
+        if let Some(excess) = self.opened.len().checked_sub(most) {
+            let leaves = self.opened.get(excess).map_or(now, |at| Timestamp(*at));
+            return Err(Inadmissible::TooManySessions { again_at: leaves + rate.within });
+        }
+        self.opened.push(now.0);
+        Ok(())
+    }
 }
 
 /// A session as the table has it.
@@ -43,6 +59,7 @@ struct Row {
     expires_at: i64,
     public_key: Option<String>,
     ended_at: Option<i64>,
+    ended_why: Option<String>,
 }
 
 impl Row {
@@ -112,17 +129,18 @@ impl Book {
             shares.entry(nonce.validator).or_insert((0, nonce)).0 += 1;
         }
         let hotkeys = json(&shares.keys().map(ToString::to_string).collect::<Vec<_>>());
-        let rows: Vec<(String, i64, bool, i64, i64)> = sqlx::query_as(
-            "SELECT hotkey, nonces, seen_v2, last_epoch, last_ts_secs \
+        let rows: Vec<(String, i64, bool, i64, i64, String)> = sqlx::query_as(
+            "SELECT hotkey, nonces, seen_v2, last_epoch, last_ts_secs, sessions_opened \
              FROM json_each(?) AS wish CROSS JOIN validators ON hotkey = wish.value",
         )
         .bind(hotkeys)
         .fetch_all(&mut *connection)
         .await
         .map_err(unavailable(OPERATION))?;
-        for (hotkey, nonces, seen_v2, last_epoch, last_ts_secs) in rows {
+        for (hotkey, nonces, seen_v2, last_epoch, last_ts_secs, opened) in rows {
             let parsed = hotkey.parse().map_err(corrupt("validators.hotkey"))?;
-            let standing = Standing { nonces, seen_v2, last_epoch, last_ts_secs };
+            let opened = serde_json::from_str(&opened).map_err(corrupt("validators.sessions_opened"))?;
+            let standing = Standing { nonces, seen_v2, last_epoch, last_ts_secs, opened };
             let (wanted, nonce) = shares.remove(&parsed).unwrap_or((0, wishes[0].nonce()));
             let counted = if nonces + wanted > i64::from(nonce.limit) {
                 recount(connection, &hotkey, nonce.now).await?
@@ -168,7 +186,7 @@ impl Book {
         let named: Vec<String> = named.map(|hash| hash.to_string()).collect();
         if !named.is_empty() {
             let of_tokens = sqlx::query_as(
-                "SELECT sessions.id, validator, token_hash, opened_at, expires_at, public_key, ended_at \
+                "SELECT sessions.id, validator, token_hash, opened_at, expires_at, public_key, ended_at, ended_why \
                  FROM json_each(?) AS wish CROSS JOIN sessions ON token_hash = unhex(wish.value)",
             );
             let rows = of_tokens.bind(json(&named)).fetch_all(&mut *connection).await;
@@ -178,7 +196,7 @@ impl Book {
         let wider: HashSet<String> = wider.map(|(nonce, _)| nonce.validator.to_string()).collect();
         if !wider.is_empty() {
             let of_hotkeys = sqlx::query_as(
-                "SELECT sessions.id, validator, token_hash, opened_at, expires_at, public_key, ended_at \
+                "SELECT sessions.id, validator, token_hash, opened_at, expires_at, public_key, ended_at, ended_why \
                  FROM json_each(?) AS wish CROSS JOIN sessions ON validator = wish.value WHERE ended_at IS NULL",
             );
             let rows = of_hotkeys.bind(json(&wider)).fetch_all(connection).await;
@@ -215,7 +233,7 @@ impl Book {
             return Ok(Err(Inadmissible::Full));
         }
         let decided = match wish {
-            Wish::Open(_, session) => Ok(self.open(nonce, session)),
+            Wish::Open(_, session) => self.open(nonce, session, &mut standing),
             Wish::Discover(_, discovery) => self.discover(nonce, discovery, &mut standing)?,
         };
         if decided.is_ok() {
@@ -227,7 +245,16 @@ impl Book {
         Ok(decided)
     }
 
-    fn open(&mut self, nonce: &NonceUse, session: &NewSession) -> SessionRecord {
+    fn open(
+        &mut self,
+        nonce: &NonceUse,
+        session: &NewSession,
+        standing: &mut Standing,
+    ) -> Result<SessionRecord, Inadmissible> {
+        match session.rate {
+            Some(rate) => standing.open(nonce.now, rate)?,
+            None => standing.opened.clear(),
+        }
         let token_hash = session.token_hash.as_bytes().to_vec();
         let row = Row {
             id: session.id.to_string(),
@@ -237,14 +264,15 @@ impl Book {
             expires_at: session.expires_at.0,
             public_key: None,
             ended_at: None,
+            ended_why: None,
         };
         self.sessions.insert(token_hash, Session { row, change: Some(Change::Opened) });
-        SessionRecord {
+        Ok(SessionRecord {
             id: session.id,
             validator: nonce.validator,
             expires_at: session.expires_at,
             public_key: None,
-        }
+        })
     }
 
     fn discover(&mut self, nonce: &NonceUse, discovery: &DiscoveryUse, standing: &mut Standing) -> Outcome {
@@ -302,7 +330,10 @@ impl Book {
         keyed.sort_by_key(|session| (std::cmp::Reverse(session.row.opened_at), session.row.id.clone()));
         let kept = usize::try_from(limit.saturating_sub(1)).unwrap_or(usize::MAX);
         for session in keyed.into_iter().skip(kept) {
-            session.update(|row| row.ended_at = Some(now.0));
+            session.update(|row| {
+                row.ended_at = Some(now.0);
+                row.ended_why = Some(SessionEnd::Replaced.name().to_owned());
+            });
         }
     }
 
@@ -311,7 +342,7 @@ impl Book {
         let standings = self.touched.iter().filter_map(|hotkey| Some((hotkey, self.validators.get(hotkey)?)));
         let validators: Vec<_> = standings
             .map(|(hotkey, s)| {
-                (hotkey.to_string(), s.nonces, i64::from(s.seen_v2), s.last_epoch, s.last_ts_secs)
+                (hotkey.to_string(), s.nonces, i64::from(s.seen_v2), s.last_epoch, s.last_ts_secs, &s.opened)
             })
             .collect();
         let nonces: Vec<_> = self
@@ -323,11 +354,12 @@ impl Book {
         let opened: Vec<_> = sessions(Change::Opened)
             .map(|Session { row, .. }| {
                 let hash: String = row.token_hash.iter().map(|byte| format!("{byte:02x}")).collect();
-                (&row.id, &row.validator, hash, row.opened_at, row.expires_at, &row.public_key, row.ended_at)
+                let end = (row.ended_at, &row.ended_why);
+                (&row.id, &row.validator, hash, row.opened_at, row.expires_at, &row.public_key, end.0, end.1)
             })
             .collect();
         let updated: Vec<_> = sessions(Change::Updated)
-            .map(|Session { row, .. }| (&row.id, &row.public_key, row.ended_at))
+            .map(|Session { row, .. }| (&row.id, &row.public_key, row.ended_at, &row.ended_why))
             .collect();
         write_rows(connection, WRITE_VALIDATORS, &validators).await?;
         write_rows(connection, WRITE_NONCES, &nonces).await?;
@@ -337,17 +369,19 @@ impl Book {
 }
 
 // `WHERE true` tells the parser that ON belongs to the conflict and not to a join.
-const WRITE_VALIDATORS: &str = "INSERT INTO validators (hotkey, nonces, seen_v2, last_epoch, last_ts_secs) \
-     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(?) WHERE true \
+const WRITE_VALIDATORS: &str = "INSERT INTO validators (hotkey, nonces, seen_v2, last_epoch, last_ts_secs, sessions_opened) \
+     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5 FROM json_each(?) WHERE true \
      ON CONFLICT DO UPDATE SET nonces = excluded.nonces, seen_v2 = excluded.seen_v2, \
-     last_epoch = excluded.last_epoch, last_ts_secs = excluded.last_ts_secs";
+     last_epoch = excluded.last_epoch, last_ts_secs = excluded.last_ts_secs, \
+     sessions_opened = excluded.sessions_opened";
 const WRITE_NONCES: &str = "INSERT INTO nonces (hotkey, nonce, forget_at) \
      SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?) WHERE true \
      ON CONFLICT DO UPDATE SET forget_at = excluded.forget_at";
-const OPEN_SESSIONS: &str = "INSERT INTO sessions (id, validator, token_hash, opened_at, expires_at, public_key, ended_at) \
-     SELECT value ->> 0, value ->> 1, unhex(value ->> 2), value ->> 3, value ->> 4, value ->> 5, value ->> 6 \
+const OPEN_SESSIONS: &str = "INSERT INTO sessions \
+     (id, validator, token_hash, opened_at, expires_at, public_key, ended_at, ended_why) \
+     SELECT value ->> 0, value ->> 1, unhex(value ->> 2), value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7 \
      FROM json_each(?)";
-const UPDATE_SESSIONS: &str = "UPDATE sessions SET public_key = new.value ->> 1, ended_at = new.value ->> 2 \
+const UPDATE_SESSIONS: &str = "UPDATE sessions SET public_key = new.value ->> 1, ended_at = new.value ->> 2, ended_why = new.value ->> 3 \
      FROM json_each(?) AS new WHERE sessions.id = new.value ->> 0";
 
 async fn write_rows<T: Serialize>(

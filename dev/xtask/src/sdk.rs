@@ -1,4 +1,4 @@
-//! The Python packages that judge our chain, wallets (decision D3) and REST API, unmodified from PyPI.
+//! The Python packages that judge our chain, wallets (decision D3), REST API and miner protocol, unmodified from PyPI.
 //!
 //! One virtual environment per client: their requirements disagree (`bittensor-cli` 9.23.2 takes `bittensor-wallet`
 //! 4.1.0 and no other), and a shared one would test a set that nobody has. They are made side by side and without
@@ -22,7 +22,7 @@ struct Environment {
     program: &'static str,
 }
 
-const ENVIRONMENTS: [Environment; 4] = [
+const ENVIRONMENTS: [Environment; 5] = [
     Environment {
         packages: &[("bittensor", "11.3.0")],
         modules: "bittensor",
@@ -40,6 +40,12 @@ const ENVIRONMENTS: [Environment; 4] = [
         modules: "bittensor_cli.cli",
         variable: "BASILICA_BTCLI",
         program: "bin/btcli",
+    },
+    Environment {
+        packages: &[("grpcio", "1.85.1"), ("grpcio-tools", "1.85.1"), ("py-sr25519-bindings", "0.2.4")],
+        modules: "grpc, grpc_tools.protoc, sr25519",
+        variable: "BASILICA_GRPC_PYTHON",
+        program: "bin/python",
     },
     Environment {
         packages: &[("schemathesis", "4.32.5")],

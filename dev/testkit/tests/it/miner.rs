@@ -5,6 +5,7 @@ mod admission;
 mod assignment;
 mod keys;
 mod log;
+mod python;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;

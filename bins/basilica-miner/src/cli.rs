@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use basilica_types::{Hotkey, SessionId};
 use clap::{ArgAction, Parser, Subcommand};
 
 use crate::top::Top;
@@ -59,6 +60,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: HostKeyCommand,
     },
+    /// See and revoke the sessions of validators.
+    Sessions {
+        #[command(subcommand)]
+        command: SessionsCommand,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -74,6 +80,32 @@ pub(crate) enum ConfigCommand {
         /// Also paths and addresses that others need not see.
         #[arg(long)]
         show_sensitive: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SessionsCommand {
+    /// List the open sessions of validators, and those that ended but may still have a key on a node.
+    List {
+        /// Also the sessions that ended within the last day, and why.
+        #[arg(long)]
+        all: bool,
+    },
+    /// End sessions before their time: keys and processes leave the nodes.
+    #[command(group = clap::ArgGroup::new("which").required(true))]
+    Revoke {
+        /// The session's id.
+        #[arg(group = "which", value_name = "ID")]
+        id: Option<SessionId>,
+        /// All of this validator.
+        #[arg(long, group = "which", value_name = "HOTKEY")]
+        validator: Option<Hotkey>,
+        /// All of everybody.
+        #[arg(long, group = "which")]
+        all: bool,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
     },
 }
 

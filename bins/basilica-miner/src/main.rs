@@ -5,6 +5,7 @@ mod cli;
 mod commands;
 mod pages;
 mod service;
+mod sessions;
 mod status;
 mod top;
 
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 use basilica_console as console;
 use basilica_runtime_service::ConfigError;
 
-use crate::cli::{Cli, Command, ConfigCommand, HostKeyCommand};
+use crate::cli::{Cli, Command, ConfigCommand, HostKeyCommand, SessionsCommand};
 
 /// The configuration is wrong (`EX_CONFIG` of sysexits.h).
 const BAD_CONFIG: u8 = 78;
@@ -54,5 +55,9 @@ fn dispatch(cli: &Cli) -> anyhow::Result<()> {
             commands::approve_host_key(cli, node, fingerprint)
         }
         Some(Command::HostKey { command: HostKeyCommand::List }) => commands::list_host_keys(cli),
+        Some(Command::Sessions { command: SessionsCommand::List { all } }) => sessions::list(cli, *all),
+        Some(Command::Sessions { command: SessionsCommand::Revoke { id, validator, all: _, yes } }) => {
+            sessions::revoke(cli, *id, *validator, *yes)
+        }
     }
 }

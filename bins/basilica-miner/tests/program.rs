@@ -1,6 +1,9 @@
 //! The real program: what it prints, how it ends, and that it never ends with a backtrace.
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+#[path = "program/sessions.rs"]
+mod sessions;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};

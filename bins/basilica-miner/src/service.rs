@@ -7,7 +7,7 @@ use basilica_chain::{ChainOptions, SubtensorChain};
 use basilica_miner_service::config::{DatabaseConfig, MinerConfig, WalletConfig};
 use basilica_miner_service::{Miner, MinerPorts};
 use basilica_ports::{Clock, Entropy, HotkeySigner, Identity};
-use basilica_rpc::{MinerListener, ServerLimits};
+use basilica_rpc::{MinerListener, PeerRate, ServerLimits};
 use basilica_runtime_service::{
     AdminListener, AdminRoutes, AdminState, Metrics, Readiness, Supervisor, TracingOptions, init_tracing,
 };
@@ -136,7 +136,14 @@ async fn serve(config: MinerConfig) -> anyhow::Result<()> {
         listeners.metrics.map(|l| (l, state(AdminRoutes::Metrics))),
     ];
     let (api, grpc) = (miner.api(), listeners.grpc);
-    let limits = ServerLimits { request_timeout: config.listen.request_timeout, ..ServerLimits::default() };
+    let limits = ServerLimits {
+        request_timeout: config.listen.request_timeout,
+        rate: config
+            .listen
+            .request_rate
+            .map(|rate| PeerRate { per_second: rate.per_second, burst: rate.burst }),
+        ..ServerLimits::default()
+    };
     miner.start(&supervisor);
     supervisor.spawn_once("grpc", move |stop| async move {
         grpc.serve(api, limits, async move { stop.requested().await }).await.map_err(Into::into)

@@ -11,6 +11,7 @@
 mod client;
 mod connections;
 mod convert;
+mod limit;
 mod protocol;
 mod server;
 #[cfg(feature = "testing")]
@@ -20,4 +21,5 @@ mod tests;
 
 pub use client::{ClientLimits, GrpcMinerDialer};
 pub use convert::FieldError;
+pub use limit::PeerRate;
 pub use server::{MinerListener, ServeError, ServerLimits};

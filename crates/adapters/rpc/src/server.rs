@@ -9,11 +9,13 @@ use basilica_ports::{MinerApi, MinerCallError, RefusalCode};
 use basilica_types::Millis;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot};
+use tonic::service::InterceptorLayer;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
 use crate::connections::{Bounded, Census};
 use crate::convert;
+use crate::limit::{PeerLimit, PeerRate};
 use crate::protocol::miner::miner_discovery_server::{MinerDiscovery, MinerDiscoveryServer};
 use crate::protocol::spelt::miner_discovery_server as spelt;
 use crate::protocol::{DESCRIPTORS, miner};
@@ -41,6 +43,8 @@ pub struct ServerLimits {
     pub connections: usize,
     /// Of these, from one address, or from one /64 of IPv6.
     pub connections_per_address: usize,
+    /// Requests of one address, or of one /64 of IPv6; none: any number.
+    pub rate: Option<PeerRate>,
     /// After this time a connection is asked to end; idle strangers thereby leave.
     pub connection_age: Millis,
 }
@@ -52,6 +56,7 @@ impl Default for ServerLimits {
             concurrent_requests: 256,
             connections: 1024,
             connections_per_address: 32,
+            rate: None,
             connection_age: Millis::from_secs(600),
         }
     }
@@ -132,7 +137,13 @@ impl MinerListener {
             (reflection().build_v1().map_err(reflected)?, reflection().build_v1alpha().map_err(reflected)?);
         let census = Census::new(limits.connections, limits.connections_per_address);
         let (closing, closed) = oneshot::channel::<()>();
+        let limit = limits.rate.map(|rate| Arc::new(PeerLimit::new(rate)));
+        let limited = move |request: Request<()>| match &limit {
+            Some(limit) => limit.check(request),
+            None => Ok(request),
+        };
         let serving = Server::builder()
+            .layer(InterceptorLayer::new(limited))
             .timeout(limits.request_timeout.as_duration())
             .max_concurrent_streams(64)
             .http2_max_header_list_size(MAX_HEADERS)

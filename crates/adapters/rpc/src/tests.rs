@@ -1,6 +1,7 @@
 //! Server and client against each other and against what a stranger may send, over real loopback connections.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -21,7 +22,7 @@ use tonic::{Code, Request, Status};
 
 use crate::protocol::miner::miner_discovery_client::MinerDiscoveryClient;
 use crate::protocol::{DESCRIPTORS, miner, spelt};
-use crate::{ClientLimits, GrpcMinerDialer, MinerListener, ServeError, ServerLimits, convert};
+use crate::{ClientLimits, GrpcMinerDialer, MinerListener, PeerRate, ServeError, ServerLimits, convert};
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
 
@@ -348,6 +349,23 @@ async fn requests_above_the_bound_are_refused_at_once() {
         matches!(error, MinerCallError::Refused { code: RefusalCode::ResourceExhausted, .. }),
         "{error:?}"
     );
+}
+
+#[tokio::test]
+async fn an_address_that_asks_too_often_is_told_when_to_come_again_whatever_it_asks_for() {
+    let rate = PeerRate { per_second: NonZeroU32::MIN, burst: NonZeroU32::new(2).unwrap() };
+    let running = Running::start(None, ServerLimits { rate: Some(rate), ..ServerLimits::default() }).await;
+    let mut client = running.raw().await;
+    for _ in 0..2 {
+        client.authenticate_validator(convert::auth_request_message(&auth_request())).await.unwrap();
+    }
+    let told = "Too many requests from this address: 1 per second are allowed; come again in 1 s";
+    let garbage = client.authenticate_validator(miner::ValidatorAuthRequest::default()).await;
+    assert_eq!(refusal(garbage), (Code::ResourceExhausted, told.to_owned()));
+    // Another connection of the same address makes no difference.
+    let mut health = tonic_health::pb::health_client::HealthClient::new(running.channel().await);
+    let asked = health.check(tonic_health::pb::HealthCheckRequest::default()).await;
+    assert_eq!(refusal(asked).0, Code::ResourceExhausted);
 }
 
 #[tokio::test]

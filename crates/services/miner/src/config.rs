@@ -77,6 +77,17 @@ pub struct ListenConfig {
     pub metrics: Option<SocketAddr>,
     /// Until a gRPC request must be answered.
     pub request_timeout: Millis,
+    /// How many gRPC requests of one address are answered; none: any number.
+    pub request_rate: Option<RequestRate>,
+}
+
+/// Requests of one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestRate {
+    /// In a second, in the long run.
+    pub per_second: NonZeroU32,
+    /// At once, after a pause.
+    pub burst: NonZeroU32,
 }
 
 /// How nodes are looked after.

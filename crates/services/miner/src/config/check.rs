@@ -13,8 +13,8 @@ use basilica_wire::discovery::MAX_NODES;
 
 use super::settings::Settings;
 use super::{
-    AdmissionConfig, DatabaseConfig, FleetConfig, ListenConfig, MinerConfig, NodeConfig, SubnetConfig,
-    WalletConfig,
+    AdmissionConfig, DatabaseConfig, FleetConfig, ListenConfig, MinerConfig, NodeConfig, RequestRate,
+    SubnetConfig, WalletConfig,
 };
 use crate::fleet::DISCOVERY_LIMIT;
 
@@ -142,7 +142,25 @@ impl Check<'_> {
                 );
             }
         }
-        Ok(ListenConfig { grpc, health, metrics, request_timeout: comms.request_timeout.millis() })
+        Ok(ListenConfig {
+            grpc,
+            health,
+            metrics,
+            request_timeout: comms.request_timeout.millis(),
+            request_rate: self.request_rate()?,
+        })
+    }
+
+    fn request_rate(&self) -> Result<Option<RequestRate>, ConfigError> {
+        let limit = &self.settings.validator_comms.rate_limit;
+        let at_least_one = |key: &str, value| match NonZeroU32::new(value) {
+            Some(value) => Ok(value),
+            None => self.reject(key, "must be at least 1", "enabled = false turns the limit off"),
+        };
+        let per_second =
+            at_least_one("validator_comms.rate_limit.requests_per_second", limit.requests_per_second)?;
+        let burst = at_least_one("validator_comms.rate_limit.burst_capacity", limit.burst_capacity)?;
+        Ok(limit.enabled.then_some(RequestRate { per_second, burst }))
     }
 
     fn fleet(&self, notices: &mut Vec<Notice>) -> Result<FleetConfig, ConfigError> {
@@ -321,15 +339,8 @@ impl Check<'_> {
             );
             return Ok(None);
         }
-        if let Some(endpoint) = &self.settings.advertised_addresses.axon_endpoint {
-            const KEY: &str = "advertised_addresses.axon_endpoint";
-            let address =
-                endpoint.split_once("://").map_or(endpoint.as_str(), |(_, rest)| rest).trim_end_matches('/');
-            let Ok(address) = address.parse() else {
-                let help = "write it like \"http://203.0.113.45:50051\"";
-                return self.reject(KEY, "is not an IP address and port", help);
-            };
-            return self.reachable((KEY, KEY), address).map(Some);
+        if let Some(axon) = self.advertised()? {
+            return Ok(Some(axon));
         }
         let Some(external_ip) = &bittensor.external_ip else {
             let message =
@@ -347,6 +358,30 @@ impl Check<'_> {
         let port = bittensor.axon_port.unwrap_or(self.settings.validator_comms.port);
         let keys = ("bittensor.external_ip", "bittensor.axon_port");
         self.reachable(keys, SocketAddr::new(ip, port)).map(Some)
+    }
+
+    /// The address that the operator advertises. Validators know one only, the axon, and speak gRPC there.
+    fn advertised(&self) -> Result<Option<Axon>, ConfigError> {
+        const AXON: &str = "advertised_addresses.axon_endpoint";
+        const GRPC: &str = "advertised_addresses.grpc_endpoint";
+        let endpoint = |key, endpoint: &Option<String>| {
+            let Some(endpoint) = endpoint else { return Ok(None) };
+            let address =
+                endpoint.split_once("://").map_or(endpoint.as_str(), |(_, rest)| rest).trim_end_matches('/');
+            let Ok(address) = address.parse() else {
+                let help = "write it like \"http://203.0.113.45:50051\"";
+                return self.reject(key, "is not an IP address and port", help);
+            };
+            self.reachable((key, key), address).map(Some)
+        };
+        let advertised = &self.settings.advertised_addresses;
+        match (endpoint(AXON, &advertised.axon_endpoint)?, endpoint(GRPC, &advertised.grpc_endpoint)?) {
+            (Some(axon), Some(grpc)) if axon != grpc => {
+                let why = format!("is another address than axon_endpoint, {}", axon.address);
+                self.reject(GRPC, why, "validators speak gRPC where the axon is: remove one of the two")
+            }
+            (axon, grpc) => Ok(axon.or(grpc)),
+        }
     }
 
     /// What the chain takes as an axon; the keys are those of the address and of its port.

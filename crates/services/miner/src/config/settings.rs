@@ -35,10 +35,6 @@ pub const IGNORED: &[(&str, &str)] = &[
     ),
     ("validator_comms.tls_cert_path", "this version serves no TLS"),
     ("validator_comms.tls_key_path", "this version serves no TLS"),
-    (
-        "validator_comms.rate_limit",
-        "requests are bounded per hotkey by security.max_nonces_per_validator and per address by the server; remove the section",
-    ),
     ("node_management.max_retry_attempts", "nodes are looked after until they answer; remove the key"),
     ("node_management.auto_recovery", "nodes are always taken back when they answer; remove the key"),
     (
@@ -46,10 +42,6 @@ pub const IGNORED: &[(&str, &str)] = &[
         "options of the ssh program have no meaning here, and host keys are always checked; remove the key",
     ),
     ("security.private_key_file", "the collateral contract was never used by miners; remove the key"),
-    (
-        "advertised_addresses.grpc_endpoint",
-        "validators find this miner by its axon; set bittensor.external_ip and axon_port, or advertised_addresses.axon_endpoint",
-    ),
     ("advertised_addresses.discovery_endpoint", "validators find this miner by its axon; remove the key"),
     ("advertised_addresses.metrics_endpoint", "metrics are not advertised; remove the key"),
     ("logging", "use -v or the environment variable RUST_LOG; remove the section"),
@@ -164,6 +156,21 @@ pub(super) struct ValidatorComms {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) request_timeout: DurationSetting,
+    pub(super) rate_limit: PeerRateLimit,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct PeerRateLimit {
+    pub(super) enabled: bool,
+    pub(super) requests_per_second: u32,
+    pub(super) burst_capacity: u32,
+}
+
+impl Default for PeerRateLimit {
+    fn default() -> Self {
+        Self { enabled: true, requests_per_second: 10, burst_capacity: 20 }
+    }
 }
 
 impl Default for ValidatorComms {
@@ -172,6 +179,7 @@ impl Default for ValidatorComms {
             host: "0.0.0.0".to_owned(),
             port: 50051,
             request_timeout: DurationSetting(Millis::from_secs(30)),
+            rate_limit: PeerRateLimit::default(),
         }
     }
 }
@@ -269,5 +277,6 @@ impl Default for SshSession {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct AdvertisedAddresses {
+    pub(super) grpc_endpoint: Option<String>,
     pub(super) axon_endpoint: Option<String>,
 }

@@ -169,7 +169,7 @@ level = "debug"
 fn every_documented_key_of_the_seeds_is_honoured_or_answered() {
     let home = Home::new();
     let (config, notices) = home.check(&every_key(&home)).unwrap();
-    assert!(notices.len() >= 21, "{notices:#?}");
+    assert!(notices.len() >= 18, "{notices:#?}");
     for told in ["no TLS", "additional_opts"] {
         assert!(notices.iter().any(|notice| notice.contains(told)), "{notices:#?}");
     }
@@ -231,6 +231,12 @@ fn wrong_settings_are_answered_with_key_and_help() {
             "[advertised_addresses]\naxon_endpoint = \"203.0.113.45:0\"\n[database]",
             "0 is not a port",
         ),
+        (
+            "[database]",
+            "[advertised_addresses]\naxon_endpoint = \"203.0.113.45:1\"\ngrpc_endpoint = \"203.0.113.45:2\"\n[database]",
+            "another address than axon_endpoint",
+        ),
+        ("[node_management]", "rate_limit.burst_capacity = 0\n[node_management]", "at least 1"),
         ("wss://entrypoint", "https://entrypoint", "WebSocket"),
         ("203.0.113.7", "<your public ip>", "curl -4 ifconfig.me"),
         ("sqlite:///opt", "postgres:///opt", "sqlite:"),
@@ -278,6 +284,20 @@ fn open_access_is_warned_of_and_still_asks_for_the_least_stake() {
     assert_eq!(config.subnet.assignment.rule, AssignmentRule::Open);
     assert_eq!(config.subnet.assignment.min_stake, Some(Rao(500_000_000)));
     assert!(notices[0].contains("every validator with a permit gets keys on all nodes"), "{notices:?}");
+}
+
+#[test]
+fn where_grpc_is_advertised_is_the_axon_and_requests_are_bounded_unless_that_is_off() {
+    let home = Home::new();
+    let (config, _) = home.check(MINIMAL).unwrap();
+    let rate = config.listen.request_rate.unwrap();
+    assert_eq!((rate.per_second.get(), rate.burst.get()), (10, 20));
+    let text = MINIMAL.replace("[node_management]", "rate_limit.enabled = false\n[node_management]");
+    let text = format!("{text}\n[advertised_addresses]\ngrpc_endpoint = \"http://203.0.113.45:7000\"");
+    let (config, notices) = home.check(&text).unwrap();
+    assert_eq!(config.listen.request_rate, None);
+    assert_eq!(config.subnet.axon.unwrap().address.to_string(), "203.0.113.45:7000");
+    assert_eq!(notices, Vec::<String>::new());
 }
 
 #[test]

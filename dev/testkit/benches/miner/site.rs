@@ -1,19 +1,6 @@
-//! Authenticate and discover over real gRPC on loopback, SQLite on disk, eight nodes with real sshd (RULES R27).
-//!
-//! An iteration is a batch of pairs: an `AuthenticateValidator` that opens a session and a `DiscoverNodes` on a
-//! standing session; nonce, order and session are flushed to disk before each answer. Of the validators, one is assigned and its key is on
-//! the nodes already; the others get their signed, empty list, as on the network. Each sends one request at a time, because
-//! a validator's discoveries count in their order. Requests are signed beforehand, as that is the validators' work; client
-//! and server share the machine. Bounds on nonces are off.
-//!
-//! The second figure is one assigned validator that opens a session and has its key written to all eight nodes.
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a bench that cannot run fails, and tells its figures"
-)]
+//! A running miner with eight nodes, and the validators that ask it.
 
-use std::hint::black_box;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -40,17 +27,12 @@ use basilica_types::{
 use basilica_wallet::WalletSigner;
 use basilica_wire::Keypair;
 use basilica_wire::discovery::{AuthRequest, DiscoverClaim, DiscoverRequest, NodeStatus};
-use criterion::{Criterion, Throughput};
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
-const CONNECTIONS: usize = 4;
-const VALIDATORS: u8 = 64;
+pub(crate) const CONNECTIONS: usize = 4;
+pub(crate) const VALIDATORS: u8 = 64;
 const NODES: usize = 8;
-/// Pairs in one iteration: enough that every validator is busy.
-const BATCH: u64 = 640;
-/// Pairs of the first measurement, which also gives the latencies.
-const FIRST: u64 = 6400;
 
 /// A metagraph of validators, the first with the most stake; nothing else is asked of a chain here.
 struct Validators(Vec<Hotkey>);
@@ -113,17 +95,17 @@ impl Chain for Validators {
 }
 
 /// Signs requests, each later than the one before.
-struct Author {
-    keypair: Keypair,
-    target: Hotkey,
+pub(crate) struct Author {
+    pub(crate) keypair: Keypair,
+    pub(crate) target: Hotkey,
     key: SshPublicKey,
     epoch: AtomicU64,
-    client: Arc<dyn MinerApi>,
+    pub(crate) client: Arc<dyn MinerApi>,
 }
 
 impl Author {
     /// Opens the standing session, as soon as the miner has read the metagraph.
-    async fn open(&self) -> SessionToken {
+    pub(crate) async fn open(&self) -> SessionToken {
         loop {
             match self.client.authenticate(self.authentication()).await {
                 Ok(grant) => return grant.session_token,
@@ -137,7 +119,7 @@ impl Author {
         RequestNonce::from_random(entropy.array())
     }
 
-    fn authentication(&self) -> AuthRequest {
+    pub(crate) fn authentication(&self) -> AuthRequest {
         let (nonce, timestamp_secs) = (Self::nonce(), SystemClock::new().now().as_secs());
         let payload = AuthRequest::payload(&self.target, &nonce, timestamp_secs);
         let signature = self.keypair.sign(&payload, EntropyRng(&OsEntropy));
@@ -150,7 +132,7 @@ impl Author {
         }
     }
 
-    fn discovery(&self, session_token: &SessionToken) -> DiscoverRequest {
+    pub(crate) fn discovery(&self, session_token: &SessionToken) -> DiscoverRequest {
         let claim = DiscoverClaim {
             validator: self.keypair.hotkey(),
             target: self.target,
@@ -165,12 +147,13 @@ impl Author {
     }
 }
 
-/// A running miner with its node.
-struct Site {
+/// A running miner with its nodes.
+pub(crate) struct Site {
+    pub(crate) address: SocketAddr,
     _directory: tempfile::TempDir,
     _nodes: NodeHosts,
     _tasks: JoinSet<()>,
-    authors: Vec<(Arc<Author>, SessionToken)>,
+    pub(crate) authors: Vec<(Arc<Author>, SessionToken)>,
 }
 
 /// With every limit off (RULES R27).
@@ -186,7 +169,7 @@ fn admission() -> AdmissionConfig {
 }
 
 impl Site {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let operator = Identity::Ephemeral(Zeroizing::new([5; 32]));
         let key = RusshShell.public_key(&operator).unwrap();
@@ -259,67 +242,14 @@ impl Site {
             assert_eq!(deployed, if at == 0 { vec![NodeStatus::Available; NODES] } else { vec![] });
             authors.push((Arc::new(author), session));
         }
-        Self { _directory: directory, _nodes: nodes, _tasks: tasks, authors }
+        Self { address, _directory: directory, _nodes: nodes, _tasks: tasks, authors }
     }
 
     /// A new session whose key no node carries yet.
-    async fn deploy(&self) {
+    pub(crate) async fn deploy(&self) {
         let (author, _) = &self.authors[0];
         let session = author.open().await;
         let answer = author.client.discover(author.discovery(&session)).await.unwrap();
         assert!(answer.nodes.iter().all(|node| node.status == NodeStatus::Available));
     }
-
-    /// The time for `pairs` pairs, and for each pair alone.
-    async fn exchange(&self, pairs: u64) -> (Duration, Vec<Duration>) {
-        let mut signed: Vec<Vec<(AuthRequest, DiscoverRequest)>> = Vec::new();
-        for (at, (author, session)) in (0u64..).zip(&self.authors) {
-            let share = (pairs + u64::from(VALIDATORS) - 1 - at) / u64::from(VALIDATORS);
-            signed.push((0..share).map(|_| (author.authentication(), author.discovery(session))).collect());
-        }
-        let clock = SystemClock::new();
-        let began = clock.monotonic();
-        let mut open = JoinSet::new();
-        for ((author, _), requests) in self.authors.iter().zip(signed) {
-            let client = Arc::clone(&author.client);
-            open.spawn(async move {
-                let clock = SystemClock::new();
-                let mut each = Vec::with_capacity(requests.len());
-                for (authentication, discovery) in requests {
-                    let began = clock.monotonic();
-                    black_box(client.authenticate(authentication).await.unwrap());
-                    black_box(client.discover(discovery).await.unwrap());
-                    each.push(clock.monotonic() - began);
-                }
-                each
-            });
-        }
-        let each = open.join_all().await.into_iter().flatten().collect();
-        (clock.monotonic() - began, each)
-    }
-}
-
-fn main() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let site = runtime.block_on(Site::start());
-    let (spent, mut each) = runtime.block_on(site.exchange(FIRST));
-    each.sort_unstable();
-    println!(
-        "authenticate + discover: {:.0} pairs/s by {VALIDATORS} validators on {CONNECTIONS} connections; p50 {:?}, p99 {:?}",
-        f64::from(u32::try_from(each.len()).unwrap()) / spent.as_secs_f64(),
-        each[each.len() / 2],
-        each[each.len() * 99 / 100],
-    );
-    let mut criterion = Criterion::default().configure_from_args().sample_size(10);
-    let mut group = criterion.benchmark_group("miner");
-    group.throughput(Throughput::Elements(BATCH));
-    group.bench_function("authenticate_and_discover", |bencher| {
-        bencher.iter_custom(|batches| runtime.block_on(site.exchange(batches * BATCH)).0);
-    });
-    group.throughput(Throughput::Elements(1));
-    group.bench_function("authenticate_and_deploy_to_8_nodes", |bencher| {
-        bencher.iter(|| runtime.block_on(site.deploy()));
-    });
-    group.finish();
-    criterion.final_summary();
 }

@@ -14,7 +14,8 @@ use basilica_ports::{
 };
 use basilica_types::{Hotkey, RequestNonce, Timestamp};
 use serde::Serialize;
-use sqlx::sqlite::SqliteConnection;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::{FromRow, Row as _};
 
 use super::{OPERATION, Outcome, Wish};
 use crate::database::{corrupt, unavailable};
@@ -112,14 +113,47 @@ pub(super) struct Book {
 impl Book {
     /// Reads what these wishes are about.
     pub(super) async fn read(connection: &mut SqliteConnection, wishes: &[Wish]) -> Result<Self, StoreError> {
+        let hotkeys: HashSet<Hotkey> = wishes.iter().map(|wish| wish.nonce().validator).collect();
+        let hotkeys: Vec<String> = hotkeys.iter().map(ToString::to_string).collect();
+        let nonces = wishes.iter().map(|wish| wish.nonce());
+        let nonces: Vec<_> = nonces.map(|n| (n.validator.to_string(), n.nonce.as_str())).collect();
+        let tokens = discoveries(wishes).filter_map(|(_, discovery)| discovery.proof.token_hash());
+        let tokens: Vec<String> = tokens.map(|hash| hash.to_string()).collect();
+        let reading = sqlx::query(READ).bind(json(&hotkeys)).bind(json(&nonces)).bind(json(&tokens));
+        let rows = reading.fetch_all(&mut *connection).await.map_err(unavailable(OPERATION))?;
         let mut book = Self::default();
-        book.read_validators(connection, wishes).await?;
-        book.read_nonces(connection, wishes).await?;
-        book.read_sessions(connection, wishes).await?;
+        for row in rows {
+            book.take_in(&row)?;
+        }
+        book.count_full_shares(connection, wishes).await?;
+        book.read_other_sessions(connection, wishes).await?;
         Ok(book)
     }
 
-    async fn read_validators(
+    /// A row of [`READ`].
+    fn take_in(&mut self, row: &SqliteRow) -> Result<(), StoreError> {
+        match row.try_get("kind").map_err(unavailable(OPERATION))? {
+            VALIDATOR => {
+                let (hotkey, nonces, seen_v2, last_epoch, last_ts_secs, opened) =
+                    read_row::<(String, _, _, _, _, String)>(row)?;
+                let hotkey = hotkey.parse().map_err(corrupt("validators.hotkey"))?;
+                let opened = serde_json::from_str(&opened).map_err(corrupt("validators.sessions_opened"))?;
+                let standing = Standing { nonces, seen_v2, last_epoch, last_ts_secs, opened };
+                self.validators.insert(hotkey, standing);
+            }
+            NONCE => {
+                let (hotkey, nonce, forget_at) = read_row::<(String, String, i64)>(row)?;
+                let hotkey = hotkey.parse().map_err(corrupt("nonces.hotkey"))?;
+                let nonce = nonce.parse().map_err(corrupt("nonces.nonce"))?;
+                self.nonces.insert((hotkey, nonce), Timestamp(forget_at));
+            }
+            _ => self.remember(read_row(row)?),
+        }
+        Ok(())
+    }
+
+    /// Counts the nonces of those hotkeys anew whose shares would be full.
+    async fn count_full_shares(
         &mut self,
         connection: &mut SqliteConnection,
         wishes: &[Wish],
@@ -128,87 +162,35 @@ impl Book {
         for nonce in wishes.iter().map(|wish| wish.nonce()) {
             shares.entry(nonce.validator).or_insert((0, nonce)).0 += 1;
         }
-        let hotkeys = json(&shares.keys().map(ToString::to_string).collect::<Vec<_>>());
-        let rows: Vec<(String, i64, bool, i64, i64, String)> = sqlx::query_as(
-            "SELECT hotkey, nonces, seen_v2, last_epoch, last_ts_secs, sessions_opened \
-             FROM json_each(?) AS wish CROSS JOIN validators ON hotkey = wish.value",
-        )
-        .bind(hotkeys)
-        .fetch_all(&mut *connection)
-        .await
-        .map_err(unavailable(OPERATION))?;
-        for (hotkey, nonces, seen_v2, last_epoch, last_ts_secs, opened) in rows {
-            let parsed = hotkey.parse().map_err(corrupt("validators.hotkey"))?;
-            let opened = serde_json::from_str(&opened).map_err(corrupt("validators.sessions_opened"))?;
-            let standing = Standing { nonces, seen_v2, last_epoch, last_ts_secs, opened };
-            let (wanted, nonce) = shares.remove(&parsed).unwrap_or((0, wishes[0].nonce()));
-            let counted = if nonces + wanted > i64::from(nonce.limit) {
-                recount(connection, &hotkey, nonce.now).await?
-            } else {
-                nonces
-            };
-            self.validators.insert(parsed, Standing { nonces: counted, ..standing });
+        for (hotkey, (wanted, nonce)) in shares {
+            let Some(standing) = self.validators.get_mut(&hotkey) else { continue };
+            if standing.nonces + wanted > i64::from(nonce.limit) {
+                standing.nonces = recount(connection, &hotkey.to_string(), nonce.now).await?;
+                self.nonces.retain(|(owner, _), forget_at| *owner != hotkey || *forget_at > nonce.now);
+            }
         }
         Ok(())
     }
 
-    async fn read_nonces(
+    /// All open sessions of those hotkeys of which one has to be chosen or ended.
+    async fn read_other_sessions(
         &mut self,
         connection: &mut SqliteConnection,
         wishes: &[Wish],
     ) -> Result<(), StoreError> {
-        let wanted = wishes.iter().map(|wish| wish.nonce());
-        let wanted: Vec<_> = wanted.map(|n| (n.validator.to_string(), n.nonce.as_str())).collect();
-        let rows: Vec<(String, String, i64)> = sqlx::query_as(
-            "SELECT hotkey, nonce, forget_at FROM json_each(?) AS wish \
-             CROSS JOIN nonces ON hotkey = wish.value ->> 0 AND nonce = wish.value ->> 1",
-        )
-        .bind(json(&wanted))
-        .fetch_all(connection)
-        .await
-        .map_err(unavailable(OPERATION))?;
-        for (hotkey, nonce, forget_at) in rows {
-            let hotkey = hotkey.parse().map_err(corrupt("nonces.hotkey"))?;
-            let nonce = nonce.parse().map_err(corrupt("nonces.nonce"))?;
-            self.nonces.insert((hotkey, nonce), Timestamp(forget_at));
+        let hotkeys = discoveries(wishes).filter(|(_, discovery)| self.concerns_others(discovery));
+        let hotkeys: HashSet<String> = hotkeys.map(|(nonce, _)| nonce.validator.to_string()).collect();
+        if hotkeys.is_empty() {
+            return Ok(());
         }
+        let reading = sqlx::query_as(OPEN_SESSIONS_OF).bind(json(&hotkeys));
+        let rows: Vec<Row> = reading.fetch_all(connection).await.map_err(unavailable(OPERATION))?;
+        rows.into_iter().for_each(|row| self.remember(row));
         Ok(())
     }
 
-    /// The sessions that tokens name; all open ones of a hotkey where one of them has to be chosen or ended.
-    async fn read_sessions(
-        &mut self,
-        connection: &mut SqliteConnection,
-        wishes: &[Wish],
-    ) -> Result<(), StoreError> {
-        let discoveries = || wishes.iter().filter_map(|wish| wish.discovery());
-        let named = discoveries().filter_map(|(_, discovery)| discovery.proof.token_hash());
-        let named: Vec<String> = named.map(|hash| hash.to_string()).collect();
-        if !named.is_empty() {
-            let of_tokens = sqlx::query_as(
-                "SELECT sessions.id, validator, token_hash, opened_at, expires_at, public_key, ended_at, ended_why \
-                 FROM json_each(?) AS wish CROSS JOIN sessions ON token_hash = unhex(wish.value)",
-            );
-            let rows = of_tokens.bind(json(&named)).fetch_all(&mut *connection).await;
-            self.take_in(rows.map_err(unavailable(OPERATION))?);
-        }
-        let wider = discoveries().filter(|(_, discovery)| self.concerns_others(discovery));
-        let wider: HashSet<String> = wider.map(|(nonce, _)| nonce.validator.to_string()).collect();
-        if !wider.is_empty() {
-            let of_hotkeys = sqlx::query_as(
-                "SELECT sessions.id, validator, token_hash, opened_at, expires_at, public_key, ended_at, ended_why \
-                 FROM json_each(?) AS wish CROSS JOIN sessions ON validator = wish.value WHERE ended_at IS NULL",
-            );
-            let rows = of_hotkeys.bind(json(&wider)).fetch_all(connection).await;
-            self.take_in(rows.map_err(unavailable(OPERATION))?);
-        }
-        Ok(())
-    }
-
-    fn take_in(&mut self, rows: Vec<Row>) {
-        for row in rows {
-            self.sessions.entry(row.token_hash.clone()).or_insert(Session { row, change: None });
-        }
+    fn remember(&mut self, row: Row) {
+        self.sessions.entry(row.token_hash.clone()).or_insert(Session { row, change: None });
     }
 
     /// Whether other sessions of the hotkey than the one named matter.
@@ -361,39 +343,51 @@ impl Book {
         let updated: Vec<_> = sessions(Change::Updated)
             .map(|Session { row, .. }| (&row.id, &row.public_key, row.ended_at, &row.ended_why))
             .collect();
-        write_rows(connection, WRITE_VALIDATORS, &validators).await?;
-        write_rows(connection, WRITE_NONCES, &nonces).await?;
-        write_rows(connection, OPEN_SESSIONS, &opened).await?;
-        write_rows(connection, UPDATE_SESSIONS, &updated).await
+        let writing = sqlx::query(WRITE).bind(json(&validators)).bind(json(&nonces));
+        let writing = writing.bind(json(&opened)).bind(json(&updated)).execute(connection);
+        writing.await.map(drop).map_err(unavailable(OPERATION))
     }
 }
 
-// `WHERE true` tells the parser that ON belongs to the conflict and not to a join.
-const WRITE_VALIDATORS: &str = "INSERT INTO validators (hotkey, nonces, seen_v2, last_epoch, last_ts_secs, sessions_opened) \
+const VALIDATOR: &str = "validator";
+const NONCE: &str = "nonce";
+
+/// Three statements in one text, each with its own placeholder: they go to SQLite's thread together.
+const READ: &str = "\
+     SELECT hotkey, nonces, seen_v2, last_epoch, last_ts_secs, sessions_opened, 'validator' AS kind \
+     FROM json_each(?) AS wish CROSS JOIN validators ON hotkey = wish.value; \
+     SELECT hotkey, nonce, forget_at, 'nonce' AS kind \
+     FROM json_each(?) AS wish CROSS JOIN nonces ON hotkey = wish.value ->> 0 AND nonce = wish.value ->> 1; \
+     SELECT sessions.id, validator, token_hash, opened_at, expires_at, public_key, ended_at, ended_why, 'session' AS kind \
+     FROM json_each(?) AS wish CROSS JOIN sessions ON token_hash = unhex(wish.value)";
+
+const OPEN_SESSIONS_OF: &str = "\
+     SELECT sessions.id, validator, token_hash, opened_at, expires_at, public_key, ended_at, ended_why \
+     FROM json_each(?) AS wish CROSS JOIN sessions ON validator = wish.value WHERE ended_at IS NULL";
+
+/// `WHERE true` tells the parser that ON belongs to the conflict and not to a join.
+const WRITE: &str = "\
+     INSERT INTO validators (hotkey, nonces, seen_v2, last_epoch, last_ts_secs, sessions_opened) \
      SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5 FROM json_each(?) WHERE true \
      ON CONFLICT DO UPDATE SET nonces = excluded.nonces, seen_v2 = excluded.seen_v2, \
      last_epoch = excluded.last_epoch, last_ts_secs = excluded.last_ts_secs, \
-     sessions_opened = excluded.sessions_opened";
-const WRITE_NONCES: &str = "INSERT INTO nonces (hotkey, nonce, forget_at) \
+     sessions_opened = excluded.sessions_opened; \
+     INSERT INTO nonces (hotkey, nonce, forget_at) \
      SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?) WHERE true \
-     ON CONFLICT DO UPDATE SET forget_at = excluded.forget_at";
-const OPEN_SESSIONS: &str = "INSERT INTO sessions \
+     ON CONFLICT DO UPDATE SET forget_at = excluded.forget_at; \
+     INSERT INTO sessions \
      (id, validator, token_hash, opened_at, expires_at, public_key, ended_at, ended_why) \
      SELECT value ->> 0, value ->> 1, unhex(value ->> 2), value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7 \
-     FROM json_each(?)";
-const UPDATE_SESSIONS: &str = "UPDATE sessions SET public_key = new.value ->> 1, ended_at = new.value ->> 2, ended_why = new.value ->> 3 \
-     FROM json_each(?) AS new WHERE sessions.id = new.value ->> 0";
+     FROM json_each(?); \
+     UPDATE sessions SET public_key = new.value ->> 1, ended_at = new.value ->> 2, \
+     ended_why = new.value ->> 3 FROM json_each(?) AS new WHERE sessions.id = new.value ->> 0";
 
-async fn write_rows<T: Serialize>(
-    connection: &mut SqliteConnection,
-    statement: &'static str,
-    rows: &[T],
-) -> Result<(), StoreError> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let written = sqlx::query(statement).bind(json(rows)).execute(connection).await;
-    written.map(drop).map_err(unavailable(OPERATION))
+fn discoveries(wishes: &[Wish]) -> impl Iterator<Item = (&NonceUse, &DiscoveryUse)> {
+    wishes.iter().filter_map(|wish| wish.discovery())
+}
+
+fn read_row<'r, T: FromRow<'r, SqliteRow>>(row: &'r SqliteRow) -> Result<T, StoreError> {
+    T::from_row(row).map_err(unavailable(OPERATION))
 }
 
 fn json<T: Serialize + ?Sized>(rows: &T) -> String {

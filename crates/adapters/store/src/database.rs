@@ -31,6 +31,10 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// some seconds of turns: this is for a disk that stands still.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Pages of 4 KiB in the write-ahead log before they are copied to the file: four times SQLite's own number, because pages that many
+/// transactions change are copied once; not more, because whoever commits then waits for the copying.
+const CHECKPOINT_PAGES: &str = "4000";
+
 /// What one program keeps in its file.
 #[derive(Debug)]
 pub struct Schema {
@@ -210,6 +214,7 @@ impl Database {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
+            .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
             .busy_timeout(BUSY_TIMEOUT)
             .disable_statement_logging();
         let writer = pool(1).connect_with(connect.clone()).await.map_err(sqlite)?;

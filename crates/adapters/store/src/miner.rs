@@ -36,6 +36,7 @@ pub const MINER_SCHEMA: Schema = Schema {
         include_str!("../migrations/miner/0002_operations.sql"),
         include_str!("../migrations/miner/0003_assignments.sql"),
         include_str!("../migrations/miner/0004_sessions.sql"),
+        include_str!("../migrations/miner/0005_nonces_without_index.sql"),
     ],
 };
 

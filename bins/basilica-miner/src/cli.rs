@@ -65,6 +65,42 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: SessionsCommand,
     },
+    /// Look after the nodes.
+    Nodes {
+        #[command(subcommand)]
+        command: NodesCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodesCommand {
+    /// Take nodes out for maintenance: validators see that, and their keys leave the nodes.
+    Drain {
+        /// Each node's id, its address as user@host:port, or its host.
+        #[arg(required = true, value_name = "NODE")]
+        nodes: Vec<String>,
+        /// Why, for your own log.
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        /// Return only when the nodes carry no key of a validator, and nothing that was started with one.
+        #[arg(long)]
+        wait: bool,
+        /// Longest to wait, in seconds.
+        #[arg(long, value_name = "SECONDS", default_value_t = 600, requires = "wait")]
+        timeout: u64,
+    },
+    /// Take back nodes that were lost, where the configuration says auto_recovery = false.
+    Recover {
+        /// Each node's id, its address as user@host:port, or its host.
+        #[arg(required = true, value_name = "NODE")]
+        nodes: Vec<String>,
+    },
+    /// Take nodes back from maintenance.
+    Undrain {
+        /// Each node's id, its address as user@host:port, or its host.
+        #[arg(required = true, value_name = "NODE")]
+        nodes: Vec<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

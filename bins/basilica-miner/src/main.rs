@@ -3,7 +3,9 @@
 mod ask;
 mod cli;
 mod commands;
+mod maintenance;
 mod pages;
+mod select;
 mod service;
 mod sessions;
 mod status;
@@ -13,8 +15,9 @@ use std::process::ExitCode;
 
 use basilica_console as console;
 use basilica_runtime_service::ConfigError;
+use basilica_types::Millis;
 
-use crate::cli::{Cli, Command, ConfigCommand, HostKeyCommand, SessionsCommand};
+use crate::cli::{Cli, Command, ConfigCommand, HostKeyCommand, NodesCommand, SessionsCommand};
 
 /// The configuration is wrong (`EX_CONFIG` of sysexits.h).
 const BAD_CONFIG: u8 = 78;
@@ -59,5 +62,11 @@ fn dispatch(cli: &Cli) -> anyhow::Result<()> {
         Some(Command::Sessions { command: SessionsCommand::Revoke { id, validator, all: _, yes } }) => {
             sessions::revoke(cli, *id, *validator, *yes)
         }
+        Some(Command::Nodes { command: NodesCommand::Drain { nodes, reason, wait, timeout } }) => {
+            let wait = wait.then_some(Millis::from_secs(*timeout));
+            maintenance::drain(cli, nodes, reason.as_deref(), wait)
+        }
+        Some(Command::Nodes { command: NodesCommand::Recover { nodes } }) => maintenance::recover(cli, nodes),
+        Some(Command::Nodes { command: NodesCommand::Undrain { nodes } }) => maintenance::undrain(cli, nodes),
     }
 }

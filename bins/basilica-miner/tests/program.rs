@@ -1,6 +1,8 @@
 //! The real program: what it prints, how it ends, and that it never ends with a backtrace.
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+#[path = "program/nodes.rs"]
+mod nodes;
 #[path = "program/sessions.rs"]
 mod sessions;
 

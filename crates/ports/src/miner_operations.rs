@@ -97,12 +97,14 @@ pub trait MinerOperations: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<Option<MaintenanceWindow>, StoreError>;
 
-    /// The windows of a node that are remembered and last beyond `since`, oldest first.
-    async fn maintenance(&self, node: NodeId, since: Timestamp)
-    -> Result<Vec<MaintenanceWindow>, StoreError>;
+    /// The windows of all nodes that are remembered and last beyond `since`, oldest first.
+    async fn maintenance(
+        &self,
+        since: Timestamp,
+    ) -> Result<BTreeMap<NodeId, Vec<MaintenanceWindow>>, StoreError>;
 
-    /// Keeps a node out until [`Self::release_node`]. One that is held already stays as it is.
-    async fn hold_node(&self, node: NodeId, hold: &NodeHold) -> Result<(), StoreError>;
+    /// Keeps a node out until [`Self::release_node`]. One that is held already stays as it is. The revision that this raised.
+    async fn hold_node(&self, node: NodeId, hold: &NodeHold) -> Result<Revision, StoreError>;
 
     /// Takes a held node back; what held it, or none.
     async fn release_node(&self, node: NodeId) -> Result<Option<NodeHold>, StoreError>;
@@ -112,6 +114,10 @@ pub trait MinerOperations: Send + Sync + 'static {
 
     /// Every node remembered, by address.
     async fn known_nodes(&self) -> Result<Vec<KnownNode>, StoreError>;
+
+    /// When the last key that the node may carry ends, whoever ended its session before; none where it carries none, nor anything
+    /// that runs with one.
+    async fn deployed_until(&self, node: NodeId) -> Result<Option<Timestamp>, StoreError>;
 
     /// Forgets a node that was left, with its deployments; its host key and maintenance stay known, in case it comes back.
     async fn forget_node(&self, node: NodeId) -> Result<(), StoreError>;

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use crate::BoxError;
 
 /// With what to log in.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Identity {
     /// A key that lives in memory only: the 32-byte Ed25519 seed.
     Ephemeral(Zeroizing<[u8; 32]>),

@@ -101,6 +101,10 @@ pub struct FleetConfig {
     pub interval: Millis,
     /// Of one login or command.
     pub timeout: Millis,
+    /// Attempts after the first failed one before a node counts as lost.
+    pub retries: u32,
+    /// Whether a node that was lost is taken back when it answers; otherwise its operator does that.
+    pub auto_recovery: bool,
     /// Whether keys of validators are removed when the miner stops; otherwise they end by themselves.
     pub remove_keys_on_shutdown: bool,
 }

@@ -1,197 +1,316 @@
-//! All nodes together: what a discovery waits for and reports.
+//! All nodes together: which there are, and a keeper for each.
 //!
-//! A discovery nudges every keeper and waits until each has finished a round that saw the nudge, at most
-//! [`DISCOVERY_LIMIT`]. Nodes that failed their last round get [`GRACE`] beyond the slowest healthy one, so that a dead
-//! node costs a discovery next to nothing; a node that dies just then costs one discovery the limit. Whoever is not
-//! finished is reported as it stands, never waited for.
+//! The list of nodes may change while the miner runs ([`Fleet::apply`]): keepers are told what is new about theirs and keep
+//! their connections, new nodes get keepers, and that of a node which is no longer listed stays until its keys are gone.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use basilica_ports::{Assignment, Clock, SessionRecord};
-use basilica_runtime_service::within;
-use basilica_types::{Millis, Timestamp};
-use basilica_wire::discovery::{NodeReport, NodeStatus};
-use tokio::sync::watch;
+use basilica_ports::{
+    Assignment, Clock, Identity, KnownNode, MinerStore, NodeShell, SessionRecord, StoreError,
+};
+use basilica_runtime_service::{ErrorChain, OnFailure, Stop, Supervisor};
+use basilica_status::NodeState;
+use basilica_types::{Millis, NodeId};
+use basilica_wire::discovery::NodeReport;
+use tokio::sync::{Semaphore, watch};
+use tracing::{info, warn};
 
-use crate::config::NodeConfig;
-use crate::metrics::MinerMetrics;
-use crate::node::{NodeView, Outcome};
+use crate::assignment::AssignableNode;
+use crate::config::{FleetConfig, NodeConfig};
+use crate::discovery::Discovery;
+use crate::health::HealthPolicy;
+use crate::metrics::{MinerMetrics, NodeLabels};
+use crate::node::{KeeperConfig, NodeKeeper};
+use crate::orders::OrdersView;
+use crate::subnet::SubnetView;
+use crate::view::NodeView;
 
-/// Longest time that a discovery waits (RULES R6).
-pub(crate) const DISCOVERY_LIMIT: Millis = Millis::from_secs(20);
-/// What nodes that failed before get beyond the slowest of the others.
-const GRACE: Millis = Millis::from_secs(2);
+/// Rounds on nodes at the same time: a sixteenth of the largest fleet, well below a process's file descriptors.
+const CONCURRENT_ROUNDS: usize = 256;
+/// How soon a keeper that has left is missed.
+const LOOK_EVERY: Millis = Millis(1_000);
+const RESTART: OnFailure = OnFailure::Restart { initial: Millis::from_secs(1), max: Millis::from_secs(60) };
 
 /// One node, seen from outside its keeper.
 #[derive(Debug)]
 pub(crate) struct Member {
-    pub(crate) node: Arc<NodeConfig>,
+    pub(crate) config: watch::Sender<Arc<KeeperConfig>>,
     pub(crate) nudge: watch::Sender<u64>,
     pub(crate) view: watch::Receiver<NodeView>,
 }
 
-/// A member that a discovery waits for.
-struct Awaited {
-    view: watch::Receiver<NodeView>,
-    generation: u64,
+impl Member {
+    pub(crate) fn config(&self) -> Arc<KeeperConfig> {
+        Arc::clone(&self.config.borrow())
+    }
+
+    /// Whether its keeper has come to its end.
+    fn is_gone(&self) -> bool {
+        self.view.has_changed().is_err()
+    }
 }
 
-impl Awaited {
-    async fn finished(&mut self) {
-        let generation = self.generation;
-        // A keeper that is gone never finishes; the caller's limit ends the wait.
-        if self.view.wait_for(|view| view.generation >= generation).await.is_err() {
-            std::future::pending::<()>().await;
+/// What keepers are made of.
+#[derive(Clone)]
+pub(crate) struct Workshop {
+    pub(crate) shell: Arc<dyn NodeShell>,
+    pub(crate) store: Arc<dyn MinerStore>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) subnet: SubnetView,
+    pub(crate) orders: OrdersView,
+    pub(crate) metrics: Arc<MinerMetrics>,
+}
+
+/// What is to be looked after, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Desired {
+    config: FleetConfig,
+    operator: Identity,
+}
+
+impl Desired {
+    fn keeper(&self, node: &NodeConfig) -> KeeperConfig {
+        KeeperConfig {
+            node: Arc::new(node.clone()),
+            identity: self.operator.clone(),
+            policy: HealthPolicy {
+                interval: self.config.interval,
+                retries: self.config.retries,
+                auto_recovery: self.config.auto_recovery,
+            },
+            timeout: self.config.timeout,
+            remove_keys_on_shutdown: self.config.remove_keys_on_shutdown,
+            leaving: false,
         }
+    }
+
+    /// For a node that is not listed: only its keys are taken away.
+    fn leaving(&self, node: KnownNode) -> KeeperConfig {
+        let node = NodeConfig {
+            id: node.node_id,
+            address: node.address,
+            hourly_rate_per_gpu: None,
+            host_key: node.host_key,
+            maintenance: false,
+            region: None,
+        };
+        KeeperConfig { leaving: true, ..self.keeper(&node) }
     }
 }
 
 /// The miner's nodes.
-pub(crate) struct Fleet {
-    pub(crate) members: Vec<Member>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) interval: Millis,
+pub struct Fleet {
+    workshop: Workshop,
+    slots: Arc<Semaphore>,
+    desired: watch::Sender<Arc<Desired>>,
+    assignable: watch::Sender<Vec<AssignableNode>>,
+    /// In the order of the configuration; those that are being left come last.
+    members: Mutex<Arc<Vec<Arc<Member>>>>,
+}
+
+impl std::fmt::Debug for Fleet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Fleet({} nodes)", self.members().len())
+    }
 }
 
 impl Fleet {
-    /// Sees to it that every reachable node of the session's validator carries its key, and reports all of these.
-    pub(crate) async fn deploy(&self, session: &SessionRecord, assignment: &Assignment) -> Vec<NodeReport> {
-        let (mut healthy, mut doubtful) = (Vec::new(), Vec::new());
-        let belongs = |member: &&Member| assignment.has(member.node.id, &session.validator);
-        for member in self.members.iter().filter(belongs) {
-            if self.is_settled(member, session) {
-                continue;
-            }
-            let mut generation = 0;
-            member.nudge.send_modify(|nudge| {
-                *nudge += 1;
-                generation = *nudge;
-            });
-            let awaited = Awaited { view: member.view.clone(), generation };
-            let failed = matches!(member.view.borrow().outcome, Outcome::Unreachable | Outcome::Unconfirmed);
-            if failed { doubtful.push(awaited) } else { healthy.push(awaited) }
+    /// `assignable` hears which nodes there are to be assigned.
+    pub(crate) fn new(
+        workshop: Workshop,
+        config: FleetConfig,
+        operator: Identity,
+        assignable: watch::Sender<Vec<AssignableNode>>,
+    ) -> Self {
+        Self {
+            assignable,
+            workshop,
+            slots: Arc::new(Semaphore::new(CONCURRENT_ROUNDS)),
+            desired: watch::channel(Arc::new(Desired { config, operator })).0,
+            members: Mutex::default(),
         }
-        let began = self.clock.monotonic();
-        // The rounds run side by side in their keepers; waiting for one after the other is waiting for the slowest. The
-        // limit is not an error: what is not finished by then is reported as it stands.
-        let _ = within(self.clock.as_ref(), DISCOVERY_LIMIT, all_finished(&mut healthy)).await;
-        let spent = Millis::from(self.clock.monotonic().saturating_sub(began));
-        let grace = DISCOVERY_LIMIT.saturating_sub(spent).min(GRACE);
-        let _ = within(self.clock.as_ref(), grace, all_finished(&mut doubtful)).await;
-        self.members.iter().filter(belongs).map(|member| report(member, session)).collect()
     }
 
-    /// Whether the key was seen on the node so lately that asking again is needless.
-    fn is_settled(&self, member: &Member, session: &SessionRecord) -> bool {
-        if member.node.maintenance {
-            return true;
+    pub(crate) fn members(&self) -> Arc<Vec<Arc<Member>>> {
+        Arc::clone(&self.members.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Looks after these nodes from now on, in this way, logging in with `operator`. Sessions and connections of nodes that
+    /// stay go on; the keys of those that are not listed any more are removed first.
+    pub fn apply(&self, config: FleetConfig, operator: Identity) {
+        let assignable: Vec<_> = config.nodes.iter().map(AssignableNode::from).collect();
+        self.desired.send_replace(Arc::new(Desired { config, operator }));
+        self.assignable.send_if_modified(|before| {
+            let changed = *before != assignable;
+            *before = assignable;
+            changed
+        });
+    }
+
+    /// Every node as its keeper sees it, those that are being left last.
+    pub fn nodes(&self) -> Vec<NodeView> {
+        self.members().iter().map(|member| member.view.borrow().clone()).collect()
+    }
+
+    /// Keeps a keeper for each node. `start` has made the first ones.
+    pub(crate) async fn run(self: Arc<Self>, supervisor: &Supervisor, stop: Stop) {
+        let mut desired = self.desired.subscribe();
+        let mut remembered = None;
+        loop {
+            let wanted = Arc::clone(&desired.borrow_and_update());
+            let result = self.remember(&wanted, &mut remembered).await;
+            let left = result.unwrap_or_else(|error| {
+                self.workshop.metrics.store_errors.inc();
+                warn!(error = %ErrorChain(&error), "which nodes there are cannot be stored; a restart could forget one");
+                Vec::new()
+            });
+            if self.reconcile(supervisor, &wanted, left) {
+                // A keeper that ended has forgotten its node, which may be listed again by now.
+                remembered = None;
+            }
+            tokio::select! {
+                () = stop.requested() => return,
+                Ok(()) = desired.changed() => {}
+                () = self.workshop.clock.sleep(LOOK_EVERY) => {}
+            }
         }
-        let view = member.view.borrow();
-        let lately: Timestamp = view.checked_at + self.interval + self.interval;
-        status(&member.node, &view, session) == NodeStatus::Available && self.clock.now() <= lately
+    }
+
+    /// Notes which nodes there are before anything is done with them; those that were noted by an earlier run of this miner
+    /// and are not listed any more.
+    async fn remember(
+        &self,
+        wanted: &Arc<Desired>,
+        remembered: &mut Option<Arc<Desired>>,
+    ) -> Result<Vec<KnownNode>, StoreError> {
+        if remembered.as_ref().is_some_and(|remembered| Arc::ptr_eq(remembered, wanted)) {
+            return Ok(Vec::new());
+        }
+        let store = &self.workshop.store;
+        let nodes = wanted.config.nodes.iter().map(|node| KnownNode {
+            node_id: node.id,
+            address: node.address.clone(),
+            host_key: node.host_key.clone(),
+        });
+        store.remember_nodes(&nodes.collect::<Vec<_>>()).await?;
+        let mut left = store.known_nodes().await?;
+        left.retain(|known| !wanted.config.nodes.iter().any(|node| node.id == known.node_id));
+        *remembered = Some(Arc::clone(wanted));
+        Ok(left)
+    }
+
+    /// Gives every listed node its keeper, before anybody asks for the nodes.
+    pub(crate) fn start(&self, supervisor: &Supervisor) {
+        let wanted = Arc::clone(&self.desired.borrow());
+        self.reconcile(supervisor, &wanted, Vec::new());
+    }
+
+    /// True if a keeper has ended since.
+    fn reconcile(&self, supervisor: &Supervisor, wanted: &Desired, left: Vec<KnownNode>) -> bool {
+        let before = self.members();
+        let mut ended = false;
+        let mut there: BTreeMap<NodeId, Arc<Member>> = BTreeMap::new();
+        for member in before.iter() {
+            let id = member.config().node.id;
+            if member.is_gone() {
+                ended = true;
+                self.workshop.metrics.node_uptime.remove(&NodeLabels { node_id: id.to_string() });
+            } else {
+                there.insert(id, Arc::clone(member));
+            }
+        }
+        let mut members = Vec::with_capacity(wanted.config.nodes.len());
+        for node in &wanted.config.nodes {
+            let config = wanted.keeper(node);
+            members.push(match there.remove(&node.id) {
+                Some(member) => {
+                    tell(&member, config);
+                    member
+                }
+                None => {
+                    log_registered(node);
+                    self.workshop.metrics.registered.inc();
+                    self.spawn(supervisor, config)
+                }
+            });
+        }
+        for (_, member) in there.iter() {
+            let config = member.config();
+            tell(member, KeeperConfig { leaving: true, ..(*config).clone() });
+        }
+        let unknown = left.into_iter().filter(|known| !there.contains_key(&known.node_id));
+        let mut leaving: Vec<_> =
+            unknown.map(|known| self.spawn(supervisor, wanted.leaving(known))).collect();
+        leaving.extend(there.into_values());
+        members.extend(leaving);
+        *self.members.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(members);
+        ended
+    }
+
+    fn spawn(&self, supervisor: &Supervisor, config: KeeperConfig) -> Arc<Member> {
+        let view = NodeView::new(config.node.id, config.node.address.clone(), self.workshop.clock.now());
+        let (config, configs) = watch::channel(Arc::new(config));
+        let (nudge, nudges) = watch::channel(0);
+        let (view, seen) = watch::channel(view);
+        let workshop = self.workshop.clone();
+        let keeper = NodeKeeper {
+            config: configs,
+            shell: workshop.shell,
+            store: workshop.store,
+            clock: workshop.clock,
+            subnet: workshop.subnet,
+            orders: workshop.orders,
+            metrics: workshop.metrics,
+            slots: Arc::clone(&self.slots),
+            nudges,
+            view,
+        };
+        supervisor.spawn("node", RESTART, move |stop| keeper.clone().run(stop));
+        Arc::new(Member { config, nudge, view: seen })
+    }
+
+    /// Sees to it that every reachable node of the session's validator carries its key, and reports all of these.
+    pub(crate) async fn deploy(&self, session: &SessionRecord, assignment: &Assignment) -> Vec<NodeReport> {
+        let belongs = |member: &&Arc<Member>| {
+            let config = member.config();
+            !config.leaving && assignment.has(config.node.id, &session.validator)
+        };
+        let members = self.members().iter().filter(belongs).cloned().collect();
+        let Workshop { clock, orders, .. } = &self.workshop;
+        Discovery { members, clock: clock.as_ref(), orders, session }.run().await
     }
 
     /// Counts the nodes for the metrics.
-    pub(crate) fn count(&self, metrics: &MinerMetrics) {
-        let healthy = self.members.iter().filter(|m| m.view.borrow().outcome == Outcome::Confirmed).count();
+    pub(crate) fn count(&self) {
+        let metrics = &self.workshop.metrics;
+        let nodes: Vec<NodeView> = self.nodes().into_iter().filter(|view| !view.leaving).collect();
         let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        metrics.nodes.set(gauge(self.members.len()));
+        let healthy = nodes.iter().filter(|view| view.state == NodeState::Healthy).count();
+        metrics.nodes.set(gauge(nodes.len()));
         metrics.nodes_healthy.set(gauge(healthy));
-        metrics.nodes_unhealthy.set(gauge(self.members.len() - healthy));
+        metrics.nodes_unhealthy.set(gauge(nodes.len() - healthy));
+        metrics.nodes_deployed.set(gauge(nodes.iter().filter(|view| !view.keys.is_empty()).count()));
     }
 }
 
-async fn all_finished(members: &mut [Awaited]) {
-    for member in members {
-        member.finished().await;
+/// Tells a keeper what is new, if anything is.
+fn tell(member: &Member, config: KeeperConfig) {
+    let before = member.config();
+    if *before == config {
+        return;
     }
+    let (id, address) = (config.node.id, config.node.address.clone());
+    match (before.leaving, config.leaving) {
+        (false, true) => info!(node.id = %id, node.address = %address,
+            "Node is no longer configured; it is left once it carries no key of a validator"),
+        (true, false) => log_registered(&config.node),
+        (_, false) => info!(node.id = %id, node.address = %address, "Node has a changed configuration"),
+        (true, true) => {}
+    }
+    member.config.send_replace(Arc::new(config));
 }
 
-fn status(node: &NodeConfig, view: &NodeView, session: &SessionRecord) -> NodeStatus {
-    if node.maintenance {
-        return NodeStatus::Maintenance;
-    }
-    let carried = session.public_key.is_some() && view.keys.get(&session.id) == session.public_key.as_ref();
-    match view.outcome {
-        Outcome::Confirmed if carried => NodeStatus::Available,
-        Outcome::Confirmed | Outcome::Unconfirmed => NodeStatus::KeyPending,
-        Outcome::Unknown if view.connected => NodeStatus::KeyPending,
-        Outcome::Unknown | Outcome::Unreachable => NodeStatus::Unreachable,
-    }
-}
-
-fn report(member: &Member, session: &SessionRecord) -> NodeReport {
-    let view = member.view.borrow();
-    let configured = member.node.host_key.clone().map(|key| vec![key]);
-    NodeReport {
-        node_id: member.node.id,
-        address: member.node.address.clone(),
-        status: status(&member.node, &view, session),
-        hourly_rate_per_gpu: member.node.hourly_rate_per_gpu,
-        host_keys: configured.unwrap_or_else(|| view.host_keys.clone()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use basilica_runtime_service::testing::VirtualClock;
-    use basilica_types::{Hotkey, NodeAddress, SessionId};
-
-    use super::*;
-
-    fn member(outcome: Outcome) -> (Member, watch::Sender<NodeView>) {
-        let address: NodeAddress = "root@192.0.2.1:22".parse().unwrap();
-        let node = NodeConfig {
-            id: address.node_id(),
-            address,
-            hourly_rate_per_gpu: None,
-            host_key: None,
-            maintenance: false,
-            region: None,
-        };
-        let (keeper, view) = watch::channel(NodeView { outcome, ..NodeView::new() });
-        (Member { node: Arc::new(node), nudge: watch::channel(0).0, view }, keeper)
-    }
-
-    /// For how long a discovery waits for a node that does not finish.
-    async fn wait_for(outcome: Outcome) -> (Millis, NodeStatus) {
-        let clock = VirtualClock::new();
-        let (member, _keeper) = member(outcome);
-        let fleet = Fleet { members: vec![member], clock: clock.clone(), interval: Millis::from_secs(60) };
-        let session = SessionRecord {
-            id: SessionId::from_random([1; 8]),
-            validator: Hotkey::from_bytes([1; 32]),
-            expires_at: clock.now() + Millis::from_secs(3600),
-            public_key: None,
-        };
-        let nodes = fleet.members.iter().map(|member| (member.node.id, session.validator));
-        let assignment: Assignment = nodes.collect();
-        let began = clock.monotonic();
-        let mut deploy = tokio::task::JoinSet::new();
-        deploy.spawn(async move { fleet.deploy(&session, &assignment).await });
-        loop {
-            tokio::select! {
-                biased;
-                reports = deploy.join_next() => {
-                    let waited = Millis::from(clock.monotonic().saturating_sub(began));
-                    return (waited, reports.unwrap().unwrap()[0].status);
-                }
-                () = clock.sleepers(1) => {
-                    clock.advance_to_next();
-                }
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn only_a_node_that_was_well_is_waited_for_to_the_limit() {
-        assert_eq!(wait_for(Outcome::Unreachable).await, (GRACE, NodeStatus::Unreachable));
-        assert_eq!(
-            wait_for(Outcome::Unconfirmed).await,
-            (GRACE, NodeStatus::KeyPending),
-            "hung after its login"
-        );
-        assert_eq!(wait_for(Outcome::Confirmed).await, (DISCOVERY_LIMIT, NodeStatus::KeyPending));
-        assert_eq!(wait_for(Outcome::Unknown).await, (DISCOVERY_LIMIT, NodeStatus::Unreachable));
-    }
+fn log_registered(node: &NodeConfig) {
+    info!(node.id = %node.id, node.address = %node.address, node.maintenance = node.maintenance, "Node registered");
 }

@@ -12,9 +12,13 @@
 pub mod assignment;
 pub mod authorized_keys;
 pub mod config;
+pub mod health;
+pub mod maintenance;
 pub mod operator_key;
 
+mod access;
 mod axon;
+mod discovery;
 mod fleet;
 mod gate;
 mod key_editor;
@@ -23,10 +27,15 @@ mod local_shell;
 mod log_budget;
 mod metrics;
 mod node;
+mod orders;
 mod service;
 mod status;
 mod subnet;
+mod view;
 
+pub use access::{AccessError, NodeAccess};
+pub use fleet::Fleet;
 pub use key_editor::KeyEditError;
 pub use service::{Miner, MinerPorts};
 pub use status::StatusView;
+pub use view::{NodeFailure, NodeView};

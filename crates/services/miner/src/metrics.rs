@@ -1,8 +1,11 @@
 //! The miner's counters, under the names of the seeds' documents and under those of the original program, because
 //! dashboards exist for both.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
+use basilica_ports::Clock;
 use basilica_runtime_service::Metrics;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -41,9 +44,37 @@ pub(crate) struct MinerMetrics {
     pub(crate) axon_requests: Counter,
     pub(crate) store_errors: Counter,
     pub(crate) deployment_seconds: Histogram,
+    pub(crate) health_check_seconds: Histogram,
+    pub(crate) nodes_deployed: Gauge,
+    logins: Counter,
+    logouts: Counter,
+    logged_in: Gauge,
+    login_seconds: Histogram,
+}
+
+/// An open SSH connection, counted until it is dropped.
+pub(crate) struct Login {
+    clock: Arc<dyn Clock>,
+    began: Duration,
+    metrics: Arc<MinerMetrics>,
+}
+
+impl Drop for Login {
+    fn drop(&mut self) {
+        self.metrics.logged_in.dec();
+        self.metrics.logouts.inc();
+        self.metrics.login_seconds.observe(self.clock.monotonic().saturating_sub(self.began).as_secs_f64());
+    }
 }
 
 impl MinerMetrics {
+    /// Counts a connection from now on.
+    pub(crate) fn login(self: &Arc<Self>, clock: Arc<dyn Clock>) -> Login {
+        self.logins.inc();
+        self.logged_in.inc();
+        Login { began: clock.monotonic(), clock, metrics: Arc::clone(self) }
+    }
+
     pub(crate) fn register(metrics: &Metrics) -> Self {
         let this = Self {
             nodes: Gauge::default(),
@@ -67,6 +98,12 @@ impl MinerMetrics {
             axon_requests: Counter::default(),
             store_errors: Counter::default(),
             deployment_seconds: Histogram::new(exponential_buckets(0.05, 2.0, 10)),
+            health_check_seconds: Histogram::new(exponential_buckets(0.05, 2.0, 10)),
+            nodes_deployed: Gauge::default(),
+            logins: Counter::default(),
+            logouts: Counter::default(),
+            logged_in: Gauge::default(),
+            login_seconds: Histogram::new(exponential_buckets(1.0, 4.0, 9)),
         };
         metrics.register(|registry| {
             this.register_gauges(registry);
@@ -88,23 +125,42 @@ impl MinerMetrics {
             ),
             ("basilica_validator_sessions_active", "Open sessions of validators", &self.sessions_active),
             ("basilica_miner_bittensor_uid", "Own uid on the subnet", &self.uid),
+            (
+                "basilica_miner_remote_nodes_deployed",
+                "Nodes that carry a validator's key, as the last round saw",
+                &self.nodes_deployed,
+            ),
+            ("basilica_miner_ssh_sessions_active", "Open SSH connections to nodes", &self.logged_in),
         ] {
             registry.register(name, help, gauge.clone());
         }
         let help = "Seconds since the node became reachable without interruption";
         registry.register("basilica_node_uptime_seconds", help, self.node_uptime.clone());
-        let help = "Time from a discovery to the answer";
-        registry.register(
-            "basilica_miner_deployment_duration_seconds",
-            help,
-            self.deployment_seconds.clone(),
-        );
+        for (name, help, histogram) in [
+            (
+                "basilica_miner_deployment_duration_seconds",
+                "Time from a discovery to the answer",
+                &self.deployment_seconds,
+            ),
+            (
+                "basilica_miner_node_health_check_duration_seconds",
+                "Time of a round on a node, successful or not",
+                &self.health_check_seconds,
+            ),
+            (
+                "basilica_miner_ssh_session_duration_seconds",
+                "Life of an SSH connection to a node",
+                &self.login_seconds,
+            ),
+        ] {
+            registry.register(name, help, histogram.clone());
+        }
     }
 
     /// The library adds `_total` to every name.
     fn register_counters(&self, registry: &mut Registry) {
         for (name, help, counter) in [
-            ("basilica_nodes_registered", "Nodes registered at start", &self.registered),
+            ("basilica_nodes_registered", "Nodes taken up, at start or later", &self.registered),
             ("basilica_miner_validator_connections", "Sessions opened", &self.connections),
             ("basilica_miner_validator_requests", "Requests of validators", &self.requests),
             ("basilica_miner_authentication_requests", "Requests for a session", &self.auth_requests),
@@ -121,6 +177,10 @@ impl MinerMetrics {
                 &self.process_end_failures,
             ),
             ("basilica_miner_node_health_checks", "Rounds on nodes", &self.health_checks),
+            ("basilica_miner_ssh_sessions_created", "SSH connections made to nodes", &self.logins),
+            ("basilica_miner_ssh_sessions_closed", "SSH connections to nodes that ended", &self.logouts),
+            ("basilica_miner_deployment_attempts", "Rounds on nodes", &self.health_checks),
+            ("basilica_miner_deployment_failures", "Rounds on nodes that failed", &self.deployment_failures),
             ("basilica_miner_bittensor_errors", "Failed chain calls", &self.chain_errors),
             ("basilica_miner_axon_requests", "Axons written to the chain", &self.axon_requests),
             ("basilica_miner_database_errors", "Failed database operations", &self.store_errors),
@@ -153,6 +213,21 @@ mod tests {
             "basilica_validator_sessions_active 0",
         ] {
             assert!(text.lines().any(|l| l == line), "{line}\n{text}");
+        }
+    }
+
+    #[test]
+    fn every_metric_is_documented() {
+        let documented = include_str!("../../../../docs/miner-metrics.md");
+        let metrics = Metrics::new();
+        MinerMetrics::register(&metrics);
+        let text = metrics.render().unwrap();
+        let mut kinds = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).peekable();
+        assert!(kinds.peek().is_some());
+        for line in kinds {
+            let (name, kind) = line.split_once(' ').unwrap();
+            let shown = if kind == "counter" { format!("`{name}_total`") } else { format!("`{name}") };
+            assert!(documented.contains(&shown), "docs/miner-metrics.md lacks {shown}");
         }
     }
 }

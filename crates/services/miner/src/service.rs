@@ -5,22 +5,20 @@ use std::sync::Arc;
 use basilica_ports::{Axon, Chain, Clock, Entropy, HotkeySigner, Identity, MinerApi, MinerStore, NodeShell};
 use basilica_runtime_service::{Condition, ErrorChain, Metrics, OnFailure, Readiness, Stop, Supervisor};
 use basilica_types::{Millis, NetUid};
-use tokio::sync::{Semaphore, watch};
-use tracing::{info, warn};
+use tokio::sync::watch;
+use tracing::warn;
 
 use crate::assignment::AssignableNode;
 use crate::axon::AxonServer;
-use crate::config::{AdmissionConfig, FleetConfig, NodeConfig, SubnetConfig};
-use crate::fleet::{Fleet, Member};
+use crate::config::{AdmissionConfig, FleetConfig, SubnetConfig};
+use crate::fleet::{Fleet, Workshop};
 use crate::gate::Gate;
 use crate::log_budget::LogBudget;
 use crate::metrics::MinerMetrics;
-use crate::node::{NodeKeeper, NodeView};
+use crate::orders::OrdersFollower;
 use crate::status::{self, StatusKeeper, StatusView};
 use crate::subnet::SubnetFollower;
 
-/// Rounds on nodes at the same time: a sixteenth of the largest fleet, well below a process's file descriptors.
-const CONCURRENT_ROUNDS: usize = 256;
 /// Between two clean-ups of the store.
 const HOUSEKEEPING: Millis = Millis::from_secs(60);
 const RESTART: OnFailure = OnFailure::Restart { initial: Millis::from_secs(1), max: Millis::from_secs(60) };
@@ -53,10 +51,10 @@ impl std::fmt::Debug for MinerPorts {
 /// A miner, built but not running.
 pub struct Miner {
     ports: MinerPorts,
-    fleet_config: FleetConfig,
+    remove_keys_on_shutdown: bool,
     gate: Arc<Gate>,
     fleet: Arc<Fleet>,
-    keepers: Vec<NodeKeeper>,
+    orders: Arc<OrdersFollower>,
     follower: Arc<SubnetFollower>,
     axon: Option<Arc<AxonServer>>,
     metrics: Arc<MinerMetrics>,
@@ -65,7 +63,7 @@ pub struct Miner {
 
 impl std::fmt::Debug for Miner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Miner({} nodes)", self.keepers.len())
+        write!(f, "Miner({:?})", self.fleet)
     }
 }
 
@@ -80,6 +78,7 @@ impl Miner {
     ) -> Self {
         let metrics = Arc::new(MinerMetrics::register(metrics));
         let (view, subnet_view) = watch::channel(None);
+        let (assignable, nodes) = watch::channel(fleet.nodes.iter().map(AssignableNode::from).collect());
         let follower = Arc::new(SubnetFollower {
             chain: Arc::clone(&ports.chain),
             clock: Arc::clone(&ports.clock),
@@ -87,7 +86,7 @@ impl Miner {
             netuid: subnet.netuid,
             own: ports.signer.hotkey(),
             store: Arc::clone(&ports.store),
-            nodes: fleet.nodes.iter().map(AssignableNode::from).collect(),
+            nodes,
             strategy: subnet.assignment.strategy(),
             min_stake: subnet.assignment.min_stake,
             interval: subnet.refresh_interval,
@@ -99,37 +98,25 @@ impl Miner {
             let condition = readiness.condition("axon");
             Arc::new(axon_server(&ports, subnet.netuid, axon, (condition, Arc::clone(&metrics))))
         });
-        let slots = Arc::new(Semaphore::new(CONCURRENT_ROUNDS));
-        let mut members = Vec::with_capacity(fleet.nodes.len());
-        let mut keepers = Vec::with_capacity(fleet.nodes.len());
-        for node in &fleet.nodes {
-            let node = Arc::new(node.clone());
-            let (nudge, nudges) = watch::channel(0);
-            let (view, seen) = watch::channel(NodeView::new());
-            members.push(Member { node: Arc::clone(&node), nudge, view: seen });
-            keepers.push(NodeKeeper {
-                node,
-                identity: ports.operator.clone(),
-                interval: fleet.interval,
-                timeout: fleet.timeout,
-                remove_keys_on_shutdown: fleet.remove_keys_on_shutdown,
-                shell: Arc::clone(&ports.shell),
-                store: Arc::clone(&ports.store),
-                clock: Arc::clone(&ports.clock),
-                subnet: subnet_view.clone(),
-                metrics: Arc::clone(&metrics),
-                slots: Arc::clone(&slots),
-                nudges,
-                view,
-            });
-        }
-        let all = Arc::new(Fleet { members, clock: Arc::clone(&ports.clock), interval: fleet.interval });
+        let (orders, orders_view) = watch::channel(None);
+        let (store, clock) = (Arc::clone(&ports.store), Arc::clone(&ports.clock));
+        let orders = Arc::new(OrdersFollower { store, clock, metrics: Arc::clone(&metrics), view: orders });
+        let workshop = Workshop {
+            shell: Arc::clone(&ports.shell),
+            store: Arc::clone(&ports.store),
+            clock: Arc::clone(&ports.clock),
+            subnet: subnet_view.clone(),
+            orders: orders_view,
+            metrics: Arc::clone(&metrics),
+        };
+        let remove_keys_on_shutdown = fleet.remove_keys_on_shutdown;
+        let fleet = Arc::new(Fleet::new(workshop, fleet, ports.operator.clone(), assignable));
         let status = Arc::new(StatusKeeper {
             identity: status::Identity::new(ports.signer.hotkey(), subnet, &admission),
             store: Arc::clone(&ports.store),
             clock: Arc::clone(&ports.clock),
             subnet: subnet_view.clone(),
-            fleet: Arc::clone(&all),
+            fleet: Arc::clone(&fleet),
             readiness: readiness.clone(),
             metrics: Arc::clone(&metrics),
             newest: watch::Sender::new(None),
@@ -141,11 +128,11 @@ impl Miner {
             clock: Arc::clone(&ports.clock),
             entropy: Arc::clone(&ports.entropy),
             subnet: subnet_view,
-            fleet: Arc::clone(&all),
+            fleet: Arc::clone(&fleet),
             metrics: Arc::clone(&metrics),
             refusals: LogBudget::default(),
         });
-        Self { ports, fleet_config: fleet, gate, fleet: all, keepers, follower, axon, metrics, status }
+        Self { ports, remove_keys_on_shutdown, gate, fleet, orders, follower, axon, metrics, status }
     }
 
     /// What answers validators; to be served over gRPC.
@@ -158,12 +145,13 @@ impl Miner {
         StatusView(self.status.newest.subscribe())
     }
 
+    /// Its nodes, to be looked at and to be changed while it runs.
+    pub fn fleet(&self) -> Arc<Fleet> {
+        Arc::clone(&self.fleet)
+    }
+
     /// Starts everything but the listeners.
     pub fn start(self, supervisor: &Supervisor) {
-        for node in &self.fleet_config.nodes {
-            self.metrics.registered.inc();
-            log_registered(node);
-        }
         let follower = self.follower;
         supervisor.spawn("subnet", RESTART, move |stop| {
             let follower = Arc::clone(&follower);
@@ -175,9 +163,23 @@ impl Miner {
                 async move { axon.run(stop).await }
             });
         }
-        for keeper in self.keepers {
-            supervisor.spawn("node", RESTART, move |stop| keeper.clone().run(stop));
-        }
+        let orders = self.orders;
+        supervisor.spawn("orders", RESTART, move |stop| {
+            let orders = Arc::clone(&orders);
+            async move {
+                orders.run(stop).await;
+                Ok(())
+            }
+        });
+        self.fleet.start(supervisor);
+        let (fleet, keepers) = (Arc::clone(&self.fleet), supervisor.clone());
+        supervisor.spawn("fleet", RESTART, move |stop| {
+            let (fleet, keepers) = (Arc::clone(&fleet), keepers.clone());
+            async move {
+                fleet.run(&keepers, stop).await;
+                Ok(())
+            }
+        });
         let status = self.status;
         supervisor.spawn("status", RESTART, move |stop| {
             let status = Arc::clone(&status);
@@ -187,7 +189,7 @@ impl Miner {
             }
         });
         let (ports, fleet, metrics) = (self.ports, self.fleet, self.metrics);
-        let end_sessions = self.fleet_config.remove_keys_on_shutdown;
+        let end_sessions = self.remove_keys_on_shutdown;
         supervisor.spawn("housekeeping", RESTART, move |stop| {
             let (ports, fleet, metrics) = (ports.clone(), Arc::clone(&fleet), Arc::clone(&metrics));
             async move {
@@ -212,10 +214,6 @@ fn axon_server(
     AxonServer { chain, clock, entropy, netuid, axon, readiness, metrics }
 }
 
-fn log_registered(node: &NodeConfig) {
-    info!(node.id = %node.id, node.address = %node.address, node.maintenance = node.maintenance, "Node registered");
-}
-
 /// Forgets what is over, and counts what is there.
 async fn keep_house(ports: &MinerPorts, fleet: &Fleet, metrics: &MinerMetrics, stop: &Stop) {
     // Counting is cheap and what operators watch; pruning writes and can wait.
@@ -223,7 +221,7 @@ async fn keep_house(ports: &MinerPorts, fleet: &Fleet, metrics: &MinerMetrics, s
     let mut since_pruning = HOUSEKEEPING;
     loop {
         let now = ports.clock.now();
-        fleet.count(metrics);
+        fleet.count();
         let counted = async {
             let open = ports.store.open_sessions(now).await?;
             metrics.sessions_active.set(i64::try_from(open).unwrap_or(i64::MAX));

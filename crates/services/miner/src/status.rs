@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use basilica_ports::{Clock, HostKeyRecord, MinerStore, SessionRecord, StoreError};
+use basilica_ports::{Clock, HostKeyRecord, MaintenanceWindow, MinerStore, SessionRecord, StoreError};
 use basilica_runtime_service::{ErrorChain, Readiness, Stop, within};
 use basilica_status::{
-    Assigned, Assignment, Axon, Chain, Condition, FORM, Gpus, HostKeys, MinerPart, MinerStatus, NodeState,
+    Allowance, Assigned, Assignment, Axon, Chain, Condition, FORM, Gpus, HostKeys, MinerPart, MinerStatus,
     NodeStatus, Registration, SessionStatus, Words, alerts,
 };
 use basilica_types::{HostKey, Hotkey, Millis, NetUid, Network, NodeId, Timestamp};
@@ -21,8 +21,8 @@ use tokio::sync::watch;
 use self::activity::{Counted, History};
 use crate::config::{AdmissionConfig, SubnetConfig};
 use crate::fleet::{Fleet, Member};
+use crate::maintenance;
 use crate::metrics::MinerMetrics;
-use crate::node::{NodeView, Outcome};
 use crate::subnet::{Snapshot, SubnetView};
 
 /// All programs of the workspace have one version.
@@ -85,6 +85,7 @@ pub(crate) struct StatusKeeper {
 struct Remembered {
     sessions: Vec<SessionRecord>,
     host_keys: BTreeMap<NodeId, HostKeyRecord>,
+    maintenance: BTreeMap<NodeId, Vec<MaintenanceWindow>>,
     error: Option<Words>,
 }
 
@@ -119,14 +120,17 @@ impl StatusKeeper {
     /// Asks the database; what it told before stays where it does not answer.
     async fn ask_store(&self, remembered: &mut Remembered) {
         let asked = async {
-            let sessions = self.store.keyed_sessions(self.clock.now()).await?;
+            let now = self.clock.now();
+            let sessions = self.store.keyed_sessions(now).await?;
             let host_keys = self.store.host_keys().await?;
-            Ok::<_, StoreError>((sessions, host_keys))
+            let maintenance = self.store.maintenance(now - maintenance::WINDOW).await?;
+            Ok::<_, StoreError>((sessions, host_keys, maintenance))
         };
         remembered.error = match within(self.clock.as_ref(), STORE_LIMIT, asked).await {
-            Ok(Ok((sessions, host_keys))) => {
+            Ok(Ok((sessions, host_keys, maintenance))) => {
                 let by_node = host_keys.into_iter().map(|record| (record.node_id, record)).collect();
                 (remembered.sessions, remembered.host_keys) = (sessions, by_node);
+                remembered.maintenance = maintenance;
                 None
             }
             Ok(Err(error)) => Some(ErrorChain(&error).to_string().into()),
@@ -136,8 +140,12 @@ impl StatusKeeper {
 
     fn status(&self, started: Timestamp, now: Timestamp, remembered: &Remembered) -> MinerStatus {
         let snapshot = self.subnet.borrow().clone();
-        let nodes: Vec<NodeStatus> =
-            self.fleet.members.iter().map(|member| node(member, remembered, snapshot.as_ref())).collect();
+        let nodes: Vec<NodeStatus> = self
+            .fleet
+            .members()
+            .iter()
+            .map(|member| node(member, remembered, snapshot.as_ref(), now))
+            .collect();
         let sessions = remembered.sessions.iter().filter(|session| session.expires_at > now);
         MinerStatus {
             form: FORM,
@@ -218,42 +226,33 @@ fn assignment(strategy: &str, snapshot: Option<&Snapshot>) -> Assignment {
     Assignment { strategy: strategy.to_owned(), validators: snapshot.map(assigned).unwrap_or_default() }
 }
 
-fn node(member: &Member, remembered: &Remembered, snapshot: Option<&Snapshot>) -> NodeStatus {
-    let view = member.view.borrow();
-    let record = remembered.host_keys.get(&member.node.id);
-    let trusted = member.node.host_key.as_ref().or_else(|| view.host_keys.first());
+fn node(member: &Member, remembered: &Remembered, snapshot: Option<&Snapshot>, now: Timestamp) -> NodeStatus {
+    let (config, view) = (&member.config().node, member.view.borrow());
+    let record = remembered.host_keys.get(&config.id);
+    let trusted = config.host_key.as_ref().or_else(|| view.host_keys.first());
     let trusted = trusted.or_else(|| record.map(|record| &record.pinned)).map(HostKey::fingerprint);
     let offered = record.and_then(|record| record.offered.as_ref()).map(HostKey::fingerprint);
+    // A failure that is over is history; the status tells what is.
+    let failure =
+        view.last_failure.as_ref().filter(|failure| view.succeeded_at.is_none_or(|at| failure.at > at));
+    let windows = remembered.maintenance.get(&config.id).map_or(&[][..], Vec::as_slice);
+    let used = maintenance::used(windows, now);
     NodeStatus {
-        id: member.node.id,
-        address: member.node.address.clone(),
-        region: member.node.region.as_ref().map(|region| region.to_string().into()),
-        hourly_rate_per_gpu: member.node.hourly_rate_per_gpu,
-        state: if member.node.maintenance { NodeState::Maintenance } else { state(&view) },
-        since: None,
-        checked: (view.outcome != Outcome::Unknown).then_some(view.checked_at),
-        latency: None,
-        maintenance: None,
-        error: None,
-        advice: None,
-        host_keys: HostKeys { trusted, offered: offered.filter(|_| member.node.host_key.is_none()) },
-        assigned: snapshot
-            .and_then(|s| s.assignment.of(member.node.id))
-            .into_iter()
-            .flatten()
-            .copied()
-            .collect(),
+        id: config.id,
+        address: config.address.clone(),
+        region: config.region.as_ref().map(|region| region.to_string().into()),
+        hourly_rate_per_gpu: config.hourly_rate_per_gpu,
+        state: view.state,
+        since: Some(view.since),
+        checked: view.checked_at,
+        latency: view.latency,
+        maintenance: (used.0 > 0).then_some(Allowance { used, of: maintenance::ALLOWANCE }),
+        error: failure.map(|failure| failure.text.as_str().into()),
+        advice: failure.map(|failure| failure.remedy.into()),
+        host_keys: HostKeys { trusted, offered: offered.filter(|_| config.host_key.is_none()) },
+        assigned: snapshot.and_then(|s| s.assignment.of(config.id)).into_iter().flatten().copied().collect(),
         keys: view.keys.keys().copied().collect(),
         gpus: Gpus::Unasked,
         judgements: Vec::new(),
-    }
-}
-
-const fn state(view: &NodeView) -> NodeState {
-    match view.outcome {
-        Outcome::Unknown => NodeState::Unknown,
-        Outcome::Unreachable => NodeState::Unreachable,
-        Outcome::Unconfirmed => NodeState::KeyPending,
-        Outcome::Confirmed => NodeState::Healthy,
     }
 }

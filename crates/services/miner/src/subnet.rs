@@ -47,7 +47,7 @@ pub(crate) struct SubnetFollower {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) netuid: NetUid,
     pub(crate) own: Hotkey,
-    pub(crate) nodes: Vec<AssignableNode>,
+    pub(crate) nodes: watch::Receiver<Vec<AssignableNode>>,
     pub(crate) strategy: Arc<dyn AssignmentStrategy>,
     pub(crate) min_stake: Option<Rao>,
     pub(crate) interval: Millis,
@@ -74,7 +74,9 @@ impl SubnetFollower {
         // The warning itself is among the notices of the configuration, which were told just now.
         let mut course = Course { remembered, told: None, reminded_at: self.clock.now() };
         let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MOST);
+        let mut nodes = self.nodes.clone();
         loop {
+            nodes.mark_unchanged();
             // A chain that hangs must not hold up the stop.
             let answer = tokio::select! {
                 () = stop.requested() => return Ok(()),
@@ -96,6 +98,8 @@ impl SubnetFollower {
             };
             tokio::select! {
                 () = stop.requested() => return Ok(()),
+                // Other nodes: whose they are depends on a metagraph of now.
+                Ok(()) = nodes.changed() => {}
                 () = self.clock.sleep(pause) => {}
             }
         }
@@ -112,7 +116,7 @@ impl SubnetFollower {
         let pool = Pool::new(&metagraph, self.min_stake);
         let published = self.view.borrow().as_ref().map(|snapshot| Arc::clone(&snapshot.assignment));
         let before = published.as_deref().unwrap_or(&course.remembered);
-        let assignment = Arc::new(decide(self.strategy.as_ref(), &pool, &self.nodes, before));
+        let assignment = Arc::new(decide(self.strategy.as_ref(), &pool, &self.nodes.borrow(), before));
         self.remember(&assignment, course).await;
         self.view.send_replace(Some(Snapshot {
             metagraph: Arc::new(metagraph),
@@ -157,7 +161,7 @@ impl SubnetFollower {
     fn tell_nobody(&self, pool: &Pool, assignment: &Assignment, course: &mut Course) {
         let left =
             |node: &&AssignableNode| assignment.of(node.id).is_none_or(|validators| validators.is_empty());
-        let nodes = self.nodes.iter().filter(left).count();
+        let nodes = self.nodes.borrow().iter().filter(left).count();
         let why = (nodes > 0).then(|| self.strategy.why_nobody(pool));
         if let Some(why) = why.as_ref().filter(|why| course.told.as_ref() != Some(*why)) {
             warn!(nodes, "No validators found matching criteria: {why}");

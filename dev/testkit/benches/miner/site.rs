@@ -199,13 +199,13 @@ impl Site {
             maintenance: false,
             region: None,
         });
-        let configs = configs.collect();
-        let (interval, timeout) = (Millis::from_secs(60), Millis::from_secs(10));
         let fleet = FleetConfig {
-            nodes: configs,
+            nodes: configs.collect(),
             ssh_key: "unused".into(),
-            interval,
-            timeout,
+            interval: Millis::from_secs(60),
+            timeout: Millis::from_secs(10),
+            retries: 3,
+            auto_recovery: true,
             remove_keys_on_shutdown: false,
         };
         let admission = admission();
@@ -215,7 +215,7 @@ impl Site {
             netuid: NetUid(39),
             axon: None,
             assignment: AssignmentConfig::highest_stake(),
-            refresh_interval: interval,
+            refresh_interval: Millis::from_secs(60),
         };
         let miner = Miner::new(ports, fleet, admission, &subnet, (&Readiness::new(), &Metrics::new()));
         let listener = MinerListener::bind(([127, 0, 0, 1], 0).into()).await.unwrap();

@@ -3,6 +3,7 @@
 
 mod admission;
 mod assignment;
+mod health;
 mod keys;
 mod log;
 mod python;
@@ -15,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use basilica_miner_service::assignment::AssignmentConfig;
 use basilica_miner_service::config::{AdmissionConfig, FleetConfig, NodeConfig, SubnetConfig};
-use basilica_miner_service::{Miner, MinerPorts};
+use basilica_miner_service::{Fleet, Miner, MinerPorts};
 use basilica_ports::{
     Axon, AxonOutcome, Chain, ChainError, ChainIdentity, Clock, Dial, Entropy, EntropyRng, HotkeySigner,
     Identity, Metagraph, MinerApi, MinerCallError, MinerDialer as _, Neuron, NodeShell as _, PreparedWeights,
@@ -211,6 +212,9 @@ struct Settings {
     /// Between two rounds on a node.
     interval: Millis,
     timeout: Millis,
+    /// Attempts after a failed one.
+    retries: u32,
+    auto_recovery: bool,
     remove_keys_on_shutdown: bool,
 }
 
@@ -225,6 +229,8 @@ impl Default for Settings {
             session_rate: None,
             interval: Millis(300),
             timeout: Millis::from_secs(5),
+            retries: 0,
+            auto_recovery: true,
             remove_keys_on_shutdown: false,
         }
     }
@@ -249,6 +255,7 @@ struct Running {
     supervisor: Supervisor,
     ended: JoinSet<()>,
     store: MinerDatabase,
+    fleet: Arc<Fleet>,
 }
 
 impl Site {
@@ -338,6 +345,8 @@ impl Site {
             ssh_key: "unused".into(),
             interval: self.settings.interval,
             timeout: self.settings.timeout,
+            retries: self.settings.retries,
+            auto_recovery: self.settings.auto_recovery,
             remove_keys_on_shutdown: self.settings.remove_keys_on_shutdown,
         };
         let admission = AdmissionConfig {
@@ -360,7 +369,7 @@ impl Site {
         let listener = MinerListener::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let supervisor = Supervisor::new(clock, entropy);
-        let api = miner.api();
+        let (api, fleet) = (miner.api(), miner.fleet());
         miner.start(&supervisor);
         supervisor.spawn_once("grpc", move |stop| async move {
             let stopped = async move { stop.requested().await };
@@ -369,7 +378,7 @@ impl Site {
         let mut ended = JoinSet::new();
         let running = supervisor.clone();
         ended.spawn(async move { running.run_until_stopped(Millis::from_secs(10)).await.unwrap() });
-        self.running = Some(Running { address, supervisor, ended, store });
+        self.running = Some(Running { address, supervisor, ended, store, fleet });
         let metagraph_is_known = self.chain.metagraph.lock().unwrap().is_some();
         if metagraph_is_known {
             self.until_admitting().await;

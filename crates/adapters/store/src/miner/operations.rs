@@ -236,22 +236,25 @@ impl MinerOperations for MinerDatabase {
 
     async fn maintenance(
         &self,
-        node: NodeId,
         since: Timestamp,
-    ) -> Result<Vec<MaintenanceWindow>, StoreError> {
+    ) -> Result<BTreeMap<NodeId, Vec<MaintenanceWindow>>, StoreError> {
         let rows: Vec<Window> = sqlx::query_as(
             "SELECT node_id, began_at, ended_at, reason FROM maintenance \
-             WHERE node_id = ? AND (ended_at IS NULL OR ended_at > ?) ORDER BY began_at",
+             WHERE ended_at IS NULL OR ended_at > ? ORDER BY node_id, began_at",
         )
-        .bind(node.to_string())
         .bind(since.0)
         .fetch_all(self.database.readers())
         .await
         .map_err(unavailable("list maintenance"))?;
-        Ok(rows.into_iter().map(Into::into).collect())
+        let mut windows: BTreeMap<NodeId, Vec<MaintenanceWindow>> = BTreeMap::new();
+        for row in rows {
+            let node = row.node_id.parse().map_err(corrupt("maintenance.node_id"))?;
+            windows.entry(node).or_default().push(row.into());
+        }
+        Ok(windows)
     }
 
-    async fn hold_node(&self, node: NodeId, hold: &NodeHold) -> Result<(), StoreError> {
+    async fn hold_node(&self, node: NodeId, hold: &NodeHold) -> Result<Revision, StoreError> {
         let failed = unavailable("hold node");
         let mut transaction = self.database.begin("hold node").await?;
         sqlx::query("INSERT INTO node_holds (node_id, since, why) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
@@ -262,7 +265,9 @@ impl MinerOperations for MinerDatabase {
             .await
             .map_err(&failed)?;
         bump(&mut transaction).await?;
-        transaction.commit().await.map_err(&failed)
+        let revision = revision_of(&mut transaction).await?;
+        transaction.commit().await.map_err(&failed)?;
+        Ok(revision)
     }
 
     async fn release_node(&self, node: NodeId) -> Result<Option<NodeHold>, StoreError> {
@@ -285,6 +290,17 @@ impl MinerOperations for MinerDatabase {
 
     async fn known_nodes(&self) -> Result<Vec<KnownNode>, StoreError> {
         known(&self.database).await
+    }
+
+    async fn deployed_until(&self, node: NodeId) -> Result<Option<Timestamp>, StoreError> {
+        let until: Option<i64> = sqlx::query_scalar(
+            "SELECT max(expires_at) FROM deployments JOIN sessions ON sessions.id = session_id WHERE node_id = ?",
+        )
+        .bind(node.to_string())
+        .fetch_one(self.database.readers())
+        .await
+        .map_err(unavailable("look for deployments"))?;
+        Ok(until.map(Timestamp))
     }
 
     async fn forget_node(&self, node: NodeId) -> Result<(), StoreError> {

@@ -16,8 +16,10 @@ use super::{
     AdmissionConfig, DatabaseConfig, FleetConfig, ListenConfig, MinerConfig, NodeConfig, RequestRate,
     SubnetConfig, WalletConfig,
 };
-use crate::fleet::DISCOVERY_LIMIT;
+use crate::discovery::DISCOVERY_LIMIT;
 
+/// A loss that is told after more attempts than this is told too late.
+const MAX_RETRIES: u32 = 20;
 /// Oldest metagraph that lets anybody in: long enough for a chain node to restart.
 const METAGRAPH_MAX_AGE: Millis = Millis::from_secs(900);
 
@@ -173,6 +175,15 @@ impl Check<'_> {
         if !(Millis(100)..=Millis::from_secs(60)).contains(&timeout) {
             return self.reject("node_management.health_check_timeout", "must be from 100 ms to 60 s", "");
         }
+        let retries = management.max_retry_attempts;
+        if retries > MAX_RETRIES {
+            let why = format!("must be at most {MAX_RETRIES}");
+            return self.reject("node_management.max_retry_attempts", why, "3 is the default");
+        }
+        if !management.auto_recovery {
+            let message = "false: a node that was lost stays out until `basilica-miner nodes recover NODE`";
+            notices.push(self.notice("node_management.auto_recovery", message));
+        }
         let nodes = self.nodes(notices)?;
         let ssh_key =
             self.path("ssh_session.miner_node_key_path", &self.settings.ssh_session.miner_node_key_path)?;
@@ -180,7 +191,8 @@ impl Check<'_> {
             self.key_file(&ssh_key)?;
         }
         let remove_keys_on_shutdown = self.settings.security.remove_keys_on_shutdown;
-        Ok(FleetConfig { nodes, ssh_key, interval, timeout, remove_keys_on_shutdown })
+        let auto_recovery = management.auto_recovery;
+        Ok(FleetConfig { nodes, ssh_key, interval, timeout, retries, auto_recovery, remove_keys_on_shutdown })
     }
 
     fn nodes(&self, notices: &mut Vec<Notice>) -> Result<Vec<NodeConfig>, ConfigError> {

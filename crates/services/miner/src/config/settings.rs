@@ -35,8 +35,6 @@ pub const IGNORED: &[(&str, &str)] = &[
     ),
     ("validator_comms.tls_cert_path", "this version serves no TLS"),
     ("validator_comms.tls_key_path", "this version serves no TLS"),
-    ("node_management.max_retry_attempts", "nodes are looked after until they answer; remove the key"),
-    ("node_management.auto_recovery", "nodes are always taken back when they answer; remove the key"),
     (
         "node_management.nodes.*.additional_opts",
         "options of the ssh program have no meaning here, and host keys are always checked; remove the key",
@@ -190,6 +188,8 @@ pub(super) struct NodeManagement {
     pub(super) nodes: Vec<NodeSettings>,
     pub(super) health_check_interval: DurationSetting,
     pub(super) health_check_timeout: DurationSetting,
+    pub(super) max_retry_attempts: u32,
+    pub(super) auto_recovery: bool,
 }
 
 impl Default for NodeManagement {
@@ -198,6 +198,8 @@ impl Default for NodeManagement {
             nodes: Vec::new(),
             health_check_interval: DurationSetting(Millis::from_secs(60)),
             health_check_timeout: DurationSetting(Millis::from_secs(10)),
+            max_retry_attempts: 3,
+            auto_recovery: true,
         }
     }
 }

@@ -140,8 +140,8 @@ burst_capacity = 20
 nodes = [{{ host = "192.0.2.7", port = 22, username = "u", hourly_rate_per_gpu = 2, additional_opts = "-o X=no" }}]
 health_check_interval = 60
 health_check_timeout = 10
-max_retry_attempts = 3
-auto_recovery = true
+max_retry_attempts = 5
+auto_recovery = false
 [security]
 verify_signatures = true
 private_key_file = "/z"
@@ -178,6 +178,19 @@ fn every_documented_key_of_the_seeds_is_honoured_or_answered() {
     assert_eq!((config.database.readers, config.subnet.axon), (50, None));
     let assignment = (config.subnet.assignment.rule, config.subnet.assignment.min_stake);
     assert!(matches!(assignment, (AssignmentRule::Fixed(_), Some(Rao(12_000_000_000_000)))));
+}
+
+#[test]
+fn how_often_a_node_is_tried_and_whether_it_is_taken_back_is_the_operators_choice() {
+    let home = Home::new();
+    let (config, _) = home.check(MINIMAL).unwrap();
+    assert_eq!((config.fleet.retries, config.fleet.auto_recovery), (3, true));
+    let with = |keys: &str| MINIMAL.replace("[node_management]", &format!("[node_management]\n{keys}"));
+    let (config, notices) = home.check(&with("max_retry_attempts = 0\nauto_recovery = false")).unwrap();
+    assert_eq!((config.fleet.retries, config.fleet.auto_recovery), (0, false));
+    assert!(notices.iter().any(|n| n.contains("basilica-miner nodes recover")), "{notices:#?}");
+    let error = home.check(&with("max_retry_attempts = 21")).unwrap_err();
+    assert!(error.contains("max_retry_attempts") && error.contains("at most 20"), "{error}");
 }
 
 #[test]

@@ -34,11 +34,11 @@ pub(super) fn authorized_keys(nodes: &Nodes, name: &str) -> String {
     String::from_utf8(node.read(&node.home().join(".ssh/authorized_keys")).unwrap()).unwrap()
 }
 
-async fn login(validator: &Validator, node: &NodeReport) -> Arc<dyn Shell> {
+pub(super) async fn login(validator: &Validator, node: &NodeReport) -> Arc<dyn Shell> {
     RusshShell.connect(&validator.dial(node)).await.expect("the validator is let in")
 }
 
-async fn run(shell: &dyn Shell, script: &'static str) -> Output {
+pub(super) async fn run(shell: &dyn Shell, script: &'static str) -> Output {
     shell.run(&Argv::script(script, [""; 0]).unwrap(), b"", LIMITS).await.expect("an answer")
 }
 
@@ -53,7 +53,7 @@ async fn until_past(secs: i64) {
 }
 
 /// The status of the only node, asked again until it is `wanted`.
-async fn until_status(
+pub(super) async fn until_status(
     site: &Site,
     validator: &Validator,
     grant: &AuthGrant,

@@ -1,0 +1,289 @@
+//! `nodes drain | undrain | recover`: what an operator orders for single nodes, whether a miner runs or not.
+
+use std::io::IsTerminal as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use basilica_console as console;
+use basilica_miner_service::NodeAccess;
+use basilica_miner_service::config::{DatabaseConfig, MinerConfig, NodeConfig};
+use basilica_miner_service::maintenance::{ALLOWANCE, WINDOW, used};
+use basilica_ports::{Clock as _, Drained, Identity, MinerOperations as _};
+use basilica_ssh::RusshShell;
+use basilica_status::span;
+use basilica_store::{MinerDatabase, MinerLock, OpenError};
+use basilica_system::SystemClock;
+use basilica_types::Millis;
+use serde_json::{Value, json};
+
+use crate::cli::Cli;
+use crate::commands::{answer, block_on, configured, open};
+use crate::select::select_all;
+
+/// Between two looks whether a node is clean.
+const LOOK_EVERY: Millis = Millis(200);
+/// After which a person is told what the command waits for.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Whether a miner runs on this database.
+pub(crate) fn is_running(database: &DatabaseConfig) -> anyhow::Result<bool> {
+    match MinerLock::take(&database.url) {
+        Ok(_) => Ok(false),
+        Err(OpenError::InUse { .. }) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What became of one node.
+struct Outcome<'a> {
+    node: &'a NodeConfig,
+    drained: Drained,
+    used: Millis,
+    /// Whether it carries nothing of a validator's any more, as far as anybody waited for that.
+    clean: Option<bool>,
+    /// Why it is not.
+    why: Option<String>,
+}
+
+impl Outcome<'_> {
+    fn json(&self, running: bool) -> Value {
+        let window = self.drained.window();
+        json!({
+            "node_id": self.node.id.to_string(),
+            "address": self.node.address.to_string(),
+            "already": matches!(self.drained, Drained::Already(_)),
+            "since": window.began_at.rfc3339(),
+            "reason": window.reason,
+            "maintenance_used_ms": self.used.0,
+            "maintenance_allowance_ms": ALLOWANCE.0,
+            "clean": self.clean,
+            "error": self.why,
+            "miner_running": running,
+        })
+    }
+
+    fn words(&self, running: bool) -> String {
+        let window = self.drained.window();
+        let since = window.began_at.rfc3339();
+        let began = match &self.drained {
+            Drained::Began(_) => "taken out".to_owned(),
+            Drained::Already(_) => format!("was taken out already, at {since}"),
+        };
+        let reason = window.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
+        let state = match (self.clean, &self.why) {
+            (Some(true), _) => "; clean: no validator's key or process is on it",
+            (Some(false), _) => "; NOT clean",
+            (None, _) if running => {
+                "; the running miner removes validators' keys now (--wait waits for that)"
+            }
+            (None, _) => "; no miner runs: keys are removed when it starts, or at once with --wait",
+        };
+        let why = self.why.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+        format!("{}: {began}{reason}{state}{why}\n  {}", self.node.address, allowance(self.used))
+    }
+}
+
+/// How much of the free maintenance is used, in words.
+pub(crate) fn allowance(used: Millis) -> String {
+    let (used_words, free) = (span(used), span(ALLOWANCE));
+    let days = WINDOW.0 / 86_400_000;
+    if used > ALLOWANCE {
+        format!(
+            "maintenance used in the last {days} days: {used_words}; what is beyond {free} counts as downtime"
+        )
+    } else {
+        format!(
+            "maintenance used in the last {days} days: {used_words} of {free}; more than that counts as downtime"
+        )
+    }
+}
+
+pub(crate) fn drain(
+    cli: &Cli,
+    names: &[String],
+    reason: Option<&str>,
+    wait: Option<Millis>,
+) -> anyhow::Result<()> {
+    let config = configured(cli, &cli.config)?.config;
+    let nodes = select_all(&config.fleet.nodes, names)?;
+    let running = is_running(&config.database)?;
+    let outcomes = block_on(async {
+        let store = MinerDatabase::new(open(&config, false).await?);
+        let mut outcomes = Vec::with_capacity(nodes.len());
+        let now = SystemClock::new().now();
+        for node in nodes {
+            let drained = store.begin_maintenance(node.id, reason, now).await?;
+            let windows = store.maintenance(now - WINDOW).await?;
+            let used = used(windows.get(&node.id).map_or(&[][..], Vec::as_slice), now);
+            outcomes.push(Outcome { node, drained, used, clean: None, why: None });
+        }
+        if let Some(limit) = wait {
+            if running {
+                until_clean(&store, &mut outcomes, limit).await?;
+            } else {
+                clean(&config, &store, &mut outcomes).await?;
+            }
+        }
+        Ok(outcomes)
+    })?;
+    answer(cli, &outcomes.iter().map(|outcome| outcome.json(running)).collect(), || {
+        outcomes.iter().map(|outcome| outcome.words(running)).collect::<Vec<_>>().join("\n")
+    })?;
+    let unclean: Vec<_> = outcomes.iter().filter(|outcome| outcome.clean == Some(false)).collect();
+    if unclean.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<_> = unclean.iter().map(|outcome| outcome.node.address.to_string()).collect();
+    bail!(
+        "validators' keys may still be on {}; the nodes stay taken out, and each key ends with its session",
+        names.join(", ")
+    )
+}
+
+/// Waits for the running miner. The database knows when a node is clean: a key is noted there before it is written, and
+/// nothing more is noted for a node in maintenance.
+async fn until_clean(
+    store: &MinerDatabase,
+    outcomes: &mut [Outcome<'_>],
+    limit: Millis,
+) -> anyhow::Result<()> {
+    let clock = SystemClock::new();
+    let began = clock.monotonic();
+    let mut is_told = !std::io::stderr().is_terminal();
+    loop {
+        let mut waiting = 0;
+        for outcome in outcomes.iter_mut().filter(|outcome| outcome.clean != Some(true)) {
+            let until = store.deployed_until(outcome.node.id).await?;
+            outcome.clean = Some(until.is_none());
+            outcome.why = until.map(|until| format!("its last key ends at {}", until.rfc3339()));
+            waiting += usize::from(until.is_some());
+        }
+        if waiting == 0 || clock.monotonic().saturating_sub(began) >= limit.as_duration() {
+            return Ok(());
+        }
+        if !is_told && clock.monotonic().saturating_sub(began) >= PATIENCE {
+            console::tell(&format!("waiting until {waiting} nodes carry no key of a validator\n"));
+            is_told = true;
+        }
+        clock.sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Does what a running miner would do.
+async fn clean(
+    config: &MinerConfig,
+    store: &MinerDatabase,
+    outcomes: &mut [Outcome<'_>],
+) -> anyhow::Result<()> {
+    for outcome in outcomes {
+        if store.deployed_until(outcome.node.id).await?.is_none() {
+            outcome.clean = Some(true);
+            continue;
+        }
+        let access = NodeAccess {
+            node: Arc::new(outcome.node.clone()),
+            identity: Identity::File(config.fleet.ssh_key.clone()),
+            timeout: config.fleet.timeout,
+            shell: Arc::new(RusshShell),
+            store: Arc::new(store.clone()),
+            clock: Arc::new(SystemClock::new()),
+        };
+        let removed = access.remove_keys().await.with_context(|| format!("clean {}", outcome.node.address));
+        outcome.clean = Some(removed.is_ok());
+        outcome.why = removed.err().map(|error| format!("{error:#}"));
+    }
+    Ok(())
+}
+
+pub(crate) fn undrain(cli: &Cli, names: &[String]) -> anyhow::Result<()> {
+    let config = configured(cli, &cli.config)?.config;
+    let nodes = select_all(&config.fleet.nodes, names)?;
+    let running = is_running(&config.database)?;
+    let mut results = Vec::with_capacity(nodes.len());
+    block_on(async {
+        let store = MinerDatabase::new(open(&config, false).await?);
+        let now = SystemClock::new().now();
+        for node in &nodes {
+            let ended = store.end_maintenance(node.id, now).await?;
+            let windows = store.maintenance(now - WINDOW).await?;
+            let used = used(windows.get(&node.id).map_or(&[][..], Vec::as_slice), now);
+            results.push((*node, ended, used));
+        }
+        Ok(())
+    })?;
+    let json = results.iter().map(|(node, ended, used)| {
+        json!({
+            "node_id": node.id.to_string(),
+            "address": node.address.to_string(),
+            "was_drained": ended.is_some(),
+            "since": ended.as_ref().map(|window| window.began_at.rfc3339()),
+            "configured": node.maintenance,
+            "maintenance_used_ms": used.0,
+            "maintenance_allowance_ms": ALLOWANCE.0,
+            "miner_running": running,
+        })
+    });
+    answer(cli, &json.collect(), || {
+        let words = results.iter().map(|(node, ended, used)| {
+            let what = match ended {
+                Some(window) => {
+                    let lasted = window.ended_at.unwrap_or(window.began_at).since(window.began_at);
+                    format!("taken back after {}", span(lasted))
+                }
+                None => "was not taken out".to_owned(),
+            };
+            let miner = if running { "" } else { "; no miner runs" };
+            format!("{}: {what}{miner}\n  {}", node.address, allowance(*used))
+        });
+        words.collect::<Vec<_>>().join("\n")
+    })?;
+    let kept: Vec<_> =
+        nodes.iter().filter(|node| node.maintenance).map(|node| node.address.to_string()).collect();
+    if kept.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "{} stays in maintenance: `maintenance = true` in the configuration wins; remove it there",
+        kept.join(", ")
+    )
+}
+
+pub(crate) fn recover(cli: &Cli, names: &[String]) -> anyhow::Result<()> {
+    let config = configured(cli, &cli.config)?.config;
+    let nodes = select_all(&config.fleet.nodes, names)?;
+    let running = is_running(&config.database)?;
+    let mut results = Vec::with_capacity(nodes.len());
+    block_on(async {
+        let store = MinerDatabase::new(open(&config, false).await?);
+        for node in nodes {
+            results.push((node, store.release_node(node.id).await?));
+        }
+        Ok(())
+    })?;
+    let json = results.iter().map(|(node, hold)| {
+        json!({
+            "node_id": node.id.to_string(),
+            "address": node.address.to_string(),
+            "was_waiting": hold.is_some(),
+            "since": hold.as_ref().map(|hold| hold.since.rfc3339()),
+            "why": hold.as_ref().map(|hold| &hold.why),
+            "miner_running": running,
+        })
+    });
+    answer(cli, &json.collect(), || {
+        let words = results.iter().map(|(node, hold)| match hold {
+            Some(hold) => {
+                let when = if running { "it is looked at again now" } else { "no miner runs" };
+                format!(
+                    "{}: taken back ({when}); it was lost at {}: {}",
+                    node.address,
+                    hold.since.rfc3339(),
+                    hold.why
+                )
+            }
+            None => format!("{}: does not wait for you", node.address),
+        });
+        words.collect::<Vec<_>>().join("\n")
+    })
+}

@@ -1,0 +1,50 @@
+//! Which node is meant on the command line.
+
+use anyhow::bail;
+use basilica_miner_service::config::NodeConfig;
+use basilica_types::{Host, NodeAddress, NodeId};
+
+/// The configured node that `text` names: by its id, by its address, or by its host where only one node is on it.
+///
+/// # Errors
+/// Says which nodes there are, or which of them could be meant.
+pub(crate) fn select<'a>(nodes: &'a [NodeConfig], text: &str) -> anyhow::Result<&'a NodeConfig> {
+    let id = text.parse::<NodeId>().ok();
+    let host = text.parse::<Host>().ok();
+    let address = text.parse::<NodeAddress>().ok().map(|address| address.node_id());
+    if let Some(node) = nodes.iter().find(|node| Some(node.id) == id || Some(node.id) == address) {
+        return Ok(node);
+    }
+    let on_host: Vec<&NodeConfig> =
+        nodes.iter().filter(|node| Some(&node.address.host) == host.as_ref()).collect();
+    let listed = |nodes: &[&NodeConfig]| -> String {
+        nodes.iter().map(|node| format!("\n  {}  {}", node.id, node.address)).collect()
+    };
+    match on_host.as_slice() {
+        [node] => Ok(node),
+        [] if nodes.is_empty() => bail!("there is no node {text:?}: the configuration lists none"),
+        [] => bail!(
+            "there is no node {text:?}; name one by id, as user@host:port or by host:{}",
+            listed(&nodes.iter().collect::<Vec<_>>())
+        ),
+        several => bail!(
+            "{text:?} is the host of several nodes; name one by id or as user@host:port:{}",
+            listed(several)
+        ),
+    }
+}
+
+/// The nodes that are named, each once.
+pub(crate) fn select_all<'a>(
+    nodes: &'a [NodeConfig],
+    texts: &[String],
+) -> anyhow::Result<Vec<&'a NodeConfig>> {
+    let mut selected: Vec<&NodeConfig> = Vec::with_capacity(texts.len());
+    for text in texts {
+        let node = select(nodes, text)?;
+        if !selected.iter().any(|other| other.id == node.id) {
+            selected.push(node);
+        }
+    }
+    Ok(selected)
+}

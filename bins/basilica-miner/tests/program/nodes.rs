@@ -1,0 +1,87 @@
+//! `nodes drain | undrain | recover`, with and without a running miner.
+
+use serde_json::Value;
+
+use super::{Home, Running};
+
+fn home() -> Home {
+    let home = Home::new();
+    home.configure(
+        "[node_management]\nnodes = [\n{ host = \"127.0.0.1\", port = 1, username = \"a\" },\n\
+         { host = \"127.0.0.1\", port = 2, username = \"a\" },\n\
+         { host = \"127.0.0.2\", port = 1, username = \"b\", maintenance = true },\n]",
+    );
+    std::fs::remove_file(home.path().join("node_key")).unwrap();
+    let made = std::process::Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+        .arg(home.path().join("node_key"))
+        .status();
+    assert!(made.unwrap().success());
+    home.run(&["migrate"]);
+    home
+}
+
+fn json(home: &Home, arguments: &[&str]) -> Value {
+    let ended = home.run(&[&["--json"], arguments].concat());
+    assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.err);
+    serde_json::from_str(&ended.out).unwrap()
+}
+
+#[test]
+fn a_node_is_named_by_id_address_or_host_and_never_guessed() {
+    let home = home();
+    home.run(&["nodes", "drain"]).fails(2, &["NODE"]);
+    home.run(&["nodes", "drain", "c@192.0.2.9:22"])
+        .fails(1, &["there is no node", "a@127.0.0.1:1", "b@127.0.0.2:1"]);
+    home.run(&["nodes", "drain", "127.0.0.1"]).fails(1, &["several nodes", "a@127.0.0.1:2"]);
+    let by_host = json(&home, &["nodes", "drain", "127.0.0.2"]);
+    assert_eq!(by_host[0]["address"], "b@127.0.0.2:1");
+    let id = by_host[0]["node_id"].as_str().unwrap();
+    let by_id = json(&home, &["nodes", "drain", id, "b@127.0.0.2:1"]);
+    assert_eq!((by_id.as_array().unwrap().len(), &by_id[0]["already"]), (1, &Value::from(true)));
+}
+
+#[test]
+fn a_drained_node_stays_out_until_it_is_taken_back_and_the_allowance_is_told() {
+    let home = home();
+    let drained = home.run(&["nodes", "drain", "a@127.0.0.1:1", "--reason", "new fans"]);
+    assert_eq!(drained.code, Some(0), "{}", drained.err);
+    for words in
+        ["a@127.0.0.1:1: taken out (new fans)", "no miner runs", "of 4 h; more than that counts as downtime"]
+    {
+        assert!(drained.out.contains(words), "{words}: {}", drained.out);
+    }
+    let again = json(&home, &["nodes", "drain", "a@127.0.0.1:1", "--wait"]);
+    assert_eq!((&again[0]["already"], &again[0]["reason"]), (&Value::from(true), &Value::from("new fans")));
+    assert_eq!((&again[0]["clean"], &again[0]["miner_running"]), (&Value::from(true), &Value::from(false)));
+    assert_eq!(again[0]["maintenance_allowance_ms"], 14_400_000);
+    let back = json(&home, &["nodes", "undrain", "a@127.0.0.1:1"]);
+    assert_eq!(back[0]["was_drained"], true);
+    assert!(home.run(&["nodes", "undrain", "a@127.0.0.1:1"]).out.contains("was not taken out"));
+}
+
+#[test]
+fn the_configurations_own_maintenance_wins_and_says_so() {
+    let home = home();
+    home.run(&["nodes", "undrain", "127.0.0.2"]).fails(1, &["stays in maintenance", "configuration wins"]);
+}
+
+#[test]
+fn a_running_miner_takes_orders_and_a_second_one_is_kept_away() {
+    let home = home();
+    let mut running = Running::start(&home);
+    let drained = json(&home, &["nodes", "drain", "a@127.0.0.1:2", "--wait"]);
+    assert_eq!(
+        (&drained[0]["clean"], &drained[0]["miner_running"]),
+        (&Value::from(true), &Value::from(true))
+    );
+    let waiting = home.run(&["nodes", "recover", "a@127.0.0.1:2"]);
+    assert_eq!(
+        (waiting.code, waiting.out.contains("does not wait for you")),
+        (Some(0), true),
+        "{}",
+        waiting.err
+    );
+    home.run(&[]).fails(1, &["basilica-miner runs already on database file", "stop that process"]);
+    running.terminate();
+}

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use basilica_types::{Hotkey, SessionId};
 use clap::{ArgAction, Parser, Subcommand};
 
+use crate::checkup::ServiceCommand;
+use crate::doctor::DoctorArgs;
 use crate::top::Top;
 
 const EXIT_CODES: &str = "Exit codes:
@@ -48,6 +50,15 @@ pub(crate) enum Command {
     Config {
         #[command(subcommand)]
         command: ConfigCommand,
+    },
+    /// Find what is wrong with this miner and its nodes before a validator does: 0 nothing, 1 something.
+    Doctor(DoctorArgs),
+    /// Check configuration, wallet, database, chain, nodes and the running miner: a line each, and 0 or 1.
+    HealthCheck,
+    /// Try one part.
+    Service {
+        #[command(subcommand)]
+        command: ServiceCommand,
     },
     /// Tell how the miner of this configuration is doing.
     Status,

@@ -33,6 +33,14 @@ pub(crate) struct Configured {
 }
 
 pub(crate) fn configured(cli: &Cli, path: &Path) -> anyhow::Result<Configured> {
+    let loaded = loaded(cli, path)?;
+    let home = std::env::home_dir();
+    let (config, notices) = check(&loaded, home.as_deref())?;
+    Ok(Configured { loaded, config, notices })
+}
+
+/// The file as its user wrote it, not checked against this machine yet.
+pub(crate) fn loaded(cli: &Cli, path: &Path) -> anyhow::Result<Loaded<Settings>> {
     let env = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
     let mut source = ConfigSource {
         path: Some(path),
@@ -45,16 +53,13 @@ pub(crate) fn configured(cli: &Cli, path: &Path) -> anyhow::Result<Configured> {
     if cli.metrics {
         source.overrides.push(("metrics.enabled".to_owned(), true.into()));
     }
-    let loaded = load::<Settings>(&source).map_err(|error| match error {
+    load::<Settings>(&source).map_err(|error| match error {
         ConfigError::Read { ref source, .. } if source.kind() == ErrorKind::NotFound => {
             let path = path.display();
             anyhow::Error::from(error).context(format!("make one with: basilica-miner --gen-config > {path}"))
         }
         error => error.into(),
-    })?;
-    let home = std::env::home_dir();
-    let (config, notices) = check(&loaded, home.as_deref())?;
-    Ok(Configured { loaded, config, notices })
+    })
 }
 
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {

@@ -1,8 +1,10 @@
 //! The miner's composition root: the only place that names its technologies.
 
 mod ask;
+mod checkup;
 mod cli;
 mod commands;
+mod doctor;
 mod maintenance;
 mod pages;
 mod select;
@@ -17,6 +19,7 @@ use basilica_console as console;
 use basilica_runtime_service::ConfigError;
 use basilica_types::Millis;
 
+use crate::checkup::ServiceCommand;
 use crate::cli::{Cli, Command, ConfigCommand, HostKeyCommand, NodesCommand, SessionsCommand};
 
 /// The configuration is wrong (`EX_CONFIG` of sysexits.h).
@@ -31,7 +34,7 @@ fn main() -> ExitCode {
         return console::fail(&"--gen-config prints an example and takes no command", console::USAGE);
     }
     match dispatch(&cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             let bad_config = error.chain().any(|cause| cause.is::<ConfigError>());
             console::fail(&format_args!("{error:#}"), if bad_config { BAD_CONFIG } else { console::FAILURE })
@@ -39,17 +42,25 @@ fn main() -> ExitCode {
     }
 }
 
-fn dispatch(cli: &Cli) -> anyhow::Result<()> {
+fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
     if cli.gen_config {
-        return commands::print(include_str!("../../../config/miner.toml.example"));
+        commands::print(include_str!("../../../config/miner.toml.example"))?;
+        return Ok(ExitCode::SUCCESS);
     }
-    match &cli.command {
+    let done = match &cli.command {
         None => service::run(cli),
         Some(Command::Config { command: ConfigCommand::Validate { path } }) => {
             commands::validate(cli, path.as_deref())
         }
         Some(Command::Config { command: ConfigCommand::Show { show_sensitive } }) => {
             commands::show(cli, *show_sensitive)
+        }
+        // What it finds is no failure of its own, and has an exit code all the same.
+        Some(Command::Doctor(arguments)) => return doctor::doctor(cli, arguments),
+        Some(Command::HealthCheck) => return checkup::health_check(cli),
+        Some(Command::Service { command: ServiceCommand::TestSsh }) => return checkup::test_ssh(cli),
+        Some(Command::Service { command: ServiceCommand::TestBittensor }) => {
+            return checkup::test_bittensor(cli);
         }
         Some(Command::Status) => status::status(cli),
         Some(Command::Top(top)) => top::top(cli, *top),
@@ -68,5 +79,6 @@ fn dispatch(cli: &Cli) -> anyhow::Result<()> {
         }
         Some(Command::Nodes { command: NodesCommand::Recover { nodes } }) => maintenance::recover(cli, nodes),
         Some(Command::Nodes { command: NodesCommand::Undrain { nodes } }) => maintenance::undrain(cli, nodes),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }

@@ -82,7 +82,10 @@ pub(crate) async fn obstacles(config: &MinerConfig) -> Vec<anyhow::Error> {
     [signer(&config.wallet, &entropy).err(), database.err().map(Into::into)].into_iter().flatten().collect()
 }
 
-fn signer(wallet: &WalletConfig, entropy: &Arc<dyn Entropy>) -> anyhow::Result<Arc<dyn HotkeySigner>> {
+pub(crate) fn signer(
+    wallet: &WalletConfig,
+    entropy: &Arc<dyn Entropy>,
+) -> anyhow::Result<Arc<dyn HotkeySigner>> {
     let passwords = Unattended::new(wallet.password_file.clone(), |name| std::env::var_os(name));
     let keypair = Wallets::at(&wallet.root)
         .hotkey(wallet.wallet.as_str(), wallet.hotkey.as_str(), &passwords)
@@ -90,7 +93,7 @@ fn signer(wallet: &WalletConfig, entropy: &Arc<dyn Entropy>) -> anyhow::Result<A
     Ok(Arc::new(WalletSigner::new(keypair, Arc::clone(entropy))))
 }
 
-const fn open_options(database: &DatabaseConfig) -> OpenOptions {
+pub(crate) const fn open_options(database: &DatabaseConfig) -> OpenOptions {
     OpenOptions { readers: database.readers, migrate: database.migrate }
 }
 

@@ -92,6 +92,13 @@ pub fn tell(text: &str) {
     let _gone = writeln!(io::stderr().lock(), "{text}");
 }
 
+/// How far something is, in the place of what was said so before; nothing takes it away. For a terminal only.
+pub fn progress(text: &str) {
+    let mut to = io::stderr().lock();
+    // Who went away is told nothing.
+    let _gone = write!(to, "\r\u{1b}[K{text}").and_then(|()| to.flush());
+}
+
 /// Says on standard error why the program fails. `reason` is the error with its causes; the code is also in the JSON.
 pub fn fail(reason: &dyn fmt::Display, code: u8) -> ExitCode {
     tell(&last_words(&reason.to_string(), code, json_wanted()));

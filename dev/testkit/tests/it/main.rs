@@ -3,6 +3,7 @@
 mod api;
 mod chain_bytes;
 mod clients;
+mod doctor;
 mod localnet;
 mod manual;
 mod miner;

@@ -1,0 +1,194 @@
+//! The doctor's smaller sisters: `health-check`, `service test-ssh` and `service test-bittensor`.
+//!
+//! They look as `doctor --quick` does and say less: a line for each part, and an exit code.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use basilica_doctor_service::{Code, Finding, Stage};
+use basilica_ports::{Chain as _, ChainError, ChainIdentity, Clock, Entropy, Metagraph};
+use basilica_runtime_service::ErrorChain;
+use basilica_system::{OsEntropy, SystemClock};
+use clap::Subcommand;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::cli::Cli;
+use crate::commands::{answer, block_on, configured};
+use crate::doctor::{self, DoctorArgs, NodeReport, Report};
+use crate::service;
+
+/// Tries of one part each.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ServiceCommand {
+    /// Log in on every node: what it is, how long it took, why it failed.
+    TestSsh,
+    /// Ask the chain: endpoint, block, the own registration.
+    TestBittensor,
+}
+
+/// One part of a health check.
+#[derive(Debug, Serialize)]
+struct Part {
+    part: &'static str,
+    ok: bool,
+    words: String,
+}
+
+fn quick(cli: &Cli) -> anyhow::Result<Report> {
+    let configured = configured(cli, &cli.config)?;
+    let arguments = DoctorArgs { quick: true, ..DoctorArgs::default() };
+    let nodes = configured.config.fleet.nodes.clone();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
+    runtime.block_on(doctor::examine(cli, &arguments, &configured, nodes))
+}
+
+fn exit(ok: bool) -> ExitCode {
+    if ok { ExitCode::SUCCESS } else { ExitCode::from(basilica_console::FAILURE) }
+}
+
+/// Why one cannot work on a node, if one cannot.
+fn trouble(node: &NodeReport) -> Option<&Finding> {
+    let blocks = |finding: &&Finding| {
+        finding.is_wrong() && matches!(finding.code.stage(), Stage::Login | Stage::Shell)
+    };
+    node.findings.iter().find(blocks)
+}
+
+/// `health-check`.
+pub(crate) fn health_check(cli: &Cli) -> anyhow::Result<ExitCode> {
+    let report = quick(cli)?;
+    let of = |part, codes: &[Code]| {
+        let found = report.here.iter().find(|finding| codes.contains(&finding.code) && finding.is_wrong());
+        let words =
+            found.map_or_else(|| "ok".to_owned(), |finding| format!("{}: {}", finding.cause, finding.seen));
+        Part { part, ok: found.is_none(), words }
+    };
+    let key_codes =
+        [Code::KeyMissing, Code::KeyUnreadable, Code::KeyTooOpen, Code::KeyPassphrase, Code::KeyInvalid];
+    let has_key = of("ssh key", &key_codes);
+    let reachable = report.nodes.iter().filter(|node| trouble(node).is_none()).count();
+    let nodes = Part {
+        part: "nodes",
+        ok: has_key.ok && reachable == report.nodes.len(),
+        words: if has_key.ok {
+            format!("{reachable} of {} reachable", report.nodes.len())
+        } else {
+            "not tried without a key".to_owned()
+        },
+    };
+    let parts = vec![
+        // A wrong one ends the program before.
+        Part { part: "configuration", ok: true, words: "ok".to_owned() },
+        of("wallet", &[Code::WalletUnreadable]),
+        of("database", &[Code::DatabaseUnwritable, Code::DiskFullHere]),
+        of("chain", &[Code::ChainUnreachable, Code::NotRegistered, Code::AxonMissing, Code::ClockHere]),
+        has_key,
+        nodes,
+        of("miner", &[Code::NotRunning, Code::PortTaken, Code::AxonUnreachable]),
+    ];
+    let ok = parts.iter().all(|part| part.ok);
+    answer(cli, &json!({ "ok": ok, "parts": parts }), || {
+        let line = |part: &Part| {
+            format!("{:<4} {:<14} {}", if part.ok { "ok" } else { "FAIL" }, part.part, part.words)
+        };
+        let mut lines: Vec<String> = parts.iter().map(line).collect();
+        if !ok {
+            lines.push("more: basilica-miner doctor".to_owned());
+        }
+        lines.join("\n")
+    })?;
+    Ok(exit(ok))
+}
+
+/// `service test-ssh`.
+pub(crate) fn test_ssh(cli: &Cli) -> anyhow::Result<ExitCode> {
+    let report = quick(cli)?;
+    let key = report.here.iter().find(|finding| finding.code.as_str().starts_with("key-"));
+    if let Some(finding) = key {
+        anyhow::bail!("{}: {}; {}", finding.cause, finding.seen, finding.fix.join("; "));
+    }
+    let ok = report.nodes.iter().all(|node| trouble(node).is_none());
+    let of = |node: &NodeReport| {
+        let trouble = trouble(node);
+        json!({
+            "node": node.node.to_string(),
+            "ok": trouble.is_none(),
+            "login_ms": node.login_ms,
+            "about": node.about,
+            "code": trouble.map(|finding| finding.code),
+            "error": trouble.map(|finding| finding.seen.clone()),
+        })
+    };
+    let nodes: Vec<serde_json::Value> = report.nodes.iter().map(of).collect();
+    answer(cli, &json!({ "ok": ok, "nodes": nodes }), || {
+        let line = |node: &NodeReport| match trouble(node) {
+            None => format!(
+                "ok    {}  {} ms  {}",
+                node.node,
+                node.login_ms,
+                node.about.as_deref().unwrap_or_default()
+            ),
+            Some(finding) => format!("FAIL  {}  {} ({})", node.node, finding.seen, finding.code),
+        };
+        report.nodes.iter().map(line).collect::<Vec<_>>().join("\n")
+    })?;
+    Ok(exit(ok))
+}
+
+/// `service test-bittensor`.
+pub(crate) fn test_bittensor(cli: &Cli) -> anyhow::Result<ExitCode> {
+    let config = configured(cli, &cli.config)?.config;
+    let (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) =
+        (Arc::new(SystemClock::new()), Arc::new(OsEntropy));
+    let endpoints: Vec<String> = config.subnet.endpoints.iter().map(ToString::to_string).collect();
+    let hotkey = service::signer(&config.wallet, &entropy)?.hotkey();
+    let chain = doctor::chain(&config, &clock, &entropy)?;
+    let read: Result<(ChainIdentity, Metagraph), ChainError> = block_on(async {
+        Ok(async { Ok((chain.identity().await?, chain.metagraph(config.subnet.netuid).await?)) }.await)
+    })?;
+    let (identity, metagraph) = read.map_err(|error| {
+        let (words, action) = (ErrorChain(&error).to_string(), error.action());
+        anyhow::anyhow!("the chain at {} does not answer: {words}; {action}", endpoints.join(", "))
+    })?;
+    let own = metagraph.neuron(&hotkey);
+    let axon = own.and_then(|neuron| neuron.axon).map(|axon| axon.address.to_string());
+    let permits = metagraph.neurons.iter().filter(|neuron| neuron.validator_permit).count();
+    let data = json!({
+        "ok": own.is_some(),
+        "endpoints": endpoints,
+        "spec": format!("{} {}", identity.spec_name, identity.spec_version),
+        "genesis": identity.genesis.to_string(),
+        "netuid": metagraph.netuid.0,
+        "block": metagraph.block.0,
+        "neurons": metagraph.neurons.len(),
+        "validator_permits": permits,
+        "hotkey": hotkey.to_string(),
+        "uid": own.map(|neuron| neuron.uid.0),
+        "stake_rao": own.map(|neuron| neuron.stake.0),
+        "axon": axon,
+    });
+    answer(cli, &data, || {
+        let registered = match own {
+            Some(neuron) => format!(
+                "registered as uid {}, stake {} rao, axon {}",
+                neuron.uid.0,
+                neuron.stake.0,
+                axon.as_deref().unwrap_or("not published")
+            ),
+            None => "NOT registered on this subnet".to_owned(),
+        };
+        format!(
+            "endpoint   {}\nchain      {} {}, block {}\nsubnet     {}: {} neurons, {permits} with a validator permit\nhotkey     {hotkey}\n           {registered}",
+            endpoints.join(", "),
+            identity.spec_name,
+            identity.spec_version,
+            metagraph.block.0,
+            metagraph.netuid.0,
+            metagraph.neurons.len(),
+        )
+    })?;
+    Ok(exit(own.is_some()))
+}

@@ -1,0 +1,378 @@
+//! `doctor`: what is wrong with this miner and its nodes, and what to do about it (docs/doctor.md).
+
+mod here;
+mod report;
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use async_trait::async_trait;
+use basilica_chain::SubtensorChain;
+use basilica_doctor_service::{Change, Doctor, Finding, OtherLogin, Patience, Proving, judge, judge_here};
+use basilica_miner_service::config::{MinerConfig, NodeConfig};
+use basilica_ports::{Chain as _, Clock, Entropy, Identity, MinerStore as _, NodeShell as _};
+use basilica_probing_service::{BeaconSource, Beacons, Drawn, Probing, ProbingSettings, ProverFile, Room};
+use basilica_runtime_service::TaskSet;
+use basilica_ssh::RusshShell;
+use basilica_store::MinerDatabase;
+use basilica_system::{OsEntropy, SystemClock};
+use basilica_types::{HostKey, Millis, Network, NodeAddress, SshPublicKey, Username};
+use basilica_verification::{Break, GpuRules};
+use clap::Args;
+use serde::Serialize;
+
+pub(crate) use self::here::chain;
+use crate::cli::Cli;
+use crate::commands::{Configured, configured, loaded, open, print};
+
+/// Nodes that are looked at side by side.
+const AT_ONCE: usize = 32;
+/// Nodes whose full checks run side by side: a proof's answer is held in memory until it is checked.
+const PROOFS_AT_ONCE: usize = 4;
+/// Most bytes of a prover.
+const PROVER_BYTES: u64 = 64 << 20;
+/// The same deadline as the validators', less what nobody waits for at a terminal.
+const CHECK: Millis = Millis::from_secs(1_800);
+
+/// What to look at, and what to change.
+#[derive(Debug, Default, Args)]
+pub(crate) struct DoctorArgs {
+    /// Make the safe changes: permissions and directories of ours, the miner's own line. Each is shown before and after.
+    #[arg(long)]
+    pub(crate) fix: bool,
+    /// Only this node (user@host:port, or its host); may be given again.
+    #[arg(long, value_name = "NODE")]
+    pub(crate) node: Vec<String>,
+    /// No proof, no container, no port: only what is seen in seconds.
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// The prover; default: basilica-prover beside this program.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) prover: Option<PathBuf>,
+    /// Key of another login on the nodes, which works: where the miner's is denied it shows why, and --fix repairs by it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) admin_key: Option<PathBuf>,
+    /// As whom that key logs in.
+    #[arg(long, value_name = "USER", default_value = "root", requires = "admin_key")]
+    pub(crate) admin_user: String,
+}
+
+/// All that was found, for programs; the form is documented in docs/doctor.md.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    /// Whether nothing is wrong.
+    pub(crate) ok: bool,
+    pub(crate) here: Vec<Finding>,
+    pub(crate) nodes: Vec<NodeReport>,
+}
+
+/// One node.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct NodeReport {
+    pub(crate) node: NodeAddress,
+    /// Milliseconds that the login took.
+    pub(crate) login_ms: u64,
+    /// What it is, in its own words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) about: Option<String>,
+    pub(crate) findings: Vec<Finding>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    changes: Vec<Change>,
+    /// Why changes were not made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_fixed: Option<String>,
+}
+
+/// Owned by every task that looks at a node.
+struct Clinic {
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    identity: Identity,
+    key: Option<SshPublicKey>,
+    other: Option<OtherLogin>,
+    quick: bool,
+    takes_private: bool,
+    /// The prover and by which rules it is asked, or why it is not run.
+    proving: Result<GpuRules, String>,
+    prover: ProverFile,
+    settings: ProbingSettings,
+    room: Room,
+    beacons: ChainBeacons,
+    proofs: tokio::sync::Semaphore,
+}
+
+/// The chain's beacon for the doctor's challenges.
+struct ChainBeacons {
+    chain: Arc<SubtensorChain>,
+    held: Beacons,
+}
+
+#[async_trait]
+impl BeaconSource for ChainBeacons {
+    async fn draw(&self, cache_log2: Option<u8>) -> Result<Drawn, Break> {
+        self.held.draw(self.chain.as_ref(), cache_log2).await
+    }
+}
+
+impl Clinic {
+    fn doctor(&self) -> Doctor<'_> {
+        let probing = Probing {
+            clock: self.clock.as_ref(),
+            entropy: self.entropy.as_ref(),
+            nodes: &RusshShell,
+            beacons: &self.beacons,
+            prover: &self.prover,
+            settings: &self.settings,
+            room: &self.room,
+        };
+        let proving = match &self.proving {
+            _ if self.quick => Proving::NotAsked(probing),
+            Ok(gpus) => Proving::With(probing, gpus),
+            Err(why) => Proving::Impossible(probing, why),
+        };
+        Doctor {
+            nodes: &RusshShell,
+            clock: self.clock.as_ref(),
+            entropy: self.entropy.as_ref(),
+            identity: &self.identity,
+            key: self.key.as_ref(),
+            other: self.other.as_ref(),
+            proving,
+            takes_private: self.takes_private,
+            patience: Patience { check: CHECK, ..Patience::default() },
+        }
+    }
+
+    async fn look(&self, node: &NodeConfig, known: &[HostKey], fix: bool) -> NodeReport {
+        // Closed never.
+        let _place = if self.quick { None } else { self.proofs.acquire().await.ok() };
+        let seen = self.doctor().look(&node.address, known).await;
+        let mut report = NodeReport {
+            node: node.address.clone(),
+            login_ms: seen.took.0,
+            about: seen.about(),
+            findings: judge(&seen),
+            changes: Vec::new(),
+            not_fixed: None,
+        };
+        if !fix || report.findings.iter().all(|finding| finding.fixable.is_none()) {
+            return report;
+        }
+        match self.doctor().fix(&node.address, known, &report.findings).await {
+            Ok(changes) => report.changes = changes,
+            Err(why) => {
+                report.not_fixed = Some(why);
+                return report;
+            }
+        }
+        let seen = self.doctor().look(&node.address, known).await;
+        report.login_ms = seen.took.0;
+        report.about = seen.about();
+        report.findings = judge(&seen);
+        report
+    }
+}
+
+pub(crate) fn doctor(cli: &Cli, arguments: &DoctorArgs) -> anyhow::Result<ExitCode> {
+    if arguments.fix
+        && let Some((path, Change { before, after, .. })) = here::close_key(&loaded(cli, &cli.config)?)?
+    {
+        tell(&format!("fixed {}: {before} -> {after}", path.display()));
+    }
+    let configured = configured(cli, &cli.config)?;
+    let nodes = chosen(&configured.config.fleet.nodes, &arguments.node)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
+    let report = runtime.block_on(examine(cli, arguments, &configured, nodes))?;
+    let text = if cli.json {
+        let value = serde_json::to_string_pretty(&report).context("write the findings as JSON")?;
+        format!("{value}\n")
+    } else {
+        report::text(&report, std::io::stdout().is_terminal())
+    };
+    print(&text)?;
+    Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::from(basilica_console::FAILURE) })
+}
+
+/// The nodes that were named, or all.
+fn chosen(nodes: &[NodeConfig], named: &[String]) -> anyhow::Result<Vec<NodeConfig>> {
+    if named.is_empty() {
+        return Ok(nodes.to_vec());
+    }
+    let is = |node: &NodeConfig, name: &str| {
+        let address = &node.address;
+        address.to_string() == name || address.host.to_string() == name || node.id.to_string() == name
+    };
+    for name in named {
+        if !nodes.iter().any(|node| is(node, name)) {
+            bail!(
+                "no node of the configuration is called {name}; nodes are named by user@host:port, host or id"
+            );
+        }
+    }
+    Ok(nodes.iter().filter(|node| named.iter().any(|name| is(node, name))).cloned().collect())
+}
+
+pub(crate) async fn examine(
+    cli: &Cli,
+    arguments: &DoctorArgs,
+    configured: &Configured,
+    nodes: Vec<NodeConfig>,
+) -> anyhow::Result<Report> {
+    let config = &configured.config;
+    let (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) =
+        (Arc::new(SystemClock::new()), Arc::new(OsEntropy));
+    let here = judge_here(&here::look(configured, &clock, &entropy).await?);
+    let clinic = Arc::new(clinic(arguments, config, &clock, &entropy).await?);
+    let known = known_keys(config).await;
+    let screen = Screen::new(cli, nodes.len());
+    let mut nodes = if clinic.key.is_some() {
+        look_at_all(&clinic, nodes, &known, arguments.fix, &screen).await
+    } else {
+        Vec::new()
+    };
+    screen.clear();
+    nodes.sort_by_cached_key(|report| {
+        let worst = report.findings.iter().map(|finding| finding.severity).max();
+        (std::cmp::Reverse(worst), report.node.to_string())
+    });
+    let all = here.iter().chain(nodes.iter().flat_map(|report| &report.findings));
+    let ok = all.clone().all(|finding| !finding.is_wrong());
+    Ok(Report { ok, here, nodes })
+}
+
+async fn look_at_all(
+    clinic: &Arc<Clinic>,
+    nodes: Vec<NodeConfig>,
+    known: &[(NodeAddress, HostKey)],
+    fix: bool,
+    screen: &Screen,
+) -> Vec<NodeReport> {
+    let mut reports = Vec::with_capacity(nodes.len());
+    let mut tasks: TaskSet<NodeReport> = TaskSet::new();
+    let mut waiting = nodes.into_iter();
+    loop {
+        while tasks.len() < AT_ONCE
+            && let Some(node) = waiting.next()
+        {
+            let clinic = Arc::clone(clinic);
+            let own = node.host_key.clone().into_iter();
+            let pinned = known.iter().filter(|(address, _)| *address == node.address);
+            let known: Vec<HostKey> = match own.collect::<Vec<_>>() {
+                configured if !configured.is_empty() => configured,
+                _ => pinned.map(|(_, key)| key.clone()).collect(),
+            };
+            tasks.spawn("look", async move { clinic.look(&node, &known, fix).await });
+        }
+        match tasks.next().await {
+            None => return reports,
+            Some(Ok(report)) => {
+                reports.push(report);
+                screen.show(reports.len());
+            }
+            Some(Err(panicked)) => tell(&panicked.to_string()),
+        }
+    }
+}
+
+async fn clinic(
+    arguments: &DoctorArgs,
+    config: &MinerConfig,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+) -> anyhow::Result<Clinic> {
+    let identity = Identity::File(config.fleet.ssh_key.clone());
+    let chain = Arc::new(here::chain(config, clock, entropy)?);
+    let prover = prover(arguments.prover.clone());
+    let proving = match &prover {
+        _ if arguments.quick => Err(String::new()),
+        Err(error) => Err(format!("{error:#}")),
+        Ok(_) => chain
+            .identity()
+            .await
+            .map(|identity| GpuRules::new(true, identity.development, &identity.genesis))
+            .map_err(|error| {
+                format!("the chain does not answer, and without it nobody can be challenged: {error}")
+            }),
+    };
+    let other = match &arguments.admin_key {
+        None => None,
+        Some(path) => {
+            let user: Username = arguments.admin_user.parse().context("--admin-user")?;
+            Some(OtherLogin { user, identity: Identity::File(path.clone()) })
+        }
+    };
+    let key = RusshShell.public_key(&identity).ok();
+    Ok(Clinic {
+        clock: Arc::clone(clock),
+        entropy: Arc::clone(entropy),
+        identity,
+        key,
+        other,
+        quick: arguments.quick,
+        takes_private: config.subnet.network == Network::Local,
+        proving,
+        prover: prover.unwrap_or_else(|_| ProverFile::new(Vec::new())),
+        // The own operator's nodes may be anywhere.
+        settings: ProbingSettings {
+            addresses: basilica_ports::AddressPolicy::Any,
+            network_bytes: 0,
+            ..ProbingSettings::default()
+        },
+        room: Room::default(),
+        beacons: ChainBeacons { chain, held: Beacons::default() },
+        proofs: tokio::sync::Semaphore::new(PROOFS_AT_ONCE),
+    })
+}
+
+fn prover(path: Option<PathBuf>) -> anyhow::Result<ProverFile> {
+    let path = match path {
+        Some(path) => path,
+        None => {
+            std::env::current_exe().context("find this program's own file")?.with_file_name("basilica-prover")
+        }
+    };
+    let bytes = std::fs::File::open(&path)
+        .and_then(|file| basilica_console::read_at_most(file, PROVER_BYTES))
+        .with_context(|| format!("read the prover {} (--prover names another)", path.display()))?;
+    Ok(ProverFile::new(bytes))
+}
+
+/// The host keys that nodes are known by. Without a database none is, and any is learnt for this one look.
+async fn known_keys(config: &MinerConfig) -> Vec<(NodeAddress, HostKey)> {
+    let Ok(database) = open(config, false).await else { return Vec::new() };
+    let store = MinerDatabase::new(database);
+    let records = store.host_keys().await.unwrap_or_default();
+    records.into_iter().map(|record| (record.address, record.pinned)).collect()
+}
+
+/// How far it is, on a terminal only.
+struct Screen {
+    live: bool,
+    nodes: usize,
+}
+
+impl Screen {
+    fn new(cli: &Cli, nodes: usize) -> Self {
+        Self { live: !cli.json && std::io::stderr().is_terminal() && nodes > 0, nodes }
+    }
+
+    fn show(&self, done: usize) {
+        if self.live {
+            basilica_console::progress(&format!("{done} of {} nodes looked at", self.nodes));
+        }
+    }
+
+    fn clear(&self) {
+        if self.live {
+            basilica_console::progress("");
+        }
+    }
+}
+
+fn tell(words: &str) {
+    basilica_console::tell(words);
+}

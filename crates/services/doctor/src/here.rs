@@ -1,0 +1,314 @@
+//! What is wrong on the miner's own machine. Pure, as [`crate::judge()`] is.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use basilica_types::{Millis, Timestamp};
+
+use crate::finding::{Code, Finding, Remedy};
+
+/// Less than this for the database is little.
+const LITTLE_ROOM: u64 = 256 * 1024 * 1024;
+/// A newest finalised block is older than this only where the clock is ahead, or the chain stands still.
+const OLD_BLOCK: Millis = Millis::from_secs(300);
+/// Clocks of validators and ours may differ.
+const AHEAD: Millis = Millis::from_secs(30);
+
+/// Why the miner's key cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyFault {
+    /// There is no such file.
+    Missing,
+    /// It cannot be read.
+    Unreadable,
+    /// Others can read it.
+    TooOpen,
+    /// It has a passphrase.
+    Passphrase,
+    /// It is no key.
+    Invalid,
+}
+
+/// A place on the chain, as far as it could be read.
+#[derive(Clone, Debug)]
+pub struct OnChain {
+    /// Time of the newest finalised block; none on a development chain, whose blocks come when somebody likes.
+    pub block_time: Option<Timestamp>,
+    /// Whether the hotkey has a uid.
+    pub registered: bool,
+    /// Its address on the chain.
+    pub axon: Option<SocketAddr>,
+}
+
+/// Whether the advertised address answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reached {
+    /// A miner answered there.
+    Yes,
+    /// It did not; why.
+    No(String),
+    /// It did not, and may be the address of a router that does not lead back in; why.
+    Unclear(String),
+}
+
+/// What was seen here.
+#[derive(Clone, Debug)]
+pub struct HereSeen {
+    /// The miner's key, and what is wrong with it.
+    pub key: Option<(PathBuf, KeyFault, String)>,
+    /// Why the wallet cannot be read.
+    pub wallet: Option<String>,
+    /// Why the database cannot be used.
+    pub database: Option<String>,
+    /// Free bytes beside the database.
+    pub free_bytes: Option<u64>,
+    /// The chain, or why it does not answer; none where it was not asked.
+    pub chain: Option<Result<OnChain, String>>,
+    /// The time when that was read.
+    pub now: Timestamp,
+    /// What the configuration would publish.
+    pub axon: Option<SocketAddr>,
+    /// Whether that answers; none where it was not tried.
+    pub reached: Option<Reached>,
+    /// Whether a miner of this configuration runs.
+    pub running: bool,
+    /// Ports that it needs and others have.
+    pub taken: Vec<(SocketAddr, String)>,
+    /// How many nodes there are.
+    pub nodes: usize,
+    /// What the configuration should be told of.
+    pub notices: Vec<String>,
+}
+
+impl HereSeen {
+    /// Nothing has been looked at yet.
+    pub const fn nothing(now: Timestamp) -> Self {
+        Self {
+            key: None,
+            wallet: None,
+            database: None,
+            free_bytes: None,
+            chain: None,
+            now,
+            axon: None,
+            reached: None,
+            running: false,
+            taken: Vec::new(),
+            nodes: 0,
+            notices: Vec::new(),
+        }
+    }
+}
+
+/// What is wrong here, the worst first.
+pub fn judge_here(seen: &HereSeen) -> Vec<Finding> {
+    let mut found = Vec::new();
+    found.extend(seen.key.as_ref().map(key));
+    found.extend(seen.wallet.as_ref().map(|why| {
+        Finding::new(
+            Code::WalletUnreadable,
+            why,
+            &["check bittensor.wallet_name and hotkey_name in miner.toml: basilica wallet list"],
+        )
+    }));
+    found.extend(seen.database.as_ref().map(|why| {
+        Finding::new(
+            Code::DatabaseUnwritable,
+            why,
+            &["let this user write database.url's directory; then: basilica-miner migrate"],
+        )
+    }));
+    found.extend(seen.free_bytes.filter(|free| *free < LITTLE_ROOM).map(|free| {
+        Finding::new(
+            Code::DiskFullHere,
+            format!("{} MiB are free", free >> 20),
+            &["df -h; then remove what is not needed"],
+        )
+    }));
+    found.extend(chain(seen));
+    found.extend(seen.taken.iter().map(|(address, why)| {
+        let fix = format!(
+            "sudo ss -tlnp 'sport = :{}' shows which program; stop it, or set another port in miner.toml",
+            address.port()
+        );
+        Finding::new(Code::PortTaken, format!("{address}: {why}"), &[&fix])
+    }));
+    if !seen.running && seen.taken.is_empty() {
+        let fix = ["basilica-miner --config miner.toml, or: sudo systemctl start basilica-miner"];
+        found.push(Finding::new(Code::NotRunning, "its health address does not answer", &fix));
+    }
+    found.extend(reach(seen));
+    if seen.nodes == 0 {
+        found.push(Finding::new(
+            Code::NoNodes,
+            "node_management.nodes is empty",
+            &["add [[node_management.nodes]] to miner.toml"],
+        ));
+    }
+    found.extend(seen.notices.iter().map(|notice| Finding::new(Code::ConfigNotice, notice, &[])));
+    found.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    found
+}
+
+fn key((path, fault, words): &(PathBuf, KeyFault, String)) -> Finding {
+    let path = path.display();
+    match fault {
+        KeyFault::Missing => {
+            let fix = format!(
+                "ssh-keygen -t ed25519 -N '' -f {path}; then put {path}.pub into authorized_keys on every node"
+            );
+            Finding::new(Code::KeyMissing, words, &[&fix])
+        }
+        KeyFault::Unreadable => Finding::new(
+            Code::KeyUnreadable,
+            words,
+            &[&format!("sudo chown \"$(id -un)\" {path} && chmod 600 {path}")],
+        ),
+        KeyFault::TooOpen => Finding::new(Code::KeyTooOpen, words, &[&format!("chmod 600 {path}")])
+            .healed_by(Remedy::KeyFileMode),
+        KeyFault::Passphrase => {
+            Finding::new(Code::KeyPassphrase, words, &[&format!("ssh-keygen -p -N '' -f {path}")])
+        }
+        KeyFault::Invalid => {
+            let fix = "set ssh_session.miner_node_key_path to the private key, not to its .pub";
+            Finding::new(Code::KeyInvalid, words, &[fix])
+        }
+    }
+}
+
+fn chain(seen: &HereSeen) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let chain = match &seen.chain {
+        None => return found,
+        Some(Err(why)) => {
+            let fix =
+                ["check bittensor.network and chain_endpoint in miner.toml, and this machine's way out"];
+            return vec![Finding::new(Code::ChainUnreachable, why, &fix)];
+        }
+        Some(Ok(chain)) => chain,
+    };
+    if let Some(block) = chain.block_time {
+        let (behind, ahead) = (block.since(seen.now), seen.now.since(block));
+        let off = if behind > AHEAD {
+            Some(format!("the chain's newest block is {behind} ahead of it"))
+        } else if ahead > OLD_BLOCK {
+            Some(format!("the chain's newest block is {ahead} old"))
+        } else {
+            None
+        };
+        found.extend(off.map(|words| {
+            Finding::new(Code::ClockHere, words, &["sudo timedatectl set-ntp true; then: timedatectl"])
+        }));
+    }
+    if !chain.registered {
+        let fix = ["btcli subnet register --netuid 39 --wallet.name NAME --wallet.hotkey NAME"];
+        found.push(Finding::new(Code::NotRegistered, "the metagraph has no neuron with this hotkey", &fix));
+        return found;
+    }
+    match (chain.axon, seen.axon) {
+        (None, _) => found.push(Finding::new(
+            Code::AxonMissing,
+            "the metagraph has no axon of this hotkey",
+            &["set bittensor.external_ip in miner.toml and start the miner: it publishes the address"],
+        )),
+        (Some(published), Some(configured)) if published != configured => found.push(Finding::new(
+            Code::AxonDiffers,
+            format!("the chain says {published}, the configuration {configured}"),
+            &["start the miner: it publishes the address"],
+        )),
+        _ => {}
+    }
+    found
+}
+
+fn reach(seen: &HereSeen) -> Option<Finding> {
+    match seen.reached.as_ref()? {
+        Reached::Yes => None,
+        // A miner that does not run answers nowhere.
+        Reached::No(_) | Reached::Unclear(_) if !seen.running => None,
+        Reached::No(why) => Some(Finding::new(
+            Code::AxonUnreachable,
+            why,
+            &[
+                "sudo ufw allow 50051/tcp (or your axon_port), and the same in the provider's firewall or router",
+            ],
+        )),
+        Reached::Unclear(why) => Some(Finding::new(
+            Code::AxonUnknown,
+            why,
+            &["from another machine: grpcurl -plaintext ADDRESS:PORT list"],
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn codes(seen: &HereSeen) -> Vec<&'static str> {
+        judge_here(seen).iter().map(|finding| finding.code.as_str()).collect()
+    }
+
+    fn well() -> HereSeen {
+        let now = Timestamp(1_750_000_000_000);
+        let axon = Some("203.0.113.9:50051".parse().unwrap());
+        let on_chain = OnChain { block_time: Some(now), registered: true, axon };
+        HereSeen {
+            chain: Some(Ok(on_chain)),
+            now,
+            axon,
+            reached: Some(Reached::Yes),
+            running: true,
+            nodes: 1,
+            ..HereSeen::nothing(now)
+        }
+    }
+
+    #[test]
+    fn nothing_is_wrong_where_all_is_well() {
+        assert_eq!(codes(&well()), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn each_thing_that_can_be_wrong_here_has_its_code() {
+        let key = |fault| Some((PathBuf::from("/k"), fault, String::new()));
+        let no_chain = |why: &str| Some(Err(why.to_owned()));
+        let chain = |change: fn(&mut OnChain)| {
+            let mut seen = well();
+            let Some(Ok(on_chain)) = &mut seen.chain else { unreachable!() };
+            change(on_chain);
+            seen
+        };
+        for (seen, code) in [
+            (HereSeen { key: key(KeyFault::Missing), ..well() }, "key-missing"),
+            (HereSeen { key: key(KeyFault::Unreadable), ..well() }, "key-unreadable"),
+            (HereSeen { key: key(KeyFault::TooOpen), ..well() }, "key-too-open"),
+            (HereSeen { key: key(KeyFault::Passphrase), ..well() }, "key-passphrase"),
+            (HereSeen { key: key(KeyFault::Invalid), ..well() }, "key-invalid"),
+            (HereSeen { wallet: Some(String::new()), ..well() }, "wallet-unreadable"),
+            (HereSeen { database: Some(String::new()), ..well() }, "database-unwritable"),
+            (HereSeen { free_bytes: Some(1), ..well() }, "disk-full-here"),
+            (HereSeen { chain: no_chain("down"), ..well() }, "chain-unreachable"),
+            (chain(|chain| chain.registered = false), "not-registered"),
+            (chain(|chain| chain.axon = None), "axon-missing"),
+            (chain(|chain| chain.axon = Some("203.0.113.8:1".parse().unwrap())), "axon-differs"),
+            (chain(|chain| chain.block_time = Some(Timestamp(1_750_000_100_000))), "clock-here"),
+            (chain(|chain| chain.block_time = Some(Timestamp(1_749_999_000_000))), "clock-here"),
+            (HereSeen { reached: Some(Reached::No(String::new())), ..well() }, "axon-unreachable"),
+            (HereSeen { reached: Some(Reached::Unclear(String::new())), ..well() }, "axon-unknown"),
+            (HereSeen { running: false, ..well() }, "not-running"),
+            (
+                HereSeen {
+                    taken: vec![("0.0.0.0:1".parse().unwrap(), String::new())],
+                    running: false,
+                    ..well()
+                },
+                "port-taken",
+            ),
+            (HereSeen { nodes: 0, ..well() }, "no-nodes"),
+            (HereSeen { notices: vec![String::new()], ..well() }, "config-notice"),
+        ] {
+            assert_eq!(codes(&seen), [code]);
+        }
+    }
+}

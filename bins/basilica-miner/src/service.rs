@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use basilica_chain::{ChainOptions, SubtensorChain};
+use basilica_http::HttpValidatorApi;
 use basilica_miner_service::config::{DatabaseConfig, MinerConfig, WalletConfig};
 use basilica_miner_service::{Miner, MinerPorts};
 use basilica_ports::{Clock, Entropy, HotkeySigner, Identity};
@@ -139,6 +140,7 @@ async fn serve(config: MinerConfig) -> anyhow::Result<()> {
         entropy,
     };
     let miner = Miner::new(ports, config.fleet, config.admission, &config.subnet, (&readiness, &metrics));
+    let miner = miner.asking_validators(Arc::new(HttpValidatorApi), config.verdicts);
     let pages = pages::of(miner.status());
     let state = |routes| AdminState {
         readiness: readiness.clone(),

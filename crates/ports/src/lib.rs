@@ -20,6 +20,7 @@ mod shell;
 mod signer;
 mod store;
 mod subnet;
+mod validator_api;
 mod validator_rows;
 mod validator_store;
 mod verdict_log;
@@ -60,6 +61,7 @@ pub use store::StoreError;
 pub use subnet::{
     Collateral, Commitment, CommittedField, Hyperparameter, Hyperparameters, RegistrationTerms, SubnetReads,
 };
+pub use validator_api::{JudgedNode, JudgedNodes, ValidatorApi, ValidatorApiError, ValidatorPlace};
 pub use validator_rows::{
     Absence, CheckEntry, HistoryEntry, Holds, KeptVerdict, MinerRecord, NewWindow, NodeChange, NodeConduct,
     NodeRecord, NodeScore, Opened, PaidGpu, Pruned, Recorded, Scores, SeenMiner, StoredStanding,

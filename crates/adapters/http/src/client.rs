@@ -122,8 +122,25 @@ pub async fn get(
     path: &str,
     credential: Option<Credential<'_>>,
 ) -> Result<(StatusCode, Bytes), AskError> {
-    let exchange = tokio::time::timeout(DEADLINE, exchange(address, path, credential));
-    match exchange.await {
+    let headers = credential.map(|credential| credential.headers(path)).unwrap_or_default();
+    in_time(address, exchange(address, (&address.to_string(), path), headers, MAX_BODY)).await
+}
+
+/// The same of a stranger, as whom it calls itself, with a body of at most `most` bytes.
+pub(crate) async fn get_at_most(
+    address: SocketAddr,
+    host: &str,
+    path: &str,
+    most: usize,
+) -> Result<(StatusCode, Bytes), AskError> {
+    in_time(address, exchange(address, (host, path), Vec::new(), most)).await
+}
+
+async fn in_time(
+    address: SocketAddr,
+    exchange: impl Future<Output = Result<(StatusCode, Bytes), Box<dyn std::error::Error + Send + Sync>>>,
+) -> Result<(StatusCode, Bytes), AskError> {
+    match tokio::time::timeout(DEADLINE, exchange).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(source)) => Err(AskError::Exchange { address, source }),
         Err(_) => Err(AskError::Deadline { address }),
@@ -153,20 +170,21 @@ pub async fn page<T: DeserializeOwned>(
 
 async fn exchange(
     address: SocketAddr,
-    path: &str,
-    credential: Option<Credential<'_>>,
+    (host, path): (&str, &str),
+    headers: Vec<(&'static str, String)>,
+    most: usize,
 ) -> Result<(StatusCode, Bytes), Box<dyn std::error::Error + Send + Sync>> {
     let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let mut request = Request::get(path).header(HOST, address.to_string());
-    for (name, value) in credential.map(|credential| credential.headers(path)).unwrap_or_default() {
+    let mut request = Request::get(path).header(HOST, host);
+    for (name, value) in headers {
         request = request.header(name, value);
     }
     let request = request.body(Empty::<Bytes>::new())?;
     let answer = async {
         let response = sender.send_request(request).await?;
         let status = response.status();
-        let body = Limited::new(response.into_body(), MAX_BODY).collect().await?;
+        let body = Limited::new(response.into_body(), most).collect().await?;
         Ok((status, body.to_bytes()))
     };
     // The connection must be driven while the answer is awaited; it ends with the answer.

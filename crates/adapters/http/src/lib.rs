@@ -12,6 +12,7 @@
 mod access;
 pub mod client;
 mod downloads;
+mod judgements;
 mod limit;
 mod model;
 mod observe;
@@ -41,6 +42,7 @@ use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 
 pub use access::{ApiKey, ApiKeyError, MIN_KEY};
+pub use judgements::HttpValidatorApi;
 pub use limit::RateLimit;
 pub use model::*;
 pub use openapi::document;

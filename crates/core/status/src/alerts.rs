@@ -72,6 +72,52 @@ pub enum AlertCode {
     CheckFailed,
 }
 
+impl AlertCode {
+    /// Every code.
+    pub const ALL: [Self; 17] = [
+        Self::DatabaseFailing,
+        Self::NotRegistered,
+        Self::ClockOff,
+        Self::ChainSilent,
+        Self::AxonNotServed,
+        Self::ConditionFails,
+        Self::NoNodes,
+        Self::NoValidator,
+        Self::ValidatorUnseen,
+        Self::LoginsRefused,
+        Self::HostKeyChanged,
+        Self::NodeUnreachable,
+        Self::NodeFailing,
+        Self::MaintenanceBudget,
+        Self::RoundsFail,
+        Self::BanRunning,
+        Self::CheckFailed,
+    ];
+
+    /// As in JSON and in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::DatabaseFailing => "database_failing",
+            Self::NotRegistered => "not_registered",
+            Self::ClockOff => "clock_off",
+            Self::ChainSilent => "chain_silent",
+            Self::AxonNotServed => "axon_not_served",
+            Self::ConditionFails => "condition_fails",
+            Self::NoNodes => "no_nodes",
+            Self::NoValidator => "no_validator",
+            Self::ValidatorUnseen => "validator_unseen",
+            Self::LoginsRefused => "logins_refused",
+            Self::HostKeyChanged => "host_key_changed",
+            Self::NodeUnreachable => "node_unreachable",
+            Self::NodeFailing => "node_failing",
+            Self::MaintenanceBudget => "maintenance_budget",
+            Self::RoundsFail => "rounds_fail",
+            Self::BanRunning => "ban_running",
+            Self::CheckFailed => "check_failed",
+        }
+    }
+}
+
 /// What an alert is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]

@@ -169,6 +169,16 @@ impl Gpus {
         }
     }
 
+    /// When the node was asked last.
+    pub const fn at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Unasked => None,
+            Self::NoTool { at } | Self::None { at } | Self::Failed { at, .. } | Self::Read { at, .. } => {
+                Some(*at)
+            }
+        }
+    }
+
     /// What there is, in a few words: `8 × NVIDIA H100 80GB HBM3`, or why nothing is known.
     pub fn summary(&self) -> String {
         match self {

@@ -74,6 +74,29 @@ impl Timestamp {
         format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", ms % 1_000)
     }
 
+    /// Reads what [`Self::rfc3339`] writes, for the years 0 to 9999, and nothing else.
+    pub fn from_rfc3339(text: &str) -> Option<Self> {
+        const FORM: &[u8] = b"dddd-dd-ddTdd:dd:dd.dddZ";
+        let fits =
+            |(byte, form): (u8, &u8)| if *form == b'd' { byte.is_ascii_digit() } else { byte == *form };
+        if text.len() != FORM.len() || !text.bytes().zip(FORM).all(fits) {
+            return None;
+        }
+        let part = |from: usize, to: usize| text.get(from..to)?.parse::<i64>().ok();
+        let (year, month, day) = (part(0, 4)?, part(5, 7)?, part(8, 10)?);
+        let (hour, minute, second, ms) = (part(11, 13)?, part(14, 16)?, part(17, 19)?, part(20, 23)?);
+        let year_from_march = if month <= 2 { year - 1 } else { year };
+        let era = year_from_march.div_euclid(400);
+        let year_of_era = year_from_march.rem_euclid(400);
+        let month_from_march = (month + 9) % 12;
+        let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
+        let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+        let days = era * 146_097 + day_of_era - 719_468;
+        let read = Self(((days * 24 + hour) * 60 + minute) * 60_000 + second * 1_000 + ms);
+        // A day or an hour that does not exist is written as another one.
+        (read.rfc3339() == text).then_some(read)
+    }
+
     /// Time passed since `earlier`; zero if `earlier` is later than `self`.
     pub fn since(self, earlier: Self) -> Millis {
         Millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
@@ -268,6 +291,20 @@ mod tests {
             (1_735_689_600_123, "2025-01-01T00:00:00.123Z"),
         ] {
             assert_eq!(Timestamp(ms).rfc3339(), text);
+            assert_eq!(Timestamp::from_rfc3339(text), Some(Timestamp(ms)));
+        }
+        for none in [
+            "",
+            "2025-01-01T00:00:00Z",
+            "2025-02-29T00:00:00.000Z",
+            "2025-13-01T00:00:00.000Z",
+            "2025-00-01T00:00:00.000Z",
+            "2025-01-01T24:00:00.000Z",
+            "2025-01-01T00:00:60.000Z",
+            "2025-01-01T00:00:00.000+",
+            "+025-01-01T00:00:00.000Z",
+        ] {
+            assert_eq!(Timestamp::from_rfc3339(none), None, "{none}");
         }
         for edge in [i64::MIN, i64::MAX] {
             assert!(Timestamp(edge).rfc3339().ends_with('Z'));
@@ -311,6 +348,11 @@ mod tests {
         fn seconds_round_down(ms: i64) {
             let t = Timestamp(ms);
             prop_assert!(t.as_secs().checked_mul(1000).is_none_or(|s| s <= ms && ms - s < 1000));
+        }
+
+        #[test]
+        fn moments_read_back(ms in -62_167_219_200_000i64..253_402_300_800_000) {
+            prop_assert_eq!(Timestamp::from_rfc3339(&Timestamp(ms).rfc3339()), Some(Timestamp(ms)));
         }
 
         #[test]

@@ -19,6 +19,7 @@ mod containers;
 mod hardware;
 mod look;
 mod reach;
+mod readings;
 pub mod sections;
 mod storage;
 mod survey;
@@ -36,6 +37,7 @@ pub use containers::{
 pub use hardware::Hardware;
 pub use look::{Expected, GpuLook, Look, LookError, PROVER_MISSING, Seen};
 pub use reach::{Reach, ReachEnd};
+pub use readings::{READING_FIELDS, READINGS_BYTES, READINGS_MAX, Reading, readings};
 pub use storage::Storage;
 pub use survey::{Found, Survey};
 pub use text::ParseError;

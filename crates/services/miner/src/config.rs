@@ -8,6 +8,7 @@ mod assignment;
 mod check;
 mod decimal;
 mod settings;
+mod verdicts;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -22,6 +23,7 @@ use basilica_types::{
 pub use check::check;
 pub use decimal::HourlyRate;
 pub use settings::{IGNORED, NodeSettings, Settings};
+pub use verdicts::VerdictsConfig;
 
 use crate::assignment::AssignmentConfig;
 
@@ -158,6 +160,8 @@ pub struct MinerConfig {
     pub admission: AdmissionConfig,
     /// The chain.
     pub subnet: SubnetConfig,
+    /// Who is asked about the nodes.
+    pub verdicts: VerdictsConfig,
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ use crate::metrics::{MinerMetrics, NodeLabels};
 use crate::node::{KeeperConfig, NodeKeeper};
 use crate::orders::OrdersView;
 use crate::subnet::SubnetView;
+use crate::telemetry::Readings;
 use crate::view::NodeView;
 
 /// Rounds on nodes at the same time: a sixteenth of the largest fleet, well below a process's file descriptors.
@@ -60,6 +61,7 @@ pub(crate) struct Workshop {
     pub(crate) subnet: SubnetView,
     pub(crate) orders: OrdersView,
     pub(crate) metrics: Arc<MinerMetrics>,
+    pub(crate) readings: Arc<Readings>,
 }
 
 /// What is to be looked after, and how.
@@ -263,6 +265,7 @@ impl Fleet {
             orders: workshop.orders,
             metrics: workshop.metrics,
             slots: Arc::clone(&self.slots),
+            readings: workshop.readings,
             nudges,
             view,
         };

@@ -31,6 +31,8 @@ mod orders;
 mod service;
 mod status;
 mod subnet;
+mod telemetry;
+mod verdicts;
 mod view;
 
 pub use access::{AccessError, NodeAccess};

@@ -30,6 +30,7 @@ use crate::key_editor::WantedKey;
 use crate::metrics::{Login, MinerMetrics, NodeLabels};
 use crate::orders::{OrdersView, standing};
 use crate::subnet::{Snapshot, SubnetView};
+use crate::telemetry::Readings;
 use crate::view::{NodeFailure, NodeView};
 
 /// After this many intervals a connection is made anew: an open one does not tell that the host key has changed, which
@@ -62,6 +63,7 @@ pub(crate) struct NodeKeeper {
     pub(crate) metrics: Arc<MinerMetrics>,
     /// Bounds how many rounds run at the same time over all nodes.
     pub(crate) slots: Arc<Semaphore>,
+    pub(crate) readings: Arc<Readings>,
     pub(crate) nudges: watch::Receiver<u64>,
     pub(crate) view: watch::Sender<NodeView>,
 }
@@ -143,6 +145,13 @@ impl NodeKeeper {
                 course.close().await;
                 return Ok(());
             }
+            let mut nudges = self.nudges.clone();
+            tokio::select! {
+                () = stop.requested() => break,
+                // A question that is cut short is asked again after the next round.
+                Ok(()) = nudges.changed() => {}
+                () = self.read_gpus(&config, &course) => {}
+            }
             tokio::select! {
                 () = stop.requested() => break,
                 () = self.wait(&config, owners, next_expiry, &mut course) => {}
@@ -151,6 +160,13 @@ impl NodeKeeper {
         let config = Arc::clone(&self.config.borrow());
         self.end(&config, course).await;
         Ok(())
+    }
+
+    async fn read_gpus(&self, config: &KeeperConfig, course: &Course) {
+        if let Some(kept) = &course.kept {
+            let clock = self.clock.as_ref();
+            self.readings.refresh(config.node.id, kept.shell.as_ref(), config.timeout, clock).await;
+        }
     }
 
     /// Until there is a reason for the next round.

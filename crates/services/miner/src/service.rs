@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use basilica_ports::{Axon, Chain, Clock, Entropy, HotkeySigner, Identity, MinerApi, MinerStore, NodeShell};
+use basilica_ports::{
+    Axon, Chain, Clock, Entropy, HotkeySigner, Identity, MinerApi, MinerStore, NodeShell, ValidatorApi,
+};
 use basilica_runtime_service::{Condition, ErrorChain, Metrics, OnFailure, Readiness, Stop, Supervisor};
 use basilica_types::{Millis, NetUid};
 use tokio::sync::watch;
@@ -10,14 +12,16 @@ use tracing::warn;
 
 use crate::assignment::AssignableNode;
 use crate::axon::AxonServer;
-use crate::config::{AdmissionConfig, FleetConfig, SubnetConfig};
+use crate::config::{AdmissionConfig, FleetConfig, SubnetConfig, VerdictsConfig};
 use crate::fleet::{Fleet, Workshop};
 use crate::gate::Gate;
 use crate::log_budget::LogBudget;
 use crate::metrics::MinerMetrics;
 use crate::orders::OrdersFollower;
-use crate::status::{self, StatusKeeper, StatusView};
+use crate::status::{self, Sources, StatusKeeper, StatusView};
 use crate::subnet::SubnetFollower;
+use crate::telemetry::Readings;
+use crate::verdicts::{Asker, Opinions, VerdictsFollower};
 
 /// Between two clean-ups of the store.
 const HOUSEKEEPING: Millis = Millis::from_secs(60);
@@ -59,6 +63,8 @@ pub struct Miner {
     axon: Option<Arc<AxonServer>>,
     metrics: Arc<MinerMetrics>,
     status: Arc<StatusKeeper>,
+    opinions: watch::Sender<Arc<Opinions>>,
+    verdicts: Option<Arc<VerdictsFollower>>,
 }
 
 impl std::fmt::Debug for Miner {
@@ -76,7 +82,8 @@ impl Miner {
         subnet: &SubnetConfig,
         (readiness, metrics): (&Readiness, &Metrics),
     ) -> Self {
-        let metrics = Arc::new(MinerMetrics::register(metrics));
+        let registry = metrics;
+        let metrics = Arc::new(MinerMetrics::register(registry));
         let (view, subnet_view) = watch::channel(None);
         let (assignable, nodes) = watch::channel(fleet.nodes.iter().map(AssignableNode::from).collect());
         let follower = Arc::new(SubnetFollower {
@@ -101,6 +108,7 @@ impl Miner {
         let (orders, orders_view) = watch::channel(None);
         let (store, clock) = (Arc::clone(&ports.store), Arc::clone(&ports.clock));
         let orders = Arc::new(OrdersFollower { store, clock, metrics: Arc::clone(&metrics), view: orders });
+        let readings = Arc::new(Readings::default());
         let workshop = Workshop {
             shell: Arc::clone(&ports.shell),
             store: Arc::clone(&ports.store),
@@ -108,19 +116,16 @@ impl Miner {
             subnet: subnet_view.clone(),
             orders: orders_view,
             metrics: Arc::clone(&metrics),
+            readings: Arc::clone(&readings),
         };
         let remove_keys_on_shutdown = fleet.remove_keys_on_shutdown;
         let fleet = Arc::new(Fleet::new(workshop, fleet, ports.operator.clone(), assignable));
-        let status = Arc::new(StatusKeeper {
-            identity: status::Identity::new(ports.signer.hotkey(), subnet, &admission),
-            store: Arc::clone(&ports.store),
-            clock: Arc::clone(&ports.clock),
-            subnet: subnet_view.clone(),
-            fleet: Arc::clone(&fleet),
-            readiness: readiness.clone(),
-            metrics: Arc::clone(&metrics),
-            newest: watch::Sender::new(None),
-        });
+        let (opinions, told) = watch::channel(Arc::default());
+        let identity = status::Identity::new(ports.signer.hotkey(), subnet, &admission);
+        let sources =
+            Sources { subnet: subnet_view.clone(), fleet: Arc::clone(&fleet), opinions: told, readings };
+        let status = Arc::new(StatusKeeper::new(&ports, identity, sources, (readiness, &metrics)));
+        status.observe(registry);
         let gate = Arc::new(Gate {
             config: admission,
             signer: Arc::clone(&ports.signer),
@@ -132,7 +137,19 @@ impl Miner {
             metrics: Arc::clone(&metrics),
             refusals: LogBudget::default(),
         });
-        Self { ports, remove_keys_on_shutdown, gate, fleet, orders, follower, axon, metrics, status }
+        Self {
+            ports,
+            remove_keys_on_shutdown,
+            gate,
+            fleet,
+            orders,
+            follower,
+            axon,
+            metrics,
+            status,
+            opinions,
+            verdicts: None,
+        }
     }
 
     /// What answers validators; to be served over gRPC.
@@ -148,6 +165,30 @@ impl Miner {
     /// Its nodes, to be looked at and to be changed while it runs.
     pub fn fleet(&self) -> Arc<Fleet> {
         Arc::clone(&self.fleet)
+    }
+
+    /// Lets it ask validators what they think of its nodes; for its status only.
+    #[must_use]
+    pub fn asking_validators(mut self, api: Arc<dyn ValidatorApi>, config: VerdictsConfig) -> Self {
+        let (ports, identity) = (&self.ports, &self.status.identity);
+        self.verdicts = config.enabled.then(|| {
+            Arc::new(VerdictsFollower {
+                asker: Asker {
+                    api,
+                    clock: Arc::clone(&ports.clock),
+                    entropy: Arc::clone(&ports.entropy),
+                    own: identity.hotkey,
+                    network: identity.network,
+                    config,
+                },
+                chain: Arc::clone(&ports.chain),
+                netuid: identity.netuid,
+                subnet: self.status.sources.subnet.clone(),
+                status: self.status(),
+                opinions: self.opinions.clone(),
+            })
+        });
+        self
     }
 
     /// Starts everything but the listeners.
@@ -180,6 +221,15 @@ impl Miner {
                 Ok(())
             }
         });
+        if let Some(verdicts) = self.verdicts {
+            supervisor.spawn("verdicts", RESTART, move |stop| {
+                let verdicts = Arc::clone(&verdicts);
+                async move {
+                    verdicts.run(stop).await;
+                    Ok(())
+                }
+            });
+        }
         let status = self.status;
         supervisor.spawn("status", RESTART, move |stop| {
             let status = Arc::clone(&status);

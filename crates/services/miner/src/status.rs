@@ -4,13 +4,14 @@
 //! That one of them does not answer is part of the snapshot.
 
 mod activity;
+mod observed;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use basilica_ports::{Clock, HostKeyRecord, MaintenanceWindow, MinerStore, SessionRecord, StoreError};
-use basilica_runtime_service::{ErrorChain, Readiness, Stop, within};
+use basilica_runtime_service::{ErrorChain, Metrics, Readiness, Stop, within};
 use basilica_status::{
     Allowance, Assigned, Assignment, Axon, Chain, Condition, FORM, Gpus, HostKeys, MinerPart, MinerStatus,
     NodeStatus, Registration, SessionStatus, Words, alerts,
@@ -23,7 +24,10 @@ use crate::config::{AdmissionConfig, SubnetConfig};
 use crate::fleet::{Fleet, Member};
 use crate::maintenance;
 use crate::metrics::MinerMetrics;
+use crate::service::MinerPorts;
 use crate::subnet::{Snapshot, SubnetView};
+use crate::telemetry::Readings;
+use crate::verdicts::Opinions;
 
 /// All programs of the workspace have one version.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -73,8 +77,7 @@ pub(crate) struct StatusKeeper {
     pub(crate) identity: Identity,
     pub(crate) store: Arc<dyn MinerStore>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) subnet: SubnetView,
-    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) sources: Sources,
     pub(crate) readiness: Readiness,
     pub(crate) metrics: Arc<MinerMetrics>,
     pub(crate) newest: watch::Sender<Option<Arc<MinerStatus>>>,
@@ -89,7 +92,38 @@ struct Remembered {
     error: Option<Words>,
 }
 
+/// Where a snapshot's parts come from, beside the ports.
+pub(crate) struct Sources {
+    pub(crate) subnet: SubnetView,
+    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) opinions: watch::Receiver<Arc<Opinions>>,
+    pub(crate) readings: Arc<Readings>,
+}
+
 impl StatusKeeper {
+    pub(crate) fn new(
+        ports: &MinerPorts,
+        identity: Identity,
+        sources: Sources,
+        (readiness, metrics): (&Readiness, &Arc<MinerMetrics>),
+    ) -> Self {
+        Self {
+            identity,
+            store: Arc::clone(&ports.store),
+            clock: Arc::clone(&ports.clock),
+            sources,
+            readiness: readiness.clone(),
+            metrics: Arc::clone(metrics),
+            newest: watch::Sender::new(None),
+        }
+    }
+
+    /// Adds what the newest snapshot says of GPUs and alerts to the metrics of the process.
+    pub(crate) fn observe(&self, metrics: &Metrics) {
+        let collector = Box::new(observed::Observed(StatusView(self.newest.subscribe())));
+        metrics.register(|registry| registry.register_collector(collector));
+    }
+
     pub(crate) async fn run(&self, stop: Stop) {
         let started = self.clock.now();
         let mut history = History::new(started, self.counted());
@@ -139,24 +173,27 @@ impl StatusKeeper {
     }
 
     fn status(&self, started: Timestamp, now: Timestamp, remembered: &Remembered) -> MinerStatus {
-        let snapshot = self.subnet.borrow().clone();
-        let nodes: Vec<NodeStatus> = self
-            .fleet
-            .members()
-            .iter()
-            .map(|member| node(member, remembered, snapshot.as_ref(), now))
-            .collect();
+        let snapshot = self.sources.subnet.borrow().clone();
+        let Sources { fleet, opinions, readings, .. } = &self.sources;
+        let opinions = Arc::clone(&opinions.borrow());
+        let mut nodes: Vec<NodeStatus> =
+            fleet.members().iter().map(|member| node(member, remembered, snapshot.as_ref(), now)).collect();
+        readings.keep(&nodes.iter().map(|node| node.id).collect());
+        for node in &mut nodes {
+            node.judgements = opinions.judgements.get(&node.id).cloned().unwrap_or_default();
+            node.gpus = readings.of(node.id);
+        }
         let sessions = remembered.sessions.iter().filter(|session| session.expires_at > now);
         MinerStatus {
             form: FORM,
             at: now,
-            miner: self.miner(started, remembered, snapshot.as_ref()),
+            miner: MinerPart { share: opinions.share, ..self.miner(started, remembered, snapshot.as_ref()) },
             chain: snapshot.as_ref().map(chain).unwrap_or_default(),
             assignment: assignment(self.identity.strategy, snapshot.as_ref()),
             activity: basilica_status::Activity::default(),
             sessions: sessions.map(|session| self.session(session, &nodes)).collect(),
             nodes,
-            validators: Vec::new(),
+            validators: opinions.validators.clone(),
             alerts: Vec::new(),
         }
     }

@@ -7,6 +7,7 @@ mod health;
 mod keys;
 mod log;
 mod python;
+mod view;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -16,7 +17,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use basilica_miner_service::assignment::AssignmentConfig;
 use basilica_miner_service::config::{AdmissionConfig, FleetConfig, NodeConfig, SubnetConfig};
-use basilica_miner_service::{Fleet, Miner, MinerPorts};
+use basilica_miner_service::{Fleet, Miner, MinerPorts, StatusView};
 use basilica_ports::{
     Axon, AxonOutcome, Chain, ChainError, ChainIdentity, Clock, Dial, Entropy, EntropyRng, HotkeySigner,
     Identity, Metagraph, MinerApi, MinerCallError, MinerDialer as _, Neuron, NodeShell as _, PreparedWeights,
@@ -256,6 +257,7 @@ struct Running {
     ended: JoinSet<()>,
     store: MinerDatabase,
     fleet: Arc<Fleet>,
+    status: StatusView,
 }
 
 impl Site {
@@ -369,7 +371,7 @@ impl Site {
         let listener = MinerListener::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let supervisor = Supervisor::new(clock, entropy);
-        let (api, fleet) = (miner.api(), miner.fleet());
+        let (api, fleet, status) = (miner.api(), miner.fleet(), miner.status());
         miner.start(&supervisor);
         supervisor.spawn_once("grpc", move |stop| async move {
             let stopped = async move { stop.requested().await };
@@ -378,7 +380,7 @@ impl Site {
         let mut ended = JoinSet::new();
         let running = supervisor.clone();
         ended.spawn(async move { running.run_until_stopped(Millis::from_secs(10)).await.unwrap() });
-        self.running = Some(Running { address, supervisor, ended, store, fleet });
+        self.running = Some(Running { address, supervisor, ended, store, fleet, status });
         let metagraph_is_known = self.chain.metagraph.lock().unwrap().is_some();
         if metagraph_is_known {
             self.until_admitting().await;

@@ -182,16 +182,15 @@ fn every_alert_fires_for_what_it_is_for() {
         assert!(run.status.success(), "promtool {arguments:?}: {}", String::from_utf8_lossy(&run.stderr));
     };
     check(&["check", "config", "prometheus.yml"]);
-    check(&["test", "rules", "alerts.test.yml"]);
-    let read = |path| std::fs::read_to_string(deployed(path)).unwrap();
-    let (alerts, tests) = (read("prometheus/alerts.yml"), read("prometheus/alerts.test.yml"));
-    let manual = std::fs::read_to_string(Path::new(ROOT).join("docs/validator.md")).unwrap();
-    for alert in alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
-        let mentions = tests.matches(&format!("alertname=\"{alert}\"")).count();
-        assert!(mentions >= 3, "{alert} is tested where it fires and where it does not");
-        assert!(
-            manual.contains(&format!("| `{alert}` |")),
-            "docs/validator.md says what to do about {alert}"
-        );
+    for (rules, manual) in [("alerts", "docs/validator.md"), ("miner-alerts", "docs/miner-view.md")] {
+        check(&["test", "rules", &format!("{rules}.test.yml")]);
+        let read = |name: String| std::fs::read_to_string(deployed("prometheus").join(name)).unwrap();
+        let (alerts, tests) = (read(format!("{rules}.yml")), read(format!("{rules}.test.yml")));
+        let explained = std::fs::read_to_string(Path::new(ROOT).join(manual)).unwrap();
+        for alert in alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
+            let mentions = tests.matches(&format!("alertname=\"{alert}\"")).count();
+            assert!(mentions >= 3, "{alert} is tested where it fires and where it does not");
+            assert!(explained.contains(&format!("| `{alert}` |")), "{manual} says what to do about {alert}");
+        }
     }
 }

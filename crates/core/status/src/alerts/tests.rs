@@ -229,3 +229,11 @@ fn a_snapshot_reads_back_from_its_json() {
     assert_eq!(serde_json::from_str::<MinerStatus>(&json).unwrap(), status);
     assert!(json.contains(r#""form":1,"at":3600000000,"#), "{json}");
 }
+
+#[test]
+fn codes_are_spelt_alike_in_json_and_in_metrics() {
+    for code in AlertCode::ALL {
+        assert_eq!(serde_json::to_string(&code).unwrap(), format!("\"{}\"", code.as_str()));
+        assert!(TROUBLES.iter().any(|(told, ..)| *told == code), "{code:?} is not tested");
+    }
+}

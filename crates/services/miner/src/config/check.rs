@@ -40,6 +40,7 @@ pub fn check(
         fleet: check.fleet(&mut notices)?,
         admission: check.admission(&mut notices)?,
         subnet: check.subnet(&mut notices)?,
+        verdicts: check.verdicts()?,
     };
     Ok((config, notices))
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::assignment::ValidatorAssignment;
 use super::decimal::HourlyRate;
+use super::verdicts::Verdicts;
 
 /// Keys of the seeds that this program does without, and what to tell who sets them.
 pub const IGNORED: &[(&str, &str)] = &[
@@ -59,6 +60,7 @@ pub struct Settings {
     pub(super) ssh_session: SshSession,
     pub(super) advertised_addresses: AdvertisedAddresses,
     pub(super) validator_assignment: ValidatorAssignment,
+    pub(super) verdicts: Verdicts,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -1,0 +1,174 @@
+//! What the GPUs of a node do: use, memory, heat, power, for the operator's eyes.
+//!
+//! A keeper asks over its kept connection after its round, at most every [`EVERY`]: no second connection that an sshd could count
+//! against this host, and never beside another command of its own, since a node may allow a single one at a time. That nothing is known is
+//! a state of its own and no failure of the node: many nodes in tests have no GPU, and one whose driver is broken is what validators tell
+//! loudly enough.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use basilica_ports::{Clock, ExitStatus, Output, Shell};
+use basilica_runtime_service::ErrorChain;
+use basilica_status::{GpuReading, Gpus};
+use basilica_types::{Argv, Millis, NodeId, Timestamp};
+use basilica_verification::probe::{READING_FIELDS, READINGS_BYTES, Reading, readings};
+use tracing::debug;
+
+use crate::key_editor::limits;
+
+/// Shortest time between two questions to a node.
+const EVERY: Millis = Millis::from_secs(15);
+/// A driver that resets a card takes its time.
+const DEADLINE: Millis = Millis::from_secs(10);
+/// There is no `nvidia-smi`; what `sh` itself says of a command that is not there.
+const NOT_FOUND: u32 = 127;
+/// What is printed before comes from the login shell's start files.
+const MARK: &str = "basilica-gpus:";
+/// `$1`: the fields. Drivers in containers and WSL put the tool beside the path.
+const SCRIPT: &str = r#"
+LC_ALL=C; export LC_ALL
+PATH=$PATH:/usr/bin:/usr/local/nvidia/bin:/usr/lib/wsl/lib:/run/current-system/sw/bin
+command -v nvidia-smi >/dev/null 2>&1 || exit 127
+printf '\nbasilica-gpus:\n'
+exec nvidia-smi "--query-gpu=$1" --format=csv,noheader,nounits
+"#;
+
+/// Asks a node for its GPUs.
+async fn read(shell: &dyn Shell, timeout: Millis, clock: &dyn Clock) -> Gpus {
+    let command = match Argv::script(SCRIPT, [READING_FIELDS]) {
+        Ok(command) => command,
+        Err(error) => return failed(clock.now(), &ErrorChain(&error).to_string()),
+    };
+    // A login shell that greets has some room beside the answer.
+    let limits = limits(timeout.min(DEADLINE), READINGS_BYTES + 64 * 1024);
+    let ran = shell.run(&command, &[], limits).await;
+    let now = clock.now();
+    match ran {
+        Ok(output) => understood(&output, now),
+        Err(error) => {
+            debug!(error = %ErrorChain(&error), "GPUs of a node cannot be read");
+            failed(now, &ErrorChain(&error).to_string())
+        }
+    }
+}
+
+fn failed(at: Timestamp, why: &str) -> Gpus {
+    Gpus::Failed { at, why: why.into() }
+}
+
+fn understood(output: &Output, at: Timestamp) -> Gpus {
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let told = printed.rsplit_once(MARK).map_or("", |(_, told)| told).trim();
+    match &output.status {
+        ExitStatus::Code(NOT_FOUND) if told.is_empty() => Gpus::NoTool { at },
+        _ if told.starts_with("No devices were found") => Gpus::None { at },
+        ExitStatus::Code(0) => match readings(told.as_bytes()) {
+            Ok(read) => shown(&read, at),
+            Err(error) => failed(at, &error.to_string()),
+        },
+        status => {
+            let words = if told.is_empty() { String::from_utf8_lossy(&output.stderr) } else { told.into() };
+            let first = words.trim().lines().next().unwrap_or_default();
+            failed(at, &format!("{} {first}", ended(status)))
+        }
+    }
+}
+
+fn ended(status: &ExitStatus) -> String {
+    match status {
+        ExitStatus::Code(code) => format!("nvidia-smi ended with {code}:"),
+        ExitStatus::Signal(signal) => format!("nvidia-smi was ended by SIG{signal}:"),
+        ExitStatus::Unknown => "nvidia-smi ended:".to_owned(),
+    }
+}
+
+fn shown(read: &[Reading], at: Timestamp) -> Gpus {
+    let Some(first) = read.first() else { return Gpus::None { at } };
+    let card = |reading: &Reading| GpuReading {
+        index: reading.index,
+        uuid: reading.uuid,
+        model: reading.name.as_str().into(),
+        utilization_percent: reading.utilization_percent,
+        memory_used_mib: reading.memory_used_mib,
+        memory_total_mib: reading.memory_total_mib,
+        temperature_celsius: reading.temperature_celsius,
+        power_milliwatts: reading.power_milliwatts,
+        power_limit_milliwatts: reading.power_limit_milliwatts,
+    };
+    Gpus::Read { at, driver: first.driver.as_str().into(), cards: read.iter().map(card).collect() }
+}
+
+/// The last reading of every node.
+#[derive(Debug, Default)]
+pub(crate) struct Readings(Mutex<BTreeMap<NodeId, Gpus>>);
+
+impl Readings {
+    /// What is known of a node's GPUs.
+    pub(crate) fn of(&self, node: NodeId) -> Gpus {
+        self.lock().get(&node).cloned().unwrap_or_default()
+    }
+
+    /// Asks a node, if its last answer is old enough.
+    pub(crate) async fn refresh(&self, node: NodeId, shell: &dyn Shell, timeout: Millis, clock: &dyn Clock) {
+        let last = self.lock().get(&node).and_then(Gpus::at);
+        if last.is_some_and(|last| clock.now().abs_diff(last) < EVERY) {
+            return;
+        }
+        let read = read(shell, timeout, clock).await;
+        self.lock().insert(node, read);
+    }
+
+    /// Forgets all nodes but these.
+    pub(crate) fn keep(&self, nodes: &BTreeSet<NodeId>) {
+        self.lock().retain(|id, _| nodes.contains(id));
+    }
+
+    /// The map is whole after every statement.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, Gpus>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const H100: &str = "0, GPU-5e1c3a4b-0c1d-4e2f-8a9b-0123456789ab, NVIDIA H100 80GB HBM3, 570.124.06, 97, 70123, 81559, 64, 650.12, 700.00\n";
+    const AT: Timestamp = Timestamp(7);
+
+    fn output(code: u32, stdout: &str, stderr: &str) -> Output {
+        let bytes = |text: &str| text.as_bytes().to_vec();
+        Output { status: ExitStatus::Code(code), stdout: bytes(stdout), stderr: bytes(stderr) }
+    }
+
+    #[test]
+    fn each_way_to_have_no_reading_is_told_apart() {
+        let mark = "\nbasilica-gpus:\n";
+        assert_eq!(understood(&output(127, "welcome!", ""), AT), Gpus::NoTool { at: AT });
+        for code in [0, 6] {
+            let none = output(code, &format!("{mark}No devices were found\n"), "");
+            assert_eq!(understood(&none, AT), Gpus::None { at: AT });
+        }
+        let broken = "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that it runs.\n";
+        let told = understood(&output(9, &format!("{mark}{broken}"), ""), AT);
+        assert!(
+            matches!(&told, Gpus::Failed { why, .. } if why.as_str().starts_with("nvidia-smi ended with 9: NVIDIA-SMI has failed")),
+            "{told:?}"
+        );
+        let told = understood(&output(0, &format!("{mark}so many cards\n"), ""), AT);
+        assert!(matches!(&told, Gpus::Failed { why, .. } if why.as_str().contains("ten fields")), "{told:?}");
+        assert_eq!(understood(&output(0, mark, ""), AT), Gpus::None { at: AT });
+    }
+
+    #[test]
+    fn what_a_login_shell_prints_before_is_passed_over() {
+        let noisy = format!("Welcome, operator\nbasilica-gpus: none\n\nbasilica-gpus:\n{H100}");
+        let told = understood(&output(0, &noisy, "warning"), AT);
+        let Gpus::Read { driver, cards, .. } = &told else { panic!("{told:?}") };
+        assert_eq!(
+            (driver.as_str(), cards.len(), cards[0].power_milliwatts),
+            ("570.124.06", 1, Some(650_120))
+        );
+    }
+}

@@ -1,0 +1,236 @@
+//! What validators think of this miner's nodes, asked of themselves.
+//!
+//! Asked are the validators to which nodes are assigned and those with a session, at the place that the configuration names or, without
+//! one, at their axon; at most [`VALIDATORS`], one after the other, every minute, and less and less often while one does not answer.
+//! Nothing of the miner's work waits for it or follows from it: it is shown to the operator.
+//!
+//! What a validator says beside its verdicts (score, ramp, ban, next check) is its word and shown as that. A verdict is shown only if
+//! its signature is the validator's own and it is about this very node of this miner; its reason is explained in this program's
+//! words, not in the validator's.
+
+mod judging;
+mod share;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use basilica_ports::{AddressPolicy, Chain, Clock, Entropy, ValidatorApi, ValidatorPlace};
+use basilica_runtime_service::{Backoff, ErrorChain, Stop};
+use basilica_status::{Judgement, Share, ValidatorStatus, Words};
+use basilica_types::{Digest, Host, Hotkey, Millis, NetUid, Network, NodeId, Timestamp};
+use tokio::sync::watch;
+use tracing::debug;
+
+use self::judging::Verdicts;
+use crate::config::VerdictsConfig;
+use crate::status::StatusView;
+use crate::subnet::{Snapshot, SubnetView};
+
+/// Most validators that are asked.
+const VALIDATORS: usize = 16;
+/// Between two rounds; each validator is asked once in a round.
+const EVERY: Millis = Millis::from_secs(60);
+/// Between two looks at whose time has come.
+const LOOK: Millis = Millis::from_secs(5);
+/// Longest pause for a validator that does not answer.
+const RETRY_MOST: Millis = Millis::from_secs(900);
+/// Between two estimates of the share: weights change once in an epoch.
+const SHARE_EVERY: Millis = Millis::from_secs(600);
+
+/// All that is known of what validators think.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Opinions {
+    pub(crate) validators: Vec<ValidatorStatus>,
+    pub(crate) judgements: BTreeMap<NodeId, Vec<Judgement>>,
+    pub(crate) share: Option<Share>,
+}
+
+/// Keeps [`Opinions`] up to date.
+pub(crate) struct VerdictsFollower {
+    pub(crate) asker: Asker,
+    pub(crate) chain: Arc<dyn Chain>,
+    pub(crate) netuid: NetUid,
+    pub(crate) subnet: SubnetView,
+    pub(crate) status: StatusView,
+    pub(crate) opinions: watch::Sender<Arc<Opinions>>,
+}
+
+/// Asks validators.
+pub(crate) struct Asker {
+    pub(crate) api: Arc<dyn ValidatorApi>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) own: Hotkey,
+    pub(crate) network: Network,
+    pub(crate) config: VerdictsConfig,
+}
+
+/// What is kept of one validator from one question to the next.
+struct Asked {
+    status: ValidatorStatus,
+    due: Timestamp,
+    backoff: Backoff,
+    judgements: BTreeMap<NodeId, Judgement>,
+    verdicts: Verdicts,
+}
+
+impl VerdictsFollower {
+    pub(crate) async fn run(&self, stop: Stop) {
+        let clock = &self.asker.clock;
+        let mut asked: BTreeMap<Hotkey, Asked> = BTreeMap::new();
+        let (mut share, mut share_due) = (None, clock.now());
+        loop {
+            let round = async {
+                let Some(snapshot) = self.subnet.borrow().clone() else { return };
+                let sessions: Vec<Hotkey> = self
+                    .status
+                    .newest()
+                    .map(|status| status.sessions.iter().map(|session| session.validator).collect())
+                    .unwrap_or_default();
+                self.asker.round(&snapshot, &sessions, &mut asked).await;
+                if share_due <= clock.now() {
+                    share_due = clock.now() + SHARE_EVERY;
+                    share = self.share(&snapshot).await.or(share);
+                }
+            };
+            tokio::select! {
+                () = stop.requested() => return,
+                () = round => {}
+            }
+            self.publish(&asked, share);
+            tokio::select! {
+                () = stop.requested() => return,
+                () = clock.sleep(LOOK) => {}
+            }
+        }
+    }
+
+    fn publish(&self, asked: &BTreeMap<Hotkey, Asked>, share: Option<Share>) {
+        let mut judgements: BTreeMap<NodeId, Vec<Judgement>> = BTreeMap::new();
+        for (id, judgement) in asked.values().flat_map(|asked| &asked.judgements) {
+            judgements.entry(*id).or_default().push(judgement.clone());
+        }
+        let validators = asked.values().map(|asked| asked.status.clone()).collect();
+        self.opinions.send_replace(Arc::new(Opinions { validators, judgements, share }));
+    }
+
+    /// By the weights on chain of the validators with the most stake; none where the chain does not tell.
+    async fn share(&self, snapshot: &Snapshot) -> Option<Share> {
+        let own = snapshot.metagraph.neuron(&self.asker.own)?.uid;
+        let mut rows = Vec::new();
+        let mut block = snapshot.metagraph.block;
+        for neuron in share::heaviest(&snapshot.metagraph) {
+            let answer = self.chain.weights_of(self.netuid, share::MECHANISM, &neuron.hotkey).await;
+            match answer {
+                Ok((at, Some(weights))) => {
+                    block = at;
+                    rows.push((neuron.stake, weights));
+                }
+                Ok((_, None)) => {}
+                Err(error) => {
+                    debug!(error = %ErrorChain(&error), "weights cannot be read");
+                    return None;
+                }
+            }
+        }
+        share::estimate(own, &rows).map(|(share, validators)| Share { share, validators, block })
+    }
+}
+
+impl Asker {
+    /// Asks everybody whose time has come, and forgets those who are no longer asked.
+    async fn round(&self, snapshot: &Snapshot, sessions: &[Hotkey], asked: &mut BTreeMap<Hotkey, Asked>) {
+        let wanted = self.wanted(snapshot, sessions);
+        asked.retain(|hotkey, _| wanted.contains_key(hotkey));
+        for (hotkey, (assigned, place)) in wanted {
+            let now = self.clock.now();
+            let entry = asked.entry(hotkey).or_insert_with(|| Asked {
+                status: ValidatorStatus {
+                    hotkey,
+                    place: None,
+                    assigned,
+                    asked: None,
+                    answered: None,
+                    error: None,
+                },
+                due: now,
+                backoff: Backoff::new(EVERY, RETRY_MOST),
+                judgements: BTreeMap::new(),
+                verdicts: Verdicts::default(),
+            });
+            entry.status.assigned = assigned;
+            let told = place.as_ref().map(|place| Words::new(&place.to_string()));
+            if told != entry.status.place {
+                (entry.status.place, entry.due) = (told, now);
+            }
+            if let Some(place) = place.filter(|_| entry.due <= now) {
+                self.ask(hotkey, &place, entry).await;
+            }
+        }
+    }
+
+    /// Who is asked, whether nodes are theirs, and where: those with nodes first.
+    fn wanted(
+        &self,
+        snapshot: &Snapshot,
+        sessions: &[Hotkey],
+    ) -> BTreeMap<Hotkey, (bool, Option<ValidatorPlace>)> {
+        let assigned: BTreeSet<Hotkey> = snapshot.assignment.counts().into_keys().collect();
+        let others: BTreeSet<Hotkey> = sessions.iter().copied().collect();
+        let all = assigned.iter().chain(others.difference(&assigned)).take(VALIDATORS);
+        all.map(|hotkey| (*hotkey, (assigned.contains(hotkey), self.place(hotkey, snapshot)))).collect()
+    }
+
+    fn place(&self, hotkey: &Hotkey, snapshot: &Snapshot) -> Option<ValidatorPlace> {
+        if let Some(named) = self.config.validators.get(hotkey) {
+            return Some(named.clone());
+        }
+        let axon = snapshot.metagraph.neuron(hotkey)?.axon.filter(|axon| axon.has_usable_ip())?.address;
+        let addresses =
+            if self.network == Network::Local { AddressPolicy::Any } else { AddressPolicy::PublicOnly };
+        Some(ValidatorPlace { host: Host::Ip(axon.ip()), port: axon.port(), addresses })
+    }
+
+    async fn ask(&self, hotkey: Hotkey, place: &ValidatorPlace, asked: &mut Asked) {
+        let answer = self.api.nodes(place, self.own).await;
+        let now = self.clock.now();
+        asked.status.asked = Some(now);
+        let nodes = match answer {
+            Ok(judged) => judged.nodes,
+            Err(error) => {
+                let pause = asked.backoff.next(self.entropy.as_ref());
+                debug!(validator.hotkey = %hotkey, error = %ErrorChain(&error), retry_in = %pause, "validator tells no verdicts");
+                asked.status.error = Some(ErrorChain(&error).to_string().into());
+                asked.due = now + pause;
+                return;
+            }
+        };
+        asked.backoff.reset();
+        (asked.status.answered, asked.status.error, asked.due) = (Some(now), None, now + EVERY);
+        let digests: Vec<(NodeId, Digest)> = judging::named(&nodes);
+        for (node, digest) in asked.verdicts.missing(&digests) {
+            match self.api.verdict(place, digest).await {
+                Ok(Some(bytes)) => {
+                    let about = judging::About { validator: hotkey, miner: self.own, node };
+                    if let Err(why) = asked.verdicts.take(digest, &bytes, &about) {
+                        asked.status.error =
+                            Some(format!("a verdict that it serves is not valid: {why}").into());
+                    }
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    asked.status.error = Some(ErrorChain(&error).to_string().into());
+                    break;
+                }
+            }
+        }
+        asked.verdicts.keep(&digests);
+        asked.judgements = nodes
+            .into_iter()
+            .map(|node| (node.node, judging::judgement(hotkey, now, &node, &asked.verdicts)))
+            .collect();
+    }
+}
+
+#[cfg(test)]
+mod tests;

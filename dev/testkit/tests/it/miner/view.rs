@@ -1,0 +1,70 @@
+//! What the running miner tells of itself.
+
+use std::path::PathBuf;
+
+use basilica_status::{Gpus, MinerStatus, NodeState, NodeStatus};
+use basilica_testkit::eventually;
+
+use super::*;
+
+/// Plays what `nvidia-smi` of a machine with two cards printed; there is no GPU where tests run.
+const RECORDED: &str = "#!/bin/sh
+[ \"$2\" = --format=csv,noheader,nounits ] || exit 2
+cat <<'END'
+0, GPU-5e1c3a4b-0c1d-4e2f-8a9b-0123456789ab, NVIDIA H100 80GB HBM3, 570.124.06, 97, 70123, 81559, 64, 650.12, 700.00
+1, GPU-5e1c3a4b-0c1d-4e2f-8a9b-0123456789ac, NVIDIA H100 80GB HBM3, 570.124.06, [N/A], 4, 81559, 31, [N/A], 700.00
+END
+";
+const BROKEN: &str = "#!/bin/sh
+echo \"NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.\"
+exit 9
+";
+
+/// Gives a node an `nvidia-smi`.
+fn install(nodes: &Nodes, name: &str, script: &str) {
+    let node = nodes.node(name);
+    // A node that is a host of its own has all paths; another one its home, with a `bin` that is searched.
+    let folder =
+        if nodes.gateway().is_some() { PathBuf::from("/usr/local/bin") } else { node.home().join("bin") };
+    node.write(&folder.join("nvidia-smi"), 0o755, script.as_bytes()).unwrap();
+}
+
+fn node<'a>(status: &'a MinerStatus, nodes: &Nodes, name: &str) -> &'a NodeStatus {
+    let id = nodes.node(name).address().node_id();
+    status.nodes.iter().find(|node| node.id == id).unwrap()
+}
+
+#[tokio::test]
+async fn the_status_tells_nodes_gpus_and_sessions() {
+    let nodes = Nodes::start(&["cards", "broken", "bare"]).await;
+    install(&nodes, "cards", RECORDED);
+    install(&nodes, "broken", BROKEN);
+    let site = Site::start(Some(&nodes), Settings::default()).await;
+    let grant = site.first.authenticate(&site).await;
+    site.first.discover(&site, &grant).await;
+    let newest = || site.running().status.newest();
+    eventually("the key is on every node, and each was asked for its GPUs", || {
+        newest().is_some_and(|status| {
+            status.sessions.first().is_some_and(|session| session.nodes == 3)
+                && status.nodes.iter().all(|node| node.gpus != Gpus::Unasked)
+        })
+    })
+    .await;
+    let status = newest().unwrap();
+    assert_eq!(status.count(NodeState::Healthy), 3);
+    assert_eq!(status.sessions[0].validator, site.first.party.hotkey());
+    assert_eq!(status.assignment.validators[0].hotkey, site.first.party.hotkey());
+    let Gpus::Read { driver, cards, .. } = &node(&status, &nodes, "cards").gpus else {
+        panic!("{status:#?}")
+    };
+    assert_eq!((driver.as_str(), cards.len()), ("570.124.06", 2));
+    assert_eq!((cards[0].utilization_percent, cards[1].utilization_percent), (Some(97), None));
+    let broken = &node(&status, &nodes, "broken").gpus;
+    assert!(
+        matches!(broken, Gpus::Failed { why, .. } if why.as_str().contains("NVIDIA-SMI has failed")),
+        "{broken:?}"
+    );
+    assert!(matches!(node(&status, &nodes, "bare").gpus, Gpus::NoTool { .. }));
+    // That there are no readings is no trouble of the node.
+    assert_eq!(status.activity.rounds_failed, 0);
+}

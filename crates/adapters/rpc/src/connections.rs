@@ -1,64 +1,109 @@
 //! Bounds on connections: how many in all and from one address.
 //!
-//! A connection that comes on top is closed at once, so that one peer can neither exhaust the process's file
-//! descriptors nor push the others out. What an idle connection may cost is bounded by the server's maximal age. An
-//! address is a whole /64 of IPv6, which is what one subscriber gets. Where the system itself is out of descriptors the
-//! next connection is asked for after a pause: it waits in the kernel, and asking at once would only burn a core.
+//! A connection above its address's share is closed at once. Where all places are taken, the one that has been there longest
+//! without a request that proved its sender makes way: so strangers who hold connections open, from however many addresses, keep
+//! neither those out who come with a signature nor each other in. What an idle connection may cost is bounded by the server's
+//! maximal age. An address is a whole /64 of IPv6, which is what one subscriber gets. Where the system itself is out of
+//! descriptors the next connection is asked for after a pause: it waits in the kernel, and asking at once would only burn a core.
+//!
+//! Rejected: closing what comes on top of all. A thousand idle connections, which cost their owner nothing, then kept every
+//! validator out that was not connected before.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use basilica_types::{Millis, subscriber};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_stream::Stream;
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tonic::transport::server::Connected;
 
-/// Who is connected how often.
+/// Who is connected.
 #[derive(Debug)]
 pub(crate) struct Census {
     total: usize,
     per_address: usize,
-    open: Mutex<HashMap<IpAddr, usize>>,
+    places: Mutex<Places>,
+}
+
+#[derive(Debug, Default)]
+struct Places {
+    taken: usize,
+    of_address: HashMap<IpAddr, usize>,
+    /// Those without proof, in the order in which they came.
+    unproven: BTreeMap<u64, CancellationToken>,
+    next: u64,
 }
 
 impl Census {
     pub(crate) fn new(total: usize, per_address: usize) -> Arc<Self> {
-        Arc::new(Self { total, per_address, open: Mutex::new(HashMap::new()) })
+        Arc::new(Self { total, per_address, places: Mutex::default() })
     }
 
-    fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for a connection from `address`, if need be that of another.
+    fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Arc<Place>> {
         let address = subscriber(address);
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        // Summing is over distinct addresses, at most `total` of them.
-        let total: usize = open.values().sum();
-        let here = open.get(&address).copied().unwrap_or(0);
-        if total >= self.total || here >= self.per_address {
+        let mut places = self.places();
+        let here = places.of_address.get(&address).copied().unwrap_or(0);
+        if here >= self.per_address {
             return None;
         }
-        open.insert(address, here + 1);
-        Some(Place { census: Arc::clone(self), address })
+        if places.taken >= self.total {
+            // It is counted until it is gone, which is a moment; so many more than allowed can be there for that long.
+            let (_, closing) = places.unproven.pop_first()?;
+            closing.cancel();
+            if places.taken >= self.total.saturating_mul(2) {
+                return None;
+            }
+        }
+        let (number, closing) = (places.next, CancellationToken::new());
+        places.next += 1;
+        places.taken += 1;
+        places.of_address.insert(address, here + 1);
+        places.unproven.insert(number, closing.clone());
+        Some(Arc::new(Place { census: Arc::clone(self), address, number, closing }))
     }
 }
 
-/// One admitted connection.
+/// The place of one connection.
 #[derive(Debug)]
-struct Place {
+pub(crate) struct Place {
     census: Arc<Census>,
     address: IpAddr,
+    number: u64,
+    closing: CancellationToken,
+}
+
+impl Place {
+    /// A request on this connection proved its sender: it makes way for nobody any more.
+    pub(crate) fn prove(&self) {
+        self.census.places().unproven.remove(&self.number);
+    }
+
+    /// Whose connection it is: the address, or the /64 of IPv6.
+    pub(crate) const fn subscriber(&self) -> IpAddr {
+        self.address
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut open = self.census.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = open.get_mut(&self.address) {
+        let mut places = self.census.places();
+        places.taken -= 1;
+        places.unproven.remove(&self.number);
+        if let Some(count) = places.of_address.get_mut(&self.address) {
             *count -= 1;
             if *count == 0 {
-                open.remove(&self.address);
+                places.of_address.remove(&self.address);
             }
         }
     }
@@ -122,7 +167,8 @@ impl<L: Accept + Unpin> Stream for Bounded<L> {
             };
             // Small answers must not wait for more to come; a peer that is gone already fails at its first read.
             let _ = stream.set_nodelay(true);
-            return Poll::Ready(Some(Ok(Peer { stream, address, _place: place })));
+            let closing = Box::pin(place.closing.clone().cancelled_owned());
+            return Poll::Ready(Some(Ok(Peer { stream, place, closing })));
         }
     }
 }
@@ -131,15 +177,16 @@ impl<L: Accept + Unpin> Stream for Bounded<L> {
 #[derive(Debug)]
 pub(crate) struct Peer {
     stream: TcpStream,
-    address: SocketAddr,
-    _place: Place,
+    place: Arc<Place>,
+    /// Done once it has to make way.
+    closing: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl Connected for Peer {
-    type ConnectInfo = TcpConnectInfo;
+    type ConnectInfo = Arc<Place>;
 
-    fn connect_info(&self) -> TcpConnectInfo {
-        TcpConnectInfo { local_addr: self.stream.local_addr().ok(), remote_addr: Some(self.address) }
+    fn connect_info(&self) -> Arc<Place> {
+        Arc::clone(&self.place)
     }
 }
 
@@ -149,6 +196,9 @@ impl AsyncRead for Peer {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.closing.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
@@ -229,9 +279,43 @@ mod tests {
         let _second = census.admit(a).unwrap();
         assert!(census.admit(a).is_none(), "one address has its own bound");
         let _third = census.admit(b).unwrap();
-        assert!(census.admit(b).is_none(), "all together have one");
         drop(first);
         assert!(census.admit(b).is_some());
-        assert_eq!(census.open.lock().unwrap().len(), 2);
+        assert_eq!(census.places().of_address.len(), 2);
+    }
+
+    #[test]
+    fn who_has_proved_nothing_makes_way_the_oldest_first() {
+        let census = Census::new(3, 2);
+        let from = |last: u8| census.admit(IpAddr::from([192, 0, 2, last]));
+        let places: Vec<_> = (1..=3).map(|last| from(last).unwrap()).collect();
+        places[0].prove();
+        let newcomer = from(4).unwrap();
+        let closed = |places: &[Arc<Place>]| -> Vec<bool> {
+            places.iter().map(|place| place.closing.is_cancelled()).collect()
+        };
+        assert_eq!(closed(&places), [false, true, false]);
+        newcomer.prove();
+        let _another = from(5).unwrap();
+        assert_eq!(closed(&places), [false, true, true]);
+        assert!(!newcomer.closing.is_cancelled());
+    }
+
+    #[test]
+    fn where_all_have_proved_themselves_nobody_makes_way() {
+        let census = Census::new(2, 1);
+        let from = |last: u8| census.admit(IpAddr::from([192, 0, 2, last]));
+        let places: Vec<_> = (1..=2).map(|last| from(last).unwrap()).collect();
+        places.iter().for_each(|place| place.prove());
+        assert!(from(3).is_none());
+        drop(places);
+        assert!(from(3).is_some());
+    }
+
+    #[test]
+    fn connections_that_do_not_go_when_told_are_bounded_too() {
+        let census = Census::new(2, 1);
+        let places: Vec<_> = (1..=9).map(|last| census.admit(IpAddr::from([192, 0, 2, last]))).collect();
+        assert_eq!(places.iter().flatten().count(), 4);
     }
 }

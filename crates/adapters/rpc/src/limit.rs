@@ -6,12 +6,14 @@
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use basilica_types::subscriber;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use tonic::{Request, Status};
+
+use crate::connections::Place;
 
 /// Buckets kept at a time.
 const BUCKETS: usize = 65_536;
@@ -45,8 +47,9 @@ impl PeerLimit {
 
     /// Lets a request pass whose sender has not used up its bucket.
     pub(crate) fn check(&self, request: Request<()>) -> Result<Request<()>, Status> {
-        // Every connection of ours has an address; one that had none would be counted with its like.
-        let peer = request.remote_addr().map_or(IpAddr::from([0; 4]), |address| address.ip());
+        // Every connection of ours has a place; one that had none would be counted with its like.
+        let place = request.extensions().get::<Arc<Place>>();
+        let peer = place.map_or(IpAddr::from([0; 4]), |place| place.subscriber());
         self.take(peer).map(|()| request)
     }
 
@@ -59,7 +62,7 @@ impl PeerLimit {
         if self.buckets.len() >= BUCKETS {
             return Err(self.refusal(1));
         }
-        self.buckets.check_key(&subscriber(peer)).map_err(|not_until| {
+        self.buckets.check_key(&peer).map_err(|not_until| {
             let wait = not_until.wait_time_from(self.clock.now());
             self.refusal(wait.as_secs().saturating_add(1))
         })
@@ -75,6 +78,8 @@ impl PeerLimit {
 
 #[cfg(test)]
 mod tests {
+    use basilica_types::subscriber;
+
     use super::*;
 
     #[test]
@@ -82,7 +87,7 @@ mod tests {
         let burst = NonZeroU32::new(3).unwrap();
         let limit = PeerLimit::new(PeerRate { per_second: NonZeroU32::MIN, burst });
         let address = |text: &str| text.parse::<IpAddr>().unwrap();
-        let passed = |text: &str| (0..5).filter(|_| limit.take(address(text)).is_ok()).count();
+        let passed = |text: &str| (0..5).filter(|_| limit.take(subscriber(address(text))).is_ok()).count();
         assert_eq!(passed("192.0.2.1"), 3);
         assert_eq!(passed("192.0.2.2"), 3);
         assert_eq!(passed("2001:db8:0:1::1"), 3);

@@ -13,7 +13,7 @@ use tonic::service::InterceptorLayer;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
-use crate::connections::{Bounded, Census};
+use crate::connections::{Bounded, Census, Place};
 use crate::convert;
 use crate::limit::{PeerLimit, PeerRate};
 use crate::protocol::miner::miner_discovery_server::{MinerDiscovery, MinerDiscoveryServer};
@@ -39,7 +39,7 @@ pub struct ServerLimits {
     pub request_timeout: Millis,
     /// Requests in work at the same time, over all connections; more are refused.
     pub concurrent_requests: usize,
-    /// Connections at the same time; more are closed at once.
+    /// Connections at the same time; for more the oldest without a granted request is closed.
     pub connections: usize,
     /// Of these, from one address, or from one /64 of IPv6.
     pub connections_per_address: usize,
@@ -216,8 +216,10 @@ impl Face {
         request: Request<miner::ValidatorAuthRequest>,
     ) -> Result<Response<miner::MinerAuthResponse>, Status> {
         let _slot = self.slots.try_acquire().map_err(|_| busy())?;
+        let place = place_of(&request);
         let request = convert::auth_request(request.into_inner()).map_err(|e| bad_field(&e))?;
         let grant = self.api.authenticate(request).await.map_err(|e| status(&e))?;
+        prove(place);
         Ok(Response::new(convert::auth_grant_message(&grant)))
     }
 
@@ -226,9 +228,23 @@ impl Face {
         request: Request<miner::DiscoverNodesRequest>,
     ) -> Result<Response<miner::ListNodeConnectionDetailsResponse>, Status> {
         let _slot = self.slots.try_acquire().map_err(|_| busy())?;
+        let place = place_of(&request);
         let request = convert::discover_request(request.into_inner()).map_err(|e| bad_field(&e))?;
         let response = self.api.discover(request).await.map_err(|e| status(&e))?;
+        prove(place);
         Ok(Response::new(convert::discover_response_message(&response)))
+    }
+}
+
+/// The connection's place, unless the server stands behind something of a test.
+fn place_of<T>(request: &Request<T>) -> Option<Arc<Place>> {
+    request.extensions().get().cloned()
+}
+
+/// The service granted what was asked, so the sender is who it says.
+fn prove(place: Option<Arc<Place>>) {
+    if let Some(place) = place {
+        place.prove();
     }
 }
 

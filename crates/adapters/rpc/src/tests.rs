@@ -368,6 +368,33 @@ async fn an_address_that_asks_too_often_is_told_when_to_come_again_whatever_it_a
     assert_eq!(refusal(asked).0, Code::ResourceExhausted);
 }
 
+/// A connection from this address of loopback that never says anything.
+async fn silent(from: [u8; 4], target: SocketAddr) -> tokio::net::TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind((from, 0).into()).unwrap();
+    socket.connect(target).await.unwrap()
+}
+
+#[tokio::test]
+async fn strangers_who_hold_all_places_keep_nobody_out() {
+    let limits = ServerLimits { connections: 4, connections_per_address: 2, ..ServerLimits::default() };
+    let miner = Running::start(None, limits).await;
+    let known = miner.client().await;
+    known.authenticate(auth_request()).await.unwrap();
+    let mut strangers = Vec::new();
+    for last in 2..=9 {
+        strangers.push(silent([127, 0, 2, last], miner.address).await);
+    }
+    let newcomer = miner.client().await;
+    newcomer.authenticate(auth_request()).await.unwrap();
+    known.authenticate(auth_request()).await.expect("who has proved itself makes way for nobody");
+    // The server speaks first; what counts is that it ends.
+    let mut heard = Vec::new();
+    let ended = tokio::io::AsyncReadExt::read_to_end(&mut strangers[0], &mut heard);
+    let limit = std::time::Duration::from_secs(20);
+    assert!(tokio::time::timeout(limit, ended).await.is_ok(), "the one that was there longest is closed");
+}
+
 #[tokio::test]
 async fn an_occupied_port_is_named_with_what_to_do() {
     let first = MinerListener::bind(([127, 0, 0, 1], 0).into()).await.unwrap();

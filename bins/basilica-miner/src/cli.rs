@@ -36,6 +36,11 @@ pub(crate) struct Cli {
     #[arg(long)]
     pub(crate) metrics: bool,
 
+    /// Take validators' keys off all nodes when this run ends, whatever the
+    /// configuration says.
+    #[arg(long)]
+    pub(crate) revoke_on_exit: bool,
+
     /// Print an annotated configuration and exit.
     #[arg(long)]
     pub(crate) gen_config: bool,

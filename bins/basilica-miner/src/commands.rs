@@ -1,7 +1,7 @@
 //! Everything but running: each command opens what it needs, answers and ends.
 
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use basilica_miner_service::config::{IGNORED, MinerConfig, NodeConfig, Settings, check};
@@ -32,8 +32,26 @@ pub(crate) struct Configured {
     pub(crate) notices: Vec<Notice>,
 }
 
+/// Where the configuration comes from.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    path: PathBuf,
+    metrics: bool,
+    revoke_on_exit: bool,
+}
+
+impl Source {
+    pub(crate) fn new(cli: &Cli, path: &Path) -> Self {
+        Self { path: path.to_owned(), metrics: cli.metrics, revoke_on_exit: cli.revoke_on_exit }
+    }
+}
+
 pub(crate) fn configured(cli: &Cli, path: &Path) -> anyhow::Result<Configured> {
-    let loaded = loaded(cli, path)?;
+    configured_from(&Source::new(cli, path))
+}
+
+pub(crate) fn configured_from(from: &Source) -> anyhow::Result<Configured> {
+    let loaded = loaded_from(from)?;
     let home = std::env::home_dir();
     let (config, notices) = check(&loaded, home.as_deref())?;
     Ok(Configured { loaded, config, notices })
@@ -41,21 +59,28 @@ pub(crate) fn configured(cli: &Cli, path: &Path) -> anyhow::Result<Configured> {
 
 /// The file as its user wrote it, not checked against this machine yet.
 pub(crate) fn loaded(cli: &Cli, path: &Path) -> anyhow::Result<Loaded<Settings>> {
+    loaded_from(&Source::new(cli, path))
+}
+
+fn loaded_from(from: &Source) -> anyhow::Result<Loaded<Settings>> {
     let env = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
     let mut source = ConfigSource {
-        path: Some(path),
+        path: Some(&from.path),
         env_prefix: "BASILICA_",
         legacy_env_prefix: Some("BASILCA_"),
         env: env.collect(),
         ignored: IGNORED,
         ..ConfigSource::default()
     };
-    if cli.metrics {
+    if from.metrics {
         source.overrides.push(("metrics.enabled".to_owned(), true.into()));
+    }
+    if from.revoke_on_exit {
+        source.overrides.push(("security.remove_keys_on_shutdown".to_owned(), true.into()));
     }
     load::<Settings>(&source).map_err(|error| match error {
         ConfigError::Read { ref source, .. } if source.kind() == ErrorKind::NotFound => {
-            let path = path.display();
+            let path = from.path.display();
             anyhow::Error::from(error).context(format!("make one with: basilica-miner --gen-config > {path}"))
         }
         error => error.into(),

@@ -7,6 +7,7 @@ mod commands;
 mod doctor;
 mod maintenance;
 mod pages;
+mod reload;
 mod select;
 mod service;
 mod sessions;

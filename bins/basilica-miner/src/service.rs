@@ -17,18 +17,21 @@ use basilica_store::{Database, MINER_SCHEMA, MinerDatabase, MinerLock, OpenError
 use basilica_system::{OsEntropy, SystemClock, raise_file_limit};
 use basilica_types::Millis;
 use basilica_wallet::{Unattended, WalletSigner, Wallets};
+use serde_json::Value;
 use tracing::{info, warn};
 
 use crate::cli::Cli;
-use crate::commands::{Configured, configured};
+use crate::commands::{Configured, Source, configured_from};
 use crate::pages;
+use crate::reload::{self, Reloader};
 
 /// How long running requests and rounds may take to end after a signal: a discovery's 20 s and a little.
 const GRACE: Millis = Millis::from_secs(25);
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
-    let Configured { config, notices, .. } = configured(cli, &cli.config)?;
+    let source = Source::new(cli, &cli.config);
+    let Configured { loaded, config, notices } = configured_from(&source)?;
     init_tracing(&TracingOptions::from_env(cli.json, cli.verbose)).context("start logging")?;
     for notice in notices {
         warn!(%notice, "configuration");
@@ -36,7 +39,8 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
     allow_files(config.fleet.nodes.len());
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
-    runtime.block_on(serve(config))
+    let started = serde_json::to_value(&loaded.value).context("keep the configuration")?;
+    runtime.block_on(serve(config, (source, started)))
 }
 
 /// Lets the process open as many files as it ever may, and says if those are too few: a kept connection and one being made
@@ -111,7 +115,8 @@ async fn alone(database: &DatabaseConfig, clock: &dyn Clock) -> anyhow::Result<M
     Ok(MinerLock::take(&database.url)?)
 }
 
-async fn serve(config: MinerConfig) -> anyhow::Result<()> {
+async fn serve(config: MinerConfig, (source, started): (Source, Value)) -> anyhow::Result<()> {
+    let hangups = reload::hangups().context("install the handler of SIGHUP")?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
     let signer = signer(&config.wallet, &entropy)?;
@@ -155,6 +160,7 @@ async fn serve(config: MinerConfig) -> anyhow::Result<()> {
         listeners.metrics.map(|l| (l, state(AdminRoutes::Metrics))),
     ];
     let (api, grpc) = (miner.api(), listeners.grpc);
+    let reloader = Reloader { source, started, fleet: miner.fleet() };
     let limits = ServerLimits {
         request_timeout: config.listen.request_timeout,
         rate: config
@@ -164,6 +170,7 @@ async fn serve(config: MinerConfig) -> anyhow::Result<()> {
         ..ServerLimits::default()
     };
     miner.start(&supervisor);
+    supervisor.spawn_once("reload", move |stop| reloader.run(hangups, stop));
     supervisor.spawn_once("grpc", move |stop| async move {
         grpc.serve(api, limits, async move { stop.requested().await }).await.map_err(Into::into)
     });

@@ -1,5 +1,6 @@
 //! `nodes drain | undrain | recover`, with and without a running miner.
 
+use basilica_testkit::eventually;
 use serde_json::Value;
 
 use super::{Home, Running};
@@ -64,6 +65,34 @@ fn a_drained_node_stays_out_until_it_is_taken_back_and_the_allowance_is_told() {
 fn the_configurations_own_maintenance_wins_and_says_so() {
     let home = home();
     home.run(&["nodes", "undrain", "127.0.0.2"]).fails(1, &["stays in maintenance", "configuration wins"]);
+}
+
+fn hang_up(running: &Running) {
+    let pid = rustix::process::Pid::from_child(&running.child);
+    rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+}
+
+/// How many nodes the running miner has.
+fn nodes_of(running: &Running) -> usize {
+    let status = running.try_get("/status.json").map(|(_, body)| body).unwrap_or_default();
+    let status: Value = serde_json::from_str(&status).unwrap_or_default();
+    status["nodes"].as_array().map_or(0, Vec::len)
+}
+
+#[tokio::test]
+async fn a_hang_up_takes_up_a_changed_list_and_a_wrong_file_changes_nothing() {
+    let home = home();
+    let mut running = Running::start(&home);
+    eventually("three at first", || nodes_of(&running) == 3).await;
+    let good = std::fs::read_to_string(home.config()).unwrap();
+    std::fs::write(home.config(), "nonsense = [").unwrap();
+    hang_up(&running);
+    let removed = "{ host = \"127.0.0.1\", port = 2, username = \"a\" },\n";
+    assert!(good.contains(removed));
+    std::fs::write(home.config(), good.replace(removed, "")).unwrap();
+    hang_up(&running);
+    eventually("one is removed", || nodes_of(&running) == 2).await;
+    running.terminate();
 }
 
 #[test]

@@ -150,6 +150,11 @@ impl Fleet {
         });
     }
 
+    /// Whether keys of validators leave the nodes when the miner stops, as the newest configuration says.
+    pub(crate) fn removes_keys_on_shutdown(&self) -> bool {
+        self.desired.borrow().config.remove_keys_on_shutdown
+    }
+
     /// Every node as its keeper sees it, those that are being left last.
     pub fn nodes(&self) -> Vec<NodeView> {
         self.members().iter().map(|member| member.view.borrow().clone()).collect()

@@ -55,7 +55,6 @@ impl std::fmt::Debug for MinerPorts {
 /// A miner, built but not running.
 pub struct Miner {
     ports: MinerPorts,
-    remove_keys_on_shutdown: bool,
     gate: Arc<Gate>,
     fleet: Arc<Fleet>,
     orders: Arc<OrdersFollower>,
@@ -118,7 +117,6 @@ impl Miner {
             metrics: Arc::clone(&metrics),
             readings: Arc::clone(&readings),
         };
-        let remove_keys_on_shutdown = fleet.remove_keys_on_shutdown;
         let fleet = Arc::new(Fleet::new(workshop, fleet, ports.operator.clone(), assignable));
         let (opinions, told) = watch::channel(Arc::default());
         let identity = status::Identity::new(ports.signer.hotkey(), subnet, &admission);
@@ -137,19 +135,7 @@ impl Miner {
             metrics: Arc::clone(&metrics),
             refusals: LogBudget::default(),
         });
-        Self {
-            ports,
-            remove_keys_on_shutdown,
-            gate,
-            fleet,
-            orders,
-            follower,
-            axon,
-            metrics,
-            status,
-            opinions,
-            verdicts: None,
-        }
+        Self { ports, gate, fleet, orders, follower, axon, metrics, status, opinions, verdicts: None }
     }
 
     /// What answers validators; to be served over gRPC.
@@ -239,12 +225,11 @@ impl Miner {
             }
         });
         let (ports, fleet, metrics) = (self.ports, self.fleet, self.metrics);
-        let end_sessions = self.remove_keys_on_shutdown;
         supervisor.spawn("housekeeping", RESTART, move |stop| {
             let (ports, fleet, metrics) = (ports.clone(), Arc::clone(&fleet), Arc::clone(&metrics));
             async move {
                 keep_house(&ports, &fleet, &metrics, &stop).await;
-                if end_sessions {
+                if fleet.removes_keys_on_shutdown() {
                     ports.store.end_sessions(ports.clock.now()).await?;
                 }
                 Ok(())

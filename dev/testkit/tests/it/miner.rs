@@ -327,6 +327,18 @@ impl Site {
         *self.chain.metagraph.lock().unwrap() = Some(metagraph);
     }
 
+    fn fleet_config(&self) -> FleetConfig {
+        FleetConfig {
+            nodes: self.node_configs.clone(),
+            ssh_key: "unused".into(),
+            interval: self.settings.interval,
+            timeout: self.settings.timeout,
+            retries: self.settings.retries,
+            auto_recovery: self.settings.auto_recovery,
+            remove_keys_on_shutdown: self.settings.remove_keys_on_shutdown,
+        }
+    }
+
     async fn start_miner(&mut self) {
         let url = format!("sqlite://{}", self.directory.path().join("miner.db").display()).parse().unwrap();
         let database = Database::open(&url, &MINER_SCHEMA, OpenOptions::default()).await.unwrap();
@@ -342,15 +354,7 @@ impl Site {
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
         };
-        let fleet = FleetConfig {
-            nodes: self.node_configs.clone(),
-            ssh_key: "unused".into(),
-            interval: self.settings.interval,
-            timeout: self.settings.timeout,
-            retries: self.settings.retries,
-            auto_recovery: self.settings.auto_recovery,
-            remove_keys_on_shutdown: self.settings.remove_keys_on_shutdown,
-        };
+        let fleet = self.fleet_config();
         let admission = AdmissionConfig {
             accept_discover_v1: self.settings.accept_discover_v1.clone(),
             nonces_per_validator: self.settings.nonces_per_validator,

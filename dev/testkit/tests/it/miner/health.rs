@@ -117,3 +117,54 @@ async fn a_lost_node_that_is_not_taken_back_by_itself_waits_for_its_operator_eve
     assert!(hold.why.contains("log in on the node"), "{hold:?}");
     until_status(&site, &site.first, &grant, NodeStatus::Available).await;
 }
+
+#[tokio::test]
+async fn the_list_of_nodes_changes_under_an_open_session_and_a_removed_node_is_left_clean() {
+    let nodes = nodes(&["gpu-1", "gpu-2"]).await;
+    let before = authorized_keys(&nodes, "gpu-1");
+    let mut site = Site::prepare(Some(&nodes), Settings::default());
+    let second = site.node_configs.pop().unwrap();
+    site.start_miner().await;
+    let grant = site.first.authenticate(&site).await;
+    let alone = site.first.discover(&site, &grant).await.nodes;
+    assert_eq!(alone.iter().map(|n| n.status).collect::<Vec<_>>(), [NodeStatus::Available]);
+    let shell = login(&site.first, &alone[0]).await;
+    site.node_configs.push(second);
+    site.running().fleet.apply(site.fleet_config(), site.operator.clone());
+    let both = async {
+        loop {
+            let found = site.first.discover(&site, &grant).await.nodes;
+            if found.len() == 2 && found.iter().all(|node| node.status == NodeStatus::Available) {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), both).await.expect("the new node takes part");
+    assert_eq!(run(shell.as_ref(), "echo in").await.stdout, b"in\n", "the session goes on");
+    site.node_configs.remove(0);
+    site.running().fleet.apply(site.fleet_config(), site.operator.clone());
+    eventually("its keys are gone", || authorized_keys(&nodes, "gpu-1") == before).await;
+    eventually("its keeper is gone", || site.running().fleet.nodes().len() == 1).await;
+    assert_eq!(site.running().store.known_nodes().await.unwrap().len(), 1);
+    assert_eq!(site.first.discover(&site, &grant).await.nodes.len(), 1);
+}
+
+#[tokio::test]
+async fn a_node_that_was_removed_while_it_was_down_is_not_forgotten_over_a_restart() {
+    let mut nodes = nodes(&["gpu-1", "gpu-2"]).await;
+    let before = authorized_keys(&nodes, "gpu-1");
+    let mut site = Site::start(Some(&nodes), Settings { timeout: Millis(1500), ..Settings::default() }).await;
+    let grant = site.first.authenticate(&site).await;
+    site.first.discover(&site, &grant).await;
+    assert_ne!(authorized_keys(&nodes, "gpu-1"), before);
+    nodes.node_mut("gpu-1").hang().await.unwrap();
+    site.stop_miner().await;
+    site.node_configs.remove(0);
+    site.start_miner().await;
+    let leaving = || site.running().fleet.nodes().iter().any(|view| view.leaving);
+    eventually("it is being left", leaving).await;
+    nodes.node_mut("gpu-1").resume().await.unwrap();
+    eventually("its keys are gone", || authorized_keys(&nodes, "gpu-1") == before).await;
+    eventually("its keeper is gone", || !leaving()).await;
+}

@@ -1,0 +1,125 @@
+//! SIGHUP: the configuration is read again, and what can change while the miner runs changes.
+//!
+//! The nodes and how they are looked after take effect at once; sessions and connections of nodes that stay go on. A file that is
+//! wrong changes nothing. What needs a restart is named, each time, until it is restarted or written back.
+
+use std::sync::Arc;
+
+use basilica_miner_service::Fleet;
+use basilica_ports::{BoxError, Identity};
+use basilica_runtime_service::Stop;
+use serde_json::{Map, Value};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{error, info, warn};
+
+use crate::commands::{Configured, Source, configured_from};
+
+/// Keys that take effect while the miner runs, and sections that do so as a whole.
+const LIVE: [&str; 4] = [
+    "node_management",
+    "security.remove_keys_on_shutdown",
+    "ssh_session.default_node_username",
+    "ssh_session.miner_node_key_path",
+];
+
+/// From here on a SIGHUP no longer ends the process.
+pub(crate) fn hangups() -> std::io::Result<Signal> {
+    signal(SignalKind::hangup())
+}
+
+/// Reads the configuration again.
+pub(crate) struct Reloader {
+    pub(crate) source: Source,
+    /// The settings that the process was started with: what is not live is still so.
+    pub(crate) started: Value,
+    pub(crate) fleet: Arc<Fleet>,
+}
+
+impl Reloader {
+    pub(crate) async fn run(self, mut hangups: Signal, stop: Stop) -> Result<(), BoxError> {
+        loop {
+            tokio::select! {
+                () = stop.requested() => return Ok(()),
+                Some(()) = hangups.recv() => self.reload(),
+            }
+        }
+    }
+
+    fn reload(&self) {
+        let read = configured_from(&self.source).and_then(|configured| {
+            let settings = serde_json::to_value(&configured.loaded.value)?;
+            Ok((configured, settings))
+        });
+        let (Configured { config, notices, .. }, settings) = match read {
+            Ok(read) => read,
+            Err(error) => {
+                error!(
+                    error = format!("{error:#}"),
+                    "Configuration not reloaded; the miner goes on with what it had"
+                );
+                return;
+            }
+        };
+        for notice in notices {
+            warn!(%notice, "configuration");
+        }
+        for key in changed(&self.started, &settings) {
+            warn!(key, "a changed value takes effect only when the miner is restarted");
+        }
+        info!(nodes = config.fleet.nodes.len(), "Configuration reloaded");
+        let operator = Identity::File(config.fleet.ssh_key.clone());
+        self.fleet.apply(config.fleet, operator);
+    }
+}
+
+/// The keys whose values differ and that are not live, by name.
+fn changed(before: &Value, now: &Value) -> Vec<String> {
+    let mut keys = Vec::new();
+    compare("", before, now, &mut keys);
+    keys
+}
+
+fn compare(prefix: &str, before: &Value, now: &Value, keys: &mut Vec<String>) {
+    if before == now || LIVE.contains(&prefix) {
+        return;
+    }
+    let (Value::Object(old), Value::Object(new)) = (before, now) else {
+        keys.push(prefix.to_owned());
+        return;
+    };
+    let mut names: Vec<&String> = old.keys().chain(new.keys()).collect();
+    names.sort_unstable();
+    names.dedup();
+    for name in names {
+        let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+        // A key that is not set is not written.
+        let value = |settings: &Map<String, Value>| settings.get(name).cloned().unwrap_or(Value::Null);
+        compare(&key, &value(old), &value(new), keys);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_needs_a_restart_is_named_and_what_does_not_is_not() {
+        let before = json!({
+            "node_management": { "nodes": [], "health_check_interval": "60s" },
+            "security": { "remove_keys_on_shutdown": false, "session_lifetime": "1h" },
+            "validator_comms": { "port": 50051, "host": "0.0.0.0" },
+            "database": { "url": "a" },
+        });
+        let mut now = before.clone();
+        assert_eq!(changed(&before, &now), [""; 0]);
+        now["node_management"] = json!({ "nodes": [{ "host": "192.0.2.1" }] });
+        now["security"]["remove_keys_on_shutdown"] = json!(true);
+        assert_eq!(changed(&before, &now), [""; 0]);
+        now["security"]["session_lifetime"] = json!("2h");
+        now["validator_comms"]["port"] = json!(50052);
+        now["health"] = json!({ "listen": "x" });
+        assert_eq!(changed(&before, &now), ["health", "security.session_lifetime", "validator_comms.port"]);
+    }
+}

@@ -7,6 +7,8 @@ use clap::{ArgAction, Parser, Subcommand};
 
 use crate::checkup::ServiceCommand;
 use crate::doctor::DoctorArgs;
+use crate::init::Init;
+use crate::nodes::NodesCommand;
 use crate::top::Top;
 
 const EXIT_CODES: &str = "Exit codes:
@@ -69,6 +71,13 @@ pub(crate) enum Command {
     Status,
     /// Watch the running miner: nodes, sessions, verdicts, alerts.
     Top(Top),
+    /// Write a configuration for a new miner, asking what it cannot know.
+    Init(Box<Init>),
+    /// Add, list and remove GPU servers, take them out and back.
+    Nodes {
+        #[command(subcommand)]
+        command: NodesCommand,
+    },
     /// Bring the database to this version's schema.
     Migrate,
     /// See and approve the host keys of nodes.
@@ -80,42 +89,6 @@ pub(crate) enum Command {
     Sessions {
         #[command(subcommand)]
         command: SessionsCommand,
-    },
-    /// Look after the nodes.
-    Nodes {
-        #[command(subcommand)]
-        command: NodesCommand,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum NodesCommand {
-    /// Take nodes out for maintenance: validators see that, and their keys leave the nodes.
-    Drain {
-        /// Each node's id, its address as user@host:port, or its host.
-        #[arg(required = true, value_name = "NODE")]
-        nodes: Vec<String>,
-        /// Why, for your own log.
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
-        /// Return only when the nodes carry no key of a validator, and nothing that was started with one.
-        #[arg(long)]
-        wait: bool,
-        /// Longest to wait, in seconds.
-        #[arg(long, value_name = "SECONDS", default_value_t = 600, requires = "wait")]
-        timeout: u64,
-    },
-    /// Take back nodes that were lost, where the configuration says auto_recovery = false.
-    Recover {
-        /// Each node's id, its address as user@host:port, or its host.
-        #[arg(required = true, value_name = "NODE")]
-        nodes: Vec<String>,
-    },
-    /// Take nodes back from maintenance.
-    Undrain {
-        /// Each node's id, its address as user@host:port, or its host.
-        #[arg(required = true, value_name = "NODE")]
-        nodes: Vec<String>,
     },
 }
 

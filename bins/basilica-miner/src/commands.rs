@@ -52,9 +52,13 @@ pub(crate) fn configured(cli: &Cli, path: &Path) -> anyhow::Result<Configured> {
 
 pub(crate) fn configured_from(from: &Source) -> anyhow::Result<Configured> {
     let loaded = loaded_from(from)?;
-    let home = std::env::home_dir();
-    let (config, notices) = check(&loaded, home.as_deref())?;
+    let (config, notices) = checked(&loaded)?;
     Ok(Configured { loaded, config, notices })
+}
+
+/// What the service would run on, and what its user should know.
+pub(crate) fn checked(loaded: &Loaded<Settings>) -> Result<(MinerConfig, Vec<Notice>), ConfigError> {
+    check(loaded, std::env::home_dir().as_deref())
 }
 
 /// The file as its user wrote it, not checked against this machine yet.

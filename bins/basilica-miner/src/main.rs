@@ -4,24 +4,28 @@ mod ask;
 mod checkup;
 mod cli;
 mod commands;
+mod config_file;
 mod doctor;
+mod init;
 mod maintenance;
+mod nodes;
 mod pages;
 mod reload;
+mod running;
 mod select;
 mod service;
 mod sessions;
 mod status;
+mod store;
 mod top;
 
 use std::process::ExitCode;
 
 use basilica_console as console;
 use basilica_runtime_service::ConfigError;
-use basilica_types::Millis;
 
 use crate::checkup::ServiceCommand;
-use crate::cli::{Cli, Command, ConfigCommand, HostKeyCommand, NodesCommand, SessionsCommand};
+use crate::cli::{Cli, Command, ConfigCommand, HostKeyCommand, SessionsCommand};
 
 /// The configuration is wrong (`EX_CONFIG` of sysexits.h).
 const BAD_CONFIG: u8 = 78;
@@ -45,7 +49,7 @@ fn main() -> ExitCode {
 
 fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
     if cli.gen_config {
-        commands::print(include_str!("../../../config/miner.toml.example"))?;
+        commands::print(basilica_miner_service::config::EXAMPLE)?;
         return Ok(ExitCode::SUCCESS);
     }
     let done = match &cli.command {
@@ -65,6 +69,8 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         }
         Some(Command::Status) => status::status(cli),
         Some(Command::Top(top)) => top::top(cli, *top),
+        Some(Command::Init(arguments)) => init::run(cli, arguments),
+        Some(Command::Nodes { command }) => nodes::run(cli, command),
         Some(Command::Migrate) => commands::migrate(cli),
         Some(Command::HostKey { command: HostKeyCommand::Approve { node, fingerprint } }) => {
             commands::approve_host_key(cli, node, fingerprint)
@@ -74,12 +80,6 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Sessions { command: SessionsCommand::Revoke { id, validator, all: _, yes } }) => {
             sessions::revoke(cli, *id, *validator, *yes)
         }
-        Some(Command::Nodes { command: NodesCommand::Drain { nodes, reason, wait, timeout } }) => {
-            let wait = wait.then_some(Millis::from_secs(*timeout));
-            maintenance::drain(cli, nodes, reason.as_deref(), wait)
-        }
-        Some(Command::Nodes { command: NodesCommand::Recover { nodes } }) => maintenance::recover(cli, nodes),
-        Some(Command::Nodes { command: NodesCommand::Undrain { nodes } }) => maintenance::undrain(cli, nodes),
     };
     done.map(|()| ExitCode::SUCCESS)
 }

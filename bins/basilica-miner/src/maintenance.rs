@@ -12,7 +12,7 @@ use basilica_miner_service::maintenance::{ALLOWANCE, WINDOW, used};
 use basilica_ports::{Clock as _, Drained, Identity, MinerOperations as _};
 use basilica_ssh::RusshShell;
 use basilica_status::span;
-use basilica_store::{MinerDatabase, MinerLock, OpenError};
+use basilica_store::{MinerDatabase, MinerLock};
 use basilica_system::SystemClock;
 use basilica_types::Millis;
 use serde_json::{Value, json};
@@ -28,11 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Whether a miner runs on this database.
 pub(crate) fn is_running(database: &DatabaseConfig) -> anyhow::Result<bool> {
-    match MinerLock::take(&database.url) {
-        Ok(_) => Ok(false),
-        Err(OpenError::InUse { .. }) => Ok(true),
-        Err(error) => Err(error.into()),
-    }
+    Ok(MinerLock::holder(&database.url)?.is_some())
 }
 
 /// What became of one node.

@@ -7,15 +7,16 @@ use std::io::IsTerminal as _;
 use anyhow::{Context as _, bail};
 use basilica_console as console;
 use basilica_console::Terminal;
-use basilica_miner_service::config::{DatabaseConfig, MinerConfig};
+use basilica_miner_service::config::MinerConfig;
 use basilica_ports::{Clock as _, MinerOperations as _, MinerSessions as _, SessionChoice, SessionView};
-use basilica_store::{MinerDatabase, MinerLock, OpenError};
+use basilica_store::MinerDatabase;
 use basilica_system::SystemClock;
 use basilica_types::{Hotkey, Millis, NodeId, SessionId, SshPublicKey, Timestamp};
 use serde_json::{Value, json};
 
 use crate::cli::Cli;
 use crate::commands::{answer, block_on, configured, open};
+use crate::maintenance::is_running;
 
 /// For how long the running miner is waited for: a watch of the database every second, and a round on each node.
 const PATIENCE: Millis = Millis::from_secs(15);
@@ -100,15 +101,6 @@ fn is_chosen(choice: SessionChoice, session: &SessionView) -> bool {
         SessionChoice::One(id) => session.id == id,
         SessionChoice::Of(validator) => session.validator == validator,
         SessionChoice::All => true,
-    }
-}
-
-/// Whether a miner runs on this database.
-fn is_running(database: &DatabaseConfig) -> anyhow::Result<bool> {
-    match MinerLock::take(&database.url) {
-        Ok(_) => Ok(false),
-        Err(OpenError::InUse { .. }) => Ok(true),
-        Err(error) => Err(error.into()),
     }
 }
 

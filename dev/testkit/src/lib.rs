@@ -10,6 +10,7 @@ mod hostile;
 mod localnet;
 mod nodes;
 mod ssh_node;
+mod terminal;
 mod unread;
 mod validator;
 
@@ -20,5 +21,6 @@ pub use hostile::{HostileServer, black_hole_server, flooding_server, garbage_ser
 pub use localnet::{Localnet, built};
 pub use nodes::Nodes;
 pub use ssh_node::{Manner, Met, SshNode};
+pub use terminal::{at_a_terminal, without_terminal};
 pub use unread::spawn_unread;
 pub use validator::{write_validator, write_wallet};

@@ -1,52 +1,14 @@
 //! The program at a terminal.
 
-use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Write as _};
-use std::process::{Command, Stdio};
-
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use std::process::Command;
 
 use super::{Home, mode};
 
 /// Answers each question with the line beside it; returns all that the terminal showed.
 fn at_a_terminal(home: &Home, arguments: &[&str], answers: &[(&str, &str)]) -> (Option<i32>, String) {
-    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&master).unwrap();
-    unlockpt(&master).unwrap();
-    let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
-    let slave = OpenOptions::new().read(true).write(true).open(&name).unwrap();
-    let end = || Stdio::from(slave.try_clone().unwrap());
-    let mut child = Command::new("setsid")
-        .args(["--ctty", "--wait", env!("CARGO_BIN_EXE_basilica"), "wallet"])
-        .args(arguments)
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap())
-        .env("HOME", home.path(""))
-        .stdin(end())
-        .stdout(end())
-        .stderr(end())
-        .spawn()
-        .unwrap();
-    drop(slave);
-    let mut master = File::from(master);
-    let mut shown = String::new();
-    let mut seen = 0;
-    let mut answers = answers.iter();
-    let mut next = answers.next();
-    let mut buffer = [0; 4096];
-    // Reading fails once the program has let go of the terminal.
-    while let Ok(length @ 1..) = master.read(&mut buffer) {
-        shown.push_str(&String::from_utf8_lossy(&buffer[..length]));
-        if let Some((question, answer)) = next
-            && shown[seen..].contains(question)
-        {
-            seen = shown.len();
-            master.write_all(format!("{answer}\n").as_bytes()).unwrap();
-            next = answers.next();
-        }
-    }
-    assert!(next.is_none(), "not asked {next:?}: {shown}");
-    (child.wait().unwrap().code(), shown)
+    let mut command = Command::new(env!("CARGO_BIN_EXE_basilica"));
+    command.arg("wallet").args(arguments).env("HOME", home.path(""));
+    basilica_testkit::at_a_terminal(&command, answers)
 }
 
 #[test]

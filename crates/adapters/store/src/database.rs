@@ -337,12 +337,21 @@ fn create_private(path: &Path) -> Result<(), OpenError> {
 pub(crate) struct FileLock(File);
 
 impl FileLock {
+    /// The file that is locked, beside the database.
+    pub(crate) fn path(file: &DatabasePath) -> PathBuf {
+        let mut name = file.as_path().as_os_str().to_owned();
+        name.push("-lock");
+        PathBuf::from(name)
+    }
+
+    pub(crate) const fn file(&self) -> &File {
+        &self.0
+    }
+
     pub(crate) fn take(file: &DatabasePath, schema: &Schema) -> Result<Self, OpenError> {
         let path = file.as_path();
         directory_of(path)?;
-        let mut name = path.as_os_str().to_owned();
-        name.push("-lock");
-        let lock = PathBuf::from(name);
+        let lock = Self::path(file);
         let made = FileOptions::new().append(true).create(true).mode(0o600).open(&lock);
         let made = made.map_err(|source| OpenError::File { path: lock.clone(), source })?;
         match rustix::fs::flock(&made, FlockOperation::NonBlockingLockExclusive) {

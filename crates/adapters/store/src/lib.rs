@@ -16,7 +16,7 @@ mod sql;
 mod validator;
 
 pub use database::{Database, OpenError, OpenOptions, Schema};
-pub use miner::{MINER_SCHEMA, MinerDatabase, MinerLock};
+pub use miner::{LockHolder, MINER_SCHEMA, MinerDatabase, MinerLock};
 pub use validator::{
     BackupError, BackupSummary, DatabaseHealth, DatabaseStats, TOKENS_SKIPPED, VALIDATOR_SCHEMA,
     ValidatorDatabase,

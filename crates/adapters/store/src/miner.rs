@@ -22,7 +22,7 @@ use basilica_ports::{
 use basilica_types::{HostKey, Hotkey, NodeAddress, NodeId, SessionId, Timestamp};
 
 use self::admission::Admissions;
-pub use self::lock::MinerLock;
+pub use self::lock::{LockHolder, MinerLock};
 use crate::{Database, Schema};
 
 /// The miner's file.

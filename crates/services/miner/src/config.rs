@@ -7,7 +7,9 @@
 mod assignment;
 mod check;
 mod decimal;
+mod edit;
 mod settings;
+mod template;
 mod verdicts;
 
 use std::net::SocketAddr;
@@ -20,9 +22,11 @@ use basilica_types::{
     WalletName,
 };
 
-pub use check::check;
+pub use check::{check, node_key_path};
 pub use decimal::HourlyRate;
+pub use edit::{EditError, NodeChange, NodeEntry, remove_node, set_node};
 pub use settings::{IGNORED, NodeSettings, Settings};
+pub use template::{Answers, EXAMPLE, from_example, netuid_on};
 pub use verdicts::VerdictsConfig;
 
 use crate::assignment::AssignmentConfig;

@@ -14,6 +14,7 @@ pub mod authorized_keys;
 pub mod config;
 pub mod health;
 pub mod maintenance;
+pub mod onboarding;
 pub mod operator_key;
 
 mod access;

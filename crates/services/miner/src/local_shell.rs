@@ -67,9 +67,13 @@ impl Shell for LocalShell {
         {
             meanwhile(&self.file());
         }
+        let mut path = self.home.path().join("bin").into_os_string();
+        path.push(":");
+        path.push(std::env::var_os("PATH").unwrap());
         let mut child = tokio::process::Command::new("sh")
             .args(["-c", &command.to_command_line()])
             .env("HOME", self.home.path())
+            .env("PATH", path)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -8,6 +8,7 @@ mod localnet;
 mod manual;
 mod miner;
 mod nodes;
+mod onboarding;
 mod peers;
 mod sdk;
 mod shown;

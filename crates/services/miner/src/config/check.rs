@@ -45,6 +45,14 @@ pub fn check(
     Ok((config, notices))
 }
 
+/// Where the key for the nodes is or belongs. Needs no such file, which [`check`] does as soon as there is a node.
+///
+/// # Errors
+/// The path is none.
+pub fn node_key_path(loaded: &Loaded<Settings>, home: Option<&Path>) -> Result<PathBuf, ConfigError> {
+    Check { loaded, settings: &loaded.value, home }.node_key_path()
+}
+
 pub(super) struct Check<'a> {
     loaded: &'a Loaded<Settings>,
     pub(super) settings: &'a Settings,
@@ -186,14 +194,17 @@ impl Check<'_> {
             notices.push(self.notice("node_management.auto_recovery", message));
         }
         let nodes = self.nodes(notices)?;
-        let ssh_key =
-            self.path("ssh_session.miner_node_key_path", &self.settings.ssh_session.miner_node_key_path)?;
+        let ssh_key = self.node_key_path()?;
         if !nodes.is_empty() {
             self.key_file(&ssh_key)?;
         }
         let remove_keys_on_shutdown = self.settings.security.remove_keys_on_shutdown;
         let auto_recovery = management.auto_recovery;
         Ok(FleetConfig { nodes, ssh_key, interval, timeout, retries, auto_recovery, remove_keys_on_shutdown })
+    }
+
+    fn node_key_path(&self) -> Result<PathBuf, ConfigError> {
+        self.path("ssh_session.miner_node_key_path", &self.settings.ssh_session.miner_node_key_path)
     }
 
     fn nodes(&self, notices: &mut Vec<Notice>) -> Result<Vec<NodeConfig>, ConfigError> {

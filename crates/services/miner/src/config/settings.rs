@@ -63,6 +63,13 @@ pub struct Settings {
     pub(super) verdicts: Verdicts,
 }
 
+impl Settings {
+    /// Who logs in on nodes that name nobody.
+    pub const fn default_username(&self) -> &Username {
+        &self.ssh_session.default_node_username
+    }
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Bittensor {

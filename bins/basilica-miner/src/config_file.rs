@@ -1,0 +1,145 @@
+//! The configuration file as something to be changed: whole or not at all, and never behind another editor's back.
+
+use std::fs::{File, Permissions};
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, anyhow, bail, ensure};
+use basilica_console as console;
+
+/// As the loader's.
+const LONGEST: u64 = 1 << 20;
+
+/// A file as it was read.
+pub(crate) struct ConfigFile {
+    /// Where it is, with links followed: a link stays one.
+    path: PathBuf,
+    text: String,
+}
+
+impl ConfigFile {
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
+        let shown = path.display();
+        let path = path.canonicalize().with_context(|| format!("find {shown}"))?;
+        Ok(Self { text: text_of(&path)?, path })
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Puts `text` in the file's place if `check` likes it; owner and mode stay.
+    pub(crate) fn replace(
+        &self,
+        text: &str,
+        check: impl FnOnce(&Path) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let shown = self.path.display();
+        let before = std::fs::metadata(&self.path).with_context(|| format!("look at {shown}"))?;
+        let draft = Draft::beside(&self.path)?;
+        draft.file.set_permissions(Permissions::from_mode(before.mode() & 0o7777))?;
+        let made = draft.file.metadata()?;
+        if (made.uid(), made.gid()) != (before.uid(), before.gid()) {
+            let kept = fchown(&draft.file, Some(before.uid()), Some(before.gid()));
+            kept.with_context(|| {
+                format!("keep the owner of {shown}; run this command as its owner or as root")
+            })?;
+        }
+        draft.fill(text, &self.path, check)?;
+        ensure!(
+            text_of(&self.path)? == self.text,
+            "{shown} was changed meanwhile by somebody else; run the command again"
+        );
+        draft.publish(&self.path)
+    }
+}
+
+/// Writes a new file if `check` likes it. One that is there is replaced only if `force` says so, and kept as FILE.old.
+pub(crate) fn create<T>(
+    path: &Path,
+    text: &str,
+    force: bool,
+    check: impl FnOnce(&Path) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let shown = path.display();
+    let draft = Draft::beside(path)?;
+    let checked = draft.fill(text, path, check)?;
+    if !force {
+        // Unlike a rename, a link never replaces what somebody else put there meanwhile.
+        std::fs::hard_link(&draft.path, path).with_context(|| format!("write {shown}"))?;
+        return Ok(checked);
+    }
+    if path.exists() {
+        let mut old = path.as_os_str().to_owned();
+        old.push(".old");
+        let kept = std::fs::rename(path, &old);
+        kept.with_context(|| format!("keep {shown} as {}", old.display()))?;
+    }
+    draft.publish(path)?;
+    Ok(checked)
+}
+
+/// A file beside another one, which it is to replace. It goes unless it is published.
+struct Draft {
+    path: PathBuf,
+    file: File,
+}
+
+impl Draft {
+    fn beside(path: &Path) -> anyhow::Result<Self> {
+        let mut draft = path.as_os_str().to_owned();
+        draft.push(format!(".new-{}", std::process::id()));
+        let draft = PathBuf::from(draft);
+        let file = File::create_new(&draft).with_context(|| {
+            format!(
+                "write beside {}: a change that is never half made needs a directory that can be written",
+                path.display()
+            )
+        })?;
+        Ok(Self { path: draft, file })
+    }
+
+    fn fill<T>(
+        &self,
+        text: &str,
+        meant: &Path,
+        check: impl FnOnce(&Path) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        (&self.file)
+            .write_all(text.as_bytes())
+            .and_then(|()| self.file.sync_all())
+            .context("write the file")?;
+        check(&self.path).map_err(|error| {
+            let shown = meant.display();
+            // The message names the draft, which nobody finds afterwards.
+            let told = format!("{error:#}").replace(&self.path.display().to_string(), &shown.to_string());
+            anyhow!("{shown} would not be valid and was not written: {told}")
+        })
+    }
+
+    fn publish(self, path: &Path) -> anyhow::Result<()> {
+        std::fs::rename(&self.path, path).with_context(|| format!("replace {}", path.display()))?;
+        if let Some(directory) = path.parent() {
+            // The change is made either way; this is for a power cut in the next seconds.
+            let _ = File::open(directory).and_then(|directory| directory.sync_all());
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // It may have become the file itself.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn text_of(path: &Path) -> anyhow::Result<String> {
+    let shown = path.display();
+    let bytes = File::open(path).and_then(|file| console::read_at_most(file, LONGEST));
+    match String::from_utf8(bytes.with_context(|| format!("read {shown}"))?) {
+        Ok(text) => Ok(text),
+        Err(_) => bail!("{shown} is not valid UTF-8"),
+    }
+}

@@ -1,0 +1,266 @@
+//! Logging in on a node of the operator's own, and saying what to do where that fails.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow, bail};
+use basilica_console::Terminal;
+use basilica_miner_service::operator_key::{self, Installed, Presence};
+use basilica_ports::{AddressPolicy, Dial, HostKeyPolicy, Identity, NodeShell as _, Shell, ShellError};
+use basilica_ssh::{RusshShell, create_key};
+use basilica_system::OsEntropy;
+use basilica_types::{HostKey, Millis, NodeAddress, SshPublicKey};
+use basilica_wallet::read_secret_text;
+use zeroize::Zeroizing;
+
+/// For each login and each command on a node. Longer than the service's: somebody sits in front and would rather wait than do it again.
+pub(super) const DEADLINE: Millis = Millis::from_secs(30);
+const KEY_COMMENT: &str = "basilica-miner";
+/// As ssh.
+const PASSWORD_ATTEMPTS: usize = 3;
+
+/// Where a node's own key can be read, for comparison.
+const COMPARE: &str = "compare it on the node itself: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub";
+
+/// How to log in where the miner's key is not known yet.
+#[derive(Debug, clap::Args)]
+pub(super) struct WayIn {
+    /// Private key that the server lets in already, for the first login.
+    #[arg(long, value_name = "FILE", conflicts_with = "password_file")]
+    identity: Option<PathBuf>,
+    /// File of one line, mode 0600, with the account's password, for the first login [default: asked for].
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+}
+
+/// A node, by which key it is known, and the key that the miner logs in with.
+pub(super) struct Access<'a> {
+    pub(super) address: &'a NodeAddress,
+    pub(super) host_key: &'a HostKey,
+    pub(super) key_path: &'a Path,
+}
+
+/// How the miner's key came to be on the node.
+pub(super) enum Key {
+    /// It was there.
+    Known,
+    /// It was installed.
+    Installed,
+}
+
+/// The miner's key, made if there is none; true if it was made.
+pub(crate) fn ensure_key(path: &Path) -> anyhow::Result<(SshPublicKey, bool)> {
+    if path.exists() {
+        return Ok((RusshShell.public_key(&Identity::File(path.to_owned()))?, false));
+    }
+    let key = create_key(path, KEY_COMMENT, &OsEntropy).context("make the miner's SSH key")?;
+    Ok((key, true))
+}
+
+impl Access<'_> {
+    async fn dial(&self, identity: Identity) -> Result<Arc<dyn Shell>, ShellError> {
+        let dial = Dial {
+            address: self.address.clone(),
+            identity,
+            host_keys: HostKeyPolicy::Pinned(vec![self.host_key.clone()]),
+            addresses: AddressPolicy::Any,
+            deadline: DEADLINE,
+        };
+        RusshShell.connect(&dial).await
+    }
+
+    /// A login with the miner's key.
+    pub(super) async fn log_in(&self) -> Result<Arc<dyn Shell>, ShellError> {
+        self.dial(Identity::File(self.key_path.to_owned())).await
+    }
+
+    /// A login with the miner's key, which is installed first where the node does not know it.
+    pub(super) async fn log_in_or_install(
+        &self,
+        key: &SshPublicKey,
+        way_in: &WayIn,
+    ) -> anyhow::Result<(Arc<dyn Shell>, Key)> {
+        match self.log_in().await {
+            Ok(shell) => return Ok((shell, Key::Known)),
+            Err(ShellError::Denied { .. }) => {}
+            Err(error) => return Err(explained(error, self.address)),
+        }
+        let first = self.first_login(way_in).await?;
+        let installed = operator_key::install(first.as_ref(), DEADLINE, key).await;
+        first.close().await;
+        let installed = installed.with_context(|| format!("install the miner's key on {}", self.address))?;
+        match self.log_in().await {
+            Ok(shell) => Ok((shell, Key::Installed)),
+            Err(ShellError::Denied { .. }) => Err(self.ignored(installed)),
+            Err(error) => Err(explained(error, self.address)),
+        }
+    }
+
+    /// Why sshd may not let in a key that is in the file.
+    fn ignored(&self, installed: Installed) -> anyhow::Error {
+        let address = self.address;
+        match installed {
+            Installed { home_writable: true, .. } => anyhow!(
+                "the miner's key is on {address}, but sshd ignores it because others may write the home directory; on the node: \
+                 chmod go-w ~ , then run this command again"
+            ),
+            Installed { before: Presence::Restricted(options), .. } => anyhow!(
+                "the miner's key was on {address} already, behind the options {options:?}, and is not let in with them; take them \
+                 out of ~/.ssh/authorized_keys on the node, then run this command again"
+            ),
+            Installed { .. } => anyhow!(
+                "the miner's key is in ~/.ssh/authorized_keys on {address}, and sshd does not let it in; look on the node at \
+                 `sudo sshd -T | grep -iE 'authorizedkeysfile|pubkeyauthentication|allowusers|denyusers'` and at sshd's log \
+                 (journalctl -u ssh)"
+            ),
+        }
+    }
+
+    /// A login by other means than the miner's key.
+    async fn first_login(&self, way_in: &WayIn) -> anyhow::Result<Arc<dyn Shell>> {
+        let (identity, what) = match (&way_in.identity, &way_in.password_file) {
+            (Some(file), _) => (Identity::File(file.clone()), file),
+            (None, Some(file)) => (Identity::Password(password_in(file)?), file),
+            (None, None) => return self.ask_for_password().await,
+        };
+        match self.dial(identity).await {
+            Err(ShellError::Denied { .. }) => bail!(
+                "{} lets in neither the miner's key nor what is in {}; {}",
+                self.address,
+                what.display(),
+                self.hint()
+            ),
+            other => other.map_err(|error| explained(error, self.address)),
+        }
+    }
+
+    async fn ask_for_password(&self) -> anyhow::Result<Arc<dyn Shell>> {
+        let (address, hint) = (self.address, self.hint());
+        let (_, methods) =
+            RusshShell.look(address, DEADLINE).await.map_err(|error| explained(error, address))?;
+        if !methods.password {
+            bail!("{address} does not know the miner's key and takes no passwords; {hint}");
+        }
+        let Ok(mut terminal) = Terminal::open() else {
+            bail!(
+                "{address} does not know the miner's key, and there is no terminal to ask for a password at; {hint}"
+            );
+        };
+        for _ in 0..PASSWORD_ATTEMPTS {
+            let question = format!("Password of {}@{}: ", address.user, address.host);
+            let password = terminal.ask_hidden(&question).context("ask for the password")?;
+            match self.dial(Identity::Password(password)).await {
+                Err(ShellError::Denied { .. }) => terminal.show("permission denied")?,
+                other => return other.map_err(|error| explained(error, address)),
+            }
+        }
+        bail!("{address} lets in neither the miner's key nor these passwords; {hint}")
+    }
+
+    /// What else can be done.
+    fn hint(&self) -> String {
+        let NodeAddress { user, host, .. } = self.address;
+        format!(
+            "give --identity FILE or --password-file FILE, or install the key by other means, such as \
+             ssh-copy-id -i {}.pub -p {} {user}@{host} , and run this command again",
+            self.key_path.display(),
+            self.address.port(),
+        )
+    }
+}
+
+fn password_in(file: &Path) -> anyhow::Result<Zeroizing<String>> {
+    let text = read_secret_text(file).context("read the password for the first login")?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    if line.is_empty() || line.contains(['\n', '\0']) {
+        bail!("the password in {} is not one line of text", file.display());
+    }
+    Ok(Zeroizing::new(line.to_owned()))
+}
+
+/// Which host key to believe, and who vouches for it.
+#[derive(Debug, clap::Args)]
+pub(super) struct Vouched {
+    /// The server's host key, as a line of OpenSSH.
+    #[arg(long, value_name = "KEY", conflicts_with = "fingerprint")]
+    host_key: Option<HostKey>,
+    /// The fingerprint of the server's host key, as `ssh-keygen -lf` shows it on the server.
+    #[arg(long, value_name = "SHA256:...", value_parser = fingerprint)]
+    fingerprint: Option<String>,
+}
+
+fn fingerprint(text: &str) -> Result<String, String> {
+    let base64 = text.strip_prefix("SHA256:").unwrap_or_default();
+    if base64.len() == 43 && base64.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'/') {
+        return Ok(text.to_owned());
+    }
+    Err("write it as ssh-keygen -lf prints it: SHA256: and 43 characters".to_owned())
+}
+
+impl Vouched {
+    /// The key to believe: the one named here, the known one, or the one that is shown now, if the operator says so.
+    pub(super) async fn key(
+        &self,
+        address: &NodeAddress,
+        known: Option<&HostKey>,
+        yes: bool,
+    ) -> anyhow::Result<HostKey> {
+        if let Some(key) = &self.host_key {
+            return Ok(key.clone());
+        }
+        if let (None, Some(known)) = (&self.fingerprint, known) {
+            return Ok(known.clone());
+        }
+        let (shown, _) =
+            RusshShell.look(address, DEADLINE).await.map_err(|error| explained(error, address))?;
+        let (found, kind) = (shown.fingerprint(), shown.algorithm());
+        match &self.fingerprint {
+            Some(wanted) if *wanted == found => return Ok(shown),
+            Some(wanted) => bail!(
+                "{address} shows the {kind} host key {found}, not {wanted}; nothing was changed. It is another host, or somebody sits \
+                 between; {COMPARE}"
+            ),
+            None if yes => return Ok(shown),
+            None => {}
+        }
+        let Ok(mut terminal) = Terminal::open() else {
+            bail!(
+                "nobody has vouched for the host key of {address}, and there is no terminal to ask at; it shows {found} ({kind}); \
+                 {COMPARE}, and give --fingerprint {found} , or --yes to believe it unseen"
+            );
+        };
+        terminal.show(&format!("{address} shows the {kind} host key\n  {found}\n{COMPARE}"))?;
+        match terminal.ask("Is it the node's? [y/N] ")?.to_ascii_lowercase().as_str() {
+            "y" | "yes" => Ok(shown),
+            _ => bail!("the host key of {address} was not accepted; nothing was changed"),
+        }
+    }
+}
+
+/// A failed connection in the words of somebody who wants to have it work.
+pub(super) fn explained(error: ShellError, address: &NodeAddress) -> anyhow::Error {
+    let (user, host, port) = (&address.user, &address.host, address.port());
+    let help = match &error {
+        ShellError::Connect { .. } | ShellError::Deadline { .. } | ShellError::Lost { .. } => format!(
+            "see if anything answers there: ssh -v -p {port} {user}@{host} ; is sshd running, and does the firewall let this host in?"
+        ),
+        ShellError::Resolve { .. } => format!("see if the name is known here: getent hosts {host}"),
+        ShellError::LockedOut { .. } => {
+            "wait some minutes; sshd lets this host in again then (its log tells when and why)".to_owned()
+        }
+        ShellError::HostKey { found, .. } => format!(
+            "if the node was installed anew, {COMPARE}, and then say so with: basilica-miner nodes add {address} --fingerprint {found}"
+        ),
+        ShellError::Denied { .. } => format!(
+            "the node does not know the miner's key; install it with: basilica-miner nodes add {address}"
+        ),
+        ShellError::Identity { .. }
+        | ShellError::ForbiddenAddress { .. }
+        | ShellError::TooMuchOutput { .. } => {
+            return error.into();
+        }
+    };
+    let cause = anyhow::Error::new(error);
+    anyhow!("{cause:#}; {help}")
+}

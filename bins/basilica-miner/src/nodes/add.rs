@@ -1,0 +1,94 @@
+//! `basilica-miner nodes add`: from a bare login to a node that validators can be given.
+//!
+//! **The host key goes into the configuration** (`host_key`), not into the database: the file is what the operator keeps, copies
+//! and restores, and a miner whose database is lost would otherwise believe whoever answers first. **Rejected**: both, which can disagree.
+//!
+//! Every step looks first and does only what is missing, so that the command can be run again after any failure; the file is changed last.
+
+mod report;
+
+use anyhow::Context as _;
+use basilica_miner_service::config::{
+    DatabaseConfig, NodeChange, NodeConfig, NodeEntry, node_key_path, set_node,
+};
+use basilica_miner_service::onboarding;
+use basilica_types::{HostKey, NodeAddress, Region, UsdMicros};
+use clap::Args;
+
+use self::report::Report;
+use super::access::{Access, DEADLINE, Vouched, WayIn, ensure_key};
+use crate::cli::Cli;
+use crate::commands::{self, block_on, checked};
+use crate::config_file::ConfigFile;
+use crate::running::reload;
+use crate::store;
+
+pub(super) use self::report::dollars;
+
+#[derive(Debug, Args)]
+pub(crate) struct Add {
+    /// The server as `[USER@]HOST[:PORT]`; port 22 and ssh_session.default_node_username where left out.
+    node: String,
+    /// Price in US dollars, such as 2.50. Without one the server is verified and scored, but never offered for rent.
+    #[arg(long, value_name = "USD", value_parser = UsdMicros::parse_dollars)]
+    hourly_rate_per_gpu: Option<UsdMicros>,
+    /// Where the server stands, for the assignment by region.
+    #[arg(long, value_name = "NAME")]
+    region: Option<Region>,
+    #[command(flatten)]
+    vouched: Vouched,
+    #[command(flatten)]
+    way_in: WayIn,
+    /// Believe the host key that a new server shows, without asking. Never a changed one.
+    #[arg(long)]
+    yes: bool,
+}
+
+pub(crate) fn run(cli: &Cli, add: &Add) -> anyhow::Result<()> {
+    let loaded = commands::loaded(cli, &cli.config)?;
+    let default_user = loaded.value.default_username();
+    let address = super::address(&add.node, default_user).with_context(|| format!("node {:?}", add.node))?;
+    let key_path = node_key_path(&loaded, std::env::home_dir().as_deref())?;
+    let (key, key_made) = ensure_key(&key_path)?;
+    let (before, _) = checked(&loaded)?;
+    let configured = before.fleet.nodes.iter().find(|node| node.id == address.node_id());
+    let (host_key, how, look) = block_on(async {
+        let known = known_host_key(&before.database, configured, &address).await?;
+        let host_key = add.vouched.key(&address, known.as_ref(), add.yes).await?;
+        let access = Access { address: &address, host_key: &host_key, key_path: &key_path };
+        let (shell, how) = access.log_in_or_install(&key, &add.way_in).await?;
+        let look = onboarding::look(shell.as_ref(), DEADLINE).await;
+        shell.close().await;
+        let look = look.with_context(|| format!("look around on {address}"))?;
+        store::welcome(&before.database, address.node_id()).await?;
+        Ok((host_key, how, look))
+    })?;
+    let entry = NodeEntry {
+        address: address.clone(),
+        hourly_rate_per_gpu: add.hourly_rate_per_gpu,
+        region: add.region.clone(),
+        host_key: Some(host_key.clone()),
+    };
+    let file = ConfigFile::read(&cli.config)?;
+    let (text, change) = set_node(file.text(), default_user, &entry)?;
+    let told = if change == NodeChange::Unchanged {
+        None
+    } else {
+        file.replace(&text, |path| checked(&commands::loaded(cli, path)?).map(drop).map_err(Into::into))?;
+        Some(reload(&before.database.url)?)
+    };
+    let rate = add.hourly_rate_per_gpu.or_else(|| configured.and_then(|node| node.hourly_rate_per_gpu));
+    Report { address, host_key, key_path: &key_path, key_made, how, look, rate, change, told }.tell(cli)
+}
+
+/// The key by which the node is known: from the file, or from the first contact of a miner that ran.
+async fn known_host_key(
+    database: &DatabaseConfig,
+    configured: Option<&NodeConfig>,
+    address: &NodeAddress,
+) -> anyhow::Result<Option<HostKey>> {
+    match configured.and_then(|node| node.host_key.clone()) {
+        Some(key) => Ok(Some(key)),
+        None => store::pinned(database, address.node_id()).await,
+    }
+}

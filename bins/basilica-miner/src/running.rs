@@ -1,0 +1,73 @@
+//! The miner that runs with a configuration, as other commands meet it.
+
+use anyhow::Context as _;
+use basilica_store::MinerLock;
+use basilica_types::DatabasePath;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+/// Whether a changed configuration reached the miner that runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Reload {
+    /// No miner runs on the configured database.
+    NotRunning,
+    /// The process was sent SIGHUP, at which it reads the configuration again.
+    Told(i32),
+    /// One runs and was not told.
+    Untold {
+        /// Its process, where that can be seen.
+        pid: Option<i32>,
+        /// Why not.
+        why: String,
+    },
+}
+
+impl Reload {
+    pub(crate) fn words(&self) -> String {
+        match self {
+            Self::NotRunning => {
+                "no miner runs on this configuration's database; the next start takes it up".to_owned()
+            }
+            Self::Told(pid) => {
+                format!("the running miner (process {pid}) was told (SIGHUP) and takes it up now")
+            }
+            Self::Untold { why, .. } => format!(
+                "the running miner takes it up on SIGHUP, which it was not sent ({why}): systemctl reload basilica-miner, or \
+                 docker compose kill -s HUP miner"
+            ),
+        }
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        match self {
+            Self::NotRunning => json!({ "running": false, "told": false }),
+            Self::Told(pid) => json!({ "running": true, "told": true, "pid": pid }),
+            Self::Untold { pid, why } => json!({ "running": true, "told": false, "pid": pid, "why": why }),
+        }
+    }
+}
+
+/// Tells the miner that runs on this database to read its configuration again.
+pub(crate) fn reload(database: &DatabasePath) -> anyhow::Result<Reload> {
+    let Some(holder) = MinerLock::holder(database)? else { return Ok(Reload::NotRunning) };
+    let untold = |why: String| Ok(Reload::Untold { pid: holder.pid, why });
+    let Some(pid) = holder.pid else {
+        return untold("its process is not visible from here, as in a container".to_owned());
+    };
+    if !catches_hangup(pid) {
+        return untold(format!("process {pid} does not listen to it and would end"));
+    }
+    let process = Pid::from_raw(pid).context("a process has a number")?;
+    match kill_process(process, Signal::HUP) {
+        Ok(()) => Ok(Reload::Told(pid)),
+        Err(error) => untold(format!("process {pid}: {error}")),
+    }
+}
+
+/// Whether the process has a handler for SIGHUP: one that has none, such as an older version or one that is still starting, would end.
+fn catches_hangup(pid: i32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let mask = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask & 1 != 0
+}

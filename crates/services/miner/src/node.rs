@@ -335,13 +335,19 @@ impl NodeKeeper {
         if is_out || config.leaving {
             return Ok(Vec::new());
         }
-        // While the subnet is unknown (a restart without the chain), nobody's key is taken away.
-        let owners = self.owners(config);
         let sessions = self.store.keyed_sessions(self.clock.now()).await?;
-        let mine = sessions
-            .into_iter()
-            .filter(|session| owners.as_ref().is_none_or(|owners| owners.contains(&session.validator)));
+        let mine: Vec<_> = match self.owners(config) {
+            Some(owners) => sessions.into_iter().filter(|s| owners.contains(&s.validator)).collect(),
+            // While the subnet is unknown (a restart without the chain), nobody's key is taken away, and nobody gets one: whose
+            // the node is now may be another one than before.
+            None => {
+                let there = self.store.deployments(config.node.id).await?;
+                let is_there = |session| there.iter().any(|(known, _)| *known == session);
+                sessions.into_iter().filter(|session| is_there(session.id)).collect()
+            }
+        };
         Ok(mine
+            .into_iter()
             .filter_map(|session| {
                 let tag = KeyTag { validator: session.validator, session: session.id };
                 Some(WantedKey { tag, expires_at: session.expires_at, key: session.public_key? })

@@ -212,9 +212,9 @@ impl World {
         .await;
         let dropping = self.nodes.node("dropping").address().to_string();
         let (_, dropping) = dropping.split_once('@').unwrap();
-        // Its answers to the command that cuts it off are lost, too.
+        // Its answers to the command that cuts it off are lost, too. A busy machine may take a second for a connection that works.
         let tried = || tokio::net::TcpStream::connect(dropping);
-        while tokio::time::timeout(std::time::Duration::from_millis(500), tried()).await.is_ok() {}
+        while tokio::time::timeout(std::time::Duration::from_secs(4), tried()).await.is_ok() {}
         self.nodes.node_mut("gone").stop().await.unwrap();
         self.nodes.node_mut("hung").hang().await.unwrap();
         let changed = self.nodes.node("plain").host_key().clone();

@@ -68,3 +68,31 @@ async fn a_challenger_within_the_margin_takes_nothing_over_not_even_over_a_resta
     .await;
     assert_eq!(reported(&site, &site.second).await.len(), 1);
 }
+
+#[tokio::test]
+async fn until_the_chain_answers_a_restarted_miner_repairs_keys_and_gives_none() {
+    let nodes = nodes(&["gpu-1", "gpu-2"]).await;
+    let second = Party::new(2).hotkey();
+    let preferred = [("eu".parse().unwrap(), vec![second])].into_iter().collect();
+    let geographic = Geographic::new(preferred, HighestStake::with_default_margin());
+    let mut site = Site::prepare(Some(&nodes), rule(AssignmentRule::Geographic(geographic)));
+    site.node_configs[1].region = Some("eu".parse().unwrap());
+    site.start_miner().await;
+    reported(&site, &site.first).await;
+    reported(&site, &site.second).await;
+    site.stop_miner().await;
+    *site.chain.metagraph.lock().unwrap() = None;
+    let deployed = ["gpu-1", "gpu-2"].map(|name| (name, authorized_keys(&nodes, name)));
+    for (name, keys) in &deployed {
+        let edited: String =
+            keys.split_inclusive('\n').filter(|line| !line.starts_with("restrict,")).collect();
+        let path = nodes.node(name).home().join(".ssh/authorized_keys");
+        nodes.node(name).write(&path, 0o600, edited.as_bytes()).unwrap();
+    }
+    site.start_miner().await;
+    for (name, keys) in &deployed {
+        let back = || authorized_keys(&nodes, name).contains("restrict,");
+        basilica_testkit::eventually("the key is back", back).await;
+        assert_eq!(authorized_keys(&nodes, name), *keys, "its own key and no other");
+    }
+}

@@ -1,4 +1,4 @@
-//! A running miner with eight nodes, and the validators that ask it.
+//! A running miner with its nodes, and the validators that ask it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -32,7 +32,6 @@ use zeroize::Zeroizing;
 
 pub(crate) const CONNECTIONS: usize = 4;
 pub(crate) const VALIDATORS: u8 = 64;
-const NODES: usize = 8;
 
 /// A metagraph of validators, the first with the most stake; nothing else is asked of a chain here.
 struct Validators(Vec<Hotkey>);
@@ -151,7 +150,7 @@ impl Author {
 pub(crate) struct Site {
     pub(crate) address: SocketAddr,
     _directory: tempfile::TempDir,
-    _nodes: NodeHosts,
+    pub(crate) nodes: NodeHosts,
     _tasks: JoinSet<()>,
     pub(crate) authors: Vec<(Arc<Author>, SessionToken)>,
 }
@@ -169,11 +168,12 @@ fn admission() -> AdmissionConfig {
 }
 
 impl Site {
-    pub(crate) async fn start() -> Self {
+    /// With so many nodes.
+    pub(crate) async fn start(count: usize) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let operator = Identity::Ephemeral(Zeroizing::new([5; 32]));
         let key = RusshShell.public_key(&operator).unwrap();
-        let specs = (1..=NODES).map(|at| NodeSpec::new(format!("gpu-{at}"), &key)).collect();
+        let specs = (1..=count).map(|at| NodeSpec::new(format!("gpu-{at}"), &key)).collect();
         let nodes = NodeHosts::start(Isolation::Shared, Reach::Entrants, specs).await.unwrap();
         let keypair = |at: u8| Keypair::from_seed(&[at + 10; 32]).unwrap();
         let (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) =
@@ -239,10 +239,10 @@ impl Site {
             let session = author.open().await;
             let answer = author.client.discover(author.discovery(&session)).await.unwrap();
             let deployed: Vec<NodeStatus> = answer.nodes.iter().map(|node| node.status).collect();
-            assert_eq!(deployed, if at == 0 { vec![NodeStatus::Available; NODES] } else { vec![] });
+            assert_eq!(deployed, if at == 0 { vec![NodeStatus::Available; count] } else { vec![] });
             authors.push((Arc::new(author), session));
         }
-        Self { address, _directory: directory, _nodes: nodes, _tasks: tasks, authors }
+        Self { address, _directory: directory, nodes, _tasks: tasks, authors }
     }
 
     /// A new session whose key no node carries yet.

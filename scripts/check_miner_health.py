@@ -8,8 +8,6 @@ Ends with 0 if all is well, 1 if something is not, 2 on a wrong command line, 78
 
 import argparse
 import json
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,25 +16,12 @@ HERE = Path(__file__).resolve().parent
 
 
 def find_miner():
-    """The program: from the search path, then as the shell scripts look for it."""
-    found = shutil.which("basilica-miner")
-    if found:
-        return found
-    target = Path(os.environ.get("CARGO_TARGET_DIR") or HERE.parent / "target")
-    for candidate in (
-        Path("basilica-miner"),
-        HERE.parent / "basilica-miner",
-        Path("/opt/basilica/basilica-miner"),
-        Path("/opt/basilica/bin/basilica-miner"),
-        target / "release/basilica-miner",
-        target / "debug/basilica-miner",
-    ):
-        if os.access(candidate, os.X_OK):
-            return str(candidate.resolve())
-    sys.exit(
-        "basilica-miner is neither in the search path nor in ., /opt/basilica or target/; "
-        "build it with: ./scripts/miner/build.sh --release"
-    )
+    """The program, where the shell scripts find it; they say so themselves where there is none."""
+    script = '. "$1/find-miner.sh"; find_miner "$1/x"'
+    found = subprocess.run(["sh", "-c", script, "sh", str(HERE)], stdout=subprocess.PIPE, text=True, check=False)
+    if found.returncode != 0:
+        sys.exit(1)
+    return found.stdout.strip()
 
 
 def main():

@@ -240,7 +240,8 @@ pub(crate) fn approve_host_key(cli: &Cli, node: &str, fingerprint: &str) -> anyh
     };
     if let Some(fixed) = config.fleet.nodes.iter().find(|n| n.id == id && n.host_key.is_some()) {
         bail!(
-            "node {} has its host_key in the configuration; change it there and restart the miner",
+            "node {0} has its host_key in the configuration; if the key shown is its own: basilica-miner nodes add {0} --fingerprint \
+             {fingerprint}",
             fixed.address
         );
     }

@@ -341,12 +341,25 @@ fn prover(path: Option<PathBuf>) -> anyhow::Result<ProverFile> {
     Ok(ProverFile::new(bytes))
 }
 
-/// The host keys that nodes are known by. Without a database none is, and any is learnt for this one look.
+/// The host keys that nodes are known by. Without a database none is, and any is learnt for this one look; of a database that does
+/// not work that is told, as a key that has changed would pass.
 async fn known_keys(config: &MinerConfig) -> Vec<(NodeAddress, HostKey)> {
-    let Ok(database) = open(config, false).await else { return Vec::new() };
-    let store = MinerDatabase::new(database);
-    let records = store.host_keys().await.unwrap_or_default();
-    records.into_iter().map(|record| (record.address, record.pinned)).collect()
+    if !config.database.url.as_path().exists() {
+        return Vec::new();
+    }
+    let read = async {
+        let store = MinerDatabase::new(open(config, false).await?);
+        Ok::<_, anyhow::Error>(store.host_keys().await?)
+    };
+    match read.await {
+        Ok(records) => records.into_iter().map(|record| (record.address, record.pinned)).collect(),
+        Err(error) => {
+            basilica_console::tell(&format!(
+                "host keys of first contacts cannot be read, so any is taken for the nodes' own: {error:#}"
+            ));
+            Vec::new()
+        }
+    }
 }
 
 /// How far it is, on a terminal only.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use basilica_miner_service::Fleet;
 use basilica_ports::{BoxError, Identity};
 use basilica_runtime_service::Stop;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
@@ -93,8 +93,8 @@ fn compare(prefix: &str, before: &Value, now: &Value, keys: &mut Vec<String>) {
     for name in names {
         let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
         // A key that is not set is not written.
-        let value = |settings: &Map<String, Value>| settings.get(name).cloned().unwrap_or(Value::Null);
-        compare(&key, &value(old), &value(new), keys);
+        let [before, now] = [old, new].map(|settings| settings.get(name).unwrap_or(&Value::Null));
+        compare(&key, before, now, keys);
     }
 }
 

@@ -13,7 +13,7 @@ use basilica_runtime_service::{
     AdminListener, AdminRoutes, AdminState, Metrics, Readiness, Supervisor, TracingOptions, init_tracing,
 };
 use basilica_ssh::RusshShell;
-use basilica_store::{Database, MINER_SCHEMA, MinerDatabase, MinerLock, OpenError, OpenOptions};
+use basilica_store::{Database, MINER_SCHEMA, MinerDatabase, MinerLock, OpenOptions};
 use basilica_system::{OsEntropy, SystemClock, raise_file_limit};
 use basilica_types::Millis;
 use basilica_wallet::{Unattended, WalletSigner, Wallets};
@@ -102,25 +102,12 @@ pub(crate) const fn open_options(database: &DatabaseConfig) -> OpenOptions {
     OpenOptions { readers: database.readers, migrate: database.migrate }
 }
 
-/// The right to be this database's miner. Commands that look whether it is taken hold it for a moment, so a few attempts are
-/// made before another miner is believed to run.
-async fn alone(database: &DatabaseConfig, clock: &dyn Clock) -> anyhow::Result<MinerLock> {
-    const PAUSE: Millis = Millis(100);
-    for _ in 0..10 {
-        match MinerLock::take(&database.url) {
-            Err(OpenError::InUse { .. }) => clock.sleep(PAUSE).await,
-            taken => return Ok(taken?),
-        }
-    }
-    Ok(MinerLock::take(&database.url)?)
-}
-
 async fn serve(config: MinerConfig, (source, started): (Source, Value)) -> anyhow::Result<()> {
     let hangups = reload::hangups().context("install the handler of SIGHUP")?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
     let signer = signer(&config.wallet, &entropy)?;
-    let _alone = alone(&config.database, clock.as_ref()).await?;
+    let _alone = MinerLock::take(&config.database.url)?;
     let database =
         Database::open(&config.database.url, &MINER_SCHEMA, open_options(&config.database)).await?;
     let listeners = Listeners::bind(&config).await?;

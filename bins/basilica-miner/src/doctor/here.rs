@@ -9,7 +9,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use basilica_chain::{ChainOptions, SubtensorChain};
 use basilica_doctor_service::{Change, HereSeen, KeyFault, OnChain, Reached, Remedy};
-use basilica_miner_service::config::{MinerConfig, Settings};
+use basilica_miner_service::config::{MinerConfig, Settings, node_key_path};
 use basilica_ports::{
     Chain as _, Clock, Entropy, Identity, MinerCallError, MinerDialer as _, NodeShell as _, ShellError,
 };
@@ -111,12 +111,7 @@ fn key(path: &Path) -> Option<(PathBuf, KeyFault, String)> {
 
 /// Takes from others the right to read the key, if they have it: with such a key no configuration passes. What was changed is told.
 pub(super) fn close_key(settings: &Loaded<Settings>) -> anyhow::Result<Option<(PathBuf, Change)>> {
-    let shown = serde_json::to_value(&settings.value).context("read the configuration")?;
-    let text = shown["ssh_session"]["miner_node_key_path"].as_str().unwrap_or_default();
-    let path = match (text.strip_prefix("~/"), std::env::home_dir()) {
-        (Some(rest), Some(home)) => home.join(rest),
-        _ => PathBuf::from(text),
-    };
+    let path = node_key_path(settings, std::env::home_dir().as_deref())?;
     let mode = |path: &Path| Some(std::fs::metadata(path).ok()?.permissions().mode() & 0o7777);
     // What is wrong otherwise the configuration's check says.
     let Some(before) = mode(&path).filter(|mode| mode & 0o077 != 0) else { return Ok(None) };

@@ -191,8 +191,9 @@ pub(super) struct Vouched {
 }
 
 fn fingerprint(text: &str) -> Result<String, String> {
-    let base64 = text.strip_prefix("SHA256:").unwrap_or_default();
-    if base64.len() == 43 && base64.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'/') {
+    let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/';
+    let shown = text.strip_prefix("SHA256:");
+    if shown.is_some_and(|digest| digest.len() == 43 && digest.bytes().all(is_base64)) {
         return Ok(text.to_owned());
     }
     Err("write it as ssh-keygen -lf prints it: SHA256: and 43 characters".to_owned())

@@ -23,8 +23,9 @@ const RESOLVE: Duration = Duration::from_secs(5);
 const PAGE: usize = 8 << 20;
 /// Bytes of a signed verdict.
 const VERDICT: usize = 1 << 20;
-/// Pages of one list, 500 nodes each.
+/// Pages of one list, and nodes of one page.
 const PAGES: usize = 9;
+const NODES: usize = 500;
 /// Bytes of one text.
 const TEXT: usize = 512;
 
@@ -40,10 +41,13 @@ impl ValidatorApi for HttpValidatorApi {
         let mut cursor: Option<String> = None;
         for _ in 0..PAGES {
             let more = cursor.map_or_else(String::new, |cursor| format!("&cursor={cursor}"));
-            let path = format!("/miners/{miner}/nodes?limit=500{more}");
+            let path = format!("/miners/{miner}/nodes?limit={NODES}{more}");
             let Some(body) = ask(at, address, &path, PAGE).await? else { break };
             let page: NodePage =
                 serde_json::from_slice(&body).map_err(|_| malformed(at, "it is no page of nodes"))?;
+            if page.nodes.len() > NODES {
+                return Err(malformed(at, "its page has more nodes than were asked for"));
+            }
             judged.at = moment(at, &page.timestamp)?;
             for node in &page.nodes {
                 if node.miner_hotkey == miner.to_string() {

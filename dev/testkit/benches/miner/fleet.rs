@@ -1,6 +1,6 @@
 //! Keys on a large fleet with real sshd, some of whose nodes hang.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use basilica_wire::discovery::NodeStatus;
@@ -23,7 +23,7 @@ struct Deployed {
     available: usize,
 }
 
-fn keys(home: &PathBuf) -> Vec<u8> {
+fn keys(home: &Path) -> Vec<u8> {
     std::fs::read(home.join(".ssh/authorized_keys")).unwrap_or_default()
 }
 
@@ -31,7 +31,7 @@ fn keys(home: &PathBuf) -> Vec<u8> {
 async fn deploy(site: &Site, homes: &[PathBuf]) -> Deployed {
     let (author, _) = &site.authors[0];
     let session = author.open().await;
-    let before: Vec<Vec<u8>> = homes.iter().map(keys).collect();
+    let before: Vec<Vec<u8>> = homes.iter().map(|home| keys(home)).collect();
     let began = Instant::now();
     let answered = async {
         let answer = author.client.discover(author.discovery(&session)).await.unwrap();

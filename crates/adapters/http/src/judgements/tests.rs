@@ -104,6 +104,7 @@ async fn hostile_answers_are_none() {
         with("gate", "x".repeat(TEXT + 1).into()),
         page(&[node()], "../../config?x=\r\nHost: y".into()),
         page(&[node()], "".into()),
+        page(&vec![node(); NODES + 1], Value::Null),
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]".to_owned(),
         "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n".to_owned(),
         format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", PAGE + 1) + &"x".repeat(PAGE + 1),

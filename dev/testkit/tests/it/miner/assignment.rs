@@ -18,15 +18,21 @@ async fn reported(site: &Site, validator: &Validator) -> Vec<String> {
     nodes.iter().map(|node| node.address.to_string()).collect()
 }
 
-#[tokio::test]
-async fn a_validator_is_told_of_its_own_nodes_only_and_has_keys_on_no_other() {
-    let nodes = nodes(&["gpu-1", "gpu-2"]).await;
+/// A miner whose second node belongs to the second validator.
+async fn two_regions(nodes: &Nodes) -> Site {
     let second = Party::new(2).hotkey();
     let preferred = [("eu".parse().unwrap(), vec![second])].into_iter().collect();
     let geographic = Geographic::new(preferred, HighestStake::with_default_margin());
-    let mut site = Site::prepare(Some(&nodes), rule(AssignmentRule::Geographic(geographic)));
+    let mut site = Site::prepare(Some(nodes), rule(AssignmentRule::Geographic(geographic)));
     site.node_configs[1].region = Some("eu".parse().unwrap());
     site.start_miner().await;
+    site
+}
+
+#[tokio::test]
+async fn a_validator_is_told_of_its_own_nodes_only_and_has_keys_on_no_other() {
+    let nodes = nodes(&["gpu-1", "gpu-2"]).await;
+    let site = two_regions(&nodes).await;
     let address = |at: usize| site.node_configs[at].address.to_string();
     assert_eq!(reported(&site, &site.first).await, [address(0)]);
     assert_eq!(reported(&site, &site.second).await, [address(1)]);
@@ -72,12 +78,7 @@ async fn a_challenger_within_the_margin_takes_nothing_over_not_even_over_a_resta
 #[tokio::test]
 async fn until_the_chain_answers_a_restarted_miner_repairs_keys_and_gives_none() {
     let nodes = nodes(&["gpu-1", "gpu-2"]).await;
-    let second = Party::new(2).hotkey();
-    let preferred = [("eu".parse().unwrap(), vec![second])].into_iter().collect();
-    let geographic = Geographic::new(preferred, HighestStake::with_default_margin());
-    let mut site = Site::prepare(Some(&nodes), rule(AssignmentRule::Geographic(geographic)));
-    site.node_configs[1].region = Some("eu".parse().unwrap());
-    site.start_miner().await;
+    let mut site = two_regions(&nodes).await;
     reported(&site, &site.first).await;
     reported(&site, &site.second).await;
     site.stop_miner().await;

@@ -21,7 +21,7 @@ use super::{OPERATION, Outcome, Wish};
 use crate::database::{corrupt, unavailable};
 
 /// What is remembered of a hotkey.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 struct Standing {
     /// Its nonces; some may be over until they are counted again.
     nonces: i64,

@@ -232,9 +232,18 @@ pub trait MinerStore: MinerOperations {
     /// How many sessions are open at `now`.
     async fn open_sessions(&self, now: Timestamp) -> Result<u64, StoreError>;
 
-    /// Notes, before they are written, that the node may carry these sessions' keys. False, and nothing is noted, where the
-    /// node is in maintenance at that very moment: then none may be written.
-    async fn record_deployments(&self, node: NodeId, sessions: &[SessionId]) -> Result<bool, StoreError>;
+    /// Notes, before they are written, that the node may carry these sessions' keys. Only those that are returned may be
+    /// written: none where the node is in maintenance at that very moment, and none whose session is over at `now`.
+    async fn record_deployments(
+        &self,
+        node: NodeId,
+        sessions: &[SessionId],
+        now: Timestamp,
+    ) -> Result<BTreeSet<SessionId>, StoreError>;
+
+    /// Sessions whose key is not worthless by itself yet at `now`, open or not, with their validators: who finds one of them on
+    /// a node knows it as this miner's.
+    async fn unexpired_keys(&self, now: Timestamp) -> Result<Vec<(SessionId, Hotkey)>, StoreError>;
 
     /// Sessions whose key the node may carry, with their validators.
     async fn deployments(&self, node: NodeId) -> Result<Vec<(SessionId, Hotkey)>, StoreError>;

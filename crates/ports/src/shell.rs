@@ -176,7 +176,7 @@ pub enum ShellError {
         key: Option<Box<HostKey>>,
     },
     /// The server does not accept our key for this user.
-    #[error("{address} denied the login: permission denied (publickey)")]
+    #[error("{address} denied the login: Permission denied (publickey)")]
     Denied {
         /// What was dialled.
         address: NodeAddress,

@@ -48,7 +48,8 @@ async fn fill(home: &Home, deployed_on: Option<&NodeAddress>) {
     };
     store.admit_discovery(&nonce(hotkey(1), "discover-1"), &discovery).await.unwrap().unwrap();
     if let Some(address) = deployed_on {
-        assert!(store.record_deployments(address.node_id(), &[id(1)]).await.unwrap());
+        let taken = store.record_deployments(address.node_id(), &[id(1)], now).await.unwrap();
+        assert_eq!(taken, [id(1)].into());
     }
     database.close().await;
 }

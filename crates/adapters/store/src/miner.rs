@@ -12,6 +12,7 @@ mod lock;
 mod operations;
 mod sessions;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -86,8 +87,17 @@ impl MinerStore for MinerDatabase {
         sessions::count_open(&self.database, now).await
     }
 
-    async fn record_deployments(&self, node: NodeId, sessions: &[SessionId]) -> Result<bool, StoreError> {
-        sessions::record_deployments(&self.database, node, sessions).await
+    async fn record_deployments(
+        &self,
+        node: NodeId,
+        sessions: &[SessionId],
+        now: Timestamp,
+    ) -> Result<BTreeSet<SessionId>, StoreError> {
+        sessions::record_deployments(&self.database, node, sessions, now).await
+    }
+
+    async fn unexpired_keys(&self, now: Timestamp) -> Result<Vec<(SessionId, Hotkey)>, StoreError> {
+        sessions::unexpired_keys(&self.database, now).await
     }
 
     async fn deployments(&self, node: NodeId) -> Result<Vec<(SessionId, Hotkey)>, StoreError> {

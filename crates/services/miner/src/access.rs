@@ -7,7 +7,7 @@ use std::sync::Arc;
 use basilica_ports::{
     AddressPolicy, Clock, Dial, HostKeyPolicy, Identity, MinerStore, NodeShell, Shell, ShellError, StoreError,
 };
-use basilica_types::{HostKey, Millis, SessionId};
+use basilica_types::{HostKey, Millis, NodeAddress, SessionId};
 use tracing::{error, info};
 
 use crate::authorized_keys::KeyTag;
@@ -19,35 +19,40 @@ use crate::key_editor::{self, Edited, KeyEditError, WantedKey};
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
     /// No login.
-    #[error("log in on the node")]
+    #[error("Failed to connect to node")]
     Connect(#[from] ShellError),
+    /// No login in time.
+    #[error("Failed to connect to node: Connection to {address} timed out")]
+    TimedOut {
+        /// Which.
+        address: NodeAddress,
+        /// At which step.
+        #[source]
+        source: ShellError,
+    },
     /// The file or the processes.
     #[error("bring the validators' keys on the node up to date")]
     Edit(#[from] KeyEditError),
     /// The miner's database.
     #[error("remember what is on the node")]
     Store(#[from] StoreError),
-    /// It was taken out while a key was to be written.
-    #[error("the node was taken out meanwhile")]
-    Drained,
 }
 
 impl AccessError {
     /// Of which kind it is.
     pub(crate) const fn cause(&self) -> Cause {
         match self {
-            Self::Connect(error) => cause_of(error),
+            Self::Connect(error) | Self::TimedOut { source: error, .. } => cause_of(error),
             Self::Edit(KeyEditError::Shell(error)) => cause_of(error),
             Self::Edit(KeyEditError::Skew { .. }) => Cause::Clock,
             Self::Edit(_) => Cause::AuthorizedKeys,
-            // Taken out in this very moment: the next round knows.
-            Self::Store(_) | Self::Drained => Cause::Database,
+            Self::Store(_) => Cause::Database,
         }
     }
 
     /// Whether the connection, not what was done over it, failed.
     pub(crate) const fn is_connection(&self) -> bool {
-        matches!(self, Self::Connect(_) | Self::Edit(KeyEditError::Shell(_)))
+        matches!(self, Self::Connect(_) | Self::TimedOut { .. } | Self::Edit(KeyEditError::Shell(_)))
     }
 }
 
@@ -97,8 +102,9 @@ impl NodeAccess {
     }
 
     pub(crate) async fn clear(&self, shell: &dyn Shell) -> Result<(), AccessError> {
-        self.edit(shell, &[]).await?;
-        self.end_processes(shell, &BTreeSet::new(), true).await
+        let edited = self.edit(shell, &[]).await?;
+        let removed = edited.removed.into_iter().collect();
+        self.end_processes(shell, (&BTreeSet::new(), &removed), true).await
     }
 
     /// Logs in. The host key that is believed stands beside the connection.
@@ -123,7 +129,7 @@ impl NodeAccess {
                 if let ShellError::HostKey { found, key, .. } = &error {
                     self.offer_host_key(pinned.as_ref(), found, key.as_deref()).await?;
                 }
-                return Err(error.into());
+                return Err(self.no_login(error));
             }
         };
         if pinned.is_none() {
@@ -139,6 +145,15 @@ impl NodeAccess {
         }
         let known = pinned.unwrap_or_else(|| shell.host_key().clone());
         Ok((shell, known))
+    }
+
+    fn no_login(&self, error: ShellError) -> AccessError {
+        match error {
+            ShellError::Deadline { .. } => {
+                AccessError::TimedOut { address: self.node.address.clone(), source: error }
+            }
+            _ => AccessError::Connect(error),
+        }
     }
 
     /// Notes another host key than the trusted one, so that it can be approved, and says so once. Where the configuration
@@ -165,15 +180,25 @@ impl NodeAccess {
         Ok(recorded.into_iter().map(|(session, validator)| KeyTag { validator, session }).collect())
     }
 
-    /// Makes the node carry exactly `wanted` of this miner's keys. What may be on the node is noted before it is written.
+    /// Makes the node carry exactly those of `wanted` that may still be written, of this miner's keys. What may be on the node
+    /// is noted before it is written.
+    ///
+    /// The store has the last word in every round, also about keys that are on the node already: whether the node was taken out
+    /// and whether a session is over may have changed since the keys were listed. A key of ours that stands in the file although
+    /// nothing says so, because another editor saved what it had read before, is known by its session and goes.
     pub(crate) async fn edit(&self, shell: &dyn Shell, wanted: &[WantedKey]) -> Result<Edited, AccessError> {
-        let recorded = self.recorded().await?;
-        let new: Vec<_> =
-            wanted.iter().filter(|key| !recorded.contains(&key.tag)).map(|key| key.tag.session).collect();
-        if !new.is_empty() && !self.store.record_deployments(self.node.id, &new).await? {
-            return Err(AccessError::Drained);
+        let now = self.clock.now();
+        let mut ours = self.recorded().await?;
+        let unexpired = self.store.unexpired_keys(now).await?;
+        ours.extend(unexpired.into_iter().map(|(session, validator)| KeyTag { validator, session }));
+        let mut wanted = wanted.to_vec();
+        if !wanted.is_empty() {
+            let sessions: Vec<SessionId> = wanted.iter().map(|key| key.tag.session).collect();
+            let granted = self.store.record_deployments(self.node.id, &sessions, now).await?;
+            wanted.retain(|key| granted.contains(&key.tag.session));
         }
-        let edited = key_editor::apply(shell, self.clock.as_ref(), self.timeout, (&recorded, wanted)).await?;
+        let clock = self.clock.as_ref();
+        let edited = key_editor::apply(shell, clock, self.timeout, (&ours, &wanted)).await?;
         for tag in &edited.added {
             info!(node.id = %self.node.id, node.address = %self.node.address, validator.hotkey = %tag.validator,
                 session.id = %tag.session, "Deployed SSH key to node");
@@ -185,19 +210,22 @@ impl NodeAccess {
         Ok(edited)
     }
 
-    /// Ends what still runs with keys that are not `kept`. `is_confirmed`: the node was just seen with the keys kept and no
-    /// others, so that what is ended can be forgotten. A revoked key's processes end even where its line could not be removed.
+    /// Ends what still runs with keys that are not `kept`: of those that the node may carry, and of those just `removed`.
+    /// `is_confirmed`: the node was just seen with the keys kept and no others, so that what is ended can be forgotten. A
+    /// revoked key's processes end even where its line could not be removed.
     pub(crate) async fn end_processes(
         &self,
         shell: &dyn Shell,
-        kept: &BTreeSet<KeyTag>,
+        (kept, removed): (&BTreeSet<KeyTag>, &BTreeSet<KeyTag>),
         is_confirmed: bool,
     ) -> Result<(), AccessError> {
-        let recorded = self.recorded().await?;
-        let gone: Vec<KeyTag> = recorded.difference(kept).copied().collect();
+        let mut gone = self.recorded().await?;
+        gone.extend(removed);
+        gone.retain(|tag| !kept.contains(tag));
         if gone.is_empty() {
             return Ok(());
         }
+        let gone: Vec<KeyTag> = gone.into_iter().collect();
         key_editor::end_processes(shell, self.timeout, &gone).await?;
         if is_confirmed {
             let sessions: Vec<SessionId> = gone.iter().map(|tag| tag.session).collect();

@@ -97,7 +97,12 @@ impl Desired {
             maintenance: false,
             region: None,
         };
-        KeeperConfig { leaving: true, ..self.keeper(&node) }
+        self.left(&node)
+    }
+
+    /// For a node that is not listed any more: looked after as all others are until its keys are gone.
+    fn left(&self, node: &NodeConfig) -> KeeperConfig {
+        KeeperConfig { leaving: true, ..self.keeper(node) }
     }
 }
 
@@ -244,7 +249,7 @@ impl Fleet {
         }
         for (_, member) in there.iter() {
             let config = member.config();
-            tell(member, KeeperConfig { leaving: true, ..(*config).clone() });
+            tell(member, wanted.left(&config.node));
         }
         let unknown = left.into_iter().filter(|known| !there.contains_key(&known.node_id));
         let mut leaving: Vec<_> =
@@ -321,4 +326,31 @@ fn tell(member: &Member, config: KeeperConfig) {
 
 fn log_registered(node: &NodeConfig) {
     info!(node.id = %node.id, node.address = %node.address, node.maintenance = node.maintenance, "Node registered");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_is_left_is_reached_as_all_others_are() {
+        let address: basilica_types::NodeAddress = "root@192.0.2.1:22".parse().unwrap();
+        let desired = |operator: &str, timeout| Desired {
+            config: FleetConfig {
+                nodes: Vec::new(),
+                ssh_key: operator.into(),
+                interval: Millis::from_secs(60),
+                timeout,
+                retries: 3,
+                auto_recovery: true,
+                remove_keys_on_shutdown: false,
+            },
+            operator: Identity::File(operator.into()),
+        };
+        let known = KnownNode { node_id: address.node_id(), address, host_key: None };
+        let before = desired("old", Millis(1)).leaving(known);
+        let config = desired("new", Millis(2)).left(&before.node);
+        assert_eq!((&config.node, config.leaving), (&before.node, true));
+        assert_eq!((config.identity, config.timeout), (Identity::File("new".into()), Millis(2)));
+    }
 }

@@ -2,8 +2,8 @@
 //!
 //! Everything that runs on a node is in the constant scripts below; values reach them as arguments or on standard input.
 //! A write replaces the file by renaming a finished, flushed one over it, and only if the file still is the one that was
-//! read; another editor's save in between is seen and the edit starts over. Between that check and the rename a few
-//! microseconds remain, which POSIX gives no means to close; reading back afterwards and the reconciler's next round
+//! read; another editor's save in between is seen and the edit starts over. Between that check and the rename lies the start of
+//! one program, which POSIX gives no means to close; reading back afterwards and the reconciler's next round
 //! repair our side of it. A write is finished only when a new reading shows exactly what was wanted.
 
 use std::collections::BTreeSet;
@@ -55,11 +55,10 @@ if [ -e "$file" ]; then
   if [ "$(stat -c %u:%g "$file")" != "$(stat -c %u:%g "$new")" ]; then
     chown "$(stat -c %u:%g "$file")" "$new" || exit 92
   fi
-  found=$(sha256sum < "$file" | cut -c 1-64)
-else
-  found=absent
 fi
 sync "$new" 2>/dev/null || sync
+found=absent
+if [ -e "$file" ]; then found=$(sha256sum < "$file" | cut -c 1-64); fi
 [ "$found" = "$1" ] || exit 90
 mv -f "$new" "$file"
 trap - EXIT
@@ -69,16 +68,16 @@ sync "$(dirname "$file")" 2>/dev/null || sync
 /// Ends the processes of this user that were started with one of the keys named.
 const END_PROCESSES: &str = r#"
 me=$(id -u)
+LC_ALL=C; export LC_ALL
+keys=$(printf 'BASILICA_KEY=%s\n' "$@")
 signal=TERM
 for round in 1 2 3 4 5; do
   found=
-  for tag in "$@"; do
-    for file in $(grep -lszxF "BASILICA_KEY=$tag" /proc/[0-9]*/environ); do
-      dir=${file%/environ}
-      [ "$(stat -c %u "$dir" 2>/dev/null)" = "$me" ] || continue
-      found=1
-      kill -s "$signal" "${dir#/proc/}" 2>/dev/null
-    done
+  for file in $(grep -lszxF "$keys" /proc/[0-9]*/environ); do
+    dir=${file%/environ}
+    [ "$(stat -c %u "$dir" 2>/dev/null)" = "$me" ] || continue
+    found=1
+    kill -s "$signal" "${dir#/proc/}" 2>/dev/null
   done
   [ -n "$found" ] || exit 0
   sleep 1
@@ -120,6 +119,8 @@ pub(crate) struct Edited {
     pub(crate) removed: Vec<KeyTag>,
     /// Keys that were written.
     pub(crate) added: Vec<KeyTag>,
+    /// Keys of ours that the node carries now.
+    pub(crate) carried: Vec<WantedKey>,
     /// Keys that another miner wrote and that have not ended; they were left alone.
     pub(crate) others: Vec<KeyTag>,
 }
@@ -185,7 +186,8 @@ pub(crate) async fn apply(
     (recorded, wanted): (&BTreeSet<KeyTag>, &[WantedKey]),
 ) -> Result<Edited, KeyEditError> {
     let is_ours = |tag: &KeyTag| recorded.contains(tag) || wanted.iter().any(|key| key.tag == *tag);
-    let mut edited = Edited { removed: Vec::new(), added: Vec::new(), others: Vec::new() };
+    let mut edited =
+        Edited { removed: Vec::new(), added: Vec::new(), carried: wanted.to_vec(), others: Vec::new() };
     for _ in 0..ATTEMPTS {
         let asked = clock.now();
         let found = inspect(shell, deadline, wanted).await?;

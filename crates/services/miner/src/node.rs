@@ -10,32 +10,33 @@
 //! It owns the connection, which is kept and reused. What its rounds say of the node is decided in [`crate::health`]. Host keys:
 //! the configured one, else the one of the first contact; any other makes the node unreachable until its operator approves it.
 
+mod report;
+mod round;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use basilica_ports::{
-    BoxError, Clock, Identity, MinerStore, NodeHold, NodeShell, Orders, Revision, Shell, StoreError,
-};
+use basilica_ports::{BoxError, Clock, Identity, MinerStore, NodeShell, Orders, Revision, Shell, StoreError};
 use basilica_runtime_service::{ErrorChain, Stop, within};
 use basilica_status::NodeState;
 use basilica_types::{Hotkey, Millis, NodeId, Timestamp};
 use tokio::sync::{Semaphore, watch};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
-use crate::access::{AccessError, NodeAccess};
+use crate::access::NodeAccess;
 use crate::authorized_keys::KeyTag;
 use crate::config::NodeConfig;
 use crate::health::{Event, Health, HealthPolicy, Standing};
 use crate::key_editor::WantedKey;
-use crate::metrics::{Login, MinerMetrics, NodeLabels};
+use crate::metrics::{Login, MinerMetrics};
 use crate::orders::{OrdersView, standing};
 use crate::subnet::{Snapshot, SubnetView};
 use crate::telemetry::Readings;
-use crate::view::{NodeFailure, NodeView};
+use crate::view::NodeView;
 
-/// After this many intervals a connection is made anew: an open one does not tell that the host key has changed, which
-/// every validator that logs in would stumble over.
-const INTERVALS_PER_LOGIN: u64 = 10;
+/// For so long whoever asks for a round waits for processes of removed keys to end: until they were told to, killed, and looked
+/// for once more. What does not end by then is looked after again by every round, and nobody waits for it.
+const ENDING: Millis = Millis::from_secs(4);
 /// Longest time that a stop waits for keys to leave a node: less than what the whole program is given.
 const REMOVAL_LIMIT: Millis = Millis::from_secs(20);
 
@@ -86,7 +87,7 @@ impl Kept {
 
 /// What a round that ended as it should has seen on the node.
 struct Seen {
-    /// The keys of ours that it carries: those wanted, no others.
+    /// The keys of ours that it carries, all of them wanted.
     keys: Vec<WantedKey>,
     /// Keys of another miner on the same node.
     others: Vec<KeyTag>,
@@ -99,6 +100,8 @@ struct Course {
     held_at: Revision,
     kept: Option<Kept>,
     others: Vec<KeyTag>,
+    /// Keys that were taken off the node and whose processes may still run.
+    removed: BTreeSet<KeyTag>,
     is_still_running_told: bool,
     is_trouble_told: bool,
 }
@@ -111,6 +114,7 @@ impl NodeKeeper {
             held_at: Revision::default(),
             kept: None,
             others: Vec::new(),
+            removed: BTreeSet::new(),
             is_still_running_told: false,
             is_trouble_told: false,
         };
@@ -133,12 +137,9 @@ impl NodeKeeper {
             let next_expiry = seen.and_then(|seen| seen.keys.iter().map(|key| key.expires_at).min());
             let confirmed = seen.map(|seen| seen.keys.iter().map(|key| key.tag).collect());
             self.settle(&config, generation, (ended, took), &mut course).await;
-            let mut nudges = self.nudges.clone();
             tokio::select! {
                 () = stop.requested() => break,
-                // Whoever waits for a key does not wait for a process that takes its time to end; what was begun goes on
-                // on the node, and the next round looks again.
-                Ok(()) = nudges.changed() => {}
+                () = self.nudged_after(ENDING) => {}
                 () = self.end_revoked(&config, confirmed, &mut course) => {}
             }
             if config.leaving && self.has_left(&config).await {
@@ -160,6 +161,16 @@ impl NodeKeeper {
         let config = Arc::clone(&self.config.borrow());
         self.end(&config, course).await;
         Ok(())
+    }
+
+    /// Returns once somebody asks for a round, but not before so long.
+    async fn nudged_after(&self, least: Millis) {
+        let mut nudges = self.nudges.clone();
+        self.clock.sleep(least).await;
+        if nudges.changed().await.is_err() {
+            // The fleet outlives its keepers; if it does not, nobody asks.
+            std::future::pending::<()>().await;
+        }
     }
 
     async fn read_gpus(&self, config: &KeeperConfig, course: &Course) {
@@ -252,141 +263,8 @@ impl NodeKeeper {
         }
     }
 
-    async fn remove_keys(&self, config: &KeeperConfig, course: &mut Course) -> Result<(), AccessError> {
-        let access = self.access(config);
-        match course.kept.take().filter(|kept| kept.shell.is_open()) {
-            Some(kept) => {
-                let removed = access.clear(kept.shell.as_ref()).await;
-                kept.shell.close().await;
-                removed
-            }
-            None => access.remove_keys().await,
-        }
-    }
-
-    async fn slotted_round(
-        &self,
-        config: &Arc<KeeperConfig>,
-        course: &mut Course,
-    ) -> Result<Seen, AccessError> {
-        let _slot = self.slots.acquire().await.expect("the semaphore of the fleet is never closed");
-        self.metrics.health_checks.inc();
-        let began = self.clock.monotonic();
-        let ended = self.round(config, course).await;
-        self.metrics.health_check_seconds.observe(self.clock.monotonic().saturating_sub(began).as_secs_f64());
-        ended
-    }
-
-    async fn round(&self, config: &Arc<KeeperConfig>, course: &mut Course) -> Result<Seen, AccessError> {
-        self.view.send_modify(|view| view.connected = false);
-        let access = self.access(config);
-        let wanted = self.wanted(config, course).await?;
-        let interval = config.policy.interval;
-        let oldest = self.clock.now() - Millis(interval.0.saturating_mul(INTERVALS_PER_LOGIN));
-        let reusable = course.kept.take().filter(|kept| kept.shell.is_open());
-        let reused = match reusable {
-            Some(kept) if kept.made > oldest && kept.fits(config) => Some(kept),
-            Some(outworn) => {
-                outworn.shell.close().await;
-                None
-            }
-            None => None,
-        };
-        let was_reused = reused.is_some();
-        let mut kept = match reused {
-            Some(reused) => reused,
-            None => self.connect(config, &access).await?,
-        };
-        self.view.send_modify(|view| view.connected = true);
-        let mut edited = access.edit(kept.shell.as_ref(), &wanted).await;
-        if was_reused && edited.as_ref().is_err_and(AccessError::is_connection) {
-            // A connection can be dead without anybody having noticed: once more on a fresh one. Until that stands the
-            // node counts as one without a login, which is what a node is that died in the meantime.
-            self.view.send_modify(|view| view.connected = false);
-            kept.shell.close().await;
-            kept = self.connect(config, &access).await?;
-            self.view.send_modify(|view| view.connected = true);
-            edited = access.edit(kept.shell.as_ref(), &wanted).await;
-        }
-        if edited.as_ref().is_err_and(AccessError::is_connection) {
-            kept.shell.close().await;
-        } else {
-            course.kept = Some(kept);
-        }
-        let edited = edited?;
-        self.metrics.deployments.inc_by(edited.added.len() as u64);
-        Ok(Seen { others: edited.others, keys: wanted })
-    }
-
-    async fn connect(&self, config: &Arc<KeeperConfig>, access: &NodeAccess) -> Result<Kept, AccessError> {
-        let (shell, host_key) = access.connect().await?;
-        self.view.send_modify(|view| view.host_keys = vec![host_key]);
-        let counted = self.metrics.login(Arc::clone(&self.clock));
-        Ok(Kept { shell, made: self.clock.now(), config: Arc::clone(config), _counted: counted })
-    }
-
     fn owners(&self, config: &KeeperConfig) -> Owners {
         owners(self.subnet.borrow().as_ref(), config.node.id)
-    }
-
-    /// The keys that should be on the node now.
-    async fn wanted(&self, config: &KeeperConfig, course: &Course) -> Result<Vec<WantedKey>, AccessError> {
-        let is_out = matches!(course.health.state(), NodeState::Maintenance | NodeState::AwaitingOperator);
-        if is_out || config.leaving {
-            return Ok(Vec::new());
-        }
-        let sessions = self.store.keyed_sessions(self.clock.now()).await?;
-        let mine: Vec<_> = match self.owners(config) {
-            Some(owners) => sessions.into_iter().filter(|s| owners.contains(&s.validator)).collect(),
-            // While the subnet is unknown (a restart without the chain), nobody's key is taken away, and nobody gets one: whose
-            // the node is now may be another one than before.
-            None => {
-                let there = self.store.deployments(config.node.id).await?;
-                let is_there = |session| there.iter().any(|(known, _)| *known == session);
-                sessions.into_iter().filter(|session| is_there(session.id)).collect()
-            }
-        };
-        Ok(mine
-            .into_iter()
-            .filter_map(|session| {
-                let tag = KeyTag { validator: session.validator, session: session.id };
-                Some(WantedKey { tag, expires_at: session.expires_at, key: session.public_key? })
-            })
-            .collect())
-    }
-
-    /// Ends what still runs with keys that are no longer wanted. `confirmed`: the keys that were just seen on the node, if
-    /// they were.
-    async fn end_revoked(
-        &self,
-        config: &KeeperConfig,
-        confirmed: Option<BTreeSet<KeyTag>>,
-        course: &mut Course,
-    ) {
-        let Some(kept) = &course.kept else { return };
-        let access = self.access(config);
-        let ended = match &confirmed {
-            Some(confirmed) => access.end_processes(kept.shell.as_ref(), confirmed, true).await,
-            None => match self.wanted(config, course).await {
-                Ok(wanted) => {
-                    let wanted = wanted.into_iter().map(|key| key.tag).collect();
-                    access.end_processes(kept.shell.as_ref(), &wanted, false).await
-                }
-                Err(error) => Err(error),
-            },
-        };
-        let Err(error) = ended else {
-            course.is_still_running_told = false;
-            return;
-        };
-        self.metrics.process_end_failures.inc();
-        if !std::mem::replace(&mut course.is_still_running_told, true) {
-            warn!(node.id = %config.node.id, node.address = %config.node.address, error = %ErrorChain(&error),
-                "Failed to end processes of removed keys; every round tries again");
-        }
-        if error.is_connection() {
-            course.close().await;
-        }
     }
 
     /// Whether a node that is no longer configured carries nothing of ours any more, or nothing that is worth anything.
@@ -414,141 +292,6 @@ impl NodeKeeper {
             }
         }
         true
-    }
-
-    /// Draws from a round what it says of the node, and publishes that.
-    async fn settle(
-        &self,
-        config: &KeeperConfig,
-        generation: u64,
-        (ended, took): (Result<Seen, AccessError>, Millis),
-        course: &mut Course,
-    ) {
-        let now = self.clock.now();
-        let connected = self.view.borrow().connected;
-        let event = match &ended {
-            Ok(_) => Event::Succeeded,
-            Err(error) => Event::Failed { cause: error.cause(), connected },
-        };
-        if let Err(error) = &ended {
-            self.metrics.deployment_failures.inc();
-            if matches!(error, AccessError::Store(_)) {
-                self.metrics.store_errors.inc();
-            }
-        }
-        let before = course.health.state();
-        let (health, hold) = course.health.after(event, &config.policy, now);
-        course.health = health;
-        self.log(config, before, ended.as_ref().err(), course);
-        if let (true, Err(error)) = (hold, &ended) {
-            self.hold(config, error, course).await;
-        }
-        self.tell_of_others(config, ended.as_ref().ok(), course);
-        self.publish(generation, (ended, took), &health, now);
-    }
-
-    async fn hold(&self, config: &KeeperConfig, error: &AccessError, course: &mut Course) {
-        let hold = NodeHold { since: self.clock.now(), why: ErrorChain(error).to_string() };
-        match self.store.hold_node(config.node.id, &hold).await {
-            Ok(revision) => course.held_at = revision,
-            Err(error) => {
-                self.metrics.store_errors.inc();
-                warn!(node.id = %config.node.id, error = %ErrorChain(&error),
-                    "that the node waits for its operator cannot be stored; a restart would forget it");
-            }
-        }
-    }
-
-    fn publish(
-        &self,
-        generation: u64,
-        (ended, took): (Result<Seen, AccessError>, Millis),
-        health: &Health,
-        now: Timestamp,
-    ) {
-        self.view.send_modify(|view| {
-            (view.state, view.since, view.attempts) = (health.state(), health.since(), health.attempts());
-            view.was_well = health.was_well();
-            view.checked_at = Some(now);
-            view.reachable_since = view.connected.then_some(view.reachable_since.unwrap_or(now));
-            if !health.is_retrying() {
-                view.generation = generation;
-            }
-            match ended {
-                Ok(seen) => {
-                    (view.succeeded_at, view.latency) = (Some(now), Some(took));
-                    view.foreign_keys = seen.others.len();
-                    view.keys = seen.keys.into_iter().map(|key| (key.tag.session, key.key)).collect();
-                }
-                Err(error) => {
-                    let cause = error.cause();
-                    let text = ErrorChain(&error).to_string();
-                    view.last_failure = Some(NodeFailure { at: now, cause, text, remedy: cause.remedy() });
-                    // What was seen last still counts while a failure says nothing about it.
-                    if !matches!(health.state(), NodeState::Degraded | NodeState::LockedOut) {
-                        view.keys.clear();
-                    }
-                }
-            }
-        });
-        let view = self.view.borrow();
-        let up = view.reachable_since.map_or(0, |since| now.since(since).0 / 1000);
-        let labels = NodeLabels { node_id: view.node_id.to_string() };
-        // Seconds of uptime fit a float exactly for longer than the universe lasts.
-        self.metrics.node_uptime.get_or_create(&labels).set(f64::from(u32::try_from(up).unwrap_or(u32::MAX)));
-    }
-
-    /// Another miner on the same node is told of once, and again when its keys change.
-    fn tell_of_others(&self, config: &KeeperConfig, seen: Option<&Seen>, course: &mut Course) {
-        let Some(seen) = seen.filter(|seen| seen.others != course.others) else { return };
-        if let Some(tag) = seen.others.first() {
-            warn!(node.id = %config.node.id, node.address = %config.node.address, keys = seen.others.len(), first = %tag,
-                "Node carries keys of another miner, or of this one with another database; they stay until they expire");
-        }
-        course.others.clone_from(&seen.others);
-    }
-
-    /// A failure is told once, not every minute, and only when no further attempt is due.
-    fn log(
-        &self,
-        config: &KeeperConfig,
-        before: NodeState,
-        error: Option<&AccessError>,
-        course: &mut Course,
-    ) {
-        let now = course.health.state();
-        if before == now {
-            return;
-        }
-        let (id, address) = (&config.node.id, &config.node.address);
-        if now == NodeState::Healthy && std::mem::replace(&mut course.is_trouble_told, false) {
-            info!(node.id = %id, node.address = %address, "Node connectivity restored");
-        }
-        let Some(error) = error else { return };
-        if matches!(now, NodeState::Degraded | NodeState::Maintenance) {
-            return;
-        }
-        course.is_trouble_told = true;
-        let (remedy, error) = (error.cause().remedy(), ErrorChain(error));
-        match now {
-            NodeState::AwaitingOperator => {
-                warn!(node.id = %id, node.address = %address, error = %error, remedy,
-                take_back = format!("basilica-miner nodes recover {id}"), "Node connectivity lost")
-            }
-            NodeState::HostKeyChanged if config.node.host_key.is_some() => {
-                error!(node.id = %id, node.address = %address, error = %error,
-                    approve = "change host_key of the node in the configuration",
-                    "Host key of node changed; the node is not used until you approve the new one");
-            }
-            NodeState::Unreachable | NodeState::HostKeyChanged => {
-                warn!(node.id = %id, node.address = %address, error = %error, remedy, "Node connectivity lost");
-            }
-            NodeState::LockedOut => warn!(node.id = %id, node.address = %address, error = %error, remedy,
-                "Node refuses connections for a while; what it carries stays, and it is asked less often"),
-            _ => {
-                warn!(node.id = %id, node.address = %address, error = %error, remedy, "Failed to deploy SSH keys");
-            }
-        }
     }
 }
 

@@ -7,6 +7,7 @@ mod health;
 mod keys;
 mod log;
 mod python;
+mod stale;
 mod view;
 
 use std::net::SocketAddr;

@@ -46,7 +46,7 @@ async fn a_key_that_the_node_does_not_know_is_denied() {
         "{error:?}"
     );
     // The seed's words, which users search their logs for.
-    assert!(error.to_string().ends_with("permission denied (publickey)"));
+    assert!(error.to_string().ends_with("Permission denied (publickey)"));
 }
 
 #[tokio::test]

@@ -121,7 +121,7 @@ async fn everything_that_is_done_on_a_node_is_a_line() {
             )
         })
         .collect();
-    let denied = "root@198.51.100.7:23 denied the login: permission denied (publickey)";
+    let denied = "root@198.51.100.7:23 denied the login: Permission denied (publickey)";
     let quoted = command.to_command_line();
     let expected = [
         format!("Login  sent 0 received 0: {denied}"),

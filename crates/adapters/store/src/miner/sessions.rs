@@ -1,5 +1,7 @@
 //! Sessions and the nodes that may carry their keys.
 
+use std::collections::BTreeSet;
+
 use basilica_ports::{SessionRecord, StoreError};
 use basilica_types::{Hotkey, Millis, NodeId, SessionId, Timestamp};
 
@@ -70,19 +72,36 @@ pub(super) async fn record_deployments(
     database: &Database,
     node: NodeId,
     sessions: &[SessionId],
-) -> Result<bool, StoreError> {
+    now: Timestamp,
+) -> Result<BTreeSet<SessionId>, StoreError> {
     let failed = unavailable("record deployments");
     let mut transaction = database.begin("record deployments").await?;
+    let mut open = BTreeSet::new();
     if operations::open_window(&mut transaction, node).await?.is_some() {
-        return Ok(false);
+        return Ok(open);
     }
-    let statement = "INSERT INTO deployments (node_id, session_id) VALUES (?, ?) ON CONFLICT DO NOTHING";
+    let is_open =
+        "SELECT EXISTS (SELECT 1 FROM sessions WHERE id = ? AND ended_at IS NULL AND expires_at > ?)";
+    let insert = "INSERT INTO deployments (node_id, session_id) VALUES (?, ?) ON CONFLICT DO NOTHING";
     for session in sessions {
-        let statement = sqlx::query(statement).bind(node.to_string()).bind(session.to_string());
-        statement.execute(&mut *transaction).await.map_err(&failed)?;
+        let is_open = sqlx::query_scalar(is_open).bind(session.to_string()).bind(now.0);
+        if !is_open.fetch_one(&mut *transaction).await.map_err(&failed)? {
+            continue;
+        }
+        let insert = sqlx::query(insert).bind(node.to_string()).bind(session.to_string());
+        insert.execute(&mut *transaction).await.map_err(&failed)?;
+        open.insert(*session);
     }
     transaction.commit().await.map_err(&failed)?;
-    Ok(true)
+    Ok(open)
+}
+
+/// A session with its validator, as the tables have them.
+fn named((session, validator): (String, String)) -> Result<(SessionId, Hotkey), StoreError> {
+    Ok((
+        session.parse().map_err(corrupt("sessions.id"))?,
+        validator.parse().map_err(corrupt("sessions.validator"))?,
+    ))
 }
 
 pub(super) async fn deployments(
@@ -97,13 +116,20 @@ pub(super) async fn deployments(
     .fetch_all(database.readers())
     .await
     .map_err(unavailable("list deployments"))?;
-    let parse = |(session, validator): (String, String)| {
-        Ok((
-            session.parse().map_err(corrupt("deployments.session_id"))?,
-            validator.parse().map_err(corrupt("sessions.validator"))?,
-        ))
-    };
-    rows.into_iter().map(parse).collect()
+    rows.into_iter().map(named).collect()
+}
+
+pub(super) async fn unexpired_keys(
+    database: &Database,
+    now: Timestamp,
+) -> Result<Vec<(SessionId, Hotkey)>, StoreError> {
+    let rows: Vec<(String, String)> =
+        sqlx::query_as("SELECT id, validator FROM sessions WHERE public_key IS NOT NULL AND expires_at > ?")
+            .bind(now.0)
+            .fetch_all(database.readers())
+            .await
+            .map_err(unavailable("list sessions"))?;
+    rows.into_iter().map(named).collect()
 }
 
 pub(super) async fn forget_deployments(

@@ -281,7 +281,8 @@ async fn sessions_are_listed_with_their_nodes_and_why_they_ended() {
         f.store.admit_discovery(&asked, &discovery(seed, 0, i64::from(seed))).await.unwrap().unwrap();
     }
     let id = |seed| SessionId::from_random([seed; 8]);
-    assert!(f.store.record_deployments(nodes[0], &[id(2)]).await.unwrap());
+    let taken = f.store.record_deployments(nodes[0], &[id(2)], after(5)).await.unwrap();
+    assert_eq!(taken, [id(2)].into());
     let before = f.store.revision().await.unwrap();
     let choice = SessionChoice::One(id(2));
     let revoked = f.store.revoke_sessions(choice, after(10)).await.unwrap();
@@ -319,7 +320,7 @@ async fn a_session_is_remembered_until_its_key_is_gone_from_every_node() {
     let id = SessionId::from_random([1; 8]);
     let (a, b) = (node("192.0.2.1").node_id(), node("192.0.2.2").node_id());
     for node in [a, b, a] {
-        assert!(f.store.record_deployments(node, &[id]).await.unwrap());
+        assert_eq!(f.store.record_deployments(node, &[id], START).await.unwrap(), [id].into());
     }
     let late = after(100_000_000);
     f.store.prune(late).await.unwrap();

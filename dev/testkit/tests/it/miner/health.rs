@@ -83,7 +83,7 @@ async fn a_node_that_dies_is_tried_again_before_it_is_lost_and_is_taken_back_whe
     assert!(lost.attempts >= 3 && lost.keys.is_empty() && lost.since > well.since, "{lost:?}");
     let failure = lost.last_failure.unwrap();
     assert_eq!(failure.cause, Cause::Network);
-    assert!(failure.text.contains("log in on the node") && !failure.remedy.is_empty(), "{failure:?}");
+    assert!(failure.text.contains("Failed to connect to node") && !failure.remedy.is_empty(), "{failure:?}");
     assert_eq!(site.first.discover(&site, &grant).await.nodes[0].status, NodeStatus::Unreachable);
     nodes.node_mut("gpu-1").resume().await.unwrap();
     until_status(&site, &site.first, &grant, NodeStatus::Available).await;
@@ -114,7 +114,7 @@ async fn a_lost_node_that_is_not_taken_back_by_itself_waits_for_its_operator_eve
     assert_eq!(site.first.discover(&site, &grant).await.nodes[0].status, NodeStatus::Unreachable);
     let id = nodes.node("gpu-1").address().node_id();
     let hold = site.running().store.release_node(id).await.unwrap().expect("it was held");
-    assert!(hold.why.contains("log in on the node"), "{hold:?}");
+    assert!(hold.why.contains("Failed to connect to node"), "{hold:?}");
     until_status(&site, &site.first, &grant, NodeStatus::Available).await;
 }
 

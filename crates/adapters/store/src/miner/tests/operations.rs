@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use basilica_ports::{Drained, KnownNode, MinerOperations as _, NodeHold, Orders};
 use basilica_types::NodeId;
 
@@ -81,11 +83,33 @@ async fn a_node_in_maintenance_takes_no_further_key() {
     f.store.open_session(&nonce(1, "aa", START), &session(1, START)).await.unwrap().unwrap();
     let session = SessionId::from_random([1; 8]);
     f.store.begin_maintenance(a, None, START).await.unwrap();
-    assert!(!f.store.record_deployments(a, &[session]).await.unwrap());
+    assert_eq!(f.store.record_deployments(a, &[session], START).await.unwrap(), BTreeSet::new());
     assert_eq!(f.store.deployments(a).await.unwrap(), []);
-    assert!(f.store.record_deployments(b, &[session]).await.unwrap());
+    assert_eq!(f.store.record_deployments(b, &[session], START).await.unwrap(), [session].into());
     f.store.end_maintenance(a, after(1)).await.unwrap();
-    assert!(f.store.record_deployments(a, &[session]).await.unwrap());
+    assert_eq!(f.store.record_deployments(a, &[session], START).await.unwrap(), [session].into());
+}
+
+#[tokio::test]
+async fn no_key_of_a_session_that_is_over_is_noted_and_each_is_known_until_it_is_worthless() {
+    let f = fixture().await;
+    let a = id("192.0.2.1");
+    for seed in 1..=3u8 {
+        let at = after(i64::from(seed));
+        let opened = NonceUse { limit: 100, ..nonce(seed, "opened", at) };
+        f.store.open_session(&opened, &session(seed, at)).await.unwrap().unwrap();
+        let asked = NonceUse { limit: 100, ..nonce(seed, "asked", at) };
+        f.store.admit_discovery(&asked, &discovery(seed, 0, i64::from(seed))).await.unwrap().unwrap();
+    }
+    let sessions = [1, 2, 3].map(|seed| SessionId::from_random([seed; 8]));
+    f.store.revoke_sessions(SessionChoice::One(sessions[1]), after(10)).await.unwrap();
+    let taken = f.store.record_deployments(a, &sessions, after(3_600_001)).await.unwrap();
+    assert_eq!(taken, [sessions[2]].into(), "one has expired, one was revoked");
+    assert_eq!(f.store.deployments(a).await.unwrap(), [(sessions[2], hotkey(3))]);
+    let mut known = f.store.unexpired_keys(after(3_600_001)).await.unwrap();
+    known.sort_unstable();
+    assert_eq!(known, [(sessions[1], hotkey(2)), (sessions[2], hotkey(3))]);
+    assert_eq!(f.store.unexpired_keys(after(3_600_003)).await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -113,7 +137,7 @@ async fn nodes_stay_known_until_they_were_left() {
     f.store.remember_nodes(std::slice::from_ref(&a)).await.unwrap();
     assert_eq!(f.store.known_nodes().await.unwrap(), [a.clone(), b.clone()]);
     f.store.open_session(&nonce(1, "aa", START), &session(1, START)).await.unwrap().unwrap();
-    f.store.record_deployments(a.node_id, &[SessionId::from_random([1; 8])]).await.unwrap();
+    f.store.record_deployments(a.node_id, &[SessionId::from_random([1; 8])], START).await.unwrap();
     assert_eq!(f.store.deployed_until(a.node_id).await.unwrap(), Some(after(3_600_000)));
     f.store.forget_node(a.node_id).await.unwrap();
     assert_eq!(f.store.deployed_until(a.node_id).await.unwrap(), None);

@@ -9,6 +9,7 @@ use crate::checkup::ServiceCommand;
 use crate::doctor::DoctorArgs;
 use crate::init::Init;
 use crate::nodes::NodesCommand;
+use crate::tls::TlsCommand;
 use crate::top::Top;
 
 const EXIT_CODES: &str = "Exit codes:
@@ -84,6 +85,11 @@ pub(crate) enum Command {
     HostKey {
         #[command(subcommand)]
         command: HostKeyCommand,
+    },
+    /// Make the certificate for gRPC with TLS.
+    Tls {
+        #[command(subcommand)]
+        command: TlsCommand,
     },
     /// See and revoke the sessions of validators.
     Sessions {

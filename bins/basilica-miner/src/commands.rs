@@ -16,10 +16,11 @@ use crate::cli::Cli;
 use crate::service;
 
 /// Keys that `config show` keeps to itself unless asked.
-const SENSITIVE: [&str; 6] = [
+const SENSITIVE: [&str; 7] = [
     "wallet_path",
     "wallet_password_file",
     "miner_node_key_path",
+    "tls_key_path",
     "url",
     "chain_endpoint",
     "fallback_endpoints",

@@ -1,8 +1,8 @@
 //! The configuration file as something to be changed: whole or not at all, and never behind another editor's back.
 
-use std::fs::{File, Permissions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail, ensure};
@@ -10,6 +10,8 @@ use basilica_console as console;
 
 /// As the loader's.
 const LONGEST: u64 = 1 << 20;
+/// The mode of a file that is nothing special: the umask decides.
+pub(crate) const ANYBODY: u32 = 0o666;
 
 /// A file as it was read.
 pub(crate) struct ConfigFile {
@@ -37,7 +39,7 @@ impl ConfigFile {
     ) -> anyhow::Result<()> {
         let shown = self.path.display();
         let before = std::fs::metadata(&self.path).with_context(|| format!("look at {shown}"))?;
-        let draft = Draft::beside(&self.path)?;
+        let draft = Draft::beside(&self.path, ANYBODY)?;
         draft.file.set_permissions(Permissions::from_mode(before.mode() & 0o7777))?;
         let made = draft.file.metadata()?;
         if (made.uid(), made.gid()) != (before.uid(), before.gid()) {
@@ -55,15 +57,16 @@ impl ConfigFile {
     }
 }
 
-/// Writes a new file if `check` likes it. One that is there is replaced only if `force` says so, and kept as FILE.old.
+/// Writes a new file with `mode`, less what the umask takes, if `check` likes it. One that is there is replaced only if `force` says so, and kept as FILE.old.
 pub(crate) fn create<T>(
     path: &Path,
     text: &str,
+    mode: u32,
     force: bool,
     check: impl FnOnce(&Path) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     let shown = path.display();
-    let draft = Draft::beside(path)?;
+    let draft = Draft::beside(path, mode)?;
     let checked = draft.fill(text, path, check)?;
     if !force {
         // Unlike a rename, a link never replaces what somebody else put there meanwhile.
@@ -87,11 +90,12 @@ struct Draft {
 }
 
 impl Draft {
-    fn beside(path: &Path) -> anyhow::Result<Self> {
+    fn beside(path: &Path, mode: u32) -> anyhow::Result<Self> {
         let mut draft = path.as_os_str().to_owned();
         draft.push(format!(".new-{}", std::process::id()));
         let draft = PathBuf::from(draft);
-        let file = File::create_new(&draft).with_context(|| {
+        let made = OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(&draft);
+        let file = made.with_context(|| {
             format!(
                 "write beside {}: a change that is never half made needs a directory that can be written",
                 path.display()

@@ -109,7 +109,7 @@ pub(crate) fn run(cli: &Cli, init: &Init) -> anyhow::Result<()> {
         let made = std::fs::create_dir_all(directory);
         made.with_context(|| format!("make the database's directory {}", directory.display()))?;
     }
-    let key = config_file::create(output, &text, init.force, |path| {
+    let key = config_file::create(output, &text, config_file::ANYBODY, init.force, |path| {
         let loaded = loaded(cli, path)?;
         // A node needs the key's file; making it is harmless, installing it is the next step.
         let key = node_key_path(&loaded, home.as_deref())?;

@@ -17,6 +17,7 @@ mod service;
 mod sessions;
 mod status;
 mod store;
+mod tls;
 mod top;
 
 use std::process::ExitCode;
@@ -71,6 +72,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Top(top)) => top::top(cli, *top),
         Some(Command::Init(arguments)) => init::run(cli, arguments),
         Some(Command::Nodes { command }) => nodes::run(cli, command),
+        Some(Command::Tls { command }) => tls::run(cli, command),
         Some(Command::Migrate) => commands::migrate(cli),
         Some(Command::HostKey { command: HostKeyCommand::Approve { node, fingerprint } }) => {
             commands::approve_host_key(cli, node, fingerprint)

@@ -1,25 +1,29 @@
 //! SIGHUP: the configuration is read again, and what can change while the miner runs changes.
 //!
-//! The nodes and how they are looked after take effect at once; sessions and connections of nodes that stay go on. A file that is
+//! The nodes and how they are looked after take effect at once, and so does a new TLS certificate; sessions and connections of nodes that stay go on. A file that is
 //! wrong changes nothing. What needs a restart is named, each time, until it is restarted or written back.
 
 use std::sync::Arc;
 
 use basilica_miner_service::Fleet;
-use basilica_ports::{BoxError, Identity};
+use basilica_ports::{BoxError, Clock, Identity};
+use basilica_rpc::ServerTls;
 use basilica_runtime_service::Stop;
 use serde_json::Value;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
 use crate::commands::{Configured, Source, configured_from};
+use crate::tls;
 
 /// Keys that take effect while the miner runs, and sections that do so as a whole.
-const LIVE: [&str; 4] = [
+const LIVE: [&str; 6] = [
     "node_management",
     "security.remove_keys_on_shutdown",
     "ssh_session.default_node_username",
     "ssh_session.miner_node_key_path",
+    "validator_comms.tls_cert_path",
+    "validator_comms.tls_key_path",
 ];
 
 /// From here on a SIGHUP no longer ends the process.
@@ -33,6 +37,9 @@ pub(crate) struct Reloader {
     /// The settings that the process was started with: what is not live is still so.
     pub(crate) started: Value,
     pub(crate) fleet: Arc<Fleet>,
+    /// The gRPC port's certificate, where it has one.
+    pub(crate) tls: Option<ServerTls>,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl Reloader {
@@ -65,6 +72,14 @@ impl Reloader {
         }
         for key in changed(&self.started, &settings) {
             warn!(key, "a changed value takes effect only when the miner is restarted");
+        }
+        if let (Some(shown), Some(tls)) = (&self.tls, &config.listen.tls)
+            && let Err(error) = tls::renew(shown, tls, self.clock.now())
+        {
+            error!(
+                error = format!("{error:#}"),
+                "TLS certificate not renewed; the port goes on with the one it had"
+            );
         }
         info!(nodes = config.fleet.nodes.len(), "Configuration reloaded");
         let operator = Identity::File(config.fleet.ssh_key.clone());

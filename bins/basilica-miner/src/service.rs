@@ -8,14 +8,14 @@ use basilica_http::HttpValidatorApi;
 use basilica_miner_service::config::{DatabaseConfig, MinerConfig, WalletConfig};
 use basilica_miner_service::{Miner, MinerPorts};
 use basilica_ports::{Clock, Entropy, HotkeySigner, Identity};
-use basilica_rpc::{MinerListener, PeerRate, ServerLimits};
+use basilica_rpc::{MinerListener, PeerRate, ServerLimits, ServerTls};
 use basilica_runtime_service::{
     AdminListener, AdminRoutes, AdminState, Metrics, Readiness, Supervisor, TracingOptions, init_tracing,
 };
 use basilica_ssh::RusshShell;
 use basilica_store::{Database, MINER_SCHEMA, MinerDatabase, MinerLock, OpenOptions};
 use basilica_system::{OsEntropy, SystemClock, raise_file_limit};
-use basilica_types::Millis;
+use basilica_types::{Millis, Timestamp};
 use basilica_wallet::{Unattended, WalletSigner, Wallets};
 use serde_json::Value;
 use tracing::{info, warn};
@@ -24,6 +24,7 @@ use crate::cli::Cli;
 use crate::commands::{Configured, Source, configured_from};
 use crate::pages;
 use crate::reload::{self, Reloader};
+use crate::tls;
 
 /// How long running requests and rounds may take to end after a signal: a discovery's 20 s and a little.
 const GRACE: Millis = Millis::from_secs(25);
@@ -61,19 +62,23 @@ fn allow_files(nodes: usize) {
 /// Ports that are bound before anything starts.
 struct Listeners {
     grpc: MinerListener,
+    /// The certificate that the gRPC port shows.
+    tls: Option<ServerTls>,
     health: AdminListener,
     metrics: Option<AdminListener>,
 }
 
 impl Listeners {
-    async fn bind(config: &MinerConfig) -> anyhow::Result<Self> {
+    async fn bind(config: &MinerConfig, now: Timestamp) -> anyhow::Result<Self> {
         let metrics = match config.listen.metrics {
             Some(address) => Some(AdminListener::bind(address).await?),
             None => None,
         };
         let (grpc, health) = (config.listen.grpc, config.listen.health);
+        let transport = tls::transport(config.listen.tls.as_ref(), now)?;
         Ok(Self {
-            grpc: MinerListener::bind(grpc).await?,
+            tls: transport.tls().cloned(),
+            grpc: MinerListener::bind(grpc).await?.speaking(transport),
             health: AdminListener::bind(health).await?,
             metrics,
         })
@@ -84,7 +89,11 @@ impl Listeners {
 pub(crate) async fn obstacles(config: &MinerConfig) -> Vec<anyhow::Error> {
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
     let database = Database::check(&config.database.url, &MINER_SCHEMA, open_options(&config.database)).await;
-    [signer(&config.wallet, &entropy).err(), database.err().map(Into::into)].into_iter().flatten().collect()
+    let tls = tls::obstacle(config, SystemClock::new().now());
+    [signer(&config.wallet, &entropy).err(), database.err().map(Into::into), tls]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 pub(crate) fn signer(
@@ -110,7 +119,7 @@ async fn serve(config: MinerConfig, (source, started): (Source, Value)) -> anyho
     let _alone = MinerLock::take(&config.database.url)?;
     let database =
         Database::open(&config.database.url, &MINER_SCHEMA, open_options(&config.database)).await?;
-    let listeners = Listeners::bind(&config).await?;
+    let listeners = Listeners::bind(&config, clock.now()).await?;
     let chain = Arc::new(SubtensorChain::new(
         ChainOptions::new(config.subnet.endpoints.clone()).of_network(config.subnet.network),
         Some(Arc::clone(&signer)),
@@ -147,7 +156,8 @@ async fn serve(config: MinerConfig, (source, started): (Source, Value)) -> anyho
         listeners.metrics.map(|l| (l, state(AdminRoutes::Metrics))),
     ];
     let (api, grpc) = (miner.api(), listeners.grpc);
-    let reloader = Reloader { source, started, fleet: miner.fleet() };
+    let (fleet, tls) = (miner.fleet(), listeners.tls);
+    let reloader = Reloader { source, started, fleet, tls, clock: Arc::clone(&clock) };
     let limits = ServerLimits {
         request_timeout: config.listen.request_timeout,
         rate: config

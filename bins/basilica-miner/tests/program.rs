@@ -5,6 +5,8 @@
 mod nodes;
 #[path = "program/sessions.rs"]
 mod sessions;
+#[path = "program/tls.rs"]
+mod tls;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};

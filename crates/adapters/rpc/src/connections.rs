@@ -17,11 +17,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use basilica_types::{Millis, subscriber};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_stream::Stream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use tonic::transport::server::Connected;
+
+use crate::peer::{Opener, Peer};
 
 /// Who is connected.
 #[derive(Debug)]
@@ -89,6 +89,11 @@ impl Place {
         self.census.places().unproven.remove(&self.number);
     }
 
+    /// Done once it has to make way.
+    pub(crate) fn closing(&self) -> WaitForCancellationFutureOwned {
+        self.closing.clone().cancelled_owned()
+    }
+
     /// Whose connection it is: the address, or the /64 of IPv6.
     pub(crate) const fn subscriber(&self) -> IpAddr {
         self.address
@@ -128,6 +133,7 @@ const PAUSE: Millis = Millis(100);
 pub(crate) struct Bounded<L> {
     listener: L,
     census: Arc<Census>,
+    opener: Opener,
     /// Under way since the last error.
     pause: Option<Pin<Box<tokio::time::Sleep>>>,
     /// Whether the last attempt failed; told once.
@@ -135,8 +141,8 @@ pub(crate) struct Bounded<L> {
 }
 
 impl<L> Bounded<L> {
-    pub(crate) const fn new(listener: L, census: Arc<Census>) -> Self {
-        Self { listener, census, pause: None, failing: false }
+    pub(crate) const fn new(listener: L, census: Arc<Census>, opener: Opener) -> Self {
+        Self { listener, census, opener, pause: None, failing: false }
     }
 }
 
@@ -165,67 +171,8 @@ impl<L: Accept + Unpin> Stream for Bounded<L> {
                 tracing::debug!(peer.address = %address, "connection refused: too many");
                 continue;
             };
-            // Small answers must not wait for more to come; a peer that is gone already fails at its first read.
-            let _ = stream.set_nodelay(true);
-            let closing = Box::pin(place.closing.clone().cancelled_owned());
-            return Poll::Ready(Some(Ok(Peer { stream, place, closing })));
+            return Poll::Ready(Some(Ok(Peer::new(stream, place, self.opener.clone()))));
         }
-    }
-}
-
-/// An admitted connection.
-#[derive(Debug)]
-pub(crate) struct Peer {
-    stream: TcpStream,
-    place: Arc<Place>,
-    /// Done once it has to make way.
-    closing: Pin<Box<WaitForCancellationFutureOwned>>,
-}
-
-impl Connected for Peer {
-    type ConnectInfo = Arc<Place>;
-
-    fn connect_info(&self) -> Arc<Place> {
-        Arc::clone(&self.place)
-    }
-}
-
-impl AsyncRead for Peer {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.closing.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
-        }
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Peer {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
@@ -251,7 +198,7 @@ mod tests {
     #[tokio::test]
     async fn a_listener_that_fails_is_asked_again_after_a_pause() {
         let listener = Exhausted::default();
-        let mut connections = Bounded::new(&listener, Census::new(1, 1));
+        let mut connections = Bounded::new(&listener, Census::new(1, 1), Opener::default());
         let limit = std::time::Duration::from_millis(350);
         assert!(tokio::time::timeout(limit, connections.next()).await.is_err(), "no error ends the server");
         // At once and after each pause that passed; a slow machine asks less often, never more.

@@ -12,14 +12,18 @@ mod client;
 mod connections;
 mod convert;
 mod limit;
+mod peer;
 mod protocol;
 mod server;
 #[cfg(feature = "testing")]
 pub mod testing;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 pub use client::{ClientLimits, GrpcMinerDialer};
 pub use convert::FieldError;
 pub use limit::PeerRate;
+pub use peer::Transport;
 pub use server::{MinerListener, ServeError, ServerLimits};
+pub use tls::{SelfSigned, SelfSignedError, ServerTls, TlsError, Validity, self_signed};

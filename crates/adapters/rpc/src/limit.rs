@@ -53,7 +53,8 @@ impl PeerLimit {
         self.take(peer).map(|()| request)
     }
 
-    fn take(&self, peer: IpAddr) -> Result<(), Status> {
+    /// One request of this peer.
+    pub(crate) fn take(&self, peer: IpAddr) -> Result<(), Status> {
         if self.asked.fetch_add(1, Ordering::Relaxed).is_multiple_of(CLEAN_EVERY)
             || self.buckets.len() >= BUCKETS
         {

@@ -16,6 +16,7 @@ use tonic::{Request, Response, Status};
 use crate::connections::{Bounded, Census, Place};
 use crate::convert;
 use crate::limit::{PeerLimit, PeerRate};
+use crate::peer::{Opener, Transport};
 use crate::protocol::miner::miner_discovery_server::{MinerDiscovery, MinerDiscoveryServer};
 use crate::protocol::spelt::miner_discovery_server as spelt;
 use crate::protocol::{DESCRIPTORS, miner};
@@ -45,6 +46,8 @@ pub struct ServerLimits {
     pub connections_per_address: usize,
     /// Requests of one address, or of one /64 of IPv6; none: any number.
     pub rate: Option<PeerRate>,
+    /// Until a connection has begun: its first byte was heard and, with TLS, the handshake is done.
+    pub opening: Millis,
     /// After this time a connection is asked to end; idle strangers thereby leave.
     pub connection_age: Millis,
 }
@@ -57,6 +60,7 @@ impl Default for ServerLimits {
             connections: 1024,
             connections_per_address: 32,
             rate: None,
+            opening: Millis::from_secs(10),
             connection_age: Millis::from_secs(600),
         }
     }
@@ -96,20 +100,29 @@ pub enum ServeError {
 
 /// A port that is bound but not served yet, so that "port in use" is known before anything else starts.
 #[derive(Debug)]
-pub struct MinerListener(TcpListener);
+pub struct MinerListener {
+    listener: TcpListener,
+    transport: Transport,
+}
 
 impl MinerListener {
-    /// Binds `address`; port 0 takes any free port.
+    /// Binds `address`; port 0 takes any free port. TLS is not spoken.
     pub async fn bind(address: SocketAddr) -> Result<Self, ServeError> {
-        TcpListener::bind(address).await.map(Self).map_err(|source| match source.kind() {
+        let listener = TcpListener::bind(address).await.map_err(|source| match source.kind() {
             std::io::ErrorKind::AddrInUse => ServeError::InUse { address, source },
             _ => ServeError::Bind { address, source },
-        })
+        })?;
+        Ok(Self { listener, transport: Transport::Plain })
+    }
+
+    /// The same port, with TLS or without.
+    pub fn speaking(self, transport: Transport) -> Self {
+        Self { transport, ..self }
     }
 
     /// Where it listens.
     pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
-        self.0.local_addr()
+        self.listener.local_addr()
     }
 
     /// Serves `api` until `stop`, then lets calls in work end: at most 20 s for them and 1 s for their answers. Peers that
@@ -138,6 +151,7 @@ impl MinerListener {
         let census = Census::new(limits.connections, limits.connections_per_address);
         let (closing, closed) = oneshot::channel::<()>();
         let limit = limits.rate.map(|rate| Arc::new(PeerLimit::new(rate)));
+        let opener = Opener { transport: self.transport, within: limits.opening, limit: limit.clone() };
         let limited = move |request: Request<()>| match &limit {
             Some(limit) => limit.check(request),
             None => Ok(request),
@@ -156,7 +170,7 @@ impl MinerListener {
             .add_service(health)
             .add_service(v1)
             .add_service(v1alpha)
-            .serve_with_incoming_shutdown(Bounded::new(self.0, census), async {
+            .serve_with_incoming_shutdown(Bounded::new(self.listener, census, opener), async {
                 // Sent or dropped, it means the same.
                 let _ = closed.await;
             });

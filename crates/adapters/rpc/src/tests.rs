@@ -1,5 +1,7 @@
 //! Server and client against each other and against what a stranger may send, over real loopback connections.
 
+mod tls;
+
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -22,7 +24,9 @@ use tonic::{Code, Request, Status};
 
 use crate::protocol::miner::miner_discovery_client::MinerDiscoveryClient;
 use crate::protocol::{DESCRIPTORS, miner, spelt};
-use crate::{ClientLimits, GrpcMinerDialer, MinerListener, PeerRate, ServeError, ServerLimits, convert};
+use crate::{
+    ClientLimits, GrpcMinerDialer, MinerListener, PeerRate, ServeError, ServerLimits, Transport, convert,
+};
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
 
@@ -122,7 +126,11 @@ struct Running {
 
 impl Running {
     async fn start(hold: Option<Millis>, limits: ServerLimits) -> Self {
-        let listener = MinerListener::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+        Self::speaking(Transport::Plain, hold, limits).await
+    }
+
+    async fn speaking(transport: Transport, hold: Option<Millis>, limits: ServerLimits) -> Self {
+        let listener = MinerListener::bind(([127, 0, 0, 1], 0).into()).await.unwrap().speaking(transport);
         let address = listener.local_addr().unwrap();
         let api = Arc::new(Recorded { calls: AtomicUsize::new(0), hold });
         let (stop, stopped) = oneshot::channel::<()>();

@@ -8,8 +8,10 @@ mod assignment;
 mod check;
 mod decimal;
 mod edit;
+mod files;
 mod settings;
 mod template;
+mod tls;
 mod verdicts;
 
 use std::net::SocketAddr;
@@ -27,6 +29,7 @@ pub use decimal::HourlyRate;
 pub use edit::{EditError, NodeChange, NodeEntry, remove_node, set_node};
 pub use settings::{IGNORED, NodeSettings, Settings};
 pub use template::{Answers, EXAMPLE, from_example, netuid_on};
+pub use tls::{TlsConfig, tls_paths};
 pub use verdicts::VerdictsConfig;
 
 use crate::assignment::AssignmentConfig;
@@ -73,7 +76,7 @@ pub struct DatabaseConfig {
 }
 
 /// Where the miner listens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenConfig {
     /// gRPC.
     pub grpc: SocketAddr,
@@ -85,6 +88,8 @@ pub struct ListenConfig {
     pub request_timeout: Millis,
     /// How many gRPC requests of one address are answered; none: any number.
     pub request_rate: Option<RequestRate>,
+    /// TLS for gRPC; none: off.
+    pub tls: Option<TlsConfig>,
 }
 
 /// Requests of one address.

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use basilica_ports::{Axon, SessionRate};
@@ -31,12 +30,12 @@ pub fn check(
     loaded: &Loaded<Settings>,
     home: Option<&Path>,
 ) -> Result<(MinerConfig, Vec<Notice>), ConfigError> {
-    let check = Check { loaded, settings: &loaded.value, home };
+    let check = Check::new(loaded, home);
     let mut notices = loaded.notices.clone();
     let config = MinerConfig {
         wallet: check.wallet()?,
         database: check.database()?,
-        listen: check.listen()?,
+        listen: check.listen(&mut notices)?,
         fleet: check.fleet(&mut notices)?,
         admission: check.admission(&mut notices)?,
         subnet: check.subnet(&mut notices)?,
@@ -50,16 +49,20 @@ pub fn check(
 /// # Errors
 /// The path is none.
 pub fn node_key_path(loaded: &Loaded<Settings>, home: Option<&Path>) -> Result<PathBuf, ConfigError> {
-    Check { loaded, settings: &loaded.value, home }.node_key_path()
+    Check::new(loaded, home).node_key_path()
 }
 
 pub(super) struct Check<'a> {
     loaded: &'a Loaded<Settings>,
     pub(super) settings: &'a Settings,
-    home: Option<&'a Path>,
+    pub(super) home: Option<&'a Path>,
 }
 
-impl Check<'_> {
+impl<'a> Check<'a> {
+    pub(super) const fn new(loaded: &'a Loaded<Settings>, home: Option<&'a Path>) -> Self {
+        Self { loaded, settings: &loaded.value, home }
+    }
+
     pub(super) fn reject<T>(&self, key: &str, why: impl Into<String>, help: &str) -> Result<T, ConfigError> {
         let help = (!help.is_empty()).then(|| help.to_owned());
         Err(self.loaded.reject(key, why, help))
@@ -67,18 +70,6 @@ impl Check<'_> {
 
     pub(super) fn notice(&self, key: &str, message: impl Into<String>) -> Notice {
         Notice { place: self.loaded.place(key), key: key.to_owned(), message: message.into() }
-    }
-
-    fn path(&self, key: &str, text: &str) -> Result<PathBuf, ConfigError> {
-        if text.is_empty() {
-            return self.reject(key, "is empty", "");
-        }
-        let Some(rest) = text.strip_prefix('~') else { return Ok(PathBuf::from(text)) };
-        match (self.home, rest.strip_prefix('/')) {
-            (Some(home), Some(rest)) => Ok(home.join(rest)),
-            (Some(home), None) if rest.is_empty() => Ok(home.to_owned()),
-            _ => self.reject(key, "`~` cannot be resolved", "write the path in full"),
-        }
     }
 
     fn address(&self, key: &str, host: &str, port: u16) -> Result<SocketAddr, ConfigError> {
@@ -117,7 +108,7 @@ impl Check<'_> {
         Ok(DatabaseConfig { url, readers, migrate: database.run_migrations })
     }
 
-    fn listen(&self) -> Result<ListenConfig, ConfigError> {
+    fn listen(&self, notices: &mut Vec<Notice>) -> Result<ListenConfig, ConfigError> {
         let comms = &self.settings.validator_comms;
         let grpc = self.address("validator_comms.host", &comms.host, comms.port)?;
         if comms.request_timeout.millis() <= DISCOVERY_LIMIT {
@@ -159,6 +150,7 @@ impl Check<'_> {
             metrics,
             request_timeout: comms.request_timeout.millis(),
             request_rate: self.request_rate()?,
+            tls: self.tls(notices)?,
         })
     }
 
@@ -196,7 +188,8 @@ impl Check<'_> {
         let nodes = self.nodes(notices)?;
         let ssh_key = self.node_key_path()?;
         if !nodes.is_empty() {
-            self.key_file(&ssh_key)?;
+            let help = format!("make it with: ssh-keygen -t ed25519 -N '' -f {}", ssh_key.display());
+            self.private_file("ssh_session.miner_node_key_path", "SSH key", &ssh_key, &help)?;
         }
         let remove_keys_on_shutdown = self.settings.security.remove_keys_on_shutdown;
         let auto_recovery = management.auto_recovery;
@@ -249,28 +242,6 @@ impl Check<'_> {
             });
         }
         Ok(nodes)
-    }
-
-    fn key_file(&self, path: &Path) -> Result<(), ConfigError> {
-        const KEY: &str = "ssh_session.miner_node_key_path";
-        let shown = path.display();
-        let metadata = match std::fs::metadata(path) {
-            Ok(metadata) => metadata,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let help = format!("make it with: ssh-keygen -t ed25519 -N '' -f {shown}");
-                return self.reject(KEY, format!("SSH key {shown} does not exist"), &help);
-            }
-            Err(error) => return self.reject(KEY, format!("SSH key {shown} cannot be read: {error}"), ""),
-        };
-        if !metadata.is_file() {
-            return self.reject(KEY, format!("SSH key {shown} is not a file"), "");
-        }
-        let mode = metadata.permissions().mode() & 0o777;
-        if mode & 0o077 != 0 {
-            let help = format!("others on this host could read it: chmod 600 {shown}");
-            return self.reject(KEY, format!("Permissions {mode:04o} for {shown} are too open"), &help);
-        }
-        Ok(())
     }
 
     fn admission(&self, notices: &mut Vec<Notice>) -> Result<AdmissionConfig, ConfigError> {

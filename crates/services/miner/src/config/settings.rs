@@ -31,12 +31,6 @@ pub const IGNORED: &[(&str, &str)] = &[
     ("metrics.retention_period", "metrics are kept by the scraper; remove the key"),
     ("metrics.prometheus.path", "metrics are always served at /metrics; remove the key"),
     (
-        "validator_comms.tls_enabled",
-        "this version serves no TLS: requests and answers are signed instead, and nothing secret depends on the transport",
-    ),
-    ("validator_comms.tls_cert_path", "this version serves no TLS"),
-    ("validator_comms.tls_key_path", "this version serves no TLS"),
-    (
         "node_management.nodes.*.additional_opts",
         "options of the ssh program have no meaning here, and host keys are always checked; remove the key",
     ),
@@ -164,6 +158,10 @@ pub(super) struct ValidatorComms {
     pub(super) port: u16,
     pub(super) request_timeout: DurationSetting,
     pub(super) rate_limit: PeerRateLimit,
+    pub(super) tls_enabled: bool,
+    pub(super) tls_required: bool,
+    pub(super) tls_cert_path: Option<String>,
+    pub(super) tls_key_path: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -187,6 +185,10 @@ impl Default for ValidatorComms {
             port: 50051,
             request_timeout: DurationSetting(Millis::from_secs(30)),
             rate_limit: PeerRateLimit::default(),
+            tls_enabled: false,
+            tls_required: false,
+            tls_cert_path: None,
+            tls_key_path: None,
         }
     }
 }

@@ -130,8 +130,8 @@ service = "miner"
 [validator_comms]
 request_timeout = 30
 tls_enabled = true
-tls_cert_path = "/x"
-tls_key_path = "/y"
+tls_cert_path = "{key}"
+tls_key_path = "{key}"
 [validator_comms.rate_limit]
 enabled = true
 requests_per_second = 10
@@ -146,7 +146,7 @@ auto_recovery = false
 verify_signatures = true
 private_key_file = "/z"
 [ssh_session]
-miner_node_key_path = "{}"
+miner_node_key_path = "{key}"
 max_concurrent_sessions = 5
 session_rate_limit = 20
 [advertised_addresses]
@@ -161,7 +161,7 @@ validator_hotkey = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
 [logging]
 level = "debug"
 "#,
-        home.key().display()
+        key = home.key().display()
     )
 }
 
@@ -169,10 +169,10 @@ level = "debug"
 fn every_documented_key_of_the_seeds_is_honoured_or_answered() {
     let home = Home::new();
     let (config, notices) = home.check(&every_key(&home)).unwrap();
-    assert!(notices.len() >= 18, "{notices:#?}");
-    for told in ["no TLS", "additional_opts"] {
-        assert!(notices.iter().any(|notice| notice.contains(told)), "{notices:#?}");
-    }
+    assert!(notices.len() >= 15, "{notices:#?}");
+    assert!(notices.iter().any(|notice| notice.contains("additional_opts")), "{notices:#?}");
+    let tls = config.listen.tls.unwrap();
+    assert_eq!((tls.certificate, tls.key, tls.required), (home.key(), home.key(), false));
     let endpoints = [Network::Test.endpoint(), "wss://other.example:443".parse().unwrap()];
     assert_eq!(config.subnet.endpoints, endpoints);
     assert_eq!((config.database.readers, config.subnet.axon), (50, None));
@@ -250,6 +250,13 @@ fn wrong_settings_are_answered_with_key_and_help() {
             "another address than axon_endpoint",
         ),
         ("[node_management]", "rate_limit.burst_capacity = 0\n[node_management]", "at least 1"),
+        ("port = 50051\n[node", "tls_required = true\n[node", "without tls_enabled"),
+        ("port = 50051\n[node", "tls_enabled = true\n[node", "tls self-signed"),
+        (
+            "port = 50051\n[node",
+            "tls_enabled = true\ntls_cert_path = \"/absent\"\ntls_key_path = \"x\"\n[node",
+            "certificate /absent does not exist",
+        ),
         ("wss://entrypoint", "https://entrypoint", "WebSocket"),
         ("203.0.113.7", "<your public ip>", "curl -4 ifconfig.me"),
         ("sqlite:///opt", "postgres:///opt", "sqlite:"),
@@ -350,6 +357,25 @@ fn a_key_that_others_can_read_is_refused() {
     std::fs::set_permissions(home.key(), std::fs::Permissions::from_mode(0o644)).unwrap();
     let error = home.check(MINIMAL).unwrap_err();
     assert!(error.contains("Permissions 0644 for") && error.contains("too open"), "{error}");
+}
+
+#[test]
+fn a_tls_key_that_others_can_read_is_refused_and_required_tls_is_warned_of() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = Home::new();
+    let certificate = home.path().join("server.crt");
+    std::fs::write(&certificate, "").unwrap();
+    let keys = "tls_enabled = true\ntls_required = true\ntls_cert_path = \"~/server.crt\"\ntls_key_path = \"~/server.key\"\n";
+    let text = MINIMAL.replace("[node_management]", &format!("{keys}[node_management]"));
+    let key = home.path().join("server.key");
+    std::fs::write(&key, "").unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o640)).unwrap();
+    let error = home.check(&text).unwrap_err();
+    assert!(error.contains("validator_comms.tls_key_path") && error.contains("chmod 600"), "{error}");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let (config, notices) = home.check(&text).unwrap();
+    assert_eq!(config.listen.tls, Some(TlsConfig { certificate, key, required: true }));
+    assert!(notices[0].contains("none of them will reach this miner"), "{notices:?}");
 }
 
 #[test]

@@ -1,0 +1,103 @@
+//! `tls self-signed`, what `config validate` says of certificates, and a miner that shows one.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
+
+use basilica_testkit::free_address;
+use serde_json::Value;
+
+use super::{Home, Running};
+
+fn home() -> Home {
+    let home = Home::new();
+    std::fs::create_dir(home.path().join("certs")).unwrap();
+    home
+}
+
+/// With TLS in its configuration.
+fn configured(more: &str) -> Home {
+    let home = home();
+    let certs = home.path().join("certs");
+    let certs = certs.display();
+    home.configure(&format!(
+        "[validator_comms]\ntls_enabled = true\ntls_cert_path = \"{certs}/server.crt\"\ntls_key_path = \"{certs}/server.key\"\n{more}"
+    ));
+    home
+}
+
+const MAKE: [&str; 4] = ["tls", "self-signed", "--host", "127.0.0.1"];
+
+fn json(home: &Home, arguments: &[&str]) -> Value {
+    let ended = home.run(&[&["--json"], arguments].concat());
+    assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.err);
+    serde_json::from_str(&ended.out).unwrap()
+}
+
+#[test]
+fn a_certificate_is_made_where_it_is_asked_for_and_never_over_another() {
+    let home = home();
+    home.run(&MAKE).fails(1, &["--cert FILE", "validator_comms.tls_cert_path"]);
+    home.run(&["tls", "self-signed", "--host", "a b", "--cert", "x", "--key", "y"]).fails(2, &["a b"]);
+    let (certificate, key) = (home.path().join("certs/a.crt"), home.path().join("certs/a.key"));
+    let places = ["--cert", certificate.to_str().unwrap(), "--key", key.to_str().unwrap()];
+    let make = [&MAKE[..], &places].concat();
+    let made = home.run(&make);
+    assert_eq!(made.code, Some(0), "{}", made.err);
+    for words in ["SHA-256 fingerprint: ", "for this user only", "tls_enabled = true", "tls_key_path = \"/"] {
+        assert!(made.out.contains(words), "{words}: {}", made.out);
+    }
+    assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+    let first = std::fs::read_to_string(&key).unwrap();
+    home.run(&make).fails(1, &["is there already", "--force"]);
+    assert_eq!(std::fs::read_to_string(&key).unwrap(), first);
+    let again = json(&home, &[&make[..], &["--force"]].concat());
+    assert_eq!((&again["configured"], &again["hosts"][0]), (&Value::from(false), &Value::from("127.0.0.1")));
+    assert_eq!(std::fs::read_to_string(home.path().join("certs/a.key.old")).unwrap(), first);
+    assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn validation_says_what_is_wrong_with_a_certificate() {
+    let home = configured("");
+    home.run(&["config", "validate"]).fails(78, &["tls_cert_path", "does not exist", "tls self-signed"]);
+    assert_eq!(json(&home, &MAKE)["configured"], true);
+    assert_eq!(home.run(&["config", "validate"]).code, Some(0));
+    let key = home.path().join("certs/server.key");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
+    home.run(&["config", "validate"]).fails(78, &["tls_key_path", "0644", "chmod 600"]);
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let other = home.path().join("certs/other.key");
+    let places = ["--cert", "/dev/null/x", "--key", other.to_str().unwrap()];
+    home.run(&[&MAKE[..], &places].concat()).fails(1, &["/dev/null/x"]);
+    std::fs::copy(&other, &key).unwrap();
+    let mismatch = ["does not serve for the certificate", "server.key", "server.crt"];
+    home.run(&["config", "validate"]).fails(1, &mismatch);
+    home.run(&[]).fails(1, &mismatch);
+}
+
+/// The first byte of what the port answers to a TLS record that is none.
+fn answer_to_garbage(address: std::net::SocketAddr) -> u8 {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(&[0x16, 3, 1, 0, 5, 0xff, 0, 0, 1, 0]).unwrap();
+    let mut first = [0];
+    stream.read_exact(&mut first).unwrap();
+    first[0]
+}
+
+#[test]
+fn a_running_miner_speaks_tls_and_takes_a_new_certificate_up() {
+    const ALERT: u8 = 0x15;
+    let home = configured("");
+    json(&home, &MAKE);
+    let grpc = free_address();
+    let mut command = home.command();
+    command.env("BASILICA_VALIDATOR_COMMS__HOST", grpc.ip().to_string());
+    command.env("BASILICA_VALIDATOR_COMMS__PORT", grpc.port().to_string());
+    let mut running = Running::spawn(command);
+    assert_eq!(answer_to_garbage(grpc), ALERT);
+    let renewed = json(&home, &[&MAKE[..], &["--force"]].concat());
+    assert_eq!(renewed["miner"]["told"], true, "{renewed}");
+    assert_eq!(answer_to_garbage(grpc), ALERT);
+    running.terminate();
+}

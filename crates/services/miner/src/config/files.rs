@@ -1,0 +1,59 @@
+//! Files that the configuration names.
+
+use std::fs::Metadata;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use basilica_runtime_service::ConfigError;
+
+use super::check::Check;
+
+impl Check<'_> {
+    pub(super) fn path(&self, key: &str, text: &str) -> Result<PathBuf, ConfigError> {
+        if text.is_empty() {
+            return self.reject(key, "is empty", "");
+        }
+        let Some(rest) = text.strip_prefix('~') else { return Ok(PathBuf::from(text)) };
+        match (self.home, rest.strip_prefix('/')) {
+            (Some(home), Some(rest)) => Ok(home.join(rest)),
+            (Some(home), None) if rest.is_empty() => Ok(home.to_owned()),
+            _ => self.reject(key, "`~` cannot be resolved", "write the path in full"),
+        }
+    }
+
+    /// A file that must be there; `help` says how to make it.
+    pub(super) fn file(
+        &self,
+        key: &str,
+        what: &str,
+        path: &Path,
+        help: &str,
+    ) -> Result<Metadata, ConfigError> {
+        let shown = path.display();
+        match std::fs::metadata(path) {
+            Ok(metadata) if metadata.is_file() => Ok(metadata),
+            Ok(_) => self.reject(key, format!("{what} {shown} is not a file"), ""),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                self.reject(key, format!("{what} {shown} does not exist"), help)
+            }
+            Err(error) => self.reject(key, format!("{what} {shown} cannot be read: {error}"), ""),
+        }
+    }
+
+    /// The same for one that nobody else may read.
+    pub(super) fn private_file(
+        &self,
+        key: &str,
+        what: &str,
+        path: &Path,
+        help: &str,
+    ) -> Result<(), ConfigError> {
+        let mode = self.file(key, what, path, help)?.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            let shown = path.display();
+            let help = format!("others on this host could read it: chmod 600 {shown}");
+            return self.reject(key, format!("Permissions {mode:04o} for {shown} are too open"), &help);
+        }
+        Ok(())
+    }
+}

@@ -6,6 +6,7 @@ use basilica_types::{Hotkey, SessionId};
 use clap::{ArgAction, Parser, Subcommand};
 
 use crate::checkup::ServiceCommand;
+use crate::database::DatabaseCommand;
 use crate::doctor::DoctorArgs;
 use crate::init::Init;
 use crate::nodes::NodesCommand;
@@ -79,7 +80,12 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: NodesCommand,
     },
-    /// Bring the database to this version's schema.
+    /// Look after the database.
+    Database {
+        #[command(subcommand)]
+        command: DatabaseCommand,
+    },
+    /// The same as `database migrate`.
     Migrate,
     /// See and approve the host keys of nodes.
     HostKey {

@@ -175,19 +175,6 @@ pub(crate) async fn open(config: &MinerConfig, migrate: bool) -> anyhow::Result<
     Ok(Database::open(&config.database.url, &MINER_SCHEMA, options).await?)
 }
 
-pub(crate) fn migrate(cli: &Cli) -> anyhow::Result<()> {
-    let config = configured(cli, &cli.config)?.config;
-    let from = block_on(async { Ok(open(&config, true).await?.migrated_from()) })?;
-    let to = MINER_SCHEMA.version();
-    answer(cli, &json!({ "from": from, "to": to }), || {
-        if from == to {
-            format!("database is at schema {to} already")
-        } else {
-            format!("database migrated from schema {from} to {to}")
-        }
-    })
-}
-
 fn host_key_json(record: &HostKeyRecord, configured: bool) -> Value {
     json!({
         "node_id": record.node_id.to_string(),

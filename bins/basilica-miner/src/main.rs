@@ -5,6 +5,7 @@ mod checkup;
 mod cli;
 mod commands;
 mod config_file;
+mod database;
 mod doctor;
 mod init;
 mod maintenance;
@@ -27,6 +28,7 @@ use basilica_runtime_service::ConfigError;
 
 use crate::checkup::ServiceCommand;
 use crate::cli::{Cli, Command, ConfigCommand, HostKeyCommand, SessionsCommand};
+use crate::database::DatabaseCommand;
 
 /// The configuration is wrong (`EX_CONFIG` of sysexits.h).
 const BAD_CONFIG: u8 = 78;
@@ -73,7 +75,8 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Init(arguments)) => init::run(cli, arguments),
         Some(Command::Nodes { command }) => nodes::run(cli, command),
         Some(Command::Tls { command }) => tls::run(cli, command),
-        Some(Command::Migrate) => commands::migrate(cli),
+        Some(Command::Database { command }) => return database::run(cli, command),
+        Some(Command::Migrate) => return database::run(cli, &DatabaseCommand::Migrate),
         Some(Command::HostKey { command: HostKeyCommand::Approve { node, fingerprint } }) => {
             commands::approve_host_key(cli, node, fingerprint)
         }

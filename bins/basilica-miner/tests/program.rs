@@ -1,6 +1,8 @@
 //! The real program: what it prints, how it ends, and that it never ends with a backtrace.
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+#[path = "program/database.rs"]
+mod database;
 #[path = "program/nodes.rs"]
 mod nodes;
 #[path = "program/sessions.rs"]
@@ -375,7 +377,7 @@ fn commands_end_as_they_should_when_nobody_reads_their_answer() {
 fn status_and_migrate_answer_in_words_and_in_json() {
     let home = Home::new();
     for question in [&["status"][..], &["host-key", "list"]] {
-        home.run(question).fails(1, &["basilica-miner has not run yet", "basilica-miner migrate"]);
+        home.run(question).fails(1, &["basilica-miner has not run yet", "basilica-miner database migrate"]);
         assert!(!home.path().join("data/miner.db").exists(), "a question leaves no file behind");
     }
     assert!(home.run(&["migrate"]).out.contains("database migrated from schema 0 to"));

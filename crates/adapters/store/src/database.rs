@@ -10,6 +10,8 @@
 //! starved each other into busy errors), and creating missing directories (a typing error in a path would start an
 //! empty database without a word).
 
+mod upkeep;
+
 use std::fs::{File, OpenOptions as FileOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -24,6 +26,9 @@ use sqlx::sqlite::{
     SqliteSynchronous,
 };
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Sqlite, Transaction};
+
+pub(crate) use upkeep::Restoring;
+pub use upkeep::{CopyError, FileHealth};
 
 /// How long a statement waits for a lock that another process holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

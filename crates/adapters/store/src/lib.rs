@@ -15,8 +15,8 @@ mod postgres;
 mod sql;
 mod validator;
 
-pub use database::{Database, OpenError, OpenOptions, Schema};
-pub use miner::{LockHolder, MINER_SCHEMA, MinerDatabase, MinerLock};
+pub use database::{CopyError, Database, FileHealth, OpenError, OpenOptions, Schema};
+pub use miner::{LockHolder, MINER_SCHEMA, MinerDatabase, MinerLock, restore_miner};
 pub use validator::{
     BackupError, BackupSummary, DatabaseHealth, DatabaseStats, TOKENS_SKIPPED, VALIDATOR_SCHEMA,
     ValidatorDatabase,

@@ -10,6 +10,7 @@ mod hosts;
 mod ledger;
 mod lock;
 mod operations;
+mod restore;
 mod sessions;
 
 use std::collections::BTreeSet;
@@ -24,13 +25,14 @@ use basilica_types::{HostKey, Hotkey, NodeAddress, NodeId, SessionId, Timestamp}
 
 use self::admission::Admissions;
 pub use self::lock::{LockHolder, MinerLock};
+pub use self::restore::restore_miner;
 use crate::{Database, Schema};
 
 /// The miner's file.
 pub const MINER_SCHEMA: Schema = Schema {
     program: "basilica-miner",
     application_id: 0x6261_736d,
-    migrate: "basilica-miner migrate",
+    migrate: "basilica-miner database migrate",
     postgres: None,
     migrations: &[
         include_str!("../migrations/miner/0001_start.sql"),

@@ -115,7 +115,7 @@ pub fn judge_here(seen: &HereSeen) -> Vec<Finding> {
         Finding::new(
             Code::DatabaseUnwritable,
             why,
-            &["let this user write database.url's directory; then: basilica-miner migrate"],
+            &["let this user write database.url's directory; then: basilica-miner database migrate"],
         )
     }));
     found.extend(seen.free_bytes.filter(|free| *free < LITTLE_ROOM).map(|free| {

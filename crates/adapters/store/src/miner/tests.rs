@@ -1,4 +1,5 @@
 mod operations;
+mod restore;
 
 use std::sync::Arc;
 

@@ -47,13 +47,7 @@ impl ValidatorDatabase {
     /// If it does not answer.
     pub async fn health(&self) -> Result<DatabaseHealth, StoreError> {
         let damage = match &self.engine {
-            Engine::Sqlite(..) => {
-                let said: Vec<String> = query("PRAGMA quick_check(3)")
-                    .scalars(self.readers())
-                    .await
-                    .map_err(unavailable("check pages"))?;
-                Some(said.join("; ")).filter(|said| said != "ok")
-            }
+            Engine::Sqlite(database, _) => database.damage().await?,
             Engine::Postgres(_) => None,
         };
         let leader = self.leader().await?;

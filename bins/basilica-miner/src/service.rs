@@ -1,5 +1,6 @@
 //! The running miner: adapters are made here and handed to the service as ports.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -10,7 +11,8 @@ use basilica_miner_service::{Miner, MinerPorts};
 use basilica_ports::{Clock, Entropy, HotkeySigner, Identity};
 use basilica_rpc::{MinerListener, PeerRate, ServerLimits, ServerTls};
 use basilica_runtime_service::{
-    AdminListener, AdminRoutes, AdminState, Metrics, Readiness, Supervisor, TracingOptions, init_tracing,
+    AdminListener, AdminRoutes, AdminState, BindError, LogLevel, Metrics, Readiness, Supervisor,
+    TracingOptions, init_tracing,
 };
 use basilica_ssh::RusshShell;
 use basilica_store::{Database, MINER_SCHEMA, MinerDatabase, MinerLock, OpenOptions};
@@ -33,7 +35,9 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
     let source = Source::new(cli, &cli.config);
     let Configured { loaded, config, notices } = configured_from(&source)?;
-    init_tracing(&TracingOptions::from_env(cli.json, cli.verbose)).context("start logging")?;
+    let level = LogLevel::of_verbosity(cli.verbose).unwrap_or(config.logging.level);
+    init_tracing(&TracingOptions::from_env(cli.json || config.logging.json, level))
+        .context("start logging")?;
     for notice in notices {
         warn!(%notice, "configuration");
     }
@@ -65,23 +69,31 @@ struct Listeners {
     /// The certificate that the gRPC port shows.
     tls: Option<ServerTls>,
     health: AdminListener,
+    /// The other port for the same.
+    compat: Option<AdminListener>,
     metrics: Option<AdminListener>,
 }
 
 impl Listeners {
     async fn bind(config: &MinerConfig, now: Timestamp) -> anyhow::Result<Self> {
-        let metrics = match config.listen.metrics {
-            Some(address) => Some(AdminListener::bind(address).await?),
-            None => None,
-        };
+        let metrics = admin(config.listen.metrics).await?;
+        let compat = admin(config.listen.compat).await?;
         let (grpc, health) = (config.listen.grpc, config.listen.health);
         let transport = tls::transport(config.listen.tls.as_ref(), now)?;
         Ok(Self {
             tls: transport.tls().cloned(),
             grpc: MinerListener::bind(grpc).await?.speaking(transport),
             health: AdminListener::bind(health).await?,
+            compat,
             metrics,
         })
+    }
+}
+
+async fn admin(address: Option<SocketAddr>) -> Result<Option<AdminListener>, BindError> {
+    match address {
+        Some(address) => AdminListener::bind(address).await.map(Some),
+        None => Ok(None),
     }
 }
 
@@ -153,6 +165,7 @@ async fn serve(config: MinerConfig, (source, started): (Source, Value)) -> anyho
     };
     let admin = [
         Some((listeners.health, state(AdminRoutes::Health))),
+        listeners.compat.map(|l| (l, state(AdminRoutes::Health))),
         listeners.metrics.map(|l| (l, state(AdminRoutes::Metrics))),
     ];
     let (api, grpc) = (miner.api(), listeners.grpc);

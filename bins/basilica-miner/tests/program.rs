@@ -343,6 +343,29 @@ fn without_a_chain_it_lives_but_is_not_ready_and_stops_in_order() {
     running.terminate();
 }
 
+#[test]
+fn its_log_is_as_the_configuration_says_and_health_answers_on_a_second_port() {
+    let home = Home::new();
+    home.configure("[logging]\nlevel = \"error\"");
+    let compat = free_address();
+    let mut command = home.command();
+    command.env("BASILICA_HEALTH__LISTEN", SocketAddr::new(compat.ip(), 0).to_string());
+    command.env("BASILICA_HEALTH__COMPAT_PORT", compat.port().to_string());
+    command.env("RUST_LOG", "info");
+    let mut running = Running::spawn(command);
+    running.health = compat;
+    assert!(running.get("/health").1.contains("status"));
+    running.terminate();
+    // Without RUST_LOG the level counts: the notice about read_only is a warning, and stays out.
+    std::fs::remove_dir_all(home.path().join(".bittensor")).unwrap();
+    let quiet = home.run(&[]);
+    assert_eq!(quiet.err.lines().count(), 1, "{}", quiet.err);
+    home.configure("[logging]\nformat = \"json\"");
+    let json = home.run(&[]);
+    let first: Value = serde_json::from_str(json.err.lines().next().unwrap()).unwrap();
+    assert_eq!(first["level"], "WARN", "{first}");
+}
+
 #[tokio::test]
 async fn it_lives_on_when_nobody_reads_its_log() {
     let home = Home::new();

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, anyhow, bail};
 use basilica_console as console;
 use basilica_runtime_service::{
-    ConfigError, ConfigSource, DurationSetting, Loaded, TracingOptions, init_tracing, load,
+    ConfigError, ConfigSource, DurationSetting, Loaded, LogLevel, TracingOptions, init_tracing, load,
     process_environment,
 };
 use basilica_types::Digest;
@@ -196,7 +196,10 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(Command::Config(ConfigCommand::Gen { output })) = &args.command {
         return generate(output.as_deref());
     }
-    init_tracing(&TracingOptions::from_env(args.json, args.verbose))?;
+    init_tracing(&TracingOptions::from_env(
+        args.json,
+        LogLevel::of_verbosity(args.verbose).unwrap_or_default(),
+    ))?;
     let (loaded, settings) = configuration(&args)?;
     for notice in &loaded.notices {
         warn!(config.key = %notice.key, place = %notice.place, "{}", notice.message);

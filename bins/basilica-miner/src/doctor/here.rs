@@ -130,7 +130,8 @@ fn free(file: &Path) -> Option<u64> {
 
 /// Ports that the miner would not get now.
 fn taken(config: &MinerConfig) -> Vec<(SocketAddr, String)> {
-    let wanted = [Some(config.listen.grpc), Some(config.listen.health), config.listen.metrics];
+    let wanted =
+        [Some(config.listen.grpc), Some(config.listen.health), config.listen.compat, config.listen.metrics];
     let why = |address: SocketAddr| Some((address, TcpListener::bind(address).err()?.to_string()));
     wanted.into_iter().flatten().filter_map(why).collect()
 }

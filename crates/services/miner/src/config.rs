@@ -19,6 +19,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use basilica_ports::{Axon, SessionRate};
+use basilica_runtime_service::LogLevel;
 use basilica_types::{
     ChainUrl, DatabasePath, HostKey, Hotkey, Millis, NetUid, Network, NodeAddress, NodeId, Region, UsdMicros,
     WalletName,
@@ -82,6 +83,8 @@ pub struct ListenConfig {
     pub grpc: SocketAddr,
     /// `/health`, `/live` and `/ready`.
     pub health: SocketAddr,
+    /// A second port for what `health` serves; none: off.
+    pub compat: Option<SocketAddr>,
     /// `/metrics`; none: off.
     pub metrics: Option<SocketAddr>,
     /// Until a gRPC request must be answered.
@@ -154,6 +157,15 @@ pub struct SubnetConfig {
     pub refresh_interval: Millis,
 }
 
+/// What is logged where neither the command line nor `RUST_LOG` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoggingConfig {
+    /// From which weight on.
+    pub level: LogLevel,
+    /// Each line as a JSON object.
+    pub json: bool,
+}
+
 /// Everything a miner runs on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MinerConfig {
@@ -171,6 +183,8 @@ pub struct MinerConfig {
     pub subnet: SubnetConfig,
     /// Who is asked about the nodes.
     pub verdicts: VerdictsConfig,
+    /// The log.
+    pub logging: LoggingConfig,
 }
 
 #[cfg(test)]

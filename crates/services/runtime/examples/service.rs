@@ -28,7 +28,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(behaviour: Option<&str>) -> Result<(), BoxError> {
-    init_tracing(&TracingOptions { json: true, verbosity: 0, filter: None })?;
+    init_tracing(&TracingOptions { json: true, ..TracingOptions::default() })?;
     let clock = Arc::new(SystemClock::new());
     let supervisor = Supervisor::new(clock.clone(), Arc::new(OsEntropy));
     let metrics = Metrics::new();

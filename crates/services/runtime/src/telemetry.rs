@@ -1,6 +1,7 @@
 use std::backtrace::BacktraceStatus;
 use std::io::IsTerminal;
 
+use serde::{Deserialize, Serialize};
 use tracing::error;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
@@ -11,26 +12,59 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 pub struct TracingOptions {
     /// One JSON object per line, for machines.
     pub json: bool,
-    /// Levels above `info` as the command line counted them: 1 is `debug`, 2 and more is `trace`.
-    pub verbosity: u8,
-    /// Filter directives such as `info,russh=warn`, usually the value of `RUST_LOG`; decides over `verbosity`.
+    /// What is logged if there is no filter.
+    pub level: LogLevel,
+    /// Filter directives such as `info,russh=warn`, usually the value of `RUST_LOG`; decides over `level`.
     pub filter: Option<String>,
+}
+
+/// From which weight on lines are logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// What failed for good.
+    Error,
+    /// And what needs somebody's eye.
+    Warn,
+    /// And what happens.
+    #[default]
+    Info,
+    /// And why.
+    Debug,
+    /// And everything that libraries say.
+    Trace,
+}
+
+impl LogLevel {
+    /// As a command line counts `-v`; none where it has none.
+    pub const fn of_verbosity(verbosity: u8) -> Option<Self> {
+        match verbosity {
+            0 => None,
+            1 => Some(Self::Debug),
+            _ => Some(Self::Trace),
+        }
+    }
+
+    /// The filter's directives. Libraries repeat at `info` and `debug` what our own lines already say.
+    const fn directives(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info,russh=warn,sqlx=warn,h2=warn,hyper=warn,jsonrpsee=warn",
+            Self::Debug => "debug,russh=info,sqlx=info,h2=info,hyper=info,jsonrpsee=info",
+            Self::Trace => "trace",
+        }
+    }
 }
 
 impl TracingOptions {
     /// Options with the filter that the user set as `RUST_LOG`, if any.
-    pub fn from_env(json: bool, verbosity: u8) -> Self {
-        Self { json, verbosity, filter: std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty()) }
+    pub fn from_env(json: bool, level: LogLevel) -> Self {
+        Self { json, level, filter: std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty()) }
     }
 
     fn env_filter(&self) -> Result<EnvFilter, TelemetryError> {
-        let directives = match (&self.filter, self.verbosity) {
-            (Some(filter), _) => filter,
-            // Libraries repeat at `info` and `debug` what our own lines already say.
-            (None, 0) => "info,russh=warn,sqlx=warn,h2=warn,hyper=warn,jsonrpsee=warn",
-            (None, 1) => "debug,russh=info,sqlx=info,h2=info,hyper=info,jsonrpsee=info",
-            (None, _) => "trace",
-        };
+        let directives = self.filter.as_deref().unwrap_or(self.level.directives());
         EnvFilter::try_new(directives)
             .map_err(|source| TelemetryError::Filter { filter: directives.to_owned(), source })
     }
@@ -104,9 +138,10 @@ mod tests {
     }
 
     #[test]
-    fn every_verbosity_has_a_valid_filter() {
-        for verbosity in 0..=3 {
-            TracingOptions { verbosity, ..TracingOptions::default() }.env_filter().expect("built-in filter");
+    fn every_level_has_a_valid_filter_and_every_verbosity_a_level() {
+        let levels = (0..=3).map(|verbosity| LogLevel::of_verbosity(verbosity).unwrap_or_default());
+        for level in levels.chain([LogLevel::Error, LogLevel::Warn]) {
+            TracingOptions { level, ..TracingOptions::default() }.env_filter().expect("built-in filter");
         }
     }
 }

@@ -10,10 +10,10 @@ use basilica_runtime_service::{ConfigError, Loaded, Notice};
 use basilica_types::{ChainUrl, Millis, NetUid, NodeAddress};
 use basilica_wire::discovery::MAX_NODES;
 
-use super::settings::Settings;
+use super::settings::{LogFormat, Logging, Settings};
 use super::{
-    AdmissionConfig, DatabaseConfig, FleetConfig, ListenConfig, MinerConfig, NodeConfig, RequestRate,
-    SubnetConfig, WalletConfig,
+    AdmissionConfig, DatabaseConfig, FleetConfig, ListenConfig, LoggingConfig, MinerConfig, NodeConfig,
+    RequestRate, SubnetConfig, WalletConfig,
 };
 use crate::discovery::DISCOVERY_LIMIT;
 
@@ -40,6 +40,7 @@ pub fn check(
         admission: check.admission(&mut notices)?,
         subnet: check.subnet(&mut notices)?,
         verdicts: check.verdicts()?,
+        logging: check.logging(),
     };
     Ok((config, notices))
 }
@@ -119,19 +120,21 @@ impl<'a> Check<'a> {
                 help,
             );
         }
-        let Ok(health) = self.settings.health.listen.parse() else {
+        let Ok(health) = self.settings.health.listen.parse::<SocketAddr>() else {
             return self.reject(
                 "health.listen",
                 "is not an address and port",
                 "write it like \"127.0.0.1:8091\"",
             );
         };
+        let compat = self.settings.health.compat_port.map(|port| SocketAddr::new(health.ip(), port));
         let prometheus = &self.settings.metrics.prometheus;
         let metrics = self.address("metrics.prometheus.host", &prometheus.host, prometheus.port)?;
         let metrics = self.settings.metrics.enabled.then_some(metrics);
         let listeners = [
             Some(("validator_comms.port", grpc)),
             Some(("health.listen", health)),
+            compat.map(|c| ("health.compat_port", c)),
             metrics.map(|m| ("metrics.prometheus.port", m)),
         ];
         let mut seen: HashMap<u16, &str> = HashMap::new();
@@ -147,11 +150,17 @@ impl<'a> Check<'a> {
         Ok(ListenConfig {
             grpc,
             health,
+            compat,
             metrics,
             request_timeout: comms.request_timeout.millis(),
             request_rate: self.request_rate()?,
             tls: self.tls(notices)?,
         })
+    }
+
+    fn logging(&self) -> LoggingConfig {
+        let Logging { level, format } = self.settings.logging;
+        LoggingConfig { level, json: format == LogFormat::Json }
     }
 
     fn request_rate(&self) -> Result<Option<RequestRate>, ConfigError> {

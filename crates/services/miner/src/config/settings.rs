@@ -1,6 +1,6 @@
 //! The file as a user writes it.
 
-use basilica_runtime_service::DurationSetting;
+use basilica_runtime_service::{DurationSetting, LogLevel};
 use basilica_types::{
     ChainUrl, DatabasePath, Host, HostKey, Hotkey, Millis, Network, Region, Username, WalletName,
 };
@@ -37,7 +37,6 @@ pub const IGNORED: &[(&str, &str)] = &[
     ("security.private_key_file", "the collateral contract was never used by miners; remove the key"),
     ("advertised_addresses.discovery_endpoint", "validators find this miner by its axon; remove the key"),
     ("advertised_addresses.metrics_endpoint", "metrics are not advertised; remove the key"),
-    ("logging", "use -v or the environment variable RUST_LOG; remove the section"),
 ];
 
 /// The whole file.
@@ -55,6 +54,7 @@ pub struct Settings {
     pub(super) advertised_addresses: AdvertisedAddresses,
     pub(super) validator_assignment: ValidatorAssignment,
     pub(super) verdicts: Verdicts,
+    pub(super) logging: Logging,
 }
 
 impl Settings {
@@ -143,11 +143,12 @@ impl Default for Prometheus {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Health {
     pub(super) listen: String,
+    pub(super) compat_port: Option<u16>,
 }
 
 impl Default for Health {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:8091".to_owned() }
+        Self { listen: "127.0.0.1:8091".to_owned(), compat_port: None }
     }
 }
 
@@ -292,4 +293,19 @@ impl Default for SshSession {
 pub(super) struct AdvertisedAddresses {
     pub(super) grpc_endpoint: Option<String>,
     pub(super) axon_endpoint: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Logging {
+    pub(super) level: LogLevel,
+    pub(super) format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum LogFormat {
+    #[default]
+    Text,
+    Json,
 }

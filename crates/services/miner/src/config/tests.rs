@@ -169,8 +169,9 @@ level = "debug"
 fn every_documented_key_of_the_seeds_is_honoured_or_answered() {
     let home = Home::new();
     let (config, notices) = home.check(&every_key(&home)).unwrap();
-    assert!(notices.len() >= 15, "{notices:#?}");
+    assert!(notices.len() >= 14, "{notices:#?}");
     assert!(notices.iter().any(|notice| notice.contains("additional_opts")), "{notices:#?}");
+    assert_eq!(config.logging, LoggingConfig { level: LogLevel::Debug, json: false });
     let tls = config.listen.tls.unwrap();
     assert_eq!((tls.certificate, tls.key, tls.required), (home.key(), home.key(), false));
     let endpoints = [Network::Test.endpoint(), "wss://other.example:443".parse().unwrap()];
@@ -262,6 +263,9 @@ fn wrong_settings_are_answered_with_key_and_help() {
         ("sqlite:///opt", "postgres:///opt", "sqlite:"),
         ("0.0.0.0", "example.com", "IP address to listen on"),
         ("port = 50051\n[node", "port = 8091\n[node", "same port"),
+        ("[database]", "[health]\ncompat_port = 50051\n[database]", "same port"),
+        ("[database]", "[logging]\nlevel = \"debg\"\n[database]", "did you mean `debug`?"),
+        ("[database]", "[logging]\nformat = \"xml\"\n[database]", "json"),
         ("192.0.2.7", "-oProxyCommand=x", "host"),
         ("port = 22", "port = 0", "port"),
         ("\"basilica\", hourly", "\"a b\", hourly", "user name"),
@@ -317,6 +321,20 @@ fn where_grpc_is_advertised_is_the_axon_and_requests_are_bounded_unless_that_is_
     let (config, notices) = home.check(&text).unwrap();
     assert_eq!(config.listen.request_rate, None);
     assert_eq!(config.subnet.axon.unwrap().address.to_string(), "203.0.113.45:7000");
+    assert_eq!(notices, Vec::<String>::new());
+}
+
+#[test]
+fn the_second_health_port_is_off_unless_named_and_on_the_same_address() {
+    let home = Home::new();
+    let listen = home.check(MINIMAL).unwrap().0.listen;
+    assert_eq!(listen.compat, None);
+    let text = format!(
+        "{MINIMAL}\n[health]\nlisten = \"127.0.0.2:1\"\ncompat_port = 8080\n[logging]\nformat = \"json\""
+    );
+    let (config, notices) = home.check(&text).unwrap();
+    assert_eq!(config.listen.compat, Some(([127, 0, 0, 2], 8080).into()));
+    assert_eq!(config.logging, LoggingConfig { level: LogLevel::Info, json: true });
     assert_eq!(notices, Vec::<String>::new());
 }
 

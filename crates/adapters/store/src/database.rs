@@ -21,6 +21,7 @@ use basilica_ports::{BoxError, StoreError};
 use basilica_types::DatabasePath;
 use rustix::fs::{Access, FlockOperation};
 use rustix::io::Errno;
+use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
@@ -37,8 +38,13 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Pages of 4 KiB in the write-ahead log before they are copied to the file: four times SQLite's own number, because pages that many
-/// transactions change are copied once; not more, because whoever commits then waits for the copying.
+/// transactions change are copied once; not more, because whoever commits then waits for the copying. Who must not wait has it copied
+/// before that ([`Database::copy_log`]).
 const CHECKPOINT_PAGES: &str = "4000";
+
+/// What the writing connection keeps of the file in memory, at most, in KiB (SQLite's sign for that unit is the minus): indexes of random
+/// values are touched all over, and with SQLite's own 2 MiB most of their pages were read again for every group.
+const WRITER_CACHE: &str = "-32768";
 
 /// What one program keeps in its file.
 #[derive(Debug)]
@@ -201,7 +207,24 @@ impl Default for OpenOptions {
 pub struct Database {
     readers: SqlitePool,
     writer: SqlitePool,
+    copier: SqlitePool,
     migrated_from: i64,
+}
+
+/// How far the write-ahead log is copied into the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub(crate) struct LogCopied {
+    /// Pages in the log; -1 where there is none.
+    log: i64,
+    /// Those of them that are in the file.
+    checkpointed: i64,
+}
+
+impl LogCopied {
+    /// Whether the next writer begins the log anew.
+    pub(crate) const fn is_all(self) -> bool {
+        self.checkpointed >= self.log
+    }
 }
 
 impl Database {
@@ -222,11 +245,13 @@ impl Database {
             .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
             .busy_timeout(BUSY_TIMEOUT)
             .disable_statement_logging();
-        let writer = pool(1).connect_with(connect.clone()).await.map_err(sqlite)?;
+        let writing = connect.clone().pragma("cache_size", WRITER_CACHE);
+        let writer = pool(1).connect_with(writing).await.map_err(sqlite)?;
         let migrated_from = migrate(&writer, schema, options, &path).await?;
+        let copier = pool(1).connect_lazy_with(connect.clone());
         let readers =
             pool(options.readers).connect_with(connect.pragma("query_only", "ON")).await.map_err(sqlite)?;
-        Ok(Self { readers, writer, migrated_from })
+        Ok(Self { readers, writer, copier, migrated_from })
     }
 
     /// Whether [`Self::open`] would find what it needs, as far as that shows without making or changing anything.
@@ -288,10 +313,51 @@ impl Database {
         self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(unavailable(operation))
     }
 
+    /// The writing connection itself; waits for its turn. For those whose statements begin and end the transaction.
+    pub(crate) async fn turn(&self, operation: &'static str) -> Result<Turn, StoreError> {
+        let connection = self.writer.acquire().await.map_err(unavailable(operation))?;
+        Ok(Turn { connection, is_over: false })
+    }
+
+    /// Copies what is in the write-ahead log into the file, on a connection and a thread of its own: writers and readers go on. What
+    /// is written meanwhile may be left.
+    pub(crate) async fn copy_log(&self) -> Result<LogCopied, StoreError> {
+        let copying = sqlx::query_as("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(&self.copier);
+        copying.await.map_err(unavailable("copy the write-ahead log"))
+    }
+
     /// Closes all connections; what was acknowledged is on disk already.
     pub async fn close(&self) {
+        self.copier.close().await;
         self.readers.close().await;
         self.writer.close().await;
+    }
+}
+
+/// A turn on the writing connection. Whatever its transaction wrote is undone, together with the connection, unless the turn is said to
+/// be over.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    connection: PoolConnection<Sqlite>,
+    is_over: bool,
+}
+
+impl Turn {
+    pub(crate) fn connection(&mut self) -> &mut SqliteConnection {
+        &mut self.connection
+    }
+
+    /// The transaction is committed, or was never begun.
+    pub(crate) fn over(mut self) {
+        self.is_over = true;
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.connection.close_on_drop();
+        }
     }
 }
 

@@ -1,16 +1,17 @@
 //! Requests of validators: nonce, order and session in one step, many requests per flush.
 
 mod book;
+mod log_copier;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use basilica_ports::{DiscoveryUse, Inadmissible, NewSession, NonceUse, SessionRecord, StoreError};
-use sqlx::{Sqlite, Transaction};
 use tokio::sync::oneshot;
 
 use self::book::Book;
+use self::log_copier::LogCopier;
 use crate::Database;
-use crate::database::unavailable;
+use crate::database::Turn;
 
 const OPERATION: &str = "admit requests";
 
@@ -57,6 +58,7 @@ struct Queue {
 pub(super) struct Admissions {
     database: Database,
     queue: Mutex<Queue>,
+    copier: Arc<LogCopier>,
 }
 
 /// The transaction that a request was to be part of failed, or the process was ending.
@@ -95,7 +97,8 @@ impl Drop for Scribe {
 
 impl Admissions {
     pub(super) fn new(database: Database) -> Self {
-        Self { database, queue: Mutex::default() }
+        let copier = Arc::new(LogCopier::new(database.clone()));
+        Self { database, queue: Mutex::default(), copier }
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -134,18 +137,20 @@ impl Admissions {
 
     async fn serve(&self) {
         while self.is_wanted() {
-            // What comes while the transaction begins is in it.
-            let begun = self.database.begin(OPERATION).await;
+            // What comes while another one writes is in it.
+            let turn = self.database.turn(OPERATION).await;
             let mut group = std::mem::take(&mut self.queue().waiting);
             // Where nobody waits any more, nothing may come of it.
             group.retain(|waiting| !waiting.reply.is_closed());
             let (wishes, replies): (Vec<_>, Vec<_>) =
                 group.into_iter().map(|waiting| (waiting.wish, waiting.reply)).unzip();
-            let written = match begun {
-                Ok(transaction) => write(transaction, &wishes).await,
+            let written = match turn {
+                Ok(turn) => write(turn, &wishes).await,
                 Err(error) => Err(error),
             };
+            let requests = replies.len();
             answer(replies, written);
+            self.copier.written(requests);
         }
     }
 
@@ -158,17 +163,14 @@ impl Admissions {
 }
 
 /// Writes a group. If that fails nothing of it is kept.
-async fn write(
-    mut transaction: Transaction<'static, Sqlite>,
-    wishes: &[Wish],
-) -> Result<Vec<Outcome>, StoreError> {
-    if wishes.is_empty() {
-        return Ok(Vec::new());
+async fn write(mut turn: Turn, wishes: &[Wish]) -> Result<Vec<Outcome>, StoreError> {
+    let mut decided = Vec::new();
+    if !wishes.is_empty() {
+        let mut book = Book::begin(turn.connection(), wishes).await?;
+        decided.extend(wishes.iter().map(|wish| book.decide(wish)));
+        book.commit(turn.connection()).await?;
     }
-    let mut book = Book::read(&mut transaction, wishes).await?;
-    let decided = wishes.iter().map(|wish| book.decide(wish)).collect();
-    book.write(&mut transaction).await?;
-    transaction.commit().await.map_err(unavailable(OPERATION))?;
+    turn.over();
     Ok(decided)
 }
 

@@ -1,3 +1,4 @@
+mod admission;
 mod operations;
 mod restore;
 

@@ -4,8 +4,9 @@
 //! A request that is refused leaves the book as it was, and one that is admitted is seen by those after it, just as if each had
 //! had the database for itself. Statements carry their rows as one JSON text, so that a group of any size is the same few prepared
 //! statements: with one for each step of each request, handing them to SQLite's thread and back cost more than everything else
-//! together. (The validator's `batch` numbers its placeholders instead, which both of its engines read.)
+//! together. For the same reason the transaction begins and ends in these texts. (The validator's `batch` numbers its placeholders instead, which both of its engines read.)
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use basilica_ports::{
@@ -102,6 +103,8 @@ impl Session {
 /// The part of the tables that a group touches.
 #[derive(Debug, Default)]
 pub(super) struct Book {
+    /// How the tables write the hotkeys: base58 of each is written once for a group, and not for each step of each request.
+    names: HashMap<Hotkey, String>,
     validators: HashMap<Hotkey, Standing>,
     touched: HashSet<Hotkey>,
     /// Until when a nonce counts.
@@ -111,23 +114,34 @@ pub(super) struct Book {
 }
 
 impl Book {
-    /// Reads what these wishes are about.
-    pub(super) async fn read(connection: &mut SqliteConnection, wishes: &[Wish]) -> Result<Self, StoreError> {
-        let hotkeys: HashSet<Hotkey> = wishes.iter().map(|wish| wish.nonce().validator).collect();
-        let hotkeys: Vec<String> = hotkeys.iter().map(ToString::to_string).collect();
+    /// Begins a transaction and reads what these wishes are about.
+    pub(super) async fn begin(
+        connection: &mut SqliteConnection,
+        wishes: &[Wish],
+    ) -> Result<Self, StoreError> {
+        let mut book = Self::default();
+        for wish in wishes {
+            let hotkey = wish.nonce().validator;
+            book.names.entry(hotkey).or_insert_with(|| hotkey.to_string());
+        }
+        let hotkeys: Vec<&str> = book.names.values().map(String::as_str).collect();
         let nonces = wishes.iter().map(|wish| wish.nonce());
-        let nonces: Vec<_> = nonces.map(|n| (n.validator.to_string(), n.nonce.as_str())).collect();
+        let nonces: Vec<_> = nonces.map(|n| (book.name(&n.validator), n.nonce.as_str())).collect();
         let tokens = discoveries(wishes).filter_map(|(_, discovery)| discovery.proof.token_hash());
         let tokens: Vec<String> = tokens.map(|hash| hash.to_string()).collect();
         let reading = sqlx::query(READ).bind(json(&hotkeys)).bind(json(&nonces)).bind(json(&tokens));
         let rows = reading.fetch_all(&mut *connection).await.map_err(unavailable(OPERATION))?;
-        let mut book = Self::default();
         for row in rows {
             book.take_in(&row)?;
         }
         book.count_full_shares(connection, wishes).await?;
         book.read_other_sessions(connection, wishes).await?;
         Ok(book)
+    }
+
+    /// As the tables write it.
+    fn name(&self, hotkey: &Hotkey) -> Cow<'_, str> {
+        self.names.get(hotkey).map_or_else(|| hotkey.to_string().into(), Cow::from)
     }
 
     /// A row of [`READ`].
@@ -179,7 +193,7 @@ impl Book {
         wishes: &[Wish],
     ) -> Result<(), StoreError> {
         let hotkeys = discoveries(wishes).filter(|(_, discovery)| self.concerns_others(discovery));
-        let hotkeys: HashSet<String> = hotkeys.map(|(nonce, _)| nonce.validator.to_string()).collect();
+        let hotkeys: HashSet<Cow<'_, str>> = hotkeys.map(|(nonce, _)| self.name(&nonce.validator)).collect();
         if hotkeys.is_empty() {
             return Ok(());
         }
@@ -240,7 +254,7 @@ impl Book {
         let token_hash = session.token_hash.as_bytes().to_vec();
         let row = Row {
             id: session.id.to_string(),
-            validator: nonce.validator.to_string(),
+            validator: self.name(&nonce.validator).into_owned(),
             token_hash: token_hash.clone(),
             opened_at: nonce.now.0,
             expires_at: session.expires_at.0,
@@ -261,7 +275,7 @@ impl Book {
         if discovery.proof == DiscoveryProof::V1 && standing.seen_v2 {
             return Ok(Err(Inadmissible::Downgrade));
         }
-        let validator = nonce.validator.to_string();
+        let validator = self.name(&nonce.validator).into_owned();
         let Some(token_hash) = self.named(&validator, discovery.proof, nonce.now) else {
             return Ok(Err(Inadmissible::NoSession));
         };
@@ -319,18 +333,18 @@ impl Book {
         }
     }
 
-    /// Writes what was decided.
-    pub(super) async fn write(self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    /// Writes what was decided, and commits it.
+    pub(super) async fn commit(self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
         let standings = self.touched.iter().filter_map(|hotkey| Some((hotkey, self.validators.get(hotkey)?)));
         let validators: Vec<_> = standings
             .map(|(hotkey, s)| {
-                (hotkey.to_string(), s.nonces, i64::from(s.seen_v2), s.last_epoch, s.last_ts_secs, &s.opened)
+                (self.name(hotkey), s.nonces, i64::from(s.seen_v2), s.last_epoch, s.last_ts_secs, &s.opened)
             })
             .collect();
         let nonces: Vec<_> = self
             .used
             .iter()
-            .filter_map(|key| Some((key.0.to_string(), key.1.as_str(), self.nonces.get(key)?.0)))
+            .filter_map(|key| Some((self.name(&key.0), key.1.as_str(), self.nonces.get(key)?.0)))
             .collect();
         let sessions = |change| self.sessions.values().filter(move |session| session.change == Some(change));
         let opened: Vec<_> = sessions(Change::Opened)
@@ -352,8 +366,9 @@ impl Book {
 const VALIDATOR: &str = "validator";
 const NONCE: &str = "nonce";
 
-/// Three statements in one text, each with its own placeholder: they go to SQLite's thread together.
+/// Statements in one text, of which each but the first has its own placeholder: they go to SQLite's thread together.
 const READ: &str = "\
+     BEGIN IMMEDIATE; \
      SELECT hotkey, nonces, seen_v2, last_epoch, last_ts_secs, sessions_opened, 'validator' AS kind \
      FROM json_each(?) AS wish CROSS JOIN validators ON hotkey = wish.value; \
      SELECT hotkey, nonce, forget_at, 'nonce' AS kind \
@@ -380,7 +395,8 @@ const WRITE: &str = "\
      SELECT value ->> 0, value ->> 1, unhex(value ->> 2), value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7 \
      FROM json_each(?); \
      UPDATE sessions SET public_key = new.value ->> 1, ended_at = new.value ->> 2, \
-     ended_why = new.value ->> 3 FROM json_each(?) AS new WHERE sessions.id = new.value ->> 0";
+     ended_why = new.value ->> 3 FROM json_each(?) AS new WHERE sessions.id = new.value ->> 0; \
+     COMMIT";
 
 fn discoveries(wishes: &[Wish]) -> impl Iterator<Item = (&NonceUse, &DiscoveryUse)> {
     wishes.iter().filter_map(|wish| wish.discovery())

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use basilica_types::{Hotkey, SessionId};
 use clap::{ArgAction, Parser, Subcommand};
 
+use crate::audit::AuditArgs;
 use crate::checkup::ServiceCommand;
 use crate::database::DatabaseCommand;
 use crate::doctor::DoctorArgs;
@@ -80,6 +81,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: NodesCommand,
     },
+    /// Check the audit log of SSH: that no line was changed, left out or put in between. Exit code 1 if one was.
+    Audit(AuditArgs),
     /// Look after the database.
     Database {
         #[command(subcommand)]

@@ -1,6 +1,7 @@
 //! The miner's composition root: the only place that names its technologies.
 
 mod ask;
+mod audit;
 mod checkup;
 mod cli;
 mod commands;
@@ -75,6 +76,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Init(arguments)) => init::run(cli, arguments),
         Some(Command::Nodes { command }) => nodes::run(cli, command),
         Some(Command::Tls { command }) => tls::run(cli, command),
+        Some(Command::Audit(arguments)) => return audit::run(cli, arguments),
         Some(Command::Database { command }) => return database::run(cli, command),
         Some(Command::Migrate) => return database::run(cli, &DatabaseCommand::Migrate),
         Some(Command::HostKey { command: HostKeyCommand::Approve { node, fingerprint } }) => {

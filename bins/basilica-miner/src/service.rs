@@ -14,7 +14,6 @@ use basilica_runtime_service::{
     AdminListener, AdminRoutes, AdminState, BindError, LogLevel, Metrics, Readiness, Supervisor,
     TracingOptions, init_tracing,
 };
-use basilica_ssh::RusshShell;
 use basilica_store::{Database, MINER_SCHEMA, MinerDatabase, MinerLock, OpenOptions};
 use basilica_system::{OsEntropy, SystemClock, raise_file_limit};
 use basilica_types::{Millis, Timestamp};
@@ -22,6 +21,7 @@ use basilica_wallet::{Unattended, WalletSigner, Wallets};
 use serde_json::Value;
 use tracing::{info, warn};
 
+use crate::audit;
 use crate::cli::Cli;
 use crate::commands::{Configured, Source, configured_from};
 use crate::pages;
@@ -102,7 +102,8 @@ pub(crate) async fn obstacles(config: &MinerConfig) -> Vec<anyhow::Error> {
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
     let database = Database::check(&config.database.url, &MINER_SCHEMA, open_options(&config.database)).await;
     let tls = tls::obstacle(config, SystemClock::new().now());
-    [signer(&config.wallet, &entropy).err(), database.err().map(Into::into), tls]
+    let audit_log = audit::obstacle(config);
+    [signer(&config.wallet, &entropy).err(), database.err().map(Into::into), tls, audit_log]
         .into_iter()
         .flatten()
         .collect()
@@ -145,7 +146,7 @@ async fn serve(config: MinerConfig, (source, started): (Source, Value)) -> anyho
         nodes = config.fleet.nodes.len(), "basilica-miner starts");
     let ports = MinerPorts {
         chain: Arc::<SubtensorChain>::clone(&chain),
-        shell: Arc::new(RusshShell),
+        shell: audit::shell(config.audit_log.as_deref(), &clock, &readiness)?,
         operator: Identity::File(config.fleet.ssh_key.clone()),
         store: Arc::new(MinerDatabase::new(database.clone())),
         signer,

@@ -1,6 +1,8 @@
 //! The real program: what it prints, how it ends, and that it never ends with a backtrace.
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+#[path = "program/audit.rs"]
+mod audit;
 #[path = "program/database.rs"]
 mod database;
 #[path = "program/nodes.rs"]

@@ -1,12 +1,11 @@
 //! The composition root: the only place of the validator that names technologies.
 
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail};
-use basilica_audit::{AuditLog, AuditRules, AuditedShell};
+use basilica_audit::{AuditLog, AuditRules, AuditedShell, check_place};
 use basilica_chain::{ChainOptions, SubtensorChain};
 use basilica_http::ApiKey;
 use basilica_ports::{Clock, Entropy, HotkeySigner, NodeShell};
@@ -23,7 +22,6 @@ use basilica_system::{OsEntropy, SystemClock, UsageMetrics, raise_file_limit};
 use basilica_types::{Millis, NetUid};
 use basilica_validator_service::{Ports, Settings, Validator, ValidatorConfig};
 use basilica_wallet::{Unattended, WalletSigner, Wallets};
-use rustix::fs::{Access, AtFlags, CWD};
 use tracing::{info, warn};
 
 use crate::{api, database, endpoints};
@@ -159,31 +157,7 @@ pub(crate) fn audit_log(config: &ValidatorConfig) -> anyhow::Result<Option<PathB
 /// Whether a start could open the audit log, as far as that shows without making it.
 fn check_audit_log(config: &ValidatorConfig) -> anyhow::Result<()> {
     let Some(path) = audit_log(config)? else { return Ok(()) };
-    let named = format!("the audit log {} (ssh_session.audit_log_path)", path.display());
-    let directory = match path.parent() {
-        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
-        Some(parent) => parent,
-        None => bail!("{named} is a directory; name a file in it"),
-    };
-    let shown = directory.display();
-    let may = |path: &Path, access| rustix::fs::accessat(CWD, path, access, AtFlags::EACCESS);
-    match std::fs::metadata(&path) {
-        Ok(found) if found.is_dir() => bail!("{named} is a directory; name a file in it"),
-        Ok(_) => may(&path, Access::READ_OK | Access::WRITE_OK).with_context(|| {
-            format!("{named} must be read and written; give it to the user that the validator runs as")
-        })?,
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("look for {named}; name a file in a directory"));
-        }
-        Err(_) if !directory.exists() => {
-            bail!("{named} cannot be made: {shown} does not exist; make that directory first")
-        }
-        Err(_) => {}
-    }
-    // Full files are put aside in it.
-    may(directory, Access::WRITE_OK | Access::EXEC_OK).with_context(|| {
-        format!("files cannot be made beside {named}; give {shown} to the user that the validator runs as")
-    })
+    check_place(&path).context("ssh_session.audit_log_path")
 }
 
 /// What a start would find missing, as far as that shows without the network and without changing anything.

@@ -10,10 +10,14 @@
 
 mod chain;
 mod file;
+mod inspection;
 mod log;
+mod place;
 mod shell;
 
 pub use chain::{Broken, Summary, verify};
 pub use file::{AuditRules, OpenError, files};
+pub use inspection::{InspectError, Inspection};
 pub use log::AuditLog;
+pub use place::{PlaceError, check_place};
 pub use shell::AuditedShell;

@@ -94,7 +94,7 @@ fn write(mut writer: Writer, lines: &Receiver<Line<'static>>, missed: &AtomicU64
 }
 
 fn lost(told: &Told, why: String) {
-    tracing::error!(target: "validator::ssh", %why, "an operation is not in the audit log");
+    tracing::error!(%why, "an operation is not in the audit log");
     told(Err(why));
 }
 

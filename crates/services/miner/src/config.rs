@@ -185,6 +185,8 @@ pub struct MinerConfig {
     pub verdicts: VerdictsConfig,
     /// The log.
     pub logging: LoggingConfig,
+    /// A file with a line for everything that the miner does on nodes over SSH; none: no such file.
+    pub audit_log: Option<PathBuf>,
 }
 
 #[cfg(test)]

@@ -41,6 +41,7 @@ pub fn check(
         subnet: check.subnet(&mut notices)?,
         verdicts: check.verdicts()?,
         logging: check.logging(),
+        audit_log: check.audit_log()?,
     };
     Ok((config, notices))
 }

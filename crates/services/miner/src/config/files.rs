@@ -21,6 +21,14 @@ impl Check<'_> {
         }
     }
 
+    pub(super) fn audit_log(&self) -> Result<Option<PathBuf>, ConfigError> {
+        let settings = &self.settings.ssh_session;
+        match settings.audit_log_path.as_deref().filter(|_| settings.enable_audit_logging) {
+            Some(path) => self.path("ssh_session.audit_log_path", path).map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// A file that must be there; `help` says how to make it.
     pub(super) fn file(
         &self,

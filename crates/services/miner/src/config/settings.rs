@@ -275,6 +275,8 @@ pub(super) struct SshSession {
     pub(super) default_node_username: Username,
     pub(super) max_concurrent_sessions: u32,
     pub(super) session_rate_limit: u32,
+    pub(super) enable_audit_logging: bool,
+    pub(super) audit_log_path: Option<String>,
 }
 
 impl Default for SshSession {
@@ -284,6 +286,8 @@ impl Default for SshSession {
             default_node_username: "node".parse().expect("a plain word is a login name"),
             max_concurrent_sessions: 5,
             session_rate_limit: 20,
+            enable_audit_logging: true,
+            audit_log_path: None,
         }
     }
 }

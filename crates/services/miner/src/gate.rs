@@ -39,6 +39,7 @@ pub(crate) struct Gate {
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) metrics: Arc<MinerMetrics>,
     pub(crate) refusals: LogBudget,
+    pub(crate) grants: LogBudget,
 }
 
 /// A refusal in the words of the protocol.
@@ -177,10 +178,22 @@ impl Gate {
             expires_at_secs,
             &session_token,
         );
-        info!(validator.hotkey = %request.validator, session.id = %session.id, "Validator authenticated");
-        debug!(validator.hotkey = %request.validator, "Successfully authenticated validator");
+        self.granted(&request.validator, &session);
         let (signature, signature_v2) = (self.signer.sign(&v1), self.signer.sign(&v2));
         Ok(AuthGrant { miner, session_token, expires_at_secs, response_nonce, signature, signature_v2 })
+    }
+
+    /// Operators search their logs for either phrase.
+    fn granted(&self, validator: &Hotkey, session: &NewSession) {
+        match self.grants.spend(self.clock.monotonic()) {
+            Some(unsaid) => {
+                info!(validator.hotkey = %validator, session.id = %session.id, unsaid, "Validator authenticated");
+                info!(validator.hotkey = %validator, "Successfully authenticated validator");
+            }
+            None => {
+                debug!(validator.hotkey = %validator, session.id = %session.id, "Validator authenticated");
+            }
+        }
     }
 
     /// How the request proves itself; its signature is verified here.

@@ -134,6 +134,7 @@ impl Miner {
             fleet: Arc::clone(&fleet),
             metrics: Arc::clone(&metrics),
             refusals: LogBudget::default(),
+            grants: LogBudget::default(),
         });
         Self { ports, gate, fleet, orders, follower, axon, metrics, status, opinions, verdicts: None }
     }

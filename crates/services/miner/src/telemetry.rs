@@ -3,7 +3,7 @@
 //! A keeper asks over its kept connection after its round, at most every [`EVERY`]: no second connection that an sshd could count
 //! against this host, and never beside another command of its own, since a node may allow a single one at a time. That nothing is known is
 //! a state of its own and no failure of the node: many nodes in tests have no GPU, and one whose driver is broken is what validators tell
-//! loudly enough.
+//! loudly enough. A tool that does not answer is asked less and less often: a driver that hangs keeps each process that asked it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,6 +19,8 @@ use crate::key_editor::limits;
 
 /// Shortest time between two questions to a node.
 const EVERY: Millis = Millis::from_secs(15);
+/// Longest pause for a tool that does not answer.
+const RETRY_MOST: Millis = Millis::from_secs(960);
 /// A driver that resets a card takes its time.
 const DEADLINE: Millis = Millis::from_secs(10);
 /// There is no `nvidia-smi`; what `sh` itself says of a command that is not there.
@@ -34,21 +36,21 @@ printf '\nbasilica-gpus:\n'
 exec nvidia-smi "--query-gpu=$1" --format=csv,noheader,nounits
 "#;
 
-/// Asks a node for its GPUs.
-async fn read(shell: &dyn Shell, timeout: Millis, clock: &dyn Clock) -> Gpus {
+/// Asks a node for its GPUs. Whether it answered, and what it has.
+async fn read(shell: &dyn Shell, timeout: Millis, clock: &dyn Clock) -> (bool, Gpus) {
     let command = match Argv::script(SCRIPT, [READING_FIELDS]) {
         Ok(command) => command,
-        Err(error) => return failed(clock.now(), &ErrorChain(&error).to_string()),
+        Err(error) => return (false, failed(clock.now(), &ErrorChain(&error).to_string())),
     };
     // A login shell that greets has some room beside the answer.
     let limits = limits(timeout.min(DEADLINE), READINGS_BYTES + 64 * 1024);
     let ran = shell.run(&command, &[], limits).await;
     let now = clock.now();
     match ran {
-        Ok(output) => understood(&output, now),
+        Ok(output) => (true, understood(&output, now)),
         Err(error) => {
             debug!(error = %ErrorChain(&error), "GPUs of a node cannot be read");
-            failed(now, &ErrorChain(&error).to_string())
+            (false, failed(now, &ErrorChain(&error).to_string()))
         }
     }
 }
@@ -99,24 +101,42 @@ fn shown(read: &[Reading], at: Timestamp) -> Gpus {
     Gpus::Read { at, driver: first.driver.as_str().into(), cards: read.iter().map(card).collect() }
 }
 
+/// What is known of one node.
+#[derive(Debug, Default)]
+struct Known {
+    gpus: Gpus,
+    /// Questions since the last answer.
+    unanswered: u32,
+}
+
+impl Known {
+    /// When the next question is due; at once if there was none yet.
+    fn due(&self) -> Option<Timestamp> {
+        let pause = Millis(EVERY.0.saturating_mul(1 << self.unanswered.min(16))).min(RETRY_MOST);
+        self.gpus.at().map(|at| at + pause)
+    }
+}
+
 /// The last reading of every node.
 #[derive(Debug, Default)]
-pub(crate) struct Readings(Mutex<BTreeMap<NodeId, Gpus>>);
+pub(crate) struct Readings(Mutex<BTreeMap<NodeId, Known>>);
 
 impl Readings {
     /// What is known of a node's GPUs.
     pub(crate) fn of(&self, node: NodeId) -> Gpus {
-        self.lock().get(&node).cloned().unwrap_or_default()
+        self.lock().get(&node).map(|known| known.gpus.clone()).unwrap_or_default()
     }
 
     /// Asks a node, if its last answer is old enough.
     pub(crate) async fn refresh(&self, node: NodeId, shell: &dyn Shell, timeout: Millis, clock: &dyn Clock) {
-        let last = self.lock().get(&node).and_then(Gpus::at);
-        if last.is_some_and(|last| clock.now().abs_diff(last) < EVERY) {
+        let (due, unanswered) =
+            self.lock().get(&node).map_or((None, 0), |known| (known.due(), known.unanswered));
+        if due.is_some_and(|due| clock.now() < due) {
             return;
         }
-        let read = read(shell, timeout, clock).await;
-        self.lock().insert(node, read);
+        let (answered, gpus) = read(shell, timeout, clock).await;
+        let unanswered = if answered { 0 } else { unanswered.saturating_add(1) };
+        self.lock().insert(node, Known { gpus, unanswered });
     }
 
     /// Forgets all nodes but these.
@@ -125,13 +145,20 @@ impl Readings {
     }
 
     /// The map is whole after every statement.
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, Gpus>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, Known>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+    use async_trait::async_trait;
+    use basilica_ports::{OutputLimits, Process, ShellError};
+    use basilica_runtime_service::testing::VirtualClock;
+    use basilica_types::HostKey;
+
     use super::*;
 
     const H100: &str = "0, GPU-5e1c3a4b-0c1d-4e2f-8a9b-0123456789ab, NVIDIA H100 80GB HBM3, 570.124.06, 97, 70123, 81559, 64, 650.12, 700.00\n";
@@ -140,6 +167,57 @@ mod tests {
     fn output(code: u32, stdout: &str, stderr: &str) -> Output {
         let bytes = |text: &str| text.as_bytes().to_vec();
         Output { status: ExitStatus::Code(code), stdout: bytes(stdout), stderr: bytes(stderr) }
+    }
+
+    /// Hangs, or says that there is no tool, and counts how often it was asked.
+    struct Asked {
+        hangs: AtomicBool,
+        times: AtomicU32,
+    }
+
+    #[async_trait]
+    impl Shell for Asked {
+        fn host_key(&self) -> &HostKey {
+            unreachable!("nobody asks")
+        }
+
+        fn is_open(&self) -> bool {
+            true
+        }
+
+        async fn run(&self, _: &Argv, _: &[u8], limits: OutputLimits) -> Result<Output, ShellError> {
+            self.times.fetch_add(1, Ordering::Relaxed);
+            if self.hangs.load(Ordering::Relaxed) {
+                return Err(ShellError::Deadline { step: "run", limit: limits.deadline });
+            }
+            Ok(output(127, "", ""))
+        }
+
+        async fn start(&self, _: &Argv) -> Result<Box<dyn Process>, ShellError> {
+            unreachable!("nobody asks")
+        }
+
+        async fn close(&self) {}
+    }
+
+    #[tokio::test]
+    async fn a_tool_that_hangs_is_asked_less_and_less_and_as_before_once_it_answers() {
+        let clock = VirtualClock::new();
+        let (readings, node) = (Readings::default(), NodeId::from_bytes([1; 16]));
+        let shell = Asked { hangs: true.into(), times: 0.into() };
+        let hour = async |clock: &VirtualClock| {
+            for _ in 0..240 {
+                readings.refresh(node, &shell, DEADLINE, clock).await;
+                clock.advance(EVERY);
+            }
+            shell.times.swap(0, Ordering::Relaxed)
+        };
+        let first = hour(&clock).await;
+        assert!((6..=10).contains(&first), "{first}");
+        shell.hangs.store(false, Ordering::Relaxed);
+        assert!(hour(&clock).await > 120);
+        assert_eq!(hour(&clock).await, 240);
+        assert!(matches!(readings.of(node), Gpus::NoTool { .. }));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! What validators think of this miner's nodes, asked of themselves.
 //!
 //! Asked are the validators to which nodes are assigned and those with a session, at the place that the configuration names or, without
-//! one, at their axon; at most [`VALIDATORS`], one after the other, every minute, and less and less often while one does not answer.
+//! one, at their axon; at most [`VALIDATORS`], one after the other, every minute, and less and less often while one does not answer. None takes
+//! longer than [`ASK`] in all, whatever it sends how slowly; what one said is shown before the next is asked, and kept of nodes of ours only.
 //! Nothing of the miner's work waits for it or follows from it: it is shown to the operator.
 //!
 //! What a validator says beside its verdicts (score, ramp, ban, next check) is its word and shown as that. A verdict is shown only if
@@ -15,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use basilica_ports::{AddressPolicy, Chain, Clock, Entropy, ValidatorApi, ValidatorPlace};
-use basilica_runtime_service::{Backoff, ErrorChain, Stop};
+use basilica_runtime_service::{Backoff, ErrorChain, Stop, within};
 use basilica_status::{Judgement, Share, ValidatorStatus, Words};
 use basilica_types::{Digest, Host, Hotkey, Millis, NetUid, Network, NodeId, Timestamp};
 use tokio::sync::watch;
@@ -30,6 +31,8 @@ use crate::subnet::{Snapshot, SubnetView};
 const VALIDATORS: usize = 16;
 /// Between two rounds; each validator is asked once in a round.
 const EVERY: Millis = Millis::from_secs(60);
+/// Of one validator's answer and the verdicts that it names.
+const ASK: Millis = Millis::from_secs(30);
 /// Between two looks at whose time has come.
 const LOOK: Millis = Millis::from_secs(5);
 /// Longest pause for a validator that does not answer.
@@ -65,6 +68,15 @@ pub(crate) struct Asker {
     pub(crate) config: VerdictsConfig,
 }
 
+/// What a round is about.
+struct About<'a> {
+    snapshot: &'a Snapshot,
+    /// Whose sessions are open.
+    sessions: &'a [Hotkey],
+    /// Our own; a validator may tell of others too.
+    nodes: &'a BTreeSet<NodeId>,
+}
+
 /// What is kept of one validator from one question to the next.
 struct Asked {
     status: ValidatorStatus,
@@ -82,12 +94,11 @@ impl VerdictsFollower {
         loop {
             let round = async {
                 let Some(snapshot) = self.subnet.borrow().clone() else { return };
-                let sessions: Vec<Hotkey> = self
-                    .status
-                    .newest()
-                    .map(|status| status.sessions.iter().map(|session| session.validator).collect())
-                    .unwrap_or_default();
-                self.asker.round(&snapshot, &sessions, &mut asked).await;
+                let Some(status) = self.status.newest() else { return };
+                let sessions: Vec<Hotkey> = status.sessions.iter().map(|session| session.validator).collect();
+                let nodes: BTreeSet<NodeId> = status.nodes.iter().map(|node| node.id).collect();
+                let about = About { snapshot: &snapshot, sessions: &sessions, nodes: &nodes };
+                self.asker.round(&about, &mut asked, &|asked| self.publish(asked, share)).await;
                 if share_due <= clock.now() {
                     share_due = clock.now() + SHARE_EVERY;
                     share = self.share(&snapshot).await.or(share);
@@ -138,9 +149,14 @@ impl VerdictsFollower {
 }
 
 impl Asker {
-    /// Asks everybody whose time has come, and forgets those who are no longer asked.
-    async fn round(&self, snapshot: &Snapshot, sessions: &[Hotkey], asked: &mut BTreeMap<Hotkey, Asked>) {
-        let wanted = self.wanted(snapshot, sessions);
+    /// Asks everybody whose time has come, tells `each` after every one, and forgets those who are no longer asked.
+    async fn round(
+        &self,
+        about: &About<'_>,
+        asked: &mut BTreeMap<Hotkey, Asked>,
+        each: &(dyn Fn(&BTreeMap<Hotkey, Asked>) + Sync),
+    ) {
+        let wanted = self.wanted(about.snapshot, about.sessions);
         asked.retain(|hotkey, _| wanted.contains_key(hotkey));
         for (hotkey, (assigned, place)) in wanted {
             let now = self.clock.now();
@@ -164,7 +180,11 @@ impl Asker {
                 (entry.status.place, entry.due) = (told, now);
             }
             if let Some(place) = place.filter(|_| entry.due <= now) {
-                self.ask(hotkey, &place, entry).await;
+                let asking = self.ask(hotkey, &place, entry, about.nodes);
+                if let Err(elapsed) = within(self.clock.as_ref(), ASK, asking).await {
+                    self.silent(hotkey, entry, elapsed.to_string());
+                }
+                each(asked);
             }
         }
     }
@@ -191,21 +211,23 @@ impl Asker {
         Some(ValidatorPlace { host: Host::Ip(axon.ip()), port: axon.port(), addresses })
     }
 
-    async fn ask(&self, hotkey: Hotkey, place: &ValidatorPlace, asked: &mut Asked) {
+    /// Asks one that does not answer less and less often.
+    fn silent(&self, hotkey: Hotkey, asked: &mut Asked, why: String) {
+        let pause = asked.backoff.next(self.entropy.as_ref());
+        debug!(validator.hotkey = %hotkey, error = why, retry_in = %pause, "validator tells no verdicts");
+        let now = self.clock.now();
+        (asked.status.asked, asked.status.error, asked.due) = (Some(now), Some(why.into()), now + pause);
+    }
+
+    async fn ask(&self, hotkey: Hotkey, place: &ValidatorPlace, asked: &mut Asked, own: &BTreeSet<NodeId>) {
         let answer = self.api.nodes(place, self.own).await;
         let now = self.clock.now();
-        asked.status.asked = Some(now);
-        let nodes = match answer {
+        let mut nodes = match answer {
             Ok(judged) => judged.nodes,
-            Err(error) => {
-                let pause = asked.backoff.next(self.entropy.as_ref());
-                debug!(validator.hotkey = %hotkey, error = %ErrorChain(&error), retry_in = %pause, "validator tells no verdicts");
-                asked.status.error = Some(ErrorChain(&error).to_string().into());
-                asked.due = now + pause;
-                return;
-            }
+            Err(error) => return self.silent(hotkey, asked, ErrorChain(&error).to_string()),
         };
-        asked.backoff.reset();
+        nodes.retain(|node| own.contains(&node.node));
+        asked.status.asked = Some(now);
         (asked.status.answered, asked.status.error, asked.due) = (Some(now), None, now + EVERY);
         let digests: Vec<(NodeId, Digest)> = judging::named(&nodes);
         for (node, digest) in asked.verdicts.missing(&digests) {
@@ -229,6 +251,8 @@ impl Asker {
             .into_iter()
             .map(|node| (node.node, judging::judgement(hotkey, now, &node, &asked.verdicts)))
             .collect();
+        // Only a whole answer: one that drags its verdicts out every time is asked less and less, too.
+        asked.backoff.reset();
     }
 }
 

@@ -10,7 +10,7 @@ use basilica_verification::{CheckKind, Evidence, Fault, Outcome, Reason, Verdict
 use basilica_wire::{Keypair, Signed};
 use codec::Encode as _;
 
-use super::judging::{About, NotIt};
+use super::judging::NotIt;
 use super::*;
 
 const NODE: NodeId = NodeId::from_bytes([5; 16]);
@@ -50,8 +50,8 @@ fn signed(verdict: Verdict) -> (Digest, Vec<u8>) {
     (signed.digest(), signed.encode())
 }
 
-fn about() -> About {
-    About { validator: signer().hotkey(), miner: MINER, node: NODE }
+fn about() -> judging::About {
+    judging::About { validator: signer().hotkey(), miner: MINER, node: NODE }
 }
 
 fn judged(last: Digest) -> JudgedNode {
@@ -87,11 +87,11 @@ fn a_verdict_of_another_or_about_another_is_shown_nowhere() {
     let good = signed(verdict(NODE, MINER, own));
     let mut broken = good.clone();
     *broken.1.last_mut().unwrap() ^= 1;
-    type Bad = ((Digest, Vec<u8>), About, fn(&NotIt) -> bool);
+    type Bad = ((Digest, Vec<u8>), judging::About, fn(&NotIt) -> bool);
     let cases: [Bad; 5] = [
         (broken, about(), |why| matches!(why, NotIt::Envelope(_))),
         ((Digest::from_bytes([3; 32]), good.1.clone()), about(), |why| matches!(why, NotIt::Other)),
-        (good, About { validator: MINER, ..about() }, |why| matches!(why, NotIt::Signer)),
+        (good, judging::About { validator: MINER, ..about() }, |why| matches!(why, NotIt::Signer)),
         (signed(verdict(NODE, own, own)), about(), |why| matches!(why, NotIt::Node)),
         (signed(verdict(NodeId::from_bytes([6; 16]), MINER, own)), about(), |why| matches!(why, NotIt::Node)),
     ];
@@ -132,6 +132,8 @@ struct Scripted {
     nodes: Mutex<Vec<Result<JudgedNodes, u16>>>,
     verdicts: BTreeMap<Digest, Vec<u8>>,
     asked: Mutex<Vec<String>>,
+    /// Never comes to an end with a verdict.
+    drags: bool,
 }
 
 #[async_trait]
@@ -149,6 +151,9 @@ impl ValidatorApi for Scripted {
         digest: Digest,
     ) -> Result<Option<Vec<u8>>, ValidatorApiError> {
         self.asked.lock().unwrap().push(format!("{at}/verdicts"));
+        if self.drags {
+            std::future::pending::<()>().await;
+        }
         Ok(self.verdicts.get(&digest).cloned())
     }
 }
@@ -175,7 +180,9 @@ impl Scene {
     }
 
     async fn round(&mut self, sessions: &[Hotkey]) -> Vec<String> {
-        self.asker.round(&snapshot(), sessions, &mut self.asked).await;
+        let (snapshot, nodes) = (snapshot(), BTreeSet::from([NODE]));
+        let about = About { snapshot: &snapshot, sessions, nodes: &nodes };
+        self.asker.round(&about, &mut self.asked, &|_| {}).await;
         std::mem::take(&mut *self.api.asked.lock().unwrap())
     }
 
@@ -276,4 +283,60 @@ async fn who_no_longer_has_anything_is_forgotten_and_many_are_not_asked() {
     assert_eq!(scene.asked.len(), VALIDATORS);
     scene.round(&[]).await;
     assert_eq!(scene.asked.keys().collect::<Vec<_>>(), [&signer().hotkey()]);
+}
+
+#[tokio::test]
+async fn nodes_of_others_are_neither_kept_nor_asked_about() {
+    let (digest, _) = signed(verdict(NODE, MINER, signer().hotkey()));
+    let foreign = |n: u16| {
+        let mut id = [7; 16];
+        id[..2].copy_from_slice(&n.to_be_bytes());
+        JudgedNode { node: NodeId::from_bytes(id), ..judged(digest) }
+    };
+    let nodes: Vec<JudgedNode> = (0..1_000).map(foreign).chain([judged(digest)]).collect();
+    let api = Scripted { nodes: Mutex::new(vec![Ok(JudgedNodes { nodes, at: AT })]), ..Scripted::default() };
+    let mut scene = Scene::new(api, Network::Local, BTreeMap::new());
+    assert_eq!(scene.round(&[]).await.len(), 2, "the list, and one verdict");
+    assert_eq!(scene.only().judgements.keys().collect::<Vec<_>>(), [&NODE]);
+}
+
+#[tokio::test]
+async fn a_validator_that_drags_its_answer_out_ends_and_is_asked_less_and_less() {
+    let (digest, _) = signed(verdict(NODE, MINER, signer().hotkey()));
+    let nodes = Mutex::new(vec![answer(digest), answer(digest)]);
+    let api = Scripted { nodes, drags: true, ..Scripted::default() };
+    let mut scene = Scene::new(api, Network::Local, BTreeMap::new());
+    let clock = Arc::clone(&scene.clock);
+    let mut pauses = Vec::new();
+    for _ in 0..2 {
+        tokio::join!(scene.round(&[]), async {
+            clock.sleepers(1).await;
+            clock.advance(ASK);
+        });
+        let error = scene.only().status.error.clone().unwrap();
+        assert!(error.as_str().contains("not done within 30"), "{error:?}");
+        pauses.push(scene.only().due.since(clock.now()));
+        clock.advance(pauses[0]);
+    }
+    assert!(pauses[1] > pauses[0], "{pauses:?}");
+}
+
+#[tokio::test]
+async fn what_one_said_is_told_before_the_next_is_asked() {
+    let (digest, _) = signed(verdict(NODE, MINER, signer().hotkey()));
+    let place = |last: u8| ValidatorPlace {
+        host: Host::Ip([127, 0, 0, last].into()),
+        port: 80,
+        addresses: AddressPolicy::Any,
+    };
+    let other = Hotkey::from_bytes([8; 32]);
+    let named = BTreeMap::from([(signer().hotkey(), place(2)), (other, place(3))]);
+    let api = Scripted { nodes: Mutex::new(vec![answer(digest), answer(digest)]), ..Scripted::default() };
+    let mut scene = Scene::new(api, Network::Local, named);
+    let (snapshot, nodes) = (snapshot(), BTreeSet::from([NODE]));
+    let about = About { snapshot: &snapshot, sessions: &[other], nodes: &nodes };
+    let told = Mutex::new(Vec::new());
+    let count = |asked: &BTreeMap<Hotkey, Asked>| asked.values().filter(|a| a.status.asked.is_some()).count();
+    scene.asker.round(&about, &mut scene.asked, &|asked| told.lock().unwrap().push(count(asked))).await;
+    assert_eq!(*told.lock().unwrap(), [1, 2]);
 }

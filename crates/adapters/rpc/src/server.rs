@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use basilica_ports::{MinerApi, MinerCallError, RefusalCode};
-use basilica_types::Millis;
+use basilica_types::{Hotkey, Millis};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot};
 use tonic::service::InterceptorLayer;
@@ -40,7 +40,7 @@ pub struct ServerLimits {
     pub request_timeout: Millis,
     /// Requests in work at the same time, over all connections; more are refused.
     pub concurrent_requests: usize,
-    /// Connections at the same time; for more the oldest without a granted request is closed.
+    /// Connections at the same time; for more one without a granted request is closed.
     pub connections: usize,
     /// Of these, from one address, or from one /64 of IPv6.
     pub connections_per_address: usize,
@@ -232,8 +232,9 @@ impl Face {
         let _slot = self.slots.try_acquire().map_err(|_| busy())?;
         let place = place_of(&request);
         let request = convert::auth_request(request.into_inner()).map_err(|e| bad_field(&e))?;
+        let sender = request.validator;
         let grant = self.api.authenticate(request).await.map_err(|e| status(&e))?;
-        prove(place);
+        prove(place, sender);
         Ok(Response::new(convert::auth_grant_message(&grant)))
     }
 
@@ -244,8 +245,9 @@ impl Face {
         let _slot = self.slots.try_acquire().map_err(|_| busy())?;
         let place = place_of(&request);
         let request = convert::discover_request(request.into_inner()).map_err(|e| bad_field(&e))?;
+        let sender = request.claim.validator;
         let response = self.api.discover(request).await.map_err(|e| status(&e))?;
-        prove(place);
+        prove(place, sender);
         Ok(Response::new(convert::discover_response_message(&response)))
     }
 }
@@ -256,9 +258,9 @@ fn place_of<T>(request: &Request<T>) -> Option<Arc<Place>> {
 }
 
 /// The service granted what was asked, so the sender is who it says.
-fn prove(place: Option<Arc<Place>>) {
+fn prove(place: Option<Arc<Place>>, sender: Hotkey) {
     if let Some(place) = place {
-        place.prove();
+        place.prove(sender);
     }
 }
 

@@ -18,6 +18,7 @@ mod finney;
 mod fuzz;
 mod gpu;
 mod kernels;
+mod keys;
 mod layers;
 mod licences;
 mod localnet;
@@ -63,6 +64,9 @@ usage: cargo xtask VERB
                       one took to write; exit code 1 if their history is not one
   scale [--small]     the real validator before 1,000 nodes, 200 of them real OpenSSH servers, many of the others silent, slow or
                       hostile; prints what it made of them, how long a round took and its memory; exit code 1 if a bound is missed
+  keys [--cycles N] [--seed N] [--nodes N] [--validators N] [--json] [--keep DIR]
+                      10,000 keys of validators come and go on 8 real OpenSSH servers while the miner is killed, nodes hang, others edit
+                      the same files and validators take turns; exit code 1 if anything is left, changed or seen half-written
   setup               the system tools that localnet and the tests need
 
   Builds go to $CARGO_TARGET_DIR, or else to ${XDG_CACHE_HOME:-~/.cache}/basilica-target.";
@@ -102,6 +106,7 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
         "fuzz" => fuzz::run_verb(&Workspace::find()?, rest),
         "wasm" => bare(wasm::run_verb),
         "failover" => failover::strike(&Workspace::find()?, rest),
+        "keys" => keys::churn(&Workspace::find()?, rest),
         "scale" => scale::measure(&Workspace::find()?, rest),
         "zoo" => zoo::scorecard(&Workspace::find()?, rest),
         "setup" => bare(|_| setup::run()),

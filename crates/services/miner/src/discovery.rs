@@ -35,10 +35,8 @@ impl Awaited {
         let is_finished = |view: &NodeView| {
             view.generation >= generation || (begin_to_fail && view.state == NodeState::Degraded)
         };
-        // A keeper that is gone never finishes; the caller's limit ends the wait.
-        if self.view.wait_for(is_finished).await.is_err() {
-            std::future::pending::<()>().await;
-        }
+        // A keeper that is gone, because its node was left or the miner stops, never finishes: what it saw last is reported.
+        let _ = self.view.wait_for(is_finished).await;
     }
 }
 
@@ -260,6 +258,22 @@ mod tests {
             wait_for(carrying(NodeState::Unreachable), Orders::default()).await.1,
             NodeStatus::Unreachable
         );
+    }
+
+    #[tokio::test]
+    async fn a_keeper_that_is_gone_is_not_waited_for() {
+        let (member, keeper) = member(NodeState::Healthy, |view| view.was_well = true);
+        let (clock, orders) = (VirtualClock::new(), watch::channel(Some(Arc::new(Orders::default()))).1);
+        let session = session(clock.as_ref());
+        let discovery =
+            Discovery { members: vec![member], clock: clock.as_ref(), orders: &orders, session: &session };
+        let leaves = async {
+            clock.sleepers(1).await;
+            drop(keeper);
+        };
+        let (reports, ()) = tokio::join!(discovery.run(), leaves);
+        assert_eq!(reports[0].status, NodeStatus::KeyPending);
+        assert_eq!(clock.monotonic(), std::time::Duration::ZERO);
     }
 
     #[tokio::test]

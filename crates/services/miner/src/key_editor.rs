@@ -3,7 +3,8 @@
 //! Everything that runs on a node is in the constant scripts below; values reach them as arguments or on standard input.
 //! A write replaces the file by renaming a finished, flushed one over it, and only if the file still is the one that was
 //! read; another editor's save in between is seen and the edit starts over. Between that check and the rename lies the start of
-//! one program, which POSIX gives no means to close; reading back afterwards and the reconciler's next round
+//! one program. What somebody appends to the file during it is found behind the end of what was read, and appended again; a
+//! save by renaming is overwritten, which POSIX gives no means to prevent; reading back afterwards and the reconciler's next round
 //! repair our side of it. A write is finished only when a new reading shows exactly what was wanted.
 
 use std::collections::BTreeSet;
@@ -58,10 +59,15 @@ if [ -e "$file" ]; then
 fi
 sync "$new" 2>/dev/null || sync
 found=absent
-if [ -e "$file" ]; then found=$(sha256sum < "$file" | cut -c 1-64); fi
+if [ -e "$file" ]; then
+  exec 3< "$file"
+  found=$(sha256sum <&3 | cut -c 1-64)
+fi
 [ "$found" = "$1" ] || exit 90
+if [ "$found" != absent ] && ! [ "$file" -ef /dev/fd/3 ]; then exit 90; fi
 mv -f "$new" "$file"
 trap - EXIT
+if [ "$found" != absent ]; then cat <&3 >> "$file"; fi
 sync "$(dirname "$file")" 2>/dev/null || sync
 "#;
 
@@ -246,7 +252,9 @@ pub(crate) async fn inspect(
     wanted: &[WantedKey],
 ) -> Result<Inspection, KeyEditError> {
     let limit = std::iter::once(MAX_FILE.to_string());
-    let epochs = wanted.iter().map(|key| key.expires_at.as_secs().to_string());
+    // Sessions that were opened together end together, and each moment costs the node three programs.
+    let epochs: BTreeSet<i64> = wanted.iter().map(|key| key.expires_at.as_secs()).collect();
+    let epochs = epochs.iter().map(ToString::to_string);
     let command = Argv::script(INSPECT, limit.chain(epochs))?;
     let output = shell.run(&command, &[], limits(deadline, MAX_FILE + HEADER_LIMIT)).await?;
     match output.status {

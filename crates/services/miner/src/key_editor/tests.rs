@@ -76,6 +76,21 @@ async fn another_editors_save_in_between_is_kept() {
 }
 
 #[tokio::test]
+async fn what_is_appended_between_the_check_and_the_rename_is_kept() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let shell = LocalShell::with_file(b"ssh-ed25519 AAAA one\n");
+    let bin = shell.home.path().join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    let mv = "#!/bin/sh\necho 'ssh-ed25519 AAAA two' >> \"$3\"\nPATH=${PATH#*:} exec mv \"$@\"\n";
+    std::fs::write(bin.join("mv"), mv).unwrap();
+    std::fs::set_permissions(bin.join("mv"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    edit(&shell, &[wanted(1)]).await.unwrap();
+    let text = shell.text();
+    assert!(text.starts_with("ssh-ed25519 AAAA one\n# BEGIN"), "{text}");
+    assert!(text.ends_with("# END basilica\nssh-ed25519 AAAA two\n"), "{text}");
+}
+
+#[tokio::test]
 async fn a_file_that_never_rests_is_given_up_unharmed() {
     let shell = LocalShell::with_file(b"");
     let mut saves = 0u32;

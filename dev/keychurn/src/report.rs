@@ -1,0 +1,86 @@
+//! What became of a run.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+
+/// What a run did and found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// What everything was drawn from.
+    pub seed: u64,
+    /// Real OpenSSH servers.
+    pub nodes: usize,
+    /// Keys that were seen on a node: life-cycles begun.
+    pub cycles: usize,
+    /// Keys that came onto a node, counted for each node.
+    pub placements: usize,
+    /// Keys of ours on any node in the end.
+    pub stale_keys: usize,
+    /// Processes that were started with one of the keys and run in the end.
+    pub stale_processes: usize,
+    /// Sessions of which the miner's database still says that a node may carry the key.
+    pub stale_records: usize,
+    /// Edits of the foreign hand that fell between the miner's comparison and its rename; see the crate's words.
+    pub edits_overwritten: usize,
+    /// Files beside `authorized_keys` in the end.
+    pub left_behind: Vec<String>,
+    /// How often something was seen that must not be: half a line, a foreign line changed, other permissions, disorder.
+    pub wrong: usize,
+    /// The first of it.
+    pub first_wrong: Vec<String>,
+    /// The most seconds after its end that a key was still seen in a file, while its miner was dead or its node hung at times.
+    pub longest_overdue_secs: i64,
+    /// How often everything else happened.
+    pub counts: BTreeMap<&'static str, usize>,
+    /// Milliseconds of the whole run.
+    pub took_ms: u64,
+}
+
+impl Report {
+    /// What is not as it must be, if anything.
+    ///
+    /// # Errors
+    /// A line for each.
+    pub fn check(&self) -> Result<(), Vec<String>> {
+        let mut wrong = self.first_wrong.clone();
+        let mut none = |what: &str, count: usize| {
+            if count > 0 {
+                wrong.push(format!("{count} {what}"));
+            }
+        };
+        none("observations in all that must not be", self.wrong);
+        none("keys are stale", self.stale_keys);
+        none("processes of keys that are gone still run", self.stale_processes);
+        none("sessions are still recorded as deployed", self.stale_records);
+        none("files were left behind", self.left_behind.len());
+        if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.took_ms / 1_000;
+        writeln!(
+            f,
+            "seed {}: {} life-cycles of keys on {} nodes in {seconds} s",
+            self.seed, self.cycles, self.nodes
+        )?;
+        writeln!(f, "  keys that came onto a node: {}", self.placements)?;
+        for (what, count) in &self.counts {
+            writeln!(f, "  {what}: {count}")?;
+        }
+        writeln!(f, "  longest that a key was seen after its end: {} s", self.longest_overdue_secs)?;
+        writeln!(
+            f,
+            "afterwards: {} stale keys, {} processes, {} records, {} files left behind; wrong at any time: {}",
+            self.stale_keys,
+            self.stale_processes,
+            self.stale_records,
+            self.left_behind.len(),
+            self.wrong
+        )?;
+        writeln!(f, "edits of the foreign hand overwritten in the miner's rename: {}", self.edits_overwritten)
+    }
+}

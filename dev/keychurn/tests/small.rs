@@ -1,0 +1,14 @@
+//! Some hundred keys; `cargo xtask keys` has ten thousand.
+
+use basilica_keychurn::{Plan, run};
+use basilica_testkit::built;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_befalls_the_miner_no_key_stays_and_no_line_of_others_changes() {
+    let home = tempfile::tempdir().unwrap();
+    let report = run(&Plan::SMALL, &built("basilica-miner"), home.path(), |_| ()).await;
+    if let Err(wrong) = report.check() {
+        panic!("{}\n{report}", wrong.join("\n"));
+    }
+    assert!(report.cycles >= 100, "{report}");
+}

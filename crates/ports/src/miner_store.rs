@@ -91,6 +91,8 @@ pub struct DiscoveryUse {
     pub public_key: Option<SshPublicKey>,
     /// Most sessions of one hotkey that may have a key at the same time; the oldest is ended for a new one.
     pub keyed_sessions: u32,
+    /// Another key in the place of the session's counts as a new session towards this limit; none: any number.
+    pub rate: Option<SessionRate>,
 }
 
 /// A session as it is remembered.

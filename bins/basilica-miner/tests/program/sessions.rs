@@ -45,6 +45,7 @@ async fn fill(home: &Home, deployed_on: Option<&NodeAddress>) {
         timestamp_secs: now.as_secs(),
         public_key: Some(KEY.parse().unwrap()),
         keyed_sessions: 5,
+        rate: None,
     };
     store.admit_discovery(&nonce(hotkey(1), "discover-1"), &discovery).await.unwrap().unwrap();
     if let Some(address) = deployed_on {

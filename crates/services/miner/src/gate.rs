@@ -238,6 +238,7 @@ impl Gate {
             timestamp_secs: claim.timestamp_secs,
             public_key: assigned.then(|| claim.public_key.clone()),
             keyed_sessions: self.config.max_sessions.get(),
+            rate: self.config.session_rate,
         };
         let nonce = self.nonce_use(claim.validator, &claim.nonce, claim.timestamp_secs, now);
         let session = self

@@ -66,6 +66,7 @@ fn discovery(token: u8, epoch: u64, timestamp_secs: i64) -> DiscoveryUse {
         timestamp_secs,
         public_key: Some(key(1)),
         keyed_sessions: 2,
+        rate: None,
     }
 }
 
@@ -268,6 +269,30 @@ async fn only_so_many_sessions_are_opened_within_a_time_that_slides_along_over_a
     }
     let unlimited = NonceUse { limit: 100, ..nonce(1, "free", START) };
     assert_eq!(f.store.open_session(&unlimited, &session(99, START)).await.unwrap(), Ok(()));
+}
+
+#[tokio::test]
+async fn another_key_within_a_session_counts_as_a_new_session() {
+    let f = fixture().await;
+    let rate = Some(SessionRate { most: 2, within: Millis(1000) });
+    let opened = NonceUse { limit: 100, ..nonce(1, "open", START) };
+    f.store.open_session(&opened, &NewSession { rate, ..session(1, START) }).await.unwrap().unwrap();
+    let asked = async |name: &str, secs: i64, seed: u8| {
+        let now = after(secs);
+        let nonce = NonceUse { limit: 100, ..nonce(1, name, now) };
+        let discovery = DiscoveryUse { rate, public_key: Some(key(seed)), ..discovery(1, 0, secs) };
+        f.store.admit_discovery(&nonce, &discovery).await.unwrap().map(|record| record.public_key)
+    };
+    assert_eq!(asked("first", 1, 1).await, Ok(Some(key(1))), "the session's own key costs nothing");
+    assert_eq!(asked("again", 2, 1).await, Ok(Some(key(1))), "nor does the same one again");
+    assert_eq!(asked("other", 3, 2).await, Ok(Some(key(2))));
+    let refused = Err(Inadmissible::TooManySessions { again_at: after(1000) });
+    assert_eq!(asked("third", 4, 3).await, refused);
+    assert_eq!(asked("third", 4, 2).await, Ok(Some(key(2))), "what was refused left nothing behind");
+    let opened = NonceUse { limit: 100, ..nonce(1, "more", after(5)) };
+    let session = NewSession { rate, ..session(2, after(5)) };
+    assert!(f.store.open_session(&opened, &session).await.unwrap().is_err());
+    assert_eq!(asked("later", 1000, 3).await, Ok(Some(key(3))));
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ struct Standing {
     seen_v2: bool,
     last_epoch: i64,
     last_ts_secs: i64,
-    /// When it opened sessions, oldest first, as far as a limit asks for that.
+    /// When it opened sessions or changed their keys, oldest first, as far as a limit asks for that.
     opened: Vec<i64>,
 }
 
@@ -293,6 +293,12 @@ impl Book {
         if let Some(key) = &discovery.public_key
             && record.public_key.as_ref() != Some(key)
         {
+            // A new key is work on every node of the hotkey's, as a new session is.
+            if let (Some(_), Some(rate)) = (&record.public_key, discovery.rate)
+                && let Err(refused) = standing.open(nonce.now, rate)
+            {
+                return Ok(Err(refused));
+            }
             session.update(|row| row.public_key = Some(key.to_string()));
             record.public_key = Some(key.clone());
             self.end_oldest(&validator, &token_hash, nonce.now, discovery.keyed_sessions);

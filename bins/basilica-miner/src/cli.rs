@@ -10,6 +10,7 @@ use crate::checkup::ServiceCommand;
 use crate::database::DatabaseCommand;
 use crate::doctor::DoctorArgs;
 use crate::init::Init;
+use crate::keys::KeysCommand;
 use crate::nodes::NodesCommand;
 use crate::tls::TlsCommand;
 use crate::top::Top;
@@ -83,6 +84,11 @@ pub(crate) enum Command {
     },
     /// Check the audit log of SSH: that no line was changed, left out or put in between. Exit code 1 if one was.
     Audit(AuditArgs),
+    /// Replace the SSH key that the miner logs in on its nodes with.
+    Keys {
+        #[command(subcommand)]
+        command: KeysCommand,
+    },
     /// Look after the database.
     Database {
         #[command(subcommand)]

@@ -9,6 +9,7 @@ mod config_file;
 mod database;
 mod doctor;
 mod init;
+mod keys;
 mod maintenance;
 mod nodes;
 mod pages;
@@ -75,6 +76,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Top(top)) => top::top(cli, *top),
         Some(Command::Init(arguments)) => init::run(cli, arguments),
         Some(Command::Nodes { command }) => nodes::run(cli, command),
+        Some(Command::Keys { command }) => keys::run(cli, command),
         Some(Command::Tls { command }) => tls::run(cli, command),
         Some(Command::Audit(arguments)) => return audit::run(cli, arguments),
         Some(Command::Database { command }) => return database::run(cli, command),

@@ -14,8 +14,9 @@ use basilica_wallet::read_secret_text;
 use zeroize::Zeroizing;
 
 /// For each login and each command on a node. Longer than the service's: somebody sits in front and would rather wait than do it again.
-pub(super) const DEADLINE: Millis = Millis::from_secs(30);
-const KEY_COMMENT: &str = "basilica-miner";
+pub(crate) const DEADLINE: Millis = Millis::from_secs(30);
+/// What a key that we make says of itself.
+pub(crate) const KEY_COMMENT: &str = "basilica-miner";
 /// As ssh.
 const PASSWORD_ATTEMPTS: usize = 3;
 
@@ -34,10 +35,10 @@ pub(super) struct WayIn {
 }
 
 /// A node, by which key it is known, and the key that the miner logs in with.
-pub(super) struct Access<'a> {
-    pub(super) address: &'a NodeAddress,
-    pub(super) host_key: &'a HostKey,
-    pub(super) key_path: &'a Path,
+pub(crate) struct Access<'a> {
+    pub(crate) address: &'a NodeAddress,
+    pub(crate) host_key: &'a HostKey,
+    pub(crate) key_path: &'a Path,
 }
 
 /// How the miner's key came to be on the node.
@@ -70,7 +71,7 @@ impl Access<'_> {
     }
 
     /// A login with the miner's key.
-    pub(super) async fn log_in(&self) -> Result<Arc<dyn Shell>, ShellError> {
+    pub(crate) async fn log_in(&self) -> Result<Arc<dyn Shell>, ShellError> {
         self.dial(Identity::File(self.key_path.to_owned())).await
     }
 
@@ -240,7 +241,7 @@ impl Vouched {
 }
 
 /// A failed connection in the words of somebody who wants to have it work.
-pub(super) fn explained(error: ShellError, address: &NodeAddress) -> anyhow::Error {
+pub(crate) fn explained(error: ShellError, address: &NodeAddress) -> anyhow::Error {
     let (user, host, port) = (&address.user, &address.host, address.port());
     let help = match &error {
         ShellError::Connect { .. } | ShellError::Deadline { .. } | ShellError::Lost { .. } => format!(

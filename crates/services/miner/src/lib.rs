@@ -16,6 +16,7 @@ pub mod health;
 pub mod maintenance;
 pub mod onboarding;
 pub mod operator_key;
+pub mod rotation;
 
 mod access;
 mod axon;

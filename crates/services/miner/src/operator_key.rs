@@ -64,6 +64,16 @@ pub async fn install(
     deadline: Millis,
     key: &SshPublicKey,
 ) -> Result<Installed, KeyEditError> {
+    install_like(shell, deadline, key, None).await
+}
+
+/// As [`install`], behind the options of the line that carries `like`.
+pub(crate) async fn install_like(
+    shell: &dyn Shell,
+    deadline: Millis,
+    key: &SshPublicKey,
+    like: Option<&SshPublicKey>,
+) -> Result<Installed, KeyEditError> {
     let mut before = None;
     for _ in 0..ATTEMPTS {
         let found = key_editor::inspect(shell, deadline, &[]).await?;
@@ -74,7 +84,8 @@ pub async fn install(
             let home_writable = tidy(shell, deadline).await?;
             return Ok(Installed { before: before.clone(), home_writable });
         }
-        let content = with(current, key)?;
+        let options = like.and_then(|like| lines_with(current, like).next()).unwrap_or_default();
+        let content = with(current, key, options)?;
         key_editor::replace(shell, deadline, found.file.as_deref(), &content).await?;
     }
     Err(KeyEditError::Contended)
@@ -156,11 +167,15 @@ fn presence(file: &[u8], key: &SshPublicKey) -> Presence {
     }
 }
 
-fn with(file: &[u8], key: &SshPublicKey) -> Result<Vec<u8>, AuthorizedKeysError> {
+fn with(file: &[u8], key: &SshPublicKey, options: &[u8]) -> Result<Vec<u8>, AuthorizedKeysError> {
     let (before, after) = file.split_at(authorized_keys::first_of_ours(file).unwrap_or(file.len()));
     let mut content = before.to_vec();
     if before.last().is_some_and(|byte| *byte != b'\n') {
         content.push(b'\n');
+    }
+    if !options.is_empty() {
+        content.extend_from_slice(options);
+        content.push(b' ');
     }
     content.extend_from_slice(format!("{key} {COMMENT}\n").as_bytes());
     content.extend_from_slice(after);

@@ -122,7 +122,7 @@ fn a_validators_line_with_the_miners_key_is_neither_the_miners_nor_before_it() {
     let file = rewrite(format!("{OTHER} mine\n").as_bytes(), &[validators_line(KEY)]).unwrap();
     assert_eq!(presence(&file, &key()), Presence::Absent);
     assert_eq!(without(&file, &key()), file);
-    let installed = String::from_utf8(with(&file, &key()).unwrap()).unwrap();
+    let installed = String::from_utf8(with(&file, &key(), b"").unwrap()).unwrap();
     assert!(installed.starts_with(&format!("{OTHER} mine\n{KEY} basilica-miner\n# BEGIN")), "{installed}");
     assert_eq!(without(installed.as_bytes(), &key()), file);
 }
@@ -136,7 +136,7 @@ proptest! {
     ) {
         let wanted = if validators { vec![validators_line(OTHER)] } else { vec![] };
         let file = rewrite(lines.concat().as_bytes(), &wanted).unwrap();
-        let installed = with(&file, &key()).unwrap();
+        let installed = with(&file, &key(), b"").unwrap();
         prop_assert_eq!(presence(&installed, &key()), Presence::Plain);
         prop_assert_eq!(without(&installed, &key()), file);
     }

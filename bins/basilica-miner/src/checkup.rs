@@ -57,6 +57,41 @@ fn trouble(node: &NodeReport) -> Option<&Finding> {
     node.findings.iter().find(blocks)
 }
 
+/// Why a node that can be logged into proves nothing, if it does not.
+fn unfit(node: &NodeReport) -> Option<&Finding> {
+    let blocks = |finding: &&Finding| {
+        finding.is_wrong() && matches!(finding.code.stage(), Stage::Files | Stage::Driver | Stage::Containers)
+    };
+    node.findings.iter().find(blocks)
+}
+
+/// The part of the nodes, and the part of what is on those that can be logged into.
+fn of_nodes(nodes: &[NodeReport], has_key: bool) -> [Part; 2] {
+    let part = |part, ok, words| Part { part, ok, words };
+    let (all, reachable) =
+        (nodes.len(), nodes.iter().filter(|node| trouble(node).is_none()).collect::<Vec<_>>());
+    let logins = match (has_key, all) {
+        (false, _) => part("nodes", false, "not tried without a key".to_owned()),
+        (true, 0) => {
+            part("nodes", false, "none are configured: basilica-miner nodes add USER@HOST".to_owned())
+        }
+        (true, _) => part("nodes", reachable.len() == all, format!("{} of {all} reachable", reachable.len())),
+    };
+    let troubles: Vec<(&NodeReport, &Finding)> =
+        reachable.iter().filter_map(|node| Some((*node, unfit(node)?))).collect();
+    let words = match troubles.first() {
+        None => format!("driver, containers and disk in order on {} of {all}", reachable.len()),
+        Some((node, finding)) => {
+            let others = match troubles.len() {
+                1 => String::new(),
+                several => format!(", and {} more nodes", several - 1),
+            };
+            format!("{}: {}: {}{others}", node.node, finding.cause, finding.seen)
+        }
+    };
+    [logins, part("gpus", troubles.is_empty(), words)]
+}
+
 /// `health-check`.
 pub(crate) fn health_check(cli: &Cli) -> anyhow::Result<ExitCode> {
     let report = quick(cli)?;
@@ -69,16 +104,7 @@ pub(crate) fn health_check(cli: &Cli) -> anyhow::Result<ExitCode> {
     let key_codes =
         [Code::KeyMissing, Code::KeyUnreadable, Code::KeyTooOpen, Code::KeyPassphrase, Code::KeyInvalid];
     let has_key = of("ssh key", &key_codes);
-    let reachable = report.nodes.iter().filter(|node| trouble(node).is_none()).count();
-    let nodes = Part {
-        part: "nodes",
-        ok: has_key.ok && reachable == report.nodes.len(),
-        words: if has_key.ok {
-            format!("{reachable} of {} reachable", report.nodes.len())
-        } else {
-            "not tried without a key".to_owned()
-        },
-    };
+    let [nodes, gpus] = of_nodes(&report.nodes, has_key.ok);
     let parts = vec![
         // A wrong one ends the program before.
         Part { part: "configuration", ok: true, words: "ok".to_owned() },
@@ -87,6 +113,7 @@ pub(crate) fn health_check(cli: &Cli) -> anyhow::Result<ExitCode> {
         of("chain", &[Code::ChainUnreachable, Code::NotRegistered, Code::AxonMissing, Code::ClockHere]),
         has_key,
         nodes,
+        gpus,
         of("miner", &[Code::NotRunning, Code::PortTaken, Code::AxonUnreachable]),
     ];
     let ok = parts.iter().all(|part| part.ok);

@@ -86,7 +86,7 @@ fn loaded_from(from: &Source) -> anyhow::Result<Loaded<Settings>> {
     load::<Settings>(&source).map_err(|error| match error {
         ConfigError::Read { ref source, .. } if source.kind() == ErrorKind::NotFound => {
             let path = from.path.display();
-            anyhow::Error::from(error).context(format!("make one with: basilica-miner --gen-config > {path}"))
+            anyhow::Error::from(error).context(format!("make one with: basilica-miner init --output {path}"))
         }
         error => error.into(),
     })
@@ -108,7 +108,12 @@ pub(crate) fn validate(cli: &Cli, path: Option<&Path>) -> anyhow::Result<()> {
     let obstacles = block_on(async { Ok(service::obstacles(&config).await) })?;
     if !obstacles.is_empty() {
         let lines: String = obstacles.iter().map(|error| format!("\n  {error:#}")).collect();
-        bail!("the configuration ({}) is valid, but the miner could not start:{lines}", loaded.origin());
+        let beside: String =
+            notices.iter().map(|notice| format!("\n  beside that, a warning: {notice}")).collect();
+        bail!(
+            "the configuration ({}) is valid, but the miner could not start:{lines}{beside}",
+            loaded.origin()
+        );
     }
     let data = json!({
         "valid": true,

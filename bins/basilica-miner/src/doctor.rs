@@ -225,8 +225,11 @@ pub(crate) async fn examine(
     let config = &configured.config;
     let (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) =
         (Arc::new(SystemClock::new()), Arc::new(OsEntropy));
-    let here = judge_here(&here::look(configured, &clock, &entropy).await?);
-    let clinic = Arc::new(clinic(arguments, config, &clock, &entropy).await?);
+    let prover = prover(arguments.prover.clone());
+    let mut seen = here::look(configured, &clock, &entropy).await?;
+    seen.prover = prover.as_ref().err().filter(|_| !arguments.quick).map(|error| format!("{error:#}"));
+    let here = judge_here(&seen);
+    let clinic = Arc::new(clinic(arguments, config, prover, (&clock, &entropy)).await?);
     let known = known_keys(config).await;
     let screen = Screen::new(cli, nodes.len());
     let mut nodes = if clinic.key.is_some() {
@@ -281,15 +284,14 @@ async fn look_at_all(
 async fn clinic(
     arguments: &DoctorArgs,
     config: &MinerConfig,
-    clock: &Arc<dyn Clock>,
-    entropy: &Arc<dyn Entropy>,
+    prover: anyhow::Result<ProverFile>,
+    (clock, entropy): (&Arc<dyn Clock>, &Arc<dyn Entropy>),
 ) -> anyhow::Result<Clinic> {
     let identity = Identity::File(config.fleet.ssh_key.clone());
     let chain = Arc::new(here::chain(config, clock, entropy)?);
-    let prover = prover(arguments.prover.clone());
     let proving = match &prover {
         _ if arguments.quick => Err(String::new()),
-        Err(error) => Err(format!("{error:#}")),
+        Err(_) => Err("there is no prover here, so no proof was run".to_owned()),
         Ok(_) => chain
             .identity()
             .await

@@ -97,8 +97,8 @@ codes! {
     PortTaken "port-taken" Error Here "another program has a port that the miner listens on", "the miner does not start";
     NotRunning "not-running" Warning Here "no miner runs with this configuration", "validators get no session: all nodes score 0";
     NoNodes "no-nodes" Warning Here "the configuration names no nodes", "there is nothing to score";
-    ConfigNotice "config-notice" Warning Here "the configuration has a key that does not do what it says", "none by itself";
-    NoProver "no-prover" Note Here "the prover is not beside this program, so no proof was run", "none by itself";
+    ConfigNotice "config-notice" Note Here "the configuration has a key that is worth a second look", "none by itself";
+    NoProver "no-prover" Warning Here "the prover is not beside this program, so no proof was run", "what only the validators' proof shows stays unknown";
 
     AddressUnresolved "address-unresolved" Error Login "the node's host name has no address", "validators do not find the node: score 0";
     AddressIpv6Only "address-ipv6-only" Error Login "the node has only an IPv6 address, which this machine cannot reach", "validators without IPv6 cannot reach it: score 0";

@@ -78,6 +78,8 @@ pub struct HereSeen {
     pub nodes: usize,
     /// What the configuration should be told of.
     pub notices: Vec<String>,
+    /// Why there is no prover, where one was wanted.
+    pub prover: Option<String>,
 }
 
 impl HereSeen {
@@ -96,6 +98,7 @@ impl HereSeen {
             taken: Vec::new(),
             nodes: 0,
             notices: Vec::new(),
+            prover: None,
         }
     }
 }
@@ -137,6 +140,13 @@ pub fn judge_here(seen: &HereSeen) -> Vec<Finding> {
         let fix = ["basilica-miner --config miner.toml, or: sudo systemctl start basilica-miner"];
         found.push(Finding::new(Code::NotRunning, "its health address does not answer", &fix));
     }
+    found.extend(seen.prover.as_ref().map(|why| {
+        let fix = [
+            "./scripts/miner/build.sh builds it; put basilica-prover beside basilica-miner",
+            "or name it: basilica-miner doctor --prover FILE; or do without: basilica-miner doctor --quick",
+        ];
+        Finding::new(Code::NoProver, why, &fix)
+    }));
     found.extend(reach(seen));
     if seen.nodes == 0 {
         found.push(Finding::new(
@@ -307,6 +317,7 @@ mod tests {
             ),
             (HereSeen { nodes: 0, ..well() }, "no-nodes"),
             (HereSeen { notices: vec![String::new()], ..well() }, "config-notice"),
+            (HereSeen { prover: Some(String::new()), ..well() }, "no-prover"),
         ] {
             assert_eq!(codes(&seen), [code]);
         }

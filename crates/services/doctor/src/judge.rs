@@ -168,7 +168,9 @@ fn outside(seen: &NodeSeen, why: &NoLogin) -> Vec<Finding> {
             format!("it shows {found}, and is known by {}", known.join(", ")),
             &[
                 "on the node: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub",
-                &format!("if that is the key shown: basilica-miner host-key approve {address} {found}"),
+                &format!(
+                    "if that is the key shown: basilica-miner nodes add {address} --fingerprint {found}"
+                ),
             ],
         ),
         NoLogin::Denied { takes_keys } => denied(seen, *takes_keys),

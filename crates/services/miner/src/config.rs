@@ -9,6 +9,7 @@ mod check;
 mod decimal;
 mod edit;
 mod files;
+mod nodes;
 mod settings;
 mod template;
 mod tls;

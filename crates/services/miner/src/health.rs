@@ -46,20 +46,23 @@ impl Cause {
     pub const fn remedy(self) -> &'static str {
         match self {
             Self::Network => {
-                "check that the node is up and that its SSH port answers from this host: ssh -p PORT USER@HOST true"
+                "basilica-miner doctor --node USER@HOST:PORT says why; check that the node is up and that its SSH port answers from this host"
             }
             Self::LockedOut => {
                 "wait: the miner asks less and less often; if it lasts, exempt this host with PerSourcePenaltyExemptList or raise \
                  MaxStartups in the node's sshd_config"
             }
-            Self::Denied => "put the miner's public key into the node user's ~/.ssh/authorized_keys again",
+            Self::Denied => {
+                "put the miner's public key into the node user's ~/.ssh/authorized_keys again (basilica-miner nodes add NODE); \
+                 basilica-miner doctor says what else sshd may dislike"
+            }
             Self::OwnKey => "check the file at ssh_session.miner_node_key_path: ssh-keygen -y -f FILE",
             Self::HostKey => {
-                "compare with ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub on the node itself, then: basilica-miner host-key approve"
+                "compare with ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub on the node itself, then: basilica-miner nodes add NODE --fingerprint SHA256:..."
             }
             Self::Clock => "set the node's clock (NTP): timedatectl set-ntp true",
             Self::AuthorizedKeys => {
-                "look at ~/.ssh/authorized_keys on the node: its owner, its size, free space on its disk"
+                "basilica-miner doctor looks at ~/.ssh/authorized_keys on the node: its owner, its size, free space on its disk"
             }
             Self::Database => "check the disk and the permissions of the miner's database",
         }

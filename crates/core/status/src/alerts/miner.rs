@@ -121,7 +121,7 @@ fn nodes(status: &MinerStatus) -> Option<Alert> {
         return None;
     }
     let why = "a miner earns by its nodes";
-    let todo = "add a GPU server to [node_management] nodes; basilica-miner --gen-config shows how";
+    let todo = "put a GPU server to work: basilica-miner nodes add USER@HOST --hourly-rate-per-gpu USD";
     Some(alert(Severity::Warning, AlertCode::NoNodes, ("no nodes are configured".to_owned(), why, todo)))
 }
 

@@ -91,7 +91,7 @@ fn failing(node: &NodeStatus, now: Timestamp, code: AlertCode, what: &str) -> Al
     let NodeStatus { address, .. } = node;
     let by_hand = || {
         format!(
-            "log in as the miner does: ssh -i MINER_NODE_KEY -p {} {}@{}",
+            "log in as the miner does: ssh -i MINER_NODE_KEY -p {} {}@{}; basilica-miner doctor --node {address} says why",
             address.port(),
             address.user,
             address.host

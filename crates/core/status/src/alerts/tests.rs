@@ -190,7 +190,10 @@ fn an_alert_names_since_when_why_and_what_to_do() {
     assert_eq!(alert.what.as_str(), "root@192.0.2.2:22 cannot be logged into for 2 h");
     assert_eq!(alert.since, Some(ago(2 * HOUR)));
     assert!(alert.why.as_str().starts_with("connect to root@192.0.2.2:22: Connection refused; downtime"));
-    assert_eq!(alert.todo.as_str(), "log in as the miner does: ssh -i MINER_NODE_KEY -p 22 root@192.0.2.2");
+    assert_eq!(
+        alert.todo.as_str(),
+        "log in as the miner does: ssh -i MINER_NODE_KEY -p 22 root@192.0.2.2; basilica-miner doctor --node root@192.0.2.2:22 says why"
+    );
     status.nodes[1].advice = Some("start sshd".into());
     assert_eq!(alerts(&status)[0].todo.as_str(), "start sshd");
 }

@@ -16,7 +16,8 @@ pub(super) fn findings(inside: &Inside, own: &[Code]) -> Vec<Finding> {
             CheckFinding::Failed(reason) => Some(reason),
         },
         Checked::Not(why) => {
-            found.extend(why.as_ref().map(|why| Finding::new(Code::NoProver, why.clone(), &[])));
+            let told = ["see what is said of this machine"];
+            found.extend(why.as_ref().map(|why| Finding::new(Code::CheckOpen, why.clone(), &told)));
             let surveyed = inside.survey.as_ref().and_then(|survey| survey.failure(&rules));
             surveyed.filter(|reason| *reason == Reason::StorageTooSmall)
         }

@@ -7,13 +7,12 @@ use std::path::{Path, PathBuf};
 
 use basilica_ports::{Axon, SessionRate};
 use basilica_runtime_service::{ConfigError, Loaded, Notice};
-use basilica_types::{ChainUrl, Millis, NetUid, NodeAddress};
-use basilica_wire::discovery::MAX_NODES;
+use basilica_types::{ChainUrl, Millis, NetUid};
 
 use super::settings::{LogFormat, Logging, Settings};
 use super::{
-    AdmissionConfig, DatabaseConfig, FleetConfig, ListenConfig, LoggingConfig, MinerConfig, NodeConfig,
-    RequestRate, SubnetConfig, WalletConfig,
+    AdmissionConfig, DatabaseConfig, FleetConfig, ListenConfig, LoggingConfig, MinerConfig, RequestRate,
+    SubnetConfig, WalletConfig,
 };
 use crate::discovery::DISCOVERY_LIMIT;
 
@@ -208,50 +207,6 @@ impl<'a> Check<'a> {
 
     fn node_key_path(&self) -> Result<PathBuf, ConfigError> {
         self.path("ssh_session.miner_node_key_path", &self.settings.ssh_session.miner_node_key_path)
-    }
-
-    fn nodes(&self, notices: &mut Vec<Notice>) -> Result<Vec<NodeConfig>, ConfigError> {
-        const KEY: &str = "node_management.nodes";
-        let settings = &self.settings.node_management.nodes;
-        if settings.len() > MAX_NODES {
-            return self.reject(
-                KEY,
-                format!("has {} nodes, at most {MAX_NODES} fit one answer", settings.len()),
-                "",
-            );
-        }
-        if settings.is_empty() {
-            notices
-                .push(self.notice(KEY, "No nodes registered - miner will not be able to serve validators"));
-        }
-        let mut nodes: Vec<NodeConfig> = Vec::with_capacity(settings.len());
-        let mut seen = HashMap::new();
-        for (index, node) in settings.iter().enumerate() {
-            let key = format!("{KEY}.{index}");
-            let user = node.username.as_ref().unwrap_or(&self.settings.ssh_session.default_node_username);
-            let address = NodeAddress::new(user.clone(), node.host.clone(), node.port)
-                .or_else(|error| self.reject(&format!("{key}.port"), error.to_string(), ""))?;
-            if let Some(first) = seen.insert(address.node_id(), index) {
-                return self.reject(
-                    &key,
-                    format!("{address} is node {first} already"),
-                    "remove one of the two",
-                );
-            }
-            if node.hourly_rate_per_gpu.is_none() {
-                let message = "hourly_rate_per_gpu is missing: the node is verified and scored, but never offered for rent";
-                notices.push(self.notice(&key, message));
-            }
-            nodes.push(NodeConfig {
-                id: address.node_id(),
-                address,
-                hourly_rate_per_gpu: node.hourly_rate_per_gpu.map(|rate| rate.0),
-                host_key: node.host_key.clone(),
-                maintenance: node.maintenance,
-                region: node.region.clone(),
-            });
-        }
-        Ok(nodes)
     }
 
     fn admission(&self, notices: &mut Vec<Notice>) -> Result<AdmissionConfig, ConfigError> {

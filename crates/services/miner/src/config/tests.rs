@@ -339,6 +339,20 @@ fn the_second_health_port_is_off_unless_named_and_on_the_same_address() {
 }
 
 #[test]
+fn a_node_that_validators_cannot_reach_is_told() {
+    let home = Home::new();
+    for (address, told) in
+        [("192.168.1.100", true), ("100.64.0.1", true), ("fd00::1", true), ("192.0.2.7", false)]
+    {
+        let text = MINIMAL.replace("192.0.2.7", address);
+        let (_, notices) = home.check(&text).unwrap();
+        assert_eq!(notices.iter().any(|notice| notice.contains("private network")), told, "{notices:?}");
+        let local = text.replace("network = \"finney\"", "network = \"local\"");
+        assert!(home.check(&local).unwrap().1.iter().all(|notice| !notice.contains("private network")));
+    }
+}
+
+#[test]
 fn regions_are_read_and_what_does_not_count_is_told() {
     let home = Home::new();
     let regions =

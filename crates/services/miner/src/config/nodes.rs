@@ -1,0 +1,77 @@
+//! `[node_management] nodes`: the GPU servers, and what their operator should know of them.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use basilica_runtime_service::{ConfigError, Notice};
+use basilica_types::{Host, Network, NodeAddress};
+use basilica_wire::discovery::MAX_NODES;
+
+use super::NodeConfig;
+use super::check::Check;
+
+impl Check<'_> {
+    pub(super) fn nodes(&self, notices: &mut Vec<Notice>) -> Result<Vec<NodeConfig>, ConfigError> {
+        const KEY: &str = "node_management.nodes";
+        let settings = &self.settings.node_management.nodes;
+        if settings.len() > MAX_NODES {
+            return self.reject(
+                KEY,
+                format!("has {} nodes, at most {MAX_NODES} fit one answer", settings.len()),
+                "",
+            );
+        }
+        if settings.is_empty() {
+            notices
+                .push(self.notice(KEY, "No nodes registered - miner will not be able to serve validators"));
+        }
+        let mut nodes: Vec<NodeConfig> = Vec::with_capacity(settings.len());
+        let mut seen = HashMap::new();
+        for (index, node) in settings.iter().enumerate() {
+            let key = format!("{KEY}.{index}");
+            let user = node.username.as_ref().unwrap_or(&self.settings.ssh_session.default_node_username);
+            let address = NodeAddress::new(user.clone(), node.host.clone(), node.port)
+                .or_else(|error| self.reject(&format!("{key}.port"), error.to_string(), ""))?;
+            if let Some(first) = seen.insert(address.node_id(), index) {
+                return self.reject(
+                    &key,
+                    format!("{address} is node {first} already"),
+                    "remove one of the two",
+                );
+            }
+            if node.hourly_rate_per_gpu.is_none() {
+                let message = "hourly_rate_per_gpu is missing: the node is verified and scored, but never offered for rent";
+                notices.push(self.notice(&key, message));
+            }
+            if let Some(notice) = self.out_of_reach(&key, &address) {
+                notices.push(notice);
+            }
+            nodes.push(NodeConfig {
+                id: address.node_id(),
+                address,
+                hourly_rate_per_gpu: node.hourly_rate_per_gpu.map(|rate| rate.0),
+                host_key: node.host_key.clone(),
+                maintenance: node.maintenance,
+                region: node.region.clone(),
+            });
+        }
+        Ok(nodes)
+    }
+
+    /// Validators log in on nodes themselves, from wherever they are.
+    fn out_of_reach(&self, key: &str, address: &NodeAddress) -> Option<Notice> {
+        let Host::Ip(ip) = address.host else { return None };
+        // Other addresses that validators refuse are nobody's node.
+        let inside = match ip.to_canonical() {
+            IpAddr::V4(ip) => {
+                let [a, b, ..] = ip.octets();
+                let is_shared = a == 100 && (64..128).contains(&b);
+                ip.is_private() || ip.is_loopback() || ip.is_link_local() || is_shared
+            }
+            IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+        };
+        let counts = inside && self.settings.bittensor.network != Network::Local;
+        let message = "is an address of a private network: validators log in on the node themselves, and cannot reach it there";
+        counts.then(|| self.notice(key, format!("{ip} {message}")))
+    }
+}

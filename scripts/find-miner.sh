@@ -9,7 +9,6 @@ find_miner() {
         return 0
     fi
     for candidate in ./basilica-miner "$here/../basilica-miner" /opt/basilica/basilica-miner \
-        /opt/basilica/bin/basilica-miner \
         "${CARGO_TARGET_DIR:-$here/../target}/release/basilica-miner" \
         "${CARGO_TARGET_DIR:-$here/../target}/debug/basilica-miner"; do
         if [ -x "$candidate" ]; then

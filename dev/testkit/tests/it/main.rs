@@ -3,13 +3,17 @@
 mod api;
 mod chain_bytes;
 mod clients;
+mod deployed;
 mod doctor;
+mod guides;
 mod localnet;
 mod manual;
 mod miner;
 mod nodes;
+mod older;
 mod onboarding;
 mod peers;
+mod quick_setup;
 mod sdk;
 mod shown;
 mod ssh;

@@ -43,7 +43,7 @@ case "$1" in
 esac
 "#;
 /// Root asks, and sudo may not be installed: another user's environment, and nothing else.
-const SUDO: &str = r#"#!/bin/sh
+pub(crate) const SUDO: &str = r#"#!/bin/sh
 if [ "$1" != -u ]; then exec "$@"; fi
 user=$2
 shift 2
@@ -57,7 +57,7 @@ const SOURCES: &str = "basilica";
 const CONFIG: &str = "/etc/basilica/validator.toml";
 
 /// Contents of the blocks of one kind.
-fn blocks<'a>(page: &'a str, kind: &str) -> Vec<&'a str> {
+pub(crate) fn blocks<'a>(page: &'a str, kind: &str) -> Vec<&'a str> {
     let blocks = page.split("```").skip(1).step_by(2);
     blocks.filter_map(|block| block.strip_prefix(kind)?.strip_prefix('\n')).collect()
 }
@@ -73,7 +73,7 @@ fn commands(page: &str) -> Vec<&str> {
 }
 
 /// Runs a command in a directory as the host's root; what it says, and whether it succeeded.
-async fn attempt(nodes: &Nodes, host: &str, directory: &str, command: &str) -> (bool, String) {
+pub(crate) async fn attempt(nodes: &Nodes, host: &str, directory: &str, command: &str) -> (bool, String) {
     let argv = Argv::script("cd \"$1\" && eval \"$2\" 2>&1", [directory, command]).unwrap();
     let limits = OutputLimits { deadline: Millis::from_secs(60), stdout: 1 << 20, stderr: 4096 };
     let output = nodes.shell(host).await.run(&argv, b"", limits).await;
@@ -81,7 +81,7 @@ async fn attempt(nodes: &Nodes, host: &str, directory: &str, command: &str) -> (
     (output.status == ExitStatus::Code(0), String::from_utf8(output.stdout).unwrap())
 }
 
-async fn run(nodes: &Nodes, host: &str, directory: &str, command: &str) -> String {
+pub(crate) async fn run(nodes: &Nodes, host: &str, directory: &str, command: &str) -> String {
     let (good, said) = attempt(nodes, host, directory, command).await;
     assert!(good, "{host}: {command}: {said}");
     said
@@ -97,7 +97,7 @@ async fn until_prints(nodes: &Nodes, host: &str, directory: &str, command: &str,
 }
 
 /// A program as small as it gets: files of hosts are in memory.
-fn stripped(name: &str) -> Vec<u8> {
+pub(crate) fn stripped(name: &str) -> Vec<u8> {
     let directory = tempfile::tempdir().unwrap();
     let small = directory.path().join(name);
     let status = Command::new("strip").arg("-o").arg(&small).arg(built(name)).status();
@@ -108,17 +108,17 @@ fn stripped(name: &str) -> Vec<u8> {
     std::fs::read(small).unwrap()
 }
 
+/// A program of a host.
+pub(crate) fn stand_in(name: &str, script: &str) -> NodeFile {
+    NodeFile { place: Place::Program(name.to_owned()), mode: 0o755, bytes: script.as_bytes().to_vec() }
+}
+
 /// What an operator has before the first command: the sources, and a wallet.
 fn belongings() -> Vec<NodeFile> {
     let own = tempfile::tempdir().unwrap();
     write_wallet(own.path(), "validator", "//Validator1");
     let key = "wallets/validator/hotkeys/default";
     let home = |path: String, mode, bytes| NodeFile { place: Place::Home(path.into()), mode, bytes };
-    let stand_in = |name: &str, script: &str| NodeFile {
-        place: Place::Program(name.to_owned()),
-        mode: 0o755,
-        bytes: script.as_bytes().to_vec(),
-    };
     let unit = NodeFile {
         // A system with systemd has the directory.
         place: Place::Anywhere("/etc/systemd/system/README".into()),

@@ -1,5 +1,5 @@
 //! Metrics, alerts and dashboards fit together: a real Prometheus reads a real validator, loads the alerts and is asked every
-//! query of every dashboard.
+//! query of every dashboard. The miner's is asked where a whole miner runs (`quick_setup`).
 #![expect(clippy::unwrap_used, reason = "a fixture that fails is a failed test")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 use crate::weights::Validator;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+/// The miner's dashboard; the others are the validator's.
+const MINER: &str = "miner.json";
 /// What the metrics of a validator's process begin with.
 const FAMILIES: [&str; 5] = ["basilica_", "validator_executor_", "validator_node_", "chain_", "process_"];
 
@@ -22,19 +24,19 @@ fn deployed(path: &str) -> PathBuf {
 }
 
 /// A Prometheus of its own, with the alerts that we ship.
-struct Prometheus {
+pub(crate) struct Prometheus {
     child: Child,
     address: SocketAddr,
     _directory: tempfile::TempDir,
 }
 
 impl Prometheus {
-    fn watching(validator: SocketAddr) -> Self {
+    pub(crate) fn watching(job: &str, rules: &str, server: SocketAddr) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let config = json!({
             "global": { "scrape_interval": "200ms", "scrape_timeout": "200ms", "evaluation_interval": "200ms" },
-            "rule_files": [deployed("prometheus/alerts.yml")],
-            "scrape_configs": [{ "job_name": "basilica-validator", "static_configs": [{ "targets": [validator] }] }],
+            "rule_files": [deployed("prometheus").join(rules)],
+            "scrape_configs": [{ "job_name": job, "static_configs": [{ "targets": [server] }] }],
         });
         // JSON is YAML.
         std::fs::write(directory.path().join("prometheus.yml"), config.to_string()).unwrap();
@@ -63,6 +65,36 @@ impl Prometheus {
         let answer = self.get(&format!("/api/v1/query?query={escaped}")).await.expect("it answers");
         assert_eq!(answer["status"], "success", "{query}: {answer}");
         answer["data"]["result"].as_array().expect("a vector").clone()
+    }
+
+    /// Waits until it has read its server twice and evaluated every alert.
+    pub(crate) async fn until_settled(&self) {
+        eventually_async("Prometheus has read it twice and evaluated every alert", async || {
+            let reads = self.get("/api/v1/query?query=min(count_over_time(up[1m]))").await;
+            let reads = reads.and_then(|a| a["data"]["result"][0]["value"][1].as_str()?.parse::<f64>().ok());
+            let alerts = self.alerts().await;
+            reads.is_some_and(|reads| reads >= 2.0)
+                && !alerts.is_empty()
+                && alerts.values().all(|health| health == "ok")
+        })
+        .await;
+    }
+
+    /// Asks every query of the dashboards: none may ask for what is not `told`, and most have an answer.
+    async fn ask_panels(&self, dashboards: BTreeMap<String, Vec<String>>, told: &BTreeSet<String>) {
+        for (title, queries) in dashboards {
+            let mut shown = 0;
+            for query in &queries {
+                let unknown: Vec<_> = named(query).difference(told).cloned().collect();
+                assert!(unknown.is_empty(), "{title} asks for {unknown:?}, which nobody tells");
+                shown += usize::from(!self.ask(query).await.is_empty());
+            }
+            assert!(
+                2 * shown > queries.len(),
+                "{title}: {shown} of {} queries have an answer",
+                queries.len()
+            );
+        }
     }
 
     /// The alerts by name, and whether each could be evaluated.
@@ -103,10 +135,11 @@ fn named(text: &str) -> BTreeSet<String> {
     words.filter(|word| FAMILIES.iter().any(|family| word.starts_with(family))).map(str::to_owned).collect()
 }
 
-/// Every query of every dashboard, with what Grafana puts in.
-fn queries() -> BTreeMap<String, Vec<String>> {
+/// Every query of these dashboards, with what Grafana puts in.
+fn queries(is_asked: impl Fn(&str) -> bool) -> BTreeMap<String, Vec<String>> {
     let files = std::fs::read_dir(deployed("grafana")).unwrap().map(|entry| entry.unwrap().path());
-    let read = files.map(|path| {
+    let asked = files.filter(|path| is_asked(&path.file_name().unwrap().to_string_lossy()));
+    let read = asked.map(|path| {
         let page: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
         let panels = page["panels"].as_array().unwrap().clone();
         let targets = panels.iter().flat_map(|panel| panel["targets"].as_array().unwrap().clone());
@@ -118,23 +151,28 @@ fn queries() -> BTreeMap<String, Vec<String>> {
     read.collect()
 }
 
+/// The miner's dashboard and alerts, against a miner that has a node with GPUs and a validator.
+pub(crate) async fn every_panel_asks_for_what_this_miner_tells(miner: SocketAddr) {
+    let prometheus = Prometheus::watching("basilica-miner", "miner-alerts.yml", miner);
+    prometheus.until_settled().await;
+    eventually_async("its GPUs were read", async || !prometheus.ask("basilica_gpu_count").await.is_empty())
+        .await;
+    let (_, scrape) = client::get(miner, "/metrics", None).await.unwrap();
+    let told = series(std::str::from_utf8(&scrape).unwrap());
+    let alerts = std::fs::read_to_string(deployed("prometheus/miner-alerts.yml")).unwrap();
+    let unknown: Vec<_> = named(&alerts).difference(&told).cloned().collect();
+    assert!(unknown.is_empty(), "alerts ask for {unknown:?}, which no miner tells");
+    prometheus.ask_panels(queries(|file| file == MINER), &told).await;
+}
+
 #[tokio::test]
 async fn every_alert_and_every_panel_asks_for_what_a_validator_tells() {
     let chain = Devchain::start(&json!({ "profile": "newest", "block_time_ms": 100, "tempo": 30 }), &[]);
     let mut validator = Validator::start(&[&chain.url], "").await;
-    let prometheus = Prometheus::watching(validator.metrics);
+    let prometheus = Prometheus::watching("basilica-validator", "alerts.yml", validator.metrics);
     validator.until("weights", |window| window.read_back.is_some()).await;
     assert!(validator.readiness().contains("200 OK"), "one answer of the API is counted");
-    eventually_async("Prometheus has read it twice and evaluated every alert", async || {
-        let reads = prometheus.get("/api/v1/query?query=min(count_over_time(up[1m]))").await;
-        let reads = reads.and_then(|a| a["data"]["result"][0]["value"][1].as_str()?.parse::<f64>().ok());
-        let alerts = prometheus.alerts().await;
-        reads.is_some_and(|reads| reads >= 2.0)
-            && !alerts.is_empty()
-            && alerts.values().all(|health| health == "ok")
-    })
-    .await;
-
+    prometheus.until_settled().await;
     eventually_async("what was set is told of the miner that it went to", async || {
         !prometheus.ask("basilica_validator_miner_weight > 0").await.is_empty()
     })
@@ -144,15 +182,7 @@ async fn every_alert_and_every_panel_asks_for_what_a_validator_tells() {
     let alerts = std::fs::read_to_string(deployed("prometheus/alerts.yml")).unwrap();
     let unknown: Vec<_> = named(&alerts).difference(&told).cloned().collect();
     assert!(unknown.is_empty(), "alerts ask for {unknown:?}, which no validator tells");
-    for (title, queries) in queries() {
-        let mut shown = 0;
-        for query in &queries {
-            let unknown: Vec<_> = named(query).difference(&told).cloned().collect();
-            assert!(unknown.is_empty(), "{title} asks for {unknown:?}, which no validator tells");
-            shown += usize::from(!prometheus.ask(query).await.is_empty());
-        }
-        assert!(2 * shown > queries.len(), "{title}: {shown} of {} queries have an answer", queries.len());
-    }
+    prometheus.ask_panels(queries(|file| file != MINER), &told).await;
 
     let manual = std::fs::read_to_string(Path::new(ROOT).join("docs/metrics.md")).unwrap();
     let rows = manual.lines().filter_map(|line| line.strip_prefix("| `")?.split(['`', '{']).next());

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use basilica_doctor_service::Severity;
 
 use self::cases::{Case, HOSTS, Heals};
+pub(crate) use self::world::DOCKER;
 use self::world::World;
 
 /// The codes of what is wrong.

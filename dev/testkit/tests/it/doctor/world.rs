@@ -34,7 +34,7 @@ chmod 755 /home/node
 rm -f /usr/bin/docker /usr/bin/podman
 chown -R 4242:4242 /home/node
 "#;
-const DOCKER: &str = r#"#!/bin/sh
+pub(crate) const DOCKER: &str = r#"#!/bin/sh
 case "$*" in
   *DockerRootDir*) echo /var/lib/nowhere ;;
   *Runtimes*) echo 'nvidia runc ' ;;

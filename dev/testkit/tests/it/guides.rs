@@ -1,0 +1,181 @@
+//! What the miner's guides say of the program is what the program does.
+
+#![expect(clippy::unwrap_used, reason = "a fixture that fails is a failed test")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use basilica_testkit::built;
+
+use crate::older::sources;
+
+const TROUBLES: &str = include_str!("../../../../docs/troubleshooting.md");
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn pages() -> Vec<PathBuf> {
+    let mut pages: Vec<PathBuf> = std::fs::read_dir(root().join("docs"))
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.is_file())
+        .collect();
+    pages.push(root().join("README.md"));
+    pages
+}
+
+#[test]
+fn every_message_that_is_explained_can_be_printed() {
+    let text = sources();
+    let headings: Vec<&str> =
+        TROUBLES.lines().filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`')).collect();
+    assert!(headings.len() > 15, "{headings:?}");
+    for heading in headings {
+        for part in heading.split('…').map(str::trim).filter(|part| part.len() > 3) {
+            assert!(text.contains(part), "no program says {part:?}");
+        }
+    }
+}
+
+/// A command line as it can be tried: what is to be filled in filled in, without the shell's part.
+fn tried(line: &str) -> Vec<String> {
+    let fingerprint = format!("SHA256:{}", "A".repeat(43));
+    let hotkey = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY";
+    let shells = [" # ", ";", "2>", ">", "|"];
+    let line = shells.iter().fold(line, |line, end| line.split(end).next().unwrap());
+    let digest = "07".repeat(32);
+    let mut words = Vec::new();
+    let mut quoted: Option<String> = None;
+    for word in line.split_whitespace() {
+        match &mut quoted {
+            Some(text) => *text += word,
+            None if word.starts_with('"') => quoted = Some(word.to_owned()),
+            None => words.push(match word.trim_matches(['[', ']']) {
+                "SHA256:..." | "FINGERPRINT" => fingerprint.clone(),
+                "NODE" => "root@203.0.113.7:22".to_owned(),
+                "HOTKEY" => hotkey.to_owned(),
+                "HASH" => digest.clone(),
+                "ID" => "0123456789abcdef".to_owned(),
+                "USD" => "2.50".to_owned(),
+                word => word.to_owned(),
+            }),
+        }
+        if quoted.as_ref().is_some_and(|text| text.len() > 1 && text.ends_with('"')) {
+            words.extend(quoted.take());
+        }
+    }
+    words
+}
+
+/// Every command line within the text and the blocks of a page, as `basilica-miner …`.
+#[test]
+fn every_command_of_the_miner_that_the_pages_name_exists() {
+    let mut found = 0;
+    for path in pages() {
+        let page = std::fs::read_to_string(&path).unwrap();
+        let (text, blocks): (Vec<_>, Vec<_>) =
+            page.split("```").enumerate().partition(|(index, _)| index % 2 == 0);
+        let inline = text.iter().flat_map(|(_, text)| text.split('`').skip(1).step_by(2));
+        let lines = blocks.iter().filter_map(|(_, block)| block.strip_prefix("sh\n")).flat_map(str::lines);
+        let is_table = path.ends_with("seed-compatibility.md");
+        for line in inline.chain(lines.map(str::trim)).filter_map(|code| code.strip_prefix("basilica-miner "))
+        {
+            // That page names what does not exist too, and has a test of its own.
+            if line == "--gen-config" || is_table {
+                continue;
+            }
+            let output =
+                Command::new(built("basilica-miner")).args(tried(line)).arg("--help").output().unwrap();
+            assert!(output.status.success(), "{}: {line}: {output:?}", path.display());
+            found += 1;
+        }
+    }
+    assert!(found >= 30, "{found}");
+}
+
+/// Configurations within the miner's pages, each of which is one to begin with.
+#[test]
+fn every_configuration_that_the_miners_pages_show_is_valid() {
+    let mut found = 0;
+    for name in ["miner-access.md", "miner-view.md", "miner-protocol.md", "miner.md"] {
+        let page = std::fs::read_to_string(root().join("docs").join(name)).unwrap();
+        let blocks = page.split("```").skip(1).step_by(2).filter_map(|block| block.strip_prefix("toml\n"));
+        for block in blocks {
+            let home = tempfile::tempdir().unwrap();
+            let hotkey = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY";
+            std::fs::write(home.path().join("miner.toml"), block.replace("5...", hotkey)).unwrap();
+            std::fs::create_dir(home.path().join(".ssh")).unwrap();
+            let key = home.path().join(".ssh/miner_node_key");
+            let made =
+                Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status();
+            assert!(made.unwrap().success());
+            let mut command = Command::new(built("basilica-miner"));
+            command
+                .args(["config", "validate"])
+                .current_dir(home.path())
+                .env_clear()
+                .env("HOME", home.path());
+            let output = command.output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            // There is no wallet, and no directory of the database; neither is a fault of the page.
+            assert!(said.contains("is valid, but"), "{name}: {said}");
+            found += 1;
+        }
+    }
+    assert!(found >= 2, "{found}");
+}
+
+/// Every file below `scripts/`.
+fn scripts(folder: &Path, found: &mut Vec<PathBuf>) {
+    for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if path.is_dir() {
+            scripts(&path, found);
+        } else {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn every_script_is_one_and_is_told_apart_where_it_is_called_wrongly() {
+    let mut found = Vec::new();
+    scripts(&root().join("scripts"), &mut found);
+    let mut tried = 0;
+    for path in found {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let shell = text.starts_with("#!/bin/sh") || text.starts_with("# shellcheck shell=sh");
+        let check = match path.extension().and_then(|extension| extension.to_str()) {
+            Some("py") => Command::new("python3")
+                .args(["-c", "import ast, sys; ast.parse(open(sys.argv[1]).read())"])
+                .arg(&path)
+                .output(),
+            _ if shell => Command::new("sh").arg("-n").arg(&path).output(),
+            _ => continue,
+        };
+        let check = check.unwrap();
+        assert!(check.status.success(), "{}: {check:?}", path.display());
+        tried += 1;
+    }
+    assert!(tried >= 7, "{tried}");
+    for (script, arguments, code) in [
+        ("setup_ssh_keys.sh", ["--wrong", ""], 2),
+        ("generate_config.sh", ["--help", ""], 0),
+        ("setup_ssh_keys.sh", ["--help", ""], 0),
+        ("miner/build.sh", ["--wrong", ""], 2),
+        ("miner/deploy.sh", ["nowhere.toml", ""], 1),
+        ("check_miner_health.py", ["--wrong", ""], 2),
+        ("check_miner_health.py", ["--config", "nowhere.toml"], 78),
+    ] {
+        let home = tempfile::tempdir().unwrap();
+        let mut command = Command::new(root().join("scripts").join(script).canonicalize().unwrap());
+        command.args(arguments.iter().filter(|argument| !argument.is_empty())).current_dir(home.path());
+        let program = built("basilica-miner");
+        let path = format!("{}:{}", program.parent().unwrap().display(), std::env::var("PATH").unwrap());
+        let output = command.env("HOME", home.path()).env("PATH", path).output().unwrap();
+        let said = String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{script} {arguments:?}: {said}");
+        assert!(!said.is_empty(), "{script} {arguments:?}");
+    }
+}

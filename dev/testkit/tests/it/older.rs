@@ -1,0 +1,213 @@
+//! docs/seed-compatibility.md against the programs: each row says what comes of something that older guides have their readers type, write or
+//! look for, and each is tried.
+
+#![expect(clippy::unwrap_used, reason = "a fixture that fails is a failed test")]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use basilica_testkit::{built, write_wallet};
+
+const PAGE: &str = include_str!("../../../../docs/seed-compatibility.md");
+
+/// A row: what it is about, what comes of it, and the words on the right.
+struct Row {
+    subject: &'static str,
+    outcome: &'static str,
+    words: &'static str,
+}
+
+impl Row {
+    /// What the words on the right quote.
+    fn quoted(&self) -> impl Iterator<Item = &'static str> {
+        self.words.split('`').skip(1).step_by(2)
+    }
+}
+
+fn rows(section: &str) -> Vec<Row> {
+    let (_, rest) = PAGE.split_once(&format!("\n## {section}\n")).expect("the section");
+    let lines = rest.split("\n## ").next().unwrap().lines().filter_map(|line| line.strip_prefix("| `"));
+    let rows: Vec<Row> = lines
+        .map(|line| {
+            let (subject, rest) = line.split_once("` | ").unwrap_or_else(|| panic!("{line}"));
+            let (outcome, words) = rest.split_once(" |").unwrap_or_else(|| panic!("{line}"));
+            Row { subject, outcome, words }
+        })
+        .collect();
+    assert!(!rows.is_empty(), "{section} has rows");
+    rows
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn miner(arguments: &[&str]) -> Output {
+    Command::new(built("basilica-miner")).args(arguments).output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned()
+}
+
+#[test]
+fn every_command_of_older_guides_is_one_or_is_refused_with_these_words() {
+    for row in rows("Commands") {
+        let line = row.subject.strip_prefix("basilica-miner ").expect("a command of the miner");
+        let mut words: Vec<&str> = line.split_whitespace().collect();
+        if row.outcome == "refused" {
+            let output = miner(&words);
+            let said = said(&output);
+            assert_eq!(output.status.code(), Some(2), "{line}: {said}");
+            assert!(row.quoted().next().is_some_and(|words| said.contains(words)), "{line}: {said}");
+            continue;
+        }
+        // The one flag that takes no other.
+        if line != "--gen-config" {
+            words.push("--help");
+        }
+        let output = miner(&words);
+        assert!(output.status.success(), "{line}: {}", said(&output));
+        if row.outcome == "differs" {
+            let flag = row.quoted().next().and_then(|words| words.split(' ').next()).unwrap();
+            assert!(said(&output).contains(flag), "{line}: {}", said(&output));
+        }
+    }
+}
+
+#[test]
+fn every_file_of_older_guides_is_there() {
+    for row in rows("Scripts and files") {
+        assert!(root().join(row.subject).is_file(), "{}", row.subject);
+    }
+}
+
+/// A home with a wallet and a key, and configurations in it.
+struct Home(tempfile::TempDir);
+
+impl Home {
+    fn new() -> Self {
+        let home = Self(tempfile::tempdir().unwrap());
+        let wallets = home.0.path().join(".bittensor");
+        write_wallet(&wallets, "your_wallet", "//Miner1");
+        let hotkeys = wallets.join("wallets/your_wallet/hotkeys");
+        std::fs::copy(hotkeys.join("default"), hotkeys.join("your_hotkey")).unwrap();
+        std::fs::create_dir(home.0.path().join(".ssh")).unwrap();
+        let key = home.0.path().join(".ssh/miner_node_key");
+        let made =
+            Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status();
+        assert!(made.unwrap().success());
+        home
+    }
+
+    /// Writes a configuration that has `row` in place of what it would have there.
+    fn configure(&self, row: &str) {
+        let database = format!("database.url = \"sqlite://{}/miner.db\"", self.0.path().display());
+        let usual = [
+            "bittensor.wallet_name = \"your_wallet\"",
+            "bittensor.hotkey_name = \"your_hotkey\"",
+            "bittensor.external_ip = \"203.0.113.45\"",
+            &database,
+            "node_management.nodes = [{ host = \"gpu-1.example.com\", username = \"basilica\", hourly_rate_per_gpu = 2.5 }]",
+        ];
+        let key = |line: &str| line.split(" = ").next().unwrap().to_owned();
+        let kept = usual.into_iter().filter(|line| key(line) != key(row));
+        let text: Vec<&str> = kept.chain([row]).collect();
+        std::fs::write(self.0.path().join("miner.toml"), text.join("\n")).unwrap();
+    }
+
+    fn run(&self, variable: Option<&str>, arguments: &[&str]) -> Output {
+        let mut command = Command::new(built("basilica-miner"));
+        command.args(arguments).current_dir(self.0.path()).env_clear().env("HOME", self.0.path());
+        command.envs(variable.map(|variable| variable.split_once('=').unwrap()));
+        command.output().unwrap()
+    }
+}
+
+#[test]
+fn every_key_of_older_guides_is_taken_or_answered_with_what_to_do() {
+    let home = Home::new();
+    for row in rows("Configuration") {
+        home.configure(row.subject);
+        let output = home.run(None, &["config", "validate"]);
+        let (said, subject) = (said(&output), row.subject);
+        let key = subject.split(" = ").next().unwrap();
+        let warned = said.lines().any(|line| line.contains("warning") && line.contains(key));
+        if row.outcome == "refused" {
+            assert_eq!(output.status.code(), Some(78), "{subject}: {said}");
+            assert!(row.quoted().next().is_some_and(|words| said.contains(words)), "{subject}: {said}");
+            continue;
+        }
+        // That the directory of the guides' database is not on this machine is no fault of the key.
+        let valid = output.status.success() || said.contains("is valid, but");
+        assert!(valid, "{subject}: {said}");
+        let expected = row.outcome == "ignored" || row.outcome.ends_with("with a warning");
+        assert_eq!(warned, expected, "{subject}: {said}");
+    }
+}
+
+#[test]
+fn every_variable_of_older_guides_counts() {
+    let home = Home::new();
+    home.configure("bittensor.netuid = 39");
+    for row in rows("Environment") {
+        let shown = said(&home.run(Some(row.subject), &["config", "show"]));
+        assert!(shown.contains("bittensor.netuid = 387"), "{}: {shown}", row.subject);
+        let checked = said(&home.run(Some(row.subject), &["config", "validate"]));
+        let expected = row.outcome.ends_with("with a warning");
+        assert_eq!(checked.contains("misspelt"), expected, "{}: {checked}", row.subject);
+    }
+}
+
+/// Metrics that a miner with a validator and a GPU has to tell.
+pub(crate) fn metrics() -> BTreeSet<String> {
+    rows("Metrics").iter().map(|row| row.subject.to_owned()).collect()
+}
+
+/// Pages of a running miner.
+pub(crate) fn pages() -> Vec<&'static str> {
+    rows("Ports and pages").iter().map(|row| row.subject).filter(|page| page.starts_with("http")).collect()
+}
+
+/// What the miner and what it is made of can print: the sources, with strings that go on in the next line as one.
+pub(crate) fn sources() -> String {
+    fn read(folder: &Path, text: &mut String) {
+        for entry in std::fs::read_dir(folder).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                read(&path, text);
+            } else if path.extension().is_some_and(|extension| extension == "rs")
+                && !path.ends_with("tests.rs")
+            {
+                text.push_str(&std::fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    let mut text = String::new();
+    for folder in ["crates", "bins/basilica-miner/src"] {
+        read(&root().join(folder), &mut text);
+    }
+    let mut parts = text.split("\\\n");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + part.trim_start())
+}
+
+#[test]
+fn every_message_of_older_guides_is_printed_or_told_why_not() {
+    // Of the system, not of ours.
+    const SYSTEM: &str = "Address already in use (os error 98)";
+    let text = sources();
+    let can = |message: &str| message.split('…').map(str::trim).all(|part| text.contains(part));
+    for Row { subject, outcome, words } in rows("Messages") {
+        match outcome {
+            "works" => assert!(can(subject) || subject == SYSTEM, "no program says {subject:?}"),
+            "differs" => {
+                let other = words.split('`').nth(1).expect("what is said instead");
+                assert!(can(other), "no program says {other:?}");
+            }
+            _ => assert!(outcome == "absent" && !can(subject), "{subject:?} can be said"),
+        }
+    }
+    assert_eq!(std::io::Error::from_raw_os_error(98).to_string(), SYSTEM);
+}

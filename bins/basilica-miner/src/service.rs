@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use basilica_chain::{ChainOptions, SubtensorChain};
 use basilica_http::HttpValidatorApi;
-use basilica_miner_service::config::{DatabaseConfig, MinerConfig, WalletConfig};
+use basilica_miner_service::config::{DatabaseConfig, ListenConfig, MinerConfig, WalletConfig};
 use basilica_miner_service::{Miner, MinerPorts};
 use basilica_ports::{Clock, Entropy, HotkeySigner, Identity};
 use basilica_rpc::{MinerListener, PeerRate, ServerLimits, ServerTls};
@@ -15,7 +15,7 @@ use basilica_runtime_service::{
     TracingOptions, init_tracing,
 };
 use basilica_store::{Database, MINER_SCHEMA, MinerDatabase, MinerLock, OpenOptions};
-use basilica_system::{OsEntropy, SystemClock, raise_file_limit};
+use basilica_system::{OsEntropy, SystemClock, UsageMetrics, raise_file_limit};
 use basilica_types::{Millis, Timestamp};
 use basilica_wallet::{Unattended, WalletSigner, Wallets};
 use serde_json::Value;
@@ -30,6 +30,8 @@ use crate::tls;
 
 /// How long running requests and rounds may take to end after a signal: a discovery's 20 s and a little.
 const GRACE: Millis = Millis::from_secs(25);
+/// How the names of the program's metrics begin.
+const METRICS: &str = "basilica_miner";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
@@ -124,6 +126,23 @@ pub(crate) const fn open_options(database: &DatabaseConfig) -> OpenOptions {
     OpenOptions { readers: database.readers, migrate: database.migrate }
 }
 
+/// What strangers may use up, as far as the configuration says.
+fn limits(config: &ListenConfig) -> ServerLimits {
+    let rate = config.request_rate.map(|rate| PeerRate { per_second: rate.per_second, burst: rate.burst });
+    ServerLimits { request_timeout: config.request_timeout, rate, ..ServerLimits::default() }
+}
+
+/// The store, measured, as is what the process uses of the host that it stands on.
+fn store(database: &Database, config: &DatabaseConfig, metrics: &Metrics) -> MinerDatabase {
+    let store = MinerDatabase::new(database.clone());
+    let usage = Box::new(UsageMetrics::new(METRICS, config.url.as_path().to_owned()));
+    metrics.register(|registry| {
+        registry.register_collector(usage);
+        store.observe(registry, METRICS);
+    });
+    store
+}
+
 async fn serve(config: MinerConfig, (source, started): (Source, Value)) -> anyhow::Result<()> {
     let hangups = reload::hangups().context("install the handler of SIGHUP")?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
@@ -141,14 +160,14 @@ async fn serve(config: MinerConfig, (source, started): (Source, Value)) -> anyho
     )?);
     let (readiness, metrics) = (Readiness::new(), Metrics::new());
     let supervisor = Supervisor::new(Arc::clone(&clock), Arc::clone(&entropy));
-    supervisor.observe(&metrics, "basilica_miner");
+    supervisor.observe(&metrics, METRICS);
     info!(hotkey = %signer.hotkey(), grpc = %listeners.grpc.local_addr()?, health = %listeners.health.local_addr(),
         nodes = config.fleet.nodes.len(), "basilica-miner starts");
     let ports = MinerPorts {
         chain: Arc::<SubtensorChain>::clone(&chain),
         shell: audit::shell(config.audit_log.as_deref(), &clock, &readiness)?,
         operator: Identity::File(config.fleet.ssh_key.clone()),
-        store: Arc::new(MinerDatabase::new(database.clone())),
+        store: Arc::new(store(&database, &config.database, &metrics)),
         signer,
         clock: Arc::clone(&clock),
         entropy,
@@ -172,14 +191,7 @@ async fn serve(config: MinerConfig, (source, started): (Source, Value)) -> anyho
     let (api, grpc) = (miner.api(), listeners.grpc);
     let (fleet, tls) = (miner.fleet(), listeners.tls);
     let reloader = Reloader { source, started, fleet, tls, clock: Arc::clone(&clock) };
-    let limits = ServerLimits {
-        request_timeout: config.listen.request_timeout,
-        rate: config
-            .listen
-            .request_rate
-            .map(|rate| PeerRate { per_second: rate.per_second, burst: rate.burst }),
-        ..ServerLimits::default()
-    };
+    let limits = limits(&config.listen);
     miner.start(&supervisor);
     supervisor.spawn_once("reload", move |stop| reloader.run(hangups, stop));
     supervisor.spawn_once("grpc", move |stop| async move {

@@ -234,6 +234,9 @@ pub trait MinerStore: MinerOperations {
     /// How many sessions are open at `now`.
     async fn open_sessions(&self, now: Timestamp) -> Result<u64, StoreError>;
 
+    /// How long the sessions lasted that ended after the one moment and not after the other, by expiry or otherwise.
+    async fn session_lives(&self, after: Timestamp, until: Timestamp) -> Result<Vec<Millis>, StoreError>;
+
     /// Notes, before they are written, that the node may carry these sessions' keys. Only those that are returned may be
     /// written: none where the node is in maintenance at that very moment, and none whose session is over at `now`.
     async fn record_deployments(

@@ -1,6 +1,6 @@
 //! What the database is asked for, how long it takes and how busy its connections are, as metrics.
 //!
-//! By pool of connections: `checks` read what the reconcilers ask, `faces` what the API and the metrics ask, `writes` one transaction after
+//! By pool of connections. The miner's are `reads` and `writes`. The validator's: `checks` read what the reconcilers ask, `faces` what the API and the metrics ask, `writes` one transaction after
 //! the other, and on Postgres `leadership` renews the lease. What is counted is what a caller waits for: a read from asking for a connection to the answer, a
 //! transaction from waiting for its turn to its end. A read that nobody waits for any more is not counted. Rejected: a label for each
 //! statement, which tells developers more than operators and makes a hundred series.
@@ -20,6 +20,8 @@ use tokio::time::Instant;
 
 use crate::postgres::Slots;
 
+/// All reads of the miner.
+pub(crate) const READS: &str = "reads";
 /// The reconcilers' reads.
 pub(crate) const CHECKS: &str = "checks";
 /// Reads of the API and the metrics.
@@ -64,10 +66,16 @@ impl Meters {
     }
 
     pub(crate) fn register(&self, registry: &mut Registry, prefix: &str) {
+        self.register_work(registry, prefix);
+        let r = registry.sub_registry_with_prefix(prefix);
+        r.register("database_errors", "of these, failed by the database", self.errors.clone());
+    }
+
+    /// All but the errors, where whoever handles them counts them.
+    pub(crate) fn register_work(&self, registry: &mut Registry, prefix: &str) {
         let r = registry.sub_registry_with_prefix(prefix);
         let help = "reads, and transactions that write, by pool of connections";
         r.register("database_operations", help, self.operations.clone());
-        r.register("database_errors", "of these, failed by the database", self.errors.clone());
         let help = "from asking for a connection to the answer, or to the end of the transaction";
         r.register_with_unit("database_query_duration", help, Unit::Seconds, self.durations.clone());
     }
@@ -90,9 +98,9 @@ impl Meter {
         self.durations.observe(began.elapsed().as_secs_f64());
     }
 
-    /// Counts a read that came to this. Not a wrapper of the read's future: it would be kept twice, and futures of the store are large
+    /// Counts what came to this. Not a wrapper of its future: it would be kept twice, and futures of the store are large
     /// enough.
-    pub(crate) fn read<T, E>(&self, began: Instant, outcome: Result<T, E>) -> Result<T, E> {
+    pub(crate) fn outcome<T, E>(&self, began: Instant, outcome: Result<T, E>) -> Result<T, E> {
         self.ended(began, outcome.is_ok());
         outcome
     }

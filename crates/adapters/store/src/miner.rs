@@ -21,11 +21,15 @@ use basilica_ports::{
     Assignment, DiscoveryUse, HostKeyApproval, HostKeyRecord, Inadmissible, MinerStore, NewSession, NonceUse,
     SessionRecord, StoreError,
 };
-use basilica_types::{HostKey, Hotkey, NodeAddress, NodeId, SessionId, Timestamp};
+use basilica_types::{HostKey, Hotkey, Millis, NodeAddress, NodeId, SessionId, Timestamp};
+
+use prometheus_client::registry::Registry;
+use tokio::time::Instant;
 
 use self::admission::Admissions;
 pub use self::lock::{LockHolder, MinerLock};
 pub use self::restore::restore_miner;
+use crate::measure::{Connections, Meter, Meters, Pool, READS, WRITES};
 use crate::{Database, Schema};
 
 /// The miner's file.
@@ -48,13 +52,26 @@ pub const MINER_SCHEMA: Schema = Schema {
 pub struct MinerDatabase {
     database: Database,
     admissions: Arc<Admissions>,
+    meters: Meters,
+    reads: Meter,
+    writes: Meter,
 }
 
 impl MinerDatabase {
     /// The store in an open database of [`MINER_SCHEMA`].
     pub fn new(database: Database) -> Self {
         let admissions = Arc::new(Admissions::new(database.clone()));
-        Self { database, admissions }
+        let meters = Meters::default();
+        let [reads, writes] = [READS, WRITES].map(|pool| meters.of(pool));
+        Self { database, admissions, meters, reads, writes }
+    }
+
+    /// Registers what the database is asked for, and how busy its connections are, under names that begin with `prefix`.
+    pub fn observe(&self, registry: &mut Registry, prefix: &str) {
+        self.meters.register_work(registry, prefix);
+        let pools = [(READS, self.database.readers()), (WRITES, self.database.writer())];
+        let pools = pools.map(|(name, pool)| (name, Pool::Sqlite(pool.clone()))).into();
+        registry.register_collector(Box::new(Connections { prefix: prefix.to_owned(), pools }));
     }
 }
 
@@ -65,7 +82,8 @@ impl MinerStore for MinerDatabase {
         nonce: &NonceUse,
         session: &NewSession,
     ) -> Result<Result<(), Inadmissible>, StoreError> {
-        let opened = self.admissions.open(nonce.clone(), session.clone()).await?;
+        let opening = self.admissions.open(nonce.clone(), session.clone());
+        let opened = self.writes.outcome(Instant::now(), opening.await)?;
         Ok(opened.map(drop))
     }
 
@@ -74,19 +92,23 @@ impl MinerStore for MinerDatabase {
         nonce: &NonceUse,
         discovery: &DiscoveryUse,
     ) -> Result<Result<SessionRecord, Inadmissible>, StoreError> {
-        self.admissions.discover(nonce.clone(), discovery.clone()).await
+        self.writes.outcome(Instant::now(), self.admissions.discover(nonce.clone(), discovery.clone()).await)
     }
 
     async fn keyed_sessions(&self, now: Timestamp) -> Result<Vec<SessionRecord>, StoreError> {
-        sessions::keyed(&self.database, now).await
+        self.reads.outcome(Instant::now(), sessions::keyed(&self.database, now).await)
     }
 
     async fn end_sessions(&self, now: Timestamp) -> Result<(), StoreError> {
-        sessions::end_all(&self.database, now).await
+        self.writes.outcome(Instant::now(), sessions::end_all(&self.database, now).await)
     }
 
     async fn open_sessions(&self, now: Timestamp) -> Result<u64, StoreError> {
-        sessions::count_open(&self.database, now).await
+        self.reads.outcome(Instant::now(), sessions::count_open(&self.database, now).await)
+    }
+
+    async fn session_lives(&self, after: Timestamp, until: Timestamp) -> Result<Vec<Millis>, StoreError> {
+        self.reads.outcome(Instant::now(), sessions::lives(&self.database, after, until).await)
     }
 
     async fn record_deployments(
@@ -95,35 +117,37 @@ impl MinerStore for MinerDatabase {
         sessions: &[SessionId],
         now: Timestamp,
     ) -> Result<BTreeSet<SessionId>, StoreError> {
-        sessions::record_deployments(&self.database, node, sessions, now).await
+        self.writes
+            .outcome(Instant::now(), sessions::record_deployments(&self.database, node, sessions, now).await)
     }
 
     async fn unexpired_keys(&self, now: Timestamp) -> Result<Vec<(SessionId, Hotkey)>, StoreError> {
-        sessions::unexpired_keys(&self.database, now).await
+        self.reads.outcome(Instant::now(), sessions::unexpired_keys(&self.database, now).await)
     }
 
     async fn deployments(&self, node: NodeId) -> Result<Vec<(SessionId, Hotkey)>, StoreError> {
-        sessions::deployments(&self.database, node).await
+        self.reads.outcome(Instant::now(), sessions::deployments(&self.database, node).await)
     }
 
     async fn forget_deployments(&self, node: NodeId, sessions: &[SessionId]) -> Result<(), StoreError> {
-        sessions::forget_deployments(&self.database, node, sessions).await
+        self.writes
+            .outcome(Instant::now(), sessions::forget_deployments(&self.database, node, sessions).await)
     }
 
     async fn assignment(&self) -> Result<Assignment, StoreError> {
-        assignments::current(&self.database).await
+        self.reads.outcome(Instant::now(), assignments::current(&self.database).await)
     }
 
     async fn remember_assignment(&self, assignment: &Assignment) -> Result<(), StoreError> {
-        assignments::replace(&self.database, assignment).await
+        self.writes.outcome(Instant::now(), assignments::replace(&self.database, assignment).await)
     }
 
     async fn host_key(&self, node: NodeId) -> Result<Option<HostKeyRecord>, StoreError> {
-        hosts::find(&self.database, node).await
+        self.reads.outcome(Instant::now(), hosts::find(&self.database, node).await)
     }
 
     async fn host_keys(&self) -> Result<Vec<HostKeyRecord>, StoreError> {
-        hosts::all(&self.database).await
+        self.reads.outcome(Instant::now(), hosts::all(&self.database).await)
     }
 
     async fn pin_host_key(
@@ -133,15 +157,15 @@ impl MinerStore for MinerDatabase {
         key: &HostKey,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        hosts::pin(&self.database, node, address, key, now).await
+        self.writes.outcome(Instant::now(), hosts::pin(&self.database, node, address, key, now).await)
     }
 
     async fn offer_host_key(&self, node: NodeId, key: &HostKey, now: Timestamp) -> Result<bool, StoreError> {
-        hosts::offer(&self.database, node, key, now).await
+        self.writes.outcome(Instant::now(), hosts::offer(&self.database, node, key, now).await)
     }
 
     async fn withdraw_host_key(&self, node: NodeId, pinned: &HostKey) -> Result<(), StoreError> {
-        hosts::withdraw(&self.database, node, pinned).await
+        self.writes.outcome(Instant::now(), hosts::withdraw(&self.database, node, pinned).await)
     }
 
     async fn approve_host_key(
@@ -150,11 +174,11 @@ impl MinerStore for MinerDatabase {
         fingerprint: &str,
         now: Timestamp,
     ) -> Result<HostKeyApproval, StoreError> {
-        hosts::approve(&self.database, node, fingerprint, now).await
+        self.writes.outcome(Instant::now(), hosts::approve(&self.database, node, fingerprint, now).await)
     }
 
     async fn prune(&self, now: Timestamp) -> Result<(), StoreError> {
-        sessions::prune(&self.database, now).await
+        self.writes.outcome(Instant::now(), sessions::prune(&self.database, now).await)
     }
 }
 

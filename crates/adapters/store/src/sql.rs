@@ -207,7 +207,7 @@ impl Statement {
             On::SqlitePool(pool, meter) => {
                 let (statement, began) = (self.sqlite()?, Instant::now());
                 let done = statement.execute(pool).await;
-                meter.read(began, done).map(|done| done.rows_affected())
+                meter.outcome(began, done).map(|done| done.rows_affected())
             }
             On::Sqlite(connection) => Ok(self.sqlite()?.execute(connection).await?.rows_affected()),
             On::PgSlots(slots, meter) => {
@@ -216,7 +216,7 @@ impl Statement {
                     Ok(mut held) => self.execute_held(&mut held).await,
                     Err(error) => Err(error),
                 };
-                meter.read(began, done)
+                meter.outcome(began, done)
             }
             On::Pg(held) => self.execute_held(held).await,
         }
@@ -237,14 +237,14 @@ impl Statement {
             On::SqlitePool(pool, meter) => {
                 let (statement, began) = (self.sqlite()?, Instant::now());
                 let read = statement.fetch_all(pool).await;
-                rows(meter.read(began, read)?).await
+                rows(meter.outcome(began, read)?).await
             }
             On::Sqlite(connection) => rows(self.sqlite()?.fetch_all(connection).await?).await,
             On::Pg(held) => rows(self.fetch_held(held).await?).await,
             On::PgSlots(slots, meter) => {
                 let began = Instant::now();
                 let read = self.fetch_slots(slots).await;
-                rows(meter.read(began, read)?).await
+                rows(meter.outcome(began, read)?).await
             }
         }
     }

@@ -28,6 +28,9 @@ pub(crate) struct MinerMetrics {
     pub(crate) nodes_unhealthy: Gauge,
     pub(crate) sessions_active: Gauge,
     pub(crate) uid: Gauge,
+    pub(crate) stake: Gauge<f64, AtomicU64>,
+    pub(crate) found_registered: Counter,
+    pub(crate) session_seconds: Histogram,
     pub(crate) node_uptime: Family<NodeLabels, Gauge<f64, AtomicU64>>,
     pub(crate) registered: Counter,
     pub(crate) connections: Counter,
@@ -82,6 +85,9 @@ impl MinerMetrics {
             nodes_unhealthy: Gauge::default(),
             sessions_active: Gauge::default(),
             uid: Gauge::default(),
+            stake: Gauge::default(),
+            found_registered: Counter::default(),
+            session_seconds: Histogram::new(exponential_buckets(1.0, 2.0, 14)),
             node_uptime: Family::default(),
             registered: Counter::default(),
             connections: Counter::default(),
@@ -136,7 +142,13 @@ impl MinerMetrics {
         }
         let help = "Seconds since the node became reachable without interruption";
         registry.register("basilica_node_uptime_seconds", help, self.node_uptime.clone());
+        registry.register("basilica_miner_bittensor_stake", "Own stake in TAO", self.stake.clone());
         for (name, help, histogram) in [
+            (
+                "basilica_miner_validator_session_duration_seconds",
+                "Life of a validator's session, from its opening to its end",
+                &self.session_seconds,
+            ),
             (
                 "basilica_miner_deployment_duration_seconds",
                 "Time from a discovery to the answer",
@@ -181,6 +193,11 @@ impl MinerMetrics {
             ("basilica_miner_ssh_sessions_closed", "SSH connections to nodes that ended", &self.logouts),
             ("basilica_miner_deployment_attempts", "Rounds on nodes", &self.health_checks),
             ("basilica_miner_deployment_failures", "Rounds on nodes that failed", &self.deployment_failures),
+            (
+                "basilica_miner_bittensor_registrations",
+                "Times that the hotkey was found on the subnet after it was not, or under another uid",
+                &self.found_registered,
+            ),
             ("basilica_miner_bittensor_errors", "Failed chain calls", &self.chain_errors),
             ("basilica_miner_axon_requests", "Axons written to the chain", &self.axon_requests),
             ("basilica_miner_database_errors", "Failed database operations", &self.store_errors),

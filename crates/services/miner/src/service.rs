@@ -255,12 +255,17 @@ async fn keep_house(ports: &MinerPorts, fleet: &Fleet, metrics: &MinerMetrics, s
     // Counting is cheap and what operators watch; pruning writes and can wait.
     const COUNT_EVERY: Millis = Millis::from_secs(5);
     let mut since_pruning = HOUSEKEEPING;
+    let mut measured = ports.clock.now();
     loop {
         let now = ports.clock.now();
         fleet.count();
         let counted = async {
             let open = ports.store.open_sessions(now).await?;
             metrics.sessions_active.set(i64::try_from(open).unwrap_or(i64::MAX));
+            for life in ports.store.session_lives(measured, now).await? {
+                metrics.session_seconds.observe(life.as_duration().as_secs_f64());
+            }
+            measured = now;
             if since_pruning.0 >= HOUSEKEEPING.0 {
                 ports.store.prune(now).await?;
                 since_pruning = Millis(0);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use basilica_ports::{Assignment, BoxError, Chain, Clock, Entropy, Metagraph, MinerStore};
 use basilica_runtime_service::{Backoff, Condition, ErrorChain, Stop};
-use basilica_types::{Hotkey, Millis, NetUid, Rao, Timestamp};
+use basilica_types::{Hotkey, Millis, NetUid, Rao, Timestamp, Uid};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -63,6 +63,8 @@ struct Course {
     /// Why there was nobody for some node, as it was told last.
     told: Option<String>,
     reminded_at: Timestamp,
+    /// The own place on the subnet, as it was read last.
+    uid: Option<Uid>,
 }
 
 impl SubnetFollower {
@@ -72,7 +74,7 @@ impl SubnetFollower {
             self.metrics.store_errors.inc();
         })?;
         // The warning itself is among the notices of the configuration, which were told just now.
-        let mut course = Course { remembered, told: None, reminded_at: self.clock.now() };
+        let mut course = Course { remembered, told: None, reminded_at: self.clock.now(), uid: None };
         let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MOST);
         let mut nodes = self.nodes.clone();
         loop {
@@ -109,9 +111,16 @@ impl SubnetFollower {
         if let Some(neuron) = metagraph.neuron(&self.own) {
             self.readiness.ready();
             self.metrics.uid.set(i64::from(neuron.uid.0));
+            // A gauge is a float; in TAO, as people say it.
+            self.metrics.stake.set(neuron.stake.0 as f64 / 1e9);
+            if course.uid.replace(neuron.uid) != Some(neuron.uid) {
+                self.metrics.found_registered.inc();
+            }
         } else {
             warn!(hotkey = %self.own, netuid = %self.netuid, "own hotkey is not registered on the subnet; validators will not find this miner");
             self.readiness.not_ready("the hotkey is not registered on the subnet");
+            self.metrics.stake.set(0.0);
+            course.uid = None;
         }
         let pool = Pool::new(&metagraph, self.min_stake);
         let published = self.view.borrow().as_ref().map(|snapshot| Arc::clone(&snapshot.assignment));

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use basilica_ports::{MinerSessions, SessionChoice, SessionEnd, SessionView, StoreError};
 use basilica_types::{NodeId, Timestamp};
 use sqlx::sqlite::SqliteConnection;
+use tokio::time::Instant;
 
 use super::{MinerDatabase, operations};
 use crate::database::{corrupt, unavailable};
@@ -66,16 +67,20 @@ async fn views(
 #[async_trait]
 impl MinerSessions for MinerDatabase {
     async fn sessions(&self, now: Timestamp) -> Result<Vec<SessionView>, StoreError> {
-        let failed = unavailable("list sessions");
-        let mut reading = self.database.readers().begin().await.map_err(&failed)?;
-        let rows: Vec<Row> = sqlx::query_as(
-            "SELECT id, validator, opened_at, expires_at, public_key, ended_at, ended_why FROM sessions \
-             ORDER BY opened_at DESC, id",
-        )
-        .fetch_all(&mut *reading)
-        .await
-        .map_err(&failed)?;
-        views(&mut reading, &rows, now).await
+        let began = Instant::now();
+        let outcome = async {
+            let failed = unavailable("list sessions");
+            let mut reading = self.database.readers().begin().await.map_err(&failed)?;
+            let rows: Vec<Row> = sqlx::query_as(
+                "SELECT id, validator, opened_at, expires_at, public_key, ended_at, ended_why FROM sessions \
+                 ORDER BY opened_at DESC, id",
+            )
+            .fetch_all(&mut *reading)
+            .await
+            .map_err(&failed)?;
+            views(&mut reading, &rows, now).await
+        };
+        self.reads.outcome(began, outcome.await)
     }
 
     async fn revoke_sessions(
@@ -83,29 +88,33 @@ impl MinerSessions for MinerDatabase {
         choice: SessionChoice,
         now: Timestamp,
     ) -> Result<Vec<SessionView>, StoreError> {
-        let failed = unavailable("revoke sessions");
-        let (id, validator) = match choice {
-            SessionChoice::One(id) => (Some(id.to_string()), None),
-            SessionChoice::Of(validator) => (None, Some(validator.to_string())),
-            SessionChoice::All => (None, None),
+        let began = Instant::now();
+        let outcome = async {
+            let failed = unavailable("revoke sessions");
+            let (id, validator) = match choice {
+                SessionChoice::One(id) => (Some(id.to_string()), None),
+                SessionChoice::Of(validator) => (None, Some(validator.to_string())),
+                SessionChoice::All => (None, None),
+            };
+            let mut transaction = self.database.begin("revoke sessions").await?;
+            let rows: Vec<Row> = sqlx::query_as(
+                "UPDATE sessions SET ended_at = ?1, ended_why = 'revoked' \
+                 WHERE ended_at IS NULL AND expires_at > ?1 AND (?2 IS NULL OR id = ?2) AND (?3 IS NULL OR validator = ?3) \
+                 RETURNING id, validator, opened_at, expires_at, public_key, ended_at, ended_why",
+            )
+            .bind(now.0)
+            .bind(id)
+            .bind(validator)
+            .fetch_all(&mut *transaction)
+            .await
+            .map_err(&failed)?;
+            let revoked = views(&mut transaction, &rows, now).await?;
+            if !revoked.is_empty() {
+                operations::bump(&mut transaction).await?;
+            }
+            transaction.commit().await.map_err(&failed)?;
+            Ok(revoked)
         };
-        let mut transaction = self.database.begin("revoke sessions").await?;
-        let rows: Vec<Row> = sqlx::query_as(
-            "UPDATE sessions SET ended_at = ?1, ended_why = 'revoked' \
-             WHERE ended_at IS NULL AND expires_at > ?1 AND (?2 IS NULL OR id = ?2) AND (?3 IS NULL OR validator = ?3) \
-             RETURNING id, validator, opened_at, expires_at, public_key, ended_at, ended_why",
-        )
-        .bind(now.0)
-        .bind(id)
-        .bind(validator)
-        .fetch_all(&mut *transaction)
-        .await
-        .map_err(&failed)?;
-        let revoked = views(&mut transaction, &rows, now).await?;
-        if !revoked.is_empty() {
-            operations::bump(&mut transaction).await?;
-        }
-        transaction.commit().await.map_err(&failed)?;
-        Ok(revoked)
+        self.writes.outcome(began, outcome.await)
     }
 }

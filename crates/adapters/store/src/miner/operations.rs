@@ -8,6 +8,7 @@ use basilica_ports::{
 };
 use basilica_types::{Millis, NodeId, Timestamp};
 use sqlx::sqlite::SqliteConnection;
+use tokio::time::Instant;
 
 use super::MinerDatabase;
 use crate::Database;
@@ -209,12 +210,17 @@ async fn forget(database: &Database, node: NodeId) -> Result<(), StoreError> {
 #[async_trait]
 impl MinerOperations for MinerDatabase {
     async fn revision(&self) -> Result<Revision, StoreError> {
-        let mut connection = self.database.readers().acquire().await.map_err(unavailable("read revision"))?;
-        revision_of(&mut connection).await
+        let began = Instant::now();
+        let outcome = async {
+            let mut connection =
+                self.database.readers().acquire().await.map_err(unavailable("read revision"))?;
+            revision_of(&mut connection).await
+        };
+        self.reads.outcome(began, outcome.await)
     }
 
     async fn orders(&self) -> Result<Orders, StoreError> {
-        all(&self.database).await
+        self.reads.outcome(Instant::now(), all(&self.database).await)
     }
 
     async fn begin_maintenance(
@@ -223,7 +229,7 @@ impl MinerOperations for MinerDatabase {
         reason: Option<&str>,
         now: Timestamp,
     ) -> Result<Drained, StoreError> {
-        begin(&self.database, node, reason, now).await
+        self.writes.outcome(Instant::now(), begin(&self.database, node, reason, now).await)
     }
 
     async fn end_maintenance(
@@ -231,79 +237,97 @@ impl MinerOperations for MinerDatabase {
         node: NodeId,
         now: Timestamp,
     ) -> Result<Option<MaintenanceWindow>, StoreError> {
-        end(&self.database, node, now).await
+        self.writes.outcome(Instant::now(), end(&self.database, node, now).await)
     }
 
     async fn maintenance(
         &self,
         since: Timestamp,
     ) -> Result<BTreeMap<NodeId, Vec<MaintenanceWindow>>, StoreError> {
-        let rows: Vec<Window> = sqlx::query_as(
-            "SELECT node_id, began_at, ended_at, reason FROM maintenance \
-             WHERE ended_at IS NULL OR ended_at > ? ORDER BY node_id, began_at",
-        )
-        .bind(since.0)
-        .fetch_all(self.database.readers())
-        .await
-        .map_err(unavailable("list maintenance"))?;
-        let mut windows: BTreeMap<NodeId, Vec<MaintenanceWindow>> = BTreeMap::new();
-        for row in rows {
-            let node = row.node_id.parse().map_err(corrupt("maintenance.node_id"))?;
-            windows.entry(node).or_default().push(row.into());
-        }
-        Ok(windows)
+        let began = Instant::now();
+        let outcome = async {
+            let rows: Vec<Window> = sqlx::query_as(
+                "SELECT node_id, began_at, ended_at, reason FROM maintenance \
+                 WHERE ended_at IS NULL OR ended_at > ? ORDER BY node_id, began_at",
+            )
+            .bind(since.0)
+            .fetch_all(self.database.readers())
+            .await
+            .map_err(unavailable("list maintenance"))?;
+            let mut windows: BTreeMap<NodeId, Vec<MaintenanceWindow>> = BTreeMap::new();
+            for row in rows {
+                let node = row.node_id.parse().map_err(corrupt("maintenance.node_id"))?;
+                windows.entry(node).or_default().push(row.into());
+            }
+            Ok(windows)
+        };
+        self.reads.outcome(began, outcome.await)
     }
 
     async fn hold_node(&self, node: NodeId, hold: &NodeHold) -> Result<Revision, StoreError> {
-        let failed = unavailable("hold node");
-        let mut transaction = self.database.begin("hold node").await?;
-        sqlx::query("INSERT INTO node_holds (node_id, since, why) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
+        let began = Instant::now();
+        let outcome = async {
+            let failed = unavailable("hold node");
+            let mut transaction = self.database.begin("hold node").await?;
+            sqlx::query(
+                "INSERT INTO node_holds (node_id, since, why) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+            )
             .bind(node.to_string())
             .bind(hold.since.0)
             .bind(&hold.why)
             .execute(&mut *transaction)
             .await
             .map_err(&failed)?;
-        bump(&mut transaction).await?;
-        let revision = revision_of(&mut transaction).await?;
-        transaction.commit().await.map_err(&failed)?;
-        Ok(revision)
+            bump(&mut transaction).await?;
+            let revision = revision_of(&mut transaction).await?;
+            transaction.commit().await.map_err(&failed)?;
+            Ok(revision)
+        };
+        self.writes.outcome(began, outcome.await)
     }
 
     async fn release_node(&self, node: NodeId) -> Result<Option<NodeHold>, StoreError> {
-        let failed = unavailable("release node");
-        let mut transaction = self.database.begin("release node").await?;
-        let Some(hold) = find_hold(&mut transaction, node).await? else { return Ok(None) };
-        sqlx::query("DELETE FROM node_holds WHERE node_id = ?")
-            .bind(node.to_string())
-            .execute(&mut *transaction)
-            .await
-            .map_err(&failed)?;
-        bump(&mut transaction).await?;
-        transaction.commit().await.map_err(&failed)?;
-        Ok(Some(hold))
+        let began = Instant::now();
+        let outcome = async {
+            let failed = unavailable("release node");
+            let mut transaction = self.database.begin("release node").await?;
+            let Some(hold) = find_hold(&mut transaction, node).await? else { return Ok(None) };
+            sqlx::query("DELETE FROM node_holds WHERE node_id = ?")
+                .bind(node.to_string())
+                .execute(&mut *transaction)
+                .await
+                .map_err(&failed)?;
+            bump(&mut transaction).await?;
+            transaction.commit().await.map_err(&failed)?;
+            Ok(Some(hold))
+        };
+        self.writes.outcome(began, outcome.await)
     }
 
     async fn remember_nodes(&self, nodes: &[KnownNode]) -> Result<(), StoreError> {
-        remember(&self.database, nodes).await
+        self.writes.outcome(Instant::now(), remember(&self.database, nodes).await)
     }
 
     async fn known_nodes(&self) -> Result<Vec<KnownNode>, StoreError> {
-        known(&self.database).await
+        self.reads.outcome(Instant::now(), known(&self.database).await)
     }
 
     async fn deployed_until(&self, node: NodeId) -> Result<Option<Timestamp>, StoreError> {
-        let until: Option<i64> = sqlx::query_scalar(
-            "SELECT max(expires_at) FROM deployments JOIN sessions ON sessions.id = session_id WHERE node_id = ?",
-        )
-        .bind(node.to_string())
-        .fetch_one(self.database.readers())
-        .await
-        .map_err(unavailable("look for deployments"))?;
-        Ok(until.map(Timestamp))
+        let began = Instant::now();
+        let outcome = async {
+            let until: Option<i64> = sqlx::query_scalar(
+                "SELECT max(expires_at) FROM deployments JOIN sessions ON sessions.id = session_id WHERE node_id = ?",
+            )
+            .bind(node.to_string())
+            .fetch_one(self.database.readers())
+            .await
+            .map_err(unavailable("look for deployments"))?;
+            Ok(until.map(Timestamp))
+        };
+        self.reads.outcome(began, outcome.await)
     }
 
     async fn forget_node(&self, node: NodeId) -> Result<(), StoreError> {
-        forget(&self.database, node).await
+        self.writes.outcome(Instant::now(), forget(&self.database, node).await)
     }
 }

@@ -68,6 +68,26 @@ pub(super) async fn count_open(database: &Database, now: Timestamp) -> Result<u6
     u64::try_from(open).map_err(corrupt("sessions"))
 }
 
+/// Of the sessions that ended within a span, in whichever way. More than a thousand in one span are not told apart any more.
+pub(super) async fn lives(
+    database: &Database,
+    after: Timestamp,
+    until: Timestamp,
+) -> Result<Vec<Millis>, StoreError> {
+    let lives: Vec<i64> = sqlx::query_scalar(
+        "SELECT over_at - opened_at FROM \
+         (SELECT opened_at, coalesce(min(ended_at, expires_at), expires_at) AS over_at FROM sessions) \
+         WHERE over_at > ? AND over_at <= ? LIMIT 1000",
+    )
+    .bind(after.0)
+    .bind(until.0)
+    .fetch_all(database.readers())
+    .await
+    .map_err(unavailable("measure sessions"))?;
+    // A clock that was set back may have ended one before it began.
+    Ok(lives.into_iter().map(|life| Millis(u64::try_from(life).unwrap_or(0))).collect())
+}
+
 pub(super) async fn record_deployments(
     database: &Database,
     node: NodeId,

@@ -296,6 +296,42 @@ async fn another_key_within_a_session_counts_as_a_new_session() {
 }
 
 #[tokio::test]
+async fn how_long_sessions_lasted_is_told_once_whichever_way_they_ended() {
+    let f = fixture().await;
+    for (seed, at) in [(1, 0), (2, 100)] {
+        let opened = nonce(1, &format!("life{seed}"), after(at));
+        f.store.open_session(&opened, &session(seed, after(at))).await.unwrap().unwrap();
+    }
+    let choice = SessionChoice::One(SessionId::from_random([1; 8]));
+    f.store.revoke_sessions(choice, after(5_000)).await.unwrap();
+    let lives = async |from, to| f.store.session_lives(after(from), after(to)).await.unwrap();
+    assert_eq!(lives(0, 4_999).await, []);
+    assert_eq!(lives(4_999, 5_000).await, [Millis(5_000)]);
+    assert_eq!(lives(5_000, 3_600_100).await, [Millis(3_600_000)], "the other one expired");
+    assert_eq!(lives(3_600_100, i64::MAX - START.0).await, []);
+}
+
+#[tokio::test]
+async fn what_the_database_is_asked_for_is_counted() {
+    let f = fixture().await;
+    let mut registry = Registry::default();
+    f.store.observe(&mut registry, "x");
+    f.store.open_session(&nonce(1, "counted", START), &session(1, START)).await.unwrap().unwrap();
+    f.store.orders().await.unwrap();
+    f.store.host_keys().await.unwrap();
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    for line in [
+        "x_database_operations_total{pool=\"reads\"} 2",
+        "x_database_operations_total{pool=\"writes\"} 1",
+        "x_database_query_duration_seconds_count{pool=\"writes\"} 1",
+        "x_database_connections_max{pool=\"writes\"} 1",
+    ] {
+        assert!(text.lines().any(|shown| shown == line), "{line}\n{text}");
+    }
+}
+
+#[tokio::test]
 async fn sessions_are_listed_with_their_nodes_and_why_they_ended() {
     let f = fixture().await;
     let nodes = [node("192.0.2.1").node_id()];

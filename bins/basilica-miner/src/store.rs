@@ -7,10 +7,7 @@ use basilica_miner_service::config::DatabaseConfig;
 use basilica_ports::{Clock as _, MaintenanceWindow, MinerOperations as _, MinerStore as _};
 use basilica_store::{Database, MINER_SCHEMA, MinerDatabase, OpenOptions};
 use basilica_system::SystemClock;
-use basilica_types::{HostKey, NodeId};
-
-/// Why a node that is being removed is in maintenance; it ends when the node is added again.
-pub(crate) const REMOVED: &str = "removed by `nodes remove`";
+use basilica_types::{HostKey, NodeId, SessionId};
 
 /// The store, if its file is there.
 pub(crate) async fn existing(database: &DatabaseConfig) -> anyhow::Result<Option<MinerDatabase>> {
@@ -27,26 +24,34 @@ pub(crate) async fn pinned(database: &DatabaseConfig, node: NodeId) -> anyhow::R
     Ok(store.host_key(node).await?.map(|record| record.pinned))
 }
 
-/// Ends the maintenance of a node that was removed before. One that its operator took out stays out.
-pub(crate) async fn welcome(database: &DatabaseConfig, node: NodeId) -> anyhow::Result<()> {
-    let Some(store) = existing(database).await? else { return Ok(()) };
-    let window: Option<MaintenanceWindow> = store.orders().await?.maintenance.remove(&node);
-    if window.is_some_and(|window| window.reason.as_deref() == Some(REMOVED)) {
-        store.end_maintenance(node, SystemClock::new().now()).await?;
-    }
-    Ok(())
-}
-
 /// From now on no validator gets a key on the node; the keys that it may carry.
 pub(crate) async fn close(database: &DatabaseConfig, node: NodeId) -> anyhow::Result<BTreeSet<KeyTag>> {
     let Some(store) = existing(database).await? else { return Ok(BTreeSet::new()) };
-    store.begin_maintenance(node, Some(REMOVED), SystemClock::new().now()).await?;
+    store.begin_maintenance(node, Some(MaintenanceWindow::REMOVED), SystemClock::new().now()).await?;
     let deployed = store.deployments(node).await?;
     Ok(deployed.into_iter().map(|(session, validator)| KeyTag { validator, session }).collect())
 }
 
-/// Forgets a node that carries nothing of ours any more.
-pub(crate) async fn forget(database: &DatabaseConfig, node: NodeId) -> anyhow::Result<()> {
+/// Whether a running miner has nothing of validators' on the node any more. Where it `was_told` that the node is gone, it has left it.
+pub(crate) async fn is_left(database: &DatabaseConfig, node: NodeId, was_told: bool) -> anyhow::Result<bool> {
+    let Some(store) = existing(database).await? else { return Ok(true) };
+    if was_told {
+        return Ok(!store.known_nodes().await?.iter().any(|known| known.node_id == node));
+    }
+    Ok(store.deployed_until(node).await?.is_none())
+}
+
+/// Forgets keys that were taken off a node, and the node if it carries no others.
+pub(crate) async fn forget(
+    database: &DatabaseConfig,
+    node: NodeId,
+    removed: &BTreeSet<KeyTag>,
+) -> anyhow::Result<()> {
     let Some(store) = existing(database).await? else { return Ok(()) };
-    Ok(store.forget_node(node).await?)
+    let sessions: Vec<SessionId> = removed.iter().map(|tag| tag.session).collect();
+    store.forget_deployments(node, &sessions).await?;
+    if store.deployed_until(node).await?.is_none() {
+        store.forget_node(node).await?;
+    }
+    Ok(())
 }

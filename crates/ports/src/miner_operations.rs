@@ -22,6 +22,11 @@ pub struct MaintenanceWindow {
     pub reason: Option<String>,
 }
 
+impl MaintenanceWindow {
+    /// The reason of a window that stands for a node's removal; it is over once the node is listed again.
+    pub const REMOVED: &str = "removed by `nodes remove`";
+}
+
 /// What an order to take a node out did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Drained {
@@ -109,8 +114,9 @@ pub trait MinerOperations: Send + Sync + 'static {
     /// Takes a held node back; what held it, or none.
     async fn release_node(&self, node: NodeId) -> Result<Option<NodeHold>, StoreError>;
 
-    /// Remembers nodes that are looked after from now on, replacing what was known of them.
-    async fn remember_nodes(&self, nodes: &[KnownNode]) -> Result<(), StoreError>;
+    /// Remembers nodes that are looked after from now on, replacing what was known of them. A node that was removed
+    /// ([`MaintenanceWindow::REMOVED`]) is so no longer; one that its operator took out stays out.
+    async fn remember_nodes(&self, nodes: &[KnownNode], now: Timestamp) -> Result<(), StoreError>;
 
     /// Every node remembered, by address.
     async fn known_nodes(&self) -> Result<Vec<KnownNode>, StoreError>;

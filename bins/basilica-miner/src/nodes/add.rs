@@ -60,7 +60,6 @@ pub(crate) fn run(cli: &Cli, add: &Add) -> anyhow::Result<()> {
         let look = onboarding::look(shell.as_ref(), DEADLINE).await;
         shell.close().await;
         let look = look.with_context(|| format!("look around on {address}"))?;
-        store::welcome(&before.database, address.node_id()).await?;
         Ok((host_key, how, look))
     })?;
     let entry = NodeEntry {

@@ -1,21 +1,23 @@
 //! `basilica-miner nodes remove`: a node is left as it was found.
 //!
-//! First no validator gets a key there any more (in the database, where a running miner sees it at once), then the keys go, the
-//! miner's own last, then the line in the configuration. A node that does not answer is taken out all the same: validators' keys
-//! end by themselves, and the miner's own is named.
+//! The line in the configuration goes first, whole or not at all: where the file cannot be written, nothing has happened. Then no validator
+//! gets a key there any more (in the database), and a running miner is told; it takes validators' keys off and leaves the node, which is waited for,
+//! because what two take off at the same time one of them can put back. Where no miner runs, the keys are taken off here. The miner's own
+//! key goes last. A node that does not answer is taken out all the same: validators' keys end by themselves, and the miner's own is named.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::io::IsTerminal as _;
 
 use anyhow::{Context as _, bail};
 use basilica_console as console;
 use basilica_miner_service::authorized_keys::KeyTag;
-use basilica_miner_service::config::{DatabaseConfig, NodeConfig, remove_node};
-use basilica_miner_service::{onboarding, operator_key};
-use basilica_ports::{Identity, NodeShell as _};
+use basilica_miner_service::config::{DatabaseConfig, MinerConfig, NodeConfig, remove_node};
+use basilica_miner_service::onboarding;
+use basilica_miner_service::operator_key::{self, Lines, Removed};
+use basilica_ports::{Clock as _, Identity, NodeShell as _};
 use basilica_ssh::RusshShell;
 use basilica_system::SystemClock;
-use basilica_types::{HostKey, NodeId};
+use basilica_types::{HostKey, Millis, NodeId};
 use clap::Args;
 use serde_json::json;
 
@@ -33,12 +35,23 @@ pub(crate) struct Remove {
     /// Leave the miner's own key on the server.
     #[arg(long)]
     keep_key: bool,
+    /// Also take out lines with the miner's key that the miner did not write: with options, or with another comment.
+    #[arg(long, conflicts_with = "keep_key")]
+    all_lines: bool,
 }
+
+/// For how long the running miner is waited for: until it has read the file, and a round on the node.
+const PATIENCE: Millis = Millis::from_secs(30);
+/// Between two looks.
+const LOOK_EVERY: Millis = Millis(200);
+/// After which a person is told what the command waits for.
+const SILENCE: Millis = Millis::from_secs(2);
 
 /// What was taken off a node.
 struct Left {
     validators: usize,
-    own: usize,
+    /// Lines with the miner's own key.
+    own: Removed,
 }
 
 pub(crate) fn run(cli: &Cli, remove: &Remove) -> anyhow::Result<()> {
@@ -57,9 +70,11 @@ pub(crate) fn run(cli: &Cli, remove: &Remove) -> anyhow::Result<()> {
     let Some(text) = remove_node(file.text(), default_user, &node.address)? else {
         bail!("node {} is configured by an environment variable; take it out there", node.address);
     };
-    let left = block_on(leave(&config.database, &config.fleet.ssh_key, node, remove.keep_key))?;
     file.replace(&text, |path| checked(&commands::loaded(cli, path)?).map(drop).map_err(Into::into))?;
-    tell(cli, node, &left, &reload(&config.database.url)?)
+    let tags = block_on(store::close(&config.database, node.id))?;
+    let told = reload(&config.database.url)?;
+    let left = block_on(leave(&config, node, remove, (&tags, &told)))?;
+    tell(cli, node, &left, &told)
 }
 
 fn tell(cli: &Cli, node: &NodeConfig, left: &Result<Left, String>, told: &Reload) -> anyhow::Result<()> {
@@ -68,7 +83,8 @@ fn tell(cli: &Cli, node: &NodeConfig, left: &Result<Left, String>, told: &Reload
         "address": node.address.to_string(),
         "reached": left.is_ok(),
         "validator_keys_removed": left.as_ref().ok().map(|left| left.validators),
-        "miner_key_removed": left.as_ref().is_ok_and(|left| left.own > 0),
+        "miner_key_removed": left.as_ref().is_ok_and(|left| left.own.removed > 0),
+        "miner_key_left": left.as_ref().map_or(&[][..], |left| &left.own.left),
         "why_not": left.as_ref().err(),
         "config": cli.config.display().to_string(),
         "miner": told.json(),
@@ -77,53 +93,103 @@ fn tell(cli: &Cli, node: &NodeConfig, left: &Result<Left, String>, told: &Reload
         let removed = left.as_ref().map_or_else(
             |_| String::new(),
             |left| {
-                let own = if left.own > 0 { "removed" } else { "left there" };
+                let own = if left.own.removed > 0 { "removed" } else { "left there" };
                 format!("\n  keys of validators removed: {}\n  the miner's own key: {own}", left.validators)
             },
         );
         format!("{}: taken out of {}{removed}\n{}", node.address, cli.config.display(), told.words())
     })?;
-    if let (Err(why), false) = (left, cli.json) {
-        console::tell(&format!(
-            "warning: {why}\nwarning: nothing was removed from the node: validators' keys end with their sessions, and the miner's \
-             own stays in ~/.ssh/authorized_keys until you take it out"
-        ));
+    if cli.json {
+        return Ok(());
+    }
+    match left {
+        Ok(left) if left.own.left.is_empty() => {}
+        Ok(left) => console::tell(&format!(
+            "warning: lines with the miner's key that it did not write stay in ~/.ssh/authorized_keys (--all-lines takes them out \
+             too):\n  {}\n",
+            left.own.left.join("\n  ")
+        )),
+        Err(why) => console::tell(&format!(
+            "warning: {why}\nwarning: validators' keys end with their sessions; the miner's own stays in ~/.ssh/authorized_keys until \
+             you take it out\n"
+        )),
     }
     Ok(())
 }
 
-/// Takes everything of ours off the node; or why that could not be done, where the node is the reason.
+/// Sees to it that everything of ours goes off the node; or why it does not, where the node or the running miner is the reason.
 async fn leave(
-    database: &DatabaseConfig,
-    key_path: &Path,
+    config: &MinerConfig,
     node: &NodeConfig,
-    keep_key: bool,
+    remove: &Remove,
+    (tags, told): (&BTreeSet<KeyTag>, &Reload),
 ) -> anyhow::Result<Result<Left, String>> {
-    let tags = store::close(database, node.id).await?;
+    let database = &config.database;
+    let running = *told != Reload::NotRunning;
+    if running && !until_left(database, node, matches!(told, Reload::Told(_))).await? {
+        return Ok(Err(format!(
+            "the running miner has not left {} within {PATIENCE}; its log says what is wrong, and it goes on trying",
+            node.address
+        )));
+    }
     let stored = store::pinned(database, node.id).await?;
     let Some(host_key) = node.host_key.clone().or(stored) else {
         return Ok(Err(format!("{} was never met, so its host key is not known", node.address)));
     };
-    let visited = visit(key_path, node, &host_key, keep_key, &tags).await;
-    if visited.is_ok() {
-        store::forget(database, node.id).await?;
+    let none = BTreeSet::new();
+    let visited = visit(config, (node, &host_key), remove, if running { &none } else { tags }).await;
+    Ok(match visited {
+        Ok(left) if running => Ok(Left { validators: tags.len(), ..left }),
+        Ok(left) => {
+            store::forget(database, node.id, tags).await?;
+            Ok(left)
+        }
+        Err(error) => Err(format!("{error:#}; nothing was removed from the node")),
+    })
+}
+
+/// Whether the running miner has left the node in time.
+async fn until_left(database: &DatabaseConfig, node: &NodeConfig, was_told: bool) -> anyhow::Result<bool> {
+    let clock = SystemClock::new();
+    let began = clock.monotonic();
+    let mut is_told = !std::io::stderr().is_terminal();
+    loop {
+        if store::is_left(database, node.id, was_told).await? {
+            return Ok(true);
+        }
+        let waited = Millis::from(clock.monotonic().saturating_sub(began));
+        if waited >= PATIENCE {
+            return Ok(false);
+        }
+        if !is_told && waited >= SILENCE {
+            console::tell(&format!(
+                "waiting until the running miner has taken the keys off {}\n",
+                node.address
+            ));
+            is_told = true;
+        }
+        clock.sleep(LOOK_EVERY).await;
     }
-    Ok(visited.map_err(|error| format!("{error:#}")))
 }
 
 async fn visit(
-    key_path: &Path,
-    node: &NodeConfig,
-    host_key: &HostKey,
-    keep_key: bool,
+    config: &MinerConfig,
+    (node, host_key): (&NodeConfig, &HostKey),
+    remove: &Remove,
     tags: &BTreeSet<KeyTag>,
 ) -> anyhow::Result<Left> {
-    let key = RusshShell.public_key(&Identity::File(key_path.to_owned()))?;
+    let key_path = &config.fleet.ssh_key;
+    let key = RusshShell.public_key(&Identity::File(key_path.clone()))?;
     let access = Access { address: &node.address, host_key, key_path };
     let shell = access.log_in().await.map_err(|error| explained(error, &node.address))?;
+    let which = if remove.all_lines { Lines::All } else { Lines::Written };
     let work = async {
         let removed = onboarding::clear(shell.as_ref(), &SystemClock::new(), DEADLINE, tags).await?;
-        let own = if keep_key { 0 } else { operator_key::remove(shell.as_ref(), DEADLINE, &key).await? };
+        let own = if remove.keep_key {
+            Removed { removed: 0, left: Vec::new() }
+        } else {
+            operator_key::remove(shell.as_ref(), DEADLINE, &key, which).await?
+        };
         anyhow::Ok(Left { validators: removed.len(), own })
     };
     let done = work.await;

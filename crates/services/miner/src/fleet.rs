@@ -205,7 +205,7 @@ impl Fleet {
             address: node.address.clone(),
             host_key: node.host_key.clone(),
         });
-        store.remember_nodes(&nodes.collect::<Vec<_>>()).await?;
+        store.remember_nodes(&nodes.collect::<Vec<_>>(), self.workshop.clock.now()).await?;
         let mut left = store.known_nodes().await?;
         left.retain(|known| !wanted.config.nodes.iter().any(|node| node.id == known.node_id));
         *remembered = Some(Arc::clone(wanted));

@@ -3,7 +3,8 @@
 //! **What is promised.** The file is replaced as that of validators' keys is (whole or not at all, another editor's save
 //! is never lost, done only when read back), every byte of every other line stays, and a second run changes nothing.
 //! A line is the miner's if it carries the miner's key, whatever its comment: that is what sshd goes by. What a person wrote
-//! in front of it (`from=`, `command=`) is told and never changed, since only that person knows why it stands there.
+//! in front of it (`from=`, `command=`) is told and never changed, since only that person knows why it stands there; and such a line, or
+//! one with a comment of somebody's own, is taken out only where that is asked for.
 //! [`install`] also takes away from `~/.ssh` and the file what makes sshd ignore them (others may write there), and tells of a
 //! home directory that others may write, which is not ours to change.
 //!
@@ -52,6 +53,24 @@ pub struct Installed {
     pub home_writable: bool,
 }
 
+/// Which lines with a key are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lines {
+    /// Those that [`install`] writes: without options, with the miner's comment.
+    Written,
+    /// All.
+    All,
+}
+
+/// What [`remove`] did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Removed {
+    /// Lines taken out.
+    pub removed: usize,
+    /// Lines with the key that stay, each with its number, its options and its comment.
+    pub left: Vec<String>,
+}
+
 /// How the node carries `key` now. `deadline` is for each command.
 pub async fn find(shell: &dyn Shell, deadline: Millis, key: &SshPublicKey) -> Result<Presence, KeyEditError> {
     let found = key_editor::inspect(shell, deadline, &[]).await?;
@@ -91,19 +110,28 @@ pub(crate) async fn install_like(
     Err(KeyEditError::Contended)
 }
 
-/// Takes every line with `key` out, those with options as well, and tells how many that were. A validator's line stays,
-/// whichever key it carries. `deadline` is for each reading.
-pub async fn remove(shell: &dyn Shell, deadline: Millis, key: &SshPublicKey) -> Result<usize, KeyEditError> {
+/// Takes lines with `key` out. A validator's line stays, whichever key it carries. `deadline` is for each reading.
+pub async fn remove(
+    shell: &dyn Shell,
+    deadline: Millis,
+    key: &SshPublicKey,
+    which: Lines,
+) -> Result<Removed, KeyEditError> {
     let mut removed = 0;
     for _ in 0..ATTEMPTS {
         let found = key_editor::inspect(shell, deadline, &[]).await?;
         let current = found.file.as_deref().unwrap_or_default();
-        let lines = lines_with(current, key).count();
-        if lines == 0 {
-            return Ok(removed);
+        let goes = |line: &[u8]| {
+            options_before(line, key).is_some() && (which == Lines::All || is_written(line, key))
+        };
+        let lines = || current.split_inclusive(|byte| *byte == b'\n');
+        let going = lines().filter(|line| goes(line)).count();
+        if going == 0 {
+            return Ok(Removed { removed, left: left(current, key) });
         }
-        removed = removed.max(lines);
-        key_editor::replace(shell, deadline, found.file.as_deref(), &without(current, key)).await?;
+        removed = removed.max(going);
+        let content: Vec<u8> = lines().filter(|line| !goes(line)).flatten().copied().collect();
+        key_editor::replace(shell, deadline, found.file.as_deref(), &content).await?;
     }
     Err(KeyEditError::Contended)
 }
@@ -185,9 +213,24 @@ fn with(file: &[u8], key: &SshPublicKey, options: &[u8]) -> Result<Vec<u8>, Auth
     Ok(content)
 }
 
-fn without(file: &[u8], key: &SshPublicKey) -> Vec<u8> {
-    let lines = file.split_inclusive(|byte| *byte == b'\n');
-    lines.filter(|line| options_before(line, key).is_none()).flatten().copied().collect()
+/// Whether a line reads as [`with`] writes it.
+fn is_written(line: &[u8], key: &SshPublicKey) -> bool {
+    line.trim_ascii_end() == format!("{key} {COMMENT}").as_bytes()
+}
+
+/// The lines with `key`, in words of one line each.
+fn left(file: &[u8], key: &SshPublicKey) -> Vec<String> {
+    let lines = file.split_inclusive(|byte| *byte == b'\n').enumerate();
+    let with_key = lines.filter(|(_, line)| options_before(line, key).is_some());
+    with_key
+        .map(|(at, line)| {
+            let text = String::from_utf8_lossy(line.trim_ascii());
+            let text: String = text.chars().filter(|c| !c.is_control()).collect();
+            let data = key.to_string();
+            let short = data.split(' ').nth(1).map_or_else(|| text.clone(), |data| text.replace(data, "..."));
+            format!("line {}: {short}", at + 1)
+        })
+        .collect()
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use basilica_ports::Shell;
 use basilica_types::{Millis, SshPublicKey};
 
 use crate::key_editor::KeyEditError;
-use crate::operator_key::{self, Installed};
+use crate::operator_key::{self, Installed, Lines};
 
 /// The public halves of the keys that lie beside each other on the miner's host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,7 +86,7 @@ pub async fn retire(
     deadline: Millis,
     former: &SshPublicKey,
 ) -> Result<usize, KeyEditError> {
-    operator_key::remove(shell, deadline, former).await
+    Ok(operator_key::remove(shell, deadline, former, Lines::All).await?.removed)
 }
 
 #[cfg(test)]

@@ -160,9 +160,10 @@ async fn all(database: &Database) -> Result<Orders, StoreError> {
     Ok(orders)
 }
 
-async fn remember(database: &Database, nodes: &[KnownNode]) -> Result<(), StoreError> {
+async fn remember(database: &Database, nodes: &[KnownNode], now: Timestamp) -> Result<(), StoreError> {
     let failed = unavailable("remember nodes");
     let mut transaction = database.begin("remember nodes").await?;
+    let mut is_back = false;
     for node in nodes {
         sqlx::query(
             "INSERT INTO nodes (node_id, address, host_key) VALUES (?, ?, ?) \
@@ -174,6 +175,19 @@ async fn remember(database: &Database, nodes: &[KnownNode]) -> Result<(), StoreE
         .execute(&mut *transaction)
         .await
         .map_err(&failed)?;
+        let ended = sqlx::query(
+            "UPDATE maintenance SET ended_at = max(began_at, ?) WHERE node_id = ? AND ended_at IS NULL AND reason = ?",
+        )
+        .bind(now.0)
+        .bind(node.node_id.to_string())
+        .bind(MaintenanceWindow::REMOVED)
+        .execute(&mut *transaction)
+        .await
+        .map_err(&failed)?;
+        is_back |= ended.rows_affected() > 0;
+    }
+    if is_back {
+        bump(&mut transaction).await?;
     }
     transaction.commit().await.map_err(&failed)
 }
@@ -304,8 +318,8 @@ impl MinerOperations for MinerDatabase {
         self.writes.outcome(began, outcome.await)
     }
 
-    async fn remember_nodes(&self, nodes: &[KnownNode]) -> Result<(), StoreError> {
-        self.writes.outcome(Instant::now(), remember(&self.database, nodes).await)
+    async fn remember_nodes(&self, nodes: &[KnownNode], now: Timestamp) -> Result<(), StoreError> {
+        self.writes.outcome(Instant::now(), remember(&self.database, nodes, now).await)
     }
 
     async fn known_nodes(&self) -> Result<Vec<KnownNode>, StoreError> {

@@ -41,10 +41,24 @@ async fn a_key_is_installed_once_and_removed_without_a_trace() {
     let installed = shell.text();
     assert_eq!(install(&shell, DEADLINE, &key()).await.unwrap().before, Presence::Plain);
     assert_eq!(shell.text(), installed, "a second run changes nothing");
-    assert_eq!(remove(&shell, DEADLINE, &key()).await.unwrap(), 1);
+    let done = |removed| Removed { removed, left: Vec::new() };
+    assert_eq!(remove(&shell, DEADLINE, &key(), Lines::Written).await.unwrap(), done(1));
     assert_eq!(shell.text(), format!("{others}\n"));
-    assert_eq!(remove(&shell, DEADLINE, &key()).await.unwrap(), 0);
+    assert_eq!(remove(&shell, DEADLINE, &key(), Lines::All).await.unwrap(), done(0));
     assert_eq!(shell.names(), ["authorized_keys"], "no temporary file is left");
+}
+
+#[tokio::test]
+async fn lines_that_the_miner_did_not_write_go_only_when_that_is_asked_for() {
+    let own = format!("from=\"10.0.0.0/8\" {KEY} basilica-miner\n{KEY} me@laptop\n");
+    let shell = LocalShell::with_file(format!("# mine\n{KEY} basilica-miner\n{own}").as_bytes());
+    let written = remove(&shell, DEADLINE, &key(), Lines::Written).await.unwrap();
+    assert_eq!(shell.text(), format!("# mine\n{own}"));
+    let left =
+        ["line 2: from=\"10.0.0.0/8\" ssh-ed25519 ... basilica-miner", "line 3: ssh-ed25519 ... me@laptop"];
+    assert_eq!(written, Removed { removed: 1, left: left.map(ToOwned::to_owned).to_vec() });
+    let all = remove(&shell, DEADLINE, &key(), Lines::All).await.unwrap();
+    assert_eq!((shell.text(), all), ("# mine\n".to_owned(), Removed { removed: 2, left: Vec::new() }));
 }
 
 #[tokio::test]
@@ -121,10 +135,10 @@ fn options_are_told_and_a_line_is_known_by_its_key() {
 fn a_validators_line_with_the_miners_key_is_neither_the_miners_nor_before_it() {
     let file = rewrite(format!("{OTHER} mine\n").as_bytes(), &[validators_line(KEY)]).unwrap();
     assert_eq!(presence(&file, &key()), Presence::Absent);
-    assert_eq!(without(&file, &key()), file);
+    assert_eq!(left(&file, &key()), [""; 0]);
     let installed = String::from_utf8(with(&file, &key(), b"").unwrap()).unwrap();
     assert!(installed.starts_with(&format!("{OTHER} mine\n{KEY} basilica-miner\n# BEGIN")), "{installed}");
-    assert_eq!(without(installed.as_bytes(), &key()), file);
+    assert_eq!(left(installed.as_bytes(), &key()), ["line 2: ssh-ed25519 ... basilica-miner"]);
 }
 
 proptest! {
@@ -138,12 +152,13 @@ proptest! {
         let file = rewrite(lines.concat().as_bytes(), &wanted).unwrap();
         let installed = with(&file, &key(), b"").unwrap();
         prop_assert_eq!(presence(&installed, &key()), Presence::Plain);
-        prop_assert_eq!(without(&installed, &key()), file);
+        let kept = installed.split_inclusive(|byte| *byte == b'\n').filter(|line| !is_written(line, &key()));
+        prop_assert_eq!(kept.flatten().copied().collect::<Vec<u8>>(), file);
     }
 
     #[test]
     fn no_file_panics(file in proptest::collection::vec(any::<u8>(), 0..300)) {
         let _ = presence(&file, &key());
-        prop_assert_eq!(without(&file, &key()), file);
+        prop_assert_eq!(left(&file, &key()), [""; 0]);
     }
 }

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use basilica_ports::{Drained, KnownNode, MinerOperations as _, NodeHold, Orders};
+use basilica_ports::{Drained, KnownNode, MaintenanceWindow, MinerOperations as _, NodeHold, Orders};
 use basilica_types::NodeId;
 
 use super::*;
@@ -132,9 +132,9 @@ async fn nodes_stay_known_until_they_were_left() {
         KnownNode { node_id: address.node_id(), address, host_key }
     };
     let (a, b) = (known("192.0.2.1", None), known("192.0.2.2", Some(key(3))));
-    f.store.remember_nodes(&[b.clone(), a.clone()]).await.unwrap();
+    f.store.remember_nodes(&[b.clone(), a.clone()], START).await.unwrap();
     let a = KnownNode { host_key: Some(key(4)), ..a };
-    f.store.remember_nodes(std::slice::from_ref(&a)).await.unwrap();
+    f.store.remember_nodes(std::slice::from_ref(&a), START).await.unwrap();
     assert_eq!(f.store.known_nodes().await.unwrap(), [a.clone(), b.clone()]);
     f.store.open_session(&nonce(1, "aa", START), &session(1, START)).await.unwrap().unwrap();
     f.store.record_deployments(a.node_id, &[SessionId::from_random([1; 8])], START).await.unwrap();
@@ -143,6 +143,26 @@ async fn nodes_stay_known_until_they_were_left() {
     assert_eq!(f.store.deployed_until(a.node_id).await.unwrap(), None);
     assert_eq!(f.store.known_nodes().await.unwrap(), [b]);
     assert_eq!(f.store.deployments(a.node_id).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_removed_node_that_is_listed_again_is_in_force_and_one_that_was_taken_out_stays_out() {
+    let f = fixture().await;
+    let [a, b] = ["192.0.2.1", "192.0.2.2"].map(|host| {
+        let address = node(host);
+        KnownNode { node_id: address.node_id(), address, host_key: None }
+    });
+    f.store.begin_maintenance(a.node_id, Some(MaintenanceWindow::REMOVED), START).await.unwrap();
+    f.store.begin_maintenance(b.node_id, Some("new fans"), START).await.unwrap();
+    let before = f.store.revision().await.unwrap();
+    f.store.remember_nodes(&[a.clone(), b.clone()], after(5)).await.unwrap();
+    let orders = f.store.orders().await.unwrap();
+    assert_eq!(orders.maintenance.keys().collect::<Vec<_>>(), [&b.node_id]);
+    assert!(orders.revision > before, "the running miner is told");
+    let windows = f.store.maintenance(START).await.unwrap();
+    assert_eq!(windows[&a.node_id][0].ended_at, Some(after(5)), "what was is remembered");
+    f.store.remember_nodes(&[a, b], after(6)).await.unwrap();
+    assert_eq!(f.store.revision().await.unwrap(), orders.revision, "nothing more to tell");
 }
 
 #[tokio::test]

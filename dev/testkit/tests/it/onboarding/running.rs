@@ -1,0 +1,150 @@
+//! Commands about nodes beside a miner that runs: the real program twice, one real sshd.
+
+use std::process::{Child, Stdio};
+
+use basilica_ports::{Clock as _, DiscoveryProof, DiscoveryUse, MinerStore as _, NewSession, NonceUse};
+use basilica_store::{Database, MINER_SCHEMA, MinerDatabase, OpenOptions};
+use basilica_system::SystemClock;
+use basilica_testkit::{eventually, free_address};
+use basilica_types::{Digest, FencingToken, Hotkey, Millis, NodeId, SessionId};
+
+use super::*;
+
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+
+/// A miner that ends with the test. Its chain does not answer, so it keeps the keys that are noted and gives no others.
+struct Miner(Child);
+
+impl Drop for Miner {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Operator {
+    fn on_free_ports() -> Self {
+        let operator = Self::new();
+        let (grpc, health) = (free_address(), free_address());
+        let text =
+            operator.config().replace("# my servers\n", "# my servers\nhealth_check_interval = \"500ms\"\n");
+        let ports = format!(
+            "[validator_comms]\nhost = \"{}\"\nport = {}\n[health]\nlisten = \"{health}\"\n[metrics]\nenabled = false\n",
+            grpc.ip(),
+            grpc.port()
+        );
+        std::fs::write(operator.path("miner.toml"), ports + &text).unwrap();
+        operator
+    }
+
+    fn start(&self) -> Miner {
+        let mut command = self.command(&[]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Miner(command.spawn().unwrap())
+    }
+
+    async fn store(&self) -> MinerDatabase {
+        let url = format!("sqlite://{}", self.path("data/miner.db").display()).parse().unwrap();
+        MinerDatabase::new(Database::open(&url, &MINER_SCHEMA, OpenOptions::default()).await.unwrap())
+    }
+
+    /// An open session whose key the node may carry.
+    async fn deployed(&self, node: NodeId) -> SessionId {
+        let (store, now) = (self.store().await, SystemClock::new().now());
+        let (validator, id) = (Hotkey::from_bytes([1; 32]), SessionId::from_random([1; 8]));
+        let expires_at = now + Millis::from_secs(3600);
+        let nonce = |name: &str| NonceUse {
+            validator,
+            nonce: name.parse().unwrap(),
+            now,
+            forget_at: expires_at,
+            limit: 100,
+        };
+        let token_hash = Digest::from_bytes([1; 32]);
+        let session = NewSession { id, token_hash, expires_at, rate: None };
+        store.open_session(&nonce("open-0001"), &session).await.unwrap().unwrap();
+        let discovery = DiscoveryUse {
+            proof: DiscoveryProof::V2 { token_hash, epoch: FencingToken(1) },
+            timestamp_secs: now.as_secs(),
+            public_key: Some(KEY.parse().unwrap()),
+            keyed_sessions: 5,
+        };
+        store.admit_discovery(&nonce("ask-00001"), &discovery).await.unwrap().unwrap();
+        assert_eq!(store.record_deployments(node, &[id], now).await.unwrap(), [id].into());
+        id
+    }
+}
+
+#[tokio::test]
+async fn a_node_is_removed_beside_a_running_miner_and_put_back_by_hand() {
+    let operator = Operator::on_free_ports();
+    let (identity, public) = operator.own_key();
+    let nodes = Nodes::start_with(Isolation::Best, |_| vec![server("gpu-1", &public)]).await;
+    let node = nodes.node("gpu-1");
+    let (address, id) = (node.address().to_string(), node.address().node_id());
+    let before = authorized_keys(node);
+    operator.succeeds(&["nodes", "add", &address, "--yes", "--identity", &identity]);
+    let listed = operator.config();
+    operator.deployed(id).await;
+    let miner = operator.start();
+    eventually("the key is there", || authorized_keys(node).contains("restrict,")).await;
+    let removed = operator.succeeds(&["nodes", "remove", &address]);
+    assert_eq!(authorized_keys(node), before, "at once, and for good: {removed}");
+    assert_eq!((&removed["validator_keys_removed"], &removed["miner"]["told"]), (&1.into(), &true.into()));
+    drop(miner);
+    let store = operator.store().await;
+    assert!(store.deployments(id).await.unwrap().is_empty());
+    // As somebody does who has changed their mind.
+    std::fs::write(operator.path("miner.toml"), listed).unwrap();
+    let _miner = operator.start();
+    let mut maintenance = true;
+    let back = async {
+        while maintenance {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            maintenance =
+                basilica_ports::MinerOperations::orders(&store).await.unwrap().maintenance.contains_key(&id);
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), back).await.expect("it is taken back");
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_written_keeps_the_node_as_it_is() {
+    let operator = Operator::new();
+    let (identity, public) = operator.own_key();
+    let nodes = Nodes::start_with(Isolation::Best, |_| vec![server("gpu-1", &public)]).await;
+    let node = nodes.node("gpu-1");
+    let address = node.address().to_string();
+    operator.succeeds(&["nodes", "add", &address, "--yes", "--identity", &identity]);
+    let installed = authorized_keys(node);
+    // Its draft stands there already: as in a directory that takes no further file, but for root too.
+    let mut command = Command::new("sh");
+    command.args(["-c", "touch \"$1.new-$$\" && exec \"$2\" --config \"$1\" nodes remove \"$3\"", "sh"]);
+    command.arg(operator.path("miner.toml")).arg(built("basilica-miner")).arg(&address);
+    let output = command.env("HOME", operator.home.path()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("write beside"), "{said}");
+    assert_eq!(authorized_keys(node), installed, "nothing has happened");
+    let listed = operator.succeeds(&["nodes", "list"]);
+    assert_eq!(listed.as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_revoked_key_is_off_the_node_when_the_command_says_so() {
+    let operator = Operator::on_free_ports();
+    let (identity, public) = operator.own_key();
+    let nodes = Nodes::start_with(Isolation::Best, |_| vec![server("gpu-1", &public)]).await;
+    let node = nodes.node("gpu-1");
+    let address = node.address().to_string();
+    operator.succeeds(&["nodes", "add", &address, "--yes", "--identity", &identity]);
+    let without = authorized_keys(node);
+    let session = operator.deployed(node.address().node_id()).await;
+    let _miner = operator.start();
+    eventually("the key is there", || authorized_keys(node).contains("restrict,")).await;
+    let revoked = operator.succeeds(&["sessions", "revoke", &session.to_string(), "--yes"]);
+    assert_eq!(authorized_keys(node), without);
+    assert_eq!((&revoked["miner_running"], &revoked["still_on"]), (&true.into(), &serde_json::json!([])));
+    let listed = operator.succeeds(&["sessions", "list", "--all"]);
+    assert_eq!((&listed[0]["ended_why"], &listed[0]["nodes"]), (&"revoked".into(), &serde_json::json!([])));
+}

@@ -69,6 +69,7 @@ impl Operator {
             timestamp_secs: now.as_secs(),
             public_key: Some(KEY.parse().unwrap()),
             keyed_sessions: 5,
+            rate: None,
         };
         store.admit_discovery(&nonce("ask-00001"), &discovery).await.unwrap().unwrap();
         assert_eq!(store.record_deployments(node, &[id], now).await.unwrap(), [id].into());

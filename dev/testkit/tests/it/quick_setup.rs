@@ -33,6 +33,8 @@ esac
 "#;
 /// Where the operator's copy of the sources is.
 const SOURCES: &str = "basilica";
+/// Blocks of an epoch.
+const TEMPO: u64 = 10;
 const LOG: &str = "/root/miner.log";
 /// The programs of this build are where a build would put them.
 const CARGO: &str =
@@ -106,6 +108,12 @@ pub(crate) fn trust(miner: &NodeHost, node: &NodeHost) {
     miner.write(Path::new("/root/.ssh/known_hosts"), 0o644, known.as_bytes()).unwrap();
 }
 
+/// The newest block's number.
+fn head(chain: &Devchain) -> u64 {
+    let header = chain.ask("chain_getHeader", &json!([]));
+    u64::from_str_radix(header["number"].as_str().unwrap().trim_start_matches("0x"), 16).unwrap()
+}
+
 fn text(host: &NodeHost, path: &str) -> String {
     String::from_utf8(host.read(Path::new(path)).unwrap_or_default()).unwrap()
 }
@@ -135,7 +143,7 @@ async fn the_guides_set_up_by_hand_ends_with_an_authenticated_validator() {
     .await;
     let here = nodes.gateway().expect("hosts of their own").into();
     let (miner, node) = (nodes.node("miner"), nodes.node("gpu-1"));
-    let settings = json!({ "block_time_ms": 200, "tempo": 10, "commit_reveal": false });
+    let settings = json!({ "block_time_ms": 200, "tempo": TEMPO, "commit_reveal": false });
     let chain = Devchain::start_on(here, &settings, &[]);
 
     // Docker's installation makes the group, and the owner of the server has a key there.
@@ -164,6 +172,8 @@ async fn the_guides_set_up_by_hand_ends_with_an_authenticated_validator() {
     let installed = text(node, keys);
     let own = text(miner, "/root/.ssh/miner_node_key.pub");
     assert!(installed.starts_with(&owner) && installed.contains(own.trim_end()), "{installed}");
+    // Permits come with the first epoch, and a miner that looks before it looks again after a minute.
+    eventually("two epochs are over", || head(&chain) > 2 * TEMPO).await;
     let environment = "BASILICA_BITTENSOR__NETWORK=local BASILICA_METRICS__PROMETHEUS__HOST=0.0.0.0";
     run(&nodes, "miner", SOURCES, &format!("{environment} {start} </dev/null >{LOG} 2>&1 &")).await;
     says(miner, "Node registered").await;

@@ -61,6 +61,8 @@ pub fn at_a_terminal(command: &Command, answers: &[(&str, &str)]) -> (Option<i32
         shown.push_str(&String::from_utf8_lossy(&buffer[..length]));
         if let Some((question, answer)) = next
             && shown[seen..].contains(question)
+            // Only now does the program read: what was typed before its question it throws away.
+            && shown.ends_with(' ')
         {
             seen = shown.len();
             master.write_all(format!("{answer}\n").as_bytes()).expect("the terminal takes the answer");

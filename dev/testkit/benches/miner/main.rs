@@ -3,13 +3,17 @@
 //! A pair is an `AuthenticateValidator` that opens a session and a `DiscoverNodes` on a standing session; nonce, order and
 //! session are flushed to disk before each answer. Of the validators, one is assigned and its key is on the nodes already; the
 //! others get their signed, empty list, as on the network. Each sends one request at a time, because a validator's discoveries
-//! count in their order. Requests are signed beforehand, as that is the validators' work; client and server share the machine.
-//! Bounds on nonces are off.
+//! count in their order. Requests are signed beforehand, as that is the validators' work; client and server share the machine, each
+//! with a runtime of its own, as they are different programs on the network. Bounds on nonces are off.
 //!
-//! Told first: how many pairs a second there are when each validator asks again as soon as it is answered; how long pairs take
-//! at 2,000 a second, each from the moment at which it was due; and how long at 100 a second while strangers flood the
-//! miner, with the time until a validator that was not connected before has its session; when keys are on 200 nodes of which five hang. Then criterion's figures: pairs in
-//! batches, and one assigned validator that opens a session and has its key written to all eight nodes.
+//! In parts, of which `BASILICA_MINER_BENCH` names one to be done alone:
+//!
+//! * `pairs`: how many pairs a second there are when each validator asks again as soon as it is answered; how long pairs take at 2,000
+//!   a second, each from the moment at which it was due; then criterion's figures: pairs in batches, and one assigned validator that
+//!   opens a session and has its key written to all eight nodes.
+//! * `floods`: how long pairs take at 100 a second while strangers flood the miner, and until a validator that was not connected before
+//!   has its session.
+//! * `fleet`: when keys are on 200 nodes, of which none or five hang.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -27,6 +31,7 @@ use std::time::Duration;
 use basilica_ports::MinerDialer as _;
 use basilica_rpc::GrpcMinerDialer;
 use criterion::{Criterion, Throughput};
+use tokio::runtime::{Handle, Runtime};
 
 use crate::flood::Flood;
 use crate::load::Times;
@@ -39,6 +44,7 @@ const BATCH: u64 = 640;
 const FIRST: u64 = 6400;
 /// Pairs a second that the miner is to keep up with, and for how long.
 const PACE: (u64, u64) = (2_000, 10);
+const PACED_TURNS: usize = 3;
 /// The same while it is flooded.
 const FLOODED_PACE: (u64, u64) = (100, 10);
 /// What a newcomer waits at most.
@@ -69,7 +75,7 @@ async fn newcomer(site: &Site) -> Option<Duration> {
     None
 }
 
-async fn under_floods(site: &Site) {
+async fn under_floods(site: &Site, strangers: &Handle) {
     let (rate, seconds) = FLOODED_PACE;
     tell("unharmed", &load::at_pace(&site.authors, rate, seconds).await);
     let (author, _) = &site.authors[0];
@@ -78,7 +84,10 @@ async fn under_floods(site: &Site) {
     for flood in
         [Flood::SlowLoris, Flood::Oversized, Flood::Garbage, Flood::Replay(flood::message(&replayed))]
     {
-        let under_way = flood::begin(&flood, site.address);
+        let under_way = {
+            let _theirs = strangers.enter();
+            flood::begin(&flood, site.address)
+        };
         tokio::time::sleep(Duration::from_secs(2)).await;
         let before = under_way.count.load(Ordering::Relaxed);
         let times = load::at_pace(&site.authors, rate, seconds).await;
@@ -91,22 +100,47 @@ async fn under_floods(site: &Site) {
     }
 }
 
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap()
+}
+
+/// Whether this part is asked for; without a word, all are.
+fn wants(part: &str) -> bool {
+    std::env::var("BASILICA_MINER_BENCH").map_or(true, |only| only == part)
+}
+
 fn main() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let site = runtime.block_on(Site::start(NODES));
-    tell("at once", &runtime.block_on(load::at_once(&site.authors, FIRST)));
-    tell("at 2,000 a second", &runtime.block_on(load::at_pace(&site.authors, PACE.0, PACE.1)));
-    runtime.block_on(under_floods(&site));
-    runtime.block_on(fleet::run());
+    let (miner, callers) = (runtime(), runtime());
+    if wants("pairs") || wants("floods") {
+        let site = miner.block_on(Site::start(NODES, callers.handle()));
+        if wants("pairs") {
+            pairs(&callers, &site);
+        }
+        if wants("floods") {
+            let strangers = runtime();
+            callers.block_on(under_floods(&site, strangers.handle()));
+        }
+    }
+    if wants("fleet") {
+        miner.block_on(fleet::run(callers.handle()));
+    }
+}
+
+/// What is told first, and criterion's figures.
+fn pairs(callers: &Runtime, site: &Site) {
+    tell("at once", &callers.block_on(load::at_once(&site.authors, FIRST)));
+    for _ in 0..PACED_TURNS {
+        tell("at 2,000 a second", &callers.block_on(load::at_pace(&site.authors, PACE.0, PACE.1)));
+    }
     let mut criterion = Criterion::default().configure_from_args().sample_size(10);
     let mut group = criterion.benchmark_group("miner");
     group.throughput(Throughput::Elements(BATCH));
     group.bench_function("authenticate_and_discover", |bencher| {
-        bencher.iter_custom(|batches| runtime.block_on(load::at_once(&site.authors, batches * BATCH)).spent);
+        bencher.iter_custom(|batches| callers.block_on(load::at_once(&site.authors, batches * BATCH)).spent);
     });
     group.throughput(Throughput::Elements(1));
     group.bench_function("authenticate_and_deploy_to_8_nodes", |bencher| {
-        bencher.iter(|| runtime.block_on(site.deploy()));
+        bencher.iter(|| callers.block_on(site.deploy()));
     });
     group.finish();
     criterion.final_summary();

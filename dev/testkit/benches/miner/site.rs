@@ -27,6 +27,7 @@ use basilica_types::{
 use basilica_wallet::WalletSigner;
 use basilica_wire::Keypair;
 use basilica_wire::discovery::{AuthRequest, DiscoverClaim, DiscoverRequest, NodeStatus};
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
@@ -168,8 +169,8 @@ fn admission() -> AdmissionConfig {
 }
 
 impl Site {
-    /// With so many nodes.
-    pub(crate) async fn start(count: usize) -> Self {
+    /// With so many nodes; what validators do is done by `callers`, as they are other programs.
+    pub(crate) async fn start(count: usize, callers: &Handle) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let operator = Identity::Ephemeral(Zeroizing::new([5; 32]));
         let key = RusshShell.public_key(&operator).unwrap();
@@ -226,10 +227,11 @@ impl Site {
         tasks.spawn(async move {
             listener.serve(api, ServerLimits::default(), std::future::pending()).await.unwrap();
         });
-        let mut clients = Vec::new();
+        let mut dialled = JoinSet::new();
         for _ in 0..CONNECTIONS {
-            clients.push(GrpcMinerDialer::default().dial(address).await.unwrap());
+            dialled.spawn_on(async move { GrpcMinerDialer::default().dial(address).await.unwrap() }, callers);
         }
+        let clients = dialled.join_all().await;
         let key = RusshShell.public_key(&Identity::Ephemeral(Zeroizing::new([6; 32]))).unwrap();
         let mut authors = Vec::new();
         for at in 0..VALIDATORS {

@@ -38,25 +38,28 @@ if [ ! -e "$to/config/miner.toml" ]; then
         -e 's|^\( *wallet_path *= *\)"[^"]*"|\1"~/.bittensor/wallets"|' "$config" >"$to/config/.new"
     own -m 640 "$to/config/.new" "$to/config/miner.toml"
     rm "$to/config/.new"
-    from=$(getent passwd "${SUDO_USER:-root}" | cut -d: -f6)
-    set_in() { sed -n "s|^ *$1 *= *\"\([^\"]*\)\".*|\1|p" "$config" | head -n 1 | sed "s|^~/|$from/|"; }
-    key=$(set_in miner_node_key_path)
-    key=${key:-$from/.ssh/miner_node_key}
-    if [ -r "$key" ] && [ ! -e "$to/.ssh/miner_node_key" ]; then
-        own -m 600 "$key" "$to/.ssh/miner_node_key"
-        if [ -r "$key.pub" ]; then own -m 644 "$key.pub" "$to/.ssh/miner_node_key.pub"; fi
-    fi
-    wallets=$(set_in wallet_path)
-    name=$(value wallet_name)
-    hotkey=$(value hotkey_name)
-    hotkey=wallets/${name:-miner}/hotkeys/${hotkey:-default}
-    source=${wallets:-$from/.bittensor/wallets}/${hotkey#wallets/}
-    if [ -r "$source" ] && [ ! -e "$to/.bittensor/$hotkey" ]; then
-        # The hotkey alone: no coldkey belongs on this host.
-        own -d -m 700 "$to/.bittensor/wallets" "$to/.bittensor/wallets/${name:-miner}" "$(dirname "$to/.bittensor/$hotkey")"
-        own -m 600 "$source" "$to/.bittensor/$hotkey"
-    fi
 fi
+# Whatever is missing yet, also where an earlier run did not come this far.
+[ -r "$config" ] || config=$to/config/miner.toml
+from=$(getent passwd "${SUDO_USER:-root}" | cut -d: -f6)
+set_in() { sed -n "s|^ *$1 *= *\"\([^\"]*\)\".*|\1|p" "$config" | head -n 1 | sed "s|^~/|$from/|"; }
+key=$(set_in miner_node_key_path)
+key=${key:-$from/.ssh/miner_node_key}
+if [ -r "$key" ] && [ ! -e "$to/.ssh/miner_node_key" ]; then
+    own -m 600 "$key" "$to/.ssh/miner_node_key"
+    if [ -r "$key.pub" ]; then own -m 644 "$key.pub" "$to/.ssh/miner_node_key.pub"; fi
+fi
+wallets=$(set_in wallet_path)
+name=$(value wallet_name)
+hotkey=$(value hotkey_name)
+hotkey=wallets/${name:-miner}/hotkeys/${hotkey:-default}
+source=${wallets:-$from/.bittensor/wallets}/${hotkey#wallets/}
+if [ -r "$source" ] && [ ! -e "$to/.bittensor/$hotkey" ]; then
+    # The hotkey alone: no coldkey belongs on this host.
+    own -d -m 700 "$to/.bittensor/wallets" "$to/.bittensor/wallets/${name:-miner}" "$(dirname "$to/.bittensor/$hotkey")"
+    own -m 600 "$source" "$to/.bittensor/$hotkey"
+fi
+chown -R "$user:$user" "$to/data" "$to/config/miner.toml"
 
 as() { setpriv --reuid "$user" --regid "$user" --init-groups env HOME="$to" "$to/basilica-miner" --config "$to/config/miner.toml" "$@"; }
 as config validate || fail "not started: put right what is said above; ~ is $to, the home of the user $user"

@@ -1,6 +1,6 @@
 //! The configuration file as something to be changed: whole or not at all, and never behind another editor's back.
 
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
@@ -41,13 +41,7 @@ impl ConfigFile {
         let before = std::fs::metadata(&self.path).with_context(|| format!("look at {shown}"))?;
         let draft = Draft::beside(&self.path, ANYBODY)?;
         draft.file.set_permissions(Permissions::from_mode(before.mode() & 0o7777))?;
-        let made = draft.file.metadata()?;
-        if (made.uid(), made.gid()) != (before.uid(), before.gid()) {
-            let kept = fchown(&draft.file, Some(before.uid()), Some(before.gid()));
-            kept.with_context(|| {
-                format!("keep the owner of {shown}; run this command as its owner or as root")
-            })?;
-        }
+        keep_owner(&draft.file, &before, &self.path)?;
         draft.fill(text, &self.path, check)?;
         ensure!(
             text_of(&self.path)? == self.text,
@@ -73,7 +67,8 @@ pub(crate) fn create<T>(
         std::fs::hard_link(&draft.path, path).with_context(|| format!("write {shown}"))?;
         return Ok(checked);
     }
-    if path.exists() {
+    if let Ok(before) = std::fs::metadata(path) {
+        keep_owner(&draft.file, &before, path)?;
         let mut old = path.as_os_str().to_owned();
         old.push(".old");
         let kept = std::fs::rename(path, &old);
@@ -81,6 +76,17 @@ pub(crate) fn create<T>(
     }
     draft.publish(path)?;
     Ok(checked)
+}
+
+/// Gives a file to the owner of the one that it replaces.
+fn keep_owner(file: &File, before: &Metadata, replaced: &Path) -> anyhow::Result<()> {
+    let made = file.metadata()?;
+    if (made.uid(), made.gid()) == (before.uid(), before.gid()) {
+        return Ok(());
+    }
+    fchown(file, Some(before.uid()), Some(before.gid())).with_context(|| {
+        format!("keep the owner of {}; run this command as its owner or as root", replaced.display())
+    })
 }
 
 /// A file beside another one, which it is to replace. It goes unless it is published.

@@ -24,11 +24,12 @@ pub(crate) async fn pinned(database: &DatabaseConfig, node: NodeId) -> anyhow::R
     Ok(store.host_key(node).await?.map(|record| record.pinned))
 }
 
-/// From now on no validator gets a key on the node; the keys that it may carry.
+/// From now on no validator gets a key on the node; the keys that it may carry, also by a stale save of another editor.
 pub(crate) async fn close(database: &DatabaseConfig, node: NodeId) -> anyhow::Result<BTreeSet<KeyTag>> {
     let Some(store) = existing(database).await? else { return Ok(BTreeSet::new()) };
     store.begin_maintenance(node, Some(MaintenanceWindow::REMOVED), SystemClock::new().now()).await?;
-    let deployed = store.deployments(node).await?;
+    let mut deployed = store.deployments(node).await?;
+    deployed.extend(store.unexpired_keys(SystemClock::new().now()).await?);
     Ok(deployed.into_iter().map(|(session, validator)| KeyTag { validator, session }).collect())
 }
 

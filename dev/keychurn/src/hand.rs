@@ -140,10 +140,11 @@ impl Sheet {
         left.before = Some((std::mem::replace(&mut left.lines, lines), now));
     }
 
-    fn append(&self, left: &mut Left, line: Vec<u8>, now: Duration) {
+    fn append(&self, left: &mut Left, line: Vec<u8>) {
         let mut file = OpenOptions::new().append(true).open(self.path()).unwrap();
         file.write_all(&line).unwrap();
-        left.before = Some((left.lines.clone(), now));
+        // An append is carried over by whoever replaces the file.
+        left.before = None;
         left.lines.push(line);
     }
 
@@ -225,7 +226,7 @@ impl Hand {
         let kind = self.dice.below(100);
         if stale.is_none() && kind < 30 && left.lines.len() < MOST {
             let line = self.line();
-            sheet.append(&mut left, line, now);
+            sheet.append(&mut left, line);
             world.count("edits: append");
             return;
         }

@@ -29,5 +29,5 @@ impl Plan {
     };
     /// What a test has time for.
     pub const SMALL: Self =
-        Self { seed: 1, cycles: 250, nodes: 3, validators: 4, lanes: 8, patience: Millis::from_secs(120) };
+        Self { seed: 1, cycles: 800, nodes: 3, validators: 4, lanes: 8, patience: Millis::from_secs(240) };
 }

@@ -178,7 +178,7 @@ impl Lane {
             addresses: AddressPolicy::Any,
             deadline: LIMITS.deadline,
         };
-        let script = Argv::script("setsid sleep 900 >/dev/null 2>&1 </dev/null &", [""; 0]).unwrap();
+        let script = Argv::script("setsid sleep infinity >/dev/null 2>&1 </dev/null &", [""; 0]).unwrap();
         let Ok(shell) = RusshShell.connect(&dial).await else {
             // It ended meanwhile, or the node hangs.
             self.world.count("logins denied or without an answer");

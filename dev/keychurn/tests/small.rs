@@ -10,5 +10,10 @@ async fn whatever_befalls_the_miner_no_key_stays_and_no_line_of_others_changes()
     if let Err(wrong) = report.check() {
         panic!("{}\n{report}", wrong.join("\n"));
     }
-    assert!(report.cycles >= 100, "{report}");
+    assert!(report.cycles >= 100 && report.placements > report.cycles, "{report}");
+    let count = |what: &str| report.counts.get(what).copied().unwrap_or(0);
+    for what in ["edits: append", "nodes hung", "stakes changed", "logins that left a process"] {
+        assert!(count(what) > 0, "{what}: {report}");
+    }
+    assert!(count("the miner killed") + count("the miner ended in order") > 0, "{report}");
 }

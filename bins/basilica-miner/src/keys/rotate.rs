@@ -7,11 +7,11 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use basilica_console as console;
-use basilica_miner_service::config::{DatabaseConfig, NodeConfig};
+use basilica_miner_service::config::MinerConfig;
 use basilica_miner_service::rotation::{self, Stage};
-use basilica_ports::{Shell, ShellError};
+use basilica_ports::{MinerOperations as _, Shell, ShellError};
 use basilica_system::OsEntropy;
 use basilica_types::{HostKey, NodeAddress, NodeId, SshPublicKey};
 use clap::Args;
@@ -54,6 +54,9 @@ struct Visit {
     errand: Errand,
 }
 
+/// A node to visit, and its host key where that is known.
+type Host = (NodeAddress, NodeId, Option<HostKey>);
+
 /// What came of a visit; why nothing, in words.
 type Visited = (NodeAddress, NodeId, Result<(), String>);
 
@@ -67,21 +70,49 @@ struct Report {
 
 pub(crate) fn run(cli: &Cli, rotate: &Rotate) -> anyhow::Result<()> {
     let config = configured(cli, &cli.config)?.config;
-    let left: BTreeSet<NodeId> =
-        select_all(&config.fleet.nodes, &rotate.leave_behind)?.iter().map(|node| node.id).collect();
-    let nodes: Vec<&NodeConfig> = config.fleet.nodes.iter().filter(|node| !left.contains(&node.id)).collect();
     let files = KeyFiles::lock(&config.fleet.ssh_key)?;
-    let report = block_on(rotated(&files, &config.database, &nodes))?;
+    let report = block_on(async {
+        let hosts = hosts(&config, &rotate.leave_behind).await?;
+        rotated(&files, &hosts).await
+    })?;
     tell(cli, &report)
 }
 
+/// The nodes to visit with their host keys: those of the configuration, and those that were taken out of it and may still carry
+/// validators' keys, which the miner takes off with its own.
+async fn hosts(config: &MinerConfig, leave_behind: &[String]) -> anyhow::Result<Vec<Host>> {
+    let known = match store::existing(&config.database).await? {
+        Some(store) => store.known_nodes().await?,
+        None => Vec::new(),
+    };
+    let leaving =
+        known.into_iter().filter(|known| config.fleet.nodes.iter().all(|node| node.id != known.node_id));
+    let (left, leaving): (Vec<_>, Vec<_>) = leaving.partition(|known| {
+        let names = [known.node_id.to_string(), known.address.to_string()];
+        leave_behind.iter().any(|text| names.contains(text))
+    });
+    let named = |text: &&String| {
+        !left.iter().any(|known| [known.node_id.to_string(), known.address.to_string()].contains(*text))
+    };
+    let others: Vec<String> = leave_behind.iter().filter(named).cloned().collect();
+    let left: BTreeSet<NodeId> =
+        select_all(&config.fleet.nodes, &others)?.iter().map(|node| node.id).collect();
+    let configured = config.fleet.nodes.iter().filter(|node| !left.contains(&node.id));
+    let configured = configured.map(|node| (node.address.clone(), node.id, node.host_key.clone()));
+    let leaving = leaving.into_iter().map(|known| (known.address, known.node_id, known.host_key));
+    let mut hosts: Vec<Host> = configured.chain(leaving).collect();
+    ensure!(
+        !hosts.is_empty(),
+        "there is no node whose key could be replaced, and servers that know the old key would be lost; is this the right configuration?"
+    );
+    for (_, id, host_key) in hosts.iter_mut().filter(|(_, _, host_key)| host_key.is_none()) {
+        *host_key = store::pinned(&config.database, *id).await?;
+    }
+    Ok(hosts)
+}
+
 /// Goes on until it is done, or until a node is in the way.
-async fn rotated(
-    files: &KeyFiles,
-    database: &DatabaseConfig,
-    nodes: &[&NodeConfig],
-) -> anyhow::Result<Report> {
-    let hosts = with_host_keys(database, nodes).await?;
+async fn rotated(files: &KeyFiles, hosts: &[Host]) -> anyhow::Result<Report> {
     let keys = files.at_hand()?;
     let stage = keys.stage().with_context(|| {
         let [next, former] = [files.next(), files.former()].map(|path| path.display().to_string());
@@ -99,46 +130,26 @@ async fn rotated(
             };
             let next_file = files.next();
             let errand = Errand::Spread { current: keys.current.clone(), next: next.clone(), next_file };
-            let failed = visit_all(files.current(), &hosts, &errand, "the new key works").await;
+            let failed = visit_all(files.current(), hosts, &errand, "the new key works").await;
             if !failed.is_empty() {
-                return Ok(Report { stage: "spread", key: next, nodes: nodes.len(), failed });
+                return Ok(Report { stage: "spread", key: next, nodes: hosts.len(), failed });
             }
             files.switch()?;
             keys.current
         }
     };
     let errand = Errand::Retire { former };
-    let failed = visit_all(files.current(), &hosts, &errand, "the old key is gone").await;
+    let failed = visit_all(files.current(), hosts, &errand, "the old key is gone").await;
     let key = files.at_hand()?.current;
     if failed.is_empty() {
         files.finish()?;
     }
     let stage = if failed.is_empty() { "done" } else { "retire" };
-    Ok(Report { stage, key, nodes: nodes.len(), failed })
-}
-
-async fn with_host_keys(
-    database: &DatabaseConfig,
-    nodes: &[&NodeConfig],
-) -> anyhow::Result<Vec<(NodeAddress, NodeId, Option<HostKey>)>> {
-    let mut hosts = Vec::with_capacity(nodes.len());
-    for node in nodes {
-        let host_key = match &node.host_key {
-            Some(key) => Some(key.clone()),
-            None => store::pinned(database, node.id).await?,
-        };
-        hosts.push((node.address.clone(), node.id, host_key));
-    }
-    Ok(hosts)
+    Ok(Report { stage, key, nodes: hosts.len(), failed })
 }
 
 /// Those that failed, in the configuration's order.
-async fn visit_all(
-    key: &Path,
-    hosts: &[(NodeAddress, NodeId, Option<HostKey>)],
-    errand: &Errand,
-    words: &str,
-) -> Vec<Visited> {
+async fn visit_all(key: &Path, hosts: &[Host], errand: &Errand, words: &str) -> Vec<Visited> {
     let is_watched = std::io::stderr().is_terminal();
     let visits = hosts.iter().map(|(address, id, host_key)| Visit {
         address: address.clone(),

@@ -105,8 +105,9 @@ fn tell(cli: &Cli, node: &NodeConfig, left: &Result<Left, String>, told: &Reload
     match left {
         Ok(left) if left.own.left.is_empty() => {}
         Ok(left) => console::tell(&format!(
-            "warning: lines with the miner's key that it did not write stay in ~/.ssh/authorized_keys (--all-lines takes them out \
-             too):\n  {}\n",
+            "warning: lines with the miner's key that it did not write stay in ~/.ssh/authorized_keys on {}; take them out there, or add \
+             the node again and remove it with --all-lines:\n  {}\n",
+            node.address,
             left.own.left.join("\n  ")
         )),
         Err(why) => console::tell(&format!(

@@ -138,6 +138,8 @@ impl MinerListener {
         let discovery = MinerDiscoveryServer::new(face.clone()).max_decoding_message_size(MAX_REQUEST);
         let discovery_spelt = spelt::MinerDiscoveryServer::new(face).max_decoding_message_size(MAX_REQUEST);
         let (health_reporter, health) = tonic_health::server::health_reporter();
+        // The space for a message is taken when its length is known: by default, for 4 MiB each.
+        let health = health.max_decoding_message_size(MAX_REQUEST);
         health_reporter.set_serving::<MinerDiscoveryServer<Face>>().await;
         health_reporter.set_serving::<spelt::MinerDiscoveryServer<Face>>().await;
         let reflection = || {
@@ -148,6 +150,8 @@ impl MinerListener {
         let reflected = |e: tonic_reflection::server::Error| ServeError::Reflection(e.into());
         let (v1, v1alpha) =
             (reflection().build_v1().map_err(reflected)?, reflection().build_v1alpha().map_err(reflected)?);
+        let (v1, v1alpha) =
+            (v1.max_decoding_message_size(MAX_REQUEST), v1alpha.max_decoding_message_size(MAX_REQUEST));
         let census = Census::new(limits.connections, limits.connections_per_address);
         let (closing, closed) = oneshot::channel::<()>();
         let limit = limits.rate.map(|rate| Arc::new(PeerLimit::new(rate)));

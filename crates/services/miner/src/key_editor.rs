@@ -37,7 +37,9 @@ cat "$file"
 
 /// Files that an interrupted write left behind go first, once no write can still be at work on them.
 ///
-/// `$1`: SHA-256 of the file as it was read, or `absent`; `$2`: SHA-256 of the new content on standard input.
+/// `$1`: SHA-256 of the file as it was read, or `absent`; `$2`: SHA-256 of the new content on standard input; `$3`: bytes of the file
+/// as it was read. What somebody appends to the file before the rename is carried over, but only behind what was read: of a file that
+/// was written anew in place, the part beyond that length could be a key without the options before it.
 const REPLACE: &str = r#"
 set -eu
 umask 077
@@ -67,7 +69,7 @@ fi
 if [ "$found" != absent ] && ! [ "$file" -ef /dev/fd/3 ]; then exit 90; fi
 mv -f "$new" "$file"
 trap - EXIT
-if [ "$found" != absent ]; then cat <&3 >> "$file"; fi
+if [ "$found" != absent ] && [ "$(head -c "$3" /dev/fd/3 | sha256sum | cut -c 1-64)" = "$1" ]; then cat <&3 >> "$file"; fi
 sync "$(dirname "$file")" 2>/dev/null || sync
 "#;
 
@@ -273,7 +275,8 @@ pub(crate) async fn replace(
 ) -> Result<(), KeyEditError> {
     let hex = |bytes: &[u8]| hex::encode(Sha256::digest(bytes));
     let expected = read.map_or_else(|| "absent".to_owned(), hex);
-    let command = Argv::script(REPLACE, [expected, hex(content)])?;
+    let length = read.map_or(0, <[u8]>::len).to_string();
+    let command = Argv::script(REPLACE, [expected, hex(content), length])?;
     let deadline = Millis(deadline.0.saturating_mul(WRITE_FACTOR));
     let output = shell.run(&command, content, limits(deadline, 4096)).await?;
     match output.status {

@@ -96,10 +96,16 @@ async fn the_scripts_take_an_operator_from_nothing_to_a_service() {
     assert!(!good && said.contains("ok     nodes") && said.contains("FAILED miner"), "{said}");
 
     operator("./scripts/miner/build.sh --release").await;
+    // The first run finds no hotkey; and somebody has run a miner by hand there.
+    operator("mv ~/.bittensor ~/away").await;
+    let (good, said) = attempt(&nodes, "miner", "basilica", "sudo ./scripts/miner/deploy.sh").await;
+    assert!(!good && said.contains("not started: put right what is said above"), "{said}");
+    operator("mv ~/away ~/.bittensor && touch /opt/basilica/data/older").await;
     for _ in 0..2 {
         let said = operator("sudo ./scripts/miner/deploy.sh").await;
         assert!(said.contains("Configuration validation passed"), "{said}");
     }
+    assert_eq!(operator("stat -c %U /opt/basilica/data/older").await, "basilica-miner\n");
     let held = "stat -c '%U %a' /opt/basilica/data /opt/basilica/.ssh/miner_node_key /opt/basilica/config/miner.toml";
     assert_eq!(operator(held).await, "basilica-miner 700\nbasilica-miner 600\nbasilica-miner 640\n");
     let installed = "/opt/basilica/basilica-miner --config /opt/basilica/config/miner.toml";

@@ -75,15 +75,30 @@ async fn another_editors_save_in_between_is_kept() {
     assert!(shell.text().contains(&wanted(1).tag.to_string()));
 }
 
-#[tokio::test]
-async fn what_is_appended_between_the_check_and_the_rename_is_kept() {
+/// A node where this happens to the file, which is `$3`, just before it is replaced.
+fn just_before_the_rename(file: &[u8], happens: &str) -> LocalShell {
     use std::os::unix::fs::PermissionsExt as _;
-    let shell = LocalShell::with_file(b"ssh-ed25519 AAAA one\n");
+    let shell = LocalShell::with_file(file);
     let bin = shell.home.path().join("bin");
     std::fs::create_dir(&bin).unwrap();
-    let mv = "#!/bin/sh\necho 'ssh-ed25519 AAAA two' >> \"$3\"\nPATH=${PATH#*:} exec mv \"$@\"\n";
+    let mv = format!("#!/bin/sh\n{happens}\nPATH=${{PATH#*:}} exec mv \"$@\"\n");
     std::fs::write(bin.join("mv"), mv).unwrap();
     std::fs::set_permissions(bin.join("mv"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    shell
+}
+
+#[tokio::test]
+async fn no_piece_of_a_file_that_is_written_anew_in_place_becomes_a_line() {
+    let rewrite = r#"echo 'command="x",no-pty ssh-ed25519 AAAA two' > "$3""#;
+    let shell = just_before_the_rename(b"0123456789012345678\n", rewrite);
+    edit(&shell, &[wanted(1)]).await.unwrap();
+    let text = shell.text();
+    assert!(text.starts_with("0123456789012345678\n# BEGIN") && text.ends_with("# END basilica\n"), "{text}");
+}
+
+#[tokio::test]
+async fn what_is_appended_between_the_check_and_the_rename_is_kept() {
+    let shell = just_before_the_rename(b"ssh-ed25519 AAAA one\n", "echo 'ssh-ed25519 AAAA two' >> \"$3\"");
     edit(&shell, &[wanted(1)]).await.unwrap();
     let text = shell.text();
     assert!(text.starts_with("ssh-ed25519 AAAA one\n# BEGIN"), "{text}");

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use basilica_console as console;
 use basilica_miner_service::config::MinerConfig;
 use basilica_ports::Clock as _;
-use basilica_store::{MINER_SCHEMA, MinerLock, restore_miner};
+use basilica_store::{FileHealth, MINER_SCHEMA, MinerLock, OpenError, restore_miner};
 use basilica_system::SystemClock;
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
@@ -51,13 +52,27 @@ pub(crate) fn run(cli: &Cli, command: &DatabaseCommand) -> anyhow::Result<ExitCo
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(console::FAILURE) })
 }
 
+/// How the file is, and its schema; of one that is too damaged to be opened that is not known.
+async fn look(config: &MinerConfig) -> anyhow::Result<(FileHealth, Option<i64>)> {
+    let error = match open(config, false).await {
+        Ok(database) => {
+            let health = database.health().await;
+            database.close().await;
+            return Ok((health?, Some(MINER_SCHEMA.version())));
+        }
+        Err(error) => error,
+    };
+    let Some(damage) = error.downcast_ref::<OpenError>().and_then(OpenError::damage) else {
+        return Err(error);
+    };
+    let bytes = std::fs::metadata(config.database.url.as_path()).context("measure the database")?.len();
+    Ok((FileHealth { damage: Some(damage), bytes, tables: Vec::new() }, None))
+}
+
 async fn health(config: &MinerConfig) -> anyhow::Result<Answer> {
     let url = &config.database.url;
     let holder = MinerLock::holder(url)?;
-    let database = open(config, false).await?;
-    let health = database.health().await?;
-    database.close().await;
-    let schema = MINER_SCHEMA.version();
+    let (health, schema) = look(config).await?;
     let tables: Map<String, Value> =
         health.tables.iter().map(|(name, rows)| (name.clone(), json!(rows))).collect();
     let report = json!({
@@ -65,8 +80,11 @@ async fn health(config: &MinerConfig) -> anyhow::Result<Answer> {
         "damage": health.damage, "bytes": health.bytes, "tables": tables,
         "running": holder.is_some(), "pid": holder.as_ref().and_then(|holder| holder.pid),
     });
-    let state =
-        health.damage.as_deref().map_or_else(|| "healthy".to_owned(), |damage| format!("DAMAGED: {damage}"));
+    let state = match &health.damage {
+        None => "healthy".to_owned(),
+        Some(damage) => format!("DAMAGED: {damage}"),
+    };
+    let schema = schema.map_or_else(|| "schema unknown".to_owned(), |schema| format!("schema {schema}"));
     let runs = match holder {
         None => "no miner runs on it".to_owned(),
         Some(holder) => match holder.pid {
@@ -74,9 +92,15 @@ async fn health(config: &MinerConfig) -> anyhow::Result<Answer> {
             None => "a miner runs on it".to_owned(),
         },
     };
-    let mut text = format!("{url} is {state}; schema {schema}, {} bytes; {runs}", health.bytes);
+    let mut text = format!("{url} is {state}; {schema}, {} bytes; {runs}", health.bytes);
     for (name, rows) in &health.tables {
         text.push_str(&format!("\n{rows:>12} {name}"));
+    }
+    if health.damage.is_some() {
+        text.push_str(
+            "\nstop the miner, move the file and those beside it away, and put a backup in its place \
+             (basilica-miner database restore --from FILE), or start without one: validators authenticate anew",
+        );
     }
     Ok((report, text, health.damage.is_none()))
 }

@@ -1,8 +1,7 @@
 //! Where the validator's tables are by its configuration, and what an operator asks of them.
 
-use std::fs::{File, OpenOptions as FileOptions};
-use std::io::{BufReader, BufWriter};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use basilica_console as console;
 use basilica_ports::Clock as _;
-use basilica_store::{BackupSummary, OpenOptions, VALIDATOR_SCHEMA, ValidatorDatabase};
+use basilica_store::{BackupSummary, NewFile, OpenOptions, VALIDATOR_SCHEMA, ValidatorDatabase};
 use basilica_system::SystemClock;
 use basilica_types::DatabaseUrl;
 use basilica_validator_service::ValidatorConfig;
@@ -108,26 +107,13 @@ async fn migrate(config: &ValidatorConfig, url: &DatabaseUrl) -> anyhow::Result<
 async fn back_up(config: &ValidatorConfig, url: &DatabaseUrl, to: &Path) -> anyhow::Result<Answer> {
     let store = beside(config, url).await?;
     let shown = to.display();
-    if to.exists() {
-        bail!("{shown} exists already; a backup is never written over anything");
-    }
-    // Under its name only once it is whole.
-    let mut partial = to.as_os_str().to_owned();
-    partial.push(".partial");
-    let partial = PathBuf::from(partial);
-    let file = FileOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial);
-    let file = file.with_context(|| format!("make {}", partial.display()))?;
-    let mut writer = BufWriter::new(&file);
+    let new = NewFile::create(to)?;
+    let mut writer = BufWriter::new(new.file());
     let summary =
-        store.back_up(&mut writer, SystemClock::new().now(), &mut Progress::teller("written")).await;
+        store.back_up(&mut writer, SystemClock::new().now(), &mut Progress::teller("written")).await?;
+    writer.flush().with_context(|| format!("write {shown}"))?;
     drop(writer);
-    let summary = summary.inspect_err(|_| {
-        // Half a backup is none. If it cannot be removed either, its name says what it is.
-        let _ = std::fs::remove_file(&partial);
-    })?;
-    file.sync_all().with_context(|| format!("write {shown}"))?;
-    std::fs::rename(&partial, to).with_context(|| format!("name the backup {shown}"))?;
-    let bytes = file.metadata()?.len();
+    let bytes = new.publish()?;
     let text = format!("{} rows of {} are in {shown} ({bytes} bytes)\n", summary.rows(), url.shown());
     Ok((report(url, to, &summary), text, true))
 }

@@ -47,16 +47,40 @@ fn a_database_is_made_looked_at_copied_and_restored() {
     running.terminate();
 }
 
-#[test]
-fn a_damaged_database_is_not_well() {
+/// What `database health` says of a file that was whole before `damage`.
+fn health_of(damage: impl FnOnce(&mut Vec<u8>)) -> (Value, String) {
     let home = Home::new();
     json(&home, &["database", "migrate"]);
     let file = home.path().join("data/miner.db");
     let mut bytes = std::fs::read(&file).unwrap();
-    let last = bytes.len() - 4096;
-    bytes[last..].fill(0xab);
-    std::fs::write(&file, bytes).unwrap();
-    let ended = home.run(&["database", "health"]);
+    damage(&mut bytes);
+    std::fs::write(&file, &bytes).unwrap();
+    let ended = home.run(&["--json", "database", "health"]);
     assert_eq!(ended.code, Some(1), "{}{}", ended.out, ended.err);
-    assert!(ended.out.contains("DAMAGED") || ended.err.contains("malformed"), "{}{}", ended.out, ended.err);
+    let health: Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!(health["healthy"], false);
+    assert_eq!(health["bytes"], bytes.len());
+    let told = home.run(&["database", "health"]);
+    assert_eq!(told.code, Some(1), "{}{}", told.out, told.err);
+    let damage = health["damage"].as_str().unwrap();
+    assert!(told.out.contains(&format!("is DAMAGED: {damage}")), "{}{}", told.out, told.err);
+    assert!(told.out.contains("database restore --from"), "{}", told.out);
+    assert_eq!(std::fs::read(&file).unwrap(), bytes, "nothing was changed");
+    (health, told.out)
+}
+
+#[test]
+fn a_damaged_database_is_said_to_be_damaged_whichever_part_it_is() {
+    let (health, _) = health_of(|bytes| {
+        let last = bytes.len() - 4096;
+        bytes[last..].fill(0xab);
+    });
+    assert_eq!(health["tables"], Value::Object(serde_json::Map::new()), "rows of a damaged file say nothing");
+    assert!(health["schema"].is_number());
+    health_of(|bytes| bytes.truncate(bytes.len() / 2));
+    let (health, told) = health_of(|bytes| bytes[100..4096].fill(0xab));
+    assert!(health["schema"].is_null() && told.contains("schema unknown"), "{told}");
+    health_of(|bytes| {
+        *bytes = b"this is a letter, not a database, and long enough to be read as one".to_vec()
+    });
 }

@@ -140,7 +140,7 @@ async fn a_database_moves_from_a_file_to_a_server_while_the_validator_runs() {
     let to = backup.to_str().unwrap();
     let written = answer(&home.run(&file, &["database", "backup", "--to", to, "--json"]));
     let again = failure(&home.run(&file, &["database", "backup", "--to", to]));
-    assert!(again.contains("exists already"), "{again}");
+    assert!(again.contains("is there already"), "{again}");
     terminate(&mut running);
     // The password is not needed here; that it stands in a file is what is tested.
     let secret = home.path().join("secret");

@@ -11,12 +11,14 @@ mod cluster;
 mod database;
 mod measure;
 mod miner;
+mod new_file;
 mod postgres;
 mod sql;
 mod validator;
 
 pub use database::{CopyError, Database, FileHealth, OpenError, OpenOptions, Schema};
 pub use miner::{LockHolder, MINER_SCHEMA, MinerDatabase, MinerLock, restore_miner};
+pub use new_file::NewFile;
 pub use validator::{
     BackupError, BackupSummary, DatabaseHealth, DatabaseStats, TOKENS_SKIPPED, VALIDATOR_SCHEMA,
     ValidatorDatabase,

@@ -3,16 +3,28 @@
 //! A copy is a file of SQLite itself, as of one moment, made while others go on writing (`VACUUM INTO`). It has its name only
 //! once it is whole and on disk, and nothing is ever copied over something else. **Rejected**: copying the file, which while it is
 //! used is only half of the database (the other half is its write-ahead log).
+//!
+//! SQLite writes a copy by its name, several times over, so that whoever may write to its directory can lead it elsewhere. It therefore
+//! writes beside the database, where nobody else may write if the database is to be trusted at all, and what an operator wants elsewhere
+//! is copied from there to a [`NewFile`].
 
-use std::fs::File;
+use std::fs::{File, OpenOptions as FileOptions};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use basilica_ports::{BoxError, StoreError};
 use basilica_types::DatabasePath;
+use rustix::fs::{FlockOperation, OFlags};
+use rustix::io::Errno;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 
-use super::{Database, OpenError, OpenOptions, Schema, create_private, examine, unavailable};
+use super::{Database, OpenError, OpenOptions, Schema, examine, unavailable};
+use crate::new_file::{NewFile, beside, publish, refuse_any};
+
+/// SQLite's codes for a file that is damaged and for one that is none of its own.
+const CORRUPT: i32 = 11;
+const NOT_A_DATABASE: i32 = 26;
 
 /// How a database file is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,8 +32,8 @@ pub struct FileHealth {
     /// What SQLite's own check of its pages says; none if all is well.
     pub damage: Option<String>,
     /// Bytes on disk, without the write-ahead log.
-    pub bytes: i64,
-    /// Rows by table.
+    pub bytes: u64,
+    /// Rows by table; of a damaged file none are counted.
     pub tables: Vec<(String, i64)>,
 }
 
@@ -41,6 +53,12 @@ pub enum CopyError {
         path: PathBuf,
         /// What SQLite says of it.
         what: String,
+    },
+    /// Another copy is being made.
+    #[error("{} is being written: another copy of this database is being made; try again when it is", path.display())]
+    Busy {
+        /// What the other one writes.
+        path: PathBuf,
     },
     /// SQLite cannot read the one or write the other.
     #[error("copy {} to {}", from.display(), to.display())]
@@ -76,9 +94,18 @@ impl Database {
     /// # Errors
     /// If it does not answer.
     pub async fn health(&self) -> Result<FileHealth, StoreError> {
+        let file = self.readers().connect_options();
+        let bytes =
+            std::fs::metadata(file.get_filename()).map_err(|error| unavailable("measure")(error.into()))?;
+        let mut health = FileHealth { damage: self.damage().await?, bytes: bytes.len(), tables: Vec::new() };
+        if health.damage.is_none() {
+            health.tables = self.rows().await?;
+        }
+        Ok(health)
+    }
+
+    async fn rows(&self) -> Result<Vec<(String, i64)>, StoreError> {
         let failed = unavailable("count rows");
-        let size = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
-        let bytes = sqlx::query_scalar(size).fetch_one(self.readers()).await.map_err(&failed)?;
         let names: Vec<String> = sqlx::query_scalar(
             "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY name",
         )
@@ -92,7 +119,7 @@ impl Database {
             let rows = sqlx::query_scalar(count).fetch_one(self.readers()).await.map_err(&failed)?;
             tables.push((name, rows));
         }
-        Ok(FileHealth { damage: self.damage().await?, bytes, tables })
+        Ok(tables)
     }
 
     /// What SQLite's quick check of the pages says; none if all is well.
@@ -104,25 +131,53 @@ impl Database {
 
     /// Writes all of it, as of one moment, to a new file that only its owner may read. How many bytes those are.
     ///
+    /// For as long as that takes there is a second copy beside the database.
+    ///
     /// # Errors
-    /// There is such a file, or it cannot be written.
+    /// There is such a file, another copy is being made, or it cannot be written.
     pub async fn back_up(&self, to: &Path) -> Result<u64, CopyError> {
         let from = self.writer.connect_options();
+        let new = NewFile::create(to)?;
+        let draft = Draft::new(beside(from.get_filename(), ".copying"))?;
         let mut connection = self.writer.acquire().await.map_err(unavailable("back up"))?;
-        let draft = Draft::new(to)?;
         draft.fill(&mut connection, from.get_filename()).await?;
-        draft.publish()
+        drop(connection);
+        let copied = std::io::copy(&mut &draft.file, &mut new.file());
+        copied.map_err(|source| CopyError::File { path: to.to_owned(), source })?;
+        new.publish()
     }
 }
 
+impl OpenError {
+    /// What SQLite says of a file that cannot be opened because it is damaged; none if there is another reason.
+    pub fn damage(&self) -> Option<String> {
+        let Self::Sqlite { source, .. } = self else { return None };
+        source.downcast_ref::<sqlx::Error>().and_then(told)
+    }
+}
+
+/// What SQLite says if its answer is that the file is damaged.
+fn told(error: &sqlx::Error) -> Option<String> {
+    let error = error.as_database_error()?;
+    // The codes proper are the lowest byte of the extended ones.
+    let code = error.code()?.parse::<i32>().ok()? & 0xff;
+    matches!(code, CORRUPT | NOT_A_DATABASE).then(|| error.message().to_owned())
+}
+
 async fn damage(connection: &mut SqliteConnection) -> Result<Option<String>, sqlx::Error> {
-    let said: Vec<String> = sqlx::query_scalar("PRAGMA quick_check(3)").fetch_all(connection).await?;
-    Ok(Some(said.join("; ")).filter(|said| said != "ok"))
+    let said: Result<Vec<String>, _> =
+        sqlx::query_scalar("PRAGMA quick_check(3)").fetch_all(connection).await;
+    match said {
+        Ok(said) => Ok(Some(said.join("; ")).filter(|said| said != "ok")),
+        // So damaged that it cannot be checked.
+        Err(error) => told(&error).map(Some).ok_or(error),
+    }
 }
 
 /// A copy that is to take the place of a database that is not there: checked, and at the newest schema.
 pub(crate) struct Restoring {
     draft: Draft,
+    to: PathBuf,
     /// The copy, open: what must be done to it before it is used can be done.
     pub(crate) database: Database,
 }
@@ -132,12 +187,9 @@ impl Restoring {
     pub(crate) async fn begin(from: &Path, to: &DatabasePath, schema: &Schema) -> Result<Self, CopyError> {
         // What is left of another database's log would be taken for this one's.
         for end in ["", "-wal", "-shm", "-journal"] {
-            let path = beside(to.as_path(), end);
-            if path.exists() {
-                return Err(CopyError::Exists { path });
-            }
+            refuse_any(&beside(to.as_path(), end))?;
         }
-        let draft = Draft::new(to.as_path())?;
+        let draft = Draft::new(beside(to.as_path(), ".copying"))?;
         let no_database =
             |source: sqlx::Error| CopyError::Damaged { path: from.to_owned(), what: source.to_string() };
         File::open(from).map_err(|source| CopyError::File { path: from.to_owned(), source })?;
@@ -159,7 +211,7 @@ impl Restoring {
             source: BoxError::from(source),
         })?;
         let database = Database::open(&place, schema, OpenOptions { readers: 1, migrate: true }).await?;
-        Ok(Self { draft, database })
+        Ok(Self { draft, database, to: to.as_path().to_owned() })
     }
 
     /// Puts the copy where it belongs. The schema that it had before.
@@ -167,32 +219,40 @@ impl Restoring {
         // Closed by its last user, a file has no log any more.
         self.database.close().await;
         let schema = self.database.migrated_from();
-        self.draft.publish()?;
+        publish(&self.draft.file, &self.to)?;
         Ok(schema)
     }
 }
 
-/// A file that is to have another name; it goes unless it is published.
+/// A copy that SQLite makes, in the directory of the database; it goes unless it got another name.
+///
+/// Who makes it holds a lock on the file, and only then removes it: no other copy has its name meanwhile.
 struct Draft {
     path: PathBuf,
-    to: PathBuf,
+    file: File,
 }
 
 impl Draft {
-    fn new(to: &Path) -> Result<Self, CopyError> {
-        if to.exists() {
-            return Err(CopyError::Exists { path: to.to_owned() });
+    fn new(path: PathBuf) -> Result<Self, CopyError> {
+        let failed = |source| CopyError::File { path: path.clone(), source };
+        // One of a run that was killed is written anew.
+        let mut options = FileOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let no_link = i32::try_from(OFlags::NOFOLLOW.bits()).expect("a flag of open(2) is an int");
+        let file = options.custom_flags(no_link).open(&path).map_err(failed)?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => return Err(CopyError::Busy { path }),
+            Err(error) => return Err(failed(error.into())),
         }
-        let path = beside(to, ".partial");
-        // Of a run that was killed.
-        match std::fs::remove_file(&path) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                return Err(CopyError::File { path, source });
-            }
-            _ => {}
+        // Somebody else's until this moment, and removed by now.
+        let mine = file.metadata().map_err(failed)?;
+        if !path.symlink_metadata().is_ok_and(|there| (there.dev(), there.ino()) == (mine.dev(), mine.ino()))
+        {
+            return Err(CopyError::Busy { path });
         }
-        create_private(&path)?;
-        Ok(Self { path, to: to.to_owned() })
+        file.set_len(0).map_err(failed)?;
+        Ok(Self { path, file })
     }
 
     async fn fill(&self, from: &mut SqliteConnection, name: &Path) -> Result<(), CopyError> {
@@ -206,31 +266,13 @@ impl Draft {
             .map(drop)
             .map_err(|error| failed(error.into()))
     }
-
-    /// How many bytes it has.
-    fn publish(self) -> Result<u64, CopyError> {
-        let failed = |source| CopyError::File { path: self.to.clone(), source };
-        let file = File::open(&self.path).map_err(failed)?;
-        file.sync_all().map_err(failed)?;
-        // Unlike a rename, a link never replaces what somebody else put there meanwhile.
-        std::fs::hard_link(&self.path, &self.to).map_err(failed)?;
-        let directory = self.to.parent().filter(|path| !path.as_os_str().is_empty());
-        File::open(directory.unwrap_or(Path::new("."))).and_then(|it| it.sync_all()).map_err(failed)?;
-        file.metadata().map(|data| data.len()).map_err(failed)
-    }
 }
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        for end in ["", "-wal", "-shm"] {
+        for end in ["", "-wal", "-shm", "-journal"] {
             // It has its own name by now, or is half of a copy; the logs are those of an open that failed.
             let _ = std::fs::remove_file(beside(&self.path, end));
         }
     }
-}
-
-fn beside(path: &Path, end: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(end);
-    PathBuf::from(name)
 }

@@ -1,7 +1,8 @@
 //! Copies of a miner's database and their way back.
 
+use std::cell::Cell;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::{CopyError, OpenError, VALIDATOR_SCHEMA, restore_miner};
@@ -40,13 +41,14 @@ async fn filled() -> Fixture {
 }
 
 #[tokio::test]
-async fn a_copy_made_while_others_write_restores_what_was_there_and_ends_its_sessions() {
+async fn a_copy_restores_what_was_there_and_ends_its_sessions() {
     let fixture = filled().await;
     let place = Elsewhere::new();
     let copy = place.path("copy");
     let bytes = fixture.store.database.back_up(&copy).await.unwrap();
     assert_eq!(std::fs::metadata(&copy).unwrap().len(), bytes);
     assert_eq!(std::fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(!copying(&fixture).exists());
     let later = node("192.0.2.2");
     fixture.store.pin_host_key(later.node_id(), &later, &KEY.parse().unwrap(), START).await.unwrap();
     let from = restore_miner(&copy, &place.database(), Timestamp(START.0 + 1_000)).await.unwrap();
@@ -59,6 +61,98 @@ async fn a_copy_made_while_others_write_restores_what_was_there_and_ends_its_ses
     // What was used once is still used.
     let again = restored.open_session(&nonce(1, "opened", START), &session(2, START)).await.unwrap();
     assert!(again.is_err());
+}
+
+/// What SQLite writes to while a copy is made.
+fn copying(fixture: &Fixture) -> PathBuf {
+    let mut name = fixture.url.as_path().as_os_str().to_owned();
+    name.push(".copying");
+    PathBuf::from(name)
+}
+
+/// Opens the session of validator `number`, which writes a row of two tables in one transaction.
+async fn write(store: &MinerDatabase, number: u64) {
+    let mut id = [0; 8];
+    id.copy_from_slice(&number.to_be_bytes());
+    let mut validator = [0; 32];
+    validator[..8].copy_from_slice(&id);
+    let mut new = session(1, START);
+    new.id = SessionId::from_random(id);
+    new.token_hash = Digest::from_bytes(validator);
+    let mut nonce = nonce(1, "first", START);
+    nonce.validator = Hotkey::from_bytes(validator);
+    store.open_session(&nonce, &new).await.unwrap().unwrap();
+}
+
+/// How many of the two rows of each write a file has.
+async fn written(store: &MinerDatabase) -> (u64, u64) {
+    let health = store.database.health().await.unwrap();
+    let rows = |table: &str| health.tables.iter().find(|(name, _)| name == table).map(|(_, rows)| *rows);
+    (rows("sessions").unwrap().try_into().unwrap(), rows("nonces").unwrap().try_into().unwrap())
+}
+
+#[tokio::test]
+async fn a_copy_made_while_others_write_is_one_moment_of_what_they_wrote() {
+    let fixture = fixture().await;
+    // Enough that SQLite needs more than a moment for it.
+    sqlx::query(
+        "INSERT INTO host_keys (node_id, address, pinned, pinned_at) VALUES ('filling', '', hex(zeroblob(8000000)), 0)",
+    )
+    .execute(fixture.store.database.writer())
+    .await
+    .unwrap();
+    // The command that copies is a process of its own, with its own connections.
+    let other = open(&fixture.url).await;
+    let (mut count, mut meanwhile) = (0, 0);
+    while meanwhile == 0 {
+        let place = Elsewhere::new();
+        let copy = place.path("copy");
+        let (before, is_made) = (count, Cell::new(false));
+        let copied = async {
+            other.database.back_up(&copy).await.unwrap();
+            is_made.set(true);
+        };
+        let wrote = async {
+            while !is_made.get() {
+                let is_begun = std::fs::metadata(copying(&fixture)).is_ok_and(|draft| draft.len() > 0);
+                write(&fixture.store, count).await;
+                count += 1;
+                meanwhile += u64::from(is_begun && !is_made.get());
+            }
+        };
+        tokio::join!(copied, wrote);
+        let (sessions, nonces) = written(&open_copy(&copy).await).await;
+        assert_eq!(sessions, nonces, "half of a write is in the copy");
+        assert!((before..=count).contains(&sessions), "{before} {sessions} {count}");
+    }
+}
+
+/// A copy, opened where it is.
+async fn open_copy(copy: &Path) -> MinerDatabase {
+    open(&format!("sqlite://{}", copy.display()).parse().unwrap()).await
+}
+
+#[tokio::test]
+async fn two_copies_at_once_do_not_write_into_each_other() {
+    let fixture = filled().await;
+    let place = Elsewhere::new();
+    // Another process writes its copy.
+    let theirs = std::fs::File::create(copying(&fixture)).unwrap();
+    rustix::fs::flock(&theirs, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
+    let error = fixture.store.database.back_up(&place.path("copy")).await.unwrap_err();
+    assert!(matches!(&error, CopyError::Busy { path } if *path == copying(&fixture)), "{error}");
+    assert!(place.names().is_empty() && copying(&fixture).exists());
+    // It was killed, and left half of it.
+    std::fs::write(copying(&fixture), "half").unwrap();
+    drop(theirs);
+    fixture.store.database.back_up(&place.path("copy")).await.unwrap();
+    assert_eq!(place.names(), ["copy"]);
+    assert!(!copying(&fixture).exists());
+    // And what is beside the database is not followed anywhere.
+    std::os::unix::fs::symlink(place.path("copy"), copying(&fixture)).unwrap();
+    let error = fixture.store.database.back_up(&place.path("other")).await.unwrap_err();
+    assert!(matches!(error, CopyError::File { .. }), "{error}");
+    assert_eq!(place.names(), ["copy"]);
 }
 
 #[tokio::test]

@@ -57,6 +57,13 @@ const WATCHERS: [Tool; 1] = [Tool {
     found: || on_path("prometheus") && on_path("promtool"),
 }];
 
+/// For the tests of the miner's compose file: it reads the file, and no daemon is asked.
+const COMPOSE: [Tool; 1] = [Tool {
+    name: "docker compose",
+    packages: &["docker-compose"],
+    found: || on_path("docker-compose") || succeeds(Command::new("docker").args(["compose", "version"])),
+}];
+
 /// For the tests of the GPU's kernels, which are compiled for this machine's CPU, and for the fuzzer's engine.
 const CPLUSPLUS: [Tool; 1] = [Tool { name: "c++", packages: &["g++"], found: || on_path("c++") }];
 
@@ -85,8 +92,10 @@ pub(crate) fn fuzzer() -> Result<(), Failure> {
 
 /// Makes sure of what the localnet and all tests need, and says so.
 pub(crate) fn run() -> Result<(), Failure> {
-    let tools: Vec<&Tool> =
-        [&NETWORK[..], &MODULE, &SCRIPTS, &SERVERS, &WATCHERS, &CPLUSPLUS].into_iter().flatten().collect();
+    let tools: Vec<&Tool> = [&NETWORK[..], &MODULE, &SCRIPTS, &SERVERS, &WATCHERS, &COMPOSE, &CPLUSPLUS]
+        .into_iter()
+        .flatten()
+        .collect();
     ensure(&tools)?;
     let names: Vec<&str> = tools.iter().map(|tool| tool.name).collect();
     println!("all system tools are there: {}", names.join(", "));

@@ -3,6 +3,7 @@
 mod api;
 mod chain_bytes;
 mod clients;
+mod compose;
 mod deployed;
 mod doctor;
 mod guides;

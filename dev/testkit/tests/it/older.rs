@@ -165,6 +165,11 @@ pub(crate) fn metrics() -> BTreeSet<String> {
     rows("Metrics").iter().map(|row| row.subject.to_owned()).collect()
 }
 
+/// The lines that lead to docker and its compose.
+pub(crate) fn docker_lines() -> Vec<&'static str> {
+    rows("Docker").iter().map(|row| row.subject).collect()
+}
+
 /// Pages of a running miner.
 pub(crate) fn pages() -> Vec<&'static str> {
     rows("Ports and pages").iter().map(|row| row.subject).filter(|page| page.starts_with("http")).collect()

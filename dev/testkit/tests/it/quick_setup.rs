@@ -1,11 +1,12 @@
-//! The miner's set-up by hand, walked through literally: what stands in docs/miner.md is run by real shells on real hosts, with the real
-//! programs, until a real validator has authenticated and has its key on the node.
+//! The miner's set-up by hand, walked through literally: the commands that are pinned in `quick_setup/commands.txt`, which are docs/miner.md's too, are
+//! run by real shells on real hosts, with the real programs, until a real validator has authenticated and has its key on the node.
 //!
-//! Of the configuration nothing but hosts is changed: the wallet has the names that the guide gives it, the paths are those of the miner's own
-//! host, and that the chain is no finney, and metrics are read from another host, is said by the environment. [`CARGO`] and [`SUDO`] stand in for
-//! what no such host has.
+//! Nothing but hosts is changed ([`Changes`]): the wallet has the names that the commands give it, the paths are those of the miner's own
+//! host, and what the network differs in is said by the environment ([`ENVIRONMENT`]). [`CARGO`] and [`SUDO`] stand in for what no such host has.
 
 #![expect(clippy::unwrap_used, reason = "a fixture that fails is a failed test")]
+
+mod interface;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,12 +16,12 @@ use basilica_testkit::{Devchain, Nodes, built, eventually, write_validator, writ
 use basilica_types::Host;
 use serde_json::json;
 
+use self::interface::{Changes, steps};
 use crate::doctor::DOCKER;
-use crate::manual::{SUDO, attempt, blocks, run, stand_in, stripped};
+use crate::manual::{SUDO, attempt, run, stand_in, stripped};
 use crate::older;
 use crate::watching::every_panel_asks_for_what_this_miner_tells;
 
-const GUIDE: &str = include_str!("../../../../docs/miner.md");
 const EXAMPLE: &[u8] = include_bytes!("../../../../config/miner.toml.example");
 const BUILD: &[u8] = include_bytes!("../../../../scripts/miner/build.sh");
 /// Plays a card; there is no GPU where tests run.
@@ -36,6 +37,8 @@ const SOURCES: &str = "basilica";
 /// Blocks of an epoch.
 const TEMPO: u64 = 10;
 const LOG: &str = "/root/miner.log";
+/// That this chain is no finney, and that metrics are read from another host.
+const ENVIRONMENT: &str = "BASILICA_BITTENSOR__NETWORK=local BASILICA_METRICS__PROMETHEUS__HOST=0.0.0.0";
 /// The programs of this build are where a build would put them.
 const CARGO: &str =
     "#!/bin/sh\ntest \"$*\" = 'build --locked -p basilica-miner -p basilica-prover --release'\n";
@@ -44,12 +47,6 @@ const CARGO: &str =
 const VALIDATOR: &str = "[verification]\nallow_private_hosts = true\nallow_simulated_gpus = true\nprover_path = \"PROVER\"\n\
     cache_miner_info_ttl = \"1s\"\n[automatic_verification]\ndiscovery_interval = \"1s\"\nrediscovery_pause = \"1s\"\n\
     [metrics.prometheus]\nport = 0\n";
-
-/// Blocks of commands of a section of the guide.
-fn steps(section: &str) -> Vec<&'static str> {
-    let (_, rest) = GUIDE.split_once(&format!("\n## {section}\n")).expect("the section");
-    blocks(rest.split("\n## ").next().unwrap(), "sh")
-}
 
 pub(crate) fn home(path: impl Into<PathBuf>, mode: u32, bytes: &[u8]) -> NodeFile {
     NodeFile { place: Place::Home(path.into()), mode, bytes: bytes.to_vec() }
@@ -130,7 +127,7 @@ async fn says(miner: &NodeHost, words: &str) {
 }
 
 #[tokio::test]
-async fn the_guides_set_up_by_hand_ends_with_an_authenticated_validator() {
+async fn the_pinned_set_up_by_hand_ends_with_an_authenticated_validator() {
     let directory = tempfile::tempdir().unwrap();
     let own = own_key(directory.path());
     let owner = std::fs::read_to_string(own.with_extension("pub")).unwrap();
@@ -148,34 +145,27 @@ async fn the_guides_set_up_by_hand_ends_with_an_authenticated_validator() {
 
     // Docker's installation makes the group, and the owner of the server has a key there.
     run(&nodes, "gpu-1", "/", "groupadd docker").await;
-    for block in steps("Prepare a node") {
-        run(&nodes, "gpu-1", "/", &format!("set -e\n{block}")).await;
-    }
+    let host = |host: &NodeHost| host.address().host.to_string();
+    let changes = Changes::new(&host(node), &host(miner), &chain.url);
+    run(&nodes, "gpu-1", "/", &format!("set -e\n{}", changes.commands("node"))).await;
     // Without PAM, which distributions' sshd has, sshd takes an account that has no password yet for a locked one.
     run(&nodes, "gpu-1", "/", "usermod -p '*' basilica").await;
     let keys = "/home/basilica/.ssh/authorized_keys";
     run(&nodes, "gpu-1", "/", &format!("echo '{}' >> {keys}", owner.trim_end())).await;
     trust(miner, node);
 
-    let hosts = |block: &str| {
-        block
-            .replace("192.0.2.10", &node.address().host.to_string())
-            .replace("your_public_ip", &miner.address().host.to_string())
-            .replace("wss://entrypoint-finney.opentensor.ai:443", &chain.url)
-    };
-    let all = steps("The same by hand");
-    let [prepare, configure, start] = all[..] else { panic!("{all:?}") };
-    let (build, start) = start.trim_end().rsplit_once('\n').expect("build, then run");
-    for block in [prepare, configure, build] {
-        run(&nodes, "miner", SOURCES, &format!("set -e\n{}", hosts(block))).await;
+    let last = changes.commands("own build");
+    let (build, start) = last.rsplit_once('\n').expect("build, then run");
+    let first = ["key", "data directory", "template", "configuration"].map(|step| changes.commands(step));
+    for commands in first.iter().map(String::as_str).chain([build]) {
+        run(&nodes, "miner", SOURCES, &format!("set -e\n{commands}")).await;
     }
     let installed = text(node, keys);
     let own = text(miner, "/root/.ssh/miner_node_key.pub");
     assert!(installed.starts_with(&owner) && installed.contains(own.trim_end()), "{installed}");
     // Permits come with the first epoch, and a miner that looks before it looks again after a minute.
     eventually("two epochs are over", || head(&chain) > 2 * TEMPO).await;
-    let environment = "BASILICA_BITTENSOR__NETWORK=local BASILICA_METRICS__PROMETHEUS__HOST=0.0.0.0";
-    run(&nodes, "miner", SOURCES, &format!("{environment} {start} </dev/null >{LOG} 2>&1 &")).await;
+    run(&nodes, "miner", SOURCES, &format!("{ENVIRONMENT} {start} </dev/null >{LOG} 2>&1 &")).await;
     says(miner, "Node registered").await;
 
     let _validator = Running::start(directory.path(), &chain.url);
@@ -195,17 +185,17 @@ async fn the_guides_set_up_by_hand_ends_with_an_authenticated_validator() {
     }
     let Host::Ip(ip) = &miner.address().host else { panic!("hosts have addresses") };
     every_panel_asks_for_what_this_miner_tells((*ip, 9090).into()).await;
-    look_after_it(&nodes, environment).await;
+    look_after_it(&nodes).await;
 }
 
 /// What the guide has an operator type afterwards, at the running miner; and the pages and metrics that older guides look at.
-async fn look_after_it(nodes: &Nodes, environment: &str) {
+async fn look_after_it(nodes: &Nodes) {
     run(nodes, "miner", "/", "ln -s /root/basilica/basilica-miner /usr/local/bin/").await;
     let node = nodes.node("gpu-1").address().to_string().replace("root@", "basilica@");
     let mut tried = 0;
     for section in ["Look after it", "Take nodes out and back", "Back up"] {
         for line in steps(section).into_iter().flat_map(str::lines) {
-            let command = format!("export {environment}; {}", line.replace("NODE", &node));
+            let command = format!("export {ENVIRONMENT}; {}", line.replace("NODE", &node));
             let (good, said) = attempt(nodes, "miner", SOURCES, &command).await;
             // Nothing proves work where no GPU is.
             let right = if line.ends_with(" doctor") { said.contains("docs/doctor.md") } else { good };

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use basilica_testkit::built;
 
-use crate::older::sources;
+use crate::printed::printed_by_the_miner;
 
 const TROUBLES: &str = include_str!("../../../../docs/troubleshooting.md");
 
@@ -28,7 +28,7 @@ fn pages() -> Vec<PathBuf> {
 
 #[test]
 fn every_message_that_is_explained_can_be_printed() {
-    let text = sources();
+    let text = printed_by_the_miner();
     let headings: Vec<&str> =
         TROUBLES.lines().filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`')).collect();
     assert!(headings.len() > 15, "{headings:?}");

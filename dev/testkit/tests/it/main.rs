@@ -14,6 +14,7 @@ mod nodes;
 mod older;
 mod onboarding;
 mod peers;
+mod printed;
 mod quick_setup;
 mod sdk;
 mod shown;

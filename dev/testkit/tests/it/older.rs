@@ -9,6 +9,8 @@ use std::process::{Command, Output};
 
 use basilica_testkit::{built, write_wallet};
 
+use crate::printed::printed_by_the_miner;
+
 const PAGE: &str = include_str!("../../../../docs/seed-compatibility.md");
 
 /// A row: what it is about, what comes of it, and the words on the right.
@@ -175,34 +177,11 @@ pub(crate) fn pages() -> Vec<&'static str> {
     rows("Ports and pages").iter().map(|row| row.subject).filter(|page| page.starts_with("http")).collect()
 }
 
-/// What the miner and what it is made of can print: the sources, with strings that go on in the next line as one.
-pub(crate) fn sources() -> String {
-    fn read(folder: &Path, text: &mut String) {
-        for entry in std::fs::read_dir(folder).unwrap().flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                read(&path, text);
-            } else if path.extension().is_some_and(|extension| extension == "rs")
-                && !path.ends_with("tests.rs")
-            {
-                text.push_str(&std::fs::read_to_string(path).unwrap());
-            }
-        }
-    }
-    let mut text = String::new();
-    for folder in ["crates", "bins/basilica-miner/src"] {
-        read(&root().join(folder), &mut text);
-    }
-    let mut parts = text.split("\\\n");
-    let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |text, part| text + part.trim_start())
-}
-
 #[test]
 fn every_message_of_older_guides_is_printed_or_told_why_not() {
     // Of the system, not of ours.
     const SYSTEM: &str = "Address already in use (os error 98)";
-    let text = sources();
+    let text = printed_by_the_miner();
     let can = |message: &str| message.split('…').map(str::trim).all(|part| text.contains(part));
     for Row { subject, outcome, words } in rows("Messages") {
         match outcome {

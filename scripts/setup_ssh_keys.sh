@@ -3,7 +3,7 @@
 #
 #   setup_ssh_keys.sh [--nodes "USER@HOST[:PORT] ..."] [--key-path FILE] [-c|--config FILE] [-- FLAGS OF nodes add]
 #
-# Without --nodes, the nodes of the configuration are done again, which changes nothing where all is well. Before there is a configuration, the key is
+# An IPv6 address with a port stands in brackets: [2001:db8::1]:2222. Without --nodes, the nodes of the configuration are done again, which changes nothing where all is well. Before there is a configuration, the key is
 # made, installed by ssh-copy-id, and what belongs into the configuration is printed.
 set -eu
 
@@ -40,11 +40,18 @@ first_time() {
     lines=
     failed=0
     for node in $nodes; do
-        case "$node" in *@*) ;; *) node=basilica@$node ;; esac
-        case "$node" in *:*) port=${node##*:}; login=${node%:*} ;; *) port=22; login=$node ;; esac
-        if ssh-copy-id -i "$key.pub" -p "$port" "$login"; then
+        case "$node" in *@*) user=${node%%@*}; host=${node#*@} ;; *) user=basilica; host=$node ;; esac
+        port=22
+        case "$host" in
+            \[*\]:*) port=${host##*]:}; host=${host%%]*}; host=${host#[} ;;
+            \[*\]) host=${host#[}; host=${host%]} ;;
+            # More colons than one and no brackets: an address, and no port.
+            *:*:*) ;;
+            *:*) port=${host##*:}; host=${host%:*} ;;
+        esac
+        if ssh-copy-id -i "$key.pub" -p "$port" "$user@$host"; then
             lines="$lines
-  { host = \"${login#*@}\", port = $port, username = \"${login%%@*}\", hourly_rate_per_gpu = 2.50 },"
+  { host = \"$host\", port = $port, username = \"$user\", hourly_rate_per_gpu = 2.50 },"
         else
             failed=$((failed + 1))
         fi

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a fixture that fails is a failed test")]
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -178,4 +179,49 @@ fn every_script_is_one_and_is_told_apart_where_it_is_called_wrongly() {
         assert_eq!(output.status.code(), Some(code), "{script} {arguments:?}: {said}");
         assert!(!said.is_empty(), "{script} {arguments:?}");
     }
+}
+
+/// Before there is a configuration: what ssh-copy-id is asked, and what the miner makes of the lines that the script prints.
+#[test]
+fn the_first_set_up_takes_every_form_of_address_that_the_miner_takes() {
+    let nodes = [
+        ("[::1]:2222", "-p 2222 basilica@::1", "basilica@[::1]:2222"),
+        ("root@[2001:db8::1]", "-p 22 root@2001:db8::1", "root@[2001:db8::1]:22"),
+        ("2001:db8::2", "-p 22 basilica@2001:db8::2", "basilica@[2001:db8::2]:22"),
+        ("me@192.0.2.1:23", "-p 23 me@192.0.2.1", "me@192.0.2.1:23"),
+        ("gpu.example.com", "-p 22 basilica@gpu.example.com", "basilica@gpu.example.com:22"),
+    ];
+    let home = tempfile::tempdir().unwrap();
+    let programs = home.path().join("bin");
+    std::fs::create_dir(&programs).unwrap();
+    // Nobody is asked at these addresses.
+    let copy = programs.join("ssh-copy-id");
+    std::fs::write(&copy, "#!/bin/sh\nshift 2\necho \"asked $*\"\n").unwrap();
+    std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    let output = Command::new(root().join("scripts/setup_ssh_keys.sh").canonicalize().unwrap())
+        .args(["--nodes", &nodes.map(|(given, ..)| given).join(" ")])
+        .current_dir(home.path())
+        .env("HOME", home.path())
+        .env("PATH", path)
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{said}");
+    let asked: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("asked ")).collect();
+    assert_eq!(asked, nodes.map(|(_, asked, _)| asked));
+
+    let (_, printed) = said.split_once("[ssh_session]").unwrap();
+    let config = format!("[ssh_session]{}\n]\n", printed.split("\n]").next().unwrap());
+    std::fs::write(home.path().join("miner.toml"), config).unwrap();
+    let listed = Command::new(built("basilica-miner"))
+        .args(["--json", "nodes", "list"])
+        .current_dir(home.path())
+        .env("HOME", home.path())
+        .output()
+        .unwrap();
+    let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let addresses: Vec<&str> =
+        listed.as_array().unwrap().iter().map(|node| node["address"].as_str().unwrap()).collect();
+    assert_eq!(addresses, nodes.map(|(.., address)| address));
 }

@@ -8,6 +8,7 @@
 //! Every field from outside is parsed into a domain type here or refused by name; sizes, counts and times are bounded on
 //! both sides, because either side may be hostile.
 
+mod brief;
 mod client;
 mod connections;
 mod convert;
@@ -21,6 +22,7 @@ pub mod testing;
 mod tests;
 mod tls;
 
+pub use brief::BriefLimits;
 pub use client::{ClientLimits, GrpcMinerDialer};
 pub use convert::FieldError;
 pub use limit::PeerRate;

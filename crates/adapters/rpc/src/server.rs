@@ -13,6 +13,7 @@ use tonic::service::InterceptorLayer;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
+use crate::brief::{Brief, BriefLimits};
 use crate::connections::{Bounded, Census, Place};
 use crate::convert;
 use crate::limit::{PeerLimit, PeerRate};
@@ -23,6 +24,8 @@ use crate::protocol::{DESCRIPTORS, miner};
 
 /// Largest request in bytes: an honest one has 2 KiB.
 const MAX_REQUEST: usize = 64 * 1024;
+/// Largest message of reflection in bytes: a name. Each is kept, and sent back with its answer.
+const MAX_REFLECTION: usize = 4 * 1024;
 /// Largest sum of one request's header fields in bytes.
 const MAX_HEADERS: u32 = 16 * 1024;
 const KEEPALIVE: Millis = Millis::from_secs(30);
@@ -46,6 +49,8 @@ pub struct ServerLimits {
     pub connections_per_address: usize,
     /// Requests of one address, or of one /64 of IPv6; none: any number.
     pub rate: Option<PeerRate>,
+    /// Streams of reflection.
+    pub reflection: BriefLimits,
     /// Until a connection has begun: its first byte was heard and, with TLS, the handshake is done.
     pub opening: Millis,
     /// After this time a connection is asked to end; idle strangers thereby leave.
@@ -60,6 +65,7 @@ impl Default for ServerLimits {
             connections: 1024,
             connections_per_address: 32,
             rate: None,
+            reflection: BriefLimits::default(),
             opening: Millis::from_secs(10),
             connection_age: Millis::from_secs(600),
         }
@@ -150,8 +156,11 @@ impl MinerListener {
         let reflected = |e: tonic_reflection::server::Error| ServeError::Reflection(e.into());
         let (v1, v1alpha) =
             (reflection().build_v1().map_err(reflected)?, reflection().build_v1alpha().map_err(reflected)?);
-        let (v1, v1alpha) =
-            (v1.max_decoding_message_size(MAX_REQUEST), v1alpha.max_decoding_message_size(MAX_REQUEST));
+        let streams = Arc::new(Semaphore::new(limits.reflection.streams));
+        let v1 = v1.max_decoding_message_size(MAX_REFLECTION);
+        let v1 = Brief::new(v1, limits.reflection, Arc::clone(&streams));
+        let v1alpha = v1alpha.max_decoding_message_size(MAX_REFLECTION);
+        let v1alpha = Brief::new(v1alpha, limits.reflection, streams);
         let census = Census::new(limits.connections, limits.connections_per_address);
         let (closing, closed) = oneshot::channel::<()>();
         let limit = limits.rate.map(|rate| Arc::new(PeerLimit::new(rate)));

@@ -1,5 +1,6 @@
 //! Server and client against each other and against what a stranger may send, over real loopback connections.
 
+mod reflection;
 mod tls;
 
 use std::net::SocketAddr;
@@ -410,31 +411,6 @@ async fn an_occupied_port_is_named_with_what_to_do() {
     let error = MinerListener::bind(address).await.unwrap_err();
     assert!(matches!(error, ServeError::InUse { .. }));
     assert!(error.to_string().contains(&address.to_string()), "{error}");
-}
-
-#[tokio::test]
-async fn reflection_lists_both_spellings() {
-    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
-    use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
-    use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
-    let running = Running::start(None, ServerLimits::default()).await;
-    let request = tonic_reflection::pb::v1::ServerReflectionRequest {
-        host: String::new(),
-        message_request: Some(MessageRequest::ListServices(String::new())),
-    };
-    let mut answers = ServerReflectionClient::new(running.channel().await)
-        .server_reflection_info(Request::new(tokio_stream::once(request)))
-        .await
-        .unwrap()
-        .into_inner();
-    let answer = answers.message().await.unwrap().unwrap().message_response;
-    let Some(MessageResponse::ListServicesResponse(list)) = answer else { panic!("{answer:?}") };
-    let names: Vec<String> = list.service.into_iter().map(|s| s.name).collect();
-    for expected in
-        ["basilca.miner.v1.MinerDiscovery", "basilica.miner.v1.MinerDiscovery", "grpc.health.v1.Health"]
-    {
-        assert!(names.iter().any(|n| n == expected), "{expected} in {names:?}");
-    }
 }
 
 #[tokio::test]

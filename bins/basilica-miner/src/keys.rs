@@ -1,9 +1,13 @@
 //! `basilica-miner keys …`: the SSH key that the miner logs in on its nodes with.
 
 mod files;
+mod hosts;
 mod rotate;
+mod visit;
 
 use clap::Subcommand;
+
+pub(crate) use self::files::KeyFiles;
 
 use crate::cli::Cli;
 

@@ -2,6 +2,11 @@
 //!
 //! Each change is one rename, link or removal, and whatever a death between two of them leaves is what the next run expects. The key in
 //! use is never absent: a rename puts the new one over it.
+//!
+//! **Who works with them** holds a lock on their directory: many commands at a time that put the key on nodes or take it off, or one
+//! that replaces it. A node would otherwise be left with the old key alone, or keep the new one.
+
+mod holders;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -9,7 +14,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow};
 use basilica_miner_service::rotation::KeysAtHand;
 use basilica_ports::{Entropy, Identity, NodeShell as _};
 use basilica_ssh::{RusshShell, create_key};
@@ -19,8 +24,8 @@ use rustix::io::Errno;
 
 use crate::nodes::KEY_COMMENT;
 
-/// Where the keys are, for as long as nobody else may rotate them.
-pub(super) struct KeyFiles {
+/// Where the keys are, for as long as they are held.
+pub(crate) struct KeyFiles {
     /// The key in use, with links followed: a link stays one.
     current: PathBuf,
     /// Locked.
@@ -59,22 +64,37 @@ impl Step {
 }
 
 impl KeyFiles {
-    /// The files beside this key. Fails where another rotation is under way.
-    pub(super) fn lock(key: &Path) -> anyhow::Result<Self> {
-        let current =
-            key.canonicalize().with_context(|| format!("find the miner's SSH key {}", key.display()))?;
+    /// The files beside this key, which nobody replaces meanwhile. Fails where somebody does.
+    pub(crate) fn to_use(key: &Path) -> anyhow::Result<Self> {
+        Self::lock(key, FlockOperation::NonBlockingLockShared)
+    }
+
+    /// The files beside this key, with which nobody else works meanwhile. Fails where somebody does.
+    pub(super) fn to_replace(key: &Path) -> anyhow::Result<Self> {
+        Self::lock(key, FlockOperation::NonBlockingLockExclusive)
+    }
+
+    fn lock(key: &Path, operation: FlockOperation) -> anyhow::Result<Self> {
+        let current = resolved(key)?;
         let parent = current.parent().context("a file is in a directory")?;
         let directory = File::open(parent).with_context(|| format!("open {}", parent.display()))?;
-        match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+        match flock(&directory, operation) {
             Ok(()) => Ok(Self { current, directory }),
-            Err(Errno::WOULDBLOCK) => {
-                bail!("another `keys rotate` is under way in {}; let it end", parent.display())
-            }
+            Err(Errno::WOULDBLOCK) => Err(anyhow!(
+                "the miner's SSH key {} is in use by {}; let that end, then run this command again",
+                current.display(),
+                holders::of(&directory)
+            )),
             Err(error) => Err(error).with_context(|| format!("lock {}", parent.display())),
         }
     }
 
-    pub(super) fn current(&self) -> &Path {
+    /// Whether this is the key in use.
+    pub(super) fn is_of(&self, key: &Path) -> bool {
+        resolved(key).is_ok_and(|path| path == self.current)
+    }
+
+    pub(crate) fn current(&self) -> &Path {
         &self.current
     }
 
@@ -82,7 +102,8 @@ impl KeyFiles {
         self.beside(".next")
     }
 
-    pub(super) fn former(&self) -> PathBuf {
+    /// The old key, as long as a node may know it alone.
+    pub(crate) fn former(&self) -> PathBuf {
         self.beside(".former")
     }
 
@@ -90,11 +111,16 @@ impl KeyFiles {
         with(&self.current, ending)
     }
 
+    /// The key in use.
+    pub(crate) fn public(&self) -> anyhow::Result<SshPublicKey> {
+        public(&self.current)
+    }
+
     /// The keys that are there.
-    pub(super) fn at_hand(&self) -> anyhow::Result<KeysAtHand> {
+    pub(crate) fn at_hand(&self) -> anyhow::Result<KeysAtHand> {
         let optional = |path: PathBuf| if path.exists() { public(&path).map(Some) } else { Ok(None) };
         Ok(KeysAtHand {
-            current: public(&self.current)?,
+            current: self.public()?,
             next: optional(self.next())?,
             former: optional(self.former())?,
         })
@@ -102,10 +128,24 @@ impl KeyFiles {
 
     /// A new key, for the owner of the one in use.
     pub(super) fn make(&self, entropy: &dyn Entropy) -> anyhow::Result<SshPublicKey> {
-        let draft = self.beside(".making");
-        // What a run left that ended before it had a whole key, and a key in use that was put aside and never replaced.
-        let leftover = [draft.clone(), half(&draft), half(&self.next()), self.former(), half(&self.former())];
-        self.take(&leftover.map(Step::Remove))?;
+        self.take(&self.clearing())?;
+        let key = self.draft(entropy)?;
+        self.take(&self.publishing())?;
+        Ok(key)
+    }
+
+    fn making(&self) -> PathBuf {
+        self.beside(".making")
+    }
+
+    /// What a run left that ended before it had a whole key, and a key in use that was put aside and never replaced.
+    fn clearing(&self) -> [Step; 5] {
+        let (draft, next, former) = (self.making(), self.next(), self.former());
+        [half(&draft), draft, half(&next), half(&former), former].map(Step::Remove)
+    }
+
+    fn draft(&self, entropy: &dyn Entropy) -> anyhow::Result<SshPublicKey> {
+        let draft = self.making();
         let key = create_key(&draft, KEY_COMMENT, entropy).context("make the new SSH key")?;
         let owner = std::fs::metadata(&self.current).context("look at the key in use")?;
         for path in [&draft, &half(&draft)] {
@@ -119,8 +159,12 @@ impl KeyFiles {
                 })?;
             }
         }
-        self.take(&[Step::Rename(half(&draft), half(&self.next())), Step::Rename(draft, self.next())])?;
         Ok(key)
+    }
+
+    fn publishing(&self) -> [Step; 2] {
+        let (draft, next) = (self.making(), self.next());
+        [Step::Rename(half(&draft), half(&next)), Step::Rename(draft, next)]
     }
 
     /// The new key takes the place of the one in use, which is kept.
@@ -166,107 +210,14 @@ fn with(path: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
+/// With links followed.
+fn resolved(key: &Path) -> anyhow::Result<PathBuf> {
+    key.canonicalize().with_context(|| format!("find the miner's SSH key {}", key.display()))
+}
+
 fn public(path: &Path) -> anyhow::Result<SshPublicKey> {
     Ok(RusshShell.public_key(&Identity::File(path.to_owned()))?)
 }
 
 #[cfg(test)]
-mod tests {
-    use basilica_miner_service::rotation::Stage;
-    use basilica_system::OsEntropy;
-
-    use super::*;
-
-    fn folder() -> (tempfile::TempDir, PathBuf, SshPublicKey) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("key");
-        let key = create_key(&path, KEY_COMMENT, &OsEntropy).unwrap();
-        (folder, path, key)
-    }
-
-    fn names(folder: &Path) -> Vec<String> {
-        let entries = std::fs::read_dir(folder).unwrap();
-        let mut names: Vec<_> =
-            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort_unstable();
-        names
-    }
-
-    /// Goes on wherever the files say that it stands, until nothing is left to do; the keys that were in use on the way.
-    fn go_on(path: &Path) -> Vec<SshPublicKey> {
-        let mut used = Vec::new();
-        for _ in 0..4 {
-            let files = KeyFiles::lock(path).unwrap();
-            let keys = files.at_hand().unwrap();
-            used.push(keys.current.clone());
-            match keys.stage().unwrap() {
-                Stage::Make if used.len() > 1 => break,
-                Stage::Make => drop(files.make(&OsEntropy).unwrap()),
-                Stage::Spread { .. } => files.switch().unwrap(),
-                Stage::Retire { .. } => files.finish().unwrap(),
-            }
-        }
-        used.dedup();
-        used
-    }
-
-    #[test]
-    fn a_rotation_ends_with_the_new_key_alone_and_both_its_halves() {
-        let (folder, path, old) = folder();
-        let used = go_on(&path);
-        assert_eq!((used.len(), &used[0]), (2, &old));
-        assert_eq!(names(folder.path()), ["key", "key.pub"]);
-        let half = std::fs::read_to_string(half(&path)).unwrap();
-        assert!(half.starts_with(&used[1].to_string()), "{half}");
-        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
-    }
-
-    #[test]
-    fn wherever_a_switch_or_the_end_is_cut_off_the_next_run_comes_to_the_same() {
-        for cut in 0..=7 {
-            let (folder, path, old) = folder();
-            let new = {
-                let files = KeyFiles::lock(&path).unwrap();
-                let new = files.make(&OsEntropy).unwrap();
-                let steps = files.switching().into_iter().chain(files.finishing());
-                steps.take(cut).for_each(|step| step.take().unwrap());
-                new
-            };
-            assert!(
-                [&old, &new].contains(&&public(&path).unwrap()),
-                "cut after {cut}: a key is always in use"
-            );
-            if cut < 7 {
-                go_on(&path);
-            }
-            assert_eq!(public(&path).unwrap(), new, "cut after {cut}");
-            assert_eq!(names(folder.path()), ["key", "key.pub"], "cut after {cut}");
-            let half = std::fs::read_to_string(half(&path)).unwrap();
-            assert!(half.starts_with(&new.to_string()), "cut after {cut}: {half}");
-        }
-    }
-
-    #[test]
-    fn a_key_that_was_half_made_is_made_anew() {
-        let (folder, path, _) = folder();
-        for name in ["key.making", "key.making.pub", "key.next.pub"] {
-            std::fs::write(folder.path().join(name), "half").unwrap();
-        }
-        assert_eq!(go_on(&path).len(), 2);
-        assert_eq!(names(folder.path()), ["key", "key.pub"]);
-    }
-
-    #[test]
-    fn two_at_once_are_refused_and_a_link_stays_one() {
-        let (folder, path, _) = folder();
-        let link = folder.path().join("link");
-        std::os::unix::fs::symlink(&path, &link).unwrap();
-        {
-            let _first = KeyFiles::lock(&path).unwrap();
-            assert!(KeyFiles::lock(&link).is_err_and(|error| error.to_string().contains("under way")));
-        }
-        assert_eq!(go_on(&link).len(), 2);
-        assert!(link.is_symlink());
-        assert_eq!(names(folder.path()), ["key", "key.pub", "link"]);
-    }
-}
+mod tests;

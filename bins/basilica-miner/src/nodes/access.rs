@@ -49,13 +49,13 @@ pub(super) enum Key {
     Installed,
 }
 
-/// The miner's key, made if there is none; true if it was made.
-pub(crate) fn ensure_key(path: &Path) -> anyhow::Result<(SshPublicKey, bool)> {
+/// Makes the miner's key if there is none; true if it was made.
+pub(crate) fn ensure_key(path: &Path) -> anyhow::Result<bool> {
     if path.exists() {
-        return Ok((RusshShell.public_key(&Identity::File(path.to_owned()))?, false));
+        return Ok(false);
     }
-    let key = create_key(path, KEY_COMMENT, &OsEntropy).context("make the miner's SSH key")?;
-    Ok((key, true))
+    create_key(path, KEY_COMMENT, &OsEntropy).context("make the miner's SSH key")?;
+    Ok(true)
 }
 
 impl Access<'_> {

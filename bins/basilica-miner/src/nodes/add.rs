@@ -20,6 +20,7 @@ use super::access::{Access, DEADLINE, Vouched, WayIn, ensure_key};
 use crate::cli::Cli;
 use crate::commands::{self, block_on, checked};
 use crate::config_file::ConfigFile;
+use crate::keys::KeyFiles;
 use crate::running::reload;
 use crate::store;
 
@@ -49,7 +50,9 @@ pub(crate) fn run(cli: &Cli, add: &Add) -> anyhow::Result<()> {
     let default_user = loaded.value.default_username();
     let address = super::address(&add.node, default_user).with_context(|| format!("node {:?}", add.node))?;
     let key_path = node_key_path(&loaded, std::env::home_dir().as_deref())?;
-    let (key, key_made) = ensure_key(&key_path)?;
+    let key_made = ensure_key(&key_path)?;
+    let files = KeyFiles::to_use(&key_path)?;
+    let key = files.public()?;
     let (before, _) = checked(&loaded)?;
     let configured = before.fleet.nodes.iter().find(|node| node.id == address.node_id());
     let (host_key, how, look) = block_on(async {

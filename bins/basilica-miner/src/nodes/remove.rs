@@ -14,8 +14,8 @@ use basilica_miner_service::authorized_keys::KeyTag;
 use basilica_miner_service::config::{DatabaseConfig, MinerConfig, NodeConfig, remove_node};
 use basilica_miner_service::onboarding;
 use basilica_miner_service::operator_key::{self, Lines, Removed};
-use basilica_ports::{Clock as _, Identity, NodeShell as _};
-use basilica_ssh::RusshShell;
+use basilica_miner_service::rotation::KeysAtHand;
+use basilica_ports::{Clock as _, ShellError};
 use basilica_system::SystemClock;
 use basilica_types::{HostKey, Millis, NodeId};
 use clap::Args;
@@ -25,6 +25,7 @@ use super::access::{Access, DEADLINE, explained};
 use crate::cli::Cli;
 use crate::commands::{self, Configured, answer, block_on, checked, configured};
 use crate::config_file::ConfigFile;
+use crate::keys::KeyFiles;
 use crate::running::{Reload, reload};
 use crate::store;
 
@@ -56,6 +57,7 @@ struct Left {
 
 pub(crate) fn run(cli: &Cli, remove: &Remove) -> anyhow::Result<()> {
     let Configured { loaded, config, .. } = configured(cli, &cli.config)?;
+    let files = KeyFiles::to_use(&config.fleet.ssh_key)?;
     let default_user = loaded.value.default_username();
     let id: NodeId = match remove.node.parse() {
         Ok(id) => id,
@@ -73,7 +75,7 @@ pub(crate) fn run(cli: &Cli, remove: &Remove) -> anyhow::Result<()> {
     file.replace(&text, |path| checked(&commands::loaded(cli, path)?).map(drop).map_err(Into::into))?;
     let tags = block_on(store::close(&config.database, node.id))?;
     let told = reload(&config.database.url)?;
-    let left = block_on(leave(&config, node, remove, (&tags, &told)))?;
+    let left = block_on(leave((&config, &files), node, remove, (&tags, &told)))?;
     tell(cli, node, &left, &told)
 }
 
@@ -120,7 +122,7 @@ fn tell(cli: &Cli, node: &NodeConfig, left: &Result<Left, String>, told: &Reload
 
 /// Sees to it that everything of ours goes off the node; or why it does not, where the node or the running miner is the reason.
 async fn leave(
-    config: &MinerConfig,
+    (config, files): (&MinerConfig, &KeyFiles),
     node: &NodeConfig,
     remove: &Remove,
     (tags, told): (&BTreeSet<KeyTag>, &Reload),
@@ -138,7 +140,7 @@ async fn leave(
         return Ok(Err(format!("{} was never met, so its host key is not known", node.address)));
     };
     let none = BTreeSet::new();
-    let visited = visit(config, (node, &host_key), remove, if running { &none } else { tags }).await;
+    let visited = visit(files, (node, &host_key), remove, if running { &none } else { tags }).await;
     Ok(match visited {
         Ok(left) if running => Ok(Left { validators: tags.len(), ..left }),
         Ok(left) => {
@@ -174,23 +176,29 @@ async fn until_left(database: &DatabaseConfig, node: &NodeConfig, was_told: bool
 }
 
 async fn visit(
-    config: &MinerConfig,
+    files: &KeyFiles,
     (node, host_key): (&NodeConfig, &HostKey),
     remove: &Remove,
     tags: &BTreeSet<KeyTag>,
 ) -> anyhow::Result<Left> {
-    let key_path = &config.fleet.ssh_key;
-    let key = RusshShell.public_key(&Identity::File(key_path.clone()))?;
-    let access = Access { address: &node.address, host_key, key_path };
-    let shell = access.log_in().await.map_err(|error| explained(error, &node.address))?;
+    let KeysAtHand { current, next, former } = files.at_hand()?;
+    let access = |key_path| Access { address: &node.address, host_key, key_path };
+    let shell = match access(files.current()).log_in().await {
+        // A node that a rotation left behind knows the old key alone.
+        Err(ShellError::Denied { .. }) if former.is_some() => access(&files.former()).log_in().await,
+        other => other,
+    };
+    let shell = shell.map_err(|error| explained(error, &node.address))?;
     let which = if remove.all_lines { Lines::All } else { Lines::Written };
     let work = async {
         let removed = onboarding::clear(shell.as_ref(), &SystemClock::new(), DEADLINE, tags).await?;
-        let own = if remove.keep_key {
-            Removed { removed: 0, left: Vec::new() }
-        } else {
-            operator_key::remove(shell.as_ref(), DEADLINE, &key, which).await?
-        };
+        let mut own = Removed { removed: 0, left: Vec::new() };
+        // The one that let this session in goes last: until then the command can be run again.
+        for key in [next, former, Some(current)].into_iter().flatten().filter(|_| !remove.keep_key) {
+            let removed = operator_key::remove(shell.as_ref(), DEADLINE, &key, which).await?;
+            own.removed += removed.removed;
+            own.left.extend(removed.left);
+        }
         anyhow::Ok(Left { validators: removed.len(), own })
     };
     let done = work.await;

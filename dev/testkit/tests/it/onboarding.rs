@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a fixture that fails is a failed test")]
 
+mod rotation;
 mod running;
 
 use std::os::unix::fs::PermissionsExt as _;
@@ -343,49 +344,4 @@ fn a_person_is_asked_only_what_cannot_be_known_and_again_where_it_is_wrong() {
     for line in ["wallet_name = \"other\"", "netuid = 387", "external_ip = \"203.0.113.5\"", "= 1.25 },"] {
         assert!(text.contains(line), "{line}: {text}");
     }
-}
-
-#[tokio::test]
-async fn the_miners_key_is_replaced_on_all_nodes_or_on_none_and_a_rotation_goes_on_where_it_stood() {
-    let operator = Operator::new();
-    let (identity, public) = operator.own_key();
-    let specs = vec![server("gpu-1", &public), server("gpu-2", &public)];
-    let mut nodes = Nodes::start_with(Isolation::Best, |_| specs).await;
-    let addresses = ["gpu-1", "gpu-2"].map(|name| nodes.node(name).address().to_string());
-    for address in &addresses {
-        operator.succeeds(&["nodes", "add", address, "--yes", "--identity", &identity]);
-    }
-    let old = operator.miner_key();
-    // The operator lets the miner in on the second one with these options.
-    let options = "no-agent-forwarding,no-X11-forwarding ";
-    let file = nodes.node("gpu-2").home().join(".ssh/authorized_keys");
-    let before = ["gpu-1", "gpu-2"].map(|name| authorized_keys(nodes.node(name)));
-    let restricted = before[1].replace(&old, &format!("{options}{old}"));
-    nodes.node("gpu-2").write(&file, 0o600, restricted.as_bytes()).unwrap();
-
-    nodes.node_mut("gpu-1").stop().await.unwrap();
-    let said = operator.fails(&["keys", "rotate"], 1);
-    assert!(said.contains("1 of 2 nodes are in the way") && said.contains("keys rotate` again"), "{said}");
-    assert_eq!(operator.miner_key(), old, "one node is missing, so the old key stays in use");
-    let next = std::fs::read_to_string(operator.path(".ssh/miner_node_key.next.pub")).unwrap();
-    let next = next.trim_end();
-    let both = format!("# kept\n{public}\n{options}{old}\n{options}{next}\n");
-    assert_eq!(authorized_keys(nodes.node("gpu-2")), both);
-
-    nodes.node_mut("gpu-1").start().await.unwrap();
-    let rotated = operator.succeeds(&["keys", "rotate"]);
-    assert_eq!((&rotated["stage"], &rotated["failed"]), (&"done".into(), &serde_json::json!([])));
-    assert_eq!(operator.miner_key(), next, "the key that was made first is the one");
-    assert_eq!(authorized_keys(nodes.node("gpu-1")), before[0].replace(&old, next));
-    assert_eq!(authorized_keys(nodes.node("gpu-2")), restricted.replace(&old, next));
-    let mut left: Vec<_> =
-        std::fs::read_dir(operator.path(".ssh")).unwrap().map(|e| e.unwrap().file_name()).collect();
-    left.sort_unstable();
-    assert_eq!(left, ["miner_node_key", "miner_node_key.pub"]);
-
-    nodes.node_mut("gpu-1").stop().await.unwrap();
-    operator.succeeds(&["keys", "rotate", "--leave-behind", &addresses[0]]);
-    nodes.node_mut("gpu-1").start().await.unwrap();
-    assert_eq!(authorized_keys(nodes.node("gpu-1")), before[0].replace(&old, next), "its key stayed");
-    assert_eq!(authorized_keys(nodes.node("gpu-2")), restricted.replace(&old, &operator.miner_key()));
 }

@@ -1,0 +1,65 @@
+//! The nodes that a rotation visits.
+
+use std::collections::BTreeSet;
+
+use anyhow::ensure;
+use basilica_miner_service::config::MinerConfig;
+use basilica_ports::MinerOperations as _;
+use basilica_types::{HostKey, NodeAddress, NodeId};
+
+use crate::select::{Named, select_all};
+use crate::store;
+
+/// A node, and its host key where that is known.
+#[derive(Clone, Debug)]
+pub(super) struct Host {
+    pub(super) address: NodeAddress,
+    pub(super) host_key: Option<HostKey>,
+}
+
+impl Named for Host {
+    fn address(&self) -> &NodeAddress {
+        &self.address
+    }
+}
+
+/// All that may carry the miner's key.
+#[derive(Debug)]
+pub(super) struct Hosts {
+    pub(super) visited: Vec<Host>,
+    /// Those that the operator goes on without.
+    pub(super) left_behind: Vec<Host>,
+}
+
+impl Hosts {
+    /// Those of the configuration, and those that were taken out of it and may still carry validators' keys, which the miner takes
+    /// off with its own.
+    pub(super) async fn read(config: &MinerConfig, leave_behind: &[String]) -> anyhow::Result<Self> {
+        let mut all: Vec<Host> = config
+            .fleet
+            .nodes
+            .iter()
+            .map(|node| Host { address: node.address.clone(), host_key: node.host_key.clone() })
+            .collect();
+        let configured: BTreeSet<NodeId> = all.iter().map(Named::id).collect();
+        if let Some(store) = store::existing(&config.database).await? {
+            let leaving = store.known_nodes().await?.into_iter();
+            all.extend(
+                leaving
+                    .filter(|known| !configured.contains(&known.node_id))
+                    .map(|known| Host { address: known.address, host_key: known.host_key }),
+            );
+        }
+        let left: BTreeSet<NodeId> = select_all(&all, leave_behind)?.into_iter().map(Named::id).collect();
+        let (left_behind, mut visited): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|host| left.contains(&host.id()));
+        ensure!(
+            !visited.is_empty(),
+            "there is no node whose key could be replaced, and servers that know the old key would be lost; is this the right configuration?"
+        );
+        for host in visited.iter_mut().filter(|host| host.host_key.is_none()) {
+            host.host_key = store::pinned(&config.database, host.id()).await?;
+        }
+        Ok(Self { visited, left_behind })
+    }
+}

@@ -1,0 +1,144 @@
+//! What a rotation does on each node.
+
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use basilica_console as console;
+use basilica_miner_service::rotation;
+use basilica_ports::{Shell, ShellError};
+use basilica_types::{HostKey, NodeAddress, NodeId, SshPublicKey};
+use tokio::task::JoinSet;
+
+use super::hosts::Host;
+use crate::nodes::{Access, DEADLINE, explained};
+use crate::select::Named as _;
+
+/// Nodes that are visited at a time.
+const AT_ONCE: usize = 16;
+
+/// A key, and the file that it is in.
+#[derive(Clone, Debug)]
+pub(super) struct Key {
+    pub(super) public: SshPublicKey,
+    pub(super) file: PathBuf,
+}
+
+/// What is done on each node.
+#[derive(Clone, Debug)]
+pub(super) enum Errand {
+    /// Put `next` on it, beside `current`, and log in with it.
+    Spread { current: Key, next: Key },
+    /// Take `former` off it. Where only that is known, because the node was left behind, `current` goes there first.
+    Retire { current: Key, former: Key },
+}
+
+/// A node where it failed, and why.
+pub(super) struct Failure {
+    pub(super) address: NodeAddress,
+    pub(super) id: NodeId,
+    pub(super) why: String,
+}
+
+/// Those that failed, in the order of `hosts`.
+pub(super) async fn visit_all(hosts: &[Host], errand: &Errand) -> Vec<Failure> {
+    let is_watched = std::io::stderr().is_terminal();
+    let visit = |(at, host): (usize, &Host)| {
+        let (host, errand) = (host.clone(), errand.clone());
+        async move {
+            let done = errand.carry_out(&host).await;
+            (at, host, done)
+        }
+    };
+    let mut waiting = hosts.iter().enumerate();
+    let (mut under_way, mut failed, mut done) = (JoinSet::new(), Vec::new(), 0);
+    for next in waiting.by_ref().take(AT_ONCE) {
+        under_way.spawn(visit(next));
+    }
+    while let Some(ended) = under_way.join_next().await {
+        // A visit that panics would leave its node out without a word.
+        let (at, host, outcome) = ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        if let Some(next) = waiting.next() {
+            under_way.spawn(visit(next));
+        }
+        done += 1;
+        if is_watched {
+            let what = if outcome.is_ok() { errand.done() } else { "failed" };
+            console::tell(&format!("{}: {what} ({done} of {})\n", host.address, hosts.len()));
+        }
+        if let Err(error) = outcome {
+            failed.push((at, Failure { id: host.id(), address: host.address, why: format!("{error:#}") }));
+        }
+    }
+    failed.sort_by_key(|(at, _)| *at);
+    failed.into_iter().map(|(_, failure)| failure).collect()
+}
+
+impl Errand {
+    fn done(&self) -> &'static str {
+        match self {
+            Self::Spread { .. } => "the new key works",
+            Self::Retire { .. } => "the old key is gone",
+        }
+    }
+
+    async fn carry_out(&self, Host { address, host_key }: &Host) -> anyhow::Result<()> {
+        let host_key = host_key.as_ref().with_context(|| {
+            format!("its host key is not known yet; see to that with: basilica-miner nodes add {address}")
+        })?;
+        let node = Node { address, host_key };
+        match self {
+            Self::Spread { current, next } => {
+                let shell = node.log_in(&current.file).await.map_err(|error| explained(error, address))?;
+                node.spread(shell, current, next).await
+            }
+            Self::Retire { current, former } => node.retire(current, former).await,
+        }
+    }
+}
+
+struct Node<'a> {
+    address: &'a NodeAddress,
+    host_key: &'a HostKey,
+}
+
+impl Node<'_> {
+    async fn log_in(&self, key_path: &Path) -> Result<Arc<dyn Shell>, ShellError> {
+        Access { address: self.address, host_key: self.host_key, key_path }.log_in().await
+    }
+
+    /// In this session, which `from` opened.
+    async fn spread(&self, shell: Arc<dyn Shell>, from: &Key, to: &Key) -> anyhow::Result<()> {
+        let installed = rotation::spread(shell.as_ref(), DEADLINE, &from.public, &to.public).await;
+        shell.close().await;
+        if installed.context("install the new key")?.home_writable {
+            bail!("others may write the home directory, so sshd ignores its keys; on the node: chmod go-w ~");
+        }
+        match self.log_in(&to.file).await {
+            Ok(shell) => shell.close().await,
+            Err(ShellError::Denied { .. }) => bail!(
+                "the new key is in ~/.ssh/authorized_keys, and sshd does not let it in; look at sshd's log there (journalctl -u ssh), \
+                 and at how the key in use is let in (`sudo sshd -T | grep -i authorizedkeys`)"
+            ),
+            Err(error) => return Err(explained(error, self.address)),
+        }
+        Ok(())
+    }
+
+    async fn retire(&self, current: &Key, former: &Key) -> anyhow::Result<()> {
+        let explained = |error| explained(error, self.address);
+        let shell = match self.log_in(&current.file).await {
+            Ok(shell) => shell,
+            Err(denied @ ShellError::Denied { .. }) => {
+                let Ok(shell) = self.log_in(&former.file).await else { return Err(explained(denied)) };
+                self.spread(shell, former, current).await?;
+                self.log_in(&current.file).await.map_err(explained)?
+            }
+            Err(error) => return Err(explained(error)),
+        };
+        let retired = rotation::retire(shell.as_ref(), DEADLINE, &former.public).await;
+        shell.close().await;
+        retired.map(drop).context("take the old key off")
+    }
+}

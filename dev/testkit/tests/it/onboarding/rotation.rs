@@ -1,0 +1,150 @@
+//! `basilica-miner keys rotate`: the real program, real sshd.
+
+use std::process::{Child, Stdio};
+
+use basilica_testkit::eventually;
+
+use super::*;
+
+#[tokio::test]
+async fn the_miners_key_is_replaced_on_all_nodes_or_on_none_and_a_rotation_goes_on_where_it_stood() {
+    let operator = Operator::new();
+    let (identity, public) = operator.own_key();
+    let specs = vec![server("gpu-1", &public), server("gpu-2", &public)];
+    let mut nodes = Nodes::start_with(Isolation::Best, |_| specs).await;
+    let addresses = ["gpu-1", "gpu-2"].map(|name| nodes.node(name).address().to_string());
+    for address in &addresses {
+        operator.succeeds(&["nodes", "add", address, "--yes", "--identity", &identity]);
+    }
+    let old = operator.miner_key();
+    // The operator lets the miner in on the second one with these options.
+    let options = "no-agent-forwarding,no-X11-forwarding ";
+    let file = nodes.node("gpu-2").home().join(".ssh/authorized_keys");
+    let before = ["gpu-1", "gpu-2"].map(|name| authorized_keys(nodes.node(name)));
+    let restricted = before[1].replace(&old, &format!("{options}{old}"));
+    nodes.node("gpu-2").write(&file, 0o600, restricted.as_bytes()).unwrap();
+
+    nodes.node_mut("gpu-1").stop().await.unwrap();
+    let said = operator.fails(&["keys", "rotate"], 1);
+    assert!(said.contains("1 of 2 nodes are in the way") && said.contains("keys rotate` again"), "{said}");
+    assert_eq!(operator.miner_key(), old, "one node is missing, so the old key stays in use");
+    let next = std::fs::read_to_string(operator.path(".ssh/miner_node_key.next.pub")).unwrap();
+    let next = next.trim_end();
+    let both = format!("# kept\n{public}\n{options}{old}\n{options}{next}\n");
+    assert_eq!(authorized_keys(nodes.node("gpu-2")), both);
+
+    nodes.node_mut("gpu-1").start().await.unwrap();
+    let rotated = operator.succeeds(&["keys", "rotate"]);
+    assert_eq!((&rotated["stage"], &rotated["failed"]), (&"done".into(), &serde_json::json!([])));
+    assert_eq!(operator.miner_key(), next, "the key that was made first is the one");
+    assert_eq!(authorized_keys(nodes.node("gpu-1")), before[0].replace(&old, next));
+    assert_eq!(authorized_keys(nodes.node("gpu-2")), restricted.replace(&old, next));
+    assert_eq!(key_files(&operator), ["miner_node_key", "miner_node_key.pub"]);
+}
+
+#[tokio::test]
+async fn the_old_key_is_kept_for_a_node_that_was_left_behind_until_that_has_the_new_one_or_is_removed() {
+    let operator = Operator::new();
+    let (identity, public) = operator.own_key();
+    let specs = vec![server("gpu-1", &public), server("gpu-2", &public)];
+    let mut nodes = Nodes::start_with(Isolation::Best, |_| specs).await;
+    let addresses = ["gpu-1", "gpu-2"].map(|name| nodes.node(name).address().to_string());
+    for address in &addresses {
+        operator.succeeds(&["nodes", "add", address, "--yes", "--identity", &identity]);
+    }
+    let first = operator.miner_key();
+    let before = ["gpu-1", "gpu-2"].map(|name| authorized_keys(nodes.node(name)));
+    let kept = ["miner_node_key", "miner_node_key.former", "miner_node_key.former.pub", "miner_node_key.pub"];
+
+    nodes.node_mut("gpu-1").stop().await.unwrap();
+    let without = ["keys", "rotate", "--leave-behind", &addresses[0]];
+    let rotated = operator.succeeds(&without);
+    assert_eq!((&rotated["stage"], &rotated["nodes"]), (&"left_behind".into(), &1.into()));
+    assert_eq!(rotated["left_behind"][0]["address"], addresses[0].as_str());
+    assert_eq!(key_files(&operator), kept);
+    let second = operator.miner_key();
+    assert_ne!(second, first);
+    let again = operator.run(&without);
+    let said = String::from_utf8(again.stdout).unwrap();
+    for words in ["miner_node_key.former for them", &addresses[0], "`basilica-miner keys rotate` again"] {
+        assert!(again.status.success() && said.contains(words), "{words}: {said}");
+    }
+    assert_eq!(operator.miner_key(), second, "no third key is made");
+    assert_eq!(key_files(&operator), kept);
+    operator.fails(&["keys", "rotate"], 1);
+
+    nodes.node_mut("gpu-1").start().await.unwrap();
+    assert_eq!(authorized_keys(nodes.node("gpu-1")), before[0], "it still knows the first key alone");
+    let rotated = operator.succeeds(&["keys", "rotate"]);
+    assert_eq!((&rotated["stage"], &rotated["resumed"]), (&"done".into(), &true.into()));
+    assert_eq!(operator.miner_key(), second);
+    for (name, before) in ["gpu-1", "gpu-2"].iter().zip(&before) {
+        assert_eq!(authorized_keys(nodes.node(name)), before.replace(&first, &second), "{name}");
+    }
+    assert_eq!(key_files(&operator), ["miner_node_key", "miner_node_key.pub"]);
+
+    nodes.node_mut("gpu-1").stop().await.unwrap();
+    operator.succeeds(&without);
+    nodes.node_mut("gpu-1").start().await.unwrap();
+    let removed = operator.succeeds(&["nodes", "remove", &addresses[0]]);
+    assert_eq!(removed["miner_key_removed"], true, "by the old key, which alone it knows: {removed}");
+    assert_eq!(authorized_keys(nodes.node("gpu-1")), format!("# kept\n{public}\n"));
+    operator.succeeds(&["keys", "rotate"]);
+    assert_eq!(key_files(&operator), ["miner_node_key", "miner_node_key.pub"]);
+}
+
+#[tokio::test]
+async fn a_node_that_comes_while_the_key_is_replaced_is_refused_or_gets_the_new_key_too() {
+    let operator = Operator::new();
+    let (identity, public) = operator.own_key();
+    let specs = ["gpu-1", "gpu-2", "gpu-3"].map(|name| server(name, &public));
+    let mut nodes = Nodes::start_with(Isolation::Best, |_| specs.to_vec()).await;
+    let addresses = ["gpu-1", "gpu-2", "gpu-3"].map(|name| nodes.node(name).address().to_string());
+    for address in &addresses[..2] {
+        operator.succeeds(&["nodes", "add", address, "--yes", "--identity", &identity]);
+    }
+    let whole = operator.config();
+    let old = operator.miner_key();
+    // As a person writes it: the second node is in the file only once the rotation has begun.
+    let second = nodes.node("gpu-2").address().host.to_string();
+    let line = whole.lines().find(|line| line.contains(&format!("{second:?}"))).unwrap();
+    std::fs::write(operator.path("miner.toml"), whole.replace(&format!("{line}\n"), "")).unwrap();
+
+    nodes.node_mut("gpu-1").hang().await.unwrap();
+    let rotating = begun(&operator).await;
+    let process = format!("in use by process {} (", rotating.id());
+    let add = ["nodes", "add", &addresses[2], "--yes", "--identity", &identity];
+    for refused in [&add[..], &["nodes", "remove", &addresses[0]], &["keys", "rotate"]] {
+        let said = operator.fails(refused, 1);
+        for words in [&process, "keys rotate)", "let that end, then run this command again"] {
+            assert!(said.contains(words), "{words}: {said}");
+        }
+    }
+    std::fs::write(operator.path("miner.toml"), &whole).unwrap();
+    nodes.node_mut("gpu-1").resume().await.unwrap();
+    let ended = tokio::task::spawn_blocking(|| rotating.wait_with_output().unwrap()).await.unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    let rotated: Value = serde_json::from_slice(&ended.stdout).unwrap();
+    assert_eq!((&rotated["stage"], &rotated["nodes"]), (&"done".into(), &2.into()));
+    for name in ["gpu-1", "gpu-2"] {
+        let file = authorized_keys(nodes.node(name));
+        assert!(file.contains(&operator.miner_key()) && !file.contains(&old), "{name}: {file}");
+    }
+    operator.succeeds(&add);
+}
+
+/// A rotation that has made its key, and waits for a node that hangs.
+async fn begun(operator: &Operator) -> Child {
+    let mut command = operator.command(&["--json", "keys", "rotate"]);
+    let rotating = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let next = operator.path(".ssh/miner_node_key.next");
+    eventually("a new key is made", || next.exists()).await;
+    rotating.unwrap()
+}
+
+fn key_files(operator: &Operator) -> Vec<String> {
+    let entries = std::fs::read_dir(operator.path(".ssh")).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort_unstable();
+    names
+}

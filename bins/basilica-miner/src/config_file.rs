@@ -51,7 +51,8 @@ impl ConfigFile {
     }
 }
 
-/// Writes a new file with `mode`, less what the umask takes, if `check` likes it. One that is there is replaced only if `force` says so, and kept as FILE.old.
+/// Writes a new file with `mode`, less what the umask takes, if `check` likes it. One that is there is replaced only if `force` says so, and kept
+/// ([`kept_names`]).
 pub(crate) fn create<T>(
     path: &Path,
     text: &str,
@@ -69,17 +70,37 @@ pub(crate) fn create<T>(
     }
     if let Ok(before) = std::fs::metadata(path) {
         keep_owner(&draft.file, &before, path)?;
-        let mut old = path.as_os_str().to_owned();
-        old.push(".old");
-        let kept = std::fs::rename(path, &old);
-        kept.with_context(|| format!("keep {shown} as {}", old.display()))?;
+        for old in kept_names(&[path])? {
+            // Two names for a moment: the file is never away.
+            let kept = std::fs::hard_link(path, &old);
+            kept.with_context(|| format!("keep {shown} as {}", old.display()))?;
+        }
     }
     draft.publish(path)?;
     Ok(checked)
 }
 
+/// As what files that belong together are kept when they are replaced: FILE.old, or with the first number that none of them has.
+pub(crate) fn kept_names(paths: &[&Path]) -> anyhow::Result<Vec<PathBuf>> {
+    const MOST: usize = 99;
+    let numbered = |number: usize| -> Vec<PathBuf> {
+        let number = if number == 1 { String::new() } else { format!(".{number}") };
+        let name = |path: &&Path| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(format!(".old{number}"));
+            PathBuf::from(name)
+        };
+        paths.iter().map(name).collect()
+    };
+    let is_free = |names: &Vec<PathBuf>| names.iter().all(|name| name.symlink_metadata().is_err());
+    (1..=MOST).map(numbered).find(is_free).with_context(|| {
+        let shown = paths.first().map(|path| path.display().to_string()).unwrap_or_default();
+        format!("{shown}.old to {shown}.old.{MOST} are there already; put away what is not needed")
+    })
+}
+
 /// Gives a file to the owner of the one that it replaces.
-fn keep_owner(file: &File, before: &Metadata, replaced: &Path) -> anyhow::Result<()> {
+pub(crate) fn keep_owner(file: &File, before: &Metadata, replaced: &Path) -> anyhow::Result<()> {
     let made = file.metadata()?;
     if (made.uid(), made.gid()) == (before.uid(), before.gid()) {
         return Ok(());

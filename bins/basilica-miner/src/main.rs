@@ -13,6 +13,7 @@ mod keys;
 mod maintenance;
 mod nodes;
 mod pages;
+mod pair;
 mod reload;
 mod running;
 mod select;

@@ -14,11 +14,8 @@ use tracing::{info, warn};
 
 use crate::cli::Cli;
 use crate::commands::{answer, configured, loaded};
-use crate::{config_file, running};
-
-/// The program's own key is for nobody else; a certificate is for everybody.
-const PRIVATE: u32 = 0o600;
-const PUBLIC: u32 = 0o644;
+use crate::pair::{self, Pair};
+use crate::running;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TlsCommand {
@@ -40,7 +37,7 @@ pub(crate) struct SelfSignedArgs {
     /// Where to put the key; default: validator_comms.tls_key_path.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// Replace what is there; it is kept as FILE.old.
+    /// Replace what is there; it is kept as FILE.old, FILE.old.2 and so on.
     #[arg(long)]
     force: bool,
 }
@@ -54,24 +51,23 @@ pub(crate) fn run(cli: &Cli, command: &TlsCommand) -> anyhow::Result<()> {
     if let (false, Some(there)) =
         (arguments.force, [&certificate, &key].into_iter().find(|path| path.exists()))
     {
-        bail!("{} is there already; --force replaces it and keeps it as FILE.old", there.display());
+        bail!("{} is there already; --force replaces both files and keeps them as FILE.old", there.display());
     }
     let hosts: Vec<String> = arguments.hosts.iter().map(ToString::to_string).collect();
     let life = Millis::from_secs(u64::from(arguments.days) * 86_400);
     let made = self_signed(&hosts, SystemClock::new().now(), life)?;
-    // The key first: a certificate without one would be found by a start between the two.
-    config_file::create(&key, &made.key, PRIVATE, arguments.force, |_| Ok(()))?;
-    config_file::create(&certificate, &made.certificate, PUBLIC, arguments.force, |_| Ok(()))?;
-    let taken_up = taken_up(cli, &certificate)?;
+    let pair = Pair { key: &key, certificate: &certificate };
+    let kept = pair.write(&made.key, &made.certificate, arguments.force)?;
+    let taken_up = taken_up(cli, pair)?;
     let words = taken_up
         .as_ref()
         .map_or_else(|| in_the_configuration(&certificate, &key), |reload| format!("{}\n", reload.words()));
     let data = json!({
         "certificate": certificate, "key": key, "hosts": hosts,
         "sha256_fingerprint": made.fingerprint, "until": made.until.rfc3339(),
-        "configured": taken_up.is_some(), "miner": taken_up.map(|reload| reload.json()),
+        "kept": kept, "configured": taken_up.is_some(), "miner": taken_up.map(|reload| reload.json()),
     });
-    answer(cli, &data, || told(&made, &certificate, &key) + &words)
+    answer(cli, &data, || told(&made, pair, &kept) + &words)
 }
 
 fn places(cli: &Cli, arguments: &SelfSignedArgs) -> anyhow::Result<(PathBuf, PathBuf)> {
@@ -92,19 +88,26 @@ fn places(cli: &Cli, arguments: &SelfSignedArgs) -> anyhow::Result<(PathBuf, Pat
     ))
 }
 
-/// Whether the miner that runs, if one does, shows the certificate from now on. None where the configuration does not name it.
-fn taken_up(cli: &Cli, certificate: &Path) -> anyhow::Result<Option<running::Reload>> {
+/// Whether the miner that runs, if one does, shows the certificate from now on. None where the configuration does not name both files.
+fn taken_up(cli: &Cli, pair: Pair<'_>) -> anyhow::Result<Option<running::Reload>> {
     // A configuration that is not valid yet names nothing that runs.
     let Ok(configured) = configured(cli, &cli.config) else { return Ok(None) };
-    let named = configured.config.listen.tls.is_some_and(|tls| tls.certificate == certificate);
+    let same = |one: &Path, other: &Path| one.canonicalize().ok() == other.canonicalize().ok();
+    let named = configured
+        .config
+        .listen
+        .tls
+        .is_some_and(|tls| same(&tls.certificate, pair.certificate) && same(&tls.key, pair.key));
     named.then(|| running::reload(&configured.config.database.url)).transpose()
 }
 
-fn told(made: &SelfSigned, certificate: &Path, key: &Path) -> String {
+fn told(made: &SelfSigned, pair: Pair<'_>, kept: &[PathBuf]) -> String {
+    let kept: String =
+        kept.iter().map(|path| format!("what was there is kept: {}\n", path.display())).collect();
     format!(
-        "certificate: {}\nkey: {} (for this user only)\nSHA-256 fingerprint: {}\ncounts until: {}\n",
-        certificate.display(),
-        key.display(),
+        "certificate: {}\nkey: {} (for this user only)\n{kept}SHA-256 fingerprint: {}\ncounts until: {}\n",
+        pair.certificate.display(),
+        pair.key.display(),
         made.fingerprint,
         made.until.rfc3339()
     )
@@ -142,7 +145,7 @@ pub(crate) fn renew(shown: &ServerTls, config: &TlsConfig, now: Timestamp) -> an
 }
 
 fn load(config: &TlsConfig) -> anyhow::Result<ServerTls> {
-    Ok(ServerTls::load(&config.certificate, &config.key)?)
+    pair::load(Pair { key: &config.key, certificate: &config.certificate })
 }
 
 fn tell(tls: &ServerTls, now: Timestamp) {

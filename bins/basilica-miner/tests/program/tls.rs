@@ -53,7 +53,12 @@ fn a_certificate_is_made_where_it_is_asked_for_and_never_over_another() {
     assert_eq!(std::fs::read_to_string(&key).unwrap(), first);
     let again = json(&home, &[&make[..], &["--force"]].concat());
     assert_eq!((&again["configured"], &again["hosts"][0]), (&Value::from(false), &Value::from("127.0.0.1")));
-    assert_eq!(std::fs::read_to_string(home.path().join("certs/a.key.old")).unwrap(), first);
+    let kept = |name: &str| std::fs::read_to_string(home.path().join("certs").join(name)).unwrap();
+    assert_eq!(kept("a.key.old"), first);
+    let second = std::fs::read_to_string(&key).unwrap();
+    let third = json(&home, &[&make[..], &["--force"]].concat());
+    assert!(third["kept"][0].as_str().unwrap().ends_with("certs/a.key.old.2"), "{third}");
+    assert_eq!((kept("a.key.old"), kept("a.key.old.2")), (first, second), "nothing that was kept is lost");
     assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
@@ -69,9 +74,22 @@ fn validation_says_what_is_wrong_with_a_certificate() {
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
     let other = home.path().join("certs/other.key");
     let places = ["--cert", "/dev/null/x", "--key", other.to_str().unwrap()];
-    home.run(&[&MAKE[..], &places].concat()).fails(1, &["/dev/null/x"]);
+    home.run(&[&MAKE[..], &places].concat()).fails(1, &["/dev/null"]);
+    assert!(!other.exists(), "no key without its certificate");
+    let places =
+        ["--cert", home.path().join("certs/other.crt").to_str().unwrap(), "--key", other.to_str().unwrap()]
+            .map(ToOwned::to_owned);
+    let places: Vec<&str> = places.iter().map(String::as_str).collect();
+    assert_eq!(json(&home, &[&MAKE[..], &places].concat())["configured"], false);
+    let configured = home.path().join("certs/server.crt");
+    let mixed = ["--force", "--cert", configured.to_str().unwrap(), "--key", other.to_str().unwrap()];
+    let made = home.run(&[&MAKE[..], &mixed].concat());
+    let shown = format!("tls_key_path = \"{}\"", other.display());
+    assert!(made.out.contains(&shown), "half of the configured pair is not that pair: {}", made.out);
+    assert_eq!(json(&home, &[&MAKE[..], &["--force"]].concat())["configured"], true);
     std::fs::copy(&other, &key).unwrap();
-    let mismatch = ["does not serve for the certificate", "server.key", "server.crt"];
+    let mismatch =
+        ["does not serve for the certificate", "server.key", "server.crt", "tls self-signed --force --host"];
     home.run(&["config", "validate"]).fails(1, &mismatch);
     home.run(&[]).fails(1, &mismatch);
 }

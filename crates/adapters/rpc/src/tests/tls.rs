@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::*;
@@ -229,11 +229,38 @@ fn a_self_signed_certificate_names_its_hosts_and_keeps_its_key_out_of_sight() {
     let hosts = ["miner.example".to_owned(), "203.0.113.7".to_owned(), "2001:db8::1".to_owned()];
     let made = self_signed(&hosts, now(), HOUR).unwrap();
     assert_eq!(made.fingerprint.len(), 95);
-    assert!(!format!("{made:?}").contains("KEY"));
     let again = self_signed(&hosts, now(), HOUR).unwrap();
     assert_ne!(made.key, again.key, "each has a key of its own");
     assert!(self_signed(&["é".to_owned()], now(), HOUR).is_err());
     let der = CertificateDer::from_pem_slice(made.certificate.as_bytes()).unwrap();
-    let contains = |part: &[u8]| der.windows(part.len()).any(|window| window == part);
-    assert!(contains(b"miner.example") && contains(&[203, 0, 113, 7]));
+    // The names as the certificate has them: a tag, a length, the bytes.
+    let v6 = [0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+    for name in [
+        [&[0x82, 13][..], b"miner.example"].concat(),
+        [&[0x87, 4][..], &[203, 0, 113, 7]].concat(),
+        [&[0x87, 16][..], &v6].concat(),
+    ] {
+        assert!(der.windows(name.len()).any(|window| window == name), "{name:02x?}");
+    }
+    assert_eq!(format!("{made:?}"), format!("SelfSigned {{ fingerprint: {:?}, .. }}", made.fingerprint));
+}
+
+#[test]
+fn what_holds_a_key_shows_nothing_of_it() {
+    let files = Files::new();
+    let text = std::fs::read(files.key()).unwrap();
+    let der = PrivateKeyDer::from_pem_slice(&text).unwrap();
+    let shown = format!("{0:?} {0:#?} {1:?}", files.load(), Transport::Either(files.load()));
+    // An ECPrivateKey (RFC 5915): the version, then the secret number; the public half behind it is in the certificate too.
+    let begins = der.secret_der().windows(5).position(|bytes| bytes == [2, 1, 1, 4, 32]).unwrap() + 5;
+    // However bytes are shown, so many in a row are not there by chance.
+    for part in der.secret_der()[begins..begins + 32].windows(4) {
+        let decimal = part.iter().map(u8::to_string).collect::<Vec<_>>();
+        let hex: String = part.iter().map(|byte| format!("{byte:02x}")).collect();
+        for leak in [decimal.join(", "), decimal.join(",\n"), hex] {
+            assert!(!shown.contains(&leak), "{leak}: {shown}");
+        }
+    }
+    let body = String::from_utf8(text).unwrap();
+    assert!(body.lines().all(|line| !shown.contains(line)), "{shown}");
 }

@@ -41,12 +41,12 @@ pub(crate) struct Line<'a> {
     /// `ok`, how a command ended, or an error.
     pub(crate) result: Cow<'a, str>,
     /// Operations before it that could not be written, if any.
-    #[serde(default, skip_serializing_if = "is_none")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) lost: u64,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde asks")]
-const fn is_none(lost: &u64) -> bool {
+const fn is_zero(lost: &u64) -> bool {
     *lost == 0
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use basilica_types::Digest;
@@ -62,20 +62,58 @@ struct Open {
     torn: bool,
 }
 
-/// A log's files that are there, oldest first.
-///
-/// # Errors
-/// If that cannot be told, as for want of a right to look into the directory.
-pub fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    // Putting aside may have failed halfway: what is behind a gap is part of the log.
-    let older = (1..=FILES_MAX).rev().map(|number| aside(path, number));
-    for path in older.chain([path.to_owned()]) {
-        if path.try_exists()? {
-            found.push(path);
+/// A file of a log, open to be read: what it is called may change meanwhile.
+#[derive(Debug)]
+pub(crate) struct Part {
+    /// How it was called.
+    pub(crate) path: PathBuf,
+    file: File,
+    /// What is written behind that while it is read is not part of it.
+    bytes: u64,
+}
+
+impl Part {
+    pub(crate) fn open(path: PathBuf) -> Result<Self, (PathBuf, io::Error)> {
+        match File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file))) {
+            Ok((bytes, file)) => Ok(Self { path, file, bytes }),
+            Err(error) => Err((path, error)),
         }
     }
-    Ok(found)
+
+    /// Its bytes.
+    pub(crate) fn read(self) -> io::Take<File> {
+        self.file.take(self.bytes)
+    }
+}
+
+/// A log's files that are there, oldest first, as of one moment, even if files are put aside at that moment.
+///
+/// From the newest on, because that is the direction in which they are renamed: one that moves on while others are opened is met
+/// again, and stands where it was met last; one that was removed was the oldest.
+///
+/// # Errors
+/// If one cannot be read, or there is no right to look into the directory.
+pub(crate) fn parts(path: &Path) -> Result<Vec<Part>, (PathBuf, io::Error)> {
+    let mut found: Vec<(u64, u64, Part)> = Vec::new();
+    // Putting aside may have failed halfway: what is behind a gap is part of the log.
+    for path in [path.to_owned()].into_iter().chain((1..=FILES_MAX).map(|number| aside(path, number))) {
+        match Part::open(path) {
+            Ok(part) => {
+                let data = part.file.metadata().map_err(|error| (part.path.clone(), error))?;
+                found.retain(|(device, inode, _)| (*device, *inode) != (data.dev(), data.ino()));
+                found.push((data.dev(), data.ino(), part));
+            }
+            Err((_, error)) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(failed) => return Err(failed),
+        }
+    }
+    let mut parts = Vec::with_capacity(found.len());
+    for (_, _, part) in found.into_iter().rev() {
+        if part.file.metadata().map_err(|error| (part.path.clone(), error))?.nlink() > 0 {
+            parts.push(part);
+        }
+    }
+    Ok(parts)
 }
 
 fn aside(path: &Path, number: u32) -> PathBuf {

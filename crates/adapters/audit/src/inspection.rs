@@ -1,14 +1,14 @@
 //! A log's files read again: what the command `audit` of a program says.
 
 use std::fmt;
-use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use basilica_types::Digest;
 use serde_json::{Value, json};
 
-use crate::{Broken, Summary, files, verify};
+use crate::file::{Part, parts};
+use crate::{Broken, Summary, verify};
 
 /// Why there is nothing to say.
 #[derive(Debug, thiserror::Error)]
@@ -39,16 +39,16 @@ pub struct Inspection {
 }
 
 impl Inspection {
-    /// Reads the log that is kept at `path`, with its older files.
+    /// Reads the log that is kept at `path`, with its older files; somebody may be writing it.
     ///
     /// # Errors
     /// There is none, or it cannot be read.
     pub fn of_log(path: &Path, asked: Option<Digest>) -> Result<Self, InspectError> {
-        let all = files(path).map_err(|source| InspectError::Read { path: path.to_owned(), source })?;
-        if all.is_empty() {
+        let parts = parts(path).map_err(|(path, source)| InspectError::Read { path, source })?;
+        if parts.is_empty() {
             return Err(InspectError::Absent { path: path.to_owned() });
         }
-        Self::of_files(all, asked)
+        Self::of_parts(path, parts, asked)
     }
 
     /// Reads these files, oldest first, as one log. `asked`: the hash of a line that should be in it.
@@ -56,16 +56,21 @@ impl Inspection {
     /// # Errors
     /// One of them cannot be read.
     pub fn of_files(files: Vec<PathBuf>, asked: Option<Digest>) -> Result<Self, InspectError> {
-        let mut log: Box<dyn Read> = Box::new(io::empty());
-        for path in &files {
-            let file =
-                File::open(path).map_err(|source| InspectError::Read { path: path.clone(), source })?;
-            log = Box::new(log.chain(file));
+        let open = |path| Part::open(path).map_err(|(path, source)| InspectError::Read { path, source });
+        let last = files.last().cloned().unwrap_or_default();
+        let parts = files.into_iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        Self::of_parts(&last, parts, asked)
+    }
+
+    fn of_parts(log: &Path, parts: Vec<Part>, asked: Option<Digest>) -> Result<Self, InspectError> {
+        let mut reader: Box<dyn Read> = Box::new(io::empty());
+        let mut files = Vec::with_capacity(parts.len());
+        for part in parts {
+            files.push(part.path.clone());
+            reader = Box::new(reader.chain(part.read()));
         }
-        match verify(BufReader::new(log), asked) {
-            Err(Broken::Read(source)) => {
-                Err(InspectError::Read { path: files.last().cloned().unwrap_or_default(), source })
-            }
+        match verify(BufReader::new(reader), asked) {
+            Err(Broken::Read(source)) => Err(InspectError::Read { path: log.to_owned(), source }),
             found => Ok(Self { files, asked, found }),
         }
     }
@@ -111,17 +116,21 @@ impl fmt::Display for Inspection {
         let dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
         write!(
             f,
-            "{} operations in {} files, from {} to {}: each follows the one before it: of those written none was changed, left out or put in between",
-            summary.lines,
-            self.files.len(),
+            "{} in {}, from {} to {}: the log holds. Each line follows the one before it, so none was changed, left out or put in between",
+            count(summary.lines, "operation"),
+            count(self.files.len() as u64, "file"),
             dash(&summary.first),
             dash(&summary.last)
         )?;
         if summary.torn > 0 {
-            write!(f, "\n  unfinished  {} lines, after a crash", summary.torn)?;
+            write!(
+                f,
+                "\n  unfinished  {}: cut off by a crash, or being written now",
+                count(summary.torn, "line")
+            )?;
         }
         if summary.lost > 0 {
-            write!(f, "\n  lost        {} operations, which could not be written", summary.lost)?;
+            write!(f, "\n  lost        {}, which could not be written", count(summary.lost, "operation"))?;
         }
         if let Some(follows) = &summary.follows {
             write!(f, "\n  follows     {follows}, the last line of a file that is not here")?;
@@ -134,4 +143,8 @@ impl fmt::Display for Inspection {
         }
         Ok(())
     }
+}
+
+fn count(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }

@@ -16,7 +16,7 @@ mod place;
 mod shell;
 
 pub use chain::{Broken, Summary, verify};
-pub use file::{AuditRules, OpenError, files};
+pub use file::{AuditRules, OpenError};
 pub use inspection::{InspectError, Inspection};
 pub use log::AuditLog;
 pub use place::{PlaceError, check_place};

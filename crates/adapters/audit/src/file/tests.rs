@@ -1,8 +1,10 @@
 use std::io::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::Inspection;
 use crate::chain::{Broken, Operation, Summary, verify};
 
 const SMALL: AuditRules = AuditRules { file_bytes: 1_000, files: 2 };
@@ -26,8 +28,12 @@ fn log(path: &Path, rules: AuditRules) -> Writer {
     Writer::open(path, rules).unwrap()
 }
 
+fn files(path: &Path) -> Vec<PathBuf> {
+    parts(path).unwrap().into_iter().map(|part| part.path).collect()
+}
+
 fn all(path: &Path) -> Vec<u8> {
-    files(path).unwrap().iter().flat_map(|path| std::fs::read(path).unwrap()).collect()
+    files(path).iter().flat_map(|path| std::fs::read(path).unwrap()).collect()
 }
 
 #[test]
@@ -37,14 +43,14 @@ fn lines_follow_each_other_across_restarts_and_files() {
     for number in 0..12 {
         log(&path, SMALL).add(line(number)).unwrap();
     }
-    assert_eq!(files(&path).unwrap().len(), 3, "1,000 bytes are about five lines");
+    assert_eq!(files(&path).len(), 3, "1,000 bytes are about five lines");
     let summary = verify(&all(&path)[..], None).unwrap();
     assert_eq!((summary.lines, summary.torn, &summary.follows), (12, 0, &None));
     let mode = std::os::unix::fs::PermissionsExt::mode(&path.metadata().unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
     let mut open = log(&path, SMALL);
     (12..40).for_each(|number| open.add(line(number)).unwrap());
-    assert_eq!(files(&path).unwrap().len(), 3, "older files are gone");
+    assert_eq!(files(&path).len(), 3, "older files are gone");
     let summary = verify(&all(&path)[..], None).unwrap();
     assert!(summary.follows.is_some() && summary.lines < 40, "{summary:?}");
     assert_eq!(summary.last.as_deref(), Some("2026-01-01T00:00:39.000Z"));
@@ -122,7 +128,7 @@ fn a_next_file_that_cannot_be_made_moves_none() {
     std::fs::create_dir(&next).unwrap();
     let full = (0..20).find(|number| log.add(line(*number)).is_err()).unwrap();
     assert!((0..50).all(|number| log.add(line(number)).is_err()));
-    assert_eq!(files(&path).unwrap(), std::slice::from_ref(&path));
+    assert_eq!(files(&path), std::slice::from_ref(&path));
     std::fs::remove_dir(&next).unwrap();
     (full..20).for_each(|number| log.add(line(number)).unwrap());
     assert_eq!(verify(&all(&path)[..], None).unwrap().lines, 20, "none of 20 is lost");
@@ -136,12 +142,12 @@ fn files_behind_a_gap_are_kept_and_found() {
     let mut log = log(&path, rules);
     (0..12).for_each(|number| log.add(line(number)).unwrap());
     // An attempt moved all but the newest, and failed.
-    let mut aside_now = files(&path).unwrap().len() - 1;
+    let mut aside_now = files(&path).len() - 1;
     for number in (1..=aside_now).rev() {
         let number = u32::try_from(number).unwrap();
         std::fs::rename(aside(&path, number), aside(&path, number + 1)).unwrap();
     }
-    aside_now = files(&path).unwrap().len() - 1;
+    aside_now = files(&path).len() - 1;
     assert!(aside_now >= 2 && verify(&all(&path)[..], None).unwrap().lines == 12);
     (12..20).for_each(|number| log.add(line(number)).unwrap());
     assert_eq!(verify(&all(&path)[..], None).unwrap().lines, 20);
@@ -169,4 +175,54 @@ proptest! {
         let broken = matches!(verify(&changed[..], None), Err(Broken::Chain { .. } | Broken::Foreign { .. }));
         prop_assert!(broken, "{}", String::from_utf8_lossy(&changed));
     }
+}
+
+#[test]
+fn a_log_is_read_as_of_one_moment_while_its_files_are_put_aside() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit.log");
+    let rules = AuditRules { file_bytes: 1_000, files: 200 };
+    let mut writer = log(&path, rules);
+    writer.add(line(0)).unwrap();
+    let (first, is_done) = (path.metadata().unwrap().ino(), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let writing = scope.spawn(|| {
+            let mut number = 0;
+            while !is_done.load(Ordering::Relaxed) {
+                number += 1;
+                writer.add(line(number)).unwrap();
+            }
+        });
+        // Until the files were moved on between two readings often enough.
+        let (mut moved, mut newest, mut wrong) = (0, first, None);
+        while moved < 200 && wrong.is_none() {
+            let Ok(inspection) = Inspection::of_log(&path, None) else { break };
+            let said = inspection.json();
+            if inspection.broken().is_some() || said["lines"].as_u64() == Some(0) {
+                wrong = Some(said);
+            }
+            if let Ok(now) = path.metadata().map(|data| data.ino())
+                && now != newest
+            {
+                (moved, newest) = (moved + 1, now);
+            }
+        }
+        is_done.store(true, Ordering::Relaxed);
+        writing.join().unwrap();
+        assert_eq!((moved, wrong), (200, None));
+    });
+    // The newest are there, and what was put aside before them is gone.
+    assert_eq!(files(&path).len(), 201);
+}
+
+#[test]
+fn files_that_move_on_while_they_are_opened_are_met_once_and_in_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit.log");
+    let mut writer = log(&path, SMALL);
+    (0..18).for_each(|number| writer.add(line(number)).unwrap());
+    // A second name is the same file.
+    std::fs::hard_link(&path, aside(&path, 3)).unwrap();
+    let (last, third) = (aside(&path, 2), aside(&path, 3));
+    assert_eq!(files(&path), [third, last, aside(&path, 1)]);
 }

@@ -238,7 +238,7 @@ pub trait MinerStore: MinerOperations {
     async fn session_lives(&self, after: Timestamp, until: Timestamp) -> Result<Vec<Millis>, StoreError>;
 
     /// Notes, before they are written, that the node may carry these sessions' keys. Only those that are returned may be
-    /// written: none where the node is in maintenance at that very moment, and none whose session is over at `now`.
+    /// written: none where the node is in maintenance at that very moment, and none whose session is over at `now` or has no key.
     async fn record_deployments(
         &self,
         node: NodeId,

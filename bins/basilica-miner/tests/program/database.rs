@@ -72,8 +72,8 @@ fn health_of(damage: impl FnOnce(&mut Vec<u8>)) -> (Value, String) {
 #[test]
 fn a_damaged_database_is_said_to_be_damaged_whichever_part_it_is() {
     let (health, _) = health_of(|bytes| {
-        let last = bytes.len() - 4096;
-        bytes[last..].fill(0xab);
+        // The second page is a table's; later ones may be free.
+        bytes[4096..8192].fill(0xab);
     });
     assert_eq!(health["tables"], Value::Object(serde_json::Map::new()), "rows of a damaged file say nothing");
     assert!(health["schema"].is_number());

@@ -44,6 +44,7 @@ pub const MINER_SCHEMA: Schema = Schema {
         include_str!("../migrations/miner/0003_assignments.sql"),
         include_str!("../migrations/miner/0004_sessions.sql"),
         include_str!("../migrations/miner/0005_nonces_without_index.sql"),
+        include_str!("../migrations/miner/0006_in_order.sql"),
     ],
 };
 
@@ -178,6 +179,7 @@ impl MinerStore for MinerDatabase {
     }
 
     async fn prune(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.admissions.forget(now);
         self.writes.outcome(Instant::now(), sessions::prune(&self.database, now).await)
     }
 }

@@ -2,14 +2,17 @@
 
 mod book;
 mod log_copier;
+mod recall;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use basilica_ports::{DiscoveryUse, Inadmissible, NewSession, NonceUse, SessionRecord, StoreError};
+use basilica_types::Timestamp;
 use tokio::sync::oneshot;
 
 use self::book::Book;
 use self::log_copier::LogCopier;
+use self::recall::Recall;
 use crate::Database;
 use crate::database::Turn;
 
@@ -58,6 +61,8 @@ struct Queue {
 pub(super) struct Admissions {
     database: Database,
     queue: Mutex<Queue>,
+    /// Of the last group, if it was written, and while no other one is.
+    recall: Mutex<Option<Recall>>,
     copier: Arc<LogCopier>,
 }
 
@@ -98,11 +103,22 @@ impl Drop for Scribe {
 impl Admissions {
     pub(super) fn new(database: Database) -> Self {
         let copier = Arc::new(LogCopier::new(database.clone()));
-        Self { database, queue: Mutex::default(), copier }
+        Self { database, queue: Mutex::default(), recall: Mutex::default(), copier }
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn recall(&self) -> MutexGuard<'_, Option<Recall>> {
+        self.recall.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets what can no longer matter at `now`.
+    pub(super) fn forget(&self, now: Timestamp) {
+        if let Some(recall) = self.recall().as_mut() {
+            recall.forget(now);
+        }
     }
 
     pub(super) async fn open(self: &Arc<Self>, nonce: NonceUse, session: NewSession) -> Outcome {
@@ -145,7 +161,7 @@ impl Admissions {
             let (wishes, replies): (Vec<_>, Vec<_>) =
                 group.into_iter().map(|waiting| (waiting.wish, waiting.reply)).unzip();
             let written = match turn {
-                Ok(turn) => write(turn, &wishes).await,
+                Ok(turn) => self.write(turn, &wishes).await,
                 Err(error) => Err(error),
             };
             let requests = replies.len();
@@ -154,24 +170,26 @@ impl Admissions {
         }
     }
 
+    /// Writes a group. If that fails nothing of it is kept.
+    async fn write(&self, mut turn: Turn, wishes: &[Wish]) -> Result<Vec<Outcome>, StoreError> {
+        let mut decided = Vec::new();
+        if !wishes.is_empty() {
+            let known = self.recall().take().unwrap_or_default();
+            let mut book = Book::begin(turn.connection(), wishes, known).await?;
+            decided.extend(wishes.iter().map(|wish| book.decide(wish)));
+            let known = book.commit(turn.connection()).await?;
+            *self.recall() = Some(known);
+        }
+        turn.over();
+        Ok(decided)
+    }
+
     /// Whether anything waits; if not, this was the end of the serving.
     fn is_wanted(&self) -> bool {
         let mut queue = self.queue();
         queue.is_served = !queue.waiting.is_empty();
         queue.is_served
     }
-}
-
-/// Writes a group. If that fails nothing of it is kept.
-async fn write(mut turn: Turn, wishes: &[Wish]) -> Result<Vec<Outcome>, StoreError> {
-    let mut decided = Vec::new();
-    if !wishes.is_empty() {
-        let mut book = Book::begin(turn.connection(), wishes).await?;
-        decided.extend(wishes.iter().map(|wish| book.decide(wish)));
-        book.commit(turn.connection()).await?;
-    }
-    turn.over();
-    Ok(decided)
 }
 
 /// Whoever no longer waits has been cancelled; its nonce stays used.

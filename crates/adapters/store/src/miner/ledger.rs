@@ -53,7 +53,7 @@ async fn views(
     now: Timestamp,
 ) -> Result<Vec<SessionView>, StoreError> {
     let deployed: Vec<(String, String)> =
-        sqlx::query_as("SELECT session_id, node_id FROM deployments ORDER BY node_id")
+        sqlx::query_as("SELECT id, node_id FROM deployments JOIN sessions ON seq = session ORDER BY node_id")
             .fetch_all(connection)
             .await
             .map_err(unavailable("list deployments"))?;

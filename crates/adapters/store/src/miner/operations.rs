@@ -330,7 +330,7 @@ impl MinerOperations for MinerDatabase {
         let began = Instant::now();
         let outcome = async {
             let until: Option<i64> = sqlx::query_scalar(
-                "SELECT max(expires_at) FROM deployments JOIN sessions ON sessions.id = session_id WHERE node_id = ?",
+                "SELECT max(expires_at) FROM deployments JOIN sessions ON seq = session WHERE node_id = ?",
             )
             .bind(node.to_string())
             .fetch_one(self.database.readers())

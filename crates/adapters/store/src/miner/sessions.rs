@@ -38,7 +38,7 @@ impl Row {
 pub(super) async fn keyed(database: &Database, now: Timestamp) -> Result<Vec<SessionRecord>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT id, validator, expires_at, public_key FROM sessions \
-         WHERE public_key IS NOT NULL AND ended_at IS NULL AND expires_at > ? ORDER BY opened_at, id",
+         WHERE public_key IS NOT NULL AND ended_at IS NULL AND expires_at > ? ORDER BY seq",
     )
     .bind(now.0)
     .fetch_all(database.readers())
@@ -59,12 +59,11 @@ pub(super) async fn end_all(database: &Database, now: Timestamp) -> Result<(), S
 }
 
 pub(super) async fn count_open(database: &Database, now: Timestamp) -> Result<u64, StoreError> {
-    let open: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM sessions WHERE ended_at IS NULL AND expires_at > ?")
-            .bind(now.0)
-            .fetch_one(database.readers())
-            .await
-            .map_err(unavailable("count sessions"))?;
+    let open: i64 = sqlx::query_scalar("SELECT count(*) FROM sessions WHERE over_at > ?")
+        .bind(now.0)
+        .fetch_one(database.readers())
+        .await
+        .map_err(unavailable("count sessions"))?;
     u64::try_from(open).map_err(corrupt("sessions"))
 }
 
@@ -75,9 +74,7 @@ pub(super) async fn lives(
     until: Timestamp,
 ) -> Result<Vec<Millis>, StoreError> {
     let lives: Vec<i64> = sqlx::query_scalar(
-        "SELECT over_at - opened_at FROM \
-         (SELECT opened_at, coalesce(min(ended_at, expires_at), expires_at) AS over_at FROM sessions) \
-         WHERE over_at > ? AND over_at <= ? LIMIT 1000",
+        "SELECT over_at - opened_at FROM sessions WHERE over_at > ? AND over_at <= ? LIMIT 1000",
     )
     .bind(after.0)
     .bind(until.0)
@@ -100,15 +97,13 @@ pub(super) async fn record_deployments(
     if operations::open_window(&mut transaction, node).await?.is_some() {
         return Ok(open);
     }
-    let is_open =
-        "SELECT EXISTS (SELECT 1 FROM sessions WHERE id = ? AND ended_at IS NULL AND expires_at > ?)";
-    let insert = "INSERT INTO deployments (node_id, session_id) VALUES (?, ?) ON CONFLICT DO NOTHING";
+    let find = "SELECT seq FROM sessions WHERE id = ? AND public_key IS NOT NULL AND ended_at IS NULL AND expires_at > ?";
+    let insert = "INSERT INTO deployments (node_id, session) VALUES (?, ?) ON CONFLICT DO NOTHING";
     for session in sessions {
-        let is_open = sqlx::query_scalar(is_open).bind(session.to_string()).bind(now.0);
-        if !is_open.fetch_one(&mut *transaction).await.map_err(&failed)? {
-            continue;
-        }
-        let insert = sqlx::query(insert).bind(node.to_string()).bind(session.to_string());
+        let found = sqlx::query_scalar(find).bind(session.to_string()).bind(now.0);
+        let found: Option<i64> = found.fetch_optional(&mut *transaction).await.map_err(&failed)?;
+        let Some(seq) = found else { continue };
+        let insert = sqlx::query(insert).bind(node.to_string()).bind(seq);
         insert.execute(&mut *transaction).await.map_err(&failed)?;
         open.insert(*session);
     }
@@ -129,8 +124,7 @@ pub(super) async fn deployments(
     node: NodeId,
 ) -> Result<Vec<(SessionId, Hotkey)>, StoreError> {
     let rows: Vec<(String, String)> = sqlx::query_as(
-        "SELECT session_id, validator FROM deployments JOIN sessions ON sessions.id = session_id \
-         WHERE node_id = ? ORDER BY session_id",
+        "SELECT id, validator FROM deployments JOIN sessions ON seq = session WHERE node_id = ? ORDER BY id",
     )
     .bind(node.to_string())
     .fetch_all(database.readers())
@@ -152,6 +146,9 @@ pub(super) async fn unexpired_keys(
     rows.into_iter().map(named).collect()
 }
 
+const FORGET: &str = "DELETE FROM deployments WHERE node_id = ? AND session = \
+     (SELECT seq FROM sessions WHERE id = ? AND public_key IS NOT NULL)";
+
 pub(super) async fn forget_deployments(
     database: &Database,
     node: NodeId,
@@ -160,9 +157,7 @@ pub(super) async fn forget_deployments(
     let failed = unavailable("forget deployments");
     let mut transaction = database.begin("forget deployments").await?;
     for session in sessions {
-        let statement = sqlx::query("DELETE FROM deployments WHERE node_id = ? AND session_id = ?")
-            .bind(node.to_string())
-            .bind(session.to_string());
+        let statement = sqlx::query(FORGET).bind(node.to_string()).bind(session.to_string());
         statement.execute(&mut *transaction).await.map_err(&failed)?;
     }
     transaction.commit().await.map_err(&failed)
@@ -172,13 +167,12 @@ pub(super) async fn prune(database: &Database, now: Timestamp) -> Result<(), Sto
     let failed = unavailable("prune");
     let mut transaction = database.begin("prune").await?;
     for statement in [
-        "DELETE FROM nonces WHERE forget_at <= ?1",
-        "UPDATE validators SET nonces = (SELECT count(*) FROM nonces WHERE nonces.hotkey = validators.hotkey) \
-         WHERE ?1 IS NOT NULL",
-        "DELETE FROM sessions WHERE (expires_at <= ?1 OR ended_at <= ?1) \
-         AND (coalesce(ended_at, expires_at) <= ?2 OR id NOT IN \
-              (SELECT id FROM sessions WHERE expires_at <= ?1 OR ended_at <= ?1 ORDER BY opened_at DESC LIMIT ?3)) \
-         AND NOT EXISTS (SELECT 1 FROM deployments WHERE session_id = sessions.id)",
+        // As far as the first that still counts: those behind it are hardly older, and nothing has to be searched for them.
+        "DELETE FROM nonces WHERE seq < coalesce(\
+         (SELECT seq FROM nonces WHERE forget_at > ?1 ORDER BY seq LIMIT 1), 9223372036854775807)",
+        "DELETE FROM sessions WHERE over_at <= ?1 AND (over_at <= ?2 OR seq NOT IN \
+             (SELECT seq FROM sessions WHERE over_at <= ?1 ORDER BY seq DESC LIMIT ?3)) \
+         AND NOT EXISTS (SELECT 1 FROM deployments WHERE session = sessions.seq)",
     ] {
         sqlx::query(statement)
             .bind(now.0)

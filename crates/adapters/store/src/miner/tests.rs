@@ -70,6 +70,12 @@ fn discovery(token: u8, epoch: u64, timestamp_secs: i64) -> DiscoveryUse {
     }
 }
 
+/// A session of the first validator's that has a key.
+async fn keyed_session(store: &MinerDatabase) -> SessionId {
+    store.open_session(&nonce(1, "aa", START), &session(1, START)).await.unwrap().unwrap();
+    store.admit_discovery(&nonce(1, "key", START), &discovery(1, 0, 1)).await.unwrap().unwrap().id
+}
+
 fn after(ms: i64) -> Timestamp {
     Timestamp(START.0 + ms)
 }
@@ -379,8 +385,7 @@ async fn sessions_are_listed_with_their_nodes_and_why_they_ended() {
 #[tokio::test]
 async fn a_session_is_remembered_until_its_key_is_gone_from_every_node() {
     let f = fixture().await;
-    f.store.open_session(&nonce(1, "aa", START), &session(1, START)).await.unwrap().unwrap();
-    let id = SessionId::from_random([1; 8]);
+    let id = keyed_session(&f.store).await;
     let (a, b) = (node("192.0.2.1").node_id(), node("192.0.2.2").node_id());
     for node in [a, b, a] {
         assert_eq!(f.store.record_deployments(node, &[id], START).await.unwrap(), [id].into());

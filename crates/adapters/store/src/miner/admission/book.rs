@@ -1,5 +1,5 @@
 //! What a group of requests is decided by, in memory: read in a few statements, decided one request after the other,
-//! written in a few statements.
+//! written in a few statements. What its rows are found by is known from the groups before (`recall`).
 //!
 //! A request that is refused leaves the book as it was, and one that is admitted is seen by those after it, just as if each had
 //! had the database for itself. Statements carry their rows as one JSON text, so that a group of any size is the same few prepared
@@ -13,19 +13,18 @@ use basilica_ports::{
     DiscoveryProof, DiscoveryUse, Inadmissible, NewSession, NonceUse, SessionEnd, SessionRate, SessionRecord,
     StoreError,
 };
-use basilica_types::{Hotkey, RequestNonce, Timestamp};
+use basilica_types::{Hotkey, Timestamp};
 use serde::Serialize;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{FromRow, Row as _};
 
+use super::recall::Recall;
 use super::{OPERATION, Outcome, Wish};
 use crate::database::{corrupt, unavailable};
 
 /// What is remembered of a hotkey.
 #[derive(Clone, Debug)]
 struct Standing {
-    /// Its nonces; some may be over until they are counted again.
-    nonces: i64,
     seen_v2: bool,
     last_epoch: i64,
     last_ts_secs: i64,
@@ -35,7 +34,7 @@ struct Standing {
 
 impl Standing {
     /// A hotkey that is seen for the first time, as the table's defaults have it.
-    const NEW: Self = Self { nonces: 0, seen_v2: false, last_epoch: -1, last_ts_secs: 0, opened: Vec::new() };
+    const NEW: Self = Self { seen_v2: false, last_epoch: -1, last_ts_secs: 0, opened: Vec::new() };
 
     /// Notes a session that is opened now, if the hotkey may. What lies in the future was noted by a clock that was wrong.
     fn open(&mut self, now: Timestamp, rate: SessionRate) -> Result<(), Inadmissible> {
@@ -54,6 +53,7 @@ impl Standing {
 /// A session as the table has it.
 #[derive(Clone, Debug, sqlx::FromRow)]
 struct Row {
+    seq: i64,
     id: String,
     validator: String,
     token_hash: Vec<u8>,
@@ -103,40 +103,52 @@ impl Session {
 /// The part of the tables that a group touches.
 #[derive(Debug, Default)]
 pub(super) struct Book {
+    recall: Recall,
     /// How the tables write the hotkeys: base58 of each is written once for a group, and not for each step of each request.
     names: HashMap<Hotkey, String>,
     validators: HashMap<Hotkey, Standing>,
     touched: HashSet<Hotkey>,
-    /// Until when a nonce counts.
-    nonces: HashMap<(Hotkey, RequestNonce), Timestamp>,
-    used: Vec<(Hotkey, RequestNonce)>,
+    used: Vec<NonceUse>,
     sessions: HashMap<Vec<u8>, Session>,
 }
 
 impl Book {
-    /// Begins a transaction and reads what these wishes are about.
+    /// Begins a transaction and reads what these wishes are about, beside what is known from the last group.
     pub(super) async fn begin(
         connection: &mut SqliteConnection,
         wishes: &[Wish],
+        recall: Recall,
     ) -> Result<Self, StoreError> {
-        let mut book = Self::default();
+        let mut book = Self { recall, ..Self::default() };
         for wish in wishes {
             let hotkey = wish.nonce().validator;
             book.names.entry(hotkey).or_insert_with(|| hotkey.to_string());
         }
-        let hotkeys: Vec<&str> = book.names.values().map(String::as_str).collect();
-        let nonces = wishes.iter().map(|wish| wish.nonce());
-        let nonces: Vec<_> = nonces.map(|n| (book.name(&n.validator), n.nonce.as_str())).collect();
-        let tokens = discoveries(wishes).filter_map(|(_, discovery)| discovery.proof.token_hash());
-        let tokens: Vec<String> = tokens.map(|hash| hash.to_string()).collect();
-        let reading = sqlx::query(READ).bind(json(&hotkeys)).bind(json(&nonces)).bind(json(&tokens));
-        let rows = reading.fetch_all(&mut *connection).await.map_err(unavailable(OPERATION))?;
+        let mut rows = book.read(connection, wishes, BEGIN_AND_READ).await?;
+        let version = rows.first().ok_or_else(|| corrupt("data_version")("no number"))?;
+        let (version,) = read_row(version)?;
+        if !book.recall.is_of(version) {
+            book.recall = Recall::load(connection, version).await?;
+            rows = book.read(connection, wishes, READ).await?;
+        }
         for row in rows {
             book.take_in(&row)?;
         }
-        book.count_full_shares(connection, wishes).await?;
         book.read_other_sessions(connection, wishes).await?;
         Ok(book)
+    }
+
+    async fn read(
+        &self,
+        connection: &mut SqliteConnection,
+        wishes: &[Wish],
+        text: &'static str,
+    ) -> Result<Vec<SqliteRow>, StoreError> {
+        let hotkeys: Vec<&str> = self.names.values().map(String::as_str).collect();
+        let tokens = discoveries(wishes).filter_map(|(_, discovery)| discovery.proof.token_hash());
+        let sessions: Vec<i64> = tokens.filter_map(|hash| self.recall.session(hash)).collect();
+        let reading = sqlx::query(text).bind(json(&hotkeys)).bind(json(&sessions));
+        reading.fetch_all(connection).await.map_err(unavailable(OPERATION))
     }
 
     /// As the tables write it.
@@ -148,40 +160,14 @@ impl Book {
     fn take_in(&mut self, row: &SqliteRow) -> Result<(), StoreError> {
         match row.try_get("kind").map_err(unavailable(OPERATION))? {
             VALIDATOR => {
-                let (hotkey, nonces, seen_v2, last_epoch, last_ts_secs, opened) =
-                    read_row::<(String, _, _, _, _, String)>(row)?;
+                let (hotkey, seen_v2, last_epoch, last_ts_secs, opened) =
+                    read_row::<(String, _, _, _, String)>(row)?;
                 let hotkey = hotkey.parse().map_err(corrupt("validators.hotkey"))?;
                 let opened = serde_json::from_str(&opened).map_err(corrupt("validators.sessions_opened"))?;
-                let standing = Standing { nonces, seen_v2, last_epoch, last_ts_secs, opened };
-                self.validators.insert(hotkey, standing);
+                self.validators.insert(hotkey, Standing { seen_v2, last_epoch, last_ts_secs, opened });
             }
-            NONCE => {
-                let (hotkey, nonce, forget_at) = read_row::<(String, String, i64)>(row)?;
-                let hotkey = hotkey.parse().map_err(corrupt("nonces.hotkey"))?;
-                let nonce = nonce.parse().map_err(corrupt("nonces.nonce"))?;
-                self.nonces.insert((hotkey, nonce), Timestamp(forget_at));
-            }
-            _ => self.remember(read_row(row)?),
-        }
-        Ok(())
-    }
-
-    /// Counts the nonces of those hotkeys anew whose shares would be full.
-    async fn count_full_shares(
-        &mut self,
-        connection: &mut SqliteConnection,
-        wishes: &[Wish],
-    ) -> Result<(), StoreError> {
-        let mut shares: HashMap<Hotkey, (i64, &NonceUse)> = HashMap::new();
-        for nonce in wishes.iter().map(|wish| wish.nonce()) {
-            shares.entry(nonce.validator).or_insert((0, nonce)).0 += 1;
-        }
-        for (hotkey, (wanted, nonce)) in shares {
-            let Some(standing) = self.validators.get_mut(&hotkey) else { continue };
-            if standing.nonces + wanted > i64::from(nonce.limit) {
-                standing.nonces = recount(connection, &hotkey.to_string(), nonce.now).await?;
-                self.nonces.retain(|(owner, _), forget_at| *owner != hotkey || *forget_at > nonce.now);
-            }
+            SESSION => self.remember(read_row(row)?),
+            _ => {}
         }
         Ok(())
     }
@@ -218,16 +204,10 @@ impl Book {
     /// Decides a wish and, if it is admitted, keeps what comes of it.
     pub(super) fn decide(&mut self, wish: &Wish) -> Outcome {
         let nonce = wish.nonce();
+        if let Err(refused) = self.recall.check(nonce) {
+            return Ok(Err(refused));
+        }
         let mut standing = self.validators.get(&nonce.validator).cloned().unwrap_or(Standing::NEW);
-        let key = (nonce.validator, nonce.nonce.clone());
-        match self.nonces.get(&key) {
-            Some(forget_at) if *forget_at > nonce.now => return Ok(Err(Inadmissible::Replayed)),
-            Some(_) => {}
-            None => standing.nonces += 1,
-        }
-        if standing.nonces > i64::from(nonce.limit) {
-            return Ok(Err(Inadmissible::Full));
-        }
         let decided = match wish {
             Wish::Open(_, session) => self.open(nonce, session, &mut standing),
             Wish::Discover(_, discovery) => self.discover(nonce, discovery, &mut standing)?,
@@ -235,8 +215,8 @@ impl Book {
         if decided.is_ok() {
             self.validators.insert(nonce.validator, standing);
             self.touched.insert(nonce.validator);
-            self.nonces.insert(key.clone(), nonce.forget_at);
-            self.used.push(key);
+            self.recall.note(nonce);
+            self.used.push(nonce.clone());
         }
         Ok(decided)
     }
@@ -253,6 +233,7 @@ impl Book {
         }
         let token_hash = session.token_hash.as_bytes().to_vec();
         let row = Row {
+            seq: self.recall.open(session.token_hash, session.expires_at),
             id: session.id.to_string(),
             validator: self.name(&nonce.validator).into_owned(),
             token_hash: token_hash.clone(),
@@ -315,7 +296,7 @@ impl Book {
             Some(hash) => self.sessions.get(hash.as_bytes().as_slice()).filter(open),
             None => {
                 let all = self.sessions.values().filter(open);
-                all.min_by_key(|session| (std::cmp::Reverse(session.row.opened_at), session.row.id.clone()))
+                all.max_by_key(|session| session.row.seq)
             }
         };
         named.map(|session| session.row.token_hash.clone())
@@ -329,7 +310,7 @@ impl Book {
             .filter(|session| session.row.is_open(validator, now) && session.row.public_key.is_some())
             .filter(|session| session.row.token_hash != but)
             .collect();
-        keyed.sort_by_key(|session| (std::cmp::Reverse(session.row.opened_at), session.row.id.clone()));
+        keyed.sort_by_key(|session| std::cmp::Reverse(session.row.seq));
         let kept = usize::try_from(limit.saturating_sub(1)).unwrap_or(usize::MAX);
         for session in keyed.into_iter().skip(kept) {
             session.update(|row| {
@@ -339,69 +320,75 @@ impl Book {
         }
     }
 
-    /// Writes what was decided, and commits it.
-    pub(super) async fn commit(self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    /// Writes what was decided, and commits it. Returns what is known for the next group.
+    pub(super) async fn commit(self, connection: &mut SqliteConnection) -> Result<Recall, StoreError> {
         let standings = self.touched.iter().filter_map(|hotkey| Some((hotkey, self.validators.get(hotkey)?)));
         let validators: Vec<_> = standings
             .map(|(hotkey, s)| {
-                (self.name(hotkey), s.nonces, i64::from(s.seen_v2), s.last_epoch, s.last_ts_secs, &s.opened)
+                (self.name(hotkey), i64::from(s.seen_v2), s.last_epoch, s.last_ts_secs, &s.opened)
             })
             .collect();
-        let nonces: Vec<_> = self
-            .used
-            .iter()
-            .filter_map(|key| Some((self.name(&key.0), key.1.as_str(), self.nonces.get(key)?.0)))
-            .collect();
+        let nonces = self.used.iter();
+        let nonces: Vec<_> =
+            nonces.map(|used| (self.name(&used.validator), used.nonce.as_str(), used.forget_at.0)).collect();
         let sessions = |change| self.sessions.values().filter(move |session| session.change == Some(change));
         let opened: Vec<_> = sessions(Change::Opened)
             .map(|Session { row, .. }| {
                 let hash: String = row.token_hash.iter().map(|byte| format!("{byte:02x}")).collect();
                 let end = (row.ended_at, &row.ended_why);
-                (&row.id, &row.validator, hash, row.opened_at, row.expires_at, &row.public_key, end.0, end.1)
+                (row.seq, &row.id, &row.validator, hash, row.opened_at, row.expires_at, &row.public_key, end)
             })
             .collect();
         let updated: Vec<_> = sessions(Change::Updated)
-            .map(|Session { row, .. }| (&row.id, &row.public_key, row.ended_at, &row.ended_why))
+            .map(|Session { row, .. }| (row.seq, &row.public_key, row.ended_at, &row.ended_why))
             .collect();
         let writing = sqlx::query(WRITE).bind(json(&validators)).bind(json(&nonces));
         let writing = writing.bind(json(&opened)).bind(json(&updated)).execute(connection);
-        writing.await.map(drop).map_err(unavailable(OPERATION))
+        writing.await.map_err(unavailable(OPERATION))?;
+        Ok(self.recall)
     }
 }
 
 const VALIDATOR: &str = "validator";
-const NONCE: &str = "nonce";
+const SESSION: &str = "session";
 
 /// Statements in one text, of which each but the first has its own placeholder: they go to SQLite's thread together.
-const READ: &str = "\
-     BEGIN IMMEDIATE; \
-     SELECT hotkey, nonces, seen_v2, last_epoch, last_ts_secs, sessions_opened, 'validator' AS kind \
-     FROM json_each(?) AS wish CROSS JOIN validators ON hotkey = wish.value; \
-     SELECT hotkey, nonce, forget_at, 'nonce' AS kind \
-     FROM json_each(?) AS wish CROSS JOIN nonces ON hotkey = wish.value ->> 0 AND nonce = wish.value ->> 1; \
-     SELECT sessions.id, validator, token_hash, opened_at, expires_at, public_key, ended_at, ended_why, 'session' AS kind \
-     FROM json_each(?) AS wish CROSS JOIN sessions ON token_hash = unhex(wish.value)";
+macro_rules! read {
+    ($before:literal) => {
+        concat!(
+            $before,
+            "SELECT data_version, 'version' AS kind FROM pragma_data_version; \
+             SELECT hotkey, seen_v2, last_epoch, last_ts_secs, sessions_opened, 'validator' AS kind \
+             FROM json_each(?) AS wish CROSS JOIN validators ON hotkey = wish.value; \
+             SELECT seq, sessions.id, validator, token_hash, opened_at, expires_at, public_key, ended_at, ended_why, \
+             'session' AS kind \
+             FROM json_each(?) AS wish CROSS JOIN sessions ON seq = wish.value"
+        )
+    };
+}
+
+const BEGIN_AND_READ: &str = read!("BEGIN IMMEDIATE; ");
+const READ: &str = read!("");
 
 const OPEN_SESSIONS_OF: &str = "\
-     SELECT sessions.id, validator, token_hash, opened_at, expires_at, public_key, ended_at, ended_why \
+     SELECT seq, sessions.id, validator, token_hash, opened_at, expires_at, public_key, ended_at, ended_why \
      FROM json_each(?) AS wish CROSS JOIN sessions ON validator = wish.value WHERE ended_at IS NULL";
 
 /// `WHERE true` tells the parser that ON belongs to the conflict and not to a join.
 const WRITE: &str = "\
-     INSERT INTO validators (hotkey, nonces, seen_v2, last_epoch, last_ts_secs, sessions_opened) \
-     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5 FROM json_each(?) WHERE true \
-     ON CONFLICT DO UPDATE SET nonces = excluded.nonces, seen_v2 = excluded.seen_v2, \
+     INSERT INTO validators (hotkey, seen_v2, last_epoch, last_ts_secs, sessions_opened) \
+     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(?) WHERE true \
+     ON CONFLICT DO UPDATE SET seen_v2 = excluded.seen_v2, \
      last_epoch = excluded.last_epoch, last_ts_secs = excluded.last_ts_secs, \
      sessions_opened = excluded.sessions_opened; \
      INSERT INTO nonces (hotkey, nonce, forget_at) \
-     SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?) WHERE true \
-     ON CONFLICT DO UPDATE SET forget_at = excluded.forget_at; \
+     SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?); \
      INSERT INTO sessions \
-     (id, validator, token_hash, opened_at, expires_at, public_key, ended_at, ended_why) \
-     SELECT value ->> 0, value ->> 1, unhex(value ->> 2), value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7 \
-     FROM json_each(?); \
+     (seq, id, validator, token_hash, opened_at, expires_at, public_key, ended_at, ended_why) \
+     SELECT value ->> 0, value ->> 1, value ->> 2, unhex(value ->> 3), value ->> 4, value ->> 5, value ->> 6, \
+     value ->> '$[7][0]', value ->> '$[7][1]' FROM json_each(?); \
      UPDATE sessions SET public_key = new.value ->> 1, ended_at = new.value ->> 2, \
-     ended_why = new.value ->> 3 FROM json_each(?) AS new WHERE sessions.id = new.value ->> 0; \
+     ended_why = new.value ->> 3 FROM json_each(?) AS new WHERE sessions.seq = new.value ->> 0; \
      COMMIT";
 
 fn discoveries(wishes: &[Wish]) -> impl Iterator<Item = (&NonceUse, &DiscoveryUse)> {
@@ -414,23 +401,4 @@ fn read_row<'r, T: FromRow<'r, SqliteRow>>(row: &'r SqliteRow) -> Result<T, Stor
 
 fn json<T: Serialize + ?Sized>(rows: &T) -> String {
     serde_json::to_string(rows).expect("texts and integers are JSON")
-}
-
-/// Forgets the hotkey's nonces that are over and counts the others.
-async fn recount(connection: &mut SqliteConnection, hotkey: &str, now: Timestamp) -> Result<i64, StoreError> {
-    let failed = unavailable("count nonces");
-    sqlx::query("DELETE FROM nonces WHERE hotkey = ? AND forget_at <= ?")
-        .bind(hotkey)
-        .bind(now.0)
-        .execute(&mut *connection)
-        .await
-        .map_err(&failed)?;
-    sqlx::query_scalar(
-        "UPDATE validators SET nonces = (SELECT count(*) FROM nonces WHERE hotkey = ?1) WHERE hotkey = ?1 \
-         RETURNING nonces",
-    )
-    .bind(hotkey)
-    .fetch_one(&mut *connection)
-    .await
-    .map_err(&failed)
 }

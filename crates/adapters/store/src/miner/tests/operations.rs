@@ -80,8 +80,7 @@ async fn windows_that_no_longer_count_are_forgotten_and_a_clock_set_back_breaks_
 async fn a_node_in_maintenance_takes_no_further_key() {
     let f = fixture().await;
     let (a, b) = (id("192.0.2.1"), id("192.0.2.2"));
-    f.store.open_session(&nonce(1, "aa", START), &session(1, START)).await.unwrap().unwrap();
-    let session = SessionId::from_random([1; 8]);
+    let session = keyed_session(&f.store).await;
     f.store.begin_maintenance(a, None, START).await.unwrap();
     assert_eq!(f.store.record_deployments(a, &[session], START).await.unwrap(), BTreeSet::new());
     assert_eq!(f.store.deployments(a).await.unwrap(), []);
@@ -136,8 +135,8 @@ async fn nodes_stay_known_until_they_were_left() {
     let a = KnownNode { host_key: Some(key(4)), ..a };
     f.store.remember_nodes(std::slice::from_ref(&a), START).await.unwrap();
     assert_eq!(f.store.known_nodes().await.unwrap(), [a.clone(), b.clone()]);
-    f.store.open_session(&nonce(1, "aa", START), &session(1, START)).await.unwrap().unwrap();
-    f.store.record_deployments(a.node_id, &[SessionId::from_random([1; 8])], START).await.unwrap();
+    let session = keyed_session(&f.store).await;
+    f.store.record_deployments(a.node_id, &[session], START).await.unwrap();
     assert_eq!(f.store.deployed_until(a.node_id).await.unwrap(), Some(after(3_600_000)));
     f.store.forget_node(a.node_id).await.unwrap();
     assert_eq!(f.store.deployed_until(a.node_id).await.unwrap(), None);

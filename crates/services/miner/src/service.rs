@@ -160,14 +160,14 @@ impl Miner {
         let (ports, identity) = (&self.ports, &self.status.identity);
         self.verdicts = config.enabled.then(|| {
             Arc::new(VerdictsFollower {
-                asker: Asker {
+                asker: Arc::new(Asker {
                     api,
                     clock: Arc::clone(&ports.clock),
                     entropy: Arc::clone(&ports.entropy),
                     own: identity.hotkey,
                     network: identity.network,
                     config,
-                },
+                }),
                 chain: Arc::clone(&ports.chain),
                 netuid: identity.netuid,
                 subnet: self.status.sources.subnet.clone(),

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use basilica_ports::{Clock, ExitStatus, Output, Shell};
 use basilica_runtime_service::ErrorChain;
@@ -102,18 +103,20 @@ fn shown(read: &[Reading], at: Timestamp) -> Gpus {
 }
 
 /// What is known of one node.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Known {
     gpus: Gpus,
+    /// When it was asked, by the clock that nobody sets.
+    asked: Duration,
     /// Questions since the last answer.
     unanswered: u32,
 }
 
 impl Known {
-    /// When the next question is due; at once if there was none yet.
-    fn due(&self) -> Option<Timestamp> {
+    /// When the next question is due.
+    fn due(&self) -> Duration {
         let pause = Millis(EVERY.0.saturating_mul(1 << self.unanswered.min(16))).min(RETRY_MOST);
-        self.gpus.at().map(|at| at + pause)
+        self.asked + pause.as_duration()
     }
 }
 
@@ -129,14 +132,13 @@ impl Readings {
 
     /// Asks a node, if its last answer is old enough.
     pub(crate) async fn refresh(&self, node: NodeId, shell: &dyn Shell, timeout: Millis, clock: &dyn Clock) {
-        let (due, unanswered) =
-            self.lock().get(&node).map_or((None, 0), |known| (known.due(), known.unanswered));
-        if due.is_some_and(|due| clock.now() < due) {
-            return;
-        }
+        let unanswered = match self.lock().get(&node) {
+            Some(known) if clock.monotonic() < known.due() => return,
+            known => known.map_or(0, |known| known.unanswered),
+        };
         let (answered, gpus) = read(shell, timeout, clock).await;
         let unanswered = if answered { 0 } else { unanswered.saturating_add(1) };
-        self.lock().insert(node, Known { gpus, unanswered });
+        self.lock().insert(node, Known { gpus, asked: clock.monotonic(), unanswered });
     }
 
     /// Forgets all nodes but these.
@@ -218,6 +220,20 @@ mod tests {
         assert!(hour(&clock).await > 120);
         assert_eq!(hour(&clock).await, 240);
         assert!(matches!(readings.of(node), Gpus::NoTool { .. }));
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_set_back_does_not_stop_the_questions() {
+        let clock = VirtualClock::new();
+        let (readings, node) = (Readings::default(), NodeId::from_bytes([1; 16]));
+        let shell = Asked { hangs: false.into(), times: 0.into() };
+        for (shift, asked) in [(0, 2), (-36_000_000, 1), (36_000_000, 1)] {
+            clock.set_wall_clock(shift);
+            readings.refresh(node, &shell, DEADLINE, &*clock).await;
+            clock.advance(EVERY);
+            readings.refresh(node, &shell, DEADLINE, &*clock).await;
+            assert_eq!(shell.times.swap(0, Ordering::Relaxed), asked, "{shift}");
+        }
     }
 
     #[test]

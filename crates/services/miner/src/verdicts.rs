@@ -1,8 +1,9 @@
 //! What validators think of this miner's nodes, asked of themselves.
 //!
 //! Asked are the validators to which nodes are assigned and those with a session, at the place that the configuration names or, without
-//! one, at their axon; at most [`VALIDATORS`], one after the other, every minute, and less and less often while one does not answer. None takes
-//! longer than [`ASK`] in all, whatever it sends how slowly; what one said is shown before the next is asked, and kept of nodes of ours only.
+//! one, at their axon; at most [`VALIDATORS`], [`AT_ONCE`] side by side, every minute, and less and less often while one does not answer.
+//! None takes longer than [`ASK`] in all, whatever it sends how slowly; what one said is shown while others are asked, and kept of nodes of
+//! ours only. When one is due goes by the clock that nobody sets.
 //! Nothing of the miner's work waits for it or follows from it: it is shown to the operator.
 //!
 //! What a validator says beside its verdicts (score, ramp, ban, next check) is its word and shown as that. A verdict is shown only if
@@ -14,11 +15,12 @@ mod share;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use basilica_ports::{AddressPolicy, Chain, Clock, Entropy, ValidatorApi, ValidatorPlace};
-use basilica_runtime_service::{Backoff, ErrorChain, Stop, within};
+use basilica_runtime_service::{Backoff, ErrorChain, Stop, TaskSet, within};
 use basilica_status::{Judgement, Share, ValidatorStatus, Words};
-use basilica_types::{Digest, Host, Hotkey, Millis, NetUid, Network, NodeId, Timestamp};
+use basilica_types::{Digest, Host, Hotkey, Millis, NetUid, Network, NodeId};
 use tokio::sync::watch;
 use tracing::debug;
 
@@ -29,6 +31,8 @@ use crate::subnet::{Snapshot, SubnetView};
 
 /// Most validators that are asked.
 const VALIDATORS: usize = 16;
+/// Of these, at the same time: those that drag their answers out must not keep the others' from being seen.
+const AT_ONCE: usize = 4;
 /// Between two rounds; each validator is asked once in a round.
 const EVERY: Millis = Millis::from_secs(60);
 /// Of one validator's answer and the verdicts that it names.
@@ -50,7 +54,7 @@ pub(crate) struct Opinions {
 
 /// Keeps [`Opinions`] up to date.
 pub(crate) struct VerdictsFollower {
-    pub(crate) asker: Asker,
+    pub(crate) asker: Arc<Asker>,
     pub(crate) chain: Arc<dyn Chain>,
     pub(crate) netuid: NetUid,
     pub(crate) subnet: SubnetView,
@@ -78,19 +82,36 @@ struct About<'a> {
 }
 
 /// What is kept of one validator from one question to the next.
+#[derive(Clone)]
 struct Asked {
     status: ValidatorStatus,
-    due: Timestamp,
+    /// By the monotonic clock.
+    due: Duration,
     backoff: Backoff,
     judgements: BTreeMap<NodeId, Judgement>,
     verdicts: Verdicts,
+}
+
+impl Asked {
+    fn new(hotkey: Hotkey, due: Duration) -> Self {
+        let status = ValidatorStatus {
+            hotkey,
+            place: None,
+            assigned: false,
+            asked: None,
+            answered: None,
+            error: None,
+        };
+        let (judgements, verdicts) = (BTreeMap::new(), Verdicts::default());
+        Self { status, due, backoff: Backoff::new(EVERY, RETRY_MOST), judgements, verdicts }
+    }
 }
 
 impl VerdictsFollower {
     pub(crate) async fn run(&self, stop: Stop) {
         let clock = &self.asker.clock;
         let mut asked: BTreeMap<Hotkey, Asked> = BTreeMap::new();
-        let (mut share, mut share_due) = (None, clock.now());
+        let (mut share, mut share_due) = (None, clock.monotonic());
         loop {
             let round = async {
                 let Some(snapshot) = self.subnet.borrow().clone() else { return };
@@ -99,8 +120,8 @@ impl VerdictsFollower {
                 let nodes: BTreeSet<NodeId> = status.nodes.iter().map(|node| node.id).collect();
                 let about = About { snapshot: &snapshot, sessions: &sessions, nodes: &nodes };
                 self.asker.round(&about, &mut asked, &|asked| self.publish(asked, share)).await;
-                if share_due <= clock.now() {
-                    share_due = clock.now() + SHARE_EVERY;
+                if share_due <= clock.monotonic() {
+                    share_due = clock.monotonic() + SHARE_EVERY.as_duration();
                     share = self.share(&snapshot).await.or(share);
                 }
             };
@@ -151,42 +172,60 @@ impl VerdictsFollower {
 impl Asker {
     /// Asks everybody whose time has come, tells `each` after every one, and forgets those who are no longer asked.
     async fn round(
-        &self,
+        self: &Arc<Self>,
         about: &About<'_>,
         asked: &mut BTreeMap<Hotkey, Asked>,
         each: &(dyn Fn(&BTreeMap<Hotkey, Asked>) + Sync),
     ) {
+        let mut due = self.due(about, asked).into_iter();
+        let nodes = Arc::new(about.nodes.clone());
+        let mut asking = TaskSet::new();
+        loop {
+            while asking.len() < AT_ONCE
+                && let Some((hotkey, place, mut entry)) = due.next()
+            {
+                let (asker, nodes) = (Arc::clone(self), Arc::clone(&nodes));
+                asking.spawn("ask_validator", async move {
+                    let answered = asker.ask(hotkey, &place, &mut entry, &nodes);
+                    if let Err(elapsed) = within(asker.clock.as_ref(), ASK, answered).await {
+                        asker.silent(hotkey, &mut entry, elapsed.to_string());
+                    }
+                    (hotkey, entry)
+                });
+            }
+            match asking.next().await {
+                Some(Ok((hotkey, entry))) => {
+                    asked.insert(hotkey, entry);
+                    each(asked);
+                }
+                Some(Err(panic)) => panic!("{panic}"),
+                None => return,
+            }
+        }
+    }
+
+    /// Whose time has come, and what is known of them; the others stay as they are.
+    fn due(
+        &self,
+        about: &About<'_>,
+        asked: &mut BTreeMap<Hotkey, Asked>,
+    ) -> Vec<(Hotkey, ValidatorPlace, Asked)> {
         let wanted = self.wanted(about.snapshot, about.sessions);
         asked.retain(|hotkey, _| wanted.contains_key(hotkey));
+        let now = self.clock.monotonic();
+        let mut due = Vec::new();
         for (hotkey, (assigned, place)) in wanted {
-            let now = self.clock.now();
-            let entry = asked.entry(hotkey).or_insert_with(|| Asked {
-                status: ValidatorStatus {
-                    hotkey,
-                    place: None,
-                    assigned,
-                    asked: None,
-                    answered: None,
-                    error: None,
-                },
-                due: now,
-                backoff: Backoff::new(EVERY, RETRY_MOST),
-                judgements: BTreeMap::new(),
-                verdicts: Verdicts::default(),
-            });
+            let entry = asked.entry(hotkey).or_insert_with(|| Asked::new(hotkey, now));
             entry.status.assigned = assigned;
             let told = place.as_ref().map(|place| Words::new(&place.to_string()));
             if told != entry.status.place {
                 (entry.status.place, entry.due) = (told, now);
             }
             if let Some(place) = place.filter(|_| entry.due <= now) {
-                let asking = self.ask(hotkey, &place, entry, about.nodes);
-                if let Err(elapsed) = within(self.clock.as_ref(), ASK, asking).await {
-                    self.silent(hotkey, entry, elapsed.to_string());
-                }
-                each(asked);
+                due.push((hotkey, place, entry.clone()));
             }
         }
+        due
     }
 
     /// Who is asked, whether nodes are theirs, and where: those with nodes first.
@@ -215,8 +254,8 @@ impl Asker {
     fn silent(&self, hotkey: Hotkey, asked: &mut Asked, why: String) {
         let pause = asked.backoff.next(self.entropy.as_ref());
         debug!(validator.hotkey = %hotkey, error = why, retry_in = %pause, "validator tells no verdicts");
-        let now = self.clock.now();
-        (asked.status.asked, asked.status.error, asked.due) = (Some(now), Some(why.into()), now + pause);
+        (asked.status.asked, asked.status.error) = (Some(self.clock.now()), Some(why.into()));
+        asked.due = self.clock.monotonic() + pause.as_duration();
     }
 
     async fn ask(&self, hotkey: Hotkey, place: &ValidatorPlace, asked: &mut Asked, own: &BTreeSet<NodeId>) {
@@ -228,7 +267,8 @@ impl Asker {
         };
         nodes.retain(|node| own.contains(&node.node));
         asked.status.asked = Some(now);
-        (asked.status.answered, asked.status.error, asked.due) = (Some(now), None, now + EVERY);
+        (asked.status.answered, asked.status.error) = (Some(now), None);
+        asked.due = self.clock.monotonic() + EVERY.as_duration();
         let digests: Vec<(NodeId, Digest)> = judging::named(&nodes);
         for (node, digest) in asked.verdicts.missing(&digests) {
             match self.api.verdict(place, digest).await {

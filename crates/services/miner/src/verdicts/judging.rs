@@ -33,7 +33,7 @@ pub(super) enum NotIt {
 }
 
 /// Verdicts that were read and hold, and digests of which nothing better is known than that they do not.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Verdicts(BTreeMap<(NodeId, Digest), Option<LastVerdict>>);
 
 impl Verdicts {

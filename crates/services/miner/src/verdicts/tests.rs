@@ -1,11 +1,12 @@
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use basilica_ports::{
     Assignment, Axon, EntropyRng, JudgedNode, JudgedNodes, Metagraph, Neuron, ValidatorApiError,
 };
 use basilica_runtime_service::testing::{SeededEntropy, VirtualClock};
-use basilica_types::{BasisPoints, BlockNumber, Coldkey, Ppm, Rao, Uid};
+use basilica_types::{BasisPoints, BlockNumber, Coldkey, Ppm, Rao, Timestamp, Uid};
 use basilica_verification::{CheckKind, Evidence, Fault, Outcome, Reason, Verdict};
 use basilica_wire::{Keypair, Signed};
 use codec::Encode as _;
@@ -132,8 +133,8 @@ struct Scripted {
     nodes: Mutex<Vec<Result<JudgedNodes, u16>>>,
     verdicts: BTreeMap<Digest, Vec<u8>>,
     asked: Mutex<Vec<String>>,
-    /// Never comes to an end with a verdict.
-    drags: bool,
+    /// Who never comes to an end with a verdict.
+    drags: Vec<ValidatorPlace>,
 }
 
 #[async_trait]
@@ -151,7 +152,7 @@ impl ValidatorApi for Scripted {
         digest: Digest,
     ) -> Result<Option<Vec<u8>>, ValidatorApiError> {
         self.asked.lock().unwrap().push(format!("{at}/verdicts"));
-        if self.drags {
+        if self.drags.contains(at) {
             std::future::pending::<()>().await;
         }
         Ok(self.verdicts.get(&digest).cloned())
@@ -161,21 +162,21 @@ impl ValidatorApi for Scripted {
 struct Scene {
     api: Arc<Scripted>,
     clock: Arc<VirtualClock>,
-    asker: Asker,
+    asker: Arc<Asker>,
     asked: BTreeMap<Hotkey, Asked>,
 }
 
 impl Scene {
     fn new(api: Scripted, network: Network, validators: BTreeMap<Hotkey, ValidatorPlace>) -> Self {
         let (api, clock) = (Arc::new(api), VirtualClock::new());
-        let asker = Asker {
+        let asker = Arc::new(Asker {
             api: Arc::clone(&api) as Arc<dyn ValidatorApi>,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             entropy: SeededEntropy::new(1),
             own: MINER,
             network,
             config: VerdictsConfig { enabled: true, validators },
-        };
+        });
         Self { api, clock, asker, asked: BTreeMap::new() }
     }
 
@@ -216,6 +217,10 @@ fn snapshot() -> Snapshot {
         fetched_at: Timestamp(0),
         assignment: Arc::new(assignment),
     }
+}
+
+fn place(last: u8) -> ValidatorPlace {
+    ValidatorPlace { host: Host::Ip([127, 0, 0, last].into()), port: 8080, addresses: AddressPolicy::Any }
 }
 
 fn answer(digest: Digest) -> Result<JudgedNodes, u16> {
@@ -304,7 +309,7 @@ async fn nodes_of_others_are_neither_kept_nor_asked_about() {
 async fn a_validator_that_drags_its_answer_out_ends_and_is_asked_less_and_less() {
     let (digest, _) = signed(verdict(NODE, MINER, signer().hotkey()));
     let nodes = Mutex::new(vec![answer(digest), answer(digest)]);
-    let api = Scripted { nodes, drags: true, ..Scripted::default() };
+    let api = Scripted { nodes, drags: vec![place(2)], ..Scripted::default() };
     let mut scene = Scene::new(api, Network::Local, BTreeMap::new());
     let clock = Arc::clone(&scene.clock);
     let mut pauses = Vec::new();
@@ -315,20 +320,92 @@ async fn a_validator_that_drags_its_answer_out_ends_and_is_asked_less_and_less()
         });
         let error = scene.only().status.error.clone().unwrap();
         assert!(error.as_str().contains("not done within 30"), "{error:?}");
-        pauses.push(scene.only().due.since(clock.now()));
-        clock.advance(pauses[0]);
+        pauses.push(scene.only().due - clock.monotonic());
+        clock.advance(RETRY_MOST);
     }
     assert!(pauses[1] > pauses[0], "{pauses:?}");
+}
+
+/// Validators beside the assigned one, at the places from 100 on.
+fn others(count: u8) -> BTreeMap<Hotkey, ValidatorPlace> {
+    (100..100 + count).map(|n| (Hotkey::from_bytes([n; 32]), place(n))).collect()
+}
+
+#[tokio::test]
+async fn sixteen_that_drag_their_answers_out_take_the_time_of_four() {
+    let (digest, _) = signed(verdict(NODE, MINER, signer().hotkey()));
+    let others = others(15);
+    let api = Scripted {
+        nodes: Mutex::new((0..VALIDATORS).map(|_| answer(digest)).collect()),
+        drags: others.values().cloned().chain([place(2)]).collect(),
+        ..Scripted::default()
+    };
+    let sessions: Vec<Hotkey> = others.keys().copied().collect();
+    let mut scene = Scene::new(api, Network::Local, others);
+    let (clock, api) = (Arc::clone(&scene.clock), Arc::clone(&scene.api));
+    let mut rounds = 0;
+    {
+        let mut round = std::pin::pin!(scene.round(&sessions));
+        loop {
+            tokio::select! {
+                biased;
+                asked = &mut round => {
+                    assert_eq!(asked.len(), 2 * VALIDATORS, "each was asked, and for a verdict");
+                    break;
+                }
+                () = clock.sleepers(AT_ONCE) => {}
+            }
+            rounds += 1;
+            assert!(api.asked.lock().unwrap().len() <= 2 * AT_ONCE * rounds, "no more than so many at once");
+            clock.advance(ASK);
+        }
+    }
+    assert_eq!((rounds, clock.monotonic()), (4, 4 * ASK.as_duration()));
+    assert!(scene.asked.values().all(|asked| asked.status.error.is_some()));
+}
+
+#[tokio::test]
+async fn who_answers_is_heard_while_others_drag() {
+    let (digest, _) = signed(verdict(NODE, MINER, signer().hotkey()));
+    let others = others(8);
+    let api = Scripted {
+        nodes: Mutex::new((0..9).map(|_| answer(digest)).collect()),
+        drags: others.values().take(AT_ONCE - 1).cloned().collect(),
+        ..Scripted::default()
+    };
+    let sessions: Vec<Hotkey> = others.keys().copied().collect();
+    let mut scene = Scene::new(api, Network::Local, others);
+    let (snapshot, nodes) = (snapshot(), BTreeSet::from([NODE]));
+    let about = About { snapshot: &snapshot, sessions: &sessions, nodes: &nodes };
+    let heard = AtomicUsize::new(0);
+    let each = |_: &BTreeMap<Hotkey, Asked>| _ = heard.fetch_add(1, Ordering::Relaxed);
+    // Nobody moves the clock.
+    tokio::select! {
+        () = scene.asker.round(&about, &mut scene.asked, &each) => panic!("some are still asked"),
+        () = async { while heard.load(Ordering::Relaxed) < 9 - (AT_ONCE - 1) { tokio::task::yield_now().await } } => {}
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_keeps_nobody_from_being_asked() {
+    let (digest, _) = signed(verdict(NODE, MINER, signer().hotkey()));
+    let api = Scripted {
+        nodes: Mutex::new(vec![answer(digest), answer(digest), answer(digest)]),
+        ..Scripted::default()
+    };
+    let mut scene = Scene::new(api, Network::Local, BTreeMap::new());
+    assert_eq!(scene.round(&[]).await.len(), 2);
+    for hours in [-5, 5] {
+        scene.clock.set_wall_clock(hours * 3_600_000);
+        assert_eq!(scene.round(&[]).await, [""; 0], "nor is anybody asked too soon");
+        scene.clock.advance(EVERY);
+        assert!(!scene.round(&[]).await.is_empty());
+    }
 }
 
 #[tokio::test]
 async fn what_one_said_is_told_before_the_next_is_asked() {
     let (digest, _) = signed(verdict(NODE, MINER, signer().hotkey()));
-    let place = |last: u8| ValidatorPlace {
-        host: Host::Ip([127, 0, 0, last].into()),
-        port: 80,
-        addresses: AddressPolicy::Any,
-    };
     let other = Hotkey::from_bytes([8; 32]);
     let named = BTreeMap::from([(signer().hotkey(), place(2)), (other, place(3))]);
     let api = Scripted { nodes: Mutex::new(vec![answer(digest), answer(digest)]), ..Scripted::default() };

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use async_trait::async_trait;
 use basilica_chain::SubtensorChain;
-use basilica_doctor_service::{Change, Doctor, Finding, OtherLogin, Patience, Proving, judge, judge_here};
+use basilica_doctor_service::{
+    Change, Doctor, Finding, OtherLogin, Patience, Proving, Remedy, judge, judge_here,
+};
 use basilica_miner_service::config::{MinerConfig, NodeConfig};
 use basilica_ports::{Chain as _, Clock, Entropy, Identity, MinerStore as _, NodeShell as _};
 use basilica_probing_service::{BeaconSource, Beacons, Drawn, Probing, ProbingSettings, ProverFile, Room};
@@ -43,6 +45,10 @@ pub(crate) struct DoctorArgs {
     /// Make the safe changes: permissions and directories of ours, the miner's own line. Each is shown before and after.
     #[arg(long)]
     pub(crate) fix: bool,
+    /// Also have the nodes' sshd allow more logins and sessions at a time, where a finding asks for that and the login may become root. Without a new
+    /// login within 90 s a node takes it back by itself.
+    #[arg(long)]
+    pub(crate) fix_sshd: bool,
     /// Only this node (user@host:port, or its host); may be given again.
     #[arg(long, value_name = "NODE")]
     pub(crate) node: Vec<String>,
@@ -94,6 +100,8 @@ struct Clinic {
     key: Option<SshPublicKey>,
     other: Option<OtherLogin>,
     quick: bool,
+    /// Whether `--fix` and `--fix-sshd` were given.
+    fixes: (bool, bool),
     takes_private: bool,
     /// The prover and by which rules it is asked, or why it is not run.
     proving: Result<GpuRules, String>,
@@ -146,7 +154,7 @@ impl Clinic {
         }
     }
 
-    async fn look(&self, node: &NodeConfig, known: &[HostKey], fix: bool) -> NodeReport {
+    async fn look(&self, node: &NodeConfig, known: &[HostKey]) -> NodeReport {
         // Closed never.
         let _place = if self.quick { None } else { self.proofs.acquire().await.ok() };
         let seen = self.doctor().look(&node.address, known).await;
@@ -158,16 +166,18 @@ impl Clinic {
             changes: Vec::new(),
             not_fixed: None,
         };
-        if !fix || report.findings.iter().all(|finding| finding.fixable.is_none()) {
+        let allowed: fn(Remedy) -> bool = match self.fixes {
+            (false, false) => return report,
+            (true, false) => |remedy| !remedy.needs_consent(),
+            (false, true) => Remedy::needs_consent,
+            (true, true) => |_| true,
+        };
+        if !report.findings.iter().filter_map(|finding| finding.fixable).any(allowed) {
             return report;
         }
-        match self.doctor().fix(&node.address, known, &report.findings).await {
-            Ok(changes) => report.changes = changes,
-            Err(why) => {
-                report.not_fixed = Some(why);
-                return report;
-            }
-        }
+        let fixed = self.doctor().fix(&node.address, known, &report.findings, allowed).await;
+        report.changes = fixed.changes;
+        report.not_fixed = Some(fixed.not_fixed.join("; ")).filter(|why| !why.is_empty());
         let seen = self.doctor().look(&node.address, known).await;
         report.login_ms = seen.took.0;
         report.about = seen.about();
@@ -232,11 +242,8 @@ pub(crate) async fn examine(
     let clinic = Arc::new(clinic(arguments, config, prover, (&clock, &entropy)).await?);
     let known = known_keys(config).await;
     let screen = Screen::new(cli, nodes.len());
-    let mut nodes = if clinic.key.is_some() {
-        look_at_all(&clinic, nodes, &known, arguments.fix, &screen).await
-    } else {
-        Vec::new()
-    };
+    let mut nodes =
+        if clinic.key.is_some() { look_at_all(&clinic, nodes, &known, &screen).await } else { Vec::new() };
     screen.clear();
     nodes.sort_by_cached_key(|report| {
         let worst = report.findings.iter().map(|finding| finding.severity).max();
@@ -251,7 +258,6 @@ async fn look_at_all(
     clinic: &Arc<Clinic>,
     nodes: Vec<NodeConfig>,
     known: &[(NodeAddress, HostKey)],
-    fix: bool,
     screen: &Screen,
 ) -> Vec<NodeReport> {
     let mut reports = Vec::with_capacity(nodes.len());
@@ -268,7 +274,7 @@ async fn look_at_all(
                 configured if !configured.is_empty() => configured,
                 _ => pinned.map(|(_, key)| key.clone()).collect(),
             };
-            tasks.spawn("look", async move { clinic.look(&node, &known, fix).await });
+            tasks.spawn("look", async move { clinic.look(&node, &known).await });
         }
         match tasks.next().await {
             None => return reports,
@@ -315,6 +321,7 @@ async fn clinic(
         key,
         other,
         quick: arguments.quick,
+        fixes: (arguments.fix, arguments.fix_sshd),
         takes_private: config.subnet.network == Network::Local,
         proving,
         prover: prover.unwrap_or_else(|_| ProverFile::new(Vec::new())),

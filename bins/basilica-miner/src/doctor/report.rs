@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use basilica_doctor_service::{Finding, Severity};
+use basilica_doctor_service::{Finding, Remedy, Severity};
 
 use super::{NodeReport, Report};
 
@@ -49,8 +49,13 @@ pub(super) fn text(report: &Report, coloured: bool) -> String {
     let _ = if report.ok {
         writeln!(out, "{green}nothing is wrong{plain} ({} nodes)", report.nodes.len())
     } else {
-        let fixable = all().filter(|finding| finding.fixable.is_some()).count();
-        let hint = if fixable > 0 { format!("; --fix heals {fixable}") } else { String::new() };
+        let remedies = || all().filter_map(|finding| finding.fixable);
+        let hint = |flag: &str, count: usize| match count {
+            0 => String::new(),
+            count => format!("; {flag} heals {count}"),
+        };
+        let (sshd, safe): (Vec<Remedy>, Vec<Remedy>) = remedies().partition(|remedy| remedy.needs_consent());
+        let hint = hint("--fix", safe.len()) + &hint("--fix-sshd", sshd.len());
         writeln!(out, "{errors} errors, {warnings} warnings{hint}; codes are explained in docs/doctor.md")
     };
     out

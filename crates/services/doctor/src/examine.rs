@@ -63,6 +63,7 @@ if [ "$run" != none ]; then
   from=${SSH_CONNECTION%% *}; from=${from:-127.0.0.1}
   settings=$(t $run "$program" -T ${config:+-f "$config"} ${scratch:+-h "$scratch/key"} -C "user=$user,host=$from,addr=$from" 2>/dev/null) && put sshd-read yes
   [ -n "$scratch" ] && rm -rf "$scratch"
+  t $run grep -qiE '^[[:space:]]*include[[:space:]]+/etc/ssh/sshd_config[.]d/[*][.]conf' "${config:-/etc/ssh/sshd_config}" 2>/dev/null && put sshd-includes yes
   while read -r name value; do
     case $name in
       maxstartups|maxsessions|persourcepenalties|allowtcpforwarding|permitrootlogin|authorizedkeysfile|forcecommand) put "sshd-$name" "$value" ;;
@@ -204,6 +205,11 @@ impl Examined {
     /// A setting of sshd, as `sshd -T` prints it.
     pub fn sshd(&self, name: &str) -> Option<&str> {
         self.one(&format!("sshd-{name}"))
+    }
+
+    /// Whether sshd's settings can be changed from here by a file of ours: as root, and where it reads such files.
+    pub fn can_set_sshd(&self) -> bool {
+        (self.number("uid") == Some(0) || self.has("sudo")) && self.has("sshd-includes")
     }
 
     /// A file's owner and permissions.

@@ -188,6 +188,15 @@ pub enum Remedy {
     Directories,
     /// Write the miner's own line into `authorized_keys`; needs another login.
     OwnLine,
+    /// Have sshd allow more logins and sessions at a time; needs root on the node, and consent of its own.
+    Sshd,
+}
+
+impl Remedy {
+    /// Whether it is made only for who asks for it by name.
+    pub const fn needs_consent(self) -> bool {
+        matches!(self, Self::Sshd)
+    }
 }
 
 /// One thing that is wrong, with all that its reader needs.
@@ -208,7 +217,7 @@ pub struct Finding {
     pub effect: &'static str,
     /// What to do: commands, each on a line of its own, with a word where they are to be run.
     pub fix: Vec<String>,
-    /// What `--fix` would do about it.
+    /// What `--fix` would do about it, or `--fix-sshd`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fixable: Option<Remedy>,
 }

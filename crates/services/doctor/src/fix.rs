@@ -146,6 +146,7 @@ pub(crate) async fn apply(
         Remedy::Directories => Argv::script(DIRECTORIES, [name]),
         Remedy::OwnLine => return own_line(shell, user, key, deadline).await,
         Remedy::KeyFileMode => return Err("the key file is on this machine".to_owned()),
+        Remedy::Sshd => return Err("sshd is changed over two logins".to_owned()),
     };
     let command = command.expect("a constant, a name and a key fit");
     let limits = OutputLimits { deadline, stdout: 16 * 1024, stderr: 4 * 1024 };

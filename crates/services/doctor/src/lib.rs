@@ -19,6 +19,7 @@ mod judge;
 mod login;
 mod node;
 mod shell;
+mod sshd;
 mod words;
 
 pub use finding::{Code, Finding, Remedy, Severity, Stage, root_causes};
@@ -26,5 +27,5 @@ pub use fix::Change;
 pub use here::{HereSeen, KeyFault, OnChain, Reached, judge_here};
 pub use judge::{Checked, Inside, NodeSeen, judge};
 pub use login::NoLogin;
-pub use node::{Doctor, OtherLogin, Patience, Proving};
+pub use node::{Doctor, Fixed, OtherLogin, Patience, Proving};
 pub use shell::Commands;

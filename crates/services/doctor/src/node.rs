@@ -13,6 +13,7 @@ use crate::fix::{self, Change};
 use crate::judge::{Checked, Inside, NodeSeen};
 use crate::login::{Login, log_in};
 use crate::shell::{self, Commands};
+use crate::sshd::{self, SshdChange};
 use crate::{Finding, Remedy};
 
 /// How long each step may take.
@@ -24,11 +25,18 @@ pub struct Patience {
     pub command: Millis,
     /// A whole check with its proof.
     pub check: Millis,
+    /// How long changed settings of sshd wait for a new login before they are taken back.
+    pub confirm: Millis,
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { login: Millis::from_secs(15), command: Millis::from_secs(60), check: Millis::from_secs(3_600) }
+        Self {
+            login: Millis::from_secs(15),
+            command: Millis::from_secs(60),
+            check: Millis::from_secs(3_600),
+            confirm: Millis::from_secs(90),
+        }
     }
 }
 
@@ -182,39 +190,109 @@ impl Doctor<'_> {
         Some(shell.map_err(|why| format!("{as_other} cannot log in either: {why:?}")))
     }
 
-    /// Makes the changes that these findings of one node ask for; each says what was before and what is now.
-    ///
-    /// # Errors
-    /// If no login works that could make them.
+    /// Makes the changes that these findings of one node ask for, as far as they are `allowed`.
     pub async fn fix(
         self,
         address: &NodeAddress,
         known: &[HostKey],
         findings: &[Finding],
-    ) -> Result<Vec<Change>, String> {
-        let mut remedies: Vec<Remedy> = findings.iter().filter_map(|finding| finding.fixable).collect();
-        remedies.sort_unstable();
-        remedies.dedup();
-        remedies.retain(|remedy| *remedy != Remedy::KeyFileMode);
-        let Some(key) = self.key.filter(|_| !remedies.is_empty()) else { return Ok(Vec::new()) };
-        let own = self.log_in(address, self.identity, known).await.shell.ok();
-        let mut changes = Vec::new();
-        for remedy in remedies {
-            let with = |shell: Arc<dyn Shell>| async move {
-                fix::apply(shell.as_ref(), remedy, &address.user, key, self.patience.command).await
-            };
-            // What the user may not, another login may.
-            let done = match &own {
-                Some(shell) => with(Arc::clone(shell)).await,
-                None => Err(NO_LOGIN.to_owned()),
-            };
-            changes.push(match done {
-                Ok(change) => change,
-                Err(why) => with(self.enter_other(address, known).await.ok_or(why)??).await?,
-            });
+        allowed: fn(Remedy) -> bool,
+    ) -> Fixed {
+        let asked = findings.iter().filter_map(|finding| Some((finding.fixable?, finding.code)));
+        let asked = asked.filter(|(remedy, _)| *remedy != Remedy::KeyFileMode && allowed(*remedy));
+        let (sshd, mut files): (Vec<_>, Vec<_>) = asked.partition(|(remedy, _)| *remedy == Remedy::Sshd);
+        files.sort_unstable_by_key(|(remedy, _)| *remedy);
+        files.dedup_by_key(|(remedy, _)| *remedy);
+        let mut fixed = Fixed::default();
+        let mut done = |change: Result<Change, String>| match change {
+            Ok(change) => fixed.changes.push(change),
+            Err(why) => fixed.not_fixed.push(why),
+        };
+        if let Some(key) = self.key.filter(|_| !files.is_empty()) {
+            let own = self.log_in(address, self.identity, known).await.shell.ok();
+            for (remedy, _) in files {
+                done(self.set_files(address, known, remedy, key, own.as_ref()).await);
+            }
         }
-        Ok(changes)
+        for setting in sshd.into_iter().filter_map(|(_, code)| sshd::setting(code)) {
+            done(self.set_sshd(address, known, setting).await);
+        }
+        fixed
     }
+
+    async fn set_files(
+        self,
+        address: &NodeAddress,
+        known: &[HostKey],
+        remedy: Remedy,
+        key: &SshPublicKey,
+        own: Option<&Arc<dyn Shell>>,
+    ) -> Result<Change, String> {
+        let with = |shell: Arc<dyn Shell>| async move {
+            fix::apply(shell.as_ref(), remedy, &address.user, key, self.patience.command).await
+        };
+        let done = match own {
+            Some(shell) => with(Arc::clone(shell)).await,
+            None => Err(NO_LOGIN.to_owned()),
+        };
+        match done {
+            Ok(change) => Ok(change),
+            // What the user may not, another login may.
+            Err(why) => with(self.enter_other(address, known).await.ok_or(why)??).await,
+        }
+    }
+
+    async fn enter(self, address: &NodeAddress, known: &[HostKey]) -> Result<Arc<dyn Shell>, String> {
+        let login = self.log_in(address, self.identity, known).await;
+        login.shell.map_err(|why| format!("{why:?}"))
+    }
+
+    /// Keeps a setting of sshd only after a login that was made since.
+    async fn set_sshd(
+        self,
+        address: &NodeAddress,
+        known: &[HostKey],
+        setting: &str,
+    ) -> Result<Change, String> {
+        let change = SshdChange {
+            tag: Digest::from_bytes(self.entropy.array()),
+            confirm: self.patience.confirm,
+            deadline: self.patience.command,
+        };
+        let first = self.enter(address, known).await?;
+        let made = change.make(first.as_ref(), setting).await?;
+        let mut second = self.enter(address, known).await;
+        for _ in 1..sshd::LOGINS {
+            if second.is_err() {
+                self.clock.sleep(sshd::PAUSE).await;
+                second = self.enter(address, known).await;
+            }
+        }
+        let kept = match second {
+            Ok(second) => {
+                let kept = change.keep(second.as_ref()).await;
+                second.close().await;
+                kept
+            }
+            Err(why) => Err(why),
+        };
+        if let Err(why) = kept {
+            // Where this connection is gone too, the node does it by itself.
+            let _ = change.take_back(first.as_ref()).await;
+            return Err(format!("no login worked after sshd had read {setting}, so it is taken back: {why}"));
+        }
+        first.close().await;
+        Ok(made)
+    }
+}
+
+/// What came of changing a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fixed {
+    /// What was changed.
+    pub changes: Vec<Change>,
+    /// Why the rest was not.
+    pub not_fixed: Vec<String>,
 }
 
 /// Nothing can be changed without a login.

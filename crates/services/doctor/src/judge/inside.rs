@@ -8,6 +8,7 @@ use super::{Checked, Inside, NodeSeen, account, validators};
 use crate::examine::{Cache, Examined};
 use crate::finding::{Code, Finding, Remedy};
 use crate::shell::Commands;
+use crate::sshd;
 
 /// Beyond this the miner places no keys (see its key editor), in seconds.
 const MAX_SKEW_SECS: i64 = 60;
@@ -15,13 +16,15 @@ const MAX_SKEW_SECS: i64 = 60;
 const FEW_STARTUPS: u32 = 10;
 /// The validators' client runs so many commands at a time.
 const FEW_SESSIONS: u32 = 5;
+const RELOAD: &str = "then: sudo sshd -t && sudo systemctl reload ssh";
 /// KiB.
 const LITTLE_ROOM: i64 = 1024 * 1024;
 
 pub(super) fn findings(seen: &NodeSeen, inside: &Inside) -> Vec<Finding> {
     let mut found = commands(seen, &inside.commands);
+    let examined = inside.examined.as_ref().and_then(|examined| examined.as_ref().ok());
     if let Some(words) = &inside.second_refused {
-        found.push(few_sessions(words.clone()));
+        found.push(of_sshd(Code::SshdMaxSessions, words.clone(), examined));
     }
     match &inside.examined {
         None => {}
@@ -30,7 +33,7 @@ pub(super) fn findings(seen: &NodeSeen, inside: &Inside) -> Vec<Finding> {
             found.extend(clock(examined, inside.between));
             found.extend(tools(examined));
             found.extend(files(examined));
-            found.extend(settings(seen, examined));
+            found.extend(settings(seen, inside, examined));
             let passed =
                 matches!(&inside.checked, Checked::Done(done) if done.finding == CheckFinding::Passed);
             if !passed {
@@ -44,15 +47,12 @@ pub(super) fn findings(seen: &NodeSeen, inside: &Inside) -> Vec<Finding> {
     found
 }
 
-fn few_sessions(words: String) -> Finding {
-    Finding::new(
-        Code::SshdMaxSessions,
-        words,
-        &[
-            "on the node, in /etc/ssh/sshd_config: MaxSessions 10",
-            "then: sudo sshd -t && sudo systemctl reload ssh",
-        ],
-    )
+/// Of a setting that is too small.
+fn of_sshd(code: Code, words: String, examined: Option<&Examined>) -> Finding {
+    let [clear, add] = sshd::by_hand(sshd::setting(code).unwrap_or_default());
+    let finding = Finding::new(code, words, &[&clear, &add, RELOAD]);
+    let can_set = examined.is_some_and(Examined::can_set_sshd);
+    if can_set { finding.healed_by(Remedy::Sshd) } else { finding }
 }
 
 fn unexamined(why: &str) -> Finding {
@@ -96,7 +96,7 @@ fn commands(seen: &NodeSeen, commands: &Commands) -> Vec<Finding> {
                     &format!(
                         "and in ~{user}/.ssh/authorized_keys: remove command=\"...\" before the miner's key"
                     ),
-                    "then: sudo sshd -t && sudo systemctl reload ssh",
+                    RELOAD,
                 ],
             ),
         },
@@ -106,7 +106,7 @@ fn commands(seen: &NodeSeen, commands: &Commands) -> Vec<Finding> {
             &[&format!("on the node: sudo chsh -s /bin/bash {user}")],
         ),
         Commands::Slow => slow("echo did not answer in time".to_owned()),
-        Commands::NoSession(words) => few_sessions(words.clone()),
+        Commands::NoSession(words) => of_sshd(Code::SshdMaxSessions, words.clone(), None),
         // sshd may let a key in and end the connection for what the account is.
         Commands::Lost(words) => {
             if let Some(Ok(examined)) = &seen.by_other {
@@ -187,8 +187,7 @@ fn files(examined: &Examined) -> Vec<Finding> {
     found
 }
 
-fn settings(seen: &NodeSeen, examined: &Examined) -> Vec<Finding> {
-    const RELOAD: &str = "then: sudo sshd -t && sudo systemctl reload ssh";
+fn settings(seen: &NodeSeen, inside: &Inside, examined: &Examined) -> Vec<Finding> {
     let mut found = Vec::new();
     if !examined.has("sshd-read") {
         found.push(Finding::new(
@@ -204,15 +203,15 @@ fn settings(seen: &NodeSeen, examined: &Examined) -> Vec<Finding> {
             "MaxStartups {} begins to drop at {few}",
             examined.sshd("maxstartups").unwrap_or_default()
         );
-        let fix = ["on the node, in /etc/ssh/sshd_config: MaxStartups 100:30:200", RELOAD];
-        found.push(Finding::new(Code::SshdMaxStartups, said, &fix));
+        found.push(of_sshd(Code::SshdMaxStartups, said, Some(examined)));
     }
-    if let Some(few) = number("maxsessions").filter(|most| *most < FEW_SESSIONS) {
-        found.push(few_sessions(format!("MaxSessions {few}")));
+    let few = number("maxsessions").filter(|most| *most < FEW_SESSIONS && inside.second_refused.is_none());
+    if let Some(few) = few {
+        found.push(of_sshd(Code::SshdMaxSessions, format!("MaxSessions {few}"), Some(examined)));
     }
     if let Some(penalties) = examined.sshd("persourcepenalties").filter(|value| !value.starts_with("no")) {
         let fix = [
-            "on the node, in /etc/ssh/sshd_config: PerSourcePenaltyExemptList with the validators' addresses",
+            "on the node, with the validators' addresses: sudo sed -i '1i PerSourcePenaltyExemptList 203.0.113.7,203.0.113.8' /etc/ssh/sshd_config",
             RELOAD,
         ];
         found.push(Finding::new(Code::SshdPenalties, penalties, &fix));

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use basilica_doctor_service::{Change, Doctor, Finding, NodeSeen, OtherLogin, Patience, Proving, judge};
+use basilica_doctor_service::{Doctor, Finding, Fixed, NodeSeen, OtherLogin, Patience, Proving, judge};
 use basilica_localnet::nodes::{Isolation, NodeFile, NodeSpec, Place};
 use basilica_ports::{Entropy, Identity, NodeShell as _, OutputLimits};
 use basilica_probing_service::{Probing, ProbingSettings, ProverFile, Room};
@@ -53,8 +53,12 @@ case $2 in *"
 "*) echo "Unmatched '''." >&2; exit 1 ;; esac
 exec /bin/sh "$@"
 "#;
-const PATIENCE: Patience =
-    Patience { login: Millis::from_secs(8), command: Millis::from_secs(8), check: Millis::from_secs(60) };
+const PATIENCE: Patience = Patience {
+    login: Millis::from_secs(8),
+    command: Millis::from_secs(8),
+    check: Millis::from_secs(60),
+    confirm: Millis::from_secs(60),
+};
 
 pub(crate) struct World {
     nodes: Nodes,
@@ -65,6 +69,7 @@ pub(crate) struct World {
     pub(crate) settings: ProbingSettings,
     room: Room,
     pub(crate) prover: ProverFile,
+    pub(crate) patience: Patience,
 }
 
 fn identity() -> (Identity, SshPublicKey) {
@@ -111,6 +116,7 @@ impl World {
             settings: ProbingSettings::default(),
             room: Room::default(),
             prover: ProverFile::new(Vec::new()),
+            patience: PATIENCE,
         }
     }
 
@@ -175,6 +181,12 @@ impl World {
         run(&self.nodes, name, script, &self.key, &self.key).await;
     }
 
+    /// A file of a host, if it is there.
+    pub(crate) fn file(&self, name: &str, path: &str) -> Option<String> {
+        let bytes = self.nodes.node(name).read(path.as_ref()).ok()?;
+        Some(String::from_utf8(bytes).unwrap())
+    }
+
     fn doctor<'a>(&'a self, other: Option<&'a OtherLogin>) -> Doctor<'a> {
         Doctor {
             nodes: &RusshShell,
@@ -185,7 +197,7 @@ impl World {
             other,
             proving: Proving::NotAsked(self.probing()),
             takes_private: true,
-            patience: PATIENCE,
+            patience: self.patience,
         }
     }
 
@@ -194,9 +206,9 @@ impl World {
         self.doctor(other.as_ref()).look(&self.address(case), &self.known(case.name)).await
     }
 
-    pub(crate) async fn fix(&self, case: &Case, findings: &[Finding]) -> Result<Vec<Change>, String> {
+    pub(crate) async fn fix(&self, case: &Case, findings: &[Finding]) -> Fixed {
         let other = self.other(case);
-        self.doctor(other.as_ref()).fix(&self.address(case), &self.known(case.name), findings).await
+        self.doctor(other.as_ref()).fix(&self.address(case), &self.known(case.name), findings, |_| true).await
     }
 
     /// What is found where nobody answers as an sshd does, if it is something else than it should be.

@@ -92,7 +92,7 @@ fn of_hundred(score: Option<u16>) -> String {
 
 /// Now in nanoseconds, and below the clock's milliseconds by chance: no two requests have the same.
 fn nonce() -> u64 {
-    let millis = u64::try_from(SystemClock::new().now().0).unwrap_or_default();
+    let millis = SystemClock::new().now().0.max(0).unsigned_abs();
     let chance = u32::from_le_bytes((&OsEntropy as &dyn Entropy).array());
     millis.saturating_mul(1_000_000).saturating_add(u64::from(chance % 1_000_000))
 }

@@ -11,7 +11,7 @@ use basilica_ports::{
 };
 use basilica_ssh::RusshShell;
 use basilica_system::{OsEntropy, SystemClock};
-use basilica_types::{Host, HostKey, Millis, NodeAddress};
+use basilica_types::{ErrorChain, Host, HostKey, Millis, NodeAddress};
 use basilica_validator_service::ValidatorConfig;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -108,7 +108,9 @@ fn as_json(reached: &Reached) -> Value {
         Ok(key) => {
             json!({ "at": reached.at.to_string(), "took_ms": took, "host_key": key.to_string(), "fingerprint": key.fingerprint() })
         }
-        Err(error) => json!({ "at": reached.at.to_string(), "took_ms": took, "error": causes(error) }),
+        Err(error) => {
+            json!({ "at": reached.at.to_string(), "took_ms": took, "error": ErrorChain(error).to_string() })
+        }
     }
 }
 
@@ -116,10 +118,6 @@ fn as_text(reached: &Reached) -> String {
     let (at, took) = (reached.at, reached.took.as_millis());
     match &reached.result {
         Ok(key) => format!("  {at}  speaks SSH after {took} ms\n  host key {}\n  {key}\n", key.fingerprint()),
-        Err(error) => format!("  {at}  {} after {took} ms\n", causes(error)),
+        Err(error) => format!("  {at}  {} after {took} ms\n", ErrorChain(error)),
     }
-}
-
-fn causes(error: &ShellError) -> String {
-    basilica_runtime_service::ErrorChain(error).to_string()
 }

@@ -122,7 +122,7 @@ pub async fn get(
     path: &str,
     credential: Option<Credential<'_>>,
 ) -> Result<(StatusCode, Bytes), AskError> {
-    let headers = credential.map(|credential| credential.headers(path)).unwrap_or_default();
+    let headers = credential.map_or_else(Vec::new, |credential| credential.headers(path));
     in_time(address, exchange(address, (&address.to_string(), path), headers, MAX_BODY)).await
 }
 

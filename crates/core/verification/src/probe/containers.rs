@@ -217,7 +217,8 @@ pub enum ContainerRun {
     /// It ran of an image that was there, because pulling it failed, and saw every GPU.
     #[codec(index = 4)]
     SawAllUnpulled,
-    /// The image could not be pulled by what may pass: the registry asked for patience, or the pull had no end.
+    /// The image could not be pulled by what may pass: the registry asked for patience or failed, the connection broke, or the pull had
+    /// no end.
     #[codec(index = 5)]
     PullPutOff,
 }

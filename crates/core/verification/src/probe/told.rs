@@ -17,7 +17,7 @@ pub(super) fn lines(probes: &Probes) -> Vec<String> {
         }
         ContainerRun::NoImage => "the image could not be pulled".to_owned(),
         ContainerRun::PullPutOff => {
-            "the image could not be pulled for now: too many requests, an error of its registry, or no end in time"
+            "the image could not be pulled for now: too many requests, a connection that broke, an error of its registry, or no end in time"
                 .to_owned()
         }
         ContainerRun::Failed => "no container could be run with gpus".to_owned(),

@@ -60,3 +60,19 @@ async fn an_answer_counts_for_one_retry_interval_and_who_asks_meanwhile_hears_it
     world.clock.advance(interval);
     assert!(is_offered(&shared).await);
 }
+
+#[tokio::test]
+async fn an_answer_grows_old_whatever_becomes_of_the_clock() {
+    let world = World::new();
+    let (mut shared, registry) = (world.boot().await, Scripted::new(ImageOffer::Offered));
+    shared.ports.registry = Arc::clone(&registry) as _;
+    assert!(is_offered(&shared).await);
+    registry.says(Some(ImageOffer::Withheld));
+    for hours in [5, -5] {
+        world.clock.set_wall_clock(hours * 3_600_000);
+        assert!(is_offered(&shared).await, "no time has passed");
+        assert_eq!(registry.asked(), 1);
+    }
+    world.clock.advance(shared.settings.retries.interval);
+    assert!(!is_offered(&shared).await, "it is asked again though the clock shows an earlier time");
+}

@@ -25,6 +25,8 @@ pub struct MaintenanceWindow {
 impl MaintenanceWindow {
     /// The reason of a window that stands for a node's removal; it is over once the node is listed again.
     pub const REMOVED: &str = "removed by `nodes remove`";
+    /// The reason of a window that stands for the configuration's word; it is over once the node is listed without it.
+    pub const CONFIGURED: &str = "`maintenance = true` in the configuration";
 }
 
 /// What an order to take a node out did.

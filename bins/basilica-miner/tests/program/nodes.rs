@@ -67,6 +67,34 @@ fn the_configurations_own_maintenance_wins_and_says_so() {
     home.run(&["nodes", "undrain", "127.0.0.2"]).fails(1, &["stays in maintenance", "configuration wins"]);
 }
 
+#[tokio::test]
+async fn the_configurations_own_maintenance_counts_as_any_does_while_it_is_there() {
+    let home = home();
+    let mut running = Running::start(&home);
+    let node = |running: &Running| {
+        let status = running.try_get("/status.json").map(|(_, body)| body).unwrap_or_default();
+        let status: Value = serde_json::from_str(&status).unwrap_or_default();
+        let nodes = status["nodes"].as_array().cloned().unwrap_or_default();
+        nodes.into_iter().find(|node| node["address"] == "b@127.0.0.2:1").unwrap_or_default()
+    };
+    eventually("its time counts", || node(&running)["maintenance"]["used"].as_u64() > Some(0)).await;
+    // It is back at once where a command takes it away.
+    let undrain = ["nodes", "undrain", "127.0.0.2"];
+    home.run(&undrain).fails(1, &["stays in maintenance", "configuration wins"]);
+    eventually("it is out again", || home.run(&undrain).out.contains("taken back after")).await;
+    let good = std::fs::read_to_string(home.config()).unwrap();
+    std::fs::write(home.config(), good.replace(", maintenance = true", "")).unwrap();
+    hang_up(&running);
+    eventually("it is over", || node(&running)["state"] != "maintenance").await;
+    assert!(home.run(&undrain).out.contains("was not taken out"));
+    // A command's own stays.
+    json(&home, &["nodes", "drain", "127.0.0.2"]);
+    eventually("it is taken out", || node(&running)["state"] == "maintenance").await;
+    hang_up(&running);
+    assert_eq!(json(&home, &["nodes", "drain", "127.0.0.2"])[0]["already"], true);
+    running.terminate();
+}
+
 fn hang_up(running: &Running) {
     let pid = rustix::process::Pid::from_child(&running.child);
     rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();

@@ -123,6 +123,11 @@ impl std::fmt::Debug for Fleet {
 }
 
 impl Fleet {
+    /// The nodes that are listed, and whether the configuration says that they are in maintenance.
+    pub(crate) fn listed(&self) -> Vec<(NodeId, bool)> {
+        self.desired.borrow().config.nodes.iter().map(|node| (node.id, node.maintenance)).collect()
+    }
+
     /// `assignable` hears which nodes there are to be assigned.
     pub(crate) fn new(
         workshop: Workshop,

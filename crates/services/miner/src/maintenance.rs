@@ -9,7 +9,7 @@ pub const ALLOWANCE: Millis = Millis::from_secs(4 * 3600);
 pub const WINDOW: Millis = Millis::from_secs(14 * 86_400);
 
 /// How long a node was in maintenance within [`WINDOW`] before `now`. `windows` do not overlap, as one node has one at a
-/// time; what the configuration's `maintenance = true` took is not among them.
+/// time; the configuration's `maintenance = true` is one of them while a miner runs.
 pub fn used(windows: &[MaintenanceWindow], now: Timestamp) -> Millis {
     let earliest = now - WINDOW;
     let spans = windows.iter().map(|window| {

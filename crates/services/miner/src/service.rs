@@ -105,8 +105,6 @@ impl Miner {
             Arc::new(axon_server(&ports, subnet.netuid, axon, (condition, Arc::clone(&metrics))))
         });
         let (orders, orders_view) = watch::channel(None);
-        let (store, clock) = (Arc::clone(&ports.store), Arc::clone(&ports.clock));
-        let orders = Arc::new(OrdersFollower { store, clock, metrics: Arc::clone(&metrics), view: orders });
         let readings = Arc::new(Readings::default());
         let workshop = Workshop {
             shell: Arc::clone(&ports.shell),
@@ -118,6 +116,13 @@ impl Miner {
             readings: Arc::clone(&readings),
         };
         let fleet = Arc::new(Fleet::new(workshop, fleet, ports.operator.clone(), assignable));
+        let orders = Arc::new(OrdersFollower {
+            store: Arc::clone(&ports.store),
+            clock: Arc::clone(&ports.clock),
+            fleet: Arc::clone(&fleet),
+            metrics: Arc::clone(&metrics),
+            view: orders,
+        });
         let (opinions, told) = watch::channel(Arc::default());
         let identity = status::Identity::new(ports.signer.hotkey(), subnet, &admission);
         let sources =

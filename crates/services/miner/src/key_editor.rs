@@ -125,7 +125,7 @@ pub(crate) struct WantedKey {
 pub(crate) struct Edited {
     /// Keys of ours that were there and should not be, and keys whose time was up.
     pub(crate) removed: Vec<KeyTag>,
-    /// Keys that were written.
+    /// Keys that were written, each once; also those that took another's place.
     pub(crate) added: Vec<KeyTag>,
     /// Keys of ours that the node carries now.
     pub(crate) carried: Vec<WantedKey>,
@@ -212,10 +212,16 @@ pub(crate) async fn apply(
             edited.others = lines.iter().map(|line| line.tag).filter(|tag| !is_ours(tag)).collect();
             return if skew > MAX_SKEW_SECS { Err(KeyEditError::Skew { seconds: skew }) } else { Ok(edited) };
         }
-        let before = authorized_keys::tags(current);
         let kept: Vec<KeyTag> = lines.iter().map(|line| line.tag).collect();
-        edited.removed.extend(before.iter().filter(|tag| !kept.contains(tag)));
-        edited.added.extend(kept.iter().filter(|tag| !before.contains(tag)));
+        edited.removed.extend(authorized_keys::tags(current).iter().filter(|tag| !kept.contains(tag)));
+        // A session whose key was replaced keeps its name.
+        let there = authorized_keys::keys(current);
+        let is_there = |line: &KeyLine| there.iter().any(|old| old.tag == line.tag && old.key == line.key);
+        for line in lines.iter().filter(|line| !is_there(line)) {
+            if !edited.added.contains(&line.tag) {
+                edited.added.push(line.tag);
+            }
+        }
         replace(shell, deadline, found.file.as_deref(), &content).await?;
     }
     Err(KeyEditError::Contended)

@@ -131,6 +131,20 @@ async fn a_node_with_a_wrong_clock_gets_no_key_and_loses_those_it_has() {
 }
 
 #[tokio::test]
+async fn a_key_that_takes_the_place_of_its_sessions_key_is_told_as_written_and_none_as_removed() {
+    let shell = LocalShell::with_file(b"# mine\n");
+    edit(&shell, &[wanted(1)]).await.unwrap();
+    let mut blob = wanted(1).key.blob().to_vec();
+    *blob.last_mut().unwrap() ^= 1;
+    let replaced = WantedKey { key: SshPublicKey::from_blob(&blob).unwrap(), ..wanted(1) };
+    let edited = edit(&shell, std::slice::from_ref(&replaced)).await.unwrap();
+    assert_eq!((edited.added, edited.removed), (vec![wanted(1).tag], vec![]));
+    let longer = WantedKey { expires_at: replaced.expires_at + Millis::from_secs(60), ..replaced };
+    let edited = edit(&shell, &[longer]).await.unwrap();
+    assert_eq!((edited.added, edited.removed), (vec![], vec![]), "the same key, for longer");
+}
+
+#[tokio::test]
 async fn two_miners_on_one_node_leave_each_others_keys_alone() {
     let shell = LocalShell::with_file(b"# mine\n");
     let none = BTreeSet::new();

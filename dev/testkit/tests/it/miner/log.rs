@@ -68,3 +68,22 @@ async fn a_refusal_can_be_searched_for_and_strangers_do_not_fill_the_log() {
     let levels = recorder.levels_of(&format!("Validator authentication failed: {NO_PERMIT}"));
     assert!(!levels.is_empty() && levels.iter().all(|level| *level == Level::DEBUG), "{levels:?}");
 }
+
+#[tokio::test]
+async fn a_login_and_every_key_that_comes_onto_a_node_can_be_searched_for() {
+    const DEPLOYED: &str = "Deployed SSH key to node";
+    let recorder = Recorder::default();
+    let nodes = super::keys::nodes(&["gpu-1"]).await;
+    let _guard = tracing::subscriber::set_default(recorder.clone());
+    let mut site = Site::start(Some(&nodes), Settings::default()).await;
+    let grant = site.first.authenticate(&site).await;
+    for words in ["Validator authenticated", "Successfully authenticated validator"] {
+        assert_eq!(recorder.levels_of(words), [Level::INFO], "{words}");
+    }
+    site.first.discover(&site, &grant).await;
+    site.first.discover(&site, &grant).await;
+    assert_eq!(recorder.levels_of(DEPLOYED), [Level::INFO], "once for a key that stays");
+    site.first.identity = Identity::Ephemeral(Zeroizing::new([78; 32]));
+    site.first.discover(&site, &grant).await;
+    assert_eq!(recorder.levels_of(DEPLOYED), [Level::INFO; 2], "and again for one that takes its place");
+}

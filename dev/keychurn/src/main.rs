@@ -1,10 +1,11 @@
 //! `cargo xtask keys`: thousands of keys come and go while much goes wrong; prints what is left of them.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use basilica_keychurn::{Plan, run};
+use basilica_console as console;
+use basilica_keychurn::{Plan, Report, run};
 use basilica_testkit::built;
 use clap::Parser;
 
@@ -46,34 +47,26 @@ fn main() -> ExitCode {
     let home = args.keep.as_deref().unwrap_or(scratch.path());
     let program = built("basilica-miner");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    let is_told = std::io::stderr().is_terminal();
-    let mut told = 0;
+    let is_watched = std::io::stderr().is_terminal();
+    let mut shown = 0;
     let report = runtime.block_on(run(&plan, &program, home, |cycles| {
-        if is_told && cycles >= told {
-            // Nobody reads it any more if it fails.
-            let _ = write!(std::io::stderr(), "\r{cycles}/{} life-cycles", plan.cycles);
-            told = cycles + 10;
+        if is_watched && cycles >= shown {
+            console::progress(&format!("{cycles}/{} life-cycles", plan.cycles));
+            shown = cycles + 10;
         }
     }));
-    if is_told {
-        let _ = writeln!(std::io::stderr());
+    if is_watched {
+        console::tell("");
     }
     let mut wrong = report.check().err().unwrap_or_default();
     if report.cycles < plan.cycles {
         wrong.push(format!("only {} life-cycles in {}", report.cycles, plan.patience));
     }
-    if args.json {
-        print(&format!("{:#}\n", serde_json::json!(report)));
-    } else {
-        print(&report.to_string());
-        for line in &wrong {
-            print(&format!("NOT as it must be: {line}\n"));
-        }
-    }
-    if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let text = if args.json { format!("{:#}\n", serde_json::json!(report)) } else { told(&report, &wrong) };
+    let printed = console::print(&text).is_ok();
+    if printed && wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-#[expect(clippy::print_stdout, reason = "its output")]
-fn print(text: &str) {
-    print!("{text}");
+fn told(report: &Report, wrong: &[String]) -> String {
+    wrong.iter().fold(report.to_string(), |text, line| text + &format!("NOT as it must be: {line}\n"))
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+use basilica_testkit::{miner_node, miner_sections};
 use basilica_types::{HostKey, NodeAddress};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -111,44 +112,14 @@ impl Miner {
     }
 
     fn text(&self) -> String {
-        let node = |(at, node): (usize, &Listed)| {
-            if self.absent == Some(at) {
-                return String::new();
-            }
-            let (host, port, user) = (&node.address.host, node.address.port(), &node.address.user);
-            format!(
-                "  {{ host = \"{host}\", port = {port}, username = \"{user}\", host_key = \"{}\" }},\n",
-                node.host_key
-            )
-        };
-        let nodes: String = self.nodes.iter().enumerate().map(node).collect();
+        let listed = self.nodes.iter().enumerate().filter(|(at, _)| self.absent != Some(*at));
+        let nodes: String = listed.map(|(_, node)| miner_node(&node.address, &node.host_key, "")).collect();
         let (assignment, sessions, lifetime) = self.variant.settings();
-        let (home, chain, health) = (self.home.display(), &self.chain, self.health);
-        let (ip, port) = (self.axon.ip(), self.axon.port());
+        let listens = (self.axon, self.health);
+        let sections = miner_sections(&self.home, &self.chain, listens, "read_only = true");
         format!(
-            r#"
-[bittensor]
-wallet_name = "miner"
-wallet_path = "{home}/wallets"
-network = "local"
-netuid = 39
-chain_endpoint = "{chain}"
-read_only = true
-
-[database]
-url = "sqlite://{home}/miner.db"
-
-[validator_comms]
-host = "{ip}"
-port = {port}
-
+            r#"{sections}
 [validator_comms.rate_limit]
-enabled = false
-
-[health]
-listen = "{health}"
-
-[metrics]
 enabled = false
 
 [verdicts]
@@ -163,7 +134,7 @@ nodes = [
 
 [ssh_session]
 miner_node_key_path = "{home}/miner_node_key"
-max_concurrent_sessions = {sessions}
+max_concurrent_sessions = {sessions_of_each}
 session_rate_limit = 0
 
 [security]
@@ -173,7 +144,9 @@ max_nonces_per_validator = 1000000
 [validator_assignment]
 {assignment}
 refresh_interval = "500ms"
-"#
+"#,
+            home = self.home.display(),
+            sessions_of_each = sessions,
         )
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use basilica_console as console;
 use basilica_scale::{Plan, run};
 use clap::Parser;
 
@@ -30,7 +31,6 @@ fn main() -> ExitCode {
     let programs = args.programs.or_else(beside).expect("this program has a directory");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let report = runtime.expect("a runtime").block_on(run(&plan, &programs));
-    print(&report.to_string());
     let mut wrong = report.check().err().unwrap_or_default();
     for (what, span) in [("the first round", report.first_round), ("a later check", report.later_rounds)] {
         if span > plan.timeout + MARGIN {
@@ -40,13 +40,8 @@ fn main() -> ExitCode {
     if report.peak_kib > MEMORY_KIB {
         wrong.push(format!("the validator took {} KiB, more than {MEMORY_KIB}", report.peak_kib));
     }
-    for line in &wrong {
-        print(&format!("NOT as it must be: {line}\n"));
-    }
-    if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-#[expect(clippy::print_stdout, reason = "its output")]
-fn print(text: &str) {
-    print!("{text}");
+    let text =
+        wrong.iter().fold(report.to_string(), |text, line| text + &format!("NOT as it must be: {line}\n"));
+    let printed = console::print(&text).is_ok();
+    if printed && wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

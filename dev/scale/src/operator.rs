@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use basilica_testkit::free_address;
+use basilica_testkit::{free_address, miner_node, miner_sections};
 use basilica_types::SshPublicKey;
 
 use crate::nodes::Listed;
@@ -97,39 +97,13 @@ fn miner_config(
     key: &OperatorKey,
     nodes: &[Listed],
 ) -> String {
-    let (home, ip, port) = (directory.display(), axon.ip(), axon.port());
-    let node = |node: &Listed| {
-        let (host, port, user) = (&node.address.host, node.address.port(), &node.address.user);
-        let host_key = &node.host_key;
-        format!(
-            "  {{ host = \"{host}\", port = {port}, username = \"{user}\", hourly_rate_per_gpu = 2.50, host_key = \"{host_key}\" }},\n"
-        )
-    };
-    let nodes: String = nodes.iter().map(node).collect();
+    let rate = "hourly_rate_per_gpu = 2.50, ";
+    let nodes: String = nodes.iter().map(|node| miner_node(&node.address, &node.host_key, rate)).collect();
+    let (ip, port) = (axon.ip(), axon.port());
+    let announced = format!("external_ip = \"{ip}\"\naxon_port = {port}");
+    let sections = miner_sections(directory, chain, (axon, free_address()), &announced);
     format!(
-        r#"
-[bittensor]
-wallet_name = "miner"
-wallet_path = "{home}/wallets"
-network = "local"
-netuid = 39
-chain_endpoint = "{chain}"
-external_ip = "{ip}"
-axon_port = {port}
-
-[database]
-url = "sqlite://{home}/miner.db"
-
-[validator_comms]
-host = "{ip}"
-port = {port}
-
-[health]
-listen = "{health}"
-
-[metrics]
-enabled = false
-
+        r#"{sections}
 [node_management]
 health_check_interval = "10m"
 nodes = [
@@ -142,7 +116,6 @@ miner_node_key_path = "{key}"
 strategy = "highest_stake"
 refresh_interval = "2s"
 "#,
-        health = free_address(),
         key = key.path.display(),
     )
 }

@@ -41,6 +41,11 @@ impl Dice {
         bytes
     }
 
+    pub(crate) fn shuffled<T: Copy>(&mut self, all: &[T]) -> Vec<T> {
+        let mut rest = all.to_vec();
+        (0..all.len()).map(|_| rest.swap_remove(self.below(rest.len()))).collect()
+    }
+
     /// One of them; there is one.
     pub(crate) fn of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
         &all[self.below(all.len())]

@@ -7,15 +7,15 @@ use basilica_localnet::nodes::NodeHosts;
 use basilica_testkit::{Devchain, hotkey};
 use codec::Encode as _;
 use rustix::process::Signal;
+use serde_json::Value;
 use tokio::task::JoinSet;
 
 use crate::dice::Dice;
+use crate::lateness::Why;
 use crate::miner::{Miner, Variant};
 use crate::world::World;
 
 const TICK: Duration = Duration::from_millis(50);
-/// Commands under way at a time.
-const COMMANDS: usize = 2;
 /// Longer than a miner gives its nodes and itself when it is told to end.
 const ENDING: Duration = Duration::from_secs(40);
 const SUBNET: u16 = 39;
@@ -25,14 +25,29 @@ const ADD_STAKE: [u8; 2] = [7, 2];
 pub(crate) const STAKER: &str = "//Bob";
 pub(crate) const STAKE_RAO: u64 = 100_000_000_000_000;
 
-/// How a node was taken out.
-#[derive(Clone, Copy)]
-enum Out {
-    /// It is not listed.
-    Unlisted,
+/// What falls on the miner, its nodes or the subnet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Blow {
+    /// SIGKILL.
+    Kill,
+    /// SIGTERM.
+    End,
+    /// Another validator has the most stake.
+    Stakes,
+    /// `sessions revoke --validator`.
+    RevokeOne,
+    /// `sessions revoke --all`.
+    RevokeAll,
+    /// A node is not listed for a while.
+    Unlist,
     /// `nodes drain`.
-    Drained,
+    Drain,
 }
+
+/// Each once.
+const BLOWS: [Blow; 7] =
+    [Blow::Kill, Blow::End, Blow::Stakes, Blow::RevokeOne, Blow::RevokeAll, Blow::Unlist, Blow::Drain];
+const VARIANTS: [Variant; 3] = [Variant::Open, Variant::OpenToFew, Variant::HighestStake];
 
 pub(crate) struct Fate {
     pub(crate) world: Arc<World>,
@@ -43,7 +58,10 @@ pub(crate) struct Fate {
     /// What each validator has.
     pub(crate) stakes: Vec<u64>,
     hung: Vec<(usize, Duration)>,
-    out: Option<(usize, Out, Duration)>,
+    out: Option<(usize, Why, Duration)>,
+    /// What has not happened yet, and has to before anything happens again.
+    blows: Vec<Blow>,
+    variants: Vec<Variant>,
     next_blow: Duration,
     next_hang: Duration,
     commands: JoinSet<()>,
@@ -52,15 +70,18 @@ pub(crate) struct Fate {
 impl Fate {
     pub(crate) fn new(
         world: &Arc<World>,
-        dice: Dice,
+        mut dice: Dice,
         (miner, chain, hosts): (Miner, Devchain, NodeHosts),
         validators: u8,
     ) -> Self {
         let world = Arc::clone(world);
         let now = world.now();
+        let (blows, variants) = (dice.shuffled(&BLOWS), dice.shuffled(&VARIANTS));
         Self {
             world,
             dice,
+            blows,
+            variants,
             miner,
             chain,
             hosts,
@@ -73,9 +94,9 @@ impl Fate {
         }
     }
 
-    /// Until `enough`.
+    /// Until `enough`, and until everything has happened once.
     pub(crate) async fn run(&mut self, mut enough: impl FnMut() -> bool) {
-        while !enough() {
+        while !enough() || !self.blows.is_empty() || !self.variants.is_empty() {
             tokio::time::sleep(TICK).await;
             let now = self.world.now();
             self.release(now).await;
@@ -102,15 +123,17 @@ impl Fate {
         self.hung = rest;
         for (node, _) in over {
             self.hosts.nodes_mut()[node].resume().await.unwrap();
-            self.world.sheets[node].rest(false);
+            self.world.sheets[node].rest(false, self.world.now());
+            self.world.clerk().hangs(node, false, self.world.now());
         }
         if let Some((node, how, until)) = self.out
             && until <= now
         {
             self.out = None;
+            self.world.clerk().back(node);
             match how {
-                Out::Unlisted => self.list(None),
-                Out::Drained => self.order(&["nodes", "undrain"], Some(node)),
+                Why::Unlisted => self.list(None),
+                _ => self.order(&["nodes", "undrain"], Some(node)),
             }
         }
     }
@@ -121,35 +144,54 @@ impl Fate {
         if self.hung.len() >= 2 || self.hung.iter().any(|(other, _)| *other == node) {
             return;
         }
-        self.world.sheets[node].rest(true);
+        self.world.sheets[node].rest(true, now);
+        self.world.clerk().hangs(node, true, now);
         self.hosts.nodes_mut()[node].hang().await.unwrap();
         self.hung.push((node, until));
         self.world.count("nodes hung");
     }
 
     async fn strike(&mut self, now: Duration) {
-        match self.dice.below(20) {
-            0..8 => {
+        let blow = self.blows.pop().unwrap_or_else(|| match self.dice.below(20) {
+            0..8 => Blow::Kill,
+            8..10 => Blow::End,
+            10..14 => Blow::Stakes,
+            14 => Blow::RevokeAll,
+            15..17 => Blow::RevokeOne,
+            17 => Blow::Unlist,
+            _ => Blow::Drain,
+        });
+        match blow {
+            Blow::Kill => {
                 self.miner.kill();
+                self.world.clerk().ended();
                 self.world.count("the miner killed");
                 tokio::time::sleep(self.dice.millis(0, 1_500)).await;
                 self.start_again();
             }
-            8..10 => self.end_and_start().await,
-            10..14 => self.switch(),
-            14..17 => self.revoke(),
-            _ => self.take_out(now),
+            Blow::End => self.end_and_start().await,
+            Blow::Stakes => self.switch(),
+            Blow::RevokeAll => self.order(&["--json", "sessions", "revoke", "--all", "--yes"], None),
+            Blow::RevokeOne => {
+                let whose = hotkey(&validator(self.dice.below(self.stakes.len()))).to_string();
+                self.order(&["--json", "sessions", "revoke", "--yes", "--validator", &whose], None);
+            }
+            // One at a time; it falls later.
+            Blow::Unlist | Blow::Drain if self.out.is_some() => self.blows.insert(0, blow),
+            Blow::Unlist => self.take_out(Why::Unlisted, now),
+            Blow::Drain => self.take_out(Why::Drained, now),
         }
     }
 
     pub(crate) fn start_again(&mut self) {
-        let variant = match self.dice.below(10) {
-            0..6 => Variant::Open,
-            6..8 => Variant::OpenToFew,
+        let variant = self.variants.pop().unwrap_or_else(|| match self.dice.below(10) {
+            0..4 => Variant::Open,
+            4..7 => Variant::OpenToFew,
             _ => Variant::HighestStake,
-        };
+        });
         self.miner.start(variant, self.dice.below(3) == 0);
-        self.world.count("the miner started");
+        self.world.clerk().started(variant == Variant::HighestStake, self.world.now());
+        self.world.count(variant.name());
     }
 
     /// Ends it in order; where it takes its keys along, no node is in its way.
@@ -162,6 +204,7 @@ impl Fate {
 
     pub(crate) async fn end(&mut self) {
         self.miner.signal(Signal::TERM);
+        self.world.clerk().ended();
         let miner = &mut self.miner;
         let ended = async {
             loop {
@@ -192,29 +235,19 @@ impl Fate {
         self.world.count("stakes changed");
     }
 
-    fn revoke(&mut self) {
-        let whose = hotkey(&validator(self.dice.below(self.stakes.len()))).to_string();
-        if self.dice.below(3) == 0 {
-            self.order(&["sessions", "revoke", "--all", "--yes"], None);
-        } else {
-            self.order(&["sessions", "revoke", "--yes", "--validator", &whose], None);
-        }
-    }
-
-    fn take_out(&mut self, now: Duration) {
-        if self.out.is_some() {
-            return;
-        }
+    fn take_out(&mut self, how: Why, now: Duration) {
         let node = self.dice.below(self.hosts.nodes().len());
         let until = now + self.dice.millis(1_000, 8_000);
-        if self.dice.below(2) == 0 {
+        self.out = Some((node, how, until));
+        if how == Why::Unlisted {
             self.list(Some(node));
-            self.out = Some((node, Out::Unlisted, until));
+            let mut clerk = self.world.clerk();
+            let ticket = clerk.ticket(node);
+            clerk.out(node, how, ticket);
+            self.world.count("nodes unlisted");
         } else {
             self.order(&["nodes", "drain"], Some(node));
-            self.out = Some((node, Out::Drained, until));
         }
-        self.world.count("nodes taken out");
     }
 
     /// Lists all nodes but this one; a miner that runs is told.
@@ -228,19 +261,26 @@ impl Fate {
     fn order(&mut self, arguments: &[&str], node: Option<usize>) {
         let address = node.map(|node| self.hosts.nodes()[node].address().to_string());
         let arguments: Vec<&str> = arguments.iter().copied().chain(address.as_deref()).collect();
-        if self.commands.len() >= COMMANDS && arguments[0] == "sessions" {
-            return;
-        }
         let mut command = self.miner.command(&arguments);
         let world = Arc::clone(&self.world);
-        let sessions = arguments[0] == "sessions";
+        let (what, began) = (arguments.contains(&"sessions").then_some(()), world.now());
+        let drains = arguments.contains(&"drain").then_some(node).flatten();
+        let drains = drains.map(|node| (node, world.clerk().ticket(node)));
         self.commands.spawn(async move {
             let ended = command.output().await.unwrap();
-            match (sessions, ended.status.success()) {
-                (true, true) => world.count("sessions revoked"),
-                (true, false) => world.count("sessions revoked: none open, or not gone from a node in time"),
-                (false, true) => world.count("nodes drained or undrained"),
-                (false, false) => world.count("drain or undrain failed: the node was not listed"),
+            match (what, ended.status.success()) {
+                (Some(()), _) => {
+                    let sessions = revoked(&ended.stdout);
+                    world.count(if sessions.is_empty() { "revocations of nothing" } else { "revocations" });
+                    world.clerk().revoked(sessions, began);
+                }
+                (None, true) => {
+                    if let Some((node, ticket)) = drains {
+                        world.clerk().out(node, Why::Drained, ticket);
+                    }
+                    world.count(if drains.is_some() { "nodes drained" } else { "nodes undrained" });
+                }
+                (None, false) => world.count("drain or undrain failed: the node was not listed"),
             }
         });
     }
@@ -248,6 +288,9 @@ impl Fate {
     /// Everything is as it should be again, but for what was deployed: all nodes answer and are listed, and a miner runs.
     pub(crate) async fn relent(&mut self) {
         self.release(Duration::MAX).await;
+        for node in 0..self.hosts.nodes().len() {
+            self.world.clerk().back(node);
+        }
         while self.commands.join_next().await.is_some() {}
         for node in self.hosts.nodes() {
             // Most were not taken out.
@@ -256,7 +299,17 @@ impl Fate {
         if self.miner.ended().is_some() || self.miner.child.is_none() {
             self.start_again();
         }
+        // Some have long to live.
+        self.order(&["--json", "sessions", "revoke", "--all", "--yes"], None);
+        while self.commands.join_next().await.is_some() {}
     }
+}
+
+/// The sessions that the command says it revoked.
+fn revoked(said: &[u8]) -> Vec<String> {
+    let said: Value = serde_json::from_slice(said).unwrap_or_default();
+    let sessions = said["revoked"].as_array().cloned().unwrap_or_default();
+    sessions.iter().filter_map(|session| Some(session["id"].as_str()?.to_owned())).collect()
 }
 
 /// The development name of the validator with this number.

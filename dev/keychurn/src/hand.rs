@@ -22,13 +22,76 @@ const RACE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 struct Left {
     lines: Vec<Vec<u8>>,
-    /// Before the last edit, and when that was; none once it is settled.
-    before: Option<(Vec<Vec<u8>>, Duration)>,
-    /// What the hand saved last. Kept open, so that no other file gets its number.
-    saved: Option<File>,
+    /// None once it is settled.
+    last: Option<LastEdit>,
+    /// What the hand left last: the file, kept open so that no other gets its number, and its content.
+    saved: Option<(File, Vec<u8>)>,
     /// Lines of the miner that the hand made shorter.
     damaged: Vec<Vec<u8>>,
     rests: bool,
+}
+
+/// The hand's last edit, as long as the miner's rename may still meet it.
+#[derive(Debug)]
+struct LastEdit {
+    how: How,
+    at: Duration,
+    before: Vec<Vec<u8>>,
+    /// The lines that are away because the rename came after the edit.
+    away: Option<Vec<Vec<u8>>>,
+}
+
+/// What the miner's rename does to an edit that it meets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    /// Brings it along, a moment after the rename.
+    Append,
+    /// The same if it changed nothing but the end, else overwrites it.
+    InPlace,
+    /// Overwrites it.
+    Rename,
+}
+
+impl Left {
+    fn left(&mut self, (how, file): (How, File), content: Vec<u8>, now: Duration) {
+        let others = Page::read(&content).others.into_iter();
+        let lines = others.filter(|line| !self.damaged.contains(line)).collect();
+        let before = std::mem::replace(&mut self.lines, lines);
+        self.last = Some(LastEdit { how, at: now, before, away: None });
+        self.saved = Some((file, content));
+    }
+
+    /// Other lines than the hand's were found: what is to be said of it. Unless they are the hand's own or for a moment, the hand goes on
+    /// from them.
+    fn settle(&mut self, found: &[Vec<u8>], now: Duration) -> Settled {
+        let rests = self.rests;
+        let last = self.last.as_mut().filter(|last| rests || now < last.at + RACE);
+        match last {
+            Some(last) if last.before == found && last.how == How::Append => Settled::ForAMoment,
+            Some(last) if last.before == found && last.away.is_none() => {
+                let own = std::mem::replace(&mut self.lines, found.to_vec());
+                last.away = (last.how == How::InPlace).then_some(own);
+                Settled::Overwritten
+            }
+            Some(last) if last.away.as_deref() == Some(found) => {
+                last.away = None;
+                self.lines = found.to_vec();
+                Settled::BroughtAlong
+            }
+            _ => {
+                let wrong = differences(&self.lines, found);
+                (self.lines, self.last) = (found.to_vec(), None);
+                Settled::Wrong(wrong)
+            }
+        }
+    }
+}
+
+enum Settled {
+    ForAMoment,
+    Overwritten,
+    BroughtAlong,
+    Wrong(String),
 }
 
 /// A node's file.
@@ -57,7 +120,7 @@ impl Sheet {
         let file = directory.join("authorized_keys");
         let metadata = std::fs::metadata(&file).unwrap();
         let page = Page::read(&std::fs::read(&file).unwrap());
-        let left = Left { lines: page.others, before: None, saved: None, damaged: Vec::new(), rests: false };
+        let left = Left { lines: page.others, last: None, saved: None, damaged: Vec::new(), rests: false };
         Self {
             name: name.to_owned(),
             directory,
@@ -71,12 +134,12 @@ impl Sheet {
     }
 
     /// On a machine that hangs nobody edits.
-    pub(crate) fn rest(&self, rests: bool) {
+    pub(crate) fn rest(&self, rests: bool, now: Duration) {
         let mut left = self.left.lock().unwrap();
         left.rests = rests;
-        if !rests && let Some((_, at)) = &mut left.before {
+        if !rests && let Some(last) = &mut left.last {
             // What hung goes on where it was.
-            *at = Duration::MAX;
+            last.at = now;
         }
     }
 
@@ -94,9 +157,14 @@ impl Sheet {
             }
         };
         let mut page = Page::read(&content);
-        let by_hand =
-            left.saved.as_ref().is_some_and(|saved| saved.metadata().unwrap().ino() == metadata.ino());
+        let in_hands_file = left
+            .saved
+            .as_ref()
+            .filter(|(file, _)| file.metadata().unwrap().ino() == metadata.ino())
+            .map(|(_, saved)| *saved == content);
+        let by_hand = in_hands_file == Some(true);
         if by_hand {
+            // Its own doing, byte for byte.
             page.disorder = None;
             page.others.retain(|line| !left.damaged.contains(line));
         }
@@ -105,17 +173,17 @@ impl Sheet {
         if seen != (0o600, self.owner) {
             wrong = Some(format!("mode and owner are {seen:?}"));
         }
+        if in_hands_file == Some(false) {
+            wrong = Some("somebody wrote into the file that the hand left".to_owned());
+        }
         let mut overwritten = false;
         if page.others != left.lines {
-            let race = |(before, at): &(Vec<Vec<u8>>, Duration)| {
-                *before == page.others && (*at == Duration::MAX || now < *at + RACE)
-            };
-            overwritten = !by_hand && left.before.as_ref().is_some_and(race);
-            if !overwritten {
-                wrong = Some(differences(&left.lines, &page.others));
+            match left.settle(&page.others, now) {
+                Settled::ForAMoment | Settled::BroughtAlong => {}
+                Settled::Overwritten if !by_hand => overwritten = true,
+                Settled::Overwritten => wrong = Some("the hand's own file changed".to_owned()),
+                Settled::Wrong(what) => wrong = Some(what),
             }
-            left.lines.clone_from(&page.others);
-            left.before = None;
         }
         let wrong = wrong.map(|what| format!("{}: {what}", self.name));
         Look { content, page, wrong, overwritten }
@@ -129,23 +197,33 @@ impl Sheet {
     }
 
     /// Renames a new content over the file.
-    fn save(&self, left: &mut Left, content: &[u8], now: Duration) {
+    fn save(&self, content: &[u8]) -> File {
         let draft = self.directory.join(DRAFT);
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).unwrap();
         file.write_all(content).unwrap();
         std::fs::rename(&draft, self.path()).unwrap();
-        left.saved = Some(file);
-        let lines =
-            Page::read(content).others.into_iter().filter(|line| !left.damaged.contains(line)).collect();
-        left.before = Some((std::mem::replace(&mut left.lines, lines), now));
+        file
     }
 
-    fn append(&self, left: &mut Left, line: Vec<u8>) {
+    /// Cuts the file off and writes it anew.
+    fn write_in_place(&self, content: &[u8]) -> File {
+        let mut file = OpenOptions::new().write(true).truncate(true).open(self.path()).unwrap();
+        file.write_all(content).unwrap();
+        file
+    }
+
+    fn append(&self, left: &mut Left, line: Vec<u8>, now: Duration) {
         let mut file = OpenOptions::new().append(true).open(self.path()).unwrap();
         file.write_all(&line).unwrap();
-        // An append is carried over by whoever replaces the file.
-        left.before = None;
+        let ino = file.metadata().unwrap().ino();
+        if let Some((_, content)) =
+            left.saved.as_mut().filter(|(saved, _)| saved.metadata().unwrap().ino() == ino)
+        {
+            content.extend(&line);
+        }
+        let before = left.lines.clone();
         left.lines.push(line);
+        left.last = Some(LastEdit { how: How::Append, at: now, before, away: None });
     }
 
     /// What lies beside the file.
@@ -226,7 +304,7 @@ impl Hand {
         let kind = self.dice.below(100);
         if stale.is_none() && kind < 30 && left.lines.len() < MOST {
             let line = self.line();
-            sheet.append(&mut left, line);
+            sheet.append(&mut left, line, now);
             world.count("edits: append");
             return;
         }
@@ -239,7 +317,13 @@ impl Hand {
             }
             None => ("edits: insert", self.inserted(&look.content)),
         };
-        sheet.save(&mut left, &content, now);
+        let saved = if self.dice.below(3) == 0 {
+            world.count(IN_PLACE);
+            (How::InPlace, sheet.write_in_place(&content))
+        } else {
+            (How::Rename, sheet.save(&content))
+        };
+        left.left(saved, content, now);
         world.count(what);
     }
 
@@ -297,4 +381,50 @@ pub(crate) fn note(world: &World, look: &Look) {
     }
 }
 
+pub(crate) const IN_PLACE: &str = "edits written in place";
 pub(crate) const OVERWRITTEN: &str = "edits overwritten between the miner's comparison and its rename";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What lines are found, and what is said of it, after an edit from `a` to `a, b`.
+    fn said(how: How, rests: bool, found: &[(&[&str], u64)]) -> String {
+        let own = |lines: &[&str]| lines.iter().map(|line| line.as_bytes().to_vec()).collect::<Vec<_>>();
+        let last = LastEdit { how, at: Duration::ZERO, before: own(&["a"]), away: None };
+        let mut left =
+            Left { lines: own(&["a", "b"]), last: Some(last), saved: None, damaged: Vec::new(), rests };
+        let one = |(lines, ms): &(&[&str], u64)| {
+            let lines = own(lines);
+            if lines == left.lines {
+                return '=';
+            }
+            match left.settle(&lines, Duration::from_millis(*ms)) {
+                Settled::ForAMoment => 'm',
+                Settled::Overwritten => 'o',
+                Settled::BroughtAlong => 'b',
+                Settled::Wrong(_) => 'w',
+            }
+        };
+        found.iter().map(one).collect()
+    }
+
+    #[test]
+    fn an_edit_that_a_rename_met_is_gone_whole_or_comes_along_and_nothing_else_is_excused() {
+        const OLD: &[&str] = &["a"];
+        const NEW: &[&str] = &["a", "b"];
+        const OTHER: &[&str] = &["b"];
+        let late = u64::try_from(RACE.as_millis()).unwrap();
+        let both = [(OLD, 1), (OLD, 2), (NEW, 3), (NEW, 4)];
+        assert_eq!(said(How::Append, false, &both), "mm==");
+        assert_eq!(said(How::InPlace, false, &both), "o=b=");
+        assert_eq!(said(How::Rename, false, &both), "o=w=", "nobody brings it along");
+        assert_eq!(said(How::Append, false, &[(OLD, 1), (OLD, late)]), "mw", "it never came back");
+        assert_eq!(said(How::Append, true, &[(OLD, 1), (OLD, late)]), "mm", "the node hangs");
+        assert_eq!(said(How::InPlace, false, &[(OLD, 1), (NEW, late)]), "ow");
+        assert_eq!(said(How::Rename, false, &[(OLD, late)]), "w");
+        for how in [How::Append, How::InPlace, How::Rename] {
+            assert_eq!(said(how, false, &[(OTHER, 1), (OLD, 2)]), "ww", "{how:?}");
+        }
+    }
+}

@@ -9,14 +9,17 @@ use basilica_testkit::{miner_node, miner_sections};
 use basilica_types::{HostKey, NodeAddress};
 use rustix::process::{Pid, Signal, kill_process};
 
+/// Of a login or command.
+pub(crate) const TIMEOUT_SECS: u64 = 2;
+
 /// How it is configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Variant {
     /// Every validator has all nodes.
     Open,
-    /// The same with few sessions of each: the oldest ends for a new one.
+    /// The same with few sessions of each, which end for new ones long before their time is up.
     OpenToFew,
-    /// The validator with the most stake has them.
+    /// The validator with the most stake has them; keys of others would stay for long if they were not taken off.
     HighestStake,
 }
 
@@ -24,8 +27,16 @@ impl Variant {
     const fn settings(self) -> (&'static str, u32, u32) {
         match self {
             Self::Open => ("enabled = false", 32, 4),
-            Self::OpenToFew => ("enabled = false", 3, 9),
-            Self::HighestStake => ("strategy = \"highest_stake\"", 32, 3),
+            Self::OpenToFew => ("enabled = false", 3, 60),
+            Self::HighestStake => ("strategy = \"highest_stake\"", 6, 60),
+        }
+    }
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Open => "the miner started: open",
+            Self::OpenToFew => "the miner started: open to few sessions",
+            Self::HighestStake => "the miner started: highest stake",
         }
     }
 }
@@ -72,8 +83,11 @@ impl Miner {
         self.child = Some(command.spawn().unwrap());
     }
 
+    /// Whole at any time: commands read it meanwhile.
     pub(crate) fn configure(&self) {
-        std::fs::write(self.config(), self.text()).unwrap();
+        let draft = self.home.join("miner.toml.new");
+        std::fs::write(&draft, self.text()).unwrap();
+        std::fs::rename(&draft, self.config()).unwrap();
     }
 
     /// At once.
@@ -127,7 +141,7 @@ enabled = false
 
 [node_management]
 health_check_interval = "1s"
-health_check_timeout = "2s"
+health_check_timeout = "{TIMEOUT_SECS}s"
 max_retry_attempts = 1
 nodes = [
 {nodes}]

@@ -32,6 +32,7 @@ pub(crate) fn look(world: &World, last: &mut [Option<Vec<u8>>]) {
             world.count(CONTENTS);
             last[node] = Some(look.content);
         }
+        world.clerk().saw(node, &look.page.held, world.now());
         world.ledger.lock().unwrap().saw(node, look.page.held, seconds);
     }
 }

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use crate::dice::Dice;
 use crate::fate::{Fate, STAKE_RAO, STAKER, validator};
 use crate::hand::{Hand, OVERWRITTEN, Sheet};
+use crate::lateness::BOUND;
 use crate::miner::{Listed, Miner, Variant};
 use crate::plan::Plan;
 use crate::reader::{look, read};
@@ -145,6 +146,8 @@ fn conclude(plan: &Plan, world: &World, stale_records: usize, began: Duration) -
         wrong,
         first_wrong,
         longest_overdue_secs: ledger.longest_overdue,
+        late: world.clerk().figures(),
+        late_bound_ms: Millis::from(BOUND).0,
         counts,
         took_ms: Millis::from(world.now() - began).0,
     }

@@ -1,14 +1,15 @@
 //! What all actors share.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use basilica_ports::Clock as _;
 use basilica_system::SystemClock;
 
 use crate::hand::Sheet;
+use crate::lateness::Clerk;
 use crate::ledger::Ledger;
 
 /// Of what is wrong; the first say enough.
@@ -19,6 +20,7 @@ pub(crate) struct World {
     /// The nodes' files, in the order of the nodes.
     pub(crate) sheets: Vec<Sheet>,
     pub(crate) ledger: Mutex<Ledger>,
+    clerk: Mutex<Clerk>,
     pub(crate) clock: SystemClock,
     counts: Mutex<BTreeMap<&'static str, usize>>,
     wrong: Mutex<(usize, Vec<String>)>,
@@ -28,9 +30,11 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(sheets: Vec<Sheet>) -> Self {
         let ledger = Mutex::new(Ledger::new(sheets.len()));
+        let clerk = Mutex::new(Clerk::new(sheets.len()));
         Self {
             sheets,
             ledger,
+            clerk,
             clock: SystemClock::new(),
             counts: Mutex::default(),
             wrong: Mutex::default(),
@@ -40,6 +44,11 @@ impl World {
 
     pub(crate) fn now(&self) -> Duration {
         self.clock.monotonic()
+    }
+
+    /// Hears of what makes keys have to go.
+    pub(crate) fn clerk(&self) -> MutexGuard<'_, Clerk> {
+        self.clerk.lock().unwrap()
     }
 
     /// Counts what happened.

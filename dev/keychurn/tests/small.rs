@@ -12,8 +12,26 @@ async fn whatever_befalls_the_miner_no_key_stays_and_no_line_of_others_changes()
     }
     assert!(report.cycles >= 100 && report.placements > report.cycles, "{report}");
     let count = |what: &str| report.counts.get(what).copied().unwrap_or(0);
-    for what in ["edits: append", "nodes hung", "stakes changed", "logins that left a process"] {
+    for what in [
+        "the miner killed",
+        "the miner ended in order",
+        "the miner started: open",
+        "the miner started: open to few sessions",
+        "the miner started: highest stake",
+        "stakes changed",
+        "nodes unlisted",
+        "nodes drained",
+        "nodes hung",
+        "edits: append",
+        "edits: insert",
+        "edits: delete",
+        "edits: damage",
+        "edits: stale save",
+        "edits written in place",
+        "logins that left a process",
+    ] {
         assert!(count(what) > 0, "{what}: {report}");
     }
-    assert!(count("the miner killed") + count("the miner ended in order") > 0, "{report}");
+    assert!(count("revocations") + count("revocations of nothing") > 0, "{report}");
+    assert!(!report.late.is_empty(), "{report}");
 }

@@ -29,6 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .extern_path(".basilica.common.v1", "crate::protocol::common")
         .extern_path(".basilica.miner.v1", "crate::protocol::miner")
+        .codec_path("crate::codec::BoundedCodec")
         .emit_rerun_if_changed(false)
         .compile_fds(descriptors)?;
     Ok(())

@@ -17,6 +17,9 @@ use crate::protocol::miner::miner_discovery_client::MinerDiscoveryClient;
 /// Longest message of a miner that is kept, in characters.
 const MAX_MESSAGE: usize = 512;
 
+/// Largest answer to an authentication in bytes: one has a kilobyte.
+const MAX_GRANT: usize = 64 * 1024;
+
 /// What a miner may cost its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientLimits {
@@ -26,7 +29,7 @@ pub struct ClientLimits {
     pub authenticate: Millis,
     /// Until a discovery is answered; longer than the 20 s that the miner may take.
     pub discover: Millis,
-    /// Largest answer in bytes.
+    /// Largest answer to a discovery in bytes.
     pub response_bytes: usize,
 }
 
@@ -80,8 +83,9 @@ struct RemoteMiner {
 }
 
 impl RemoteMiner {
-    fn client(&self) -> MinerDiscoveryClient<Channel> {
-        MinerDiscoveryClient::new(self.channel.clone()).max_decoding_message_size(self.limits.response_bytes)
+    fn client(&self, most: usize) -> MinerDiscoveryClient<Channel> {
+        let most = most.min(self.limits.response_bytes);
+        MinerDiscoveryClient::new(self.channel.clone()).max_decoding_message_size(most)
     }
 
     async fn within<T>(
@@ -100,7 +104,7 @@ impl RemoteMiner {
 #[async_trait]
 impl MinerApi for RemoteMiner {
     async fn authenticate(&self, request: AuthRequest) -> Result<AuthGrant, MinerCallError> {
-        let mut client = self.client();
+        let mut client = self.client(MAX_GRANT);
         let message = Request::new(convert::auth_request_message(&request));
         let answer =
             self.within(self.limits.authenticate, client.authenticate_validator(message)).await?.into_inner();
@@ -115,7 +119,7 @@ impl MinerApi for RemoteMiner {
     }
 
     async fn discover(&self, request: DiscoverRequest) -> Result<DiscoverResponse, MinerCallError> {
-        let mut client = self.client();
+        let mut client = self.client(self.limits.response_bytes);
         let message = Request::new(convert::discover_request_message(&request));
         let answer = self.within(self.limits.discover, client.discover_nodes(message)).await?.into_inner();
         convert::discover_response(answer).map_err(malformed)

@@ -84,6 +84,20 @@ where
     text.parse().map_err(|e: T::Err| FieldError::Invalid { field, source: e.into() })
 }
 
+const fn few(field: &'static str, found: usize, limit: usize) -> Result<(), FieldError> {
+    if found > limit { Err(FieldError::TooMany { field, found, limit }) } else { Ok(()) }
+}
+
+/// That an answer has no more nodes than are accepted.
+pub(crate) const fn few_nodes(found: usize) -> Result<(), FieldError> {
+    few("nodes", found, MAX_NODES)
+}
+
+/// That a node has no more host keys than are accepted.
+pub(crate) const fn few_host_keys(found: usize) -> Result<(), FieldError> {
+    few("host_keys", found, MAX_HOST_KEYS)
+}
+
 fn hotkey(field: &'static str, text: &str) -> Result<Hotkey, FieldError> {
     if text.is_empty() {
         return Err(FieldError::Missing { field });
@@ -213,10 +227,7 @@ fn node_message(node: &NodeReport) -> miner::NodeConnectionDetails {
 }
 
 fn node(message: miner::NodeConnectionDetails) -> Result<NodeReport, FieldError> {
-    if message.host_keys.len() > MAX_HOST_KEYS {
-        let found = message.host_keys.len();
-        return Err(FieldError::TooMany { field: "host_keys", found, limit: MAX_HOST_KEYS });
-    }
+    few_host_keys(message.host_keys.len())?;
     let rate = match (message.hourly_rate_usd_micros, message.hourly_rate_cents) {
         (Some(micros), _) => Some(UsdMicros(micros)),
         (None, 0) => None,
@@ -241,9 +252,7 @@ fn node(message: miner::NodeConnectionDetails) -> Result<NodeReport, FieldError>
 pub(crate) fn discover_response(
     message: miner::ListNodeConnectionDetailsResponse,
 ) -> Result<DiscoverResponse, FieldError> {
-    if message.nodes.len() > MAX_NODES {
-        return Err(FieldError::TooMany { field: "nodes", found: message.nodes.len(), limit: MAX_NODES });
-    }
+    few_nodes(message.nodes.len())?;
     Ok(DiscoverResponse {
         response_nonce: parse::<RequestNonce>("response_nonce", &message.response_nonce)?,
         timestamp_secs: seconds(message.timestamp),

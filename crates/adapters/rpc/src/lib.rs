@@ -10,6 +10,7 @@
 
 mod brief;
 mod client;
+mod codec;
 mod connections;
 mod convert;
 mod limit;

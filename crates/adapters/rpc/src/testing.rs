@@ -9,6 +9,7 @@ use basilica_wire::discovery::{
 };
 use prost::Message;
 
+use crate::codec::Bounded as _;
 use crate::convert;
 use crate::protocol::miner;
 
@@ -38,6 +39,10 @@ pub fn every_message(bytes: &[u8]) {
     if let Ok(message) = miner::ListNodeConnectionDetailsResponse::decode(bytes)
         && let Ok(read) = convert::discover_response(message)
     {
+        assert!(
+            miner::ListNodeConnectionDetailsResponse::check(bytes).is_ok(),
+            "what is accepted has few entries"
+        );
         let again = convert::discover_response(convert::discover_response_message(&read));
         assert_eq!(again.expect("what is written reads back"), read);
     }

@@ -1,5 +1,6 @@
 //! Server and client against each other and against what a stranger may send, over real loopback connections.
 
+mod hostile;
 mod reflection;
 mod tls;
 

@@ -8,6 +8,7 @@
 //! rot), and functions of each crate's own (a decoder that nobody lists is never fuzzed).
 
 mod claims;
+mod gpus;
 mod keyfile;
 mod message;
 mod miner;
@@ -34,9 +35,11 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 12] = [
     Target { name: "authorized_keys", run: miner::authorized_keys, seeds: miner::authorized_keys_seeds },
     Target { name: "claims", run: claims::run, seeds: claims::seeds },
+    Target { name: "examined", run: gpus::examined, seeds: gpus::examined_seeds },
+    Target { name: "gpus", run: gpus::run, seeds: gpus::seeds },
     Target { name: "keyfile", run: keyfile::run, seeds: keyfile::seeds },
     Target { name: "message", run: message::run, seeds: message::seeds },
     Target { name: "probe", run: probe::run, seeds: probe::seeds },

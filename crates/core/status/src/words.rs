@@ -42,7 +42,7 @@ impl Words {
 }
 
 /// Whether a character stands for itself on a line: no control character, no mark of direction, nothing without width.
-fn is_shown(c: char) -> bool {
+pub fn is_shown(c: char) -> bool {
     !c.is_control()
         && !matches!(c,
             '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'

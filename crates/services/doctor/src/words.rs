@@ -1,7 +1,9 @@
 //! Words of a node's, made fit to be shown.
 
-/// One line without control characters, at most so many characters.
+use basilica_status::is_shown;
+
+/// One line of characters that stand for themselves, at most so many.
 pub(crate) fn shown(text: &str, most: usize) -> String {
-    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    let plain = |c: char| if is_shown(c) { c } else { ' ' };
     text.trim().chars().map(plain).take(most).collect()
 }

@@ -43,3 +43,9 @@ pub use key_editor::KeyEditError;
 pub use service::{Miner, MinerPorts};
 pub use status::StatusView;
 pub use view::{NodeFailure, NodeView};
+
+/// What only the fuzzer needs to see.
+#[cfg(feature = "testing")]
+pub mod testing {
+    pub use crate::telemetry::gpus;
+}

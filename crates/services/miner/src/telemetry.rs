@@ -102,6 +102,13 @@ fn shown(read: &[Reading], at: Timestamp) -> Gpus {
     Gpus::Read { at, driver: first.driver.as_str().into(), cards: read.iter().map(card).collect() }
 }
 
+/// What is made of an answer: its exit code, what it printed and what it complained of.
+#[cfg(feature = "testing")]
+pub fn gpus(code: u32, stdout: &[u8], stderr: &[u8]) -> Gpus {
+    let status = ExitStatus::Code(code);
+    understood(&Output { status, stdout: stdout.to_vec(), stderr: stderr.to_vec() }, Timestamp(0))
+}
+
 /// What is known of one node.
 #[derive(Debug)]
 struct Known {

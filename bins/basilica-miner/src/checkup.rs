@@ -28,6 +28,9 @@ pub(crate) enum ServiceCommand {
     TestBittensor,
 }
 
+/// Most nodes of which a line says why they cannot be reached.
+const NAMED: usize = 3;
+
 /// One part of a health check.
 #[derive(Debug, Serialize)]
 struct Part {
@@ -75,11 +78,20 @@ fn of_nodes(nodes: &[NodeReport], has_key: bool) -> [Part; 2] {
         (true, 0) => {
             part("nodes", false, "none are configured: basilica-miner nodes add USER@HOST".to_owned())
         }
-        (true, _) => part("nodes", reachable.len() == all, format!("{} of {all} reachable", reachable.len())),
+        (true, _) => {
+            let lost = nodes.iter().filter_map(|node| Some((node, trouble(node)?)));
+            let lost: Vec<String> = lost
+                .take(NAMED)
+                .map(|(node, finding)| format!("; {}: {} ({})", node.node, finding.seen, finding.code))
+                .collect();
+            let words = format!("{} of {all} reachable{}", reachable.len(), lost.concat());
+            part("nodes", reachable.len() == all, words)
+        }
     };
     let troubles: Vec<(&NodeReport, &Finding)> =
         reachable.iter().filter_map(|node| Some((*node, unfit(node)?))).collect();
     let words = match troubles.first() {
+        None if reachable.is_empty() => "unknown: no node could be looked at".to_owned(),
         None => format!("driver, containers and disk in order on {} of {all}", reachable.len()),
         Some((node, finding)) => {
             let others = match troubles.len() {
@@ -89,7 +101,9 @@ fn of_nodes(nodes: &[NodeReport], has_key: bool) -> [Part; 2] {
             format!("{}: {}: {}{others}", node.node, finding.cause, finding.seen)
         }
     };
-    [logins, part("gpus", troubles.is_empty(), words)]
+    // What nobody has seen is not in order; without nodes there is nothing that should be.
+    let in_order = troubles.is_empty() && (all == 0 || !reachable.is_empty());
+    [logins, part("gpus", in_order, words)]
 }
 
 /// `health-check`.

@@ -86,7 +86,14 @@ fn loaded_from(from: &Source) -> anyhow::Result<Loaded<Settings>> {
     load::<Settings>(&source).map_err(|error| match error {
         ConfigError::Read { ref source, .. } if source.kind() == ErrorKind::NotFound => {
             let path = from.path.display();
-            anyhow::Error::from(error).context(format!("make one with: basilica-miner init --output {path}"))
+            let whole = std::path::absolute(&from.path).unwrap_or_else(|_| from.path.clone());
+            anyhow::Error::from(error).context(format!(
+                "there is no configuration {}; name yours with --config, or make one with: basilica-miner init --output {path}",
+                whole.display()
+            ))
+        }
+        ConfigError::Read { ref source, .. } if source.kind() == ErrorKind::PermissionDenied => {
+            anyhow::Error::from(error).context("run this as a user who may read the configuration")
         }
         error => error.into(),
     })

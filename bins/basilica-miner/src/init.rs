@@ -194,7 +194,13 @@ fn wallet(init: &Init, wallets: &Wallets, asked: &mut Asked) -> anyhow::Result<(
         let (wallet, hotkey) = &found[at];
         let passwords = Unattended::new(None, |name| std::env::var_os(name));
         let loaded = wallets.hotkey(wallet.as_str(), hotkey.as_str(), &passwords);
-        loaded.map_err(|error| format!("Failed to load hotkey: {:#}", anyhow::Error::new(error)))?;
+        loaded.map_err(|error| {
+            let why = anyhow::Error::new(error);
+            format!(
+                "Failed to load hotkey: {why:#}; put that right, or choose another by --wallet, --hotkey and --wallet-path \
+                 (`basilica wallet list` names them)"
+            )
+        })?;
         Ok(found[at].clone())
     };
     if let [only] = names.as_slice() {

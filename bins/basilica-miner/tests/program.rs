@@ -269,7 +269,15 @@ fn a_wrong_configuration_names_file_line_and_key() {
 fn a_missing_configuration_says_how_to_make_one() {
     let home = Home::new();
     std::fs::remove_file(home.config()).unwrap();
-    home.run(&[]).fails(78, &["read configuration file", "miner.toml", "basilica-miner init --output"]);
+    home.run(&[]).fails(
+        78,
+        &[
+            "error: there is no configuration /",
+            "read configuration file",
+            "miner.toml",
+            "basilica-miner init --output",
+        ],
+    );
     home.run(&["config", "validate"]).fails(78, &["basilica-miner init --output"]);
 }
 

@@ -56,7 +56,9 @@ pub(super) fn text(report: &Report, coloured: bool) -> String {
         };
         let (sshd, safe): (Vec<Remedy>, Vec<Remedy>) = remedies().partition(|remedy| remedy.needs_consent());
         let hint = hint("--fix", safe.len()) + &hint("--fix-sshd", sshd.len());
-        writeln!(out, "{errors} errors, {warnings} warnings{hint}; codes are explained in docs/doctor.md")
+        let many = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+        let (errors, warnings) = (many(errors, "error"), many(warnings, "warning"));
+        writeln!(out, "{errors}, {warnings}{hint}; codes are explained in docs/doctor.md")
     };
     out
 }

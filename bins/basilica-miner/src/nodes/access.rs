@@ -51,10 +51,21 @@ pub(super) enum Key {
 
 /// Makes the miner's key if there is none; true if it was made.
 pub(crate) fn ensure_key(path: &Path) -> anyhow::Result<bool> {
-    if path.exists() {
+    let is_there = path.try_exists().with_context(|| {
+        format!(
+            "the miner's SSH key {} cannot be looked at: run this as the user whose key it is, or set ssh_session.miner_node_key_path",
+            path.display()
+        )
+    })?;
+    if is_there {
         return Ok(false);
     }
-    create_key(path, KEY_COMMENT, &OsEntropy).context("make the miner's SSH key")?;
+    create_key(path, KEY_COMMENT, &OsEntropy).with_context(|| {
+        format!(
+            "the miner's SSH key {} cannot be made: run this as a user who may write there, or set ssh_session.miner_node_key_path",
+            path.display()
+        )
+    })?;
     Ok(true)
 }
 

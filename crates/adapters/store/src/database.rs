@@ -98,7 +98,7 @@ pub enum OpenError {
         migrate: &'static str,
     },
     /// The file cannot be made or written.
-    #[error("unable to open database file {}", path.display())]
+    #[error("unable to open database file {}{}", path.display(), writable(source))]
     File {
         /// The file.
         path: PathBuf,
@@ -185,6 +185,16 @@ pub enum OpenError {
         /// What is wrong with it.
         what: String,
     },
+}
+
+/// What it takes, where that is known.
+fn writable(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
+            ", which this user must be able to write, and its directory"
+        }
+        _ => "",
+    }
 }
 
 /// How to open a database.

@@ -112,7 +112,7 @@ pub enum KeyfileError {
     #[error("file exists already")]
     Exists,
     /// The operating system refused.
-    #[error("file cannot be used")]
+    #[error("{}", refused(.0))]
     Io(#[source] io::Error),
     /// Not a regular file.
     #[error("not a regular file")]
@@ -215,4 +215,14 @@ pub enum KeyfileError {
     /// Ed25519 or ECDSA.
     #[error("cryptoType {0} is not supported: hotkeys of this network are sr25519 (1)")]
     CryptoType(u64),
+}
+
+/// What to do about it where that is known.
+fn refused(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "file may not be used by this user; run this as its owner (ls -l names it)"
+        }
+        _ => "file cannot be used",
+    }
 }

@@ -44,7 +44,15 @@ impl Check<'_> {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 self.reject(key, format!("{what} {shown} does not exist"), help)
             }
-            Err(error) => self.reject(key, format!("{what} {shown} cannot be read: {error}"), ""),
+            Err(error) => {
+                let help = match error.kind() {
+                    std::io::ErrorKind::PermissionDenied => {
+                        "run this as the user whose file it is, or give that file to this user (ls -ld names the owner)"
+                    }
+                    _ => "",
+                };
+                self.reject(key, format!("{what} {shown} cannot be read: {error}"), help)
+            }
         }
     }
 

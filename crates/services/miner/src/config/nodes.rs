@@ -27,6 +27,7 @@ impl Check<'_> {
         }
         let mut nodes: Vec<NodeConfig> = Vec::with_capacity(settings.len());
         let mut seen = HashMap::new();
+        let mut machines = HashMap::new();
         for (index, node) in settings.iter().enumerate() {
             let key = format!("{KEY}.{index}");
             let user = node.username.as_ref().unwrap_or(&self.settings.ssh_session.default_node_username);
@@ -38,6 +39,13 @@ impl Check<'_> {
                     format!("{address} is node {first} already"),
                     "remove one of the two",
                 );
+            }
+            let first = *machines.entry((address.host.clone(), address.port())).or_insert(index);
+            if first != index {
+                let message = format!(
+                    "{address} is another login of the machine of node {first}: its GPUs count once, and validators hold back the node that shows them second; keep one of the two"
+                );
+                notices.push(self.notice(&key, message));
             }
             if node.hourly_rate_per_gpu.is_none() {
                 let message = "hourly_rate_per_gpu is missing: the node is verified and scored, but never offered for rent";

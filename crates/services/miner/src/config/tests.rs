@@ -383,6 +383,20 @@ fn one_address_is_one_node() {
 }
 
 #[test]
+fn two_logins_of_one_machine_are_told_and_two_ports_are_not() {
+    let home = Home::new();
+    for (other, told) in
+        [("port = 22, username = \"root\"", true), ("port = 2222, username = \"basilica\"", false)]
+    {
+        let node = format!("{{ host = \"192.0.2.7\", {other}, hourly_rate_per_gpu = 1 }}");
+        let (_, notices) = home.check(&MINIMAL.replace("},\n]", &format!("}},\n{node},\n]"))).unwrap();
+        let found =
+            notices.iter().any(|notice| notice.contains("nodes.1") && notice.contains("of node 0: its GPUs"));
+        assert_eq!(found, told, "{other}: {notices:?}");
+    }
+}
+
+#[test]
 fn a_key_that_others_can_read_is_refused() {
     use std::os::unix::fs::PermissionsExt as _;
     let home = Home::new();

@@ -16,8 +16,8 @@ use basilica_ports::{
 use basilica_runtime_service::ErrorChain;
 use basilica_types::{Digest, FencingToken, Hotkey, RequestNonce, SessionId, SessionToken, Timestamp};
 use basilica_wire::discovery::{
-    AuthGrant, AuthRequest, DiscoverRequest, DiscoverResponse, NONCE_MEMORY_SECS, NodeReport, Untrusted,
-    check_fresh,
+    AuthGrant, AuthRequest, DiscoverClaim, DiscoverRequest, DiscoverResponse, NONCE_MEMORY_SECS, NodeReport,
+    Untrusted, check_fresh,
 };
 use sha2::{Digest as _, Sha256};
 use tracing::{debug, error, info};
@@ -40,6 +40,7 @@ pub(crate) struct Gate {
     pub(crate) metrics: Arc<MinerMetrics>,
     pub(crate) refusals: LogBudget,
     pub(crate) grants: LogBudget,
+    pub(crate) discoveries: LogBudget,
 }
 
 /// A refusal in the words of the protocol.
@@ -86,9 +87,12 @@ const NEEDS_V2: Refusal =
 
 impl Gate {
     /// The subnet, if it is known and young enough, and the hotkey has a permit on it.
-    fn permitted(&self, hotkey: &Hotkey, now: Timestamp) -> Result<Snapshot, Refusal> {
+    ///
+    /// A clock that is set back makes no snapshot younger: who has lost a permit must not keep it for that long.
+    fn permitted(&self, hotkey: &Hotkey) -> Result<Snapshot, Refusal> {
         let snapshot = self.subnet.borrow().clone();
-        let fresh = snapshot.filter(|s| now.since(s.fetched_at) <= self.config.metagraph_max_age);
+        let (most, now) = (self.config.metagraph_max_age, self.clock.monotonic());
+        let fresh = snapshot.filter(|snapshot| snapshot.is_within(most, now));
         let Some(snapshot) = fresh else {
             return Err(Refusal::new(
                 RefusalCode::Unavailable,
@@ -153,7 +157,7 @@ impl Gate {
 
     async fn open_session(&self, request: &AuthRequest) -> Result<AuthGrant, Refusal> {
         let (now, miner) = (self.clock.now(), self.signer.hotkey());
-        self.permitted(&request.validator, now)?;
+        self.permitted(&request.validator)?;
         request.check(&miner, now)?;
         let session_token = SessionToken::from_random(self.entropy.array());
         let expires_at_secs = (now + self.config.session_lifetime).as_secs();
@@ -226,7 +230,7 @@ impl Gate {
         request: &DiscoverRequest,
     ) -> Result<Option<(SessionRecord, Arc<Assignment>)>, Refusal> {
         let (claim, now) = (&request.claim, self.clock.now());
-        let snapshot = self.permitted(&claim.validator, now)?;
+        let snapshot = self.permitted(&claim.validator)?;
         if claim.target != self.signer.hotkey() {
             return Err(Untrusted::Target(claim.target).into());
         }
@@ -250,16 +254,33 @@ impl Gate {
         Ok(assigned.then_some((session, snapshot.assignment)))
     }
 
+    /// A validator may ask as often as it counts its epochs on: the log tells some of that.
+    fn discovers(&self, claim: &DiscoverClaim, session: Option<&SessionRecord>) {
+        let (validator, key) = (&claim.validator, || claim.public_key.fingerprint());
+        match (session, self.discoveries.spend(self.clock.monotonic())) {
+            (Some(session), Some(unsaid)) => {
+                info!(validator.hotkey = %validator, session.id = %session.id, key.fingerprint = key(), unsaid, "Deploying SSH key for validator");
+            }
+            (Some(session), None) => {
+                debug!(validator.hotkey = %validator, session.id = %session.id, key.fingerprint = key(), "Deploying SSH key for validator");
+            }
+            (None, Some(unsaid)) => {
+                info!(validator.hotkey = %validator, unsaid, "no node is assigned to this validator; it gets an empty list");
+            }
+            (None, None) => {
+                debug!(validator.hotkey = %validator, "no node is assigned to this validator; it gets an empty list");
+            }
+        }
+    }
+
     async fn answer(&self, request: &DiscoverRequest) -> Result<DiscoverResponse, Refusal> {
-        let validator = request.claim.validator;
         let nodes: Vec<NodeReport> = match self.admit(request).await? {
             Some((session, assignment)) => {
-                info!(validator.hotkey = %validator, session.id = %session.id, key.fingerprint = request.claim.public_key.fingerprint(),
-                    "Deploying SSH key for validator");
+                self.discovers(&request.claim, Some(&session));
                 self.fleet.deploy(&session, &assignment).await
             }
             None => {
-                info!(validator.hotkey = %validator, "no node is assigned to this validator; it gets an empty list");
+                self.discovers(&request.claim, None);
                 Vec::new()
             }
         };

@@ -140,6 +140,7 @@ impl Miner {
             metrics: Arc::clone(&metrics),
             refusals: LogBudget::default(),
             grants: LogBudget::default(),
+            discoveries: LogBudget::default(),
         });
         Self { ports, gate, fleet, orders, follower, axon, metrics, status, opinions, verdicts: None }
     }

@@ -4,6 +4,7 @@
 //! store, because a restart is no reason to choose another validator.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use basilica_ports::{Assignment, BoxError, Chain, Clock, Entropy, Metagraph, MinerStore};
 use basilica_runtime_service::{Backoff, Condition, ErrorChain, Stop};
@@ -25,12 +26,20 @@ const REMINDER: Millis = Millis::from_secs(3600);
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
     pub(crate) metagraph: Arc<Metagraph>,
+    /// For people.
     pub(crate) fetched_at: Timestamp,
+    /// The same moment by the clock that nobody sets: how old this is goes by it.
+    pub(crate) fetched: Duration,
     /// Whose the nodes are.
     pub(crate) assignment: Arc<Assignment>,
 }
 
 impl Snapshot {
+    /// Whether it is at most so old at the monotonic time `now`.
+    pub(crate) const fn is_within(&self, most: Millis, now: Duration) -> bool {
+        now.saturating_sub(self.fetched).as_millis() <= most.0 as u128
+    }
+
     pub(crate) fn permits(&self, hotkey: &Hotkey) -> bool {
         self.metagraph.neuron(hotkey).is_some_and(|neuron| neuron.validator_permit)
     }
@@ -62,7 +71,8 @@ struct Course {
     remembered: Assignment,
     /// Why there was nobody for some node, as it was told last.
     told: Option<String>,
-    reminded_at: Timestamp,
+    /// By the monotonic clock.
+    reminded: Duration,
     /// The own place on the subnet, as it was read last.
     uid: Option<Uid>,
 }
@@ -74,7 +84,7 @@ impl SubnetFollower {
             self.metrics.store_errors.inc();
         })?;
         // The warning itself is among the notices of the configuration, which were told just now.
-        let mut course = Course { remembered, told: None, reminded_at: self.clock.now(), uid: None };
+        let mut course = Course { remembered, told: None, reminded: self.clock.monotonic(), uid: None };
         let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MOST);
         let mut nodes = self.nodes.clone();
         loop {
@@ -130,6 +140,7 @@ impl SubnetFollower {
         self.view.send_replace(Some(Snapshot {
             metagraph: Arc::new(metagraph),
             fetched_at: self.clock.now(),
+            fetched: self.clock.monotonic(),
             assignment: Arc::clone(&assignment),
         }));
         self.tell_changes(published.as_deref().unwrap_or(&Assignment::default()), &assignment);
@@ -179,12 +190,51 @@ impl SubnetFollower {
     }
 
     fn remind(&self, course: &mut Course) {
-        let now = self.clock.now();
+        let now = self.clock.monotonic();
         if let Some(warning) = self.strategy.warning()
-            && now.since(course.reminded_at) >= REMINDER
+            && now.saturating_sub(course.reminded) >= REMINDER.as_duration()
         {
             warn!("{warning}");
-            course.reminded_at = now;
+            course.reminded = now;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use basilica_runtime_service::testing::VirtualClock;
+    use basilica_types::BlockNumber;
+
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_back_makes_no_snapshot_younger() {
+        let clock = VirtualClock::new();
+        let metagraph = Metagraph {
+            netuid: NetUid(39),
+            block: BlockNumber(1),
+            at: clock.now(),
+            tempo: 360,
+            owner_hotkey: None,
+            neurons: Vec::new(),
+        };
+        let snapshot = Snapshot {
+            metagraph: Arc::new(metagraph),
+            fetched_at: clock.now(),
+            fetched: clock.monotonic(),
+            assignment: Arc::default(),
+        };
+        let most = Millis::from_secs(600);
+        for shift in [0, -86_400_000, 86_400_000] {
+            clock.set_wall_clock(shift);
+            assert!(snapshot.is_within(most, clock.monotonic()), "{shift}");
+        }
+        clock.advance(most);
+        assert!(snapshot.is_within(most, clock.monotonic()));
+        clock.advance(Millis(1));
+        for shift in [0, -86_400_000, 86_400_000] {
+            clock.set_wall_clock(shift);
+            assert!(!snapshot.is_within(most, clock.monotonic()), "{shift}");
         }
     }
 }

@@ -215,6 +215,7 @@ fn snapshot() -> Snapshot {
             neurons: vec![neuron],
         }),
         fetched_at: Timestamp(0),
+        fetched: Duration::ZERO,
         assignment: Arc::new(assignment),
     }
 }

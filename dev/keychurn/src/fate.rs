@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 use crate::dice::Dice;
-use crate::lateness::Why;
+use crate::lateness::{BOUND, SETTLING, Why};
 use crate::miner::{Miner, Variant};
 use crate::world::World;
 
@@ -44,6 +44,7 @@ enum Blow {
     Drain,
 }
 
+const BLOWS_PER_CALM: usize = 20;
 /// Each once.
 const BLOWS: [Blow; 7] =
     [Blow::Kill, Blow::End, Blow::Stakes, Blow::RevokeOne, Blow::RevokeAll, Blow::Unlist, Blow::Drain];
@@ -62,6 +63,7 @@ pub(crate) struct Fate {
     /// What has not happened yet, and has to before anything happens again.
     blows: Vec<Blow>,
     variants: Vec<Variant>,
+    struck: usize,
     next_blow: Duration,
     next_hang: Duration,
     commands: JoinSet<()>,
@@ -82,6 +84,7 @@ impl Fate {
             dice,
             blows,
             variants,
+            struck: 0,
             miner,
             chain,
             hosts,
@@ -94,7 +97,7 @@ impl Fate {
         }
     }
 
-    /// Until `enough`, and until everything has happened once.
+    /// Until `enough`, and until everything has happened once. There are calms between the blows, and one in the end.
     pub(crate) async fn run(&mut self, mut enough: impl FnMut() -> bool) {
         while !enough() || !self.blows.is_empty() || !self.variants.is_empty() {
             tokio::time::sleep(TICK).await;
@@ -112,9 +115,35 @@ impl Fate {
             }
             if now >= self.next_blow {
                 self.strike(now).await;
+                self.struck += 1;
+                if self.struck.is_multiple_of(BLOWS_PER_CALM) {
+                    self.calm().await;
+                }
                 self.next_blow = self.world.now() + self.dice.millis(2_000, 8_000);
             }
         }
+        self.calm().await;
+    }
+
+    /// Nothing befalls the miner until all keys are gone that have to go, or until they are later than they may be: a miner that is started
+    /// looks at everything anew, and under nothing but blows would hide that it does not otherwise.
+    async fn calm(&mut self) {
+        self.release(Duration::MAX).await;
+        while self.commands.join_next().await.is_some() {}
+        tokio::time::sleep(SETTLING).await;
+        self.switch();
+        self.order(&["--json", "sessions", "revoke", "--all", "--yes"], None);
+        let how = *self.dice.of(&[Why::Unlisted, Why::Drained]);
+        self.take_out(how, self.world.now());
+        let until = self.world.now() + BOUND + SETTLING;
+        while self.world.now() < until {
+            tokio::time::sleep(TICK).await;
+            while self.commands.try_join_next().is_some() {}
+            if self.commands.is_empty() && self.world.clerk().due() == 0 {
+                break;
+            }
+        }
+        self.world.count("calms");
     }
 
     /// Nodes whose time is over answer again.

@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::page::Held;
 
 /// For the miner to start and look around, or to log in on a node that answers again.
-const SETTLING: Duration = Duration::from_secs(3);
+pub(crate) const SETTLING: Duration = Duration::from_secs(3);
 /// Between two looks of the miner at what was ordered; the subnet is looked at more often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// For processes of the keys that went in the round before: nothing but a request cuts that short.
@@ -210,6 +210,12 @@ impl Clerk {
         });
     }
 
+    /// How many keys are there that have to go.
+    pub(crate) fn due(&self) -> usize {
+        let all = self.nodes.iter().flat_map(|node| node.keys.values());
+        all.filter(|seen| seen.due.is_some()).count()
+    }
+
     pub(crate) fn figures(&self) -> BTreeMap<Why, Lateness> {
         let figures = |late: &Vec<Duration>| {
             let mut all: Vec<u64> =
@@ -269,7 +275,9 @@ mod tests {
         let started = pass(&mut clerk, 100);
         clerk.started(false, started);
         let end = pass(&mut clerk, SETTLED + 3);
+        assert_eq!(clerk.due(), 1);
         clerk.saw(0, &BTreeSet::new(), end);
+        assert_eq!(clerk.due(), 0);
         // Two of the first three, and each time the second in which it settled.
         assert_eq!(max(&clerk, Why::Drained), Some(2 + 4 + 4));
         clerk.out(0, Why::Drained, clerk.ticket(0));

@@ -27,7 +27,8 @@
 //! **What is promised to who writes in place** is the same: the edit stays whole, or, made between comparison and rename, is gone whole. That nobody reads half of it cannot be
 //! promised: between cutting off and writing, the file is empty for whoever looks, sshd too. The miner may read that, and must not act on it.
 //!
-//! **How late a key goes** that has to (`lateness`) is measured for each, and bounded by what follows from the miner's own intervals.
+//! **How late a key goes** that has to (`lateness`) is measured for each, and bounded by what follows from the miner's own intervals. Between blows there are
+//! calms that last until all have gone, or until they are too late.
 #![expect(clippy::unwrap_used, reason = "a fixture that fails is a failed test")]
 
 mod dice;

@@ -33,5 +33,5 @@ async fn whatever_befalls_the_miner_no_key_stays_and_no_line_of_others_changes()
         assert!(count(what) > 0, "{what}: {report}");
     }
     assert!(count("revocations") + count("revocations of nothing") > 0, "{report}");
-    assert!(!report.late.is_empty(), "{report}");
+    assert!(count("calms") > 0 && report.late.values().map(|late| late.keys).sum::<usize>() > 0, "{report}");
 }

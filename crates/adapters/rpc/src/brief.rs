@@ -2,26 +2,29 @@
 //!
 //! A call of reflection is a stream in both directions that ends when its caller says so, and keeps a task and a message of its caller's
 //! size meanwhile. Here it ends after a time and after a number of messages, told why (`DEADLINE_EXCEEDED`, `RESOURCE_EXHAUSTED`), and only
-//! so many are open at once. Who takes no answers at all keeps one of these until its connection ends (there is nobody to be told);
-//! that costs others the reflection, never the protocol.
+//! so many are open at once, few of them of one address: who takes no answers at all keeps its streams until its connection ends (there
+//! is nobody to be told), and must not have all of them.
 //!
 //! It stands around the generated service as HTTP, because the messages of a request can be ended nowhere else: the service keeps
 //! reading them after its answer was given up.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use basilica_types::Millis;
 use http_body::Frame;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep};
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::http::{HeaderMap, Request, Response};
 use tonic::codegen::{BoxFuture, Bytes, Service};
 use tonic::server::NamedService;
+
+use crate::connections::Place;
 
 /// What reflection may use up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,12 +35,14 @@ pub struct BriefLimits {
     pub messages: u32,
     /// Streams at the same time, over all connections.
     pub streams: usize,
+    /// Of these, of one address, or of one /64 of IPv6.
+    pub streams_per_address: usize,
 }
 
 impl Default for BriefLimits {
     fn default() -> Self {
         // A tool that shows everything asks once for the list and once for each file, of which there are few.
-        Self { within: Millis::from_secs(30), messages: 128, streams: 64 }
+        Self { within: Millis::from_secs(30), messages: 128, streams: 64, streams_per_address: 8 }
     }
 }
 
@@ -45,14 +50,62 @@ impl Default for BriefLimits {
 #[derive(Clone, Debug)]
 pub(crate) struct Brief<S> {
     inner: S,
-    limits: BriefLimits,
-    slots: Arc<Semaphore>,
+    slots: Arc<Slots>,
 }
 
 impl<S> Brief<S> {
-    /// `slots`, of which there are [`BriefLimits::streams`], may be those of other services too.
-    pub(crate) const fn new(inner: S, limits: BriefLimits, slots: Arc<Semaphore>) -> Self {
-        Self { inner, limits, slots }
+    /// `slots` may be those of other services too.
+    pub(crate) const fn new(inner: S, slots: Arc<Slots>) -> Self {
+        Self { inner, slots }
+    }
+}
+
+/// Room for streams.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    limits: BriefLimits,
+    taken: Mutex<HashMap<Option<IpAddr>, usize>>,
+}
+
+impl Slots {
+    pub(crate) fn new(limits: BriefLimits) -> Arc<Self> {
+        Arc::new(Self { limits, taken: Mutex::default() })
+    }
+
+    /// The map is whole after every statement.
+    fn taken(&self) -> MutexGuard<'_, HashMap<Option<IpAddr>, usize>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Room for one more of this address, which is none behind something of a test.
+    fn take(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Slot> {
+        let BriefLimits { streams, streams_per_address, .. } = self.limits;
+        let mut taken = self.taken();
+        let here = taken.get(&address).copied().unwrap_or(0);
+        if here >= streams_per_address || taken.values().sum::<usize>() >= streams {
+            return None;
+        }
+        taken.insert(address, here + 1);
+        Some(Slot { slots: Arc::clone(self), address })
+    }
+}
+
+/// The room of one stream.
+#[derive(Debug)]
+struct Slot {
+    slots: Arc<Slots>,
+    address: Option<IpAddr>,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut taken = self.slots.taken();
+        if let Some(here) = taken.get_mut(&self.address) {
+            *here -= 1;
+            if *here == 0 {
+                taken.remove(&self.address);
+            }
+        }
     }
 }
 
@@ -74,12 +127,14 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else {
+        let place = request.extensions().get::<Arc<Place>>();
+        let Some(slot) = self.slots.take(place.map(|place| place.subscriber())) else {
             let refused = Status::resource_exhausted("too many streams of reflection; try again later");
             return Box::pin(std::future::ready(Ok(refused.into_http())));
         };
-        let call = Arc::new(Call { limits: self.limits, over: OnceLock::new(), _slot: slot });
-        let until = Instant::now() + self.limits.within.as_duration();
+        let limits = self.slots.limits;
+        let call = Arc::new(Call { limits, over: OnceLock::new(), _slot: slot });
+        let until = Instant::now() + limits.within.as_duration();
         let end = || Box::pin(tokio::time::sleep_until(until));
         let (asked, answered) = ((Arc::clone(&call), end()), (call, end()));
         let answer = self.inner.call(request.map(|body| {
@@ -99,7 +154,7 @@ struct Call {
     limits: BriefLimits,
     /// Why it ended before its caller ended it.
     over: OnceLock<Over>,
-    _slot: OwnedSemaphorePermit,
+    _slot: Slot,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -245,6 +300,21 @@ impl http_body::Body for Answered {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_address_has_all_the_room() {
+        let slots = Slots::new(BriefLimits { streams: 3, streams_per_address: 2, ..BriefLimits::default() });
+        let take = |last: u8| slots.take(Some(IpAddr::from([192, 0, 2, last])));
+        let (first, second) = (take(1).unwrap(), take(1).unwrap());
+        assert!(take(1).is_none());
+        let other = take(2).unwrap();
+        assert!(take(3).is_none(), "all is taken");
+        drop(first);
+        let again = take(1).unwrap();
+        assert!(take(2).is_none());
+        drop((second, other, again));
+        assert!(slots.taken().is_empty());
+    }
 
     #[test]
     fn messages_are_counted_however_their_bytes_are_cut() {

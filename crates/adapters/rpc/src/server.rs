@@ -13,7 +13,7 @@ use tonic::service::InterceptorLayer;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
-use crate::brief::{Brief, BriefLimits};
+use crate::brief::{Brief, BriefLimits, Slots};
 use crate::connections::{Bounded, Census, Place};
 use crate::convert;
 use crate::limit::{PeerLimit, PeerRate};
@@ -156,11 +156,11 @@ impl MinerListener {
         let reflected = |e: tonic_reflection::server::Error| ServeError::Reflection(e.into());
         let (v1, v1alpha) =
             (reflection().build_v1().map_err(reflected)?, reflection().build_v1alpha().map_err(reflected)?);
-        let streams = Arc::new(Semaphore::new(limits.reflection.streams));
+        let streams = Slots::new(limits.reflection);
         let v1 = v1.max_decoding_message_size(MAX_REFLECTION);
-        let v1 = Brief::new(v1, limits.reflection, Arc::clone(&streams));
+        let v1 = Brief::new(v1, Arc::clone(&streams));
         let v1alpha = v1alpha.max_decoding_message_size(MAX_REFLECTION);
-        let v1alpha = Brief::new(v1alpha, limits.reflection, streams);
+        let v1alpha = Brief::new(v1alpha, streams);
         let census = Census::new(limits.connections, limits.connections_per_address);
         let (closing, closed) = oneshot::channel::<()>();
         let limit = limits.rate.map(|rate| Arc::new(PeerLimit::new(rate)));

@@ -48,7 +48,8 @@ async fn reflection_lists_both_spellings() {
 
 #[tokio::test]
 async fn a_stream_that_its_caller_never_ends_ends_by_itself_and_makes_room() {
-    let running = limited(BriefLimits { within: Millis(300), messages: 9, streams: 1 }).await;
+    let running =
+        limited(BriefLimits { within: Millis(300), messages: 9, streams: 1, streams_per_address: 1 }).await;
     let channel = running.channel().await;
     let asked = tokio_stream::once(list()).chain(tokio_stream::pending());
     let mut answers = ask(channel.clone(), asked).await.unwrap();
@@ -75,7 +76,8 @@ async fn a_stream_that_its_caller_never_ends_ends_by_itself_and_makes_room() {
 
 #[tokio::test]
 async fn a_stream_has_so_many_messages_and_each_is_small() {
-    let running = limited(BriefLimits { within: LONG, messages: 3, streams: 1 }).await;
+    let running =
+        limited(BriefLimits { within: LONG, messages: 3, streams: 1, streams_per_address: 1 }).await;
     let channel = running.channel().await;
     // Each is sent when the one before was answered.
     let (send, asked) = tokio::sync::mpsc::channel(1);
@@ -99,8 +101,9 @@ async fn a_stream_has_so_many_messages_and_each_is_small() {
 }
 
 #[tokio::test]
-async fn so_many_streams_are_open_at_once_over_all_connections() {
-    let running = limited(BriefLimits { within: LONG, messages: 9, streams: 2 }).await;
+async fn so_many_streams_of_an_address_are_open_at_once_over_all_its_connections() {
+    let running =
+        limited(BriefLimits { within: LONG, messages: 9, streams: 9, streams_per_address: 2 }).await;
     let asked = || tokio_stream::once(list()).chain(tokio_stream::pending());
     let (caller, theirs) = tokio::sync::mpsc::channel(1);
     let theirs = tokio_stream::wrappers::ReceiverStream::new(theirs);

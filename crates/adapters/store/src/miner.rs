@@ -59,7 +59,8 @@ pub struct MinerDatabase {
 }
 
 impl MinerDatabase {
-    /// The store in an open database of [`MINER_SCHEMA`].
+    /// The store in an open database of [`MINER_SCHEMA`]. Only one, and its clones, may be made of one that is open: it knows by heart
+    /// what it has written, and notices only what others write through connections of their own.
     pub fn new(database: Database) -> Self {
         let admissions = Arc::new(Admissions::new(database.clone()));
         let meters = Meters::default();
@@ -179,8 +180,8 @@ impl MinerStore for MinerDatabase {
     }
 
     async fn prune(&self, now: Timestamp) -> Result<(), StoreError> {
-        self.admissions.forget(now);
-        self.writes.outcome(Instant::now(), sessions::prune(&self.database, now).await)
+        let also = || self.admissions.forget(now);
+        self.writes.outcome(Instant::now(), sessions::prune(&self.database, now, also).await)
     }
 }
 

@@ -42,6 +42,8 @@ ALTER TABLE sessions_in_order RENAME TO sessions;
 ALTER TABLE deployments_in_order RENAME TO deployments;
 -- Only sessions with a key come onto nodes, and few have one.
 CREATE UNIQUE INDEX sessions_with_key ON sessions (id) WHERE public_key IS NOT NULL;
-CREATE INDEX sessions_by_validator ON sessions (validator) WHERE ended_at IS NULL;
+CREATE INDEX sessions_by_validator ON sessions (validator, expires_at) WHERE ended_at IS NULL;
 -- It grows as the table does, and spares those who count and prune a walk through all of it.
-CREATE INDEX sessions_by_end ON sessions (over_at);
+CREATE INDEX sessions_by_end ON sessions (over_at, ended_at);
+-- Whether any node may still carry a session's key, asked for each session that is pruned.
+CREATE INDEX deployments_by_session ON deployments (session);

@@ -114,7 +114,8 @@ impl Admissions {
         self.recall.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets what can no longer matter at `now`.
+    /// Forgets what can no longer matter at `now`; to be called by who has the writing connection, as a group has what is known for
+    /// itself while it is written.
     pub(super) fn forget(&self, now: Timestamp) {
         if let Some(recall) = self.recall().as_mut() {
             recall.forget(now);

@@ -13,6 +13,8 @@ use crate::database::{corrupt, unavailable};
 const REMEMBERED: Millis = Millis::from_secs(86_400);
 /// Most of these.
 const MOST_ENDED: i64 = 10_000;
+/// No nonce counts for longer: requests are fresh for some minutes.
+const MOST_AHEAD: Millis = Millis::from_secs(3_600);
 
 /// A session as the table has it.
 #[derive(Debug, sqlx::FromRow)]
@@ -37,7 +39,7 @@ impl Row {
 
 pub(super) async fn keyed(database: &Database, now: Timestamp) -> Result<Vec<SessionRecord>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT id, validator, expires_at, public_key FROM sessions \
+        "SELECT id, validator, expires_at, public_key FROM sessions INDEXED BY sessions_with_key \
          WHERE public_key IS NOT NULL AND ended_at IS NULL AND expires_at > ? ORDER BY seq",
     )
     .bind(now.0)
@@ -59,11 +61,12 @@ pub(super) async fn end_all(database: &Database, now: Timestamp) -> Result<(), S
 }
 
 pub(super) async fn count_open(database: &Database, now: Timestamp) -> Result<u64, StoreError> {
-    let open: i64 = sqlx::query_scalar("SELECT count(*) FROM sessions WHERE over_at > ?")
-        .bind(now.0)
-        .fetch_one(database.readers())
-        .await
-        .map_err(unavailable("count sessions"))?;
+    let open: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM sessions WHERE over_at > ? AND ended_at IS NULL")
+            .bind(now.0)
+            .fetch_one(database.readers())
+            .await
+            .map_err(unavailable("count sessions"))?;
     u64::try_from(open).map_err(corrupt("sessions"))
 }
 
@@ -137,12 +140,14 @@ pub(super) async fn unexpired_keys(
     database: &Database,
     now: Timestamp,
 ) -> Result<Vec<(SessionId, Hotkey)>, StoreError> {
-    let rows: Vec<(String, String)> =
-        sqlx::query_as("SELECT id, validator FROM sessions WHERE public_key IS NOT NULL AND expires_at > ?")
-            .bind(now.0)
-            .fetch_all(database.readers())
-            .await
-            .map_err(unavailable("list sessions"))?;
+    let rows: Vec<(String, String)> = sqlx::query_as(
+        "SELECT id, validator FROM sessions INDEXED BY sessions_with_key \
+         WHERE public_key IS NOT NULL AND expires_at > ?",
+    )
+    .bind(now.0)
+    .fetch_all(database.readers())
+    .await
+    .map_err(unavailable("list sessions"))?;
     rows.into_iter().map(named).collect()
 }
 
@@ -163,24 +168,40 @@ pub(super) async fn forget_deployments(
     transaction.commit().await.map_err(&failed)
 }
 
-pub(super) async fn prune(database: &Database, now: Timestamp) -> Result<(), StoreError> {
+/// Forgets what can no longer matter, and has `also` forget it while nobody else writes.
+pub(super) async fn prune(
+    database: &Database,
+    now: Timestamp,
+    also: impl FnOnce(),
+) -> Result<(), StoreError> {
     let failed = unavailable("prune");
     let mut transaction = database.begin("prune").await?;
-    for statement in [
-        // As far as the first that still counts: those behind it are hardly older, and nothing has to be searched for them.
-        "DELETE FROM nonces WHERE seq < coalesce(\
-         (SELECT seq FROM nonces WHERE forget_at > ?1 ORDER BY seq LIMIT 1), 9223372036854775807)",
-        "DELETE FROM sessions WHERE over_at <= ?1 AND (over_at <= ?2 OR seq NOT IN \
-             (SELECT seq FROM sessions WHERE over_at <= ?1 ORDER BY seq DESC LIMIT ?3)) \
-         AND NOT EXISTS (SELECT 1 FROM deployments WHERE session = sessions.seq)",
-    ] {
+    for statement in [PRUNE_NONCES, PRUNE_SESSIONS] {
         sqlx::query(statement)
             .bind(now.0)
             .bind((now - REMEMBERED).0)
             .bind(MOST_ENDED)
+            .bind((now + MOST_AHEAD).0)
             .execute(&mut *transaction)
             .await
             .map_err(&failed)?;
     }
+    also();
     transaction.commit().await.map_err(&failed)
 }
+
+/// As far as the first that still counts: those behind it are hardly older, and nothing has to be searched for them. What counts for
+/// longer than any nonce does was noted by a clock that was ahead; it stays, and nothing waits for it. The newest row stays in either
+/// table, so that its number does not come again.
+const PRUNE_NONCES: &str = "\
+     DELETE FROM nonces WHERE forget_at <= ?1 AND seq < coalesce(\
+     (SELECT seq FROM nonces WHERE forget_at > ?1 AND forget_at <= ?4 ORDER BY seq LIMIT 1), \
+     (SELECT max(seq) FROM nonces))";
+
+/// The plus keeps SQLite from walking through the table in the place of the index by `over_at`.
+const PRUNE_SESSIONS: &str = "\
+     DELETE FROM sessions WHERE over_at <= ?1 \
+     AND (over_at <= ?2 OR seq NOT IN \
+         (SELECT seq FROM sessions WHERE over_at <= ?1 ORDER BY over_at DESC LIMIT ?3)) \
+     AND NOT EXISTS (SELECT 1 FROM deployments WHERE session = sessions.seq) \
+     AND +seq < (SELECT max(seq) FROM sessions)";

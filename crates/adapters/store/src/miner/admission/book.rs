@@ -108,7 +108,8 @@ pub(super) struct Book {
     names: HashMap<Hotkey, String>,
     validators: HashMap<Hotkey, Standing>,
     touched: HashSet<Hotkey>,
-    used: Vec<NonceUse>,
+    /// With their rows' numbers.
+    used: Vec<(i64, NonceUse)>,
     sessions: HashMap<Vec<u8>, Session>,
 }
 
@@ -128,7 +129,7 @@ impl Book {
         let version = rows.first().ok_or_else(|| corrupt("data_version")("no number"))?;
         let (version,) = read_row(version)?;
         if !book.recall.is_of(version) {
-            book.recall = Recall::load(connection, version).await?;
+            book.recall.catch_up(connection, version).await?;
             rows = book.read(connection, wishes, READ).await?;
         }
         for row in rows {
@@ -167,7 +168,8 @@ impl Book {
                 self.validators.insert(hotkey, Standing { seen_v2, last_epoch, last_ts_secs, opened });
             }
             SESSION => self.remember(read_row(row)?),
-            _ => {}
+            VERSION => {}
+            other => return Err(corrupt("kind of a row")(other)),
         }
         Ok(())
     }
@@ -183,7 +185,8 @@ impl Book {
         if hotkeys.is_empty() {
             return Ok(());
         }
-        let reading = sqlx::query_as(OPEN_SESSIONS_OF).bind(json(&hotkeys));
+        let earliest = wishes.iter().map(|wish| wish.nonce().now.0).min();
+        let reading = sqlx::query_as(OPEN_SESSIONS_OF).bind(json(&hotkeys)).bind(earliest);
         let rows: Vec<Row> = reading.fetch_all(connection).await.map_err(unavailable(OPERATION))?;
         rows.into_iter().for_each(|row| self.remember(row));
         Ok(())
@@ -215,8 +218,7 @@ impl Book {
         if decided.is_ok() {
             self.validators.insert(nonce.validator, standing);
             self.touched.insert(nonce.validator);
-            self.recall.note(nonce);
-            self.used.push(nonce.clone());
+            self.used.push((self.recall.note(nonce), nonce.clone()));
         }
         Ok(decided)
     }
@@ -328,15 +330,26 @@ impl Book {
                 (self.name(hotkey), i64::from(s.seen_v2), s.last_epoch, s.last_ts_secs, &s.opened)
             })
             .collect();
-        let nonces = self.used.iter();
-        let nonces: Vec<_> =
-            nonces.map(|used| (self.name(&used.validator), used.nonce.as_str(), used.forget_at.0)).collect();
+        let nonces: Vec<_> = self
+            .used
+            .iter()
+            .map(|(seq, used)| (*seq, self.name(&used.validator), used.nonce.as_str(), used.forget_at.0))
+            .collect();
         let sessions = |change| self.sessions.values().filter(move |session| session.change == Some(change));
         let opened: Vec<_> = sessions(Change::Opened)
             .map(|Session { row, .. }| {
                 let hash: String = row.token_hash.iter().map(|byte| format!("{byte:02x}")).collect();
-                let end = (row.ended_at, &row.ended_why);
-                (row.seq, &row.id, &row.validator, hash, row.opened_at, row.expires_at, &row.public_key, end)
+                (
+                    row.seq,
+                    &row.id,
+                    &row.validator,
+                    hash,
+                    row.opened_at,
+                    row.expires_at,
+                    &row.public_key,
+                    row.ended_at,
+                    &row.ended_why,
+                )
             })
             .collect();
         let updated: Vec<_> = sessions(Change::Updated)
@@ -351,6 +364,7 @@ impl Book {
 
 const VALIDATOR: &str = "validator";
 const SESSION: &str = "session";
+const VERSION: &str = "version";
 
 /// Statements in one text, of which each but the first has its own placeholder: they go to SQLite's thread together.
 macro_rules! read {
@@ -372,7 +386,8 @@ const READ: &str = read!("");
 
 const OPEN_SESSIONS_OF: &str = "\
      SELECT seq, sessions.id, validator, token_hash, opened_at, expires_at, public_key, ended_at, ended_why \
-     FROM json_each(?) AS wish CROSS JOIN sessions ON validator = wish.value WHERE ended_at IS NULL";
+     FROM json_each(?) AS wish CROSS JOIN sessions ON validator = wish.value \
+     WHERE ended_at IS NULL AND expires_at > ?";
 
 /// `WHERE true` tells the parser that ON belongs to the conflict and not to a join.
 const WRITE: &str = "\
@@ -381,12 +396,12 @@ const WRITE: &str = "\
      ON CONFLICT DO UPDATE SET seen_v2 = excluded.seen_v2, \
      last_epoch = excluded.last_epoch, last_ts_secs = excluded.last_ts_secs, \
      sessions_opened = excluded.sessions_opened; \
-     INSERT INTO nonces (hotkey, nonce, forget_at) \
-     SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?); \
+     INSERT INTO nonces (seq, hotkey, nonce, forget_at) \
+     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?); \
      INSERT INTO sessions \
      (seq, id, validator, token_hash, opened_at, expires_at, public_key, ended_at, ended_why) \
      SELECT value ->> 0, value ->> 1, value ->> 2, unhex(value ->> 3), value ->> 4, value ->> 5, value ->> 6, \
-     value ->> '$[7][0]', value ->> '$[7][1]' FROM json_each(?); \
+     value ->> 7, value ->> 8 FROM json_each(?); \
      UPDATE sessions SET public_key = new.value ->> 1, ended_at = new.value ->> 2, \
      ended_why = new.value ->> 3 FROM json_each(?) AS new WHERE sessions.seq = new.value ->> 0; \
      COMMIT";

@@ -16,7 +16,7 @@ use crate::Database;
 /// Pages between two copies, of the 4,000 that the log takes before a commit has to copy them. Many are the same pages again, which a
 /// copy writes once: rarer copies write less.
 const PAGES: usize = 3_000;
-/// Pages that a group changes beside those of its requests: at the ends of tables and indexes, and what the validators are in.
+/// Pages that a group changes, about, beside those of its requests: at the ends of tables and indexes, and what the validators are in.
 const PAGES_OF_GROUP: usize = 8;
 /// Turns of one copy.
 const TURNS: usize = 4;
@@ -24,7 +24,7 @@ const TURNS: usize = 4;
 #[derive(Debug)]
 pub(super) struct LogCopier {
     database: Database,
-    /// Pages since the last copy began, at most.
+    /// Pages since the last copy began, about.
     since: AtomicUsize,
     is_copying: AtomicBool,
 }
@@ -45,7 +45,7 @@ impl LogCopier {
 
     /// A group of so many requests more is in the log.
     pub(super) fn written(self: &Arc<Self>, requests: usize) {
-        // Each has a page in the index by validator at most.
+        // Of its own each has hardly more than one, in the index by validator or where its session stands.
         let pages = PAGES_OF_GROUP + requests;
         let since = self.since.fetch_add(pages, Ordering::Relaxed) + pages;
         if since < PAGES || self.is_copying.swap(true, Ordering::Relaxed) {

@@ -2,11 +2,11 @@
 //!
 //! **Why in memory.** Nonces and tokens are random. An index of them costs each row a page of its own, once in the write-ahead log and once
 //! in the file, and commits waited for the copying of these pages longer than for anything else. The tables have rows in the order in which
-//! they came, a page for dozens, and what they are found by is read from them when the process starts. **Why it is never behind**:
+//! they came, a page for dozens, and what they are found by is read from them when the first group is written. **Why it is never behind**:
 //! only groups of requests add nonces and sessions, a group has this for itself while it is written, and one that was not written takes
-//! this along, so that the next one reads it anew; as it does when SQLite says that another process has changed the file. **Bounded** by the share of
-//! nonces that a hotkey has, and by the sessions that the table remembers. **Rejected**: finding a nonce by its request's time, as
-//! then the same nonce would count once for each time that its owner signs it with.
+//! this along, so that the next one reads it anew. Where SQLite says that another process has changed the file, what was added is read. **Bounded** by the share
+//! of nonces that a hotkey has, and by the sessions that were opened and have not expired. **Rejected**: finding a nonce by its request's
+//! time, as then the same nonce would count once for each time that its owner signs it with.
 
 use std::collections::HashMap;
 
@@ -33,7 +33,9 @@ pub(super) struct Recall {
     /// Until when each nonce counts. Some may be over.
     nonces: HashMap<Hotkey, HashMap<RequestNonce, Timestamp>>,
     sessions: HashMap<Digest, Place>,
-    next_session: i64,
+    /// The number of the newest row in each table.
+    last_nonce: i64,
+    last_session: i64,
 }
 
 impl Recall {
@@ -42,38 +44,50 @@ impl Recall {
         self.version == Some(version)
     }
 
-    pub(super) async fn load(connection: &mut SqliteConnection, version: i64) -> Result<Self, StoreError> {
-        let mut recall = Self { version: Some(version), next_session: 1, ..Self::default() };
-        recall.load_nonces(connection).await?;
-        recall.load_sessions(connection).await?;
-        Ok(recall)
+    /// Reads what has come since. Rows are only ever added at the end of the tables, and no number comes twice.
+    pub(super) async fn catch_up(
+        &mut self,
+        connection: &mut SqliteConnection,
+        version: i64,
+    ) -> Result<(), StoreError> {
+        self.read_nonces(connection).await?;
+        self.read_sessions(connection).await?;
+        self.version = Some(version);
+        Ok(())
     }
 
-    async fn load_nonces(&mut self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
-        let mut rows =
-            sqlx::query_as::<_, (String, String, i64)>("SELECT hotkey, nonce, forget_at FROM nonces")
-                .fetch(connection);
+    async fn read_nonces(&mut self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+        let text = "SELECT seq, hotkey, nonce, forget_at FROM nonces WHERE seq > ?";
+        let reading = sqlx::query_as::<_, (i64, String, String, i64)>(text).bind(self.last_nonce);
+        let mut rows = reading.fetch(connection);
+        // Base58 of a few hotkeys, each in thousands of rows.
+        let mut hotkeys: HashMap<String, Hotkey> = HashMap::new();
         while let Some(row) = rows.next().await {
-            let (hotkey, nonce, forget_at) = row.map_err(unavailable(OPERATION))?;
-            let hotkey: Hotkey = hotkey.parse().map_err(corrupt("nonces.hotkey"))?;
+            let (seq, name, nonce, forget_at) = row.map_err(unavailable(OPERATION))?;
+            let hotkey = match hotkeys.get(&name) {
+                Some(hotkey) => *hotkey,
+                None => name.parse().map_err(corrupt("nonces.hotkey"))?,
+            };
+            hotkeys.entry(name).or_insert(hotkey);
             let nonce = nonce.parse().map_err(corrupt("nonces.nonce"))?;
             // A nonce whose time was over may have been used again.
             let until = self.nonces.entry(hotkey).or_default().entry(nonce).or_insert(Timestamp(forget_at));
             *until = (*until).max(Timestamp(forget_at));
+            self.last_nonce = self.last_nonce.max(seq);
         }
         Ok(())
     }
 
-    async fn load_sessions(&mut self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
-        let mut rows =
-            sqlx::query_as::<_, (Vec<u8>, i64, i64)>("SELECT token_hash, seq, expires_at FROM sessions")
-                .fetch(connection);
+    async fn read_sessions(&mut self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+        let text = "SELECT seq, token_hash, expires_at FROM sessions WHERE seq > ?";
+        let reading = sqlx::query_as::<_, (i64, Vec<u8>, i64)>(text).bind(self.last_session);
+        let mut rows = reading.fetch(connection);
         while let Some(row) = rows.next().await {
-            let (token_hash, seq, expires_at) = row.map_err(unavailable(OPERATION))?;
+            let (seq, token_hash, expires_at) = row.map_err(unavailable(OPERATION))?;
             let token_hash = token_hash.try_into().map(Digest::from_bytes);
             let token_hash = token_hash.map_err(|_| corrupt("sessions.token_hash")("not 32 bytes"))?;
             self.sessions.insert(token_hash, Place { seq, expires_at: Timestamp(expires_at) });
-            self.next_session = self.next_session.max(seq + 1);
+            self.last_session = self.last_session.max(seq);
         }
         Ok(())
     }
@@ -93,9 +107,11 @@ impl Recall {
         if nonces.len() >= most { Err(Inadmissible::Full) } else { Ok(()) }
     }
 
-    /// The nonce is used.
-    pub(super) fn note(&mut self, used: &NonceUse) {
+    /// The nonce is used; returns the number of its row.
+    pub(super) fn note(&mut self, used: &NonceUse) -> i64 {
         self.nonces.entry(used.validator).or_default().insert(used.nonce.clone(), used.forget_at);
+        self.last_nonce += 1;
+        self.last_nonce
     }
 
     /// The row of the session that has this token, if it was ever opened and may still be remembered.
@@ -105,10 +121,9 @@ impl Recall {
 
     /// The row of a session that is opened.
     pub(super) fn open(&mut self, token_hash: Digest, expires_at: Timestamp) -> i64 {
-        let seq = self.next_session;
-        self.next_session += 1;
-        self.sessions.insert(token_hash, Place { seq, expires_at });
-        seq
+        self.last_session += 1;
+        self.sessions.insert(token_hash, Place { seq: self.last_session, expires_at });
+        self.last_session
     }
 
     /// Forgets what can no longer matter.

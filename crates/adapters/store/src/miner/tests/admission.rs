@@ -83,8 +83,15 @@ async fn what_is_over_is_forgotten_in_the_file_too_and_the_rest_is_not() {
             store.open_session(&nonce(1, "young", after(660_000)), &session(9, START)).await.unwrap();
         assert_eq!(replay, Err(Inadmissible::Replayed));
     }
-    f.store.prune(after(1_260_000)).await.unwrap();
-    assert!(left().await.unwrap().is_empty());
+    // As a clock that is a year ahead leaves it.
+    let ahead = NonceUse { limit: 9, ..nonce(1, "ahead", after(31_536_000_000)) };
+    f.store.open_session(&ahead, &session(8, START)).await.unwrap().unwrap();
+    for name in ["younger", "youngest"] {
+        let used = NonceUse { limit: 9, ..nonce(1, name, after(700_000)) };
+        f.store.open_session(&used, &session(7, START)).await.unwrap().unwrap();
+    }
+    f.store.prune(after(10_000_000)).await.unwrap();
+    assert_eq!(left().await.unwrap(), ["nonce-ahead", "nonce-youngest"], "numbers do not come again");
 }
 
 #[tokio::test]

@@ -23,9 +23,12 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const PROCESSES: Duration = Duration::from_secs(4);
 /// `health_check_timeout` for each of what a round does: log in, read, write, read back.
 const ROUND: Duration = Duration::from_secs(4 * super::miner::TIMEOUT_SECS);
-/// An order may come right after a look, and within a round, which ends first; the next one takes the keys off.
+/// For a command that orders something to start and to write it down.
+const COMMAND: Duration = Duration::from_secs(2);
+/// An order comes right after a look, and when that is over, the processes of the round before are being ended; then everything that the next
+/// round does takes as long as it may.
 pub(crate) const BOUND: Duration =
-    Duration::from_secs(LOOK_EVERY.as_secs() + 2 * ROUND.as_secs() + PROCESSES.as_secs());
+    Duration::from_secs(COMMAND.as_secs() + LOOK_EVERY.as_secs() + PROCESSES.as_secs() + ROUND.as_secs());
 
 /// Why a key has to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -37,11 +37,6 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// some seconds of turns: this is for a disk that stands still.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Pages of 4 KiB in the write-ahead log before they are copied to the file: four times SQLite's own number, because pages that many
-/// transactions change are copied once; not more, because whoever commits then waits for the copying. Who must not wait has it copied
-/// before that ([`Database::copy_log`]).
-const CHECKPOINT_PAGES: &str = "4000";
-
 /// What the writing connection keeps of the file in memory, at most, in KiB (SQLite's sign for that unit is the minus): indexes of random
 /// values are touched all over, and with SQLite's own 2 MiB most of their pages were read again for every group.
 const WRITER_CACHE: &str = "-32768";
@@ -55,6 +50,8 @@ pub struct Schema {
     pub application_id: i32,
     /// The command that migrates, for messages.
     pub migrate: &'static str,
+    /// Pages of 4 KiB in the write-ahead log at which a commit copies them to the file, and whoever commits waits for that.
+    pub log_pages: u32,
     /// SQL scripts in order; the first makes version 1. Released scripts are never changed, only followed.
     pub migrations: &'static [&'static str],
     /// Where a Postgres begins: the script that makes this version at once. Later ones are those of `migrations`; none
@@ -252,7 +249,7 @@ impl Database {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
-            .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+            .pragma("wal_autocheckpoint", schema.log_pages.to_string())
             .busy_timeout(BUSY_TIMEOUT)
             .disable_statement_logging();
         let writing = connect.clone().pragma("cache_size", WRITER_CACHE);

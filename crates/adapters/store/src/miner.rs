@@ -36,6 +36,8 @@ use crate::{Database, Schema};
 pub const MINER_SCHEMA: Schema = Schema {
     program: "basilica-miner",
     application_id: 0x6261_736d,
+    // The log is copied beside the commits (`admission::log_copier`), long before: a commit does it where that does not keep up.
+    log_pages: 20_000,
     migrate: "basilica-miner database migrate",
     postgres: None,
     migrations: &[

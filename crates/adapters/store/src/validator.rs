@@ -39,6 +39,8 @@ use crate::{Database, OpenError, OpenOptions, Schema};
 pub const VALIDATOR_SCHEMA: Schema = Schema {
     program: "basilica-validator",
     application_id: 0x6261_7376,
+    // Four times SQLite's own number, because pages that many transactions change are copied once; not more, because whoever commits waits.
+    log_pages: 4_000,
     migrate: "basilica-validator database migrate",
     migrations: &[
         include_str!("../migrations/validator/0001_start.sql"),

@@ -3,6 +3,7 @@ use super::*;
 const ONE: Schema = Schema {
     program: "tester",
     application_id: 0x7465,
+    log_pages: 1_000,
     migrate: "tester migrate",
     postgres: None,
     migrations: &["CREATE TABLE a (x INTEGER) STRICT"],

@@ -13,7 +13,7 @@ use tracing::warn;
 
 use crate::Database;
 
-/// Pages between two copies, of the 4,000 that the log takes before a commit has to copy them. Many are the same pages again, which a
+/// Pages between two copies, of the 20,000 that the log takes before a commit has to copy them. Many are the same pages again, which a
 /// copy writes once: rarer copies write less.
 const PAGES: usize = 3_000;
 /// Pages that a group changes, about, beside those of its requests: at the ends of tables and indexes, and what the validators are in.

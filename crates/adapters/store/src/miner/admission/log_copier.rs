@@ -1,7 +1,7 @@
 //! Keeps the copying of the write-ahead log out of the way of those who wait for a commit.
 //!
-//! Left to itself, SQLite copies the log within the commit that fills it: some times a second at thousands of requests, for 10 to 20 ms in
-//! which all of them wait. On a connection of its own the same copying goes on beside the commits. It is behind them as long as
+//! Left to itself, SQLite copies the log within the commit that fills it: some times a second at thousands of requests, for 10 to 20 ms
+//! (measured while rows stood at random places) in which all of them wait. On a connection of its own the same copying goes on beside the commits. It is behind them as long as
 //! they never pause, and the log begins anew only when it has caught up, so a few turns are made, each with less to do than the one
 //! before. Where that is not enough, the commit that finds the log full does the rest.
 

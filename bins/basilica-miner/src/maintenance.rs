@@ -1,5 +1,7 @@
 //! `nodes drain | undrain | recover`: what an operator orders for single nodes, whether a miner runs or not.
 
+mod undrain;
+
 use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,14 +11,15 @@ use basilica_console as console;
 use basilica_miner_service::NodeAccess;
 use basilica_miner_service::config::{DatabaseConfig, MinerConfig, NodeConfig};
 use basilica_miner_service::maintenance::{ALLOWANCE, WINDOW, used};
-use basilica_ports::{Clock as _, Drained, Identity, MinerOperations as _};
+use basilica_ports::{Clock as _, Drained, Identity, MaintenanceWindow, MinerOperations as _};
 use basilica_ssh::RusshShell;
 use basilica_status::span;
 use basilica_store::{MinerDatabase, MinerLock};
 use basilica_system::SystemClock;
-use basilica_types::Millis;
+use basilica_types::{Millis, Timestamp};
 use serde_json::{Value, json};
 
+pub(crate) use self::undrain::undrain;
 use crate::cli::Cli;
 use crate::commands::{answer, block_on, configured, open};
 use crate::select::select_all;
@@ -29,6 +32,16 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Whether a miner runs on this database.
 pub(crate) fn is_running(database: &DatabaseConfig) -> anyhow::Result<bool> {
     Ok(MinerLock::holder(&database.url)?.is_some())
+}
+
+/// Whether it stands for the configuration's word or for a removal, and ends with that instead of with `nodes undrain`.
+fn stands_for_another(window: &MaintenanceWindow) -> bool {
+    matches!(window.reason.as_deref(), Some(MaintenanceWindow::CONFIGURED | MaintenanceWindow::REMOVED))
+}
+
+/// A reason as it follows a sentence.
+fn in_brackets(reason: Option<&str>) -> String {
+    reason.map_or_else(String::new, |reason| format!(" ({reason})"))
 }
 
 /// What became of one node.
@@ -51,6 +64,7 @@ impl Outcome<'_> {
             "already": matches!(self.drained, Drained::Already(_)),
             "since": window.began_at.rfc3339(),
             "reason": window.reason,
+            "configured": self.node.maintenance,
             "maintenance_used_ms": self.used.0,
             "maintenance_allowance_ms": ALLOWANCE.0,
             "clean": self.clean,
@@ -66,7 +80,7 @@ impl Outcome<'_> {
             Drained::Began(_) => "taken out".to_owned(),
             Drained::Already(_) => format!("was taken out already, at {since}"),
         };
-        let reason = window.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
+        let reason = in_brackets(window.reason.as_deref());
         let state = match (self.clean, &self.why) {
             (Some(true), _) => "; clean: no validator's key or process is on it",
             (Some(false), _) => "; NOT clean",
@@ -76,7 +90,16 @@ impl Outcome<'_> {
             (None, _) => "; no miner runs: keys are removed when it starts, or at once with --wait",
         };
         let why = self.why.as_ref().map_or_else(String::new, |why| format!(": {why}"));
-        format!("{}: {began}{reason}{state}{why}\n  {}", self.node.address, allowance(self.used))
+        let address = &self.node.address;
+        let back = if self.node.maintenance {
+            format!(
+                "the configuration has `maintenance = true` for it too: it is back when that is gone and after `basilica-miner nodes \
+                 undrain {address}`"
+            )
+        } else {
+            format!("it is back after `basilica-miner nodes undrain {address}`")
+        };
+        format!("{address}: {began}{reason}{state}{why}\n  {back}\n  {}", allowance(self.used))
     }
 }
 
@@ -109,7 +132,7 @@ pub(crate) fn drain(
         let mut outcomes = Vec::with_capacity(nodes.len());
         let now = SystemClock::new().now();
         for node in nodes {
-            let drained = store.begin_maintenance(node.id, reason, now).await?;
+            let drained = take_out(&store, node, reason, now).await?;
             let windows = store.maintenance(now - WINDOW).await?;
             let used = used(windows.get(&node.id).map_or(&[][..], Vec::as_slice), now);
             outcomes.push(Outcome { node, drained, used, clean: None, why: None });
@@ -135,6 +158,25 @@ pub(crate) fn drain(
         "validators' keys may still be on {}; the nodes stay taken out, and each key ends with its session",
         names.join(", ")
     )
+}
+
+/// Takes a node out until a command takes it back: a window that would end with something else makes way.
+async fn take_out(
+    store: &MinerDatabase,
+    node: &NodeConfig,
+    reason: Option<&str>,
+    now: Timestamp,
+) -> anyhow::Result<Drained> {
+    // A running miner that has the node in maintenance keeps it there, and may note that again in between: it looks once a second.
+    for _ in 0..3 {
+        match store.begin_maintenance(node.id, reason, now).await? {
+            Drained::Already(window) if stands_for_another(&window) => {
+                store.end_maintenance(node.id, now).await?;
+            }
+            drained => return Ok(drained),
+        }
+    }
+    bail!("the running miner changes the maintenance of {} at the same time; run this again", node.address)
 }
 
 /// Waits for the running miner. The database knows when a node is clean: a key is noted there before it is written, and
@@ -190,59 +232,6 @@ async fn clean(
         outcome.why = removed.err().map(|error| format!("{error:#}"));
     }
     Ok(())
-}
-
-pub(crate) fn undrain(cli: &Cli, names: &[String]) -> anyhow::Result<()> {
-    let config = configured(cli, &cli.config)?.config;
-    let nodes = select_all(&config.fleet.nodes, names)?;
-    let running = is_running(&config.database)?;
-    let mut results = Vec::with_capacity(nodes.len());
-    block_on(async {
-        let store = MinerDatabase::new(open(&config, false).await?);
-        let now = SystemClock::new().now();
-        for node in &nodes {
-            let ended = store.end_maintenance(node.id, now).await?;
-            let windows = store.maintenance(now - WINDOW).await?;
-            let used = used(windows.get(&node.id).map_or(&[][..], Vec::as_slice), now);
-            results.push((*node, ended, used));
-        }
-        Ok(())
-    })?;
-    let json = results.iter().map(|(node, ended, used)| {
-        json!({
-            "node_id": node.id.to_string(),
-            "address": node.address.to_string(),
-            "was_drained": ended.is_some(),
-            "since": ended.as_ref().map(|window| window.began_at.rfc3339()),
-            "configured": node.maintenance,
-            "maintenance_used_ms": used.0,
-            "maintenance_allowance_ms": ALLOWANCE.0,
-            "miner_running": running,
-        })
-    });
-    answer(cli, &json.collect(), || {
-        let words = results.iter().map(|(node, ended, used)| {
-            let what = match ended {
-                Some(window) => {
-                    let lasted = window.ended_at.unwrap_or(window.began_at).since(window.began_at);
-                    format!("taken back after {}", span(lasted))
-                }
-                None => "was not taken out".to_owned(),
-            };
-            let miner = if running { "" } else { "; no miner runs" };
-            format!("{}: {what}{miner}\n  {}", node.address, allowance(*used))
-        });
-        words.collect::<Vec<_>>().join("\n")
-    })?;
-    let kept: Vec<_> =
-        nodes.iter().filter(|node| node.maintenance).map(|node| node.address.to_string()).collect();
-    if kept.is_empty() {
-        return Ok(());
-    }
-    bail!(
-        "{} stays in maintenance: `maintenance = true` in the configuration wins; remove it there",
-        kept.join(", ")
-    )
 }
 
 pub(crate) fn recover(cli: &Cli, names: &[String]) -> anyhow::Result<()> {

@@ -60,10 +60,13 @@ impl Row<'_> {
     }
 
     fn maintenance(&self) -> Option<String> {
-        if self.node.maintenance {
-            return Some("set in the configuration".to_owned());
-        }
-        self.window.as_ref().map(|window| window.reason.clone().unwrap_or_else(|| "drained".to_owned()))
+        let drained = self.window.as_ref().filter(|window| {
+            !self.node.maintenance || window.reason.as_deref() != Some(MaintenanceWindow::CONFIGURED)
+        });
+        let drained = drained.map(|window| window.reason.clone().unwrap_or_else(|| "drained".to_owned()));
+        let configured = self.node.maintenance.then(|| "set in the configuration".to_owned());
+        let both: Vec<String> = configured.into_iter().chain(drained).collect();
+        (!both.is_empty()).then(|| both.join("; "))
     }
 
     fn json(&self) -> Value {

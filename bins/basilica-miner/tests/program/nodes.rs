@@ -64,7 +64,23 @@ fn a_drained_node_stays_out_until_it_is_taken_back_and_the_allowance_is_told() {
 #[test]
 fn the_configurations_own_maintenance_wins_and_says_so() {
     let home = home();
-    home.run(&["nodes", "undrain", "127.0.0.2"]).fails(1, &["stays in maintenance", "configuration wins"]);
+    let says = |command: &str, words: &[&str]| {
+        let ended = home.run(&["nodes", command, "127.0.0.2"]);
+        let said = format!("{}{}", ended.out, ended.err);
+        assert_eq!(ended.code, Some(i32::from(command == "undrain")), "{said}");
+        for words in words {
+            assert!(said.contains(words), "{words}: {said}");
+        }
+    };
+    let wins = "stays in maintenance: `maintenance = true` in the configuration wins; remove it there";
+    says("undrain", &[wins, "no command had taken it out"]);
+    let back = "`maintenance = true` for it too: it is back when that is gone and after `basilica-miner nodes undrain b@127.0.0.2:1`";
+    says("drain", &["b@127.0.0.2:1: taken out", back]);
+    says("drain", &["was taken out already, at 2", back]);
+    assert_eq!(json(&home, &["nodes", "drain", "127.0.0.2"])[0]["configured"], true);
+    assert!(home.run(&["nodes", "list"]).out.contains("maintenance: set in the configuration; drained"));
+    says("undrain", &[wins, "the order of `nodes drain` is taken back after"]);
+    says("undrain", &[wins, "no command had taken it out"]);
 }
 
 #[tokio::test]
@@ -78,21 +94,45 @@ async fn the_configurations_own_maintenance_counts_as_any_does_while_it_is_there
         nodes.into_iter().find(|node| node["address"] == "b@127.0.0.2:1").unwrap_or_default()
     };
     eventually("its time counts", || node(&running)["maintenance"]["used"].as_u64() > Some(0)).await;
-    // It is back at once where a command takes it away.
     let undrain = ["nodes", "undrain", "127.0.0.2"];
-    home.run(&undrain).fails(1, &["stays in maintenance", "configuration wins"]);
-    eventually("it is out again", || home.run(&undrain).out.contains("taken back after")).await;
+    let wins = "configuration wins; remove it there, then make the running miner read it";
+    home.run(&undrain).fails(1, &[wins]);
+    // A command's order is one of its own, also where the configuration's was there first.
+    let both = json(&home, &["nodes", "drain", "127.0.0.2"]);
+    let own = (&both[0]["already"], &both[0]["configured"], &both[0]["reason"]);
+    assert_eq!(own, (&Value::from(false), &Value::from(true), &Value::Null));
+    let ended = home.run(&undrain);
+    assert!(ended.out.contains("the order of `nodes drain` is taken back after"), "{}", ended.out);
     let good = std::fs::read_to_string(home.config()).unwrap();
-    std::fs::write(home.config(), good.replace(", maintenance = true", "")).unwrap();
+    let without = good.replace(", maintenance = true", "");
+    std::fs::write(home.config(), &without).unwrap();
+    let unread =
+        "`maintenance = true` is gone from the configuration, which the running miner has not read since";
+    eventually("the configuration's is noted again", || home.run(&undrain).err.contains(unread)).await;
     hang_up(&running);
-    eventually("it is over", || node(&running)["state"] != "maintenance").await;
-    assert!(home.run(&undrain).out.contains("was not taken out"));
-    // A command's own stays.
-    json(&home, &["nodes", "drain", "127.0.0.2"]);
-    eventually("it is taken out", || node(&running)["state"] == "maintenance").await;
+    eventually("it is over", || home.run(&undrain).out.contains("was not taken out")).await;
+    eventually("and seen", || node(&running)["state"] != "maintenance").await;
+    // What a command ordered outlives the configuration's word, also where the running miner has that still.
+    std::fs::write(home.config(), &good).unwrap();
     hang_up(&running);
-    assert_eq!(json(&home, &["nodes", "drain", "127.0.0.2"])[0]["already"], true);
+    eventually("it is out again", || node(&running)["state"] == "maintenance").await;
+    let again = removed_second(&without);
+    std::fs::write(home.config(), &again).unwrap();
+    assert_eq!(json(&home, &["nodes", "drain", "127.0.0.2"])[0]["configured"], false);
+    hang_up(&running);
+    eventually("the file is read", || nodes_of(&running) == 2).await;
+    let ordered = json(&home, &["nodes", "drain", "127.0.0.2"]);
+    assert_eq!((&ordered[0]["already"], &node(&running)["state"]), (&true.into(), &"maintenance".into()));
+    json(&home, &undrain);
+    eventually("it is taken back", || node(&running)["state"] != "maintenance").await;
     running.terminate();
+}
+
+/// The configuration without its second node.
+fn removed_second(text: &str) -> String {
+    let line = "{ host = \"127.0.0.1\", port = 2, username = \"a\" },\n";
+    assert!(text.contains(line));
+    text.replace(line, "")
 }
 
 fn hang_up(running: &Running) {
@@ -115,9 +155,7 @@ async fn a_hang_up_takes_up_a_changed_list_and_a_wrong_file_changes_nothing() {
     let good = std::fs::read_to_string(home.config()).unwrap();
     std::fs::write(home.config(), "nonsense = [").unwrap();
     hang_up(&running);
-    let removed = "{ host = \"127.0.0.1\", port = 2, username = \"a\" },\n";
-    assert!(good.contains(removed));
-    std::fs::write(home.config(), good.replace(removed, "")).unwrap();
+    std::fs::write(home.config(), removed_second(&good)).unwrap();
     hang_up(&running);
     eventually("one is removed", || nodes_of(&running) == 2).await;
     running.terminate();

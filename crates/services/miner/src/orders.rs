@@ -82,7 +82,13 @@ impl OrdersFollower {
                 Due::Begin(node) => {
                     self.store.begin_maintenance(node, Some(MaintenanceWindow::CONFIGURED), now).await?;
                 }
-                Due::End(node) => _ = self.store.end_maintenance(node, now).await?,
+                Due::End(node) => {
+                    let ended = self.store.end_maintenance(node, now).await?;
+                    // A command put its own order in the window's place this moment: that stays.
+                    if let Some(order) = ended.filter(|window| !is_configured(window)) {
+                        self.store.begin_maintenance(node, order.reason.as_deref(), now).await?;
+                    }
+                }
             }
         }
         Ok(())
@@ -101,12 +107,14 @@ enum Due {
 fn due(listed: &[(NodeId, bool)], orders: &Orders) -> Vec<Due> {
     let change = |(node, configured): &(NodeId, bool)| match (configured, orders.maintenance.get(node)) {
         (true, None) => Some(Due::Begin(*node)),
-        (false, Some(window)) if window.reason.as_deref() == Some(MaintenanceWindow::CONFIGURED) => {
-            Some(Due::End(*node))
-        }
+        (false, Some(window)) if is_configured(window) => Some(Due::End(*node)),
         _ => None,
     };
     listed.iter().filter_map(change).collect()
+}
+
+fn is_configured(window: &MaintenanceWindow) -> bool {
+    window.reason.as_deref() == Some(MaintenanceWindow::CONFIGURED)
 }
 
 fn tell(before: &Orders, now: &Orders) {

@@ -19,16 +19,16 @@ use crate::page::Held;
 pub(crate) const SETTLING: Duration = Duration::from_secs(3);
 /// Between two looks of the miner at what was ordered; the subnet is looked at more often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// For processes of the keys that went in the round before: nothing but a request cuts that short.
-const PROCESSES: Duration = Duration::from_secs(4);
+/// For processes of the keys that went in the round before: to be told to end and to be killed. No order waits for more.
+const PROCESSES: Duration = Duration::from_millis(1_500);
 /// `health_check_timeout` for each of what a round does: log in, read, write, read back.
 const ROUND: Duration = Duration::from_secs(4 * super::miner::TIMEOUT_SECS);
 /// For a command that orders something to start and to write it down.
 const COMMAND: Duration = Duration::from_secs(2);
-/// An order comes right after a look, and when that is over, the processes of the round before are being ended; then everything that the next
-/// round does takes as long as it may.
+/// An order comes right after a look, and when that is over, the processes of the round before have just begun to be ended; then everything
+/// that the next round does takes as long as it may.
 pub(crate) const BOUND: Duration =
-    Duration::from_secs(COMMAND.as_secs() + LOOK_EVERY.as_secs() + PROCESSES.as_secs() + ROUND.as_secs());
+    COMMAND.saturating_add(LOOK_EVERY).saturating_add(PROCESSES).saturating_add(ROUND);
 
 /// Why a key has to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -73,13 +73,17 @@ if [ "$found" != absent ] && [ "$(head -c "$3" /dev/fd/3 | sha256sum | cut -c 1-
 sync "$(dirname "$file")" 2>/dev/null || sync
 "#;
 
-/// Ends the processes of this user that were started with one of the keys named.
+/// Ends the processes of this user that were started with one of the keys named: tells them to at the first look, kills them at the others.
+///
+/// `$1`: looks; `$2`: seconds between two of them; the rest: keys.
 const END_PROCESSES: &str = r#"
 me=$(id -u)
 LC_ALL=C; export LC_ALL
+looks=$1 pause=$2; shift 2
 keys=$(printf 'BASILICA_KEY=%s\n' "$@")
 signal=TERM
-for round in 1 2 3 4 5; do
+while [ "$looks" -gt 0 ]; do
+  looks=$((looks - 1))
   found=
   for file in $(grep -lszxF "$keys" /proc/[0-9]*/environ); do
     dir=${file%/environ}
@@ -88,7 +92,7 @@ for round in 1 2 3 4 5; do
     kill -s "$signal" "${dir#/proc/}" 2>/dev/null
   done
   [ -n "$found" ] || exit 0
-  sleep 1
+  sleep "$pause"
   signal=KILL
 done
 exit 93
@@ -110,6 +114,10 @@ const AMBIGUITY_SECS: u64 = 3600;
 /// A write may take so many times as long as a check: it flushes to a disk that can be busy, and cut off it leaves a
 /// file behind.
 const WRITE_FACTOR: u64 = 3;
+/// Looks for processes that are to end, before they are left to the next attempt.
+const END_LOOKS: u64 = 5;
+/// Between two of them: by then what ends when told to has ended.
+pub(crate) const END_PAUSE: Millis = Millis::from_secs(1);
 const HEADER_LIMIT: usize = 64 * 1024;
 
 /// A key that a node should carry.
@@ -227,7 +235,7 @@ pub(crate) async fn apply(
     Err(KeyEditError::Contended)
 }
 
-/// Ends what runs with these keys.
+/// Ends what runs with these keys. `deadline` is for the node's own work, beside the pauses that it is told to make.
 pub(crate) async fn end_processes(
     shell: &dyn Shell,
     deadline: Millis,
@@ -236,7 +244,11 @@ pub(crate) async fn end_processes(
     if tags.is_empty() {
         return Ok(());
     }
-    let command = Argv::script(END_PROCESSES, tags.iter().map(ToString::to_string))?;
+    let course = [END_LOOKS, END_PAUSE.0 / 1000].map(|number| number.to_string());
+    let command =
+        Argv::script(END_PROCESSES, course.into_iter().chain(tags.iter().map(ToString::to_string)))?;
+    let pauses = END_LOOKS.saturating_mul(END_PAUSE.0);
+    let deadline = Millis(deadline.0.saturating_add(pauses));
     let output = shell.run(&command, &[], limits(deadline, 4096)).await?;
     match output.status {
         ExitStatus::Code(0) => Ok(()),

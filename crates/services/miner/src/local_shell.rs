@@ -61,7 +61,7 @@ impl Shell for LocalShell {
     fn is_open(&self) -> bool {
         true
     }
-    async fn run(&self, command: &Argv, input: &[u8], _: OutputLimits) -> Result<Output, ShellError> {
+    async fn run(&self, command: &Argv, input: &[u8], limits: OutputLimits) -> Result<Output, ShellError> {
         if !input.is_empty()
             && let Some(meanwhile) = self.before_write.lock().unwrap().as_mut()
         {
@@ -77,12 +77,16 @@ impl Shell for LocalShell {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            .kill_on_drop(true)
             .spawn()
             .unwrap();
         let mut stdin = child.stdin.take().unwrap();
         stdin.write_all(input).await.unwrap();
         drop(stdin);
-        let output = child.wait_with_output().await.unwrap();
+        let output = tokio::time::timeout(limits.deadline.as_duration(), child.wait_with_output())
+            .await
+            .map_err(|_| ShellError::Deadline { step: "a command", limit: limits.deadline })?
+            .unwrap();
         let status =
             output.status.code().map_or(ExitStatus::Unknown, |code| ExitStatus::Code(code.unsigned_abs()));
         Ok(Output { status, stdout: output.stdout, stderr: output.stderr })

@@ -27,7 +27,7 @@ use crate::access::NodeAccess;
 use crate::authorized_keys::KeyTag;
 use crate::config::NodeConfig;
 use crate::health::{Event, Health, HealthPolicy, Standing};
-use crate::key_editor::WantedKey;
+use crate::key_editor::{END_PAUSE, WantedKey};
 use crate::metrics::{Login, MinerMetrics};
 use crate::orders::{OrdersView, standing};
 use crate::subnet::{Snapshot, SubnetView};
@@ -36,7 +36,10 @@ use crate::view::NodeView;
 
 /// For so long whoever asks for a round waits for processes of removed keys to end: until they were told to, killed, and looked
 /// for once more. What does not end by then is looked after again by every round, and nobody waits for it.
-const ENDING: Millis = Millis::from_secs(4);
+const ENDING: Millis = Millis(4 * END_PAUSE.0);
+/// For so long keys wait that may have to go by now: until the processes were told to end and killed. Whether they ended is seen by
+/// the next round.
+const KILLED: Millis = Millis(END_PAUSE.0 + END_PAUSE.0 / 2);
 /// Longest time that a stop waits for keys to leave a node: less than what the whole program is given.
 const REMOVAL_LIMIT: Millis = Millis::from_secs(20);
 
@@ -139,18 +142,19 @@ impl NodeKeeper {
             self.settle(&config, generation, (ended, took), &mut course).await;
             tokio::select! {
                 () = stop.requested() => break,
-                () = self.nudged_after(ENDING) => {}
+                () = self.after(KILLED, self.ordered(&config, &owners)) => {}
+                () = self.after(ENDING, self.asked(next_expiry)) => {}
                 () = self.end_revoked(&config, confirmed, &mut course) => {}
             }
             if config.leaving && self.has_left(&config).await {
                 course.close().await;
                 return Ok(());
             }
-            let mut nudges = self.nudges.clone();
+            // A question that is cut short is asked again after the next round.
             tokio::select! {
                 () = stop.requested() => break,
-                // A question that is cut short is asked again after the next round.
-                Ok(()) = nudges.changed() => {}
+                () = self.ordered(&config, &owners) => {}
+                () = self.asked(next_expiry) => {}
                 () = self.read_gpus(&config, &course) => {}
             }
             tokio::select! {
@@ -163,14 +167,44 @@ impl NodeKeeper {
         Ok(())
     }
 
-    /// Returns once somebody asks for a round, but not before so long.
-    async fn nudged_after(&self, least: Millis) {
-        let mut nudges = self.nudges.clone();
+    /// Returns when `reason` does, but not before so long.
+    async fn after(&self, least: Millis, reason: impl Future<Output = ()>) {
         self.clock.sleep(least).await;
-        if nudges.changed().await.is_err() {
-            // The fleet outlives its keepers; if it does not, nobody asks.
-            std::future::pending::<()>().await;
+        reason.await;
+    }
+
+    /// Returns once a key may have to go that the last round left: its session was revoked, its node was taken out, is listed no more
+    /// or is another validator's. Leaves what it saw for [`Self::wait`] to see.
+    async fn ordered(&self, config: &KeeperConfig, owners: &Owners) {
+        let (mut orders, mut configs, mut subnet) =
+            (self.orders.clone(), self.config.clone(), self.subnet.clone());
+        tokio::select! {
+            _ = changed(&mut orders) => {}
+            // The fleet outlives its keepers; if it does not, nobody configures anything.
+            Ok(()) = configs.changed() => {}
+            () = reassigned(&mut subnet, config.node.id, owners) => {}
         }
+    }
+
+    /// Returns once somebody asks for a round, or a key's time is up, which ends it by itself on the node.
+    async fn asked(&self, next_expiry: Option<Timestamp>) {
+        let mut nudges = self.nudges.clone();
+        let ends = async {
+            match next_expiry {
+                Some(expiry) => self.clock.sleep(self.until_past(expiry)).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            // The fleet outlives its keepers; if it does not, nobody asks.
+            Ok(()) = nudges.changed() => {}
+            () = ends => {}
+        }
+    }
+
+    fn until_past(&self, moment: Timestamp) -> Millis {
+        let one_more = Millis(1);
+        Millis(moment.since(self.clock.now()).0.saturating_add(one_more.0))
     }
 
     async fn read_gpus(&self, config: &KeeperConfig, course: &Course) {
@@ -209,12 +243,8 @@ impl NodeKeeper {
 
     /// Until the next round: what the node's health says, or less if a key ends before.
     fn pause(&self, config: &KeeperConfig, next_expiry: Option<Timestamp>, course: &Course) -> Millis {
-        let one_more = Millis(1);
         let pause = course.health.pause(&config.policy);
-        next_expiry.map_or(pause, |expiry| {
-            let left = expiry.since(self.clock.now());
-            pause.min(Millis(left.0.saturating_add(one_more.0)))
-        })
+        next_expiry.map_or(pause, |expiry| pause.min(self.until_past(expiry)))
     }
 
     fn access(&self, config: &KeeperConfig) -> NodeAccess {

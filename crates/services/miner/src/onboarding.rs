@@ -134,7 +134,7 @@ pub async fn clear(
 ) -> Result<Vec<KeyTag>, VisitError> {
     let edited = key_editor::apply(shell, clock, deadline, (ours, &[])).await?;
     let tags: Vec<KeyTag> = ours.iter().copied().collect();
-    key_editor::end_processes(shell, Millis(deadline.0.saturating_mul(2)), &tags).await?;
+    key_editor::end_processes(shell, deadline, &tags).await?;
     Ok(edited.removed)
 }
 

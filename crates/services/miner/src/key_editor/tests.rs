@@ -202,15 +202,18 @@ async fn a_giant_file_is_left_alone() {
     assert_eq!(std::fs::read(shell.file()).unwrap(), giant);
 }
 
+/// Fresh: tests of this crate may run side by side on one machine.
+fn tag(last: u8) -> KeyTag {
+    let [a, b, c, d] = std::process::id().to_le_bytes();
+    KeyTag {
+        validator: Hotkey::from_bytes([7; 32]),
+        session: SessionId::from_random([a, b, c, d, 7, 7, 7, last]),
+    }
+}
+
 #[tokio::test]
 async fn only_processes_with_exactly_this_tag_are_ended() {
     let shell = LocalShell::new();
-    // Fresh tags: tests of this crate may run side by side on one machine.
-    let entropy = std::process::id().to_le_bytes();
-    let tag = |last: u8| KeyTag {
-        validator: Hotkey::from_bytes([7; 32]),
-        session: SessionId::from_random([entropy[0], entropy[1], entropy[2], entropy[3], 7, 7, 7, last]),
-    };
     let sleeper = |name: &str, value: String| {
         std::process::Command::new("sleep").arg("300").env(name, value).spawn().unwrap()
     };
@@ -227,6 +230,17 @@ async fn only_processes_with_exactly_this_tag_are_ended() {
         other.kill().unwrap();
         other.wait().unwrap();
     }
+}
+
+#[tokio::test]
+async fn the_pauses_before_a_process_is_killed_do_not_count_against_its_node() {
+    let mut stubborn = std::process::Command::new("sh")
+        .args(["-c", "trap '' TERM; exec sleep 300"])
+        .env("BASILICA_KEY", tag(3).to_string())
+        .spawn()
+        .unwrap();
+    end_processes(&LocalShell::new(), Millis(END_PAUSE.0 / 2), &[tag(3)]).await.unwrap();
+    assert!(!stubborn.wait().unwrap().success());
 }
 
 #[test]

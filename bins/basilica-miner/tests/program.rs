@@ -7,6 +7,8 @@ mod audit;
 mod database;
 #[path = "program/nodes.rs"]
 mod nodes;
+#[path = "program/other_files.rs"]
+mod other_files;
 #[path = "program/sessions.rs"]
 mod sessions;
 #[path = "program/tls.rs"]

@@ -89,6 +89,26 @@ fn an_answer_that_a_full_disk_does_not_take_is_a_failure() {
 }
 
 #[test]
+fn a_file_that_is_no_configuration_is_refused_without_a_word_of_it() {
+    let home = Home::new().with_wallet();
+    let hotkey = std::fs::read_to_string(home.path().join("wallets/validator/hotkeys/default")).unwrap();
+    let others = [
+        (hotkey.as_str(), "070707"),
+        ("TOKEN=hunter2\n", "hunter2"),
+        ("token = \"hunter2\" # hunter2\n", "hunter2"),
+    ];
+    for (text, secret) in others {
+        for command in
+            [&["check-config"][..], &["config", "validate", "--json"], &["config", "show"], &["start"]]
+        {
+            let output = home.run(text, command);
+            let said = failure_with(78, &output) + &String::from_utf8(output.stdout).unwrap();
+            assert!(said.contains("validator.toml:1:") && !said.contains(secret), "{command:?}: {said}");
+        }
+    }
+}
+
+#[test]
 fn a_good_configuration_passes_and_a_wrong_key_is_named_with_its_line() {
     let home = Home::new().with_wallet();
     let good = home.run(&home.config(""), &["check-config"]);

@@ -33,7 +33,7 @@ pub use backoff::Backoff;
 pub use basilica_types::ErrorChain;
 pub use config::{
     ConfigError, ConfigSource, Diagnostic, DurationSetting, InvalidDuration, Loaded, Notice, Place, Problem,
-    load, process_environment,
+    Shown, load, process_environment,
 };
 pub use deadline::{Elapsed, within};
 pub use http::{HttpLimits, HttpListener, Pace};

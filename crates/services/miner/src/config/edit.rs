@@ -37,12 +37,18 @@ pub enum NodeChange {
 /// Why a text cannot be edited.
 #[derive(Debug, thiserror::Error)]
 pub enum EditError {
-    /// Not TOML.
-    #[error("the file is not valid TOML")]
-    Syntax(#[from] TomlError),
+    /// Not TOML; the parser's words, without the line, which may be a secret.
+    #[error("the file is not valid TOML: {0}")]
+    Syntax(String),
     /// The list is something else.
     #[error("node_management.nodes is not a list of nodes")]
     Shape,
+}
+
+impl From<TomlError> for EditError {
+    fn from(error: TomlError) -> Self {
+        Self::Syntax(error.message().to_owned())
+    }
 }
 
 /// The text with the node as `entry` says, and what that changes. `default_user` is the login of nodes that name none.

@@ -1,6 +1,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::shown::Shown;
+
 /// What is wrong with a configuration, where, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
@@ -25,10 +27,8 @@ pub enum Place {
         line: usize,
         /// In characters, from 1.
         column: usize,
-        /// How many characters are meant, at least 1.
-        width: usize,
-        /// The whole line.
-        text: String,
+        /// What is repeated of the line; none where any of it may be a secret.
+        shown: Option<Shown>,
     },
     /// In an environment variable.
     Variable(String),
@@ -106,30 +106,36 @@ impl fmt::Display for Notice {
 }
 
 impl fmt::Display for Diagnostic {
-    /// Like a compiler: `file:line:column: what`, the line with a mark under it, and help.
+    /// Like a compiler: `file:line:column: what`, the line with a mark under it, and help. Nothing of the file moves a terminal.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.place)?;
+        let still = |c: char| if c.is_control() && !"\n\t".contains(c) { '\u{fffd}' } else { c };
+        f.write_str(&self.words().chars().map(still).collect::<String>())
+    }
+}
+
+impl Diagnostic {
+    fn words(&self) -> String {
         let key = self.key.as_deref().unwrap_or_default();
-        match &self.problem {
-            Problem::Syntax { why } => write!(f, "not valid TOML: {why}")?,
-            Problem::Encoding => f.write_str("not valid UTF-8")?,
-            Problem::UnknownKey => write!(f, "unknown key `{key}`")?,
-            Problem::MissingKey => write!(f, "missing key `{key}`")?,
-            Problem::MissingSection => write!(f, "missing section `[{key}]`")?,
-            Problem::WrongType { found, expected } => write!(f, "`{key}` is {found}, expected {expected}")?,
-            Problem::InvalidValue { why } | Problem::Unfit { why } => write!(f, "`{key}`: {why}")?,
-        }
-        if let Place::File { line, column, width, text, .. } = &self.place {
-            let number = line.to_string();
-            let gutter = " ".repeat(number.len());
+        let what = match &self.problem {
+            Problem::Syntax { why } => format!("not valid TOML: {why}"),
+            Problem::Encoding => "not valid UTF-8".to_owned(),
+            Problem::UnknownKey => format!("unknown key `{key}`"),
+            Problem::MissingKey => format!("missing key `{key}`"),
+            Problem::MissingSection => format!("missing section `[{key}]`"),
+            Problem::WrongType { found, expected } => format!("`{key}` is {found}, expected {expected}"),
+            Problem::InvalidValue { why } | Problem::Unfit { why } => format!("`{key}`: {why}"),
+        };
+        let mut words = format!("{}: {what}", self.place);
+        if let Place::File { line, shown: Some(Shown { text, lead, width }), .. } = &self.place {
+            let gutter = " ".repeat(line.to_string().len());
             // Tabs are kept, so that the mark stands under its word in any terminal.
-            let lead: String =
-                text.chars().take(column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-            write!(f, "\n{gutter} |\n{number} | {text}\n{gutter} | {lead}{}", "^".repeat(*width))?;
+            let lead: String = text.chars().take(*lead).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+            let marks = "^".repeat(*width);
+            words.push_str(&format!("\n{gutter} |\n{line} | {text}\n{gutter} | {lead}{marks}"));
         }
-        match &self.help {
-            Some(help) => write!(f, "\n  = help: {help}"),
-            None => Ok(()),
+        if let Some(help) = &self.help {
+            words.push_str(&format!("\n  = help: {help}"));
         }
+        words
     }
 }

@@ -5,6 +5,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::{Diagnostic, Place, Problem};
+use super::shown::{self, Piece, Shown};
 
 /// A TOML file: its values, and where each of them stands. The default is a file that does not exist.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +22,17 @@ struct Entry {
     path: Vec<String>,
     key: Range<usize>,
     value: Range<usize>,
+    /// Neither a section nor an array.
+    is_single: bool,
+}
+
+/// How much of a line is repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Quote {
+    /// All of it, unless the key is one that holds secrets.
+    Whole,
+    /// No value and no comment: nobody knows whether the line is one of ours.
+    Keys,
 }
 
 /// Which part of an entry is meant.
@@ -33,19 +45,23 @@ pub(super) enum Part {
 impl Document {
     pub(super) fn parse(path: &Path, bytes: Vec<u8>) -> Result<Self, Box<Diagnostic>> {
         let mut document = Self { path: Some(path.to_owned()), ..Self::default() };
-        let broken = |place, problem| Box::new(Diagnostic { place, key: None, problem, help: None });
+        let broken = |place, problem| {
+            let is_withheld = matches!(place, Place::File { shown: None, .. });
+            let help = is_withheld.then(|| WITHHELD.to_owned());
+            Box::new(Diagnostic { place, key: None, problem, help })
+        };
         document.text = String::from_utf8(bytes).map_err(|error| {
             let valid = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
             let position = valid.len();
             let read = Self { text: valid.into_owned(), ..document.clone() };
-            broken(read.place_of(&(position..position)), Problem::Encoding)
+            broken(read.place_of_broken(&(position..position)), Problem::Encoding)
         })?;
         let spans = DeTable::parse(&document.text).map_err(|error| {
             // Errors without a position concern the end of the file.
             let end = document.text.len();
             let span = error.span().unwrap_or(end..end);
             let why = error.message().lines().next().unwrap_or("no reason given").to_owned();
-            broken(document.place_of(&span), Problem::Syntax { why })
+            broken(document.place_of_broken(&span), Problem::Syntax { why })
         })?;
         let mut entries = Vec::new();
         index(spans.get_ref(), &mut Vec::new(), &mut entries);
@@ -53,7 +69,7 @@ impl Document {
         document.table = toml::from_str(&document.text).map_err(|error: toml::de::Error| {
             let end = document.text.len();
             let why = error.message().to_owned();
-            broken(document.place_of(&error.span().unwrap_or(end..end)), Problem::Syntax { why })
+            broken(document.place_of_broken(&error.span().unwrap_or(end..end)), Problem::Syntax { why })
         })?;
         Ok(document)
     }
@@ -63,23 +79,16 @@ impl Document {
     }
 
     /// Where a key stands, or its nearest ancestor that is in the file.
-    pub(super) fn place(&self, path: &[String], part: Part) -> Place {
-        let mut place = self.place_unmasked(path, part);
-        if let Place::File { text, .. } = &mut place
-            && is_secret(path)
-        {
-            *text = masked(text);
-        }
-        place
-    }
-
-    fn place_unmasked(&self, path: &[String], part: Part) -> Place {
+    pub(super) fn place(&self, path: &[String], part: Part, quote: Quote) -> Place {
+        let quote = if is_secret(path) { Quote::Keys } else { quote };
         let entry = (1..=path.len())
             .rev()
             .find_map(|length| self.entries.iter().find(|entry| entry.path == path[..length]));
         match (entry, part) {
-            (Some(entry), Part::Value) if entry.path.len() == path.len() => self.place_of(&entry.value),
-            (Some(entry), _) => self.place_of(&entry.key),
+            (Some(entry), Part::Value) if entry.path.len() == path.len() => {
+                self.place_of(&entry.value, quote)
+            }
+            (Some(entry), _) => self.place_of(&entry.key, quote),
             (None, _) => Place::Absent(self.path.clone()),
         }
     }
@@ -93,23 +102,69 @@ impl Document {
         self.entries.iter().filter(|entry| fits(&entry.path)).map(|entry| entry.path.clone()).collect()
     }
 
-    fn place_of(&self, span: &Range<usize>) -> Place {
+    /// In a file that parses.
+    fn place_of(&self, span: &Range<usize>, quote: Quote) -> Place {
+        self.place_with(span, |line| {
+            let hides = quote == Quote::Keys || shows_secret(&self.text[line.clone()]);
+            Some(if hides { self.without_values(line) } else { vec![(line.clone(), false)] })
+        })
+    }
+
+    /// In a file that does not.
+    fn place_of_broken(&self, span: &Range<usize>) -> Place {
+        self.place_with(span, |line| shown::of_broken(&self.text, line))
+    }
+
+    fn place_with(
+        &self,
+        span: &Range<usize>,
+        pieces: impl FnOnce(&Range<usize>) -> Option<Vec<Piece>>,
+    ) -> Place {
         let Some(path) = self.path.clone() else { return Place::Absent(None) };
         let at = self.text.floor_char_boundary(span.start.min(self.text.len()));
+        let end = self.text.floor_char_boundary(span.end.clamp(at, self.text.len()));
         let line_start = self.text[..at].rfind('\n').map_or(0, |newline| newline + 1);
         let line_end = self.text[at..].find('\n').map_or(self.text.len(), |newline| at + newline);
-        let text = self.text[line_start..line_end].trim_end_matches('\r');
-        let marked_end =
-            self.text.floor_char_boundary(span.end.clamp(at, line_start + text.len().max(at - line_start)));
+        let line = line_start..line_start + self.text[line_start..line_end].trim_end_matches('\r').len();
         Place::File {
             path,
             line: self.text[..at].matches('\n').count() + 1,
             column: self.text[line_start..at].chars().count() + 1,
-            width: self.text[at..marked_end].chars().count().max(1),
-            text: if shows_secret(text) { masked(text) } else { text.to_owned() },
+            shown: pieces(&line).map(|pieces| Shown::new(&self.text, &pieces, &(at..end))),
         }
     }
+
+    /// A line's keys and punctuation, up to its comment.
+    fn without_values(&self, line: &Range<usize>) -> Vec<Piece> {
+        let in_line = |range: &Range<usize>| range.start.max(line.start)..range.end.min(line.end);
+        let parts = self.entries.iter().flat_map(|entry| {
+            // An array's element has no name.
+            let key = (entry.key != entry.value).then_some((in_line(&entry.key), false));
+            key.into_iter().chain(entry.is_single.then_some((in_line(&entry.value), true)))
+        });
+        let mut parts: Vec<Piece> = parts.filter(|(range, _)| !range.is_empty()).collect();
+        parts.sort_by_key(|(range, _)| (range.start, range.end));
+        let mut pieces: Vec<Piece> = Vec::with_capacity(2 * parts.len() + 1);
+        let mut at = line.start;
+        for (range, hidden) in parts.into_iter().chain([(line.end..line.end, false)]) {
+            if range.start < at {
+                continue;
+            }
+            // Between keys and values nothing but a comment has this character.
+            if let Some(comment) = self.text[at..range.start].find('#') {
+                pieces.push((at..at + comment, false));
+                return pieces;
+            }
+            pieces.push((at..range.start, false));
+            at = range.end;
+            pieces.push((range, hidden));
+        }
+        pieces
+    }
 }
+
+/// Where nothing of the line is repeated.
+const WITHHELD: &str = "the line is not repeated here, for it does not look like a setting and may be a secret; is this the right file?";
 
 /// Keys whose values may hold an access key or a password, and are not repeated in what ends up in a journal.
 const SECRET: [&str; 4] = ["chain_endpoint", "fallback_endpoints", "url", "api_key"];
@@ -119,26 +174,23 @@ pub(super) fn is_secret(path: &[String]) -> bool {
     path.iter().any(|step| SECRET.contains(&step.as_str()))
 }
 
-/// Whether a line sets such a key or holds a URL, of whatever key: where the file does not parse, nothing else is known.
+/// Whether a line sets such a key or holds a URL, of whatever key.
 fn shows_secret(line: &str) -> bool {
     line.contains("://") || SECRET.iter().any(|name| line.contains(name))
-}
-
-/// The same line, as long as before, without the value.
-fn masked(line: &str) -> String {
-    let value = line.find('=').map_or(0, |equals| equals + 1);
-    let (key, value) = line.split_at(value);
-    let hide = |c: char| if c.is_whitespace() || "\"'[]{},".contains(c) { c } else { '*' };
-    key.chars().chain(value.chars().map(hide)).collect()
 }
 
 fn index(table: &DeTable<'_>, path: &mut Vec<String>, entries: &mut Vec<Entry>) {
     for (key, value) in table {
         path.push(key.get_ref().to_string());
-        entries.push(Entry { path: path.clone(), key: key.span(), value: value.span() });
+        let (key, is_single) = (key.span(), is_single(value));
+        entries.push(Entry { path: path.clone(), key, value: value.span(), is_single });
         index_value(value, path, entries);
         path.pop();
     }
+}
+
+fn is_single(value: &Spanned<DeValue<'_>>) -> bool {
+    !matches!(value.get_ref(), DeValue::Table(_) | DeValue::Array(_))
 }
 
 fn index_value(value: &Spanned<DeValue<'_>>, path: &mut Vec<String>, entries: &mut Vec<Entry>) {
@@ -147,7 +199,8 @@ fn index_value(value: &Spanned<DeValue<'_>>, path: &mut Vec<String>, entries: &m
         DeValue::Array(array) => {
             for (position, element) in array.iter().enumerate() {
                 path.push(position.to_string());
-                entries.push(Entry { path: path.clone(), key: element.span(), value: element.span() });
+                let (span, is_single) = (element.span(), is_single(element));
+                entries.push(Entry { path: path.clone(), key: span.clone(), value: span, is_single });
                 index_value(element, path, entries);
                 path.pop();
             }

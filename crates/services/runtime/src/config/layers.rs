@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use super::diagnostic::{Diagnostic, Notice, Place, Problem};
-use super::document::{self, Document, Part};
+use super::document::{self, Document, Part, Quote};
 use super::{ConfigSource, problem, split};
 
 /// The three sources of a configuration, from weakest to strongest.
@@ -74,7 +74,7 @@ impl Layers {
                 notices.push(Notice { place, key: path.join("."), message: (*message).to_owned() });
             };
             for path in self.document.matching(&pattern) {
-                note(self.document.place(&path, Part::Key), &path);
+                note(self.document.place(&path, Part::Key, Quote::Keys), &path);
                 remove(&mut self.document.table, &path);
             }
             self.variables.retain(|path, variable| {
@@ -120,16 +120,16 @@ impl Layers {
 
     /// Where a key was set by the strongest source that sets it, or its nearest enclosing key.
     pub(super) fn place(&self, path: &[String]) -> Place {
-        self.place_part(path, Part::Value)
+        self.place_part(path, Part::Value, Quote::Whole)
     }
 
-    fn place_part(&self, path: &[String], part: Part) -> Place {
+    fn place_part(&self, path: &[String], part: Part, quote: Quote) -> Place {
         let flag = self.flags.iter().rev().find(|(set, _)| path.starts_with(set));
         let variable = (1..=path.len()).rev().find_map(|length| self.variables.get(&path[..length]));
         match (flag, variable) {
             (Some((set, _)), _) => Place::Flag(set.join(".")),
             (None, Some(variable)) => Place::Variable(variable.name.clone()),
-            (None, None) => self.document.place(path, part),
+            (None, None) => self.document.place(path, part, quote),
         }
     }
 
@@ -140,12 +140,17 @@ impl Layers {
     }
 
     fn diagnose(&self, found: problem::Found) -> Diagnostic {
-        let part = match found.problem {
-            Problem::UnknownKey | Problem::MissingKey | Problem::MissingSection => Part::Key,
-            _ => Part::Value,
+        let (part, quote) = match &found.problem {
+            Problem::UnknownKey | Problem::MissingKey | Problem::MissingSection => (Part::Key, Quote::Keys),
+            Problem::WrongType { found, expected }
+                if [found, expected].into_iter().any(|what| problem::holds_others(what)) =>
+            {
+                (Part::Value, Quote::Keys)
+            }
+            _ => (Part::Value, Quote::Whole),
         };
         let mut help = None;
-        let mut place = self.place_part(&found.path, part);
+        let mut place = self.place_part(&found.path, part, quote);
         // A section that stands where something else belongs, or that nobody knows, may come from a variable for one
         // of its keys; a line of the file is not to blame then.
         if matches!(found.problem, Problem::UnknownKey | Problem::WrongType { .. })

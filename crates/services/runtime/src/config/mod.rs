@@ -1,7 +1,7 @@
 //! Configuration: TOML file < environment < flags, into typed values, before anything starts (decision D19).
 //!
 //! Promises: a key that is not known is refused with a suggestion, never ignored; every complaint names its origin
-//! (file, line and column, or the variable, or the flag) and the full key; nothing here reads the process's
+//! (file, line and column, or the variable, or the flag) and the full key, and repeats nothing that may be a secret; nothing here reads the process's
 //! environment, so that tests give their own. What a seed configured and we do not need is listed by the caller in
 //! [`ConfigSource::ignored`]: it is answered with a notice instead of a refusal.
 //!
@@ -14,6 +14,7 @@ mod document;
 mod duration;
 mod layers;
 mod problem;
+mod shown;
 
 use std::path::{Path, PathBuf};
 
@@ -23,6 +24,7 @@ pub use self::diagnostic::{Diagnostic, Notice, Place, Problem};
 use self::document::Document;
 pub use self::duration::{DurationSetting, InvalidDuration};
 use self::layers::Layers;
+pub use self::shown::Shown;
 
 /// A configuration file may be this long, in bytes.
 const FILE_LIMIT: u64 = 1 << 20;

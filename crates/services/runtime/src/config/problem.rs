@@ -35,6 +35,10 @@ pub(super) fn classify(error: &Error) -> Found {
             help = Some(suggest(name, known, "value"));
             Problem::InvalidValue { why: format!("`{name}` is not a possible value") }
         }
+        // Whatever stands in place of a whole section is none of our values.
+        Kind::InvalidType(Actual::Str(_), expected) if holds_others(&plain(expected)) => {
+            Problem::WrongType { found: "a text".to_owned(), expected: plain(expected) }
+        }
         Kind::InvalidType(actual, expected) => {
             wants_text = expected.contains("string");
             help = type_help(actual, expected);
@@ -89,6 +93,11 @@ fn describe(actual: &Actual) -> String {
         Actual::Map => "a section".to_owned(),
         other => other.to_string(),
     }
+}
+
+/// Whether what is found or expected consists of other values.
+pub(super) fn holds_others(what: &str) -> bool {
+    matches!(what, "a section" | "an array")
 }
 
 /// Rust's names for types say nothing to operators.

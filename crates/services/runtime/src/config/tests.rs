@@ -146,6 +146,73 @@ fn what_may_be_an_access_key_is_never_repeated() {
     assert!(!refused.contains("hunter2") && refused.contains("expected an array"), "{refused}");
 }
 
+/// Files that somebody may name by mistake. What must not be seen of them is everything with a digit.
+const OTHER_FILES: [&str; 16] = [
+    "{\"accountId\":\"0x5ea1\",\"secretPhrase\":\"w1tch c0llapse\",\"secretSeed\":\"0xfac7\"}",
+    "{\n  \"secretSeed\": \"0xfac7\"\n}",
+    "w1tch c0llapse practice f33d shame\n",
+    "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNz\nQAAAJgAAAAtz=\n",
+    "b3blbnnza1rz=\n",
+    "deadbeef0123=\n",
+    "deadbeef0123456789 = x\n",
+    "db:5432:basilica:hunt3r\n",
+    "machine h0st login us3r password hunt3r\n",
+    "password: hunt3r\n",
+    "API_TOKEN=hunt3r\n",
+    "password=hunt3r\n",
+    "API_TOKEN=\"hunt3r\"\n",
+    "[api]\ntoken = \"hunt3r\" # hunt3r\n",
+    "api = { \"to#ken\" = \"hunt3r\", also = [\"hunt3r\", \"\"\"hunt3r\"\"\"] }\n",
+    "bittensor = \"hunt3r\"\n",
+];
+
+#[test]
+fn nothing_of_another_file_is_repeated() {
+    for text in OTHER_FILES {
+        // Also where a part of it is one of ours.
+        for text in [text.to_owned(), format!("[bittensor]\nwallet_name = \"m\"\n{text}")] {
+            let refused = Scene::file(&text).refused();
+            let told = refused.strip_prefix("miner.toml").unwrap();
+            let numbered = |word: &str| {
+                word.trim_end_matches(':').split(':').all(|part| part.parse::<u32>().is_ok_and(|at| at < 100))
+            };
+            let repeated = |word: &&str| {
+                word.contains(|c: char| c.is_ascii_digit()) && !numbered(word.trim_start_matches(':'))
+            };
+            assert_eq!(told.split_whitespace().find(repeated), None, "{text}\n{refused}");
+        }
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("data.db");
+    for bytes in
+        [&b"SQLite format 3\0\x10\0\x02 hunt3r\xff"[..], b"hunt3r\x1b[31m\xff", b"\xff = \"hunt3r\"\n"]
+    {
+        std::fs::write(&path, bytes).unwrap();
+        let source = ConfigSource { path: Some(&path), ..ConfigSource::default() };
+        let refused = load::<Config>(&source).expect_err("no configuration").to_string();
+        assert!(refused.contains("data.db:1:") && refused.contains("is this the right file?"), "{refused}");
+        assert!(!refused.contains("hunt3r") && !refused.contains(['\x1b', '\0']), "{refused:?}");
+    }
+}
+
+#[test]
+fn a_slip_is_shown_by_its_key_and_no_word_of_it_moves_a_terminal() {
+    let refused = |line: &str| {
+        let refused = Scene::file(&format!("[bittensor]\nwallet_name = \"m\"\n{line}\n")).refused();
+        refused.split_once('\n').map(|(_, shown)| shown.to_owned()).unwrap()
+    };
+    assert_eq!(refused("netuid = 3 9 # mine"), "  |\n3 | netuid = …\n  |          ^");
+    assert_eq!(refused("{ host = \"a\", port = }"), "  |\n3 | { host = …\n  | ^");
+    assert_eq!(
+        refused("netuid = { one = 1, two = [\"#\", 2] } # three"),
+        "  |\n3 | netuid = { one = …, two = […, …] } \n  |          ^^^^^^^^^^^^^^^^^^^^^^^^^"
+    );
+    for text in ["netuid = \"\\u001b[31m\"", "\"\\u001b\" = 1", "strategy = \"\\u009b\""] {
+        let said = Scene::file(&format!("{GOOD}{text}\n").replace("netuid = 39\nnetuid", "netuid")).refused();
+        assert!(said.chars().all(|c| !c.is_control() || "\n\t".contains(c)), "{said:?}");
+    }
+}
+
 #[test]
 fn refusals_of_variables_and_flags_name_them() {
     let variable = |name, value| Scene { env: &[(name, value)], ..Scene::file(GOOD) }.refused();
@@ -278,7 +345,8 @@ fn values_that_do_not_fit_are_refused_at_their_line() {
     let text = format!("{GOOD}[[nodes]]\nhost = \"a\"\nport = 22\n");
     let loaded = Scene::file(&text).load().unwrap();
     assert_eq!(loaded.value.nodes, [Node { host: "a".to_owned(), port: 22 }]);
-    assert!(matches!(loaded.place("nodes.0.port"), Place::File { line: 6, column: 8, width: 2, .. }));
+    let port = loaded.place("nodes.0.port");
+    assert!(matches!(&port, Place::File { line: 6, column: 8, shown: Some(Shown { width: 2, .. }), .. }));
     assert!(matches!(loaded.place("nodes.0.rate"), Place::File { line: 4, .. }), "the element that lacks it");
     let error = loaded.reject("nodes.0.port", "is not open", Some("open it".to_owned())).to_string();
     assert!(

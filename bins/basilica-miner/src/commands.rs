@@ -9,7 +9,7 @@ use basilica_ports::{Clock as _, HostKeyApproval, HostKeyRecord, MinerStore as _
 use basilica_runtime_service::{ConfigError, ConfigSource, Loaded, Notice, load};
 use basilica_store::{Database, MINER_SCHEMA, MinerDatabase, OpenOptions};
 use basilica_system::SystemClock;
-use basilica_types::{HostKey, NodeAddress, NodeId};
+use basilica_types::{ErrorChain, HostKey, NodeAddress, NodeId};
 use serde_json::{Value, json};
 
 use crate::cli::Cli;
@@ -114,7 +114,8 @@ pub(crate) fn validate(cli: &Cli, path: Option<&Path>) -> anyhow::Result<()> {
     let warnings: String = notices.iter().map(|notice| format!("warning: {notice}\n")).collect();
     let obstacles = block_on(async { Ok(service::obstacles(&config).await) })?;
     if !obstacles.is_empty() {
-        let lines: String = obstacles.iter().map(|error| format!("\n  {error:#}")).collect();
+        let lines: String =
+            obstacles.iter().map(|error| format!("\n  {}", ErrorChain(error.as_ref()))).collect();
         let beside: String =
             notices.iter().map(|notice| format!("\n  beside that, a warning: {notice}")).collect();
         bail!(

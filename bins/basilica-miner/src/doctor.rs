@@ -21,7 +21,7 @@ use basilica_runtime_service::TaskSet;
 use basilica_ssh::RusshShell;
 use basilica_store::MinerDatabase;
 use basilica_system::{OsEntropy, SystemClock};
-use basilica_types::{HostKey, Millis, Network, NodeAddress, SshPublicKey, Username};
+use basilica_types::{ErrorChain, HostKey, Millis, Network, NodeAddress, SshPublicKey, Username};
 use basilica_verification::{Break, GpuRules};
 use clap::Args;
 use serde::Serialize;
@@ -364,7 +364,8 @@ async fn known_keys(config: &MinerConfig) -> Vec<(NodeAddress, HostKey)> {
         Ok(records) => records.into_iter().map(|record| (record.address, record.pinned)).collect(),
         Err(error) => {
             basilica_console::tell(&format!(
-                "host keys of first contacts cannot be read, so any is taken for the nodes' own: {error:#}"
+                "host keys of first contacts cannot be read, so any is taken for the nodes' own: {}",
+                ErrorChain(error.as_ref())
             ));
             Vec::new()
         }

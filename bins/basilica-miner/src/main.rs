@@ -27,7 +27,7 @@ mod top;
 use std::process::ExitCode;
 
 use basilica_console as console;
-use basilica_runtime_service::ConfigError;
+use basilica_runtime_service::{ConfigError, ErrorChain};
 
 use crate::checkup::ServiceCommand;
 use crate::cli::{Cli, Command, ConfigCommand, HostKeyCommand, SessionsCommand};
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             let bad_config = error.chain().any(|cause| cause.is::<ConfigError>());
-            console::fail(&format_args!("{error:#}"), if bad_config { BAD_CONFIG } else { console::FAILURE })
+            console::fail(&ErrorChain(error.as_ref()), if bad_config { BAD_CONFIG } else { console::FAILURE })
         }
     }
 }

@@ -21,7 +21,7 @@ use basilica_runtime_service::{
     ConfigError, ConfigSource, DurationSetting, Loaded, LogLevel, TracingOptions, init_tracing, load,
     process_environment,
 };
-use basilica_types::Digest;
+use basilica_types::{Digest, ErrorChain};
 use basilica_validator_service::{IGNORED, Settings, ValidatorConfig};
 use clap::{Parser, Subcommand};
 use tracing::warn;
@@ -131,7 +131,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             let bad_config = error.chain().any(|cause| cause.is::<ConfigError>());
-            console::fail(&format_args!("{error:#}"), if bad_config { BAD_CONFIG } else { console::FAILURE })
+            console::fail(&ErrorChain(error.as_ref()), if bad_config { BAD_CONFIG } else { console::FAILURE })
         }
     }
 }
@@ -154,7 +154,8 @@ fn configuration(args: &Args) -> anyhow::Result<(Loaded<ValidatorConfig>, Settin
 async fn check(loaded: &Loaded<ValidatorConfig>, json: bool) -> anyhow::Result<()> {
     let obstacles = build::obstacles(&loaded.value).await;
     if !obstacles.is_empty() {
-        let lines: String = obstacles.iter().map(|error| format!("\n  {error:#}")).collect();
+        let lines: String =
+            obstacles.iter().map(|error| format!("\n  {}", ErrorChain(error.as_ref()))).collect();
         bail!("the configuration ({}) is valid, but the validator could not start:{lines}", loaded.origin());
     }
     let notices: Vec<String> = loaded.notices.iter().map(ToString::to_string).collect();

@@ -7,6 +7,7 @@
 use std::process::ExitCode;
 
 use basilica_console as console;
+use basilica_types::ErrorChain;
 use clap::{Parser, Subcommand};
 
 #[cfg(feature = "localnet")]
@@ -45,7 +46,7 @@ fn main() -> ExitCode {
     };
     match run(cli) {
         Ok(code) => code,
-        Err(error) => console::fail(&format_args!("{error:#}"), wallet::exit_code(&error)),
+        Err(error) => console::fail(&ErrorChain(error.as_ref()), wallet::exit_code(&error)),
     }
 }
 

@@ -84,3 +84,19 @@ fn a_damaged_database_is_said_to_be_damaged_whichever_part_it_is() {
         *bytes = b"this is a letter, not a database, and long enough to be read as one".to_vec()
     });
 }
+
+#[test]
+fn a_file_that_is_no_database_is_said_to_be_none_once() {
+    let home = Home::new();
+    let letter = "this is a letter, not a database, and long enough to be read as one";
+    std::fs::write(home.path().join("data/miner.db"), letter).unwrap();
+    for command in
+        [&["status"][..], &["nodes", "drain", "x"], &["host-key", "list"], &["config", "validate"], &[]]
+    {
+        let ended = home.run(command);
+        let said = format!("{}{}", ended.out, ended.err);
+        assert!(said.matches("file is not a database").count() <= 1, "{command:?}: {said}");
+    }
+    let once = "miner.db: error returned from database: (code: 26) file is not a database\n";
+    home.run(&["host-key", "list"]).fails(1, &[once]);
+}

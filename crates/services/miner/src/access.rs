@@ -102,8 +102,8 @@ impl NodeAccess {
     }
 
     pub(crate) async fn clear(&self, shell: &dyn Shell) -> Result<(), AccessError> {
-        let edited = self.edit(shell, &[]).await?;
-        let removed = edited.removed.into_iter().collect();
+        let mut removed = BTreeSet::new();
+        self.edit(shell, &[], &mut removed).await?;
         self.end_processes(shell, (&BTreeSet::new(), &removed), true).await
     }
 
@@ -185,8 +185,14 @@ impl NodeAccess {
     ///
     /// The store has the last word in every round, also about keys that are on the node already: whether the node was taken out
     /// and whether a session is over may have changed since the keys were listed. A key of ours that stands in the file although
-    /// nothing says so, because another editor saved what it had read before, is known by its session and goes.
-    pub(crate) async fn edit(&self, shell: &dyn Shell, wanted: &[WantedKey]) -> Result<Edited, AccessError> {
+    /// nothing says so, because another editor saved what it had read before, is known by its session and goes. It joins `removed`
+    /// also where the edit fails in the end: no record tells of it afterwards.
+    pub(crate) async fn edit(
+        &self,
+        shell: &dyn Shell,
+        wanted: &[WantedKey],
+        removed: &mut BTreeSet<KeyTag>,
+    ) -> Result<Edited, AccessError> {
         let now = self.clock.now();
         let mut ours = self.recorded().await?;
         let unexpired = self.store.unexpired_keys(now).await?;
@@ -198,7 +204,10 @@ impl NodeAccess {
             wanted.retain(|key| granted.contains(&key.tag.session));
         }
         let clock = self.clock.as_ref();
-        let edited = key_editor::apply(shell, clock, self.timeout, (&ours, &wanted)).await?;
+        let mut edited = Edited::default();
+        let applied = key_editor::apply(shell, clock, self.timeout, (&ours, &wanted), &mut edited).await;
+        removed.extend(&edited.removed);
+        applied?;
         for tag in &edited.added {
             info!(node.id = %self.node.id, node.address = %self.node.address, validator.hotkey = %tag.validator,
                 session.id = %tag.session, "Deployed SSH key to node");

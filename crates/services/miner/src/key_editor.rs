@@ -129,9 +129,10 @@ pub(crate) struct WantedKey {
 }
 
 /// What an edit found and did.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Edited {
-    /// Keys of ours that were there and should not be, and keys whose time was up.
+    /// Keys of ours that were there and should not be, and keys whose time was up. Of an edit that failed: those that it set out to
+    /// remove, which may be gone.
     pub(crate) removed: Vec<KeyTag>,
     /// Keys that were written, each once; also those that took another's place.
     pub(crate) added: Vec<KeyTag>,
@@ -194,16 +195,17 @@ pub enum KeyEditError {
 }
 
 /// Makes the node's file carry exactly `wanted` of our keys. Ours are those of `recorded` and `wanted`; a key of the same
-/// form that is neither is another miner's, which looks after it, and goes only when its time is up (RULES R9).
+/// form that is neither is another miner's, which looks after it, and goes only when its time is up (RULES R9). `edited` tells what
+/// was done also where that failed in the end.
 pub(crate) async fn apply(
     shell: &dyn Shell,
     clock: &dyn Clock,
     deadline: Millis,
     (recorded, wanted): (&BTreeSet<KeyTag>, &[WantedKey]),
-) -> Result<Edited, KeyEditError> {
+    edited: &mut Edited,
+) -> Result<(), KeyEditError> {
     let is_ours = |tag: &KeyTag| recorded.contains(tag) || wanted.iter().any(|key| key.tag == *tag);
-    let mut edited =
-        Edited { removed: Vec::new(), added: Vec::new(), carried: wanted.to_vec(), others: Vec::new() };
+    edited.carried = wanted.to_vec();
     for _ in 0..ATTEMPTS {
         let asked = clock.now();
         let found = inspect(shell, deadline, wanted).await?;
@@ -218,7 +220,7 @@ pub(crate) async fn apply(
         let content = authorized_keys::rewrite(current, &lines)?;
         if content == current {
             edited.others = lines.iter().map(|line| line.tag).filter(|tag| !is_ours(tag)).collect();
-            return if skew > MAX_SKEW_SECS { Err(KeyEditError::Skew { seconds: skew }) } else { Ok(edited) };
+            return if skew > MAX_SKEW_SECS { Err(KeyEditError::Skew { seconds: skew }) } else { Ok(()) };
         }
         let kept: Vec<KeyTag> = lines.iter().map(|line| line.tag).collect();
         edited.removed.extend(authorized_keys::tags(current).iter().filter(|tag| !kept.contains(tag)));

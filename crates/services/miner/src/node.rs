@@ -103,7 +103,7 @@ struct Course {
     held_at: Revision,
     kept: Option<Kept>,
     others: Vec<KeyTag>,
-    /// Keys that were taken off the node and whose processes may still run.
+    /// Keys that were taken off the node, or may have been, and whose processes may still run.
     removed: BTreeSet<KeyTag>,
     is_still_running_told: bool,
     is_trouble_told: bool,

@@ -9,7 +9,7 @@ use basilica_ports::{Clock, ExitStatus, Shell};
 use basilica_types::{Argv, Millis};
 
 use crate::authorized_keys::KeyTag;
-use crate::key_editor::{self, KeyEditError};
+use crate::key_editor::{self, Edited, KeyEditError};
 
 /// Prints one line per finding. An engine that does not answer within ten seconds is one that cannot be used.
 const LOOK: &str = r#"
@@ -132,7 +132,8 @@ pub async fn clear(
     deadline: Millis,
     ours: &BTreeSet<KeyTag>,
 ) -> Result<Vec<KeyTag>, VisitError> {
-    let edited = key_editor::apply(shell, clock, deadline, (ours, &[])).await?;
+    let mut edited = Edited::default();
+    key_editor::apply(shell, clock, deadline, (ours, &[]), &mut edited).await?;
     let tags: Vec<KeyTag> = ours.iter().copied().collect();
     key_editor::end_processes(shell, deadline, &tags).await?;
     Ok(edited.removed)

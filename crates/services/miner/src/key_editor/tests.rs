@@ -43,7 +43,15 @@ async fn edit(shell: &LocalShell, keys: &[WantedKey]) -> Result<Edited, KeyEditE
 /// All keys of these tests are ours, at a time that is moved by some seconds.
 async fn edit_at(shell: &LocalShell, shift: i64, keys: &[WantedKey]) -> Result<Edited, KeyEditError> {
     let ours: BTreeSet<KeyTag> = (0..=9).map(|seed| wanted(seed).tag).collect();
-    apply(shell, &ShiftedClock(shift), DEADLINE, (&ours, keys)).await
+    let mut edited = Edited::default();
+    apply(shell, &ShiftedClock(shift), DEADLINE, (&ours, keys), &mut edited).await.map(|()| edited)
+}
+
+/// Only `ours`, and those that are written, are ours.
+async fn edit_as(shell: &LocalShell, ours: &BTreeSet<KeyTag>, keys: &[WantedKey]) -> Edited {
+    let mut edited = Edited::default();
+    apply(shell, &ShiftedClock(0), DEADLINE, (ours, keys), &mut edited).await.unwrap();
+    edited
 }
 
 #[tokio::test]
@@ -145,22 +153,34 @@ async fn a_key_that_takes_the_place_of_its_sessions_key_is_told_as_written_and_n
 }
 
 #[tokio::test]
+async fn an_edit_that_fails_after_its_write_tells_what_it_removed() {
+    // What is written without the key cannot be read back.
+    let giant = "grep -q ^restrict, \"$2\" || head -c 300000 /dev/zero | tr '\\0' '#' >> \"$2\"";
+    let shell = just_before_the_rename(b"# mine\n", giant);
+    edit(&shell, &[wanted(1)]).await.unwrap();
+    let ours = BTreeSet::from([wanted(1).tag]);
+    let mut edited = Edited::default();
+    let failed = apply(&shell, &ShiftedClock(0), DEADLINE, (&ours, &[]), &mut edited).await;
+    assert!(matches!(failed, Err(KeyEditError::TooLarge)), "{failed:?}");
+    assert_eq!(edited.removed, [wanted(1).tag]);
+}
+
+#[tokio::test]
 async fn two_miners_on_one_node_leave_each_others_keys_alone() {
     let shell = LocalShell::with_file(b"# mine\n");
     let none = BTreeSet::new();
     let (one, two) = (wanted(1), wanted(2));
-    apply(&shell, &ShiftedClock(0), DEADLINE, (&none, std::slice::from_ref(&one))).await.unwrap();
-    let second =
-        apply(&shell, &ShiftedClock(0), DEADLINE, (&none, std::slice::from_ref(&two))).await.unwrap();
+    edit_as(&shell, &none, std::slice::from_ref(&one)).await;
+    let second = edit_as(&shell, &none, std::slice::from_ref(&two)).await;
     assert_eq!((second.added, second.removed), (vec![two.tag], vec![]));
     assert_eq!(second.others, [one.tag]);
     let both = shell.text();
     for keys in [std::slice::from_ref(&one), std::slice::from_ref(&two)] {
-        let again = apply(&shell, &ShiftedClock(0), DEADLINE, (&none, keys)).await.unwrap();
+        let again = edit_as(&shell, &none, keys).await;
         assert_eq!((again.added, again.removed), (vec![], vec![]));
         assert_eq!(shell.text(), both, "nothing is left to do for either");
     }
-    let first = apply(&shell, &ShiftedClock(0), DEADLINE, (&BTreeSet::from([one.tag]), &[])).await.unwrap();
+    let first = edit_as(&shell, &BTreeSet::from([one.tag]), &[]).await;
     assert_eq!(first.removed, [one.tag]);
     assert!(shell.text().contains(&two.tag.to_string()));
 }
@@ -171,7 +191,7 @@ async fn another_miners_key_goes_once_its_time_is_up() {
     over.expires_at = Timestamp::from_secs(ShiftedClock(0).now().as_secs() - 5);
     let shell = LocalShell::with_file(b"");
     edit(&shell, &[over.clone()]).await.unwrap();
-    let edited = apply(&shell, &ShiftedClock(0), DEADLINE, (&BTreeSet::new(), &[wanted(2)])).await.unwrap();
+    let edited = edit_as(&shell, &BTreeSet::new(), &[wanted(2)]).await;
     assert_eq!((edited.removed, edited.others), (vec![over.tag], vec![]));
 }
 

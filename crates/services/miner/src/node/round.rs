@@ -52,7 +52,7 @@ impl NodeKeeper {
             None => self.connect(config, &access).await?,
         };
         self.view.send_modify(|view| view.connected = true);
-        let mut edited = access.edit(kept.shell.as_ref(), &wanted).await;
+        let mut edited = access.edit(kept.shell.as_ref(), &wanted, &mut course.removed).await;
         if was_reused && edited.as_ref().is_err_and(AccessError::is_connection) {
             // A connection can be dead without anybody having noticed: once more on a fresh one. Until that stands the
             // node counts as one without a login, which is what a node is that died in the meantime.
@@ -60,7 +60,7 @@ impl NodeKeeper {
             kept.shell.close().await;
             kept = self.connect(config, &access).await?;
             self.view.send_modify(|view| view.connected = true);
-            edited = access.edit(kept.shell.as_ref(), &wanted).await;
+            edited = access.edit(kept.shell.as_ref(), &wanted, &mut course.removed).await;
         }
         if edited.as_ref().is_err_and(AccessError::is_connection) {
             kept.shell.close().await;
@@ -69,7 +69,6 @@ impl NodeKeeper {
         }
         let edited = edited?;
         self.metrics.deployments.inc_by(edited.added.len() as u64);
-        course.removed.extend(edited.removed);
         Ok(Seen { others: edited.others, keys: edited.carried })
     }
 

@@ -163,11 +163,13 @@ async fn serve(config: MinerConfig, (source, started): (Source, Value)) -> anyho
     supervisor.observe(&metrics, METRICS);
     info!(hotkey = %signer.hotkey(), grpc = %listeners.grpc.local_addr()?, health = %listeners.health.local_addr(),
         nodes = config.fleet.nodes.len(), "basilica-miner starts");
+    let store = store(&database, &config.database, &metrics);
+    store.resume(clock.now()).await.context("read what validators' requests are decided by")?;
     let ports = MinerPorts {
         chain: Arc::<SubtensorChain>::clone(&chain),
         shell: audit::shell(config.audit_log.as_deref(), &clock, &readiness)?,
         operator: Identity::File(config.fleet.ssh_key.clone()),
-        store: Arc::new(store(&database, &config.database, &metrics)),
+        store: Arc::new(store),
         signer,
         clock: Arc::clone(&clock),
         entropy,

@@ -17,6 +17,8 @@ pub struct NonceUse {
     pub validator: Hotkey,
     /// The nonce.
     pub nonce: RequestNonce,
+    /// When its request was signed, by its owner's clock.
+    pub signed_at: Timestamp,
     /// The moment.
     pub now: Timestamp,
     /// From then on no request that carries it can be fresh.
@@ -102,6 +104,8 @@ pub struct SessionRecord {
     pub id: SessionId,
     /// Whose it is.
     pub validator: Hotkey,
+    /// Since then it is open.
+    pub opened_at: Timestamp,
     /// From then on it is worth nothing.
     pub expires_at: Timestamp,
     /// What it deploys, once a discovery named it.
@@ -114,6 +118,12 @@ pub enum Inadmissible {
     /// The nonce was used before.
     #[error("nonce was used before")]
     Replayed,
+    /// It was signed before the miner forgot what it was asked: whether it was answered is not known.
+    #[error("what this miner was asked when the request was signed is not known any more")]
+    Forgotten {
+        /// One that is signed after that, by its owner's clock, can be admitted.
+        sign_after: Timestamp,
+    },
     /// The hotkey's nonces fill its share; none is forgotten early for a new one.
     #[error("too many requests of this hotkey are remembered")]
     Full,
@@ -208,7 +218,8 @@ impl FromIterator<(NodeId, Hotkey)> for Assignment {
     }
 }
 
-/// The miner's memory. Every method is one transaction, durable when it returns.
+/// The miner's memory. Every method is one transaction, which outlives the process when it returns, and the machine too, but for sessions
+/// that have no key yet and nonces of requests that are refused if they come again ([`Inadmissible::Forgotten`]).
 #[async_trait]
 pub trait MinerStore: MinerOperations {
     /// Records the nonce and opens the session, both or neither.

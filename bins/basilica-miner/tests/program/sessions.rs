@@ -27,6 +27,7 @@ async fn fill(home: &Home, deployed_on: Option<&NodeAddress>) {
     let nonce = |validator, name: &str| NonceUse {
         validator,
         nonce: name.parse().unwrap(),
+        signed_at: now,
         now,
         forget_at: now + hour,
         limit: 100,

@@ -1,7 +1,7 @@
 //! Opening, checking and migrating a database file of SQLite.
 //!
 //! **What is promised.** A transaction that was acknowledged survives `kill -9` and a power cut (write-ahead log with
-//! `synchronous = FULL`). Writers never fail with "database is locked" because of another task of this process:
+//! `synchronous = FULL`), but for those that say otherwise (`turn`). Writers never fail with "database is locked" because of another task of this process:
 //! they queue for the single writing connection, while readers go on beside them. Migrations only go forward, run in
 //! one transaction together with their version number, and may be run by two processes at once.
 //!
@@ -10,6 +10,7 @@
 //! starved each other into busy errors), and creating missing directories (a typing error in a path would start an
 //! empty database without a word).
 
+mod turn;
 mod upkeep;
 
 use std::fs::{File, OpenOptions as FileOptions};
@@ -21,13 +22,13 @@ use basilica_ports::{BoxError, StoreError};
 use basilica_types::DatabasePath;
 use rustix::fs::{Access, FlockOperation};
 use rustix::io::Errno;
-use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
 };
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Sqlite, Transaction};
 
+pub(crate) use turn::Turn;
 pub(crate) use upkeep::Restoring;
 pub use upkeep::{CopyError, FileHealth};
 
@@ -215,6 +216,8 @@ impl Default for OpenOptions {
 pub struct Database {
     readers: SqlitePool,
     writer: SqlitePool,
+    /// Writes too, while its user has the writer.
+    unflushed: SqlitePool,
     copier: SqlitePool,
     migrated_from: i64,
 }
@@ -254,12 +257,14 @@ impl Database {
             .busy_timeout(BUSY_TIMEOUT)
             .disable_statement_logging();
         let writing = connect.clone().pragma("cache_size", WRITER_CACHE);
+        let unflushed = writing.clone().synchronous(SqliteSynchronous::Normal);
+        let unflushed = pool(1).connect_lazy_with(unflushed);
         let writer = pool(1).connect_with(writing).await.map_err(sqlite)?;
         let migrated_from = migrate(&writer, schema, options, &path).await?;
         let copier = pool(1).connect_lazy_with(connect.clone());
         let readers =
             pool(options.readers).connect_with(connect.pragma("query_only", "ON")).await.map_err(sqlite)?;
-        Ok(Self { readers, writer, copier, migrated_from })
+        Ok(Self { readers, writer, unflushed, copier, migrated_from })
     }
 
     /// Whether [`Self::open`] would find what it needs, as far as that shows without making or changing anything.
@@ -321,12 +326,6 @@ impl Database {
         self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(unavailable(operation))
     }
 
-    /// The writing connection itself; waits for its turn. For those whose statements begin and end the transaction.
-    pub(crate) async fn turn(&self, operation: &'static str) -> Result<Turn, StoreError> {
-        let connection = self.writer.acquire().await.map_err(unavailable(operation))?;
-        Ok(Turn { connection, is_over: false })
-    }
-
     /// Copies what is in the write-ahead log into the file, on a connection and a thread of its own: writers and readers go on. What
     /// is written meanwhile may be left.
     pub(crate) async fn copy_log(&self) -> Result<LogCopied, StoreError> {
@@ -334,38 +333,12 @@ impl Database {
         copying.await.map_err(unavailable("copy the write-ahead log"))
     }
 
-    /// Closes all connections; what was acknowledged is on disk already.
+    /// Closes all connections, the last of which leaves everything flushed.
     pub async fn close(&self) {
         self.copier.close().await;
+        self.unflushed.close().await;
         self.readers.close().await;
         self.writer.close().await;
-    }
-}
-
-/// A turn on the writing connection. Whatever its transaction wrote is undone, together with the connection, unless the turn is said to
-/// be over.
-#[derive(Debug)]
-pub(crate) struct Turn {
-    connection: PoolConnection<Sqlite>,
-    is_over: bool,
-}
-
-impl Turn {
-    pub(crate) fn connection(&mut self) -> &mut SqliteConnection {
-        &mut self.connection
-    }
-
-    /// The transaction is committed, or was never begun.
-    pub(crate) fn over(mut self) {
-        self.is_over = true;
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        if !self.is_over {
-            self.connection.close_on_drop();
-        }
     }
 }
 

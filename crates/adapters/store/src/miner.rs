@@ -1,8 +1,8 @@
 //! The miner's memory on SQLite.
 //!
 //! Requests of validators are written in groups: what comes while one transaction is under way is written by the next.
-//! One flush to disk then serves many requests, which is what lets nonces be durable (RULES R8) at thousands of requests a second. A group is decided in
-//! memory (`admission::book`), where a refused request leaves nothing behind.
+//! A group is decided in memory (`admission::book`), where a refused request leaves nothing behind. It outlives the process when it is
+//! answered; what a power cut can take of it does no harm (`admission::continuity`).
 
 mod admission;
 mod assignments;
@@ -26,7 +26,7 @@ use basilica_types::{HostKey, Hotkey, Millis, NodeAddress, NodeId, SessionId, Ti
 use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 
-use self::admission::Admissions;
+use self::admission::{Admissions, Boot};
 pub use self::lock::{LockHolder, MinerLock};
 pub use self::restore::restore_miner;
 use crate::measure::{Connections, Meter, Meters, Pool, READS, WRITES};
@@ -47,6 +47,7 @@ pub const MINER_SCHEMA: Schema = Schema {
         include_str!("../migrations/miner/0004_sessions.sql"),
         include_str!("../migrations/miner/0005_nonces_without_index.sql"),
         include_str!("../migrations/miner/0006_in_order.sql"),
+        include_str!("../migrations/miner/0007_continuity.sql"),
     ],
 };
 
@@ -64,10 +65,22 @@ impl MinerDatabase {
     /// The store in an open database of [`MINER_SCHEMA`]. Only one, and its clones, may be made of one that is open: it knows by heart
     /// what it has written, and notices only what others write through connections of their own.
     pub fn new(database: Database) -> Self {
-        let admissions = Arc::new(Admissions::new(database.clone()));
+        Self::during(Boot::current(), database)
+    }
+
+    fn during(boot: Boot, database: Database) -> Self {
+        let admissions = Arc::new(Admissions::new(database.clone(), boot));
         let meters = Meters::default();
         let [reads, writes] = [READS, WRITES].map(|pool| meters.of(pool));
         Self { database, admissions, meters, reads, writes }
+    }
+
+    /// Reads what requests are decided by, so that the first of them need not wait for it.
+    ///
+    /// # Errors
+    /// The file cannot be read, or holds what no miner wrote.
+    pub async fn resume(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.writes.outcome(Instant::now(), self.admissions.resume(now).await)
     }
 
     /// Registers what the database is asked for, and how busy its connections are, under names that begin with `prefix`.

@@ -192,6 +192,7 @@ mod tests {
         SessionRecord {
             id: SessionId::from_random([1; 8]),
             validator: Hotkey::from_bytes([1; 32]),
+            opened_at: clock.now(),
             expires_at: clock.now() + Millis::from_secs(3600),
             public_key: Some(KEY.parse::<SshPublicKey>().unwrap()),
         }

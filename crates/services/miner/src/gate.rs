@@ -111,15 +111,31 @@ impl Gate {
     ) -> NonceUse {
         // Counted from the later of the two times: a request from a fast clock stays fresh for longer.
         let memory = basilica_types::Millis::from_secs(NONCE_MEMORY_SECS);
-        let forget_at = now.max(Timestamp::from_secs(timestamp_secs)) + memory;
-        NonceUse { validator, nonce: nonce.clone(), now, forget_at, limit: self.config.nonces_per_validator }
+        let signed_at = Timestamp::from_secs(timestamp_secs);
+        let forget_at = now.max(signed_at) + memory;
+        NonceUse {
+            validator,
+            nonce: nonce.clone(),
+            signed_at,
+            now,
+            forget_at,
+            limit: self.config.nonces_per_validator,
+        }
     }
 
     /// Why a verified request changes nothing, in the words of the protocol.
     fn inadmissible(&self, reason: Inadmissible, now: Timestamp) -> Refusal {
-        use RefusalCode::{PermissionDenied, ResourceExhausted, Unauthenticated};
+        use RefusalCode::{PermissionDenied, ResourceExhausted, Unauthenticated, Unavailable};
         match reason {
             Inadmissible::Replayed => Refusal::new(Unauthenticated, "Nonce was used before"),
+            Inadmissible::Forgotten { sign_after } => {
+                let secs = sign_after.since(now).0.div_ceil(1000);
+                let words = format!(
+                    "This miner has come up again after an interruption and takes requests that are signed after it: sign a \
+                     new one in {secs} s"
+                );
+                Refusal(Unavailable, words.into())
+            }
             Inadmissible::Full => {
                 Refusal::new(ResourceExhausted, "Too many requests of this hotkey; try again in some minutes")
             }

@@ -124,7 +124,7 @@ impl Miner {
             view: orders,
         });
         let (opinions, told) = watch::channel(Arc::default());
-        let identity = status::Identity::new(ports.signer.hotkey(), subnet, &admission);
+        let identity = status::Identity::new(ports.signer.hotkey(), subnet);
         let sources =
             Sources { subnet: subnet_view.clone(), fleet: Arc::clone(&fleet), opinions: told, readings };
         let status = Arc::new(StatusKeeper::new(&ports, identity, sources, (readiness, &metrics)));

@@ -20,7 +20,7 @@ use basilica_types::{HostKey, Hotkey, Millis, NetUid, Network, NodeId, Timestamp
 use tokio::sync::watch;
 
 use self::activity::{Counted, History};
-use crate::config::{AdmissionConfig, SubnetConfig};
+use crate::config::SubnetConfig;
 use crate::fleet::{Fleet, Member};
 use crate::maintenance;
 use crate::metrics::MinerMetrics;
@@ -56,18 +56,16 @@ pub(crate) struct Identity {
     pub(crate) axon: Option<SocketAddr>,
     /// As the configuration calls it.
     pub(crate) strategy: &'static str,
-    pub(crate) session_lifetime: Millis,
 }
 
 impl Identity {
-    pub(crate) fn new(hotkey: Hotkey, subnet: &SubnetConfig, admission: &AdmissionConfig) -> Self {
+    pub(crate) fn new(hotkey: Hotkey, subnet: &SubnetConfig) -> Self {
         Self {
             hotkey,
             network: subnet.network,
             netuid: subnet.netuid,
             axon: subnet.axon.map(|axon| axon.address),
             strategy: subnet.assignment.rule.name(),
-            session_lifetime: admission.session_lifetime,
         }
     }
 }
@@ -232,7 +230,7 @@ impl StatusKeeper {
         SessionStatus {
             id: session.id,
             validator: session.validator,
-            since: session.expires_at - self.identity.session_lifetime,
+            since: session.opened_at,
             until: session.expires_at,
             nodes: u32::try_from(carriers).unwrap_or(u32::MAX),
         }

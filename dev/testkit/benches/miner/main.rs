@@ -1,7 +1,7 @@
 //! Authenticate and discover over real gRPC on loopback, SQLite on disk, eight nodes with real sshd (RULES R27).
 //!
 //! A pair is an `AuthenticateValidator` that opens a session and a `DiscoverNodes` on a standing session; nonce, order and
-//! session are flushed to disk before each answer. Of the validators, one is assigned and its key is on the nodes already; the
+//! session are written before each answer, so that it outlives the process (docs/decisions/0002-requests-are-not-flushed.md). Of the validators, one is assigned and its key is on the nodes already; the
 //! others get their signed, empty list, as on the network. Each sends one request at a time, because a validator's discoveries
 //! count in their order. Requests are signed beforehand, as that is the validators' work; client and server share the machine, each
 //! with a runtime of its own, as they are different programs on the network. Bounds on nonces are off.
@@ -100,8 +100,9 @@ async fn under_floods(site: &Site, strangers: &Handle) {
     }
 }
 
-fn runtime() -> Runtime {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap()
+/// Its threads carry the name, for whoever asks the system what each side costs.
+fn runtime(name: &str) -> Runtime {
+    tokio::runtime::Builder::new_multi_thread().thread_name(name).enable_all().build().unwrap()
 }
 
 /// Whether this part is asked for; without a word, all are.
@@ -110,14 +111,14 @@ fn wants(part: &str) -> bool {
 }
 
 fn main() {
-    let (miner, callers) = (runtime(), runtime());
+    let (miner, callers) = (runtime("miner"), runtime("callers"));
     if wants("pairs") || wants("floods") {
         let site = miner.block_on(Site::start(NODES, callers.handle()));
         if wants("pairs") {
             pairs(&callers, &site);
         }
         if wants("floods") {
-            let strangers = runtime();
+            let strangers = runtime("strangers");
             callers.block_on(under_floods(&site, strangers.handle()));
         }
     }

@@ -31,8 +31,8 @@ use basilica_store::{Database, MINER_SCHEMA, MinerDatabase, OpenOptions};
 use basilica_system::{OsEntropy, SystemClock};
 use basilica_testkit::Nodes;
 use basilica_types::{
-    BlockHash, BlockNumber, Coldkey, FencingToken, Hotkey, MechanismId, Millis, NetUid, Network, Rao,
-    RequestNonce, SshPublicKey, Timestamp, Uid, UsdMicros, Weight,
+    BlockHash, BlockNumber, Coldkey, DatabasePath, FencingToken, Hotkey, MechanismId, Millis, NetUid,
+    Network, Rao, RequestNonce, SshPublicKey, Timestamp, Uid, UsdMicros, Weight,
 };
 use basilica_wire::discovery::{
     AuthGrant, AuthRequest, DiscoverClaim, DiscoverRequest, DiscoverResponse, NodeReport,
@@ -340,9 +340,12 @@ impl Site {
         }
     }
 
+    fn database(&self) -> DatabasePath {
+        format!("sqlite://{}", self.directory.path().join("miner.db").display()).parse().unwrap()
+    }
+
     async fn start_miner(&mut self) {
-        let url = format!("sqlite://{}", self.directory.path().join("miner.db").display()).parse().unwrap();
-        let database = Database::open(&url, &MINER_SCHEMA, OpenOptions::default()).await.unwrap();
+        let database = Database::open(&self.database(), &MINER_SCHEMA, OpenOptions::default()).await.unwrap();
         let store = MinerDatabase::new(database);
         let (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) =
             (Arc::new(SystemClock::new()), Arc::new(OsEntropy));

@@ -1,6 +1,7 @@
-//! Requests of validators: nonce, order and session in one step, many requests per flush.
+//! Requests of validators: nonce, order and session in one step, many requests per transaction.
 
 mod book;
+mod continuity;
 mod log_copier;
 mod recall;
 
@@ -11,6 +12,7 @@ use basilica_types::Timestamp;
 use tokio::sync::oneshot;
 
 use self::book::Book;
+pub(super) use self::continuity::{Boot, interrupt};
 use self::log_copier::LogCopier;
 use self::recall::Recall;
 use crate::Database;
@@ -60,6 +62,7 @@ struct Queue {
 #[derive(Debug)]
 pub(super) struct Admissions {
     database: Database,
+    boot: Boot,
     queue: Mutex<Queue>,
     /// Of the last group, if it was written, and while no other one is.
     recall: Mutex<Option<Recall>>,
@@ -101,9 +104,9 @@ impl Drop for Scribe {
 }
 
 impl Admissions {
-    pub(super) fn new(database: Database) -> Self {
+    pub(super) fn new(database: Database, boot: Boot) -> Self {
         let copier = Arc::new(LogCopier::new(database.clone()));
-        Self { database, queue: Mutex::default(), recall: Mutex::default(), copier }
+        Self { database, boot, queue: Mutex::default(), recall: Mutex::default(), copier }
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -120,6 +123,16 @@ impl Admissions {
         if let Some(recall) = self.recall().as_mut() {
             recall.forget(now);
         }
+    }
+
+    /// Reads what requests are decided by, of which there can be a million rows. Else the first group does.
+    pub(super) async fn resume(&self, now: Timestamp) -> Result<(), StoreError> {
+        let mut turn = self.database.turn(OPERATION).await?;
+        let known = self.recall().take().unwrap_or_default();
+        let known = known.at_once(turn.connection(), &self.boot, now).await?;
+        *self.recall() = Some(known);
+        turn.over();
+        Ok(())
     }
 
     pub(super) async fn open(self: &Arc<Self>, nonce: NonceUse, session: NewSession) -> Outcome {
@@ -171,17 +184,22 @@ impl Admissions {
         }
     }
 
-    /// Writes a group. If that fails nothing of it is kept.
+    /// Writes a group. If that fails nobody of it is admitted, and all that may be left of it are used nonces.
     async fn write(&self, mut turn: Turn, wishes: &[Wish]) -> Result<Vec<Outcome>, StoreError> {
-        let mut decided = Vec::new();
-        if !wishes.is_empty() {
-            let known = self.recall().take().unwrap_or_default();
-            let mut book = Book::begin(turn.connection(), wishes, known).await?;
-            decided.extend(wishes.iter().map(|wish| book.decide(wish)));
-            let known = book.commit(turn.connection()).await?;
-            *self.recall() = Some(known);
-        }
+        let Some(first) = wishes.first() else {
+            turn.over();
+            return Ok(Vec::new());
+        };
+        let (known, now) = (self.recall().take().unwrap_or_default(), first.nonce().now);
+        let mut book = Book::begin(turn.connection(), wishes, known, (&self.boot, now)).await?;
+        let decided = wishes.iter().map(|wish| book.decide(wish)).collect();
+        let is_to_last = book.is_to_last();
+        let known = book.commit(turn.connection()).await?;
+        *self.recall() = Some(known);
         turn.over();
+        if is_to_last {
+            self.database.flush().await?;
+        }
         Ok(decided)
     }
 

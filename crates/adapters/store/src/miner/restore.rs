@@ -2,25 +2,34 @@
 
 use std::path::Path;
 
+use basilica_ports::StoreError;
 use basilica_types::{DatabasePath, Timestamp};
 
-use super::{MINER_SCHEMA, MinerLock, sessions};
-use crate::CopyError;
-use crate::database::Restoring;
+use super::{MINER_SCHEMA, MinerLock, admission, sessions};
+use crate::database::{Restoring, unavailable};
+use crate::{CopyError, Database};
 
 /// Puts a copy of a miner's database where none is, at the newest schema, and returns the schema that the copy has.
 ///
 /// Sessions that were open when the copy was made are ended: what their validators asked for since, the copy does not know, so that a
-/// request could be played to the miner a second time. Validators authenticate again.
+/// request could be played to the miner a second time. Validators authenticate again, with requests that are signed after the miner's start.
 ///
 /// # Errors
 /// A miner runs on the place, something is there, or the copy is no whole database of a miner. Nothing is left behind.
 pub async fn restore_miner(from: &Path, to: &DatabasePath, now: Timestamp) -> Result<i64, CopyError> {
     let _alone = MinerLock::take(to)?;
     let restoring = Restoring::begin(from, to, &MINER_SCHEMA).await?;
-    if let Err(error) = sessions::end_all(&restoring.database, now).await {
+    if let Err(error) = end(&restoring.database, now).await {
         restoring.database.close().await;
         return Err(error.into());
     }
     restoring.finish().await
+}
+
+async fn end(copy: &Database, now: Timestamp) -> Result<(), StoreError> {
+    let failed = unavailable("end what the copy has under way");
+    let mut transaction = copy.begin("restore").await?;
+    admission::interrupt(&mut transaction).await.map_err(&failed)?;
+    transaction.commit().await.map_err(failed)?;
+    sessions::end_all(copy, now).await
 }

@@ -21,6 +21,7 @@ const MOST_AHEAD: Millis = Millis::from_secs(3_600);
 pub(super) struct Row {
     id: String,
     validator: String,
+    opened_at: i64,
     expires_at: i64,
     public_key: Option<String>,
 }
@@ -31,6 +32,7 @@ impl Row {
         Ok(SessionRecord {
             id: self.id.parse().map_err(corrupt("sessions.id"))?,
             validator: self.validator.parse().map_err(corrupt("sessions.validator"))?,
+            opened_at: Timestamp(self.opened_at),
             expires_at: Timestamp(self.expires_at),
             public_key: key.map_err(corrupt("sessions.public_key"))?,
         })
@@ -39,7 +41,7 @@ impl Row {
 
 pub(super) async fn keyed(database: &Database, now: Timestamp) -> Result<Vec<SessionRecord>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT id, validator, expires_at, public_key FROM sessions INDEXED BY sessions_with_key \
+        "SELECT id, validator, opened_at, expires_at, public_key FROM sessions INDEXED BY sessions_with_key \
          WHERE public_key IS NOT NULL AND ended_at IS NULL AND expires_at > ? ORDER BY seq",
     )
     .bind(now.0)

@@ -1,4 +1,5 @@
 mod admission;
+mod continuity;
 mod operations;
 mod restore;
 
@@ -48,7 +49,7 @@ fn key(seed: u8) -> SshPublicKey {
 fn nonce(validator: u8, name: &str, now: Timestamp) -> NonceUse {
     let nonce: RequestNonce = format!("nonce-{name}").parse().unwrap();
     let forget_at = Timestamp(now.0 + 660_000);
-    NonceUse { validator: hotkey(validator), nonce, now, forget_at, limit: 4 }
+    NonceUse { validator: hotkey(validator), nonce, signed_at: now, now, forget_at, limit: 4 }
 }
 
 fn session(seed: u8, now: Timestamp) -> NewSession {
@@ -182,12 +183,17 @@ async fn a_session_opens_for_its_validator_with_its_token_until_it_expires() {
     let late = after(3_600_000);
     let expired = f.store.admit_discovery(&nonce(1, "ad", late), &discovery(1, 0, 100)).await.unwrap();
     assert_eq!(refused(expired), Inadmissible::NoSession);
-    let good = f.store.admit_discovery(&nonce(1, "ae", START), &discovery(1, 0, 100)).await.unwrap().unwrap();
-    assert_eq!(
-        (good.id, good.validator, good.public_key),
-        (SessionId::from_random([1; 8]), hotkey(1), Some(key(1)))
-    );
-    assert_eq!(f.store.keyed_sessions(START).await.unwrap().len(), 1);
+    let asked = after(50);
+    let good = f.store.admit_discovery(&nonce(1, "ae", asked), &discovery(1, 0, 100)).await.unwrap().unwrap();
+    let opened = SessionRecord {
+        id: SessionId::from_random([1; 8]),
+        validator: hotkey(1),
+        opened_at: START,
+        expires_at: late,
+        public_key: Some(key(1)),
+    };
+    assert_eq!(good, opened);
+    assert_eq!(f.store.keyed_sessions(START).await.unwrap(), [opened]);
     assert!(f.store.keyed_sessions(late).await.unwrap().is_empty());
     f.store.end_sessions(START).await.unwrap();
     let ended = f.store.admit_discovery(&nonce(1, "af", START), &discovery(1, 0, 101)).await.unwrap();

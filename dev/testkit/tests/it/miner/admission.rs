@@ -1,5 +1,7 @@
 //! Who gets a session, and whose discovery counts. Every attack that RULES R6 to R8 name is tried here.
 
+use basilica_store::restore_miner;
+
 use super::*;
 
 async fn site() -> Site {
@@ -83,6 +85,32 @@ async fn a_replayed_authentication_is_refused_even_after_a_restart() {
     site.stop_miner().await;
     site.start_miner().await;
     assert_eq!(super::code(site.client().await.authenticate(request).await), RefusalCode::Unauthenticated);
+}
+
+#[tokio::test]
+async fn a_request_that_a_restored_backup_does_not_know_is_refused_all_the_same() {
+    let mut site = site().await;
+    assert!(site.client().await.authenticate(site.first.auth_request(site.miner.hotkey())).await.is_ok());
+    let (place, copy) = (site.database(), site.directory.path().join("copy"));
+    let database = Database::open(&place, &MINER_SCHEMA, OpenOptions::default()).await.unwrap();
+    database.back_up(&copy).await.unwrap();
+    database.close().await;
+    let request = site.first.auth_request(site.miner.hotkey());
+    assert!(site.client().await.authenticate(request.clone()).await.is_ok());
+    site.stop_miner().await;
+    std::fs::remove_file(place.as_path()).unwrap();
+    for end in ["-wal", "-shm"] {
+        // Who closes the database last has removed them.
+        let _ = std::fs::remove_file(format!("{}{end}", place.as_path().display()));
+    }
+    restore_miner(&copy, &place, SystemClock::new().now()).await.unwrap();
+    site.start_miner().await;
+    let client = site.client().await;
+    let (code, words) = refusal(client.authenticate(request).await);
+    assert_eq!(code, RefusalCode::Unavailable, "{words}");
+    assert!(words.starts_with("This miner has come up again after an interruption"), "{words}");
+    let later = site.first.auth_request_at(site.miner.hotkey(), now_secs() + 20);
+    assert!(client.authenticate(later).await.is_ok());
 }
 
 /// The first words are what operators search for, the rest keeps them from searching for a mistake before the first epoch.

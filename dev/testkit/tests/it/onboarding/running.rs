@@ -57,6 +57,7 @@ impl Operator {
         let nonce = |name: &str| NonceUse {
             validator,
             nonce: name.parse().unwrap(),
+            signed_at: now,
             now,
             forget_at: expires_at,
             limit: 100,

@@ -18,6 +18,7 @@ use serde::Serialize;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{FromRow, Row as _};
 
+use super::continuity::{AHEAD, Boot};
 use super::recall::Recall;
 use super::{OPERATION, Outcome, Wish};
 use crate::database::{corrupt, unavailable};
@@ -74,6 +75,7 @@ impl Row {
         Ok(SessionRecord {
             id: self.id.parse().map_err(corrupt("sessions.id"))?,
             validator: self.validator.parse().map_err(corrupt("sessions.validator"))?,
+            opened_at: Timestamp(self.opened_at),
             expires_at: Timestamp(self.expires_at),
             public_key: key.map_err(corrupt("sessions.public_key"))?,
         })
@@ -111,6 +113,7 @@ pub(super) struct Book {
     /// With their rows' numbers.
     used: Vec<(i64, NonceUse)>,
     sessions: HashMap<Vec<u8>, Session>,
+    is_to_last: bool,
 }
 
 impl Book {
@@ -119,6 +122,7 @@ impl Book {
         connection: &mut SqliteConnection,
         wishes: &[Wish],
         recall: Recall,
+        (boot, now): (&Boot, Timestamp),
     ) -> Result<Self, StoreError> {
         let mut book = Self { recall, ..Self::default() };
         for wish in wishes {
@@ -129,7 +133,7 @@ impl Book {
         let version = rows.first().ok_or_else(|| corrupt("data_version")("no number"))?;
         let (version,) = read_row(version)?;
         if !book.recall.is_of(version) {
-            book.recall.catch_up(connection, version).await?;
+            book.recall.catch_up(connection, version, (boot, now)).await?;
             rows = book.read(connection, wishes, READ).await?;
         }
         for row in rows {
@@ -216,6 +220,7 @@ impl Book {
             Wish::Discover(_, discovery) => self.discover(nonce, discovery, &mut standing)?,
         };
         if decided.is_ok() {
+            self.is_to_last |= nonce.signed_at > nonce.now + AHEAD;
             self.validators.insert(nonce.validator, standing);
             self.touched.insert(nonce.validator);
             self.used.push((self.recall.note(nonce), nonce.clone()));
@@ -249,6 +254,7 @@ impl Book {
         Ok(SessionRecord {
             id: session.id,
             validator: nonce.validator,
+            opened_at: nonce.now,
             expires_at: session.expires_at,
             public_key: None,
         })
@@ -283,10 +289,13 @@ impl Book {
                 return Ok(Err(refused));
             }
             session.update(|row| row.public_key = Some(key.to_string()));
+            self.is_to_last = true;
             record.public_key = Some(key.clone());
             self.end_oldest(&validator, &token_hash, nonce.now, discovery.keyed_sessions);
         }
-        standing.seen_v2 |= discovery.proof != DiscoveryProof::V1;
+        let is_v2 = discovery.proof != DiscoveryProof::V1;
+        self.is_to_last |= is_v2 && !standing.seen_v2;
+        standing.seen_v2 |= is_v2;
         (standing.last_epoch, standing.last_ts_secs) = (epoch, discovery.timestamp_secs);
         Ok(Ok(record))
     }
@@ -320,6 +329,15 @@ impl Book {
                 row.ended_why = Some(SessionEnd::Replaced.name().to_owned());
             });
         }
+    }
+
+    /// Whether what was decided has to survive a power cut: keys, as their records are how they are found on nodes again; that a hotkey
+    /// no longer signs with V1; and nonces of requests that a loss of them would not outdate (`continuity`).
+    ///
+    /// Not so sessions without a key, for which their validators ask again, nor the number of the last leader: one that was deposed and
+    /// does not know it would have to sign after the machine is back, and looks at its lease before it does.
+    pub(super) const fn is_to_last(&self) -> bool {
+        self.is_to_last
     }
 
     /// Writes what was decided, and commits it. Returns what is known for the next group.

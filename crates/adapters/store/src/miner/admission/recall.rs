@@ -16,6 +16,7 @@ use sqlx::sqlite::SqliteConnection;
 use tokio_stream::StreamExt as _;
 
 use super::OPERATION;
+use super::continuity::{Boot, Continuity};
 use crate::database::{corrupt, unavailable};
 
 /// Where a session stands.
@@ -30,6 +31,8 @@ struct Place {
 pub(super) struct Recall {
     /// SQLite's number of that moment, which another connection's commit changes; none where nothing was read yet.
     version: Option<i64>,
+    /// None where nothing was read yet.
+    continuity: Option<Continuity>,
     /// Until when each nonce counts. Some may be over.
     nonces: HashMap<Hotkey, HashMap<RequestNonce, Timestamp>>,
     sessions: HashMap<Digest, Place>,
@@ -49,11 +52,31 @@ impl Recall {
         &mut self,
         connection: &mut SqliteConnection,
         version: i64,
+        (boot, now): (&Boot, Timestamp),
     ) -> Result<(), StoreError> {
+        if self.continuity.is_none() {
+            self.continuity = Some(Continuity::resume(connection, boot, now).await?);
+        }
         self.read_nonces(connection).await?;
         self.read_sessions(connection).await?;
         self.version = Some(version);
         Ok(())
+    }
+
+    /// The same in a transaction of its own.
+    pub(super) async fn at_once(
+        mut self,
+        connection: &mut SqliteConnection,
+        boot: &Boot,
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
+        let failed = unavailable(OPERATION);
+        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *connection).await.map_err(&failed)?;
+        let version = sqlx::query_scalar("SELECT data_version FROM pragma_data_version");
+        let version = version.fetch_one(&mut *connection).await.map_err(&failed)?;
+        self.catch_up(connection, version, (boot, now)).await?;
+        sqlx::raw_sql("COMMIT").execute(connection).await.map_err(failed)?;
+        Ok(self)
     }
 
     async fn read_nonces(&mut self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
@@ -94,6 +117,9 @@ impl Recall {
 
     /// Whether a request with this nonce may be admitted. Those of its hotkey's that are over make place when its share is full.
     pub(super) fn check(&mut self, used: &NonceUse) -> Result<(), Inadmissible> {
+        if let Some(continuity) = &mut self.continuity {
+            continuity.check(used)?;
+        }
         let Some(nonces) = self.nonces.get_mut(&used.validator) else {
             return if used.limit == 0 { Err(Inadmissible::Full) } else { Ok(()) };
         };

@@ -1,0 +1,142 @@
+//! What a power cut can take, and how the miner makes up for it.
+
+use super::*;
+use crate::restore_miner;
+
+async fn during(boot: &str, url: &DatabasePath) -> MinerDatabase {
+    MinerDatabase::during(
+        Boot::named(boot),
+        Database::open(url, &MINER_SCHEMA, OpenOptions::default()).await.unwrap(),
+    )
+}
+
+fn signed(name: &str, signed_at: Timestamp, now: Timestamp) -> NonceUse {
+    NonceUse { signed_at, limit: 100, ..nonce(1, &format!("of-{name}"), now) }
+}
+
+async fn asked(store: &MinerDatabase, name: &str, at: (i64, i64)) -> Result<(), Inadmissible> {
+    let (signed_at, now) = (after(at.0), after(at.1));
+    store.open_session(&signed(name, signed_at, now), &session(1, now)).await.unwrap()
+}
+
+const FORGOTTEN_UNTIL_15: Result<(), Inadmissible> =
+    Err(Inadmissible::Forgotten { sign_after: Timestamp(START.0 + 15_000) });
+
+#[tokio::test]
+async fn after_a_reboot_only_requests_that_are_signed_after_it_are_admitted() {
+    let f = fixture().await;
+    let store = during("first", &f.url).await;
+    assert_eq!(asked(&store, "a", (0, 0)).await, Ok(()));
+    let again = during("first", &f.url).await;
+    assert_eq!(asked(&again, "b", (-290_000, 1_000)).await, Ok(()), "the process ended, and not the machine");
+    assert_eq!(asked(&again, "a", (0, 1_000)).await, Err(Inadmissible::Replayed));
+
+    let rebooted = during("second", &f.url).await;
+    rebooted.resume(after(10_000)).await.unwrap();
+    // As the nonce was flushed, it would be known; one that was not is refused all the same.
+    assert_eq!(asked(&rebooted, "a", (0, 11_000)).await, FORGOTTEN_UNTIL_15);
+    assert_eq!(asked(&rebooted, "lost", (9_000, 11_000)).await, FORGOTTEN_UNTIL_15);
+    assert_eq!(asked(&rebooted, "lost", (15_000, 16_000)).await, FORGOTTEN_UNTIL_15);
+    assert_eq!(asked(&rebooted, "later", (15_001, 16_000)).await, Ok(()));
+    assert_eq!(asked(&rebooted, "later", (15_001, 17_000)).await, Err(Inadmissible::Replayed));
+
+    let restarted = during("second", &f.url).await;
+    restarted.resume(after(60_000)).await.unwrap();
+    assert_eq!(asked(&restarted, "lost", (9_000, 61_000)).await, FORGOTTEN_UNTIL_15, "nor by a restart");
+    assert_eq!(asked(&restarted, "new", (20_000, 61_000)).await, Ok(()), "which loses nothing itself");
+}
+
+#[tokio::test]
+async fn a_kernel_without_a_name_is_another_one_each_time() {
+    let f = fixture().await;
+    for (name, now) in [("a", 0), ("b", 100_000), ("c", 200_000)] {
+        let store = MinerDatabase::during(
+            Boot::unknown(),
+            Database::open(&f.url, &MINER_SCHEMA, OpenOptions::default()).await.unwrap(),
+        );
+        let admitted = asked(&store, name, (now, now)).await;
+        let sign_after = after(now + 5_000);
+        assert_eq!(admitted, if now == 0 { Ok(()) } else { Err(Inadmissible::Forgotten { sign_after }) });
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_was_ahead_at_the_start_shuts_nobody_out_for_long() {
+    let f = fixture().await;
+    assert_eq!(asked(&during("first", &f.url).await, "a", (0, 0)).await, Ok(()));
+    let store = during("second", &f.url).await;
+    store.resume(after(7_200_000)).await.unwrap();
+    // Set back to what the others have.
+    let until = Err(Inadmissible::Forgotten { sign_after: after(35_000) });
+    assert_eq!(asked(&store, "b", (30_000, 30_000)).await, until);
+    assert_eq!(asked(&store, "b", (35_000, 40_000)).await, until, "and it stays there");
+    assert_eq!(asked(&store, "b", (36_000, 40_000)).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_copy_knows_nothing_of_what_was_asked_after_it() {
+    let f = fixture().await;
+    assert_eq!(asked(&f.store, "a", (0, 0)).await, Ok(()));
+    let place = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", place.path().join("miner.db").display()).parse().unwrap();
+    let copy = place.path().join("copy");
+    f.store.database.back_up(&copy).await.unwrap();
+    assert_eq!(asked(&f.store, "b", (1_000, 1_000)).await, Ok(()));
+    restore_miner(&copy, &url, after(9_000)).await.unwrap();
+    let restored = open(&url).await;
+    restored.resume(after(10_000)).await.unwrap();
+    assert_eq!(asked(&restored, "b", (1_000, 11_000)).await, FORGOTTEN_UNTIL_15);
+    assert_eq!(asked(&restored, "c", (16_000, 16_000)).await, Ok(()));
+}
+
+#[tokio::test]
+async fn only_groups_of_requests_leave_their_commits_unflushed() {
+    let f = fixture().await;
+    let asked = "PRAGMA synchronous";
+    let mut turn = f.store.database.turn("look").await.unwrap();
+    assert_eq!(sqlx::query_scalar::<_, i64>(asked).fetch_one(turn.connection()).await.unwrap(), 1, "NORMAL");
+    turn.over();
+    let writer = sqlx::query_scalar::<_, i64>(asked).fetch_one(f.store.database.writer()).await.unwrap();
+    assert_eq!(writer, 2, "FULL");
+}
+
+/// The log without its name can be written and no longer be opened to be flushed: who succeeds was not flushed.
+#[tokio::test]
+async fn what_a_loss_would_not_outdate_is_flushed_before_it_is_answered() {
+    let f = fixture().await;
+    let key = |seed: Option<u8>| DiscoveryUse { public_key: seed.map(super::key), ..discovery(1, 0, 0) };
+    let open = async |name, signed_at: i64| {
+        f.store.open_session(&signed(name, after(signed_at), START), &session(1, START)).await.is_ok()
+    };
+    let discover = async |secs: i64, wanted: DiscoveryUse| {
+        let used = signed(&format!("d{secs}"), START, START);
+        let wanted = DiscoveryUse { timestamp_secs: secs, ..wanted };
+        f.store.admit_discovery(&used, &wanted).await.map(Result::unwrap).is_ok()
+    };
+    assert!(open("a", 0).await);
+    assert!(discover(1, key(Some(1))).await);
+    let log = crate::new_file::beside(f.url.as_path(), "-wal");
+    std::fs::rename(&log, log.with_extension("away")).unwrap();
+    assert!(discover(2, key(Some(1))).await, "the key is with the session already");
+    assert!(discover(3, key(None)).await);
+    assert!(!discover(4, key(Some(2))).await, "another key");
+    assert!(open("b", 5_000).await);
+    assert!(!open("c", 5_001).await, "signed far ahead");
+    assert!(open("d", -300_000).await);
+    std::fs::rename(log.with_extension("away"), &log).unwrap();
+    assert!(open("e", 5_001).await);
+}
+
+#[tokio::test]
+async fn that_a_hotkey_signs_with_v2_is_flushed_once() {
+    let f = fixture().await;
+    let ask = async |name: &str, secs: i64| {
+        let wanted = DiscoveryUse { public_key: None, timestamp_secs: secs, ..discovery(1, 0, 0) };
+        f.store.admit_discovery(&signed(name, START, START), &wanted).await.map(Result::unwrap).is_ok()
+    };
+    f.store.open_session(&signed("a", START, START), &session(1, START)).await.unwrap().unwrap();
+    let log = crate::new_file::beside(f.url.as_path(), "-wal");
+    std::fs::rename(&log, log.with_extension("away")).unwrap();
+    assert!(!ask("b", 1).await);
+    assert!(ask("c", 2).await, "it is known by now");
+}

@@ -39,11 +39,14 @@ impl Database {
     pub(crate) async fn flush(&self) -> Result<(), StoreError> {
         let failed =
             |source: BoxError| StoreError::Unavailable { operation: "flush the write-ahead log", source };
-        let log = beside(self.writer.connect_options().get_filename(), "-wal");
-        // Of all files of a database this is the one that SQLite puts no locks on, which closing another handle would drop.
-        aside(move || File::open(log)?.sync_data())
-            .await
-            .map_err(|error: std::io::Error| failed(error.into()))
+        let options = self.writer.connect_options();
+        let flushing = aside(move || {
+            // SQLite follows links before it names the log. Of all its files this is the one that it puts no locks on, which closing
+            // another handle would drop.
+            let file = options.get_filename().canonicalize()?;
+            File::open(beside(&file, "-wal"))?.sync_data()
+        });
+        flushing.await.map_err(|error: std::io::Error| failed(error.into()))
     }
 }
 

@@ -132,7 +132,7 @@ impl Admissions {
         let known = known.at_once(turn.connection(), &self.boot, now).await?;
         *self.recall() = Some(known);
         turn.over();
-        Ok(())
+        self.database.flush().await
     }
 
     pub(super) async fn open(self: &Arc<Self>, nonce: NonceUse, session: NewSession) -> Outcome {

@@ -133,6 +133,7 @@ impl Book {
         let version = rows.first().ok_or_else(|| corrupt("data_version")("no number"))?;
         let (version,) = read_row(version)?;
         if !book.recall.is_of(version) {
+            book.is_to_last |= !book.recall.is_noted();
             book.recall.catch_up(connection, version, (boot, now)).await?;
             rows = book.read(connection, wishes, READ).await?;
         }
@@ -332,7 +333,8 @@ impl Book {
     }
 
     /// Whether what was decided has to survive a power cut: keys, as their records are how they are found on nodes again; that a hotkey
-    /// no longer signs with V1; and nonces of requests that a loss of them would not outdate (`continuity`).
+    /// no longer signs with V1; nonces of requests that a loss of them would not outdate, and the note by which a loss is found
+    /// (`continuity`).
     ///
     /// Not so sessions without a key, for which their validators ask again, nor the number of the last leader: one that was deposed and
     /// does not know it would have to sign after the machine is back, and looks at its lease before it does.

@@ -54,7 +54,8 @@ pub(super) struct Continuity {
 }
 
 impl Continuity {
-    /// Reads it from the file, and notes there that this run of the kernel writes to it. To be called in a transaction.
+    /// Reads it from the file, and notes there that this run of the kernel writes to it. To be called in a transaction, which is to be
+    /// flushed: a file without a note has lost nothing, and after a power cut that would be wrong.
     pub(super) async fn resume(
         connection: &mut SqliteConnection,
         boot: &Boot,

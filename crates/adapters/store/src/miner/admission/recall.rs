@@ -47,6 +47,11 @@ impl Recall {
         self.version == Some(version)
     }
 
+    /// Whether the file names this run of the kernel already.
+    pub(super) const fn is_noted(&self) -> bool {
+        self.continuity.is_some()
+    }
+
     /// Reads what has come since. Rows are only ever added at the end of the tables, and no number comes twice.
     pub(super) async fn catch_up(
         &mut self,

@@ -100,6 +100,33 @@ async fn only_groups_of_requests_leave_their_commits_unflushed() {
     assert_eq!(writer, 2, "FULL");
 }
 
+/// A request that is answered before the note is on the disk could be answered again after a power cut.
+#[tokio::test]
+async fn the_first_note_is_flushed_whoever_makes_it() {
+    for early in [true, false] {
+        let f = fixture().await;
+        // The log is there with the first turn.
+        f.store.database.turn("look").await.unwrap().over();
+        let log = crate::new_file::beside(f.url.as_path(), "-wal");
+        std::fs::rename(&log, log.with_extension("away")).unwrap();
+        let opened =
+            async |name| f.store.open_session(&signed(name, START, START), &session(1, START)).await.is_ok();
+        assert!(!if early { f.store.resume(START).await.is_ok() } else { opened("a").await });
+        assert!(opened("b").await, "which needs no flush itself");
+    }
+}
+
+#[tokio::test]
+async fn a_database_behind_a_link_is_flushed_too() {
+    let f = fixture().await;
+    let place = tempfile::tempdir().unwrap();
+    let link = place.path().join("linked.db");
+    std::os::unix::fs::symlink(f.url.as_path(), &link).unwrap();
+    let store = open(&format!("sqlite://{}", link.display()).parse().unwrap()).await;
+    store.open_session(&nonce(1, "through", START), &session(1, START)).await.unwrap().unwrap();
+    store.admit_discovery(&nonce(1, "with-key", START), &discovery(1, 0, 1)).await.unwrap().unwrap();
+}
+
 /// The log without its name can be written and no longer be opened to be flushed: who succeeds was not flushed.
 #[tokio::test]
 async fn what_a_loss_would_not_outdate_is_flushed_before_it_is_answered() {

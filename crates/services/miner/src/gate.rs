@@ -129,7 +129,9 @@ impl Gate {
         match reason {
             Inadmissible::Replayed => Refusal::new(Unauthenticated, "Nonce was used before"),
             Inadmissible::Forgotten { sign_after } => {
-                let secs = sign_after.since(now).0.div_ceil(1000);
+                // Requests are signed in whole seconds.
+                let next = Timestamp::from_secs(sign_after.as_secs() + 1);
+                let secs = next.since(now).0.div_ceil(1000);
                 let words = format!(
                     "This miner has come up again after an interruption and takes requests that are signed after it: sign a \
                      new one in {secs} s"

@@ -71,7 +71,7 @@ pub(super) struct Admissions {
 
 /// The transaction that a request was to be part of failed, or the process was ending.
 #[derive(Debug, thiserror::Error)]
-#[error("the group of requests was not written")]
+#[error("the group of requests was not written, or is not known to last")]
 struct GroupLost(#[source] Option<Arc<StoreError>>);
 
 impl GroupLost {
@@ -130,9 +130,12 @@ impl Admissions {
         let mut turn = self.database.turn(OPERATION).await?;
         let known = self.recall().take().unwrap_or_default();
         let known = known.at_once(turn.connection(), &self.boot, now).await?;
-        *self.recall() = Some(known);
+        let flushed = self.database.flush().await;
+        if flushed.is_ok() {
+            *self.recall() = Some(known);
+        }
         turn.over();
-        self.database.flush().await
+        flushed
     }
 
     pub(super) async fn open(self: &Arc<Self>, nonce: NonceUse, session: NewSession) -> Outcome {
@@ -184,7 +187,8 @@ impl Admissions {
         }
     }
 
-    /// Writes a group. If that fails nobody of it is admitted, and all that may be left of it are used nonces.
+    /// Writes a group. If that fails nothing of it is kept; if only its flush fails, it is written and nobody is told so, and the next group
+    /// knows nothing by heart and is flushed for both.
     async fn write(&self, mut turn: Turn, wishes: &[Wish]) -> Result<Vec<Outcome>, StoreError> {
         let Some(first) = wishes.first() else {
             turn.over();
@@ -195,12 +199,12 @@ impl Admissions {
         let decided = wishes.iter().map(|wish| book.decide(wish)).collect();
         let is_to_last = book.is_to_last();
         let known = book.commit(turn.connection()).await?;
-        *self.recall() = Some(known);
-        turn.over();
-        if is_to_last {
-            self.database.flush().await?;
+        let flushed = if is_to_last { self.database.flush().await } else { Ok(()) };
+        if flushed.is_ok() {
+            *self.recall() = Some(known);
         }
-        Ok(decided)
+        turn.over();
+        flushed.map(|()| decided)
     }
 
     /// Whether anything waits; if not, this was the end of the serving.

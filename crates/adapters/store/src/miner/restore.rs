@@ -12,7 +12,8 @@ use crate::{CopyError, Database};
 /// Puts a copy of a miner's database where none is, at the newest schema, and returns the schema that the copy has.
 ///
 /// Sessions that were open when the copy was made are ended: what their validators asked for since, the copy does not know, so that a
-/// request could be played to the miner a second time. Validators authenticate again, with requests that are signed after the miner's start.
+/// request could be played to the miner a second time. Validators authenticate again, with requests that
+/// are signed five minutes after the miner's start: until then any that is still fresh may have been answered after the copy was made.
 ///
 /// # Errors
 /// A miner runs on the place, something is there, or the copy is no whole database of a miner. Nothing is left behind.

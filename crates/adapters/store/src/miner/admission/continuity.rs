@@ -16,6 +16,10 @@ use crate::database::unavailable;
 
 /// How far ahead of this machine's clock a request may be signed without a flush. Most clocks are set to some milliseconds.
 pub(super) const AHEAD: Millis = Millis::from_secs(5);
+/// How far ahead of any clock a request may be signed (RULES R8): a copy does not know which ones of these were flushed elsewhere.
+const FRESH: Millis = Millis::from_secs(300);
+/// In place of a run of the kernel, in a file that was put in its place as a copy.
+const RESTORED: &str = "restored";
 
 /// One run of the kernel, which ends with all that was written and not flushed. None where the kernel does not tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +75,7 @@ impl Continuity {
             Some((name, known_after)) if boot.wrote(&name) => {
                 return Ok(Self { known_after: Timestamp(known_after) });
             }
+            Some((name, _)) if name == RESTORED => now + FRESH,
             Some(_) => now + AHEAD,
         };
         note(connection, boot.name(), known_after).await.map_err(&failed)?;
@@ -79,9 +84,8 @@ impl Continuity {
 
     /// Whether a request, had it been answered before, would be known.
     pub(super) fn check(&mut self, used: &NonceUse) -> Result<(), Inadmissible> {
-        // A clock that ran ahead at the start and was set back since would shut everybody out until it is there again. What was lost
-        // was signed before it was set back.
-        self.known_after = self.known_after.min(used.now + AHEAD);
+        // A clock that ran ahead at the start and was set back since would shut everybody out until it is there again.
+        self.known_after = self.known_after.min(used.now + FRESH);
         if used.signed_at > self.known_after {
             Ok(())
         } else {
@@ -90,9 +94,9 @@ impl Continuity {
     }
 }
 
-/// Lets whoever opens the file next know nothing of what was asked so far: what was written to it last is not all that there was.
+/// Makes whoever opens the file next refuse all that may have been asked so far: what was written to it last is not all that there was.
 pub(crate) async fn interrupt(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    note(connection, "", Timestamp(i64::MIN)).await
+    note(connection, RESTORED, Timestamp(i64::MIN)).await
 }
 
 async fn note(

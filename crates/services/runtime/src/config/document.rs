@@ -106,7 +106,11 @@ impl Document {
     fn place_of(&self, span: &Range<usize>, quote: Quote) -> Place {
         self.place_with(span, |line| {
             let hides = quote == Quote::Keys || shows_secret(&self.text[line.clone()]);
-            Some(if hides { self.without_values(line) } else { vec![(line.clone(), false)] })
+            Some(match quote {
+                _ if hides => self.without_values(line, None),
+                Quote::Whole if self.has_others(line, span) => self.without_values(line, Some(span)),
+                _ => vec![(line.clone(), false)],
+            })
         })
     }
 
@@ -134,13 +138,23 @@ impl Document {
         }
     }
 
-    /// A line's keys and punctuation, up to its comment.
-    fn without_values(&self, line: &Range<usize>) -> Vec<Piece> {
+    /// Whether a line sets other keys beside the one with this value, of which nobody knows whether they are ours.
+    fn has_others(&self, line: &Range<usize>, value: &Range<usize>) -> bool {
+        let begins_here = |entry: &&Entry| line.contains(&entry.value.start);
+        self.entries
+            .iter()
+            .filter(begins_here)
+            .any(|entry| entry.is_single && entry.key != entry.value && entry.value != *value)
+    }
+
+    /// A line's keys and punctuation, up to its comment, and of its values `but`.
+    fn without_values(&self, line: &Range<usize>, but: Option<&Range<usize>>) -> Vec<Piece> {
         let in_line = |range: &Range<usize>| range.start.max(line.start)..range.end.min(line.end);
         let parts = self.entries.iter().flat_map(|entry| {
             // An array's element has no name.
             let key = (entry.key != entry.value).then_some((in_line(&entry.key), false));
-            key.into_iter().chain(entry.is_single.then_some((in_line(&entry.value), true)))
+            key.into_iter()
+                .chain(entry.is_single.then_some((in_line(&entry.value), but != Some(&entry.value))))
         });
         let mut parts: Vec<Piece> = parts.filter(|(range, _)| !range.is_empty()).collect();
         parts.sort_by_key(|(range, _)| (range.start, range.end));

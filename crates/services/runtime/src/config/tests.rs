@@ -141,6 +141,10 @@ fn what_may_be_an_access_key_is_never_repeated() {
         assert!(!refused.contains("hunter2"), "{refused}");
         assert!(refused.contains("miner.toml:"), "{refused}");
     }
+    // Another key of the same line is complained of first.
+    let beside = format!("nodes = [{{ host = \"h\", port = \"22\", ssh_password = \"hunter2\" }}]\n{head}");
+    let refused = Scene::file(&beside).refused();
+    assert!(!refused.contains("hunter2") && refused.contains("port = \"22\", ssh_password = …"), "{refused}");
     let env = &[("BASILICA_BITTENSOR__FALLBACK_ENDPOINTS", "wss://user:hunter2@host")];
     let refused = Scene { env, ..Scene::file(GOOD) }.refused();
     assert!(!refused.contains("hunter2") && refused.contains("expected an array"), "{refused}");

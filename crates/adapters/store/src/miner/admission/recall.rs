@@ -4,7 +4,7 @@
 //! in the file, and commits waited for the copying of these pages longer than for anything else. The tables have rows in the order in which
 //! they came, a page for dozens, and what they are found by is read from them when the first group is written. **Why it is never behind**:
 //! only groups of requests add nonces and sessions, a group has this for itself while it is written, and one that was not written takes
-//! this along, so that the next one reads it anew. Where SQLite says that another process has changed the file, what was added is read. **Bounded** by the share
+//! this along, so that the next one reads it anew. Where SQLite says that another connection has changed the file, what was added is read. **Bounded** by the share
 //! of nonces that a hotkey has, and by the sessions that were opened and have not expired. **Rejected**: finding a nonce by its request's
 //! time, as then the same nonce would count once for each time that its owner signs it with.
 

@@ -6,16 +6,32 @@ use basilica_testkit::eventually;
 
 use super::*;
 
-#[tokio::test]
-async fn the_miners_key_is_replaced_on_all_nodes_or_on_none_and_a_rotation_goes_on_where_it_stood() {
+/// A miner and its servers, which the operator's own key opens.
+struct Site<const N: usize> {
+    operator: Operator,
+    /// The operator's key, and its public half.
+    identity: String,
+    public: String,
+    nodes: Nodes,
+    addresses: [String; N],
+}
+
+/// Servers of these names; the miner has the first `added` of them.
+async fn site<const N: usize>(names: [&str; N], added: usize) -> Site<N> {
     let operator = Operator::new();
     let (identity, public) = operator.own_key();
-    let specs = vec![server("gpu-1", &public), server("gpu-2", &public)];
-    let mut nodes = Nodes::start_with(Isolation::Best, |_| specs).await;
-    let addresses = ["gpu-1", "gpu-2"].map(|name| nodes.node(name).address().to_string());
-    for address in &addresses {
+    let specs = names.map(|name| server(name, &public)).to_vec();
+    let nodes = Nodes::start_with(Isolation::Best, |_| specs).await;
+    let addresses = names.map(|name| nodes.node(name).address().to_string());
+    for address in &addresses[..added] {
         operator.succeeds(&["nodes", "add", address, "--yes", "--identity", &identity]);
     }
+    Site { operator, identity, public, nodes, addresses }
+}
+
+#[tokio::test]
+async fn the_miners_key_is_replaced_on_all_nodes_or_on_none_and_a_rotation_goes_on_where_it_stood() {
+    let Site { operator, public, mut nodes, .. } = site(["gpu-1", "gpu-2"], 2).await;
     let old = operator.miner_key();
     // The operator lets the miner in on the second one with these options.
     let options = "no-agent-forwarding,no-X11-forwarding ";
@@ -44,14 +60,7 @@ async fn the_miners_key_is_replaced_on_all_nodes_or_on_none_and_a_rotation_goes_
 
 #[tokio::test]
 async fn the_old_key_is_kept_for_a_node_that_was_left_behind_until_that_has_the_new_one_or_is_removed() {
-    let operator = Operator::new();
-    let (identity, public) = operator.own_key();
-    let specs = vec![server("gpu-1", &public), server("gpu-2", &public)];
-    let mut nodes = Nodes::start_with(Isolation::Best, |_| specs).await;
-    let addresses = ["gpu-1", "gpu-2"].map(|name| nodes.node(name).address().to_string());
-    for address in &addresses {
-        operator.succeeds(&["nodes", "add", address, "--yes", "--identity", &identity]);
-    }
+    let Site { operator, public, mut nodes, addresses, .. } = site(["gpu-1", "gpu-2"], 2).await;
     let first = operator.miner_key();
     let before = ["gpu-1", "gpu-2"].map(|name| authorized_keys(nodes.node(name)));
     let kept = ["miner_node_key", "miner_node_key.former", "miner_node_key.former.pub", "miner_node_key.pub"];
@@ -95,14 +104,7 @@ async fn the_old_key_is_kept_for_a_node_that_was_left_behind_until_that_has_the_
 
 #[tokio::test]
 async fn a_node_that_comes_while_the_key_is_replaced_is_refused_or_gets_the_new_key_too() {
-    let operator = Operator::new();
-    let (identity, public) = operator.own_key();
-    let specs = ["gpu-1", "gpu-2", "gpu-3"].map(|name| server(name, &public));
-    let mut nodes = Nodes::start_with(Isolation::Best, |_| specs.to_vec()).await;
-    let addresses = ["gpu-1", "gpu-2", "gpu-3"].map(|name| nodes.node(name).address().to_string());
-    for address in &addresses[..2] {
-        operator.succeeds(&["nodes", "add", address, "--yes", "--identity", &identity]);
-    }
+    let Site { operator, identity, mut nodes, addresses, .. } = site(["gpu-1", "gpu-2", "gpu-3"], 2).await;
     let whole = operator.config();
     let old = operator.miner_key();
     // As a person writes it: the second node is in the file only once the rotation has begun.

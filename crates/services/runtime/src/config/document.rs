@@ -1,3 +1,4 @@
+use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +9,7 @@ use super::diagnostic::{Diagnostic, Place, Problem};
 use super::shown::{self, Piece, Shown};
 
 /// A TOML file: its values, and where each of them stands. The default is a file that does not exist.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Document {
     path: Option<PathBuf>,
     text: String,
@@ -16,8 +17,15 @@ pub(super) struct Document {
     entries: Vec<Entry>,
 }
 
+/// Its name alone: what it holds may be a secret.
+impl fmt::Debug for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Document({:?})", self.path)
+    }
+}
+
 /// One key of the file.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Entry {
     path: Vec<String>,
     key: Range<usize>,

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 
 use figment::Figment;
@@ -11,14 +12,26 @@ use super::document::{self, Document, Part, Quote};
 use super::{ConfigSource, problem, split};
 
 /// The three sources of a configuration, from weakest to strongest.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Layers {
     document: Document,
     variables: BTreeMap<Vec<String>, Variable>,
     flags: Vec<(Vec<String>, Value)>,
 }
 
-#[derive(Clone, Debug)]
+/// What sets something, without the values: they may be secrets.
+impl fmt::Debug for Layers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let flags: Vec<String> = self.flags.iter().map(|(key, _)| key.join(".")).collect();
+        f.debug_struct("Layers")
+            .field("document", &self.document)
+            .field("variables", &self.variables())
+            .field("flags", &flags)
+            .finish()
+    }
+}
+
+#[derive(Clone)]
 struct Variable {
     name: String,
     text: String,

@@ -16,6 +16,7 @@ mod layers;
 mod problem;
 mod shown;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -30,7 +31,7 @@ pub use self::shown::Shown;
 const FILE_LIMIT: u64 = 1 << 20;
 
 /// Where a configuration comes from.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct ConfigSource<'a> {
     /// The TOML file; none: environment and flags alone.
     pub path: Option<&'a Path>,
@@ -46,6 +47,19 @@ pub struct ConfigSource<'a> {
     /// Dotted keys (or whole sections) that a seed had and this program does without, each with what to tell the user.
     /// A `*` stands for one key or array index.
     pub ignored: &'a [(&'a str, &'a str)],
+}
+
+/// Without values: they may be secrets, and the environment holds those of others.
+impl fmt::Debug for ConfigSource<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let overrides: Vec<&str> = self.overrides.iter().map(|(key, _)| key.as_str()).collect();
+        f.debug_struct("ConfigSource")
+            .field("path", &self.path)
+            .field("env_prefix", &self.env_prefix)
+            .field("env", &self.env.len())
+            .field("overrides", &overrides)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why there is no configuration.
@@ -74,13 +88,20 @@ pub enum ConfigError {
 }
 
 /// A configuration, and what its user should know about it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Loaded<T> {
     /// The configuration.
     pub value: T,
     /// To be logged as warnings.
     pub notices: Vec<Notice>,
     layers: Layers,
+}
+
+/// Where it came from, without its values: they may be secrets.
+impl<T> fmt::Debug for Loaded<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loaded").field("layers", &self.layers).finish_non_exhaustive()
+    }
 }
 
 impl<T> Loaded<T> {

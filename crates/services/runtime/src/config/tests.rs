@@ -362,6 +362,36 @@ fn values_that_do_not_fit_are_refused_at_their_line() {
 }
 
 #[test]
+fn debugging_output_names_sources_and_repeats_no_value() {
+    const SECRET: &str = "pass-4711";
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("miner.toml");
+    let text =
+        format!("{GOOD}fallback_endpoints = [\"wss://{SECRET}\"] # {SECRET}\nlabels.a = \"{SECRET}\"\n");
+    std::fs::write(&path, &text).unwrap();
+    let source = ConfigSource {
+        path: Some(&path),
+        env_prefix: "BASILICA_",
+        env: vec![("BASILICA_LABELS__B".to_owned(), SECRET.to_owned())],
+        overrides: vec![("labels.c".to_owned(), SECRET.into())],
+        ..ConfigSource::default()
+    };
+    let document = Document::parse(&path, text.into_bytes()).unwrap();
+    let loaded = load::<toml::Table>(&source).unwrap();
+    assert!(format!("{:?}", loaded.value).contains(SECRET));
+    for (shown, names) in [
+        (format!("{document:?}"), &["miner.toml"][..]),
+        (format!("{loaded:?}"), &["miner.toml", "BASILICA_LABELS__B", "labels.c"]),
+        (format!("{source:?}"), &["miner.toml", "labels.c"]),
+    ] {
+        assert!(!shown.contains(SECRET), "{shown}");
+        for name in names {
+            assert!(shown.contains(name), "{name}: {shown}");
+        }
+    }
+}
+
+#[test]
 fn unreadable_files_are_named() {
     let load = |path: &Path| {
         load::<Config>(&ConfigSource { path: Some(path), ..ConfigSource::default() }).map(|_| ())

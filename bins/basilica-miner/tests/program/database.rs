@@ -18,6 +18,7 @@ fn a_database_is_made_looked_at_copied_and_restored() {
     let copy = home.path().join("copy");
     let copy = copy.to_str().unwrap();
     home.run(&["database", "backup", "--to", copy]).fails(1, &absent);
+    home.run(&["database", "restore", "--from", copy]).fails(1, &["read the copy", "No such file"]);
     assert_eq!(json(&home, &["database", "migrate"])["from"], 0);
     let health = json(&home, &["database", "health"]);
     assert_eq!((&health["healthy"], &health["running"]), (&Value::from(true), &Value::from(false)));

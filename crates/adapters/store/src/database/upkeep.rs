@@ -71,6 +71,15 @@ pub enum CopyError {
         #[source]
         source: BoxError,
     },
+    /// The copy is not there, or not to be read.
+    #[error("read the copy {}", path.display())]
+    Unreadable {
+        /// The copy.
+        path: PathBuf,
+        /// The system's error.
+        #[source]
+        source: std::io::Error,
+    },
     /// The system refuses the file.
     #[error("write {}", path.display())]
     File {
@@ -192,7 +201,7 @@ impl Restoring {
         let draft = Draft::new(beside(to.as_path(), ".copying"))?;
         let no_database =
             |source: sqlx::Error| CopyError::Damaged { path: from.to_owned(), what: source.to_string() };
-        File::open(from).map_err(|source| CopyError::File { path: from.to_owned(), source })?;
+        File::open(from).map_err(|source| CopyError::Unreadable { path: from.to_owned(), source })?;
         // A copy that is in nobody's use has no log, and reading it makes none.
         let options = SqliteConnectOptions::new().filename(from).read_only(true);
         let options = options.immutable(!beside(from, "-wal").exists()).disable_statement_logging();

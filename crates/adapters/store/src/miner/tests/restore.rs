@@ -206,7 +206,7 @@ async fn a_copy_that_is_not_whole_or_not_a_miners_leaves_nothing_behind() {
     let error = restore_miner(other.as_path(), &place.database(), START).await.unwrap_err();
     assert!(matches!(error, CopyError::Open(OpenError::OtherProgram { .. })), "{error}");
     let error = restore_miner(&place.path("absent"), &place.database(), START).await.unwrap_err();
-    assert!(matches!(error, CopyError::File { .. }), "{error}");
+    assert!(matches!(error, CopyError::Unreadable { .. }), "{error}");
     std::fs::remove_file(&bad).unwrap();
     std::fs::remove_file(place.path("other")).unwrap();
     assert_eq!(place.names(), ["copy", "miner.db-lock"]);

@@ -151,7 +151,8 @@ pub(crate) fn test_ssh(cli: &Cli) -> anyhow::Result<ExitCode> {
     if let Some(finding) = key {
         anyhow::bail!("{}: {}; {}", finding.cause, finding.seen, finding.fix.join("; "));
     }
-    let ok = report.nodes.iter().all(|node| trouble(node).is_none());
+    // Without nodes nothing was tried.
+    let ok = !report.nodes.is_empty() && report.nodes.iter().all(|node| trouble(node).is_none());
     let of = |node: &NodeReport| {
         let trouble = trouble(node);
         json!({
@@ -174,7 +175,10 @@ pub(crate) fn test_ssh(cli: &Cli) -> anyhow::Result<ExitCode> {
             ),
             Some(finding) => format!("FAIL  {}  {} ({})", node.node, finding.seen, finding.code),
         };
-        report.nodes.iter().map(line).collect::<Vec<_>>().join("\n")
+        match report.nodes.as_slice() {
+            [] => "no nodes are configured; add one with: basilica-miner nodes add USER@HOST".to_owned(),
+            nodes => nodes.iter().map(line).collect::<Vec<_>>().join("\n"),
+        }
     })?;
     Ok(exit(ok))
 }

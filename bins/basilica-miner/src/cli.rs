@@ -15,16 +15,22 @@ use crate::nodes::NodesCommand;
 use crate::tls::TlsCommand;
 use crate::top::Top;
 
-const EXIT_CODES: &str = "Exit codes:
+const AFTER_HELP: &str = "First steps:
+  basilica-miner init                  write miner.toml
+  basilica-miner nodes add USER@HOST   put a GPU server to work
+  basilica-miner doctor                find what is wrong, and how to mend it
+  basilica-miner                       run
+
+Exit codes:
   0   done, or stopped by a signal in order
   1   something failed; the last line says what
   2   wrong command line
   78  wrong configuration: no file, or a value; the message names its line and
       key, or its variable. A wallet or directory that is not there is 1";
 
-/// Serves GPU nodes to the validators of a Basilica subnet.
+/// Serves GPU nodes to the validators of a Basilica subnet: without a command the miner runs until it is stopped.
 #[derive(Debug, Parser)]
-#[command(name = "basilica-miner", version, after_help = EXIT_CODES, max_term_width = 80)]
+#[command(name = "basilica-miner", version, after_help = AFTER_HELP, max_term_width = 80)]
 pub(crate) struct Cli {
     /// Configuration file.
     #[arg(short, long, global = true, default_value = "miner.toml", value_name = "FILE")]
@@ -62,7 +68,7 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
-    /// Find what is wrong with this miner and its nodes before a validator does: 0 nothing, 1 something.
+    /// Find what is wrong with this miner and its nodes before a validator does. Exit code 1 if something is.
     Doctor(DoctorArgs),
     /// Check configuration, wallet, database, chain, nodes and the running miner: a line each, and 0 or 1.
     HealthCheck,
@@ -84,7 +90,7 @@ pub(crate) enum Command {
     },
     /// Check the audit log of SSH: that no line was changed, left out or put in between. Exit code 1 if one was.
     Audit(AuditArgs),
-    /// Replace the SSH key that the miner logs in on its nodes with.
+    /// Replace the SSH key with which the miner logs in on its nodes.
     Keys {
         #[command(subcommand)]
         command: KeysCommand,

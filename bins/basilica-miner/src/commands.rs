@@ -235,9 +235,9 @@ pub(crate) fn approve_host_key(cli: &Cli, node: &str, fingerprint: &str) -> anyh
     let config = configured(cli, &cli.config)?.config;
     let id: NodeId = match node.parse::<NodeAddress>() {
         Ok(address) => address.node_id(),
-        Err(_) => node
-            .parse()
-            .with_context(|| format!("{node:?} is neither a node's id nor its address user@host:port"))?,
+        Err(_) => node.parse().with_context(|| {
+            format!("{node:?} is neither a node's id nor its address user@host:port (see `host-key list`)")
+        })?,
     };
     if let Some(fixed) = config.fleet.nodes.iter().find(|n| n.id == id && n.host_key.is_some()) {
         bail!(

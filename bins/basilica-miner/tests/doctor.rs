@@ -163,3 +163,20 @@ fn the_sisters_say_less_and_end_the_same_way() {
     let ssh = home.run(&["service", "test-ssh"]);
     assert!(ssh.err.contains("has a passphrase"), "{}", ssh.err);
 }
+
+#[test]
+fn the_sisters_do_not_pass_where_there_is_nothing_to_try() {
+    let home = Home::new();
+    let file = home.path().join("miner.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let (others, _) = text.split_once("[node_management]").unwrap();
+    std::fs::write(&file, others).unwrap();
+    let todo = "none are configured: basilica-miner nodes add USER@HOST";
+    let health = home.run(&["health-check"]);
+    assert_eq!((health.code, health.out.contains(todo)), (Some(1), true), "{}", health.out);
+    let ssh = home.run(&["service", "test-ssh"]);
+    let todo = "no nodes are configured; add one with: basilica-miner nodes add USER@HOST";
+    assert_eq!((ssh.code, ssh.out.contains(todo)), (Some(1), true), "{}{}", ssh.out, ssh.err);
+    let told: Value = serde_json::from_str(&home.run(&["--json", "service", "test-ssh"]).out).unwrap();
+    assert_eq!((&told["ok"], &told["nodes"]), (&Value::from(false), &serde_json::json!([])));
+}

@@ -152,7 +152,7 @@ pub fn judge_here(seen: &HereSeen) -> Vec<Finding> {
         found.push(Finding::new(
             Code::NoNodes,
             "node_management.nodes is empty",
-            &["add [[node_management.nodes]] to miner.toml"],
+            &["basilica-miner nodes add USER@HOST --hourly-rate-per-gpu USD"],
         ));
     }
     found.extend(seen.notices.iter().map(|notice| Finding::new(Code::ConfigNotice, notice, &[])));

@@ -1,5 +1,6 @@
 //! `nodes drain | undrain | recover`: what an operator orders for single nodes, whether a miner runs or not.
 
+mod read;
 mod undrain;
 
 use std::io::IsTerminal as _;
@@ -11,14 +12,15 @@ use basilica_console as console;
 use basilica_miner_service::NodeAccess;
 use basilica_miner_service::config::{DatabaseConfig, MinerConfig, NodeConfig};
 use basilica_miner_service::maintenance::{ALLOWANCE, WINDOW, used};
-use basilica_ports::{Clock as _, Drained, Identity, MaintenanceWindow, MinerOperations as _};
+use basilica_ports::{Clock as _, Drained, Identity, MinerOperations as _, OrderedBy, Orders};
 use basilica_ssh::RusshShell;
 use basilica_status::span;
 use basilica_store::{MinerDatabase, MinerLock};
 use basilica_system::SystemClock;
-use basilica_types::{Millis, Timestamp};
+use basilica_types::Millis;
 use serde_json::{Value, json};
 
+use self::read::{Kept, Read, kept, orders_after_reading};
 pub(crate) use self::undrain::undrain;
 use crate::cli::Cli;
 use crate::commands::{answer, block_on, configured, open};
@@ -34,11 +36,6 @@ pub(crate) fn is_running(database: &DatabaseConfig) -> anyhow::Result<bool> {
     Ok(MinerLock::holder(&database.url)?.is_some())
 }
 
-/// Whether it stands for the configuration's word or for a removal, and ends with that instead of with `nodes undrain`.
-fn stands_for_another(window: &MaintenanceWindow) -> bool {
-    matches!(window.reason.as_deref(), Some(MaintenanceWindow::CONFIGURED | MaintenanceWindow::REMOVED))
-}
-
 /// A reason as it follows a sentence.
 fn in_brackets(reason: Option<&str>) -> String {
     reason.map_or_else(String::new, |reason| format!(" ({reason})"))
@@ -48,6 +45,8 @@ fn in_brackets(reason: Option<&str>) -> String {
 struct Outcome<'a> {
     node: &'a NodeConfig,
     drained: Drained,
+    /// What will keep it out beside this command.
+    kept: Option<Kept>,
     used: Millis,
     /// Whether it carries nothing of a validator's any more, as far as anybody waited for that.
     clean: Option<bool>,
@@ -91,13 +90,15 @@ impl Outcome<'_> {
         };
         let why = self.why.as_ref().map_or_else(String::new, |why| format!(": {why}"));
         let address = &self.node.address;
-        let back = if self.node.maintenance {
-            format!(
-                "the configuration has `maintenance = true` for it too: it is back when that is gone and after `basilica-miner nodes \
-                 undrain {address}`"
-            )
-        } else {
-            format!("it is back after `basilica-miner nodes undrain {address}`")
+        let undrain = format!("after `basilica-miner nodes undrain {address}`");
+        let back = match self.kept {
+            Some(Kept::Configured | Kept::Ahead) => format!(
+                "the configuration has `maintenance = true` for it too: it is back when that is gone and {undrain}"
+            ),
+            Some(Kept::Unread | Kept::Relisted) => {
+                format!("it is back when the running miner has read the configuration (SIGHUP) and {undrain}")
+            }
+            None => format!("it is back {undrain}"),
         };
         format!("{address}: {began}{reason}{state}{why}\n  {back}\n  {}", allowance(self.used))
     }
@@ -129,13 +130,18 @@ pub(crate) fn drain(
     let running = is_running(&config.database)?;
     let outcomes = block_on(async {
         let store = MinerDatabase::new(open(&config, false).await?);
-        let mut outcomes = Vec::with_capacity(nodes.len());
+        let mut drained = Vec::with_capacity(nodes.len());
         let now = SystemClock::new().now();
-        for node in nodes {
-            let drained = take_out(&store, node, reason, now).await?;
+        for node in &nodes {
+            drained.push(store.begin_maintenance(node.id, OrderedBy::Command, reason, now).await?);
+        }
+        let orders = orders_after_reading(&store, &nodes, running).await?;
+        let mut outcomes = Vec::with_capacity(nodes.len());
+        for (node, drained) in nodes.into_iter().zip(drained) {
+            let kept = kept(node, running.then(|| Read::of(node, &orders)));
             let windows = store.maintenance(now - WINDOW).await?;
             let used = used(windows.get(&node.id).map_or(&[][..], Vec::as_slice), now);
-            outcomes.push(Outcome { node, drained, used, clean: None, why: None });
+            outcomes.push(Outcome { node, drained, kept, used, clean: None, why: None });
         }
         if let Some(limit) = wait {
             if running {
@@ -158,25 +164,6 @@ pub(crate) fn drain(
         "validators' keys may still be on {}; the nodes stay taken out, and each key ends with its session",
         names.join(", ")
     )
-}
-
-/// Takes a node out until a command takes it back: a window that would end with something else makes way.
-async fn take_out(
-    store: &MinerDatabase,
-    node: &NodeConfig,
-    reason: Option<&str>,
-    now: Timestamp,
-) -> anyhow::Result<Drained> {
-    // A running miner that has the node in maintenance keeps it there, and may note that again in between: it looks once a second.
-    for _ in 0..3 {
-        match store.begin_maintenance(node.id, reason, now).await? {
-            Drained::Already(window) if stands_for_another(&window) => {
-                store.end_maintenance(node.id, now).await?;
-            }
-            drained => return Ok(drained),
-        }
-    }
-    bail!("the running miner changes the maintenance of {} at the same time; run this again", node.address)
 }
 
 /// Waits for the running miner. The database knows when a node is clean: a key is noted there before it is written, and
@@ -239,13 +226,14 @@ pub(crate) fn recover(cli: &Cli, names: &[String]) -> anyhow::Result<()> {
     let nodes = select_all(&config.fleet.nodes, names)?;
     let running = is_running(&config.database)?;
     let mut results = Vec::with_capacity(nodes.len());
-    block_on(async {
+    let orders = block_on(async {
         let store = MinerDatabase::new(open(&config, false).await?);
-        for node in nodes {
-            results.push((node, store.release_node(node.id).await?));
+        for node in &nodes {
+            results.push((*node, store.release_node(node.id).await?));
         }
-        Ok(())
+        orders_after_reading(&store, &nodes, running).await
     })?;
+    let is_out = |node: &NodeConfig| stays_out(node, &orders, running);
     let json = results.iter().map(|(node, hold)| {
         json!({
             "node_id": node.id.to_string(),
@@ -253,13 +241,18 @@ pub(crate) fn recover(cli: &Cli, names: &[String]) -> anyhow::Result<()> {
             "was_waiting": hold.is_some(),
             "since": hold.as_ref().map(|hold| hold.since.rfc3339()),
             "why": hold.as_ref().map(|hold| &hold.why),
+            "in_maintenance": is_out(node),
             "miner_running": running,
         })
     });
     answer(cli, &json.collect(), || {
         let words = results.iter().map(|(node, hold)| match hold {
             Some(hold) => {
-                let when = if running { "it is looked at again now" } else { "no miner runs" };
+                let when = match (is_out(node), running) {
+                    (true, _) => "it stays in maintenance",
+                    (false, true) => "it is looked at again now",
+                    (false, false) => "no miner runs",
+                };
                 format!(
                     "{}: taken back ({when}); it was lost at {}: {}",
                     node.address,
@@ -271,4 +264,10 @@ pub(crate) fn recover(cli: &Cli, names: &[String]) -> anyhow::Result<()> {
         });
         words.collect::<Vec<_>>().join("\n")
     })
+}
+
+/// Whether a node is in maintenance when it does not wait for `nodes recover`.
+fn stays_out(node: &NodeConfig, orders: &Orders, running: bool) -> bool {
+    let kept = kept(node, running.then(|| Read::of(node, orders)));
+    orders.window(node.id, OrderedBy::Command).is_some() || kept.is_some_and(Kept::is_out)
 }

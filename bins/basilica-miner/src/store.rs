@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use basilica_miner_service::authorized_keys::KeyTag;
 use basilica_miner_service::config::DatabaseConfig;
-use basilica_ports::{Clock as _, MaintenanceWindow, MinerOperations as _, MinerStore as _};
+use basilica_ports::{Clock as _, MinerOperations as _, MinerStore as _, OrderedBy};
 use basilica_store::{Database, MINER_SCHEMA, MinerDatabase, OpenOptions};
 use basilica_system::SystemClock;
 use basilica_types::{HostKey, NodeId, SessionId};
@@ -27,7 +27,7 @@ pub(crate) async fn pinned(database: &DatabaseConfig, node: NodeId) -> anyhow::R
 /// From now on no validator gets a key on the node; the keys that it may carry, also by a stale save of another editor.
 pub(crate) async fn close(database: &DatabaseConfig, node: NodeId) -> anyhow::Result<BTreeSet<KeyTag>> {
     let Some(store) = existing(database).await? else { return Ok(BTreeSet::new()) };
-    store.begin_maintenance(node, Some(MaintenanceWindow::REMOVED), SystemClock::new().now()).await?;
+    store.begin_maintenance(node, OrderedBy::Removal, None, SystemClock::new().now()).await?;
     let mut deployed = store.deployments(node).await?;
     deployed.extend(store.unexpired_keys(SystemClock::new().now()).await?);
     Ok(deployed.into_iter().map(|(session, validator)| KeyTag { validator, session }).collect())

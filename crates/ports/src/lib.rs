@@ -40,7 +40,8 @@ pub use failure::{BoxError, FailureClass};
 pub use leadership::{Campaign, Leader, Leadership};
 pub use miner_api::{MinerApi, MinerCallError, MinerDialer, RefusalCode};
 pub use miner_operations::{
-    Drained, KnownNode, MaintenanceWindow, MinerOperations, NodeHold, Orders, Revision,
+    Drained, KnownNode, MaintenanceWindow, MinerOperations, NodeHold, OpenWindows, OrderedBy, Orders,
+    Revision,
 };
 pub use miner_sessions::{MinerSessions, SessionChoice, SessionEnd, SessionView};
 pub use miner_store::{

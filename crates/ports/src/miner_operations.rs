@@ -11,30 +11,64 @@ use crate::StoreError;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Revision(pub i64);
 
-/// A time during which a node was taken out by its operator.
+/// Whose order keeps a node out. Each takes back its own only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum OrderedBy {
+    /// A command, until another takes it back.
+    Command,
+    /// `maintenance = true` of the node, as the running miner has read it; over once the node is listed without it.
+    Configuration,
+    /// The node's removal; over once the node is listed again.
+    Removal,
+}
+
+impl OrderedBy {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Command, Self::Configuration, Self::Removal];
+
+    /// One word for programs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Command => "command",
+            Self::Configuration => "configuration",
+            Self::Removal => "removal",
+        }
+    }
+}
+
+/// A time during which one order took a node out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MaintenanceWindow {
     /// Its first moment.
     pub began_at: Timestamp,
     /// The moment after its last; none while it lasts.
     pub ended_at: Option<Timestamp>,
+    /// Whose order it was.
+    pub by: OrderedBy,
     /// Why, in the operator's words.
     pub reason: Option<String>,
 }
 
 impl MaintenanceWindow {
-    /// The reason of a window that stands for a node's removal; it is over once the node is listed again.
-    pub const REMOVED: &str = "removed by `nodes remove`";
-    /// The reason of a window that stands for the configuration's word; it is over once the node is listed without it.
-    pub const CONFIGURED: &str = "`maintenance = true` in the configuration";
+    /// Why the node is out, as people are told; none where a command gave no reason.
+    pub fn why(&self) -> Option<&str> {
+        match self.by {
+            OrderedBy::Command => self.reason.as_deref(),
+            OrderedBy::Configuration => Some("`maintenance = true` in the configuration"),
+            OrderedBy::Removal => Some("removed by `nodes remove`"),
+        }
+    }
 }
+
+/// The windows of one node that are open: at most one of each order.
+pub type OpenWindows = BTreeMap<OrderedBy, MaintenanceWindow>;
 
 /// What an order to take a node out did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Drained {
     /// The window began.
     Began(MaintenanceWindow),
-    /// One was open already and goes on, unchanged.
+    /// One of the same order was open already and goes on, unchanged.
     Already(MaintenanceWindow),
 }
 
@@ -72,10 +106,17 @@ pub struct KnownNode {
 pub struct Orders {
     /// The newest change that they contain.
     pub revision: Revision,
-    /// Nodes in maintenance, with the open window.
-    pub maintenance: BTreeMap<NodeId, MaintenanceWindow>,
+    /// Nodes in maintenance, each with at least one window.
+    pub maintenance: BTreeMap<NodeId, OpenWindows>,
     /// Nodes held.
     pub holds: BTreeMap<NodeId, NodeHold>,
+}
+
+impl Orders {
+    /// The open window of one order on a node.
+    pub fn window(&self, node: NodeId, by: OrderedBy) -> Option<&MaintenanceWindow> {
+        self.maintenance.get(&node)?.get(&by)
+    }
 }
 
 /// The part of a miner's memory that operators write and a running miner follows. Every method is one transaction,
@@ -88,23 +129,25 @@ pub trait MinerOperations: Send + Sync + 'static {
     /// Everything in force, as of one moment.
     async fn orders(&self) -> Result<Orders, StoreError>;
 
-    /// Takes a node out. Once this is stored, [`crate::MinerStore::record_deployments`] takes nothing for the node, so a node
-    /// without deployments is clean and stays so.
+    /// Takes a node out, beside what other orders say of it. Once this is stored, [`crate::MinerStore::record_deployments`] takes
+    /// nothing for the node, so a node without deployments is clean and stays so.
     async fn begin_maintenance(
         &self,
         node: NodeId,
+        by: OrderedBy,
         reason: Option<&str>,
         now: Timestamp,
     ) -> Result<Drained, StoreError>;
 
-    /// Takes a node back; the window that ended, or none if none was open.
+    /// Takes one order back; its window that ended, or none if none was open. The node is in service when no order has it out.
     async fn end_maintenance(
         &self,
         node: NodeId,
+        by: OrderedBy,
         now: Timestamp,
     ) -> Result<Option<MaintenanceWindow>, StoreError>;
 
-    /// The windows of all nodes that are remembered and last beyond `since`, oldest first.
+    /// The windows of all nodes that are remembered and last beyond `since`, oldest first. Those of different orders may overlap.
     async fn maintenance(
         &self,
         since: Timestamp,
@@ -117,7 +160,7 @@ pub trait MinerOperations: Send + Sync + 'static {
     async fn release_node(&self, node: NodeId) -> Result<Option<NodeHold>, StoreError>;
 
     /// Remembers nodes that are looked after from now on, replacing what was known of them. A node that was removed
-    /// ([`MaintenanceWindow::REMOVED`]) is so no longer; one that its operator took out stays out.
+    /// ([`OrderedBy::Removal`]) is so no longer; other orders stay in force.
     async fn remember_nodes(&self, nodes: &[KnownNode], now: Timestamp) -> Result<(), StoreError>;
 
     /// Every node remembered, by address.

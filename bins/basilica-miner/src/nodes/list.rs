@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use basilica_miner_service::config::NodeConfig;
-use basilica_ports::{HostKeyRecord, MaintenanceWindow, MinerOperations as _, MinerStore as _};
+use basilica_ports::{
+    HostKeyRecord, MaintenanceWindow, MinerOperations as _, MinerStore as _, OpenWindows, OrderedBy,
+};
 use basilica_types::{HostKey, NodeId};
 use serde_json::{Value, json};
 
@@ -15,7 +17,7 @@ use crate::store;
 struct Row<'a> {
     node: &'a NodeConfig,
     stored: Option<HostKeyRecord>,
-    window: Option<MaintenanceWindow>,
+    windows: OpenWindows,
 }
 
 pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
@@ -28,14 +30,14 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
             store.host_keys().await?.into_iter().map(|record| (record.node_id, record)).collect();
         Ok((keys, store.orders().await?.maintenance))
     })?;
-    let row = |node: &'_ NodeConfig| (keys.remove(&node.id), windows.remove(&node.id));
+    let row = |node: &'_ NodeConfig| (keys.remove(&node.id), windows.remove(&node.id).unwrap_or_default());
     let found: Vec<_> = config.fleet.nodes.iter().map(row).collect();
     let rows: Vec<Row<'_>> = config
         .fleet
         .nodes
         .iter()
         .zip(found)
-        .map(|(node, (stored, window))| Row { node, stored, window })
+        .map(|(node, (stored, windows))| Row { node, stored, windows })
         .collect();
     let data: Value = rows.iter().map(Row::json).collect();
     answer(cli, &data, || match rows.as_slice() {
@@ -60,13 +62,16 @@ impl Row<'_> {
     }
 
     fn maintenance(&self) -> Option<String> {
-        let drained = self.window.as_ref().filter(|window| {
-            !self.node.maintenance || window.reason.as_deref() != Some(MaintenanceWindow::CONFIGURED)
-        });
-        let drained = drained.map(|window| window.reason.clone().unwrap_or_else(|| "drained".to_owned()));
-        let configured = self.node.maintenance.then(|| "set in the configuration".to_owned());
-        let both: Vec<String> = configured.into_iter().chain(drained).collect();
-        (!both.is_empty()).then(|| both.join("; "))
+        let configured = match (self.node.maintenance, self.windows.contains_key(&OrderedBy::Configuration)) {
+            (true, _) => Some("set in the configuration"),
+            (false, true) => Some("set in the configuration when a miner read it last"),
+            (false, false) => None,
+        };
+        let removed = self.windows.get(&OrderedBy::Removal).and_then(MaintenanceWindow::why);
+        let drained = self.windows.get(&OrderedBy::Command);
+        let drained = drained.map(|window| window.reason.as_deref().unwrap_or("drained"));
+        let all: Vec<&str> = [configured, removed, drained].into_iter().flatten().collect();
+        (!all.is_empty()).then(|| all.join("; "))
     }
 
     fn json(&self) -> Value {

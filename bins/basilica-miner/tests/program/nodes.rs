@@ -108,12 +108,26 @@ async fn the_configurations_own_maintenance_counts_as_any_does_while_it_is_there
     std::fs::write(home.config(), &without).unwrap();
     let unread =
         "`maintenance = true` is gone from the configuration, which the running miner has not read since";
-    eventually("the configuration's is noted again", || home.run(&undrain).err.contains(unread)).await;
+    let drained = home.run(&["nodes", "drain", "127.0.0.2"]);
+    assert!(
+        drained.out.contains("it is back when the running miner has read the configuration"),
+        "{}",
+        drained.out
+    );
+    let ended = home.run(&undrain);
+    assert!(
+        ended.out.contains("is taken back after") && ended.out.contains("but it stays in maintenance"),
+        "{}",
+        ended.out
+    );
+    ended.fails(1, &[unread]);
     hang_up(&running);
     eventually("it is over", || home.run(&undrain).out.contains("was not taken out")).await;
     eventually("and seen", || node(&running)["state"] != "maintenance").await;
     // What a command ordered outlives the configuration's word, also where the running miner has that still.
     std::fs::write(home.config(), &good).unwrap();
+    home.run(&undrain)
+        .fails(1, &["b@127.0.0.2:1 is back only until the running miner reads the configuration"]);
     hang_up(&running);
     eventually("it is out again", || node(&running)["state"] == "maintenance").await;
     let again = removed_second(&without);

@@ -48,6 +48,7 @@ pub const MINER_SCHEMA: Schema = Schema {
         include_str!("../migrations/miner/0005_nonces_without_index.sql"),
         include_str!("../migrations/miner/0006_in_order.sql"),
         include_str!("../migrations/miner/0007_continuity.sql"),
+        include_str!("../migrations/miner/0008_orders_apart.sql"),
     ],
 };
 

@@ -149,7 +149,7 @@ fn status(view: &NodeView, session: &SessionRecord) -> NodeStatus {
 
 #[cfg(test)]
 mod tests {
-    use basilica_ports::{Identity, MaintenanceWindow, Orders};
+    use basilica_ports::{Identity, MaintenanceWindow, OrderedBy, Orders};
     use basilica_runtime_service::testing::VirtualClock;
     use basilica_types::{Hotkey, NodeAddress, SessionId, SshPublicKey};
 
@@ -280,8 +280,10 @@ mod tests {
     #[tokio::test]
     async fn a_node_in_maintenance_is_not_asked() {
         let (member, keeper) = member(NodeState::Unreachable, |_| ());
-        let window = MaintenanceWindow { began_at: Timestamp(0), ended_at: None, reason: None };
-        let orders = Orders { maintenance: [(member.config().node.id, window)].into(), ..Orders::default() };
+        let by = OrderedBy::Command;
+        let window = MaintenanceWindow { began_at: Timestamp(0), ended_at: None, by, reason: None };
+        let maintenance = [(member.config().node.id, [(by, window)].into())].into();
+        let orders = Orders { maintenance, ..Orders::default() };
         assert_eq!(wait_for((member, keeper), orders).await, (Millis(0), NodeStatus::Maintenance));
     }
 }

@@ -2,11 +2,13 @@
 //! running one looks once a second whether anything was written.
 //!
 //! The configuration's `maintenance = true` is an order too. It is written beside those of commands, because validators count
-//! every hour of maintenance, whoever ordered it (RULES R2), and what is left of the free ones must be known.
+//! every hour of maintenance, whoever ordered it (RULES R2), and what is left of the free ones must be known; and because commands can tell
+//! from it what the running miner has read. Each order begins and ends by itself, so that no death of the process loses another's.
+//! **Rejected**: one window for all, in which one order made way for another.
 
 use std::sync::Arc;
 
-use basilica_ports::{Clock, MaintenanceWindow, MinerStore, Orders, StoreError};
+use basilica_ports::{Clock, MinerStore, OpenWindows, OrderedBy, Orders, StoreError};
 use basilica_runtime_service::{ErrorChain, Stop};
 use basilica_types::{Millis, NodeId};
 use tokio::sync::watch;
@@ -70,25 +72,13 @@ impl OrdersFollower {
 
     /// Begins and ends the windows of the configuration. The next look sees them.
     async fn record_configured(&self) -> Result<(), StoreError> {
-        let listed = self.fleet.listed();
         let known = self.view.borrow().clone();
-        if known.is_none_or(|orders| due(&listed, &orders).is_empty()) {
-            return Ok(());
-        }
-        // A command may have changed the same window this moment.
-        for change in due(&listed, &self.store.orders().await?) {
-            let now = self.clock.now();
+        let Some(orders) = known else { return Ok(()) };
+        for change in due(&self.fleet.listed(), &orders) {
+            let (by, now) = (OrderedBy::Configuration, self.clock.now());
             match change {
-                Due::Begin(node) => {
-                    self.store.begin_maintenance(node, Some(MaintenanceWindow::CONFIGURED), now).await?;
-                }
-                Due::End(node) => {
-                    let ended = self.store.end_maintenance(node, now).await?;
-                    // A command put its own order in the window's place this moment: that stays.
-                    if let Some(order) = ended.filter(|window| !is_configured(window)) {
-                        self.store.begin_maintenance(node, order.reason.as_deref(), now).await?;
-                    }
-                }
+                Due::Begin(node) => drop(self.store.begin_maintenance(node, by, None, now).await?),
+                Due::End(node) => drop(self.store.end_maintenance(node, by, now).await?),
             }
         }
         Ok(())
@@ -102,24 +92,23 @@ enum Due {
     End(NodeId),
 }
 
-/// What the configuration says, in each case whether of maintenance, and is not written yet. Windows of others stay, and those of
-/// nodes that are not listed any more: they last until these are clean.
+/// What the configuration says, in each case whether of maintenance, and is not written yet. Windows of nodes that are not listed any
+/// more stay: they last until these are clean.
 fn due(listed: &[(NodeId, bool)], orders: &Orders) -> Vec<Due> {
-    let change = |(node, configured): &(NodeId, bool)| match (configured, orders.maintenance.get(node)) {
-        (true, None) => Some(Due::Begin(*node)),
-        (false, Some(window)) if is_configured(window) => Some(Due::End(*node)),
-        _ => None,
+    let change = |(node, configured): &(NodeId, bool)| {
+        let written = orders.window(*node, OrderedBy::Configuration).is_some();
+        match (configured, written) {
+            (true, false) => Some(Due::Begin(*node)),
+            (false, true) => Some(Due::End(*node)),
+            _ => None,
+        }
     };
     listed.iter().filter_map(change).collect()
 }
 
-fn is_configured(window: &MaintenanceWindow) -> bool {
-    window.reason.as_deref() == Some(MaintenanceWindow::CONFIGURED)
-}
-
 fn tell(before: &Orders, now: &Orders) {
-    for (node, window) in now.maintenance.iter().filter(|(node, _)| !before.maintenance.contains_key(node)) {
-        info!(node.id = %node, reason = window.reason, "Node taken out for maintenance");
+    for (node, windows) in now.maintenance.iter().filter(|(node, _)| !before.maintenance.contains_key(node)) {
+        info!(node.id = %node, reason = why(windows), "Node taken out for maintenance");
     }
     for node in before.maintenance.keys().filter(|node| !now.maintenance.contains_key(node)) {
         info!(node.id = %node, "Node taken back from maintenance");
@@ -129,8 +118,13 @@ fn tell(before: &Orders, now: &Orders) {
     }
 }
 
+fn why(windows: &OpenWindows) -> Option<&str> {
+    windows.values().find_map(|window| window.why())
+}
+
 #[cfg(test)]
 mod tests {
+    use basilica_ports::MaintenanceWindow;
     use basilica_types::Timestamp;
 
     use super::*;
@@ -138,22 +132,22 @@ mod tests {
     #[test]
     fn the_configurations_windows_begin_and_end_and_those_of_commands_stay() {
         let node = |n| NodeId::from_bytes([n; 16]);
-        let window = |reason: Option<&str>| MaintenanceWindow {
-            began_at: Timestamp(1),
-            ended_at: None,
-            reason: reason.map(ToOwned::to_owned),
+        let open = |orders: &[OrderedBy]| -> OpenWindows {
+            let window = |by| MaintenanceWindow { began_at: Timestamp(1), ended_at: None, by, reason: None };
+            orders.iter().map(|by| (*by, window(*by))).collect()
         };
-        let configured = window(Some(MaintenanceWindow::CONFIGURED));
+        let (command, configuration) = (OrderedBy::Command, OrderedBy::Configuration);
         let maintenance = [
-            (node(2), configured.clone()),
-            (node(3), window(None)),
-            (node(5), configured.clone()),
-            (node(6), window(Some("new disk"))),
-            (node(7), configured),
+            (node(2), open(&[configuration])),
+            (node(3), open(&[command])),
+            (node(5), open(&[command, configuration])),
+            (node(6), open(&[command, OrderedBy::Removal])),
+            (node(7), open(&[configuration])),
         ];
         let orders = Orders { maintenance: maintenance.into(), ..Orders::default() };
         let listed: Vec<_> = (1..=6).map(|n| (node(n), n <= 3)).collect();
-        assert_eq!(due(&listed, &orders), [Due::Begin(node(1)), Due::End(node(5))]);
+        let expected = [Due::Begin(node(1)), Due::Begin(node(3)), Due::End(node(5))];
+        assert_eq!(due(&listed, &orders), expected);
         assert_eq!(due(&[], &orders), []);
     }
 }

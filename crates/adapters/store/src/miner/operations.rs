@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use basilica_ports::{
-    Drained, KnownNode, MaintenanceWindow, MinerOperations, NodeHold, Orders, Revision, StoreError,
+    Drained, KnownNode, MaintenanceWindow, MinerOperations, NodeHold, OrderedBy, Orders, Revision, StoreError,
 };
 use basilica_types::{Millis, NodeId, Timestamp};
 use sqlx::sqlite::SqliteConnection;
@@ -16,21 +16,25 @@ use crate::database::{corrupt, unavailable};
 
 /// For how long an ended window counts (RULES R2), and a day.
 const REMEMBERED: Millis = Millis::from_secs(15 * 86_400);
-/// Most windows remembered of one node; a longer history loses its oldest part.
+/// Most windows remembered of one order on a node; a longer history loses its oldest part.
 const WINDOWS: i64 = 1_000;
 
 #[derive(sqlx::FromRow)]
 struct Window {
     node_id: String,
+    ordered_by: String,
     began_at: i64,
     ended_at: Option<i64>,
     reason: Option<String>,
 }
 
-impl From<Window> for MaintenanceWindow {
-    fn from(row: Window) -> Self {
-        let ended_at = row.ended_at.map(Timestamp);
-        Self { began_at: Timestamp(row.began_at), ended_at, reason: row.reason }
+impl Window {
+    fn read(self) -> Result<(NodeId, MaintenanceWindow), StoreError> {
+        let node = self.node_id.parse().map_err(corrupt("maintenance.node_id"))?;
+        let by = OrderedBy::ALL.into_iter().find(|by| by.name() == self.ordered_by);
+        let by = by.ok_or_else(|| corrupt("maintenance.ordered_by")(self.ordered_by))?;
+        let (began_at, ended_at) = (Timestamp(self.began_at), self.ended_at.map(Timestamp));
+        Ok((node, MaintenanceWindow { began_at, ended_at, by, reason: self.reason }))
     }
 }
 
@@ -43,18 +47,32 @@ pub(super) async fn bump(connection: &mut SqliteConnection) -> Result<(), StoreE
     Ok(())
 }
 
-pub(super) async fn open_window(
+pub(super) async fn is_in_maintenance(
     connection: &mut SqliteConnection,
     node: NodeId,
+) -> Result<bool, StoreError> {
+    sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM maintenance WHERE node_id = ? AND ended_at IS NULL)")
+        .bind(node.to_string())
+        .fetch_one(connection)
+        .await
+        .map_err(unavailable("find maintenance"))
+}
+
+async fn open_window(
+    connection: &mut SqliteConnection,
+    node: NodeId,
+    by: OrderedBy,
 ) -> Result<Option<MaintenanceWindow>, StoreError> {
     let row: Option<Window> = sqlx::query_as(
-        "SELECT node_id, began_at, ended_at, reason FROM maintenance WHERE node_id = ? AND ended_at IS NULL",
+        "SELECT node_id, ordered_by, began_at, ended_at, reason FROM maintenance \
+         WHERE node_id = ? AND ordered_by = ? AND ended_at IS NULL",
     )
     .bind(node.to_string())
+    .bind(by.name())
     .fetch_optional(connection)
     .await
     .map_err(unavailable("find maintenance"))?;
-    Ok(row.map(Into::into))
+    row.map(|row| row.read().map(|(_, window)| window)).transpose()
 }
 
 async fn find_hold(connection: &mut SqliteConnection, node: NodeId) -> Result<Option<NodeHold>, StoreError> {
@@ -76,20 +94,22 @@ async fn revision_of(connection: &mut SqliteConnection) -> Result<Revision, Stor
 
 async fn begin(
     database: &Database,
-    node: NodeId,
+    (node, by): (NodeId, OrderedBy),
     reason: Option<&str>,
     now: Timestamp,
 ) -> Result<Drained, StoreError> {
     let failed = unavailable("begin maintenance");
     let mut transaction = database.begin("begin maintenance").await?;
-    if let Some(window) = open_window(&mut transaction, node).await? {
+    if let Some(window) = open_window(&mut transaction, node, by).await? {
         return Ok(Drained::Already(window));
     }
     sqlx::query(
-        "DELETE FROM maintenance WHERE node_id = ?1 AND (ended_at <= ?2 OR began_at IN \
-         (SELECT began_at FROM maintenance WHERE node_id = ?1 ORDER BY began_at DESC LIMIT -1 OFFSET ?3))",
+        "DELETE FROM maintenance WHERE node_id = ?1 AND ordered_by = ?2 AND (ended_at <= ?3 OR began_at IN \
+         (SELECT began_at FROM maintenance WHERE node_id = ?1 AND ordered_by = ?2 \
+         ORDER BY began_at DESC LIMIT -1 OFFSET ?4))",
     )
     .bind(node.to_string())
+    .bind(by.name())
     .bind((now - REMEMBERED).0)
     .bind(WINDOWS - 1)
     .execute(&mut *transaction)
@@ -97,10 +117,11 @@ async fn begin(
     .map_err(&failed)?;
     // A window that began in this very millisecond goes on: its row is the key.
     sqlx::query(
-        "INSERT INTO maintenance (node_id, began_at, reason) VALUES (?, ?, ?) \
-         ON CONFLICT (node_id, began_at) DO UPDATE SET ended_at = NULL, reason = excluded.reason",
+        "INSERT INTO maintenance (node_id, ordered_by, began_at, reason) VALUES (?, ?, ?, ?) \
+         ON CONFLICT (node_id, ordered_by, began_at) DO UPDATE SET ended_at = NULL, reason = excluded.reason",
     )
     .bind(node.to_string())
+    .bind(by.name())
     .bind(now.0)
     .bind(reason)
     .execute(&mut *transaction)
@@ -109,25 +130,28 @@ async fn begin(
     bump(&mut transaction).await?;
     transaction.commit().await.map_err(&failed)?;
     let reason = reason.map(ToOwned::to_owned);
-    Ok(Drained::Began(MaintenanceWindow { began_at: now, ended_at: None, reason }))
+    Ok(Drained::Began(MaintenanceWindow { began_at: now, ended_at: None, by, reason }))
 }
 
 async fn end(
     database: &Database,
-    node: NodeId,
+    (node, by): (NodeId, OrderedBy),
     now: Timestamp,
 ) -> Result<Option<MaintenanceWindow>, StoreError> {
     let failed = unavailable("end maintenance");
     let mut transaction = database.begin("end maintenance").await?;
-    let Some(window) = open_window(&mut transaction, node).await? else { return Ok(None) };
+    let Some(window) = open_window(&mut transaction, node, by).await? else { return Ok(None) };
     // The clock may have been set back since.
     let ended_at = now.max(window.began_at);
-    sqlx::query("UPDATE maintenance SET ended_at = ? WHERE node_id = ? AND ended_at IS NULL")
-        .bind(ended_at.0)
-        .bind(node.to_string())
-        .execute(&mut *transaction)
-        .await
-        .map_err(&failed)?;
+    sqlx::query(
+        "UPDATE maintenance SET ended_at = ? WHERE node_id = ? AND ordered_by = ? AND ended_at IS NULL",
+    )
+    .bind(ended_at.0)
+    .bind(node.to_string())
+    .bind(by.name())
+    .execute(&mut *transaction)
+    .await
+    .map_err(&failed)?;
     bump(&mut transaction).await?;
     transaction.commit().await.map_err(&failed)?;
     Ok(Some(MaintenanceWindow { ended_at: Some(ended_at), ..window }))
@@ -138,20 +162,21 @@ async fn all(database: &Database) -> Result<Orders, StoreError> {
     // One reading transaction: the revision is that of what is read with it.
     let mut transaction = database.readers().begin().await.map_err(&failed)?;
     let revision = revision_of(&mut transaction).await?;
-    let windows: Vec<Window> =
-        sqlx::query_as("SELECT node_id, began_at, ended_at, reason FROM maintenance WHERE ended_at IS NULL")
-            .fetch_all(&mut *transaction)
-            .await
-            .map_err(&failed)?;
+    let windows: Vec<Window> = sqlx::query_as(
+        "SELECT node_id, ordered_by, began_at, ended_at, reason FROM maintenance WHERE ended_at IS NULL",
+    )
+    .fetch_all(&mut *transaction)
+    .await
+    .map_err(&failed)?;
     let holds: Vec<(String, i64, String)> = sqlx::query_as("SELECT node_id, since, why FROM node_holds")
         .fetch_all(&mut *transaction)
         .await
         .map_err(&failed)?;
     transaction.commit().await.map_err(&failed)?;
-    let mut orders = Orders { revision, maintenance: BTreeMap::new(), holds: BTreeMap::new() };
+    let mut orders = Orders { revision, ..Orders::default() };
     for row in windows {
-        let node = row.node_id.parse().map_err(corrupt("maintenance.node_id"))?;
-        orders.maintenance.insert(node, row.into());
+        let (node, window) = row.read()?;
+        orders.maintenance.entry(node).or_default().insert(window.by, window);
     }
     for (node, since, why) in holds {
         let node = node.parse().map_err(corrupt("node_holds.node_id"))?;
@@ -176,11 +201,12 @@ async fn remember(database: &Database, nodes: &[KnownNode], now: Timestamp) -> R
         .await
         .map_err(&failed)?;
         let ended = sqlx::query(
-            "UPDATE maintenance SET ended_at = max(began_at, ?) WHERE node_id = ? AND ended_at IS NULL AND reason = ?",
+            "UPDATE maintenance SET ended_at = max(began_at, ?) \
+             WHERE node_id = ? AND ordered_by = ? AND ended_at IS NULL",
         )
         .bind(now.0)
         .bind(node.node_id.to_string())
-        .bind(MaintenanceWindow::REMOVED)
+        .bind(OrderedBy::Removal.name())
         .execute(&mut *transaction)
         .await
         .map_err(&failed)?;
@@ -240,18 +266,20 @@ impl MinerOperations for MinerDatabase {
     async fn begin_maintenance(
         &self,
         node: NodeId,
+        by: OrderedBy,
         reason: Option<&str>,
         now: Timestamp,
     ) -> Result<Drained, StoreError> {
-        self.writes.outcome(Instant::now(), begin(&self.database, node, reason, now).await)
+        self.writes.outcome(Instant::now(), begin(&self.database, (node, by), reason, now).await)
     }
 
     async fn end_maintenance(
         &self,
         node: NodeId,
+        by: OrderedBy,
         now: Timestamp,
     ) -> Result<Option<MaintenanceWindow>, StoreError> {
-        self.writes.outcome(Instant::now(), end(&self.database, node, now).await)
+        self.writes.outcome(Instant::now(), end(&self.database, (node, by), now).await)
     }
 
     async fn maintenance(
@@ -261,7 +289,7 @@ impl MinerOperations for MinerDatabase {
         let began = Instant::now();
         let outcome = async {
             let rows: Vec<Window> = sqlx::query_as(
-                "SELECT node_id, began_at, ended_at, reason FROM maintenance \
+                "SELECT node_id, ordered_by, began_at, ended_at, reason FROM maintenance \
                  WHERE ended_at IS NULL OR ended_at > ? ORDER BY node_id, began_at",
             )
             .bind(since.0)
@@ -270,8 +298,8 @@ impl MinerOperations for MinerDatabase {
             .map_err(unavailable("list maintenance"))?;
             let mut windows: BTreeMap<NodeId, Vec<MaintenanceWindow>> = BTreeMap::new();
             for row in rows {
-                let node = row.node_id.parse().map_err(corrupt("maintenance.node_id"))?;
-                windows.entry(node).or_default().push(row.into());
+                let (node, window) = row.read()?;
+                windows.entry(node).or_default().push(window);
             }
             Ok(windows)
         };

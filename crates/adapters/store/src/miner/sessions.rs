@@ -99,7 +99,7 @@ pub(super) async fn record_deployments(
     let failed = unavailable("record deployments");
     let mut transaction = database.begin("record deployments").await?;
     let mut open = BTreeSet::new();
-    if operations::open_window(&mut transaction, node).await?.is_some() {
+    if operations::is_in_maintenance(&mut transaction, node).await? {
         return Ok(open);
     }
     let find = "SELECT seq FROM sessions WHERE id = ? AND public_key IS NOT NULL AND ended_at IS NULL AND expires_at > ?";

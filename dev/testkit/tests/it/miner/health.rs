@@ -2,7 +2,7 @@
 
 use basilica_miner_service::NodeView;
 use basilica_miner_service::health::Cause;
-use basilica_ports::MinerOperations as _;
+use basilica_ports::{MinerOperations as _, OrderedBy};
 use basilica_status::NodeState;
 use basilica_testkit::eventually;
 use basilica_wire::discovery::NodeStatus;
@@ -29,7 +29,10 @@ async fn a_drained_node_is_told_as_maintenance_and_carries_no_key_and_no_process
     // As the command does, from another process.
     let store = &site.running().store;
     let id = reports[0].node_id;
-    store.begin_maintenance(id, Some("new fans"), SystemClock::new().now()).await.unwrap();
+    store
+        .begin_maintenance(id, OrderedBy::Command, Some("new fans"), SystemClock::new().now())
+        .await
+        .unwrap();
     let clean = async {
         while store.deployed_until(id).await.unwrap().is_some() {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
@@ -43,7 +46,7 @@ async fn a_drained_node_is_told_as_maintenance_and_carries_no_key_and_no_process
     assert_eq!(statuses(site.first.discover(&site, &grant).await.nodes), drained);
     assert_eq!(view(&site).state, NodeState::Maintenance);
     assert_eq!(authorized_keys(&nodes, "gpu-1"), before, "a discovery changes nothing");
-    store.end_maintenance(id, SystemClock::new().now()).await.unwrap();
+    store.end_maintenance(id, OrderedBy::Command, SystemClock::new().now()).await.unwrap();
     let taken_back = async {
         while site.first.discover(&site, &grant).await.nodes[0].status != NodeStatus::Available {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
@@ -57,7 +60,8 @@ async fn maintenance_outlives_a_restart_of_the_miner_and_is_no_failure_of_a_dead
     let mut nodes = nodes(&["gpu-1"]).await;
     let mut site = Site::start(Some(&nodes), Settings::default()).await;
     let id = nodes.node("gpu-1").address().node_id();
-    site.running().store.begin_maintenance(id, None, SystemClock::new().now()).await.unwrap();
+    let store = &site.running().store;
+    store.begin_maintenance(id, OrderedBy::Command, None, SystemClock::new().now()).await.unwrap();
     site.stop_miner().await;
     nodes.node_mut("gpu-1").hang().await.unwrap();
     site.start_miner().await;

@@ -1,6 +1,8 @@
 use std::collections::BTreeSet;
 
-use basilica_ports::{Drained, KnownNode, MaintenanceWindow, MinerOperations as _, NodeHold, Orders};
+use basilica_ports::{
+    Drained, KnownNode, MaintenanceWindow, MinerOperations as _, NodeHold, OrderedBy, Orders,
+};
 use basilica_types::NodeId;
 
 use super::*;
@@ -24,8 +26,10 @@ async fn every_order_raises_the_revision_and_what_the_miner_writes_by_itself_doe
     assert_eq!(f.store.revision().await.unwrap(), last);
     for step in 0..5 {
         match step {
-            0 => drop(f.store.begin_maintenance(a, Some("new fans"), START).await.unwrap()),
-            1 => drop(f.store.end_maintenance(a, after(1)).await.unwrap()),
+            0 => {
+                drop(f.store.begin_maintenance(a, OrderedBy::Command, Some("new fans"), START).await.unwrap())
+            }
+            1 => drop(f.store.end_maintenance(a, OrderedBy::Command, after(1)).await.unwrap()),
             2 => drop(f.store.hold_node(a, &NodeHold { since: START, why: "it died".into() }).await.unwrap()),
             3 => drop(f.store.release_node(a).await.unwrap()),
             _ => drop(f.store.approve_host_key(a, &key(2).fingerprint(), START).await.unwrap()),
@@ -35,7 +39,7 @@ async fn every_order_raises_the_revision_and_what_the_miner_writes_by_itself_doe
         last = now;
     }
     // What changes nothing is no order.
-    assert_eq!(f.store.end_maintenance(a, after(2)).await.unwrap(), None);
+    assert_eq!(f.store.end_maintenance(a, OrderedBy::Command, after(2)).await.unwrap(), None);
     assert_eq!(f.store.release_node(a).await.unwrap(), None);
     assert_eq!(f.store.orders().await.unwrap(), Orders { revision: last, ..Orders::default() });
 }
@@ -44,15 +48,15 @@ async fn every_order_raises_the_revision_and_what_the_miner_writes_by_itself_doe
 async fn maintenance_is_one_window_at_a_time_and_outlives_a_restart() {
     let f = fixture().await;
     let a = id("192.0.2.1");
-    let began = f.store.begin_maintenance(a, Some("new fans"), START).await.unwrap();
+    let began = f.store.begin_maintenance(a, OrderedBy::Command, Some("new fans"), START).await.unwrap();
     assert!(matches!(&began, Drained::Began(window) if window.reason.as_deref() == Some("new fans")));
-    let again = f.store.begin_maintenance(a, None, after(5)).await.unwrap();
+    let again = f.store.begin_maintenance(a, OrderedBy::Command, None, after(5)).await.unwrap();
     assert_eq!(again, Drained::Already(began.window().clone()), "the reason and the beginning stay");
     f.store.database.close().await;
     let reopened = open(&f.url).await;
     let orders = reopened.orders().await.unwrap();
-    assert_eq!(orders.maintenance.get(&a), Some(began.window()));
-    let ended = reopened.end_maintenance(a, after(3_600_000)).await.unwrap().unwrap();
+    assert_eq!(orders.window(a, OrderedBy::Command), Some(began.window()));
+    let ended = reopened.end_maintenance(a, OrderedBy::Command, after(3_600_000)).await.unwrap().unwrap();
     assert_eq!(ended.ended_at, Some(after(3_600_000)));
     assert!(reopened.orders().await.unwrap().maintenance.is_empty());
     assert_eq!(reopened.maintenance(START).await.unwrap()[&a], [ended]);
@@ -64,16 +68,85 @@ async fn windows_that_no_longer_count_are_forgotten_and_a_clock_set_back_breaks_
     let f = fixture().await;
     let a = id("192.0.2.1");
     for day in [0, 1, 20] {
-        f.store.begin_maintenance(a, None, after(day * DAY)).await.unwrap();
-        f.store.end_maintenance(a, after(day * DAY + 1000)).await.unwrap();
+        f.store.begin_maintenance(a, OrderedBy::Command, None, after(day * DAY)).await.unwrap();
+        f.store.end_maintenance(a, OrderedBy::Command, after(day * DAY + 1000)).await.unwrap();
     }
     assert_eq!(f.store.maintenance(Timestamp(0)).await.unwrap()[&a].len(), 1);
-    f.store.begin_maintenance(a, None, after(21 * DAY)).await.unwrap();
-    let ended = f.store.end_maintenance(a, after(20 * DAY)).await.unwrap().unwrap();
+    f.store.begin_maintenance(a, OrderedBy::Command, None, after(21 * DAY)).await.unwrap();
+    let ended = f.store.end_maintenance(a, OrderedBy::Command, after(20 * DAY)).await.unwrap().unwrap();
     assert_eq!(ended.ended_at, Some(ended.began_at));
-    let same_moment = f.store.begin_maintenance(a, Some("again"), after(21 * DAY)).await.unwrap();
+    let same_moment =
+        f.store.begin_maintenance(a, OrderedBy::Command, Some("again"), after(21 * DAY)).await.unwrap();
     assert!(matches!(same_moment, Drained::Began(_)));
-    assert_eq!(f.store.orders().await.unwrap().maintenance[&a].reason.as_deref(), Some("again"));
+    let orders = f.store.orders().await.unwrap();
+    assert_eq!(orders.window(a, OrderedBy::Command).unwrap().reason.as_deref(), Some("again"));
+}
+
+#[tokio::test]
+async fn each_order_ends_its_own_window_alone_whatever_its_reason_says() {
+    let f = fixture().await;
+    let a = id("192.0.2.1");
+    let session = keyed_session(&f.store).await;
+    for (at, by) in (0..).zip(OrderedBy::ALL) {
+        // The words of another order are a command's own.
+        let reason = (by == OrderedBy::Command).then_some("`maintenance = true` in the configuration");
+        let began = f.store.begin_maintenance(a, by, reason, after(at)).await.unwrap();
+        assert!(matches!(&began, Drained::Began(window) if window.by == by));
+        assert_eq!(
+            f.store.begin_maintenance(a, by, None, after(9)).await.unwrap(),
+            Drained::Already(began.window().clone())
+        );
+    }
+    // As after a death of the process at any point: what is in force is what was ordered and not taken back.
+    let mut in_force = OrderedBy::ALL.to_vec();
+    for by in [OrderedBy::Configuration, OrderedBy::Command, OrderedBy::Removal] {
+        assert_eq!(f.store.record_deployments(a, &[session], START).await.unwrap(), BTreeSet::new());
+        let ended = f.store.end_maintenance(a, by, after(10)).await.unwrap().unwrap();
+        assert_eq!((ended.by, ended.ended_at), (by, Some(after(10))));
+        assert_eq!(f.store.end_maintenance(a, by, after(11)).await.unwrap(), None);
+        in_force.retain(|other| *other != by);
+        let orders = open(&f.url).await.orders().await.unwrap();
+        let left = orders.maintenance.get(&a).into_iter().flat_map(|windows| windows.keys());
+        assert_eq!(left.copied().collect::<Vec<_>>(), in_force);
+    }
+    assert_eq!(f.store.record_deployments(a, &[session], START).await.unwrap(), [session].into());
+    let windows = f.store.maintenance(START).await.unwrap();
+    assert_eq!(
+        windows[&a].iter().map(|window| window.by).collect::<Vec<_>>(),
+        OrderedBy::ALL,
+        "oldest first"
+    );
+}
+
+#[tokio::test]
+async fn the_migration_that_sets_orders_apart_knows_whose_each_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let url: DatabasePath =
+        format!("sqlite://{}", directory.path().join("miner.db").display()).parse().unwrap();
+    let before = Schema { migrations: &MINER_SCHEMA.migrations[..7], ..MINER_SCHEMA };
+    let database = Database::open(&url, &before, OpenOptions::default()).await.unwrap();
+    let [a, b, c, d] = ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"].map(id);
+    let text = format!(
+        "INSERT INTO maintenance (node_id, began_at, ended_at, reason) VALUES
+             ('{a}', 1, NULL, '`maintenance = true` in the configuration'), ('{b}', 2, NULL, 'removed by `nodes remove`'),
+             ('{c}', 3, NULL, 'new fans'), ('{d}', 4, 5, NULL), ('{d}', 6, NULL, NULL)"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(database.writer()).await.unwrap();
+    database.close().await;
+    let windows = open(&url).await.maintenance(Timestamp(0)).await.unwrap();
+    let window = |began_at, ended_at: Option<i64>, by, reason: Option<&str>| MaintenanceWindow {
+        began_at: Timestamp(began_at),
+        ended_at: ended_at.map(Timestamp),
+        by,
+        reason: reason.map(ToOwned::to_owned),
+    };
+    let expected = [
+        (a, vec![window(1, None, OrderedBy::Configuration, None)]),
+        (b, vec![window(2, None, OrderedBy::Removal, None)]),
+        (c, vec![window(3, None, OrderedBy::Command, Some("new fans"))]),
+        (d, vec![window(4, Some(5), OrderedBy::Command, None), window(6, None, OrderedBy::Command, None)]),
+    ];
+    assert_eq!(windows, expected.into());
 }
 
 #[tokio::test]
@@ -81,11 +154,11 @@ async fn a_node_in_maintenance_takes_no_further_key() {
     let f = fixture().await;
     let (a, b) = (id("192.0.2.1"), id("192.0.2.2"));
     let session = keyed_session(&f.store).await;
-    f.store.begin_maintenance(a, None, START).await.unwrap();
+    f.store.begin_maintenance(a, OrderedBy::Command, None, START).await.unwrap();
     assert_eq!(f.store.record_deployments(a, &[session], START).await.unwrap(), BTreeSet::new());
     assert_eq!(f.store.deployments(a).await.unwrap(), []);
     assert_eq!(f.store.record_deployments(b, &[session], START).await.unwrap(), [session].into());
-    f.store.end_maintenance(a, after(1)).await.unwrap();
+    f.store.end_maintenance(a, OrderedBy::Command, after(1)).await.unwrap();
     assert_eq!(f.store.record_deployments(a, &[session], START).await.unwrap(), [session].into());
 }
 
@@ -151,8 +224,8 @@ async fn a_removed_node_that_is_listed_again_is_in_force_and_one_that_was_taken_
         let address = node(host);
         KnownNode { node_id: address.node_id(), address, host_key: None }
     });
-    f.store.begin_maintenance(a.node_id, Some(MaintenanceWindow::REMOVED), START).await.unwrap();
-    f.store.begin_maintenance(b.node_id, Some("new fans"), START).await.unwrap();
+    f.store.begin_maintenance(a.node_id, OrderedBy::Removal, None, START).await.unwrap();
+    f.store.begin_maintenance(b.node_id, OrderedBy::Command, Some("new fans"), START).await.unwrap();
     let before = f.store.revision().await.unwrap();
     f.store.remember_nodes(&[a.clone(), b.clone()], after(5)).await.unwrap();
     let orders = f.store.orders().await.unwrap();

@@ -1,0 +1,192 @@
+//! Every combination of a command's order, the configuration's word, and what the running miner has read of it.
+
+use basilica_store::{Database, MINER_SCHEMA, OpenOptions};
+use basilica_types::NodeAddress;
+
+use super::*;
+
+const NOW: Timestamp = Timestamp(1_800_000_000_000);
+
+/// A node before the command, and what the command is to say of it.
+struct Case {
+    drained: bool,
+    /// `maintenance = true` in the file.
+    configured: bool,
+    /// The same as the miner read it that runs or ran last.
+    noted: bool,
+    /// It was removed, and its line was put back by hand.
+    removed: bool,
+    words: &'static str,
+    kept: Option<Kept>,
+    /// The orders that are in force afterwards.
+    left: &'static [OrderedBy],
+}
+
+const fn case(
+    (drained, configured, noted): (bool, bool, bool),
+    words: &'static str,
+    kept: Option<Kept>,
+    left: &'static [OrderedBy],
+) -> Case {
+    Case { drained, configured, noted, removed: false, words, kept, left }
+}
+
+const fn removed(case: Case) -> Case {
+    Case { removed: true, ..case }
+}
+
+const CONFIGURED: &[OrderedBy] = &[OrderedBy::Configuration];
+const REMOVED: &[OrderedBy] = &[OrderedBy::Removal];
+const BACK: &str = "taken back after 1 h (new fans)";
+const STAYS: &str =
+    "the order of `nodes drain` is taken back after 1 h (new fans), but it stays in maintenance";
+const STAYED: &str = "stays in maintenance; no command had taken it out";
+
+const RUNNING: [Case; 11] = [
+    case((false, false, false), "was not taken out", None, &[]),
+    case((true, false, false), BACK, None, &[]),
+    case((false, false, true), STAYED, Some(Kept::Unread), CONFIGURED),
+    case((true, false, true), STAYS, Some(Kept::Unread), CONFIGURED),
+    case(
+        (false, true, false),
+        "was not taken out, but is when the running miner reads the configuration",
+        Some(Kept::Ahead),
+        &[],
+    ),
+    case(
+        (true, true, false),
+        "taken back after 1 h (new fans), until the running miner reads the configuration",
+        Some(Kept::Ahead),
+        &[],
+    ),
+    case((false, true, true), STAYED, Some(Kept::Configured), CONFIGURED),
+    case((true, true, true), STAYS, Some(Kept::Configured), CONFIGURED),
+    removed(case((false, false, false), STAYED, Some(Kept::Relisted), REMOVED)),
+    removed(case((true, false, false), STAYS, Some(Kept::Relisted), REMOVED)),
+    removed(case((false, true, false), STAYED, Some(Kept::Configured), REMOVED)),
+];
+
+const STOPPED: [Case; 11] = [
+    case((false, false, false), "was not taken out; no miner runs", None, &[]),
+    case((true, false, false), "taken back after 1 h (new fans); no miner runs", None, &[]),
+    case(
+        (false, false, true),
+        "taken back after 1 h (`maintenance = true` in the configuration); no miner runs",
+        None,
+        &[],
+    ),
+    case((true, false, true), "taken back after 1 h (new fans); no miner runs", None, &[]),
+    case((false, true, false), STAYED, Some(Kept::Configured), &[]),
+    case((true, true, false), STAYS, Some(Kept::Configured), &[]),
+    case((false, true, true), STAYED, Some(Kept::Configured), CONFIGURED),
+    case((true, true, true), STAYS, Some(Kept::Configured), CONFIGURED),
+    removed(case(
+        (false, false, false),
+        "taken back after 1 h (removed by `nodes remove`); no miner runs",
+        None,
+        &[],
+    )),
+    removed(case((true, false, false), "taken back after 1 h (new fans); no miner runs", None, &[])),
+    removed(case((false, true, false), STAYED, Some(Kept::Configured), &[])),
+];
+
+fn node(number: usize, maintenance: bool) -> NodeConfig {
+    let address: NodeAddress = format!("root@192.0.2.{}:22", number + 1).parse().unwrap();
+    NodeConfig {
+        id: address.node_id(),
+        address,
+        hourly_rate_per_gpu: None,
+        host_key: None,
+        maintenance,
+        region: None,
+    }
+}
+
+async fn prepare(store: &MinerDatabase, node: &NodeConfig, case: &Case) {
+    let orders = [
+        (case.drained, OrderedBy::Command, Some("new fans")),
+        (case.noted, OrderedBy::Configuration, None),
+        (case.removed, OrderedBy::Removal, None),
+    ];
+    for (_, by, reason) in orders.into_iter().filter(|(is_in_force, ..)| *is_in_force) {
+        store.begin_maintenance(node.id, by, reason, NOW - Millis::from_secs(3_600)).await.unwrap();
+    }
+}
+
+/// The complaint about all of them.
+async fn check(cases: &[Case], running: bool) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", directory.path().join("miner.db").display()).parse().unwrap();
+    let store =
+        MinerDatabase::new(Database::open(&url, &MINER_SCHEMA, OpenOptions::default()).await.unwrap());
+    let nodes: Vec<NodeConfig> =
+        cases.iter().enumerate().map(|(number, case)| node(number, case.configured)).collect();
+    for (node, case) in nodes.iter().zip(cases) {
+        prepare(&store, node, case).await;
+    }
+    let outcomes = take_back(&store, &nodes.iter().collect::<Vec<_>>(), running, NOW).await.unwrap();
+    let orders = store.orders().await.unwrap();
+    for (outcome, case) in outcomes.iter().zip(cases) {
+        let words = outcome.words();
+        let said =
+            words.lines().next().unwrap().strip_prefix(&format!("{}: ", outcome.node.address)).unwrap();
+        let expected = match (case.kept, running) {
+            (Some(_), false) => format!("{}; no miner runs", case.words),
+            _ => case.words.to_owned(),
+        };
+        assert_eq!((said, outcome.kept), (expected.as_str(), case.kept));
+        let left: Vec<OrderedBy> = orders
+            .maintenance
+            .get(&outcome.node.id)
+            .into_iter()
+            .flat_map(|windows| windows.keys())
+            .copied()
+            .collect();
+        assert_eq!(left, case.left, "{words}");
+        let stays = case.kept.is_some_and(|kept| kept != Kept::Ahead);
+        let json = outcome.json();
+        assert_eq!((&json["stays"], &json["miner_running"]), (&stays.into(), &running.into()), "{words}");
+        let drained = case.drained || said.starts_with("taken back");
+        assert_eq!(json["was_drained"], drained, "{words}");
+    }
+    let kept = |why| {
+        let these = outcomes.iter().zip(cases).filter(|(_, case)| case.kept == Some(why));
+        these.map(|(outcome, _)| outcome.node.address.to_string()).collect::<Vec<_>>().join(", ")
+    };
+    let mut complaint = complaints(&outcomes).unwrap();
+    for (why, name) in
+        [(Kept::Configured, "SET"), (Kept::Ahead, "AHEAD"), (Kept::Unread, "GONE"), (Kept::Relisted, "AGAIN")]
+    {
+        if !kept(why).is_empty() {
+            complaint = complaint.replace(&kept(why), name);
+        }
+    }
+    complaint
+}
+
+#[tokio::test]
+async fn what_is_said_is_so_while_a_miner_runs() {
+    let complaint = check(&RUNNING, true).await;
+    let reload = "make the running miner read it: systemctl reload basilica-miner, or send it SIGHUP";
+    assert_eq!(
+        complaint,
+        format!(
+            "SET stays in maintenance: `maintenance = true` in the configuration wins; remove it there, then {reload}; \
+             AHEAD is back only until the running miner reads the configuration, where `maintenance = true` is by now; remove it \
+             there; \
+             GONE stays in maintenance: `maintenance = true` is gone from the configuration, which the running miner has not read \
+             since; {reload}; \
+             AGAIN stays out: it is in the configuration again after `nodes remove`, which the running miner has not read since; \
+             {reload}"
+        )
+    );
+}
+
+#[tokio::test]
+async fn what_is_said_is_so_while_no_miner_runs() {
+    let complaint = check(&STOPPED, false).await;
+    assert_eq!(
+        complaint,
+        "SET stays in maintenance: `maintenance = true` in the configuration wins; remove it there"
+    );
+}

@@ -16,6 +16,7 @@ mod upkeep;
 use std::fs::{File, OpenOptions as FileOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use basilica_ports::{BoxError, StoreError};
@@ -26,9 +27,11 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
 };
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Sqlite, Transaction};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
+use tokio::sync::Mutex;
 
-pub(crate) use turn::Turn;
+use turn::Unflushed;
+pub(crate) use turn::{Turn, Writing};
 pub(crate) use upkeep::Restoring;
 pub use upkeep::{CopyError, FileHealth};
 
@@ -216,8 +219,8 @@ impl Default for OpenOptions {
 pub struct Database {
     readers: SqlitePool,
     writer: SqlitePool,
-    /// Writes too, while its user has the writer.
-    unflushed: SqlitePool,
+    /// Whoever has it may write, on either connection.
+    pen: Arc<Mutex<Unflushed>>,
     copier: SqlitePool,
     migrated_from: i64,
 }
@@ -257,14 +260,13 @@ impl Database {
             .busy_timeout(BUSY_TIMEOUT)
             .disable_statement_logging();
         let writing = connect.clone().pragma("cache_size", WRITER_CACHE);
-        let unflushed = writing.clone().synchronous(SqliteSynchronous::Normal);
-        let unflushed = pool(1).connect_lazy_with(unflushed);
+        let pen = Arc::new(Mutex::new(Unflushed::new(&writing)));
         let writer = pool(1).connect_with(writing).await.map_err(sqlite)?;
         let migrated_from = migrate(&writer, schema, options, &path).await?;
         let copier = pool(1).connect_lazy_with(connect.clone());
         let readers =
             pool(options.readers).connect_with(connect.pragma("query_only", "ON")).await.map_err(sqlite)?;
-        Ok(Self { readers, writer, unflushed, copier, migrated_from })
+        Ok(Self { readers, writer, pen, copier, migrated_from })
     }
 
     /// Whether [`Self::open`] would find what it needs, as far as that shows without making or changing anything.
@@ -310,7 +312,8 @@ impl Database {
         &self.readers
     }
 
-    /// The connection that writes.
+    /// The connection whose commits are flushed.
+    #[cfg(test)]
     pub(crate) const fn writer(&self) -> &SqlitePool {
         &self.writer
     }
@@ -319,11 +322,6 @@ impl Database {
     pub(crate) fn with_own_readers(&self, readers: u32) -> Self {
         let connect = self.readers.connect_options().as_ref().clone();
         Self { readers: pool(readers).connect_lazy_with(connect), ..self.clone() }
-    }
-
-    /// Begins a transaction on the only writing connection; waits for its turn. Rolled back unless committed.
-    pub async fn begin(&self, operation: &'static str) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(unavailable(operation))
     }
 
     /// Copies what is in the write-ahead log into the file, on a connection and a thread of its own: writers and readers go on. What
@@ -336,7 +334,7 @@ impl Database {
     /// Closes all connections, the last of which leaves everything flushed.
     pub async fn close(&self) {
         self.copier.close().await;
-        self.unflushed.close().await;
+        self.pen.lock().await.close().await;
         self.readers.close().await;
         self.writer.close().await;
     }

@@ -136,6 +136,8 @@ impl Drop for UnderWay {
 #[derive(Clone, Debug)]
 pub(crate) enum Pool {
     Sqlite(SqlitePool),
+    /// Those by which one at a time writes.
+    Writer(crate::Database),
     Postgres(Arc<Slots>),
 }
 
@@ -147,6 +149,10 @@ impl Pool {
                 let (open, idle) = (usize::try_from(pool.size()).unwrap_or(usize::MAX), pool.num_idle());
                 let most = usize::try_from(pool.options().get_max_connections()).unwrap_or(usize::MAX);
                 [open.saturating_sub(idle), idle, most]
+            }
+            Self::Writer(database) => {
+                let active = usize::from(database.is_being_written());
+                [active, 1 - active, 1]
             }
             Self::Postgres(slots) => slots.connections(),
         }

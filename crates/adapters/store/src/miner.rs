@@ -87,8 +87,8 @@ impl MinerDatabase {
     /// Registers what the database is asked for, and how busy its connections are, under names that begin with `prefix`.
     pub fn observe(&self, registry: &mut Registry, prefix: &str) {
         self.meters.register_work(registry, prefix);
-        let pools = [(READS, self.database.readers()), (WRITES, self.database.writer())];
-        let pools = pools.map(|(name, pool)| (name, Pool::Sqlite(pool.clone()))).into();
+        let reading = Pool::Sqlite(self.database.readers().clone());
+        let pools = vec![(READS, reading), (WRITES, Pool::Writer(self.database.clone()))];
         registry.register_collector(Box::new(Connections { prefix: prefix.to_owned(), pools }));
     }
 }

@@ -22,6 +22,7 @@ use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqlitePool, SqliteRow};
 use sqlx::{Arguments, Database, Encode, Error, FromRow, Postgres, SqlSafeStr, SqlStr, Sqlite, Type};
 use tokio::time::Instant;
 
+use crate::database::Writing;
 use crate::measure::{Meter, UnderWay};
 use crate::postgres::{Held, Slots, deadline, is_lost};
 
@@ -120,7 +121,7 @@ pub(crate) struct Transaction {
 /// By engine.
 #[derive(Debug)]
 pub(crate) enum Begun {
-    Sqlite(sqlx::Transaction<'static, Sqlite>),
+    Sqlite(Writing),
     Postgres(Held),
 }
 

@@ -207,7 +207,7 @@ impl ValidatorDatabase {
         self.meters.register(registry, prefix);
         let mut pools = vec![(CHECKS, self.reading()), (FACES, faces.reading())];
         match &self.engine {
-            Engine::Sqlite(database, _) => pools.push((WRITES, Pool::Sqlite(database.writer().clone()))),
+            Engine::Sqlite(database, _) => pools.push((WRITES, Pool::Writer(database.clone()))),
             Engine::Postgres(cluster) => pools.extend([
                 (WRITES, Pool::Postgres(Arc::clone(cluster.writer()))),
                 (LEADING, Pool::Postgres(Arc::clone(cluster.leader()))),

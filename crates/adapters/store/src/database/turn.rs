@@ -1,35 +1,93 @@
-//! Turns to write whose commits are not flushed.
+//! Whose turn it is to write, and the connection whose commits are not flushed.
 //!
-//! They take the writing connection as everybody does, and leave it idle: what they commit on one of their own outlives the process at once,
-//! and a power cut with the next flush, which any other commit brings with it (the log is one file). **Rejected**: `PRAGMA synchronous` back
-//! and forth on the writing connection, which SQLite obeys while it prepares a statement and not when a prepared one runs.
+//! One at a time writes, on either of two connections: what is committed on the one is flushed, what is committed on the other outlives the
+//! process at once, and a power cut with the next flush, which any other commit brings with it (the log is one file). **Rejected**: `PRAGMA
+//! synchronous` back and forth on one connection, which SQLite obeys while it prepares a statement and not when a prepared one runs; and taking
+//! both from pools, for those whose turns follow each other a thousand times a second: a pool asks each connection that comes back whether
+//! it is alive, in a task of its own and on SQLite's thread, and hands it on only then.
 
 use std::fs::File;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
 use basilica_ports::{BoxError, StoreError};
-use sqlx::Sqlite;
-use sqlx::pool::PoolConnection;
-use sqlx::sqlite::SqliteConnection;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _, Sqlite, Transaction};
+use tokio::sync::OwnedMutexGuard;
+use tokio::time::timeout;
 
-use super::{Database, unavailable};
+use super::{ACQUIRE_TIMEOUT, Database, unavailable};
 use crate::new_file::beside;
 use crate::sql::aside;
 
-/// A turn to write. Whatever its transaction wrote is undone, together with the connection, unless the turn is said to be over.
+/// The connection whose commits are not flushed, opened when it is first needed.
+#[derive(Debug)]
+pub(super) struct Unflushed {
+    /// None once it is closed for good.
+    options: Option<SqliteConnectOptions>,
+    connection: Option<SqliteConnection>,
+}
+
+impl Unflushed {
+    /// One that else is as the writer.
+    pub(super) fn new(writing: &SqliteConnectOptions) -> Self {
+        Self { options: Some(writing.clone().synchronous(SqliteSynchronous::Normal)), connection: None }
+    }
+
+    /// Errors are of no use to who closes: all that was committed is in the file's log.
+    pub(super) async fn close(&mut self) {
+        self.options = None;
+        if let Some(connection) = self.connection.take() {
+            let _ = connection.close().await;
+        }
+    }
+}
+
+/// A transaction whose commit is flushed. Rolled back unless committed.
+#[derive(Debug)]
+pub(crate) struct Writing {
+    transaction: Transaction<'static, Sqlite>,
+    /// Goes after the transaction.
+    _turn: OwnedMutexGuard<Unflushed>,
+}
+
+/// A turn to write what is not flushed. Whatever its transaction wrote is undone, together with the connection, unless the turn is said to be
+/// over.
 #[derive(Debug)]
 pub(crate) struct Turn {
-    connection: PoolConnection<Sqlite>,
-    is_over: bool,
-    _alone: PoolConnection<Sqlite>,
+    /// Out of its place as long as it might have to be closed.
+    connection: SqliteConnection,
+    unflushed: OwnedMutexGuard<Unflushed>,
 }
 
 impl Database {
+    /// Begins a transaction; waits for its turn. Rolled back unless committed.
+    pub(crate) async fn begin(&self, operation: &'static str) -> Result<Writing, StoreError> {
+        let turn = self.pen(operation).await?;
+        let transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(unavailable(operation))?;
+        Ok(Writing { transaction, _turn: turn })
+    }
+
     /// Waits for a turn. Its statements begin and end the transaction.
     pub(crate) async fn turn(&self, operation: &'static str) -> Result<Turn, StoreError> {
+        let mut unflushed = self.pen(operation).await?;
         let failed = unavailable(operation);
-        let alone = self.writer.acquire().await.map_err(&failed)?;
-        let connection = self.unflushed.acquire().await.map_err(&failed)?;
-        Ok(Turn { connection, is_over: false, _alone: alone })
+        let connection = match (unflushed.connection.take(), &unflushed.options) {
+            (Some(connection), _) => connection,
+            (None, Some(options)) => options.connect().await.map_err(failed)?,
+            (None, None) => return Err(failed(sqlx::Error::PoolClosed)),
+        };
+        Ok(Turn { connection, unflushed })
+    }
+
+    /// Whether anybody has a turn.
+    pub(crate) fn is_being_written(&self) -> bool {
+        self.pen.try_lock().is_err()
+    }
+
+    async fn pen(&self, operation: &'static str) -> Result<OwnedMutexGuard<Unflushed>, StoreError> {
+        let waiting = timeout(ACQUIRE_TIMEOUT, Arc::clone(&self.pen).lock_owned());
+        waiting.await.map_err(|_| unavailable(operation)(sqlx::Error::PoolTimedOut))
     }
 
     /// Returns when all that was committed before survives a power cut.
@@ -50,21 +108,38 @@ impl Database {
     }
 }
 
+impl Writing {
+    /// After this what was written is on disk.
+    pub(crate) async fn commit(self) -> Result<(), sqlx::Error> {
+        self.transaction.commit().await
+    }
+
+    pub(crate) async fn rollback(self) -> Result<(), sqlx::Error> {
+        self.transaction.rollback().await
+    }
+}
+
+impl Deref for Writing {
+    type Target = SqliteConnection;
+
+    fn deref(&self) -> &SqliteConnection {
+        &self.transaction
+    }
+}
+
+impl DerefMut for Writing {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        &mut self.transaction
+    }
+}
+
 impl Turn {
-    pub(crate) fn connection(&mut self) -> &mut SqliteConnection {
+    pub(crate) const fn connection(&mut self) -> &mut SqliteConnection {
         &mut self.connection
     }
 
     /// The transaction is committed, or was never begun.
     pub(crate) fn over(mut self) {
-        self.is_over = true;
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        if !self.is_over {
-            self.connection.close_on_drop();
-        }
+        self.unflushed.connection = Some(self.connection);
     }
 }

@@ -375,9 +375,15 @@ impl Book {
         let updated: Vec<_> = sessions(Change::Updated)
             .map(|Session { row, .. }| (row.seq, &row.public_key, row.ended_at, &row.ended_why))
             .collect();
-        let writing = sqlx::query(WRITE).bind(json(&validators)).bind(json(&nonces));
-        let writing = writing.bind(json(&opened)).bind(json(&updated)).execute(connection);
-        writing.await.map_err(unavailable(OPERATION))?;
+        let text = WRITE[usize::from(!updated.is_empty())][usize::from(!opened.is_empty())];
+        let mut writing = sqlx::query(text).bind(json(&validators)).bind(json(&nonces));
+        if !opened.is_empty() {
+            writing = writing.bind(json(&opened));
+        }
+        if !updated.is_empty() {
+            writing = writing.bind(json(&updated));
+        }
+        writing.execute(connection).await.map_err(unavailable(OPERATION))?;
         Ok(self.recall)
     }
 }
@@ -410,21 +416,43 @@ const OPEN_SESSIONS_OF: &str = "\
      WHERE ended_at IS NULL AND expires_at > ?";
 
 /// `WHERE true` tells the parser that ON belongs to the conflict and not to a join.
-const WRITE: &str = "\
-     INSERT INTO validators (hotkey, seen_v2, last_epoch, last_ts_secs, sessions_opened) \
-     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(?) WHERE true \
-     ON CONFLICT DO UPDATE SET seen_v2 = excluded.seen_v2, \
-     last_epoch = excluded.last_epoch, last_ts_secs = excluded.last_ts_secs, \
-     sessions_opened = excluded.sessions_opened; \
-     INSERT INTO nonces (seq, hotkey, nonce, forget_at) \
-     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?); \
-     INSERT INTO sessions \
-     (seq, id, validator, token_hash, opened_at, expires_at, public_key, ended_at, ended_why) \
-     SELECT value ->> 0, value ->> 1, value ->> 2, unhex(value ->> 3), value ->> 4, value ->> 5, value ->> 6, \
-     value ->> 7, value ->> 8 FROM json_each(?); \
-     UPDATE sessions SET public_key = new.value ->> 1, ended_at = new.value ->> 2, \
-     ended_why = new.value ->> 3 FROM json_each(?) AS new WHERE sessions.seq = new.value ->> 0; \
-     COMMIT";
+macro_rules! write {
+    ($opened:literal, $updated:literal) => {
+        concat!(
+            "INSERT INTO validators (hotkey, seen_v2, last_epoch, last_ts_secs, sessions_opened) \
+             SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(?) WHERE true \
+             ON CONFLICT DO UPDATE SET seen_v2 = excluded.seen_v2, \
+             last_epoch = excluded.last_epoch, last_ts_secs = excluded.last_ts_secs, \
+             sessions_opened = excluded.sessions_opened; \
+             INSERT INTO nonces (seq, hotkey, nonce, forget_at) \
+             SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?); ",
+            $opened,
+            $updated,
+            "COMMIT"
+        )
+    };
+    ($updated:literal) => {
+        [
+            write!("", $updated),
+            write!(
+                "INSERT INTO sessions \
+                 (seq, id, validator, token_hash, opened_at, expires_at, public_key, ended_at, ended_why) \
+                 SELECT value ->> 0, value ->> 1, value ->> 2, unhex(value ->> 3), value ->> 4, value ->> 5, value ->> 6, \
+                 value ->> 7, value ->> 8 FROM json_each(?); ",
+                $updated
+            ),
+        ]
+    };
+}
+
+/// With changed sessions or without, with new ones or without: each statement that is done wakes the task that waits for all of them.
+const WRITE: [[&str; 2]; 2] = [
+    write!(""),
+    write!(
+        "UPDATE sessions SET public_key = new.value ->> 1, ended_at = new.value ->> 2, \
+         ended_why = new.value ->> 3 FROM json_each(?) AS new WHERE sessions.seq = new.value ->> 0; "
+    ),
+];
 
 fn discoveries(wishes: &[Wish]) -> impl Iterator<Item = (&NonceUse, &DiscoveryUse)> {
     wishes.iter().filter_map(|wish| wish.discovery())

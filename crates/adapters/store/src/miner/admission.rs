@@ -4,6 +4,8 @@ mod book;
 mod continuity;
 mod log_copier;
 mod recall;
+mod rows;
+mod statements;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,7 +13,7 @@ use basilica_ports::{DiscoveryUse, Inadmissible, NewSession, NonceUse, SessionRe
 use basilica_types::Timestamp;
 use tokio::sync::oneshot;
 
-use self::book::Book;
+use self::book::settle;
 pub(super) use self::continuity::{Boot, interrupt};
 use self::log_copier::LogCopier;
 use self::recall::Recall;
@@ -195,16 +197,13 @@ impl Admissions {
             return Ok(Vec::new());
         };
         let (known, now) = (self.recall().take().unwrap_or_default(), first.nonce().now);
-        let mut book = Book::begin(turn.connection(), wishes, known, (&self.boot, now)).await?;
-        let decided = wishes.iter().map(|wish| book.decide(wish)).collect();
-        let is_to_last = book.is_to_last();
-        let known = book.commit(turn.connection()).await?;
-        let flushed = if is_to_last { self.database.flush().await } else { Ok(()) };
+        let settled = settle(turn.connection(), wishes, known, (&self.boot, now)).await?;
+        let flushed = if settled.is_to_last { self.database.flush().await } else { Ok(()) };
         if flushed.is_ok() {
-            *self.recall() = Some(known);
+            *self.recall() = Some(settled.recall);
         }
         turn.over();
-        flushed.map(|()| decided)
+        flushed.map(|()| settled.decided)
     }
 
     /// Whether anything waits; if not, this was the end of the serving.

@@ -1,6 +1,7 @@
 mod admission;
 mod continuity;
 mod operations;
+mod recall;
 mod restore;
 
 use std::sync::Arc;

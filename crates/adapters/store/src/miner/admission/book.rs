@@ -185,12 +185,12 @@ impl<'w> Book<'w> {
         self.names.get(hotkey).map_or_else(|| hotkey.to_string().into(), Cow::from)
     }
 
-    /// Whether other sessions of the hotkey than the one named matter.
+    /// Whether other sessions of the hotkey than the one named matter. They may where that is not known, as it could be opened in this group.
     fn concerns_others(&self, discovery: &DiscoveryUse) -> bool {
         let Some(token_hash) = discovery.proof.token_hash() else { return true };
         let Some(key) = &discovery.public_key else { return false };
         let session = self.recall.rows.get(token_hash);
-        session.is_some_and(|session| session.record.public_key.as_ref() != Some(key))
+        session.is_none_or(|session| session.record.public_key.as_ref() != Some(key))
     }
 
     /// Makes the recall what it was, but for what may be read again.

@@ -12,7 +12,7 @@ use basilica_console as console;
 use basilica_miner_service::NodeAccess;
 use basilica_miner_service::config::{DatabaseConfig, MinerConfig, NodeConfig};
 use basilica_miner_service::maintenance::{ALLOWANCE, WINDOW, used};
-use basilica_ports::{Clock as _, Drained, Identity, MinerOperations as _, OrderedBy, Orders};
+use basilica_ports::{Clock as _, Drained, Identity, MinerOperations as _, OrderedBy};
 use basilica_ssh::RusshShell;
 use basilica_status::span;
 use basilica_store::{MinerDatabase, MinerLock};
@@ -20,7 +20,7 @@ use basilica_system::SystemClock;
 use basilica_types::Millis;
 use serde_json::{Value, json};
 
-use self::read::{Kept, Read, kept, orders_after_reading};
+use self::read::{InForce, Kept, in_force};
 pub(crate) use self::undrain::undrain;
 use crate::cli::Cli;
 use crate::commands::{answer, block_on, configured, open};
@@ -95,7 +95,7 @@ impl Outcome<'_> {
             Some(Kept::Configured | Kept::Ahead) => format!(
                 "the configuration has `maintenance = true` for it too: it is back when that is gone and {undrain}"
             ),
-            Some(Kept::Unread | Kept::Relisted) => {
+            Some(Kept::Unread | Kept::Unlisted) => {
                 format!("it is back when the running miner has read the configuration (SIGHUP) and {undrain}")
             }
             None => format!("it is back {undrain}"),
@@ -135,10 +135,10 @@ pub(crate) fn drain(
         for node in &nodes {
             drained.push(store.begin_maintenance(node.id, OrderedBy::Command, reason, now).await?);
         }
-        let orders = orders_after_reading(&store, &nodes, running).await?;
+        let in_force = in_force(&store, &nodes, running).await?;
         let mut outcomes = Vec::with_capacity(nodes.len());
         for (node, drained) in nodes.into_iter().zip(drained) {
-            let kept = kept(node, running.then(|| Read::of(node, &orders)));
+            let kept = in_force.kept(node);
             let windows = store.maintenance(now - WINDOW).await?;
             let used = used(windows.get(&node.id).map_or(&[][..], Vec::as_slice), now);
             outcomes.push(Outcome { node, drained, kept, used, clean: None, why: None });
@@ -226,14 +226,14 @@ pub(crate) fn recover(cli: &Cli, names: &[String]) -> anyhow::Result<()> {
     let nodes = select_all(&config.fleet.nodes, names)?;
     let running = is_running(&config.database)?;
     let mut results = Vec::with_capacity(nodes.len());
-    let orders = block_on(async {
+    let in_force = block_on(async {
         let store = MinerDatabase::new(open(&config, false).await?);
         for node in &nodes {
             results.push((*node, store.release_node(node.id).await?));
         }
-        orders_after_reading(&store, &nodes, running).await
+        in_force(&store, &nodes, running).await
     })?;
-    let is_out = |node: &NodeConfig| stays_out(node, &orders, running);
+    let is_out = |node: &NodeConfig| stays_out(node, &in_force);
     let json = results.iter().map(|(node, hold)| {
         json!({
             "node_id": node.id.to_string(),
@@ -249,7 +249,7 @@ pub(crate) fn recover(cli: &Cli, names: &[String]) -> anyhow::Result<()> {
         let words = results.iter().map(|(node, hold)| match hold {
             Some(hold) => {
                 let when = match (is_out(node), running) {
-                    (true, _) => "it stays in maintenance",
+                    (true, _) => "it stays out for maintenance",
                     (false, true) => "it is looked at again now",
                     (false, false) => "no miner runs",
                 };
@@ -266,8 +266,8 @@ pub(crate) fn recover(cli: &Cli, names: &[String]) -> anyhow::Result<()> {
     })
 }
 
-/// Whether a node is in maintenance when it does not wait for `nodes recover`.
-fn stays_out(node: &NodeConfig, orders: &Orders, running: bool) -> bool {
-    let kept = kept(node, running.then(|| Read::of(node, orders)));
-    orders.window(node.id, OrderedBy::Command).is_some() || kept.is_some_and(Kept::is_out)
+/// Whether a node is out also when it does not wait for `nodes recover`.
+fn stays_out(node: &NodeConfig, in_force: &InForce) -> bool {
+    let drained = in_force.orders.window(node.id, OrderedBy::Command).is_some();
+    drained || in_force.kept(node).is_some_and(Kept::is_out)
 }

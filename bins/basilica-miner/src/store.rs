@@ -52,7 +52,7 @@ pub(crate) async fn forget(
     let sessions: Vec<SessionId> = removed.iter().map(|tag| tag.session).collect();
     store.forget_deployments(node, &sessions).await?;
     if store.deployed_until(node).await?.is_none() {
-        store.forget_node(node).await?;
+        store.forget_node(node, SystemClock::new().now()).await?;
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ pub enum OrderedBy {
     Command,
     /// `maintenance = true` of the node, as the running miner has read it; over once the node is listed without it.
     Configuration,
-    /// The node's removal; over once the node is listed again.
+    /// The node's removal; over once the node was left, or is listed again.
     Removal,
 }
 
@@ -170,6 +170,7 @@ pub trait MinerOperations: Send + Sync + 'static {
     /// that runs with one.
     async fn deployed_until(&self, node: NodeId) -> Result<Option<Timestamp>, StoreError>;
 
-    /// Forgets a node that was left, with its deployments; its host key and maintenance stay known, in case it comes back.
-    async fn forget_node(&self, node: NodeId) -> Result<(), StoreError>;
+    /// Forgets a node that was left, with its deployments; its host key and maintenance stay known, in case it comes back. Its removal
+    /// ([`OrderedBy::Removal`]) is over: validators do not see it any more.
+    async fn forget_node(&self, node: NodeId, now: Timestamp) -> Result<(), StoreError>;
 }

@@ -10,7 +10,7 @@ use basilica_system::SystemClock;
 use basilica_types::{Millis, Timestamp};
 use serde_json::{Value, json};
 
-use super::read::{Kept, Read, kept, orders_after_reading};
+use super::read::{Kept, Read, in_force};
 use super::{allowance, in_brackets, is_running};
 use crate::cli::Cli;
 use crate::commands::{answer, block_on, configured, open};
@@ -58,14 +58,14 @@ impl Outcome<'_> {
             (Some(after), Some(Kept::Ahead)) => {
                 format!("taken back {after}, until the running miner reads the configuration")
             }
-            (Some(after), Some(_)) => {
-                format!("the order of `nodes drain` is taken back {after}, but it stays in maintenance")
+            (Some(after), Some(kept)) => {
+                format!("the order of `nodes drain` is taken back {after}, but it {}", still(kept))
             }
             (None, None) => "was not taken out".to_owned(),
             (None, Some(Kept::Ahead)) => {
                 "was not taken out, but is when the running miner reads the configuration".to_owned()
             }
-            (None, Some(_)) => "stays in maintenance; no command had taken it out".to_owned(),
+            (None, Some(kept)) => format!("{}; no command had taken it out", still(kept)),
         };
         let lost = self.hold.as_ref().map_or_else(String::new, |hold| {
             let since = hold.since.rfc3339();
@@ -73,6 +73,14 @@ impl Outcome<'_> {
         });
         let miner = if self.read.is_some() { "" } else { "; no miner runs" };
         format!("{address}: {what}{lost}{miner}\n  {}", allowance(self.used))
+    }
+}
+
+/// What a node does that is out.
+const fn still(kept: Kept) -> &'static str {
+    match kept {
+        Kept::Unlisted => "is not in service",
+        Kept::Configured | Kept::Ahead | Kept::Unread => "stays in maintenance",
     }
 }
 
@@ -103,18 +111,18 @@ async fn take_back<'a>(
     for node in nodes {
         drained.push(store.end_maintenance(node.id, OrderedBy::Command, now).await?);
     }
-    let orders = orders_after_reading(store, nodes, running).await?;
+    let in_force = in_force(store, nodes, running).await?;
     let mut outcomes = Vec::with_capacity(nodes.len());
     for (node, mut ended) in nodes.iter().zip(drained) {
-        let read = running.then(|| Read::of(node, &orders));
-        let kept = kept(node, read);
+        let (read, kept) = (in_force.read(node), in_force.kept(node));
+        let hold = in_force.orders.holds.get(&node.id).cloned();
         if !running {
             let void = end_void(store, node, now).await?;
             ended = ended.or(void.filter(|_| kept.is_none()));
         }
         let windows = store.maintenance(now - WINDOW).await?;
         let used = used(windows.get(&node.id).map_or(&[][..], Vec::as_slice), now);
-        outcomes.push(Outcome { node, ended, read, kept, hold: orders.holds.get(&node.id).cloned(), used });
+        outcomes.push(Outcome { node, ended, read, kept, hold, used });
     }
     Ok(outcomes)
 }
@@ -153,8 +161,8 @@ fn complaints(outcomes: &[Outcome<'_>]) -> Option<String> {
             "stays in maintenance: `maintenance = true` is gone from the configuration, which the running miner has not read \
              since; {RELOAD}"
         ),
-        Kept::Relisted => format!(
-            "stays out: it is in the configuration again after `nodes remove`, which the running miner has not read since; {RELOAD}"
+        Kept::Unlisted => format!(
+            "is not in service: the running miner has not read yet that it is in the configuration; {RELOAD}"
         ),
     }
     };

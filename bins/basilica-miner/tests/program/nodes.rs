@@ -172,7 +172,14 @@ async fn a_hang_up_takes_up_a_changed_list_and_a_wrong_file_changes_nothing() {
     std::fs::write(home.config(), removed_second(&good)).unwrap();
     hang_up(&running);
     eventually("one is removed", || nodes_of(&running) == 2).await;
+    // Its line is back, and the miner was not told.
+    std::fs::write(home.config(), &good).unwrap();
+    let unread =
+        "a@127.0.0.1:2 is not in service: the running miner has not read yet that it is in the configuration";
+    home.run(&["nodes", "undrain", "a@127.0.0.1:2"]).fails(1, &[unread]);
     running.terminate();
+    let undrained = home.run(&["nodes", "undrain", "a@127.0.0.1:2"]);
+    assert!(undrained.out.contains("was not taken out; no miner runs"), "{}{}", undrained.out, undrained.err);
 }
 
 #[test]

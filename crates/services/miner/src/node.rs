@@ -301,11 +301,11 @@ impl NodeKeeper {
     async fn has_left(&self, config: &KeeperConfig) -> bool {
         let (id, address) = (config.node.id, &config.node.address);
         let forgotten = async {
-            let until = self.store.deployed_until(id).await?;
-            if until.is_some_and(|until| until > self.clock.now()) {
+            let (until, now) = (self.store.deployed_until(id).await?, self.clock.now());
+            if until.is_some_and(|until| until > now) {
                 return Ok(None);
             }
-            self.store.forget_node(id).await?;
+            self.store.forget_node(id, now).await?;
             Ok::<_, StoreError>(Some(until))
         };
         match forgotten.await {

@@ -1,11 +1,23 @@
 //! Every combination of a command's order, the configuration's word, and what the running miner has read of it.
 
+use basilica_ports::KnownNode;
 use basilica_store::{Database, MINER_SCHEMA, OpenOptions};
 use basilica_types::NodeAddress;
 
 use super::*;
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
+
+/// Why the miner that runs or ran last does not know a node of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unlisted {
+    /// It does.
+    No,
+    /// The node is being removed, or was when the miner stopped.
+    Removed,
+    /// It never had it, or has left it.
+    New,
+}
 
 /// A node before the command, and what the command is to say of it.
 struct Case {
@@ -14,8 +26,8 @@ struct Case {
     configured: bool,
     /// The same as the miner read it that runs or ran last.
     noted: bool,
-    /// It was removed, and its line was put back by hand.
-    removed: bool,
+    /// It was removed, or is new, and its line was written by hand.
+    unlisted: Unlisted,
     words: &'static str,
     kept: Option<Kept>,
     /// The orders that are in force afterwards.
@@ -28,11 +40,15 @@ const fn case(
     kept: Option<Kept>,
     left: &'static [OrderedBy],
 ) -> Case {
-    Case { drained, configured, noted, removed: false, words, kept, left }
+    Case { drained, configured, noted, unlisted: Unlisted::No, words, kept, left }
 }
 
 const fn removed(case: Case) -> Case {
-    Case { removed: true, ..case }
+    Case { unlisted: Unlisted::Removed, ..case }
+}
+
+const fn new(case: Case) -> Case {
+    Case { unlisted: Unlisted::New, ..case }
 }
 
 const CONFIGURED: &[OrderedBy] = &[OrderedBy::Configuration];
@@ -42,7 +58,11 @@ const STAYS: &str =
     "the order of `nodes drain` is taken back after 1 h (new fans), but it stays in maintenance";
 const STAYED: &str = "stays in maintenance; no command had taken it out";
 
-const RUNNING: [Case; 11] = [
+const UNSERVED: &str = "is not in service; no command had taken it out";
+const UNSERVED_NOW: &str =
+    "the order of `nodes drain` is taken back after 1 h (new fans), but it is not in service";
+
+const RUNNING: [Case; 14] = [
     case((false, false, false), "was not taken out", None, &[]),
     case((true, false, false), BACK, None, &[]),
     case((false, false, true), STAYED, Some(Kept::Unread), CONFIGURED),
@@ -61,12 +81,20 @@ const RUNNING: [Case; 11] = [
     ),
     case((false, true, true), STAYED, Some(Kept::Configured), CONFIGURED),
     case((true, true, true), STAYS, Some(Kept::Configured), CONFIGURED),
-    removed(case((false, false, false), STAYED, Some(Kept::Relisted), REMOVED)),
-    removed(case((true, false, false), STAYS, Some(Kept::Relisted), REMOVED)),
-    removed(case((false, true, false), STAYED, Some(Kept::Configured), REMOVED)),
+    removed(case((false, false, false), UNSERVED, Some(Kept::Unlisted), REMOVED)),
+    removed(case((true, false, false), UNSERVED_NOW, Some(Kept::Unlisted), REMOVED)),
+    removed(case(
+        (false, true, true),
+        UNSERVED,
+        Some(Kept::Unlisted),
+        &[OrderedBy::Configuration, OrderedBy::Removal],
+    )),
+    new(case((false, false, false), UNSERVED, Some(Kept::Unlisted), &[])),
+    new(case((true, false, false), UNSERVED_NOW, Some(Kept::Unlisted), &[])),
+    new(case((false, true, false), UNSERVED, Some(Kept::Unlisted), &[])),
 ];
 
-const STOPPED: [Case; 11] = [
+const STOPPED: [Case; 14] = [
     case((false, false, false), "was not taken out; no miner runs", None, &[]),
     case((true, false, false), "taken back after 1 h (new fans); no miner runs", None, &[]),
     case(
@@ -88,6 +116,9 @@ const STOPPED: [Case; 11] = [
     )),
     removed(case((true, false, false), "taken back after 1 h (new fans); no miner runs", None, &[])),
     removed(case((false, true, false), STAYED, Some(Kept::Configured), &[])),
+    new(case((false, false, false), "was not taken out; no miner runs", None, &[])),
+    new(case((true, false, false), "taken back after 1 h (new fans); no miner runs", None, &[])),
+    new(case((false, true, false), STAYED, Some(Kept::Configured), &[])),
 ];
 
 fn node(number: usize, maintenance: bool) -> NodeConfig {
@@ -103,10 +134,14 @@ fn node(number: usize, maintenance: bool) -> NodeConfig {
 }
 
 async fn prepare(store: &MinerDatabase, node: &NodeConfig, case: &Case) {
+    if case.unlisted != Unlisted::New {
+        let (node_id, address) = (node.id, node.address.clone());
+        store.remember_nodes(&[KnownNode { node_id, address, host_key: None }], NOW).await.unwrap();
+    }
     let orders = [
         (case.drained, OrderedBy::Command, Some("new fans")),
         (case.noted, OrderedBy::Configuration, None),
-        (case.removed, OrderedBy::Removal, None),
+        (case.unlisted == Unlisted::Removed, OrderedBy::Removal, None),
     ];
     for (_, by, reason) in orders.into_iter().filter(|(is_in_force, ..)| *is_in_force) {
         store.begin_maintenance(node.id, by, reason, NOW - Millis::from_secs(3_600)).await.unwrap();
@@ -155,7 +190,7 @@ async fn check(cases: &[Case], running: bool) -> String {
     };
     let mut complaint = complaints(&outcomes).unwrap();
     for (why, name) in
-        [(Kept::Configured, "SET"), (Kept::Ahead, "AHEAD"), (Kept::Unread, "GONE"), (Kept::Relisted, "AGAIN")]
+        [(Kept::Configured, "SET"), (Kept::Ahead, "AHEAD"), (Kept::Unread, "GONE"), (Kept::Unlisted, "NEW")]
     {
         if !kept(why).is_empty() {
             complaint = complaint.replace(&kept(why), name);
@@ -176,8 +211,7 @@ async fn what_is_said_is_so_while_a_miner_runs() {
              there; \
              GONE stays in maintenance: `maintenance = true` is gone from the configuration, which the running miner has not read \
              since; {reload}; \
-             AGAIN stays out: it is in the configuration again after `nodes remove`, which the running miner has not read since; \
-             {reload}"
+             NEW is not in service: the running miner has not read yet that it is in the configuration; {reload}"
         )
     );
 }

@@ -185,6 +185,24 @@ async fn all(database: &Database) -> Result<Orders, StoreError> {
     Ok(orders)
 }
 
+/// Whether there was one.
+async fn end_removal(
+    connection: &mut SqliteConnection,
+    node: NodeId,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let ended = sqlx::query(
+        "UPDATE maintenance SET ended_at = max(began_at, ?) WHERE node_id = ? AND ordered_by = ? AND ended_at IS NULL",
+    )
+    .bind(now.0)
+    .bind(node.to_string())
+    .bind(OrderedBy::Removal.name())
+    .execute(connection)
+    .await
+    .map_err(unavailable("end removal"))?;
+    Ok(ended.rows_affected() > 0)
+}
+
 async fn remember(database: &Database, nodes: &[KnownNode], now: Timestamp) -> Result<(), StoreError> {
     let failed = unavailable("remember nodes");
     let mut transaction = database.begin("remember nodes").await?;
@@ -200,17 +218,7 @@ async fn remember(database: &Database, nodes: &[KnownNode], now: Timestamp) -> R
         .execute(&mut *transaction)
         .await
         .map_err(&failed)?;
-        let ended = sqlx::query(
-            "UPDATE maintenance SET ended_at = max(began_at, ?) \
-             WHERE node_id = ? AND ordered_by = ? AND ended_at IS NULL",
-        )
-        .bind(now.0)
-        .bind(node.node_id.to_string())
-        .bind(OrderedBy::Removal.name())
-        .execute(&mut *transaction)
-        .await
-        .map_err(&failed)?;
-        is_back |= ended.rows_affected() > 0;
+        is_back |= end_removal(&mut transaction, node.node_id, now).await?;
     }
     if is_back {
         bump(&mut transaction).await?;
@@ -234,7 +242,7 @@ async fn known(database: &Database) -> Result<Vec<KnownNode>, StoreError> {
     rows.into_iter().map(parse).collect()
 }
 
-async fn forget(database: &Database, node: NodeId) -> Result<(), StoreError> {
+async fn forget(database: &Database, node: NodeId, now: Timestamp) -> Result<(), StoreError> {
     let failed = unavailable("forget node");
     let mut transaction = database.begin("forget node").await?;
     for statement in [
@@ -243,6 +251,9 @@ async fn forget(database: &Database, node: NodeId) -> Result<(), StoreError> {
         "DELETE FROM nodes WHERE node_id = ?",
     ] {
         sqlx::query(statement).bind(node.to_string()).execute(&mut *transaction).await.map_err(&failed)?;
+    }
+    if end_removal(&mut transaction, node, now).await? {
+        bump(&mut transaction).await?;
     }
     transaction.commit().await.map_err(&failed)
 }
@@ -369,7 +380,7 @@ impl MinerOperations for MinerDatabase {
         self.reads.outcome(began, outcome.await)
     }
 
-    async fn forget_node(&self, node: NodeId) -> Result<(), StoreError> {
-        self.writes.outcome(Instant::now(), forget(&self.database, node).await)
+    async fn forget_node(&self, node: NodeId, now: Timestamp) -> Result<(), StoreError> {
+        self.writes.outcome(Instant::now(), forget(&self.database, node, now).await)
     }
 }

@@ -78,6 +78,26 @@ async fn a_key_whose_node_is_listed_no_more_while_processes_end_goes_before() {
 }
 
 #[tokio::test]
+async fn a_key_that_a_newer_session_displaces_is_gone_when_that_is_answered() {
+    let nodes = nodes(&["gpu-1"]).await;
+    let mut settings = Settings { interval: Millis::from_secs(600), ..Settings::default() };
+    settings.max_sessions = NonZeroU32::new(1).unwrap();
+    let site = Site::start(Some(&nodes), settings).await;
+    let mut keys = Vec::new();
+    for _ in 0..3 {
+        let grant = site.first.authenticate(&site).await;
+        site.first.discover(&site, &grant).await;
+        let after = authorized_keys(&nodes, "gpu-1");
+        let ours: Vec<String> =
+            after.lines().filter(|line| line.contains("restrict,")).map(ToOwned::to_owned).collect();
+        assert_eq!(ours.len(), 1, "{after}");
+        keys.extend(ours);
+    }
+    keys.dedup();
+    assert_eq!(keys.len(), 3, "each session's is another line");
+}
+
+#[tokio::test]
 async fn a_key_that_is_revoked_while_a_node_is_asked_for_its_gpus_does_not_wait_for_the_answer() {
     let nodes = nodes(&["gpu-1"]).await;
     hold_up(&nodes, "nvidia-smi", "grep -c ^restrict, \"$HOME/.ssh/authorized_keys\" >> \"$HOME/noted\"");

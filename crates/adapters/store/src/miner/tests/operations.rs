@@ -211,7 +211,7 @@ async fn nodes_stay_known_until_they_were_left() {
     let session = keyed_session(&f.store).await;
     f.store.record_deployments(a.node_id, &[session], START).await.unwrap();
     assert_eq!(f.store.deployed_until(a.node_id).await.unwrap(), Some(after(3_600_000)));
-    f.store.forget_node(a.node_id).await.unwrap();
+    f.store.forget_node(a.node_id, after(1)).await.unwrap();
     assert_eq!(f.store.deployed_until(a.node_id).await.unwrap(), None);
     assert_eq!(f.store.known_nodes().await.unwrap(), [b]);
     assert_eq!(f.store.deployments(a.node_id).await.unwrap(), []);
@@ -234,6 +234,24 @@ async fn a_removed_node_that_is_listed_again_is_in_force_and_one_that_was_taken_
     let windows = f.store.maintenance(START).await.unwrap();
     assert_eq!(windows[&a.node_id][0].ended_at, Some(after(5)), "what was is remembered");
     f.store.remember_nodes(&[a, b], after(6)).await.unwrap();
+    assert_eq!(f.store.revision().await.unwrap(), orders.revision, "nothing more to tell");
+}
+
+#[tokio::test]
+async fn time_after_a_removed_node_was_left_is_no_maintenance() {
+    let f = fixture().await;
+    let [a, b] = ["192.0.2.1", "192.0.2.2"].map(id);
+    f.store.begin_maintenance(a, OrderedBy::Removal, None, START).await.unwrap();
+    f.store.begin_maintenance(a, OrderedBy::Command, Some("new fans"), START).await.unwrap();
+    let before = f.store.revision().await.unwrap();
+    f.store.forget_node(a, after(5)).await.unwrap();
+    let orders = f.store.orders().await.unwrap();
+    assert!(orders.revision > before, "the running miner is told");
+    assert_eq!(orders.maintenance[&a].keys().collect::<Vec<_>>(), [&OrderedBy::Command]);
+    let windows = f.store.maintenance(START).await.unwrap();
+    let ended: Vec<_> = windows[&a].iter().map(|window| (window.by, window.ended_at)).collect();
+    assert_eq!(ended, [(OrderedBy::Command, None), (OrderedBy::Removal, Some(after(5)))]);
+    f.store.forget_node(b, after(6)).await.unwrap();
     assert_eq!(f.store.revision().await.unwrap(), orders.revision, "nothing more to tell");
 }
 

@@ -49,6 +49,7 @@ pub const MINER_SCHEMA: Schema = Schema {
         include_str!("../migrations/miner/0006_in_order.sql"),
         include_str!("../migrations/miner/0007_continuity.sql"),
         include_str!("../migrations/miner/0008_orders_apart.sql"),
+        include_str!("../migrations/miner/0009_boottime.sql"),
     ],
 };
 

@@ -140,7 +140,7 @@ impl Recall {
 
     /// Whether a request with this nonce may be admitted. Those of its hotkey's that are over make place when its share is full.
     pub(super) fn check(&mut self, used: &NonceUse) -> Result<(), Inadmissible> {
-        if let Some(continuity) = &mut self.continuity {
+        if let Some(continuity) = &self.continuity {
             continuity.check(used)?;
         }
         let Some(nonces) = self.nonces.get_mut(&used.validator) else {

@@ -1,13 +1,36 @@
 //! What a power cut can take, and how the miner makes up for it.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use super::*;
 use crate::restore_miner;
 
-async fn during(boot: &str, url: &DatabasePath) -> MinerDatabase {
-    MinerDatabase::during(
-        Boot::named(boot),
-        Database::open(url, &MINER_SCHEMA, OpenOptions::default()).await.unwrap(),
-    )
+/// A miner under one run of the kernel, which began at [`START`].
+struct Run {
+    store: MinerDatabase,
+    /// How long the kernel has run, in milliseconds.
+    up: Arc<AtomicI64>,
+}
+
+async fn during(boot: impl Into<Option<&'static str>>, url: &DatabasePath) -> Run {
+    let database = Database::open(url, &MINER_SCHEMA, OpenOptions::default()).await;
+    let up = Arc::new(AtomicI64::new(0));
+    let read = Arc::clone(&up);
+    let boot = Boot::told(boot.into(), move || Millis(read.load(Ordering::Relaxed).try_into().unwrap()));
+    Run { store: MinerDatabase::during(boot, database.unwrap()), up }
+}
+
+impl Run {
+    async fn resume(&self, now: i64) {
+        self.up.store(now, Ordering::Relaxed);
+        self.store.resume(after(now)).await.unwrap();
+    }
+
+    /// What becomes of a request that is signed and arrives then; the clock is right.
+    async fn asked(&self, name: &str, (signed_at, now): (i64, i64)) -> Result<(), Inadmissible> {
+        self.up.store(now, Ordering::Relaxed);
+        asked(&self.store, name, (signed_at, now)).await
+    }
 }
 
 fn signed(name: &str, signed_at: Timestamp, now: Timestamp) -> NonceUse {
@@ -26,51 +49,83 @@ const FORGOTTEN_UNTIL_15: Result<(), Inadmissible> =
 async fn after_a_reboot_only_requests_that_are_signed_after_it_are_admitted() {
     let f = fixture().await;
     let store = during("first", &f.url).await;
-    assert_eq!(asked(&store, "a", (0, 0)).await, Ok(()));
+    assert_eq!(store.asked("a", (0, 0)).await, Ok(()));
     let again = during("first", &f.url).await;
-    assert_eq!(asked(&again, "b", (-290_000, 1_000)).await, Ok(()), "the process ended, and not the machine");
-    assert_eq!(asked(&again, "a", (0, 1_000)).await, Err(Inadmissible::Replayed));
+    assert_eq!(again.asked("b", (-290_000, 1_000)).await, Ok(()), "the process ended, and not the machine");
+    assert_eq!(again.asked("a", (0, 1_000)).await, Err(Inadmissible::Replayed));
 
     let rebooted = during("second", &f.url).await;
-    rebooted.resume(after(10_000)).await.unwrap();
+    rebooted.resume(10_000).await;
     // As the nonce was flushed, it would be known; one that was not is refused all the same.
-    assert_eq!(asked(&rebooted, "a", (0, 11_000)).await, FORGOTTEN_UNTIL_15);
-    assert_eq!(asked(&rebooted, "lost", (9_000, 11_000)).await, FORGOTTEN_UNTIL_15);
-    assert_eq!(asked(&rebooted, "lost", (15_000, 16_000)).await, FORGOTTEN_UNTIL_15);
-    assert_eq!(asked(&rebooted, "later", (15_001, 16_000)).await, Ok(()));
-    assert_eq!(asked(&rebooted, "later", (15_001, 17_000)).await, Err(Inadmissible::Replayed));
+    assert_eq!(rebooted.asked("a", (0, 11_000)).await, FORGOTTEN_UNTIL_15);
+    assert_eq!(rebooted.asked("lost", (9_000, 11_000)).await, FORGOTTEN_UNTIL_15);
+    assert_eq!(rebooted.asked("lost", (15_000, 16_000)).await, FORGOTTEN_UNTIL_15);
+    assert_eq!(rebooted.asked("later", (15_001, 16_000)).await, Ok(()));
+    assert_eq!(rebooted.asked("later", (15_001, 17_000)).await, Err(Inadmissible::Replayed));
 
     let restarted = during("second", &f.url).await;
-    restarted.resume(after(60_000)).await.unwrap();
-    assert_eq!(asked(&restarted, "lost", (9_000, 61_000)).await, FORGOTTEN_UNTIL_15, "nor by a restart");
-    assert_eq!(asked(&restarted, "new", (20_000, 61_000)).await, Ok(()), "which loses nothing itself");
+    restarted.resume(60_000).await;
+    assert_eq!(restarted.asked("lost", (9_000, 61_000)).await, FORGOTTEN_UNTIL_15, "nor by a restart");
+    assert_eq!(restarted.asked("new", (20_000, 61_000)).await, Ok(()), "which loses nothing itself");
 }
 
 #[tokio::test]
 async fn a_kernel_without_a_name_is_another_one_each_time() {
     let f = fixture().await;
     for (name, now) in [("a", 0), ("b", 100_000), ("c", 200_000)] {
-        let store = MinerDatabase::during(
-            Boot::unknown(),
-            Database::open(&f.url, &MINER_SCHEMA, OpenOptions::default()).await.unwrap(),
-        );
-        let admitted = asked(&store, name, (now, now)).await;
+        let store = during(None, &f.url).await;
+        let admitted = store.asked(name, (now, now)).await;
         let sign_after = after(now + 5_000);
         assert_eq!(admitted, if now == 0 { Ok(()) } else { Err(Inadmissible::Forgotten { sign_after }) });
     }
 }
 
+/// The moment is one of the kernel's run, which no clock on the wall has a say in.
 #[tokio::test]
-async fn a_clock_that_was_ahead_at_the_start_shuts_nobody_out_for_long() {
+async fn a_clock_that_was_wrong_at_the_start_neither_admits_nor_shuts_out() {
+    for error in [-7_200_000, 7_200_000] {
+        let f = fixture().await;
+        assert_eq!(during("first", &f.url).await.asked("a", (0, 0)).await, Ok(()));
+        let run = during("second", &f.url).await;
+        run.up.store(10_000, Ordering::Relaxed);
+        run.store.resume(after(10_000 + error)).await.unwrap();
+        run.up.store(11_000, Ordering::Relaxed);
+        let until = Err(Inadmissible::Forgotten { sign_after: after(15_000 + error) });
+        assert_eq!(asked(&run.store, "b", (14_000 + error, 11_000 + error)).await, until, "as it is wrong");
+        assert_eq!(run.asked("lost", (9_000, 20_000)).await, FORGOTTEN_UNTIL_15, "once it is right");
+        assert_eq!(run.asked("new", (16_000, 20_000)).await, Ok(()));
+    }
+}
+
+#[tokio::test]
+async fn what_was_refused_under_the_run_before_is_refused_on() {
     let f = fixture().await;
-    assert_eq!(asked(&during("first", &f.url).await, "a", (0, 0)).await, Ok(()));
-    let store = during("second", &f.url).await;
-    store.resume(after(7_200_000)).await.unwrap();
-    // Set back to what the others have.
-    let until = Err(Inadmissible::Forgotten { sign_after: after(330_000) });
-    assert_eq!(asked(&store, "b", (30_000, 30_000)).await, until);
-    assert_eq!(asked(&store, "b", (330_000, 331_000)).await, until, "and it stays there");
-    assert_eq!(asked(&store, "b", (331_000, 331_000)).await, Ok(()));
+    let mut writing = f.store.database.begin("interrupt").await.unwrap();
+    crate::miner::admission::interrupt(&mut writing).await.unwrap();
+    writing.commit().await.unwrap();
+    let until = Err(Inadmissible::Forgotten { sign_after: after(310_000) });
+    during("first", &f.url).await.resume(10_000).await;
+    let rebooted = during("second", &f.url).await;
+    rebooted.resume(100_000).await;
+    assert_eq!(rebooted.asked("a", (290_000, 101_000)).await, until);
+    let late = during("third", &f.url).await;
+    late.resume(307_000).await;
+    let until = Err(Inadmissible::Forgotten { sign_after: after(312_000) });
+    assert_eq!(late.asked("a", (311_000, 308_000)).await, until, "and never less than after a power cut");
+}
+
+#[tokio::test]
+async fn what_schema_8_kept_is_taken_for_another_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", directory.path().join("miner.db").display()).parse().unwrap();
+    let before = Schema { migrations: &MINER_SCHEMA.migrations[..8], ..MINER_SCHEMA };
+    let database = Database::open(&url, &before, OpenOptions::default()).await.unwrap();
+    let text = format!("INSERT INTO continuity VALUES (1, 'first', {})", after(-50_000).0);
+    sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(database.writer()).await.unwrap();
+    database.close().await;
+    let run = during("first", &url).await;
+    run.resume(10_000).await;
+    assert_eq!(run.asked("a", (15_000, 16_000)).await, FORGOTTEN_UNTIL_15);
 }
 
 #[tokio::test]
@@ -83,15 +138,15 @@ async fn a_copy_knows_nothing_of_what_was_asked_after_it() {
     f.store.database.back_up(&copy).await.unwrap();
     assert_eq!(asked(&f.store, "b", (1_000, 1_000)).await, Ok(()));
     restore_miner(&copy, &url, after(9_000)).await.unwrap();
-    let restored = open(&url).await;
-    restored.resume(after(10_000)).await.unwrap();
+    let restored = during("first", &url).await;
+    restored.resume(10_000).await;
     // Those that were signed far ahead were flushed into another file.
     let until = Err(Inadmissible::Forgotten { sign_after: after(310_000) });
-    assert_eq!(asked(&restored, "b", (1_000, 11_000)).await, until);
-    assert_eq!(asked(&restored, "b", (290_000, 12_000)).await, until);
-    let restarted = open(&url).await;
-    assert_eq!(asked(&restarted, "b", (290_000, 13_000)).await, until, "nor by a restart");
-    assert_eq!(asked(&restarted, "c", (311_000, 311_000)).await, Ok(()));
+    assert_eq!(restored.asked("b", (1_000, 11_000)).await, until);
+    assert_eq!(restored.asked("b", (290_000, 12_000)).await, until);
+    let restarted = during("first", &url).await;
+    assert_eq!(restarted.asked("b", (290_000, 13_000)).await, until, "nor by a restart");
+    assert_eq!(restarted.asked("c", (311_000, 311_000)).await, Ok(()));
 }
 
 #[tokio::test]

@@ -10,15 +10,17 @@ mod statements;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use basilica_ports::{DiscoveryUse, Inadmissible, NewSession, NonceUse, SessionRecord, StoreError};
-use basilica_types::Timestamp;
+use basilica_types::{ErrorChain, Timestamp};
 use tokio::sync::oneshot;
+use tracing::warn;
 
-use self::book::settle;
+use self::book::{Settled, settle};
 pub(super) use self::continuity::{Boot, interrupt};
 use self::log_copier::LogCopier;
 use self::recall::Recall;
+use super::operations::bump;
 use crate::Database;
-use crate::database::Turn;
+use crate::database::{Turn, unavailable};
 
 const OPERATION: &str = "admit requests";
 
@@ -69,6 +71,14 @@ pub(super) struct Admissions {
     /// Of the last group, if it was written, and while no other one is.
     recall: Mutex<Option<Recall>>,
     copier: Arc<LogCopier>,
+}
+
+/// A group that is committed.
+struct Written {
+    decided: Vec<Outcome>,
+    changes_keys: bool,
+    /// Whether it survives a power cut, if it has to.
+    flushed: Result<(), StoreError>,
 }
 
 /// The transaction that a request was to be part of failed, or the process was ending.
@@ -183,27 +193,49 @@ impl Admissions {
                 Ok(turn) => self.write(turn, &wishes).await,
                 Err(error) => Err(error),
             };
+            let (changes_keys, decided) = match written {
+                Ok(written) => (written.changes_keys, written.flushed.map(|()| written.decided)),
+                Err(error) => (false, Err(error)),
+            };
             let requests = replies.len();
-            answer(replies, written);
+            let is_heard = answer(replies, decided);
             self.copier.written(requests);
+            if changes_keys && !is_heard {
+                self.announce().await;
+            }
         }
     }
 
     /// Writes a group. If that fails nothing of it is kept; if only its flush fails, it is written and nobody is told so, and the next group
     /// knows nothing by heart and is flushed for both.
-    async fn write(&self, mut turn: Turn, wishes: &[Wish]) -> Result<Vec<Outcome>, StoreError> {
+    async fn write(&self, mut turn: Turn, wishes: &[Wish]) -> Result<Written, StoreError> {
         let Some(first) = wishes.first() else {
             turn.over();
-            return Ok(Vec::new());
+            return Ok(Written { decided: Vec::new(), changes_keys: false, flushed: Ok(()) });
         };
         let (known, now) = (self.recall().take().unwrap_or_default(), first.nonce().now);
-        let settled = settle(turn.connection(), wishes, known, (&self.boot, now)).await?;
-        let flushed = if settled.is_to_last { self.database.flush().await } else { Ok(()) };
+        let Settled { decided, recall, is_to_last, changes_keys } =
+            settle(turn.connection(), wishes, known, (&self.boot, now)).await?;
+        let flushed = if is_to_last { self.database.flush().await } else { Ok(()) };
         if flushed.is_ok() {
-            *self.recall() = Some(settled.recall);
+            *self.recall() = Some(recall);
         }
         turn.over();
-        flushed.map(|()| settled.decided)
+        Ok(Written { decided, changes_keys, flushed })
+    }
+
+    /// Whose discovery is answered has its key brought onto nodes, and those that it displaced taken away. Who went away before, or was told
+    /// that it failed, has not: the fleet looks for itself. Not for every new key: each look is one at all nodes.
+    async fn announce(&self) {
+        let announced = async {
+            let mut transaction = self.database.begin(OPERATION).await?;
+            bump(&mut transaction).await?;
+            transaction.commit().await.map_err(unavailable(OPERATION))
+        };
+        if let Err(error) = announced.await {
+            let error = ErrorChain(&error);
+            warn!(%error, "keys that were displaced stay on nodes until these are looked at next");
+        }
     }
 
     /// Whether anything waits; if not, this was the end of the serving.
@@ -214,19 +246,19 @@ impl Admissions {
     }
 }
 
-/// Whoever no longer waits has been cancelled; its nonce stays used.
-fn answer(replies: Vec<oneshot::Sender<Outcome>>, written: Result<Vec<Outcome>, StoreError>) {
+/// Whoever no longer waits has been cancelled; its nonce stays used. Whether all heard that it is written.
+fn answer(replies: Vec<oneshot::Sender<Outcome>>, written: Result<Vec<Outcome>, StoreError>) -> bool {
     match written {
-        Ok(decided) => {
-            for (reply, outcome) in replies.into_iter().zip(decided) {
-                let _ = reply.send(outcome);
-            }
-        }
+        Ok(decided) => replies.into_iter().zip(decided).fold(true, |all, (reply, outcome)| {
+            let is_heard = reply.send(outcome).is_ok();
+            all && is_heard
+        }),
         Err(error) => {
             let error = Arc::new(error);
             for reply in replies {
                 let _ = reply.send(Err(GroupLost::because_of(Some(Arc::clone(&error)))));
             }
+            false
         }
     }
 }

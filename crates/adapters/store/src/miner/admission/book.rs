@@ -36,6 +36,8 @@ pub(super) struct Settled {
     /// Not so sessions without a key, for which their validators ask again, nor the number of the last leader: one that was deposed and
     /// does not know it would have to sign after the machine is back, and looks at its lease before it does.
     pub(super) is_to_last: bool,
+    /// Whether a session has another key, or ended for one that has.
+    pub(super) changes_keys: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -364,7 +366,8 @@ impl<'w> Book<'w> {
 
     fn settled(mut self, decided: Vec<Outcome>) -> Settled {
         self.recall.bound();
-        Settled { decided, recall: self.recall, is_to_last: self.is_to_last }
+        let changes_keys = self.changes.values().any(|change| *change == Change::Updated);
+        Settled { decided, recall: self.recall, is_to_last: self.is_to_last, changes_keys }
     }
 }
 

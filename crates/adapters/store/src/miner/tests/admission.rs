@@ -29,6 +29,26 @@ async fn a_group_that_cannot_be_written_leaves_nothing_and_harms_no_later_one() 
     );
 }
 
+/// The fleet is told by the answer, or else by the revision.
+#[tokio::test]
+async fn a_key_that_nobody_hears_of_raises_the_revision() {
+    let f = fixture().await;
+    f.store.open_session(&nonce(1, "open", START), &session(1, START)).await.unwrap().unwrap();
+    let before = f.store.revision().await.unwrap();
+    f.store.admit_discovery(&nonce(1, "heard", START), &discovery(1, 0, 1)).await.unwrap().unwrap();
+    assert_eq!(f.store.revision().await.unwrap(), before);
+    let log = crate::new_file::beside(f.url.as_path(), "-wal");
+    std::fs::rename(&log, log.with_extension("away")).unwrap();
+    let other = DiscoveryUse { public_key: Some(key(2)), ..discovery(1, 0, 2) };
+    f.store.admit_discovery(&nonce(1, "unflushed", START), &other).await.unwrap_err();
+    while f.store.revision().await.unwrap() == before {
+        tokio::task::yield_now().await;
+    }
+    std::fs::rename(log.with_extension("away"), &log).unwrap();
+    let again = DiscoveryUse { public_key: Some(key(2)), ..discovery(1, 0, 3) };
+    f.store.admit_discovery(&nonce(1, "again", START), &again).await.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn the_write_ahead_log_is_copied_while_the_database_is_in_use() {
     let f = fixture().await;

@@ -160,7 +160,7 @@ pub trait MinerOperations: Send + Sync + 'static {
     async fn release_node(&self, node: NodeId) -> Result<Option<NodeHold>, StoreError>;
 
     /// Remembers nodes that are looked after from now on, replacing what was known of them. A node that was removed
-    /// ([`OrderedBy::Removal`]) is so no longer; other orders stay in force.
+    /// ([`OrderedBy::Removal`]) is so no longer; other orders stay in force, and the maintenance of one that was not known begins now.
     async fn remember_nodes(&self, nodes: &[KnownNode], now: Timestamp) -> Result<(), StoreError>;
 
     /// Every node remembered, by address.
@@ -171,6 +171,6 @@ pub trait MinerOperations: Send + Sync + 'static {
     async fn deployed_until(&self, node: NodeId) -> Result<Option<Timestamp>, StoreError>;
 
     /// Forgets a node that was left, with its deployments; its host key and maintenance stay known, in case it comes back. Its removal
-    /// ([`OrderedBy::Removal`]) is over: validators do not see it any more.
+    /// ([`OrderedBy::Removal`]) is over: validators do not see it any more. So is what maintenance it has had, though the orders stay in force.
     async fn forget_node(&self, node: NodeId, now: Timestamp) -> Result<(), StoreError>;
 }

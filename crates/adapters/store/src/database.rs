@@ -2,7 +2,7 @@
 //!
 //! **What is promised.** A transaction that was acknowledged survives `kill -9` and a power cut (write-ahead log with
 //! `synchronous = FULL`), but for those that say otherwise (`turn`). Writers never fail with "database is locked" because of another task of this process:
-//! they queue for the single writing connection, while readers go on beside them. Migrations only go forward, run in
+//! they take turns (`turn`), while readers go on beside them. Migrations only go forward, run in
 //! one transaction together with their version number, and may be run by two processes at once.
 //!
 //! **Why our own runner** and not sqlx's: the version is SQLite's `user_version`, so that checking it is one read, and a

@@ -173,19 +173,18 @@ impl Fleet {
     /// Keeps a keeper for each node. `start` has made the first ones.
     pub(crate) async fn run(self: Arc<Self>, supervisor: &Supervisor, stop: Stop) {
         let mut desired = self.desired.subscribe();
-        let mut remembered = None;
+        let (mut remembered, mut has_ended) = (None, false);
         loop {
             let wanted = Arc::clone(&desired.borrow_and_update());
-            let result = self.remember(&wanted, &mut remembered).await;
+            let result = self.remember(&wanted, &mut remembered, has_ended).await;
+            let has_failed = result.is_err();
             let left = result.unwrap_or_else(|error| {
                 self.workshop.metrics.store_errors.inc();
                 warn!(error = %ErrorChain(&error), "which nodes there are cannot be stored; a restart could forget one");
                 Vec::new()
             });
-            if self.reconcile(supervisor, &wanted, left) {
-                // A keeper that ended has forgotten its node, which may be listed again by now.
-                remembered = None;
-            }
+            has_ended &= has_failed;
+            has_ended |= self.reconcile(supervisor, &wanted, left);
             tokio::select! {
                 () = stop.requested() => return,
                 Ok(()) = desired.changed() => {}
@@ -195,13 +194,15 @@ impl Fleet {
     }
 
     /// Notes which nodes there are before anything is done with them; those that were noted by an earlier run of this miner
-    /// and are not listed any more.
+    /// and are not listed any more. A keeper that `has_ended` has forgotten its node, which may be listed again by now.
     async fn remember(
         &self,
         wanted: &Arc<Desired>,
         remembered: &mut Option<Arc<Desired>>,
+        has_ended: bool,
     ) -> Result<Vec<KnownNode>, StoreError> {
-        if remembered.as_ref().is_some_and(|remembered| Arc::ptr_eq(remembered, wanted)) {
+        let is_same = remembered.as_ref().is_some_and(|remembered| Arc::ptr_eq(remembered, wanted));
+        if is_same && !has_ended {
             return Ok(Vec::new());
         }
         let store = &self.workshop.store;
@@ -210,7 +211,13 @@ impl Fleet {
             address: node.address.clone(),
             host_key: node.host_key.clone(),
         });
-        store.remember_nodes(&nodes.collect::<Vec<_>>(), self.workshop.clock.now()).await?;
+        let mut nodes: Vec<_> = nodes.collect();
+        if is_same {
+            // The others were read before, and may have been removed since: that this list has them means nothing.
+            let known = store.known_nodes().await?;
+            nodes.retain(|node| !known.iter().any(|known| known.node_id == node.node_id));
+        }
+        store.remember_nodes(&nodes, self.workshop.clock.now()).await?;
         let mut left = store.known_nodes().await?;
         left.retain(|known| !wanted.config.nodes.iter().any(|node| node.id == known.node_id));
         *remembered = Some(Arc::clone(wanted));

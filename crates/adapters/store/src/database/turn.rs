@@ -26,12 +26,15 @@ pub(super) struct Unflushed {
     /// None once it is closed for good.
     options: Option<SqliteConnectOptions>,
     connection: Option<SqliteConnection>,
+    /// Whether the writer may still be ending a transaction that nobody waits for.
+    is_writer_busy: bool,
 }
 
 impl Unflushed {
     /// One that else is as the writer.
     pub(super) fn new(writing: &SqliteConnectOptions) -> Self {
-        Self { options: Some(writing.clone().synchronous(SqliteSynchronous::Normal)), connection: None }
+        let options = Some(writing.clone().synchronous(SqliteSynchronous::Normal));
+        Self { options, connection: None, is_writer_busy: false }
     }
 
     /// Errors are of no use to who closes: all that was committed is in the file's log.
@@ -48,7 +51,7 @@ impl Unflushed {
 pub(crate) struct Writing {
     transaction: Transaction<'static, Sqlite>,
     /// Goes after the transaction.
-    _turn: OwnedMutexGuard<Unflushed>,
+    turn: OwnedMutexGuard<Unflushed>,
 }
 
 /// A turn to write what is not flushed. Whatever its transaction wrote is undone, together with the connection, unless the turn is said to be
@@ -63,15 +66,21 @@ pub(crate) struct Turn {
 impl Database {
     /// Begins a transaction; waits for its turn. Rolled back unless committed.
     pub(crate) async fn begin(&self, operation: &'static str) -> Result<Writing, StoreError> {
-        let turn = self.pen(operation).await?;
+        let mut turn = self.pen(operation).await?;
+        turn.is_writer_busy = true;
         let transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(unavailable(operation))?;
-        Ok(Writing { transaction, _turn: turn })
+        Ok(Writing { transaction, turn })
     }
 
     /// Waits for a turn. Its statements begin and end the transaction.
     pub(crate) async fn turn(&self, operation: &'static str) -> Result<Turn, StoreError> {
         let mut unflushed = self.pen(operation).await?;
         let failed = unavailable(operation);
+        if unflushed.is_writer_busy {
+            // It comes back when it has ended what was left, a long flush too, for which a statement would not wait.
+            drop(self.writer.acquire().await.map_err(&failed)?);
+            unflushed.is_writer_busy = false;
+        }
         let connection = match (unflushed.connection.take(), &unflushed.options) {
             (Some(connection), _) => connection,
             (None, Some(options)) => options.connect().await.map_err(failed)?,
@@ -110,12 +119,16 @@ impl Database {
 
 impl Writing {
     /// After this what was written is on disk.
-    pub(crate) async fn commit(self) -> Result<(), sqlx::Error> {
-        self.transaction.commit().await
+    pub(crate) async fn commit(mut self) -> Result<(), sqlx::Error> {
+        self.transaction.commit().await?;
+        self.turn.is_writer_busy = false;
+        Ok(())
     }
 
-    pub(crate) async fn rollback(self) -> Result<(), sqlx::Error> {
-        self.transaction.rollback().await
+    pub(crate) async fn rollback(mut self) -> Result<(), sqlx::Error> {
+        self.transaction.rollback().await?;
+        self.turn.is_writer_busy = false;
+        Ok(())
     }
 }
 

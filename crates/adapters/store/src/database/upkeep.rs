@@ -148,7 +148,8 @@ impl Database {
         let from = self.writer.connect_options();
         let new = NewFile::create(to)?;
         let draft = Draft::new(beside(from.get_filename(), ".copying"))?;
-        let mut connection = self.writer.acquire().await.map_err(unavailable("back up"))?;
+        // Nobody waits for this one: who writes and who reads goes on.
+        let mut connection = self.copier.acquire().await.map_err(unavailable("back up"))?;
         draft.fill(&mut connection, from.get_filename()).await?;
         drop(connection);
         let copied = std::io::copy(&mut &draft.file, &mut new.file());

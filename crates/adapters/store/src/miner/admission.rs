@@ -10,7 +10,7 @@ mod statements;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use basilica_ports::{DiscoveryUse, Inadmissible, NewSession, NonceUse, SessionRecord, StoreError};
-use basilica_types::{ErrorChain, Timestamp};
+use basilica_types::{ErrorChain, Millis, Timestamp};
 use tokio::sync::oneshot;
 use tracing::warn;
 
@@ -28,22 +28,24 @@ type Outcome = Result<Result<SessionRecord, Inadmissible>, StoreError>;
 
 /// What a verified request wants written.
 #[derive(Debug)]
-enum Wish {
-    Open(NonceUse, NewSession),
-    Discover(NonceUse, Box<DiscoveryUse>),
+struct Wish {
+    nonce: NonceUse,
+    /// How long the kernel had run when it was `now`.
+    up: Millis,
+    ask: Ask,
+}
+
+#[derive(Debug)]
+enum Ask {
+    Open(NewSession),
+    Discover(Box<DiscoveryUse>),
 }
 
 impl Wish {
-    const fn nonce(&self) -> &NonceUse {
-        match self {
-            Self::Open(nonce, _) | Self::Discover(nonce, _) => nonce,
-        }
-    }
-
     fn discovery(&self) -> Option<(&NonceUse, &DiscoveryUse)> {
-        match self {
-            Self::Open(..) => None,
-            Self::Discover(nonce, discovery) => Some((nonce, discovery)),
+        match &self.ask {
+            Ask::Open(_) => None,
+            Ask::Discover(discovery) => Some((&self.nonce, discovery)),
         }
     }
 }
@@ -151,18 +153,19 @@ impl Admissions {
     }
 
     pub(super) async fn open(self: &Arc<Self>, nonce: NonceUse, session: NewSession) -> Outcome {
-        self.submit(Wish::Open(nonce, session)).await
+        self.submit(nonce, Ask::Open(session)).await
     }
 
     pub(super) async fn discover(self: &Arc<Self>, nonce: NonceUse, discovery: DiscoveryUse) -> Outcome {
-        self.submit(Wish::Discover(nonce, Box::new(discovery))).await
+        self.submit(nonce, Ask::Discover(Box::new(discovery))).await
     }
 
     /// Groups are written by a task of their own: a request may be cancelled at any moment (a peer that hangs up), and must
     /// not take those of others along. Nor could they simply be written again: cancelled while the transaction commits,
     /// nobody knows whether their nonces are used. Rejected for that reason: writing in the request itself. Rejected for its
     /// cost: a lock that each request of a group takes in turn only to find that it was written, before the next can be.
-    async fn submit(self: &Arc<Self>, wish: Wish) -> Outcome {
+    async fn submit(self: &Arc<Self>, nonce: NonceUse, ask: Ask) -> Outcome {
+        let wish = Wish { nonce, up: self.boot.up(), ask };
         let (reply, answer) = oneshot::channel();
         let is_served = {
             let mut queue = self.queue();
@@ -213,7 +216,7 @@ impl Admissions {
             turn.over();
             return Ok(Written { decided: Vec::new(), changes_keys: false, flushed: Ok(()) });
         };
-        let (known, now) = (self.recall().take().unwrap_or_default(), first.nonce().now);
+        let (known, now) = (self.recall().take().unwrap_or_default(), first.nonce.now);
         let Settled { decided, recall, is_to_last, changes_keys } =
             settle(turn.connection(), wishes, known, (&self.boot, now)).await?;
         let flushed = if is_to_last { self.database.flush().await } else { Ok(()) };

@@ -115,18 +115,7 @@ async fn begin(
     .execute(&mut *transaction)
     .await
     .map_err(&failed)?;
-    // A window that began in this very millisecond goes on: its row is the key.
-    sqlx::query(
-        "INSERT INTO maintenance (node_id, ordered_by, began_at, reason) VALUES (?, ?, ?, ?) \
-         ON CONFLICT (node_id, ordered_by, began_at) DO UPDATE SET ended_at = NULL, reason = excluded.reason",
-    )
-    .bind(node.to_string())
-    .bind(by.name())
-    .bind(now.0)
-    .bind(reason)
-    .execute(&mut *transaction)
-    .await
-    .map_err(&failed)?;
+    begin_window(&mut transaction, (node, by.name()), reason, now.0).await?;
     bump(&mut transaction).await?;
     transaction.commit().await.map_err(&failed)?;
     let reason = reason.map(ToOwned::to_owned);
@@ -208,6 +197,16 @@ async fn remember(database: &Database, nodes: &[KnownNode], now: Timestamp) -> R
     let mut transaction = database.begin("remember nodes").await?;
     let mut is_back = false;
     for node in nodes {
+        // Nobody missed it before.
+        sqlx::query(
+            "UPDATE OR IGNORE maintenance SET began_at = max(began_at, ?1) WHERE node_id = ?2 AND ended_at IS NULL \
+             AND NOT EXISTS (SELECT 1 FROM nodes WHERE node_id = ?2)",
+        )
+        .bind(now.0)
+        .bind(node.node_id.to_string())
+        .execute(&mut *transaction)
+        .await
+        .map_err(&failed)?;
         sqlx::query(
             "INSERT INTO nodes (node_id, address, host_key) VALUES (?, ?, ?) \
              ON CONFLICT (node_id) DO UPDATE SET address = excluded.address, host_key = excluded.host_key",
@@ -255,7 +254,45 @@ async fn forget(database: &Database, node: NodeId, now: Timestamp) -> Result<(),
     if end_removal(&mut transaction, node, now).await? {
         bump(&mut transaction).await?;
     }
+    split_maintenance(&mut transaction, node, now).await?;
     transaction.commit().await.map_err(&failed)
+}
+
+/// Each open window ends, and another one of the same order begins.
+async fn split_maintenance(
+    connection: &mut SqliteConnection,
+    node: NodeId,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let failed = unavailable("split maintenance");
+    let text = "UPDATE maintenance SET ended_at = max(began_at, ?) WHERE node_id = ? AND ended_at IS NULL \
+                RETURNING ordered_by, reason, ended_at";
+    let split = sqlx::query_as::<_, (String, Option<String>, i64)>(text).bind(now.0).bind(node.to_string());
+    for (by, reason, ended_at) in split.fetch_all(&mut *connection).await.map_err(&failed)? {
+        begin_window(connection, (node, &by), reason.as_deref(), ended_at).await?;
+    }
+    Ok(())
+}
+
+async fn begin_window(
+    connection: &mut SqliteConnection,
+    (node, by): (NodeId, &str),
+    reason: Option<&str>,
+    at: i64,
+) -> Result<(), StoreError> {
+    // A window that began in this very millisecond goes on: its row is the key.
+    sqlx::query(
+        "INSERT INTO maintenance (node_id, ordered_by, began_at, reason) VALUES (?, ?, ?, ?) \
+         ON CONFLICT (node_id, ordered_by, began_at) DO UPDATE SET ended_at = NULL, reason = excluded.reason",
+    )
+    .bind(node.to_string())
+    .bind(by)
+    .bind(at)
+    .bind(reason)
+    .execute(connection)
+    .await
+    .map_err(unavailable("begin maintenance"))?;
+    Ok(())
 }
 
 #[async_trait]

@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use basilica_ports::{
     DiscoveryProof, DiscoveryUse, Inadmissible, NewSession, NonceUse, SessionEnd, SessionRecord, StoreError,
 };
-use basilica_types::{Digest, Hotkey, Timestamp};
+use basilica_types::{Digest, ErrorChain, Hotkey, Timestamp};
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::continuity::{AHEAD, Boot};
@@ -19,7 +19,7 @@ use super::rows::{Session, Standing, kind, read_row};
 use super::statements::{
     BEGIN_AND_READ, READ, Rows, SESSION, VALIDATOR, json, json_of_any, read, read_open_sessions,
 };
-use super::{Outcome, Wish};
+use super::{Ask, Outcome, Wish};
 use crate::database::corrupt;
 
 /// What came of a group, which is written.
@@ -54,8 +54,8 @@ struct Book<'w> {
     before: Mark,
     /// How the tables write the hotkeys: base58 of each is written once for a group, and not for each step of each request.
     names: HashMap<Hotkey, String>,
-    /// Sessions that cannot be read, by the hashes of their tokens.
-    broken: HashMap<Digest, StoreError>,
+    /// Why sessions cannot be read, by the hashes of their tokens.
+    broken: HashMap<Digest, String>,
     touched: HashSet<Hotkey>,
     /// With their rows' numbers.
     used: Vec<(i64, &'w NonceUse)>,
@@ -88,7 +88,7 @@ pub(super) async fn settle(
 
 impl<'w> Book<'w> {
     fn new(wishes: &'w [Wish], recall: Recall) -> Self {
-        let hotkeys = wishes.iter().map(|wish| wish.nonce().validator);
+        let hotkeys = wishes.iter().map(|wish| wish.nonce.validator);
         Self {
             wishes,
             before: recall.mark(),
@@ -160,7 +160,7 @@ impl<'w> Book<'w> {
                     self.recall.rows.insert(hash, session);
                 }
                 (hash, Err(error)) => {
-                    self.broken.insert(hash, error);
+                    self.broken.insert(hash, ErrorChain(&error).to_string());
                 }
             },
             other => return Err(corrupt("kind of a row")(other.to_owned())),
@@ -172,7 +172,7 @@ impl<'w> Book<'w> {
     async fn read_other_sessions(&mut self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
         let hotkeys = self.discoveries().filter(|(_, discovery)| self.concerns_others(discovery));
         let hotkeys: HashSet<Hotkey> = hotkeys.map(|(nonce, _)| nonce.validator).collect();
-        let Some(earliest) = self.wishes.iter().map(|wish| wish.nonce().now.0).min() else { return Ok(()) };
+        let Some(earliest) = self.wishes.iter().map(|wish| wish.nonce.now.0).min() else { return Ok(()) };
         if hotkeys.is_empty() {
             return Ok(());
         }
@@ -210,14 +210,14 @@ impl<'w> Book<'w> {
 
     /// Decides a wish and, if it is admitted, keeps what comes of it.
     fn decide(&mut self, wish: &'w Wish) -> Outcome {
-        let nonce = wish.nonce();
-        if let Err(refused) = self.recall.check(nonce) {
+        let nonce = &wish.nonce;
+        if let Err(refused) = self.recall.check(nonce, wish.up) {
             return Ok(Err(refused));
         }
         let mut standing = self.recall.standings.get(&nonce.validator).cloned().unwrap_or(Standing::NEW);
-        let decided = match wish {
-            Wish::Open(_, session) => self.open(nonce, session, &mut standing),
-            Wish::Discover(_, discovery) => self.discover(nonce, discovery, &mut standing)?,
+        let decided = match &wish.ask {
+            Ask::Open(session) => self.open(nonce, session, &mut standing),
+            Ask::Discover(discovery) => self.discover(nonce, discovery, &mut standing)?,
         };
         if decided.is_ok() {
             self.is_to_last |= nonce.signed_at > nonce.now + AHEAD;
@@ -254,8 +254,8 @@ impl<'w> Book<'w> {
         if discovery.proof == DiscoveryProof::V1 && standing.seen_v2 {
             return Ok(Err(Inadmissible::Downgrade));
         }
-        if let Some(error) = discovery.proof.token_hash().and_then(|hash| self.broken.remove(hash)) {
-            return Err(error);
+        if let Some(why) = discovery.proof.token_hash().and_then(|hash| self.broken.get(hash)) {
+            return Err(corrupt("sessions")(why.clone()));
         }
         let Some(token_hash) = self.named(&nonce.validator, discovery.proof, nonce.now) else {
             return Ok(Err(Inadmissible::NoSession));

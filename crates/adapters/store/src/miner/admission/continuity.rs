@@ -54,6 +54,10 @@ impl Boot {
         Self { name: name.map(str::to_owned), up: Arc::new(up) }
     }
 
+    pub(super) fn up(&self) -> Millis {
+        (self.up)()
+    }
+
     fn name(&self) -> &str {
         self.name.as_deref().unwrap_or_default()
     }
@@ -70,9 +74,8 @@ fn boottime() -> Millis {
 }
 
 /// Since when all nonces are known.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Continuity {
-    boot: Boot,
     /// How long the kernel had run when the file was opened.
     opened_up: Millis,
     /// Requests that were signed until so long after that may have been forgotten.
@@ -91,35 +94,35 @@ impl Continuity {
         let text = "SELECT boot, opened_up, refuse_for, known_after FROM continuity";
         let kept: Option<Note> =
             sqlx::query_as(text).fetch_optional(&mut *connection).await.map_err(&failed)?;
+        let up = boot.up();
         let refuse_for = match kept {
             None => None,
-            Some(note) if boot.wrote(&note.boot) => {
+            Some(note) if boot.wrote(&note.boot) && note.opened_up <= signed(up) => {
                 let read = |column| move |_| corrupt(column)("negative");
                 let opened_up = Millis(note.opened_up.try_into().map_err(read("continuity.opened_up"))?);
                 let refuse_for = note.refuse_for.map(u64::try_from).transpose();
                 let refuse_for = refuse_for.map_err(read("continuity.refuse_for"))?.map(Millis);
-                return Ok(Self { boot: boot.clone(), opened_up, refuse_for });
+                return Ok(Self { opened_up, refuse_for });
             }
             Some(note) if note.boot == RESTORED => Some(FRESH),
             // What was refused under the run before is refused on.
             Some(note) => Some(Timestamp(note.known_after).since(now).clamp(AHEAD, FRESH)),
         };
-        let opened_up = (boot.up)();
         let known_after = refuse_for.map_or(Timestamp(i64::MIN), |refuse_for| now + refuse_for);
         let note = Note {
             boot: boot.name().to_owned(),
-            opened_up: signed(opened_up),
+            opened_up: signed(up),
             refuse_for: refuse_for.map(signed),
             known_after: known_after.0,
         };
         note.write(connection).await.map_err(&failed)?;
-        Ok(Self { boot: boot.clone(), opened_up, refuse_for })
+        Ok(Self { opened_up: up, refuse_for })
     }
 
-    /// Whether a request, had it been answered before, would be known.
-    pub(super) fn check(&self, used: &NonceUse) -> Result<(), Inadmissible> {
+    /// Whether a request, had it been answered before, would be known. The kernel had run for `up` when it came.
+    pub(super) fn check(self, used: &NonceUse, up: Millis) -> Result<(), Inadmissible> {
         let Some(refuse_for) = self.refuse_for else { return Ok(()) };
-        let open_for = Millis((self.boot.up)().0.saturating_sub(self.opened_up.0));
+        let open_for = Millis(up.0.saturating_sub(self.opened_up.0));
         let known_after = used.now - open_for + refuse_for;
         if used.signed_at > known_after {
             Ok(())

@@ -12,7 +12,7 @@
 use std::collections::HashMap;
 
 use basilica_ports::{Inadmissible, NonceUse, SessionRecord, StoreError};
-use basilica_types::{Digest, Hotkey, RequestNonce, Timestamp};
+use basilica_types::{Digest, Hotkey, Millis, RequestNonce, Timestamp};
 use sqlx::sqlite::SqliteConnection;
 use tokio_stream::StreamExt as _;
 
@@ -138,10 +138,10 @@ impl Recall {
         Ok(())
     }
 
-    /// Whether a request with this nonce may be admitted. Those of its hotkey's that are over make place when its share is full.
-    pub(super) fn check(&mut self, used: &NonceUse) -> Result<(), Inadmissible> {
+    /// Whether a request with this nonce may be admitted; the kernel had run for `up` when it was `now`. Those of its hotkey's that are over make place when its share is full.
+    pub(super) fn check(&mut self, used: &NonceUse, up: Millis) -> Result<(), Inadmissible> {
         if let Some(continuity) = &self.continuity {
-            continuity.check(used)?;
+            continuity.check(used, up)?;
         }
         let Some(nonces) = self.nonces.get_mut(&used.validator) else {
             return if used.limit == 0 { Err(Inadmissible::Full) } else { Ok(()) };

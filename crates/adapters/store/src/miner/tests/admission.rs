@@ -41,10 +41,10 @@ async fn a_key_that_nobody_hears_of_raises_the_revision() {
     std::fs::rename(&log, log.with_extension("away")).unwrap();
     let other = DiscoveryUse { public_key: Some(key(2)), ..discovery(1, 0, 2) };
     f.store.admit_discovery(&nonce(1, "unflushed", START), &other).await.unwrap_err();
+    std::fs::rename(log.with_extension("away"), &log).unwrap();
     while f.store.revision().await.unwrap() == before {
         tokio::task::yield_now().await;
     }
-    std::fs::rename(log.with_extension("away"), &log).unwrap();
     let again = DiscoveryUse { public_key: Some(key(2)), ..discovery(1, 0, 3) };
     f.store.admit_discovery(&nonce(1, "again", START), &again).await.unwrap().unwrap();
 }

@@ -250,7 +250,15 @@ async fn time_after_a_removed_node_was_left_is_no_maintenance() {
     assert_eq!(orders.maintenance[&a].keys().collect::<Vec<_>>(), [&OrderedBy::Command]);
     let windows = f.store.maintenance(START).await.unwrap();
     let ended: Vec<_> = windows[&a].iter().map(|window| (window.by, window.ended_at)).collect();
-    assert_eq!(ended, [(OrderedBy::Command, None), (OrderedBy::Removal, Some(after(5)))]);
+    let left = Some(after(5));
+    assert_eq!(ended, [(OrderedBy::Command, left), (OrderedBy::Removal, left), (OrderedBy::Command, None)]);
+    let back = KnownNode { node_id: a, address: node("192.0.2.1"), host_key: None };
+    f.store.remember_nodes(std::slice::from_ref(&back), after(900)).await.unwrap();
+    f.store.remember_nodes(&[back], after(950)).await.unwrap();
+    let windows = f.store.maintenance(START).await.unwrap();
+    let open = windows[&a].iter().find(|window| window.ended_at.is_none()).unwrap();
+    assert_eq!((open.began_at, open.reason.as_deref()), (after(900), Some("new fans")));
+    let orders = f.store.orders().await.unwrap();
     f.store.forget_node(b, after(6)).await.unwrap();
     assert_eq!(f.store.revision().await.unwrap(), orders.revision, "nothing more to tell");
 }

@@ -110,6 +110,12 @@ fn tell(before: &Orders, now: &Orders) {
     for (node, windows) in now.maintenance.iter().filter(|(node, _)| !before.maintenance.contains_key(node)) {
         info!(node.id = %node, reason = why(windows), "Node taken out for maintenance");
     }
+    for (node, windows) in &now.maintenance {
+        if before.maintenance.get(node).is_some_and(|before| !before.keys().eq(windows.keys())) {
+            let orders: Vec<_> = windows.keys().map(|by| by.name()).collect();
+            info!(node.id = %node, orders = orders.join(", "), "Node stays out for maintenance by other orders");
+        }
+    }
     for node in before.maintenance.keys().filter(|node| !now.maintenance.contains_key(node)) {
         info!(node.id = %node, "Node taken back from maintenance");
     }

@@ -1,3 +1,5 @@
+use std::future::Future as _;
+
 use super::*;
 
 const ONE: Schema = Schema {
@@ -132,4 +134,30 @@ async fn readers_cannot_write_and_the_file_is_private() {
     let database = open(&file, &ONE).await.unwrap();
     assert!(sqlx::query("INSERT INTO a VALUES (1)").execute(database.readers()).await.is_err());
     assert_eq!(std::fs::metadata(&file.path).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+/// A statement of the other connection would wait for a few seconds only.
+#[tokio::test]
+async fn a_turn_waits_for_a_transaction_that_nobody_waits_for() {
+    let file = file();
+    let database = open(&file, &ONE).await.unwrap();
+    let mut turn = database.turn("wait for nothing").await.unwrap();
+    sqlx::query("PRAGMA busy_timeout = 0").execute(turn.connection()).await.unwrap();
+    turn.over();
+    let long = async {
+        let mut left = database.begin("take long").await.unwrap();
+        let rows = "INSERT INTO a WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 400000) SELECT x FROM n";
+        let mut adding = std::pin::pin!(sqlx::query(rows).execute(&mut *left));
+        // It is under way on SQLite's thread, and then nobody asks for it any more.
+        std::future::poll_fn(|context| std::task::Poll::Ready(adding.as_mut().poll(context).is_pending()))
+            .await
+    };
+    assert!(long.await, "it was not over at once");
+    let mut turn = database.turn("write").await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE; INSERT INTO a VALUES (7); COMMIT")
+        .execute(turn.connection())
+        .await
+        .unwrap();
+    turn.over();
+    assert_eq!(count(&database).await, 1, "what was left is undone");
 }

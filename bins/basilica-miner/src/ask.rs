@@ -1,10 +1,10 @@
 //! Asks the miner that runs with this configuration, over plain HTTP on its health port.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use basilica_status::{FORM, MinerStatus};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -63,7 +63,12 @@ fn get(address: SocketAddr, path: &str) -> anyhow::Result<(u16, Vec<u8>)> {
     stream.set_write_timeout(Some(DEADLINE))?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
     let mut answer = Vec::new();
-    stream.take(LIMIT).read_to_end(&mut answer)?;
+    stream.take(LIMIT).read_to_end(&mut answer).map_err(|error| match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+            anyhow!("it does not answer within {} s", DEADLINE.as_secs())
+        }
+        _ => error.into(),
+    })?;
     let end = answer.windows(4).position(|four| four == b"\r\n\r\n").context("the answer is not HTTP")?;
     let head = std::str::from_utf8(&answer[..end]).context("the answer is not HTTP")?;
     let code = head.split(' ').nth(1).and_then(|code| code.parse().ok()).context("the answer is not HTTP")?;

@@ -188,7 +188,8 @@ pub(crate) fn test_bittensor(cli: &Cli) -> anyhow::Result<ExitCode> {
     let config = configured(cli, &cli.config)?.config;
     let (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) =
         (Arc::new(SystemClock::new()), Arc::new(OsEntropy));
-    let endpoints: Vec<String> = config.subnet.endpoints.iter().map(ToString::to_string).collect();
+    let endpoints: Vec<String> =
+        config.subnet.endpoints.iter().map(basilica_types::ChainUrl::shown).collect();
     let hotkey = service::signer(&config.wallet, &entropy)?.hotkey();
     let chain = doctor::chain(&config, &clock, &entropy)?;
     let read: Result<(ChainIdentity, Metagraph), ChainError> = block_on(async {

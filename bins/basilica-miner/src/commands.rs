@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use basilica_miner_service::config::{IGNORED, MinerConfig, NodeConfig, Settings, check};
-use basilica_ports::{Clock as _, HostKeyApproval, HostKeyRecord, MinerStore as _};
+use basilica_ports::{Clock as _, HostKeyApproval, HostKeyRecord, Identity, MinerStore as _, NodeShell as _};
 use basilica_runtime_service::{ConfigError, ConfigSource, Loaded, Notice, load};
+use basilica_ssh::RusshShell;
 use basilica_store::{Database, MINER_SCHEMA, MinerDatabase, OpenOptions};
 use basilica_system::SystemClock;
 use basilica_types::{ErrorChain, HostKey, NodeAddress, NodeId};
@@ -108,9 +109,22 @@ pub(crate) fn answer(cli: &Cli, data: &Value, words: impl FnOnce() -> String) ->
     print(&format!("{text}\n"))
 }
 
+/// A miner starts with a key that it cannot log in with: one that is put in its place is taken up. Until then it has no node.
+fn unusable_key(config: &MinerConfig) -> Option<String> {
+    if config.fleet.nodes.is_empty() {
+        return None;
+    }
+    let error = RusshShell.public_key(&Identity::File(config.fleet.ssh_key.clone())).err()?;
+    Some(format!(
+        "no node can be reached with the key of ssh_session.miner_node_key_path ({}); `basilica-miner doctor` says how to mend it",
+        ErrorChain(&error)
+    ))
+}
+
 pub(crate) fn validate(cli: &Cli, path: Option<&Path>) -> anyhow::Result<()> {
     let Configured { loaded, config, notices } = configured(cli, path.unwrap_or(&cli.config))?;
-    let notices: Vec<String> = notices.iter().map(ToString::to_string).collect();
+    let mut notices: Vec<String> = notices.iter().map(ToString::to_string).collect();
+    notices.extend(unusable_key(&config));
     let warnings: String = notices.iter().map(|notice| format!("warning: {notice}\n")).collect();
     let obstacles = block_on(async { Ok(service::obstacles(&config).await) })?;
     if !obstacles.is_empty() {

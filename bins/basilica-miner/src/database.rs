@@ -106,7 +106,19 @@ async fn health(config: &MinerConfig) -> anyhow::Result<Answer> {
 }
 
 async fn migrate(config: &MinerConfig) -> anyhow::Result<Answer> {
-    let database = open(config, true).await?;
+    let database = match open(config, false).await {
+        Err(error) if error.downcast_ref().is_some_and(|error| matches!(error, OpenError::Absent { .. })) => {
+            open(config, true).await?
+        }
+        Err(error)
+            if error.downcast_ref().is_some_and(|error| matches!(error, OpenError::MigrationsDue { .. })) =>
+        {
+            // A miner of the version before would go on with tables that it does not know.
+            let _alone = MinerLock::take(&config.database.url)?;
+            open(config, true).await?
+        }
+        opened => opened?,
+    };
     let (from, to) = (database.migrated_from(), MINER_SCHEMA.version());
     database.close().await;
     let text = if from == to {

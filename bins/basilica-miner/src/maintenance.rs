@@ -248,10 +248,11 @@ pub(crate) fn recover(cli: &Cli, names: &[String]) -> anyhow::Result<()> {
     answer(cli, &json.collect(), || {
         let words = results.iter().map(|(node, hold)| match hold {
             Some(hold) => {
-                let when = match (is_out(node), running) {
-                    (true, _) => "it stays out for maintenance",
-                    (false, true) => "it is looked at again now",
-                    (false, false) => "no miner runs",
+                let when = match (in_force.kept(node), is_out(node), running) {
+                    (Some(Kept::Unlisted), ..) => "the running miner has not read that it is listed",
+                    (_, true, _) => "it stays out for maintenance",
+                    (_, false, true) => "it is looked at again now",
+                    (_, false, false) => "no miner runs",
                 };
                 format!(
                     "{}: taken back ({when}); it was lost at {}: {}",

@@ -27,7 +27,7 @@ pub(crate) enum NodesCommand {
         #[arg(required = true, value_name = "NODE")]
         nodes: Vec<String>,
         /// Why, for your own log.
-        #[arg(long, value_name = "TEXT")]
+        #[arg(long, value_name = "TEXT", value_parser = reason)]
         reason: Option<String>,
         /// Return only when the nodes carry no key of a validator, and nothing that was started with one.
         #[arg(long)]
@@ -77,6 +77,24 @@ pub(crate) fn address(text: &str, default_user: &Username) -> Result<NodeAddress
     }
 }
 
+/// Longest reason, in characters: it stands in lists, beside the node.
+const REASON: usize = 200;
+
+/// Words for one line of a terminal.
+fn reason(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Err("it is empty; leave --reason out where there is none".to_owned());
+    }
+    if text.chars().any(char::is_control) {
+        return Err("it has control characters, such as an end of line; write it in one line".to_owned());
+    }
+    match text.chars().count() {
+        count if count > REASON => Err(format!("it has {count} characters; at most {REASON} are kept")),
+        _ => Ok(text.to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,6 +115,14 @@ mod tests {
         }
         for bad in ["", "root@", "@host", "host:0", "host:x", "host:", "a b", "-oProxyCommand=x"] {
             assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_reason_is_one_line_that_can_be_shown() {
+        assert_eq!(reason(" new fans ").unwrap(), "new fans");
+        for refused in ["", "  ", "line\nforged@host  healthy", "\u{1b}[31mred", &"x".repeat(201)] {
+            assert!(reason(refused).is_err(), "{refused:?}");
         }
     }
 }

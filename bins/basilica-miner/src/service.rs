@@ -103,6 +103,10 @@ async fn admin(address: Option<SocketAddr>) -> Result<Option<AdminListener>, Bin
 pub(crate) async fn obstacles(config: &MinerConfig) -> Vec<anyhow::Error> {
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
     let database = Database::check(&config.database.url, &MINER_SCHEMA, open_options(&config.database)).await;
+    let database = match database {
+        Ok(()) => Database::check_pages(&config.database.url).await,
+        failed => failed,
+    };
     let tls = tls::obstacle(config, SystemClock::new().now());
     let audit_log = audit::obstacle(config);
     [signer(&config.wallet, &entropy).err(), database.err().map(Into::into), tls, audit_log]
@@ -149,6 +153,7 @@ async fn serve(config: MinerConfig, (source, started): (Source, Value)) -> anyho
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
     let signer = signer(&config.wallet, &entropy)?;
     let _alone = MinerLock::take(&config.database.url)?;
+    Database::check_pages(&config.database.url).await?;
     let database =
         Database::open(&config.database.url, &MINER_SCHEMA, open_options(&config.database)).await?;
     let listeners = Listeners::bind(&config, clock.now()).await?;

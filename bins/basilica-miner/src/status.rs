@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use basilica_ports::{Clock as _, MinerStore as _};
 use basilica_status::{MinerStatus, NodeState, Registration, percent, span};
-use basilica_store::MinerDatabase;
+use basilica_store::{LockHolder, MinerDatabase, MinerLock};
 use basilica_system::SystemClock;
 use serde_json::json;
 
@@ -21,10 +21,12 @@ pub(crate) fn status(cli: &Cli) -> anyhow::Result<()> {
         let store = MinerDatabase::new(open(&config, false).await?);
         Ok((store.open_sessions(SystemClock::new().now()).await?, store.host_keys().await?))
     })?;
+    let holder = MinerLock::holder(&config.database.url)?;
     let nodes = config.fleet.nodes.len();
     let pending = host_keys.iter().filter(|record| record.offered.is_some()).count();
     let data = json!({
         "running": health.is_ok(),
+        "pid": holder.as_ref().and_then(|holder| holder.pid),
         "health": health.as_ref().ok(),
         "nodes": nodes,
         "open_sessions": open_sessions,
@@ -35,7 +37,15 @@ pub(crate) fn status(cli: &Cli) -> anyhow::Result<()> {
         let running = match (&health, &snapshot) {
             (Ok(_), Ok(snapshot)) => told(snapshot),
             (Ok(health), Err(_)) => format!("running: {health}"),
-            (Err(_), _) => "not running".to_owned(),
+            (Err(_), _) => match &holder {
+                Some(LockHolder { pid: Some(pid), .. }) => {
+                    format!("process {pid} has the database and does not answer")
+                }
+                Some(LockHolder { pid: None, .. }) => {
+                    "a miner has the database and does not answer".to_owned()
+                }
+                None => "not running".to_owned(),
+            },
         };
         format!("{running}\nnodes: {nodes}\nopen sessions: {open_sessions}\nhost keys to approve: {pending}")
     })?;

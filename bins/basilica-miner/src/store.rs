@@ -9,12 +9,13 @@ use basilica_store::{Database, MINER_SCHEMA, MinerDatabase, OpenOptions};
 use basilica_system::SystemClock;
 use basilica_types::{HostKey, NodeId, SessionId};
 
-/// The store, if its file is there.
+/// The store, if its file is there. An older one is refused: who lists nodes, or changes one, has not asked for a step that cannot be
+/// undone, and a miner of the version before may run on it.
 pub(crate) async fn existing(database: &DatabaseConfig) -> anyhow::Result<Option<MinerDatabase>> {
     if !database.url.as_path().exists() {
         return Ok(None);
     }
-    let options = OpenOptions { readers: 1, migrate: database.migrate };
+    let options = OpenOptions { readers: 1, migrate: false };
     Ok(Some(MinerDatabase::new(Database::open(&database.url, &MINER_SCHEMA, options).await?)))
 }
 

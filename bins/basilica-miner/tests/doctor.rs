@@ -159,7 +159,23 @@ fn the_sisters_say_less_and_end_the_same_way() {
     let chain = home.run(&["service", "test-bittensor"]);
     assert_eq!(chain.code, Some(1));
     assert!(chain.err.contains("ws://127.0.0.1:1"), "{}", chain.err);
+    let file = home.path().join("miner.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let secret = "ws://user:hunter2@127.0.0.1:1/hunter2?token=hunter2";
+    std::fs::write(&file, text.replace("ws://127.0.0.1:1", secret)).unwrap();
+    for arguments in [&["-vvv"][..], &["--json"]] {
+        let chain = home.run(&[arguments, &["service", "test-bittensor"]].concat());
+        let said = chain.out + &chain.err;
+        assert!(said.contains("ws://127.0.0.1:1") && !said.contains("hunter2"), "{said}");
+    }
     home.make_key("secret words");
+    let valid = home.run(&["config", "validate"]);
+    assert!(
+        valid.out.contains("no node can be reached") && valid.out.contains("passphrase"),
+        "{}{}",
+        valid.out,
+        valid.err
+    );
     let ssh = home.run(&["service", "test-ssh"]);
     assert!(ssh.err.contains("has a passphrase"), "{}", ssh.err);
 }

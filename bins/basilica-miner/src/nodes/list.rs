@@ -12,12 +12,14 @@ use serde_json::{Value, json};
 use super::add::dollars;
 use crate::cli::Cli;
 use crate::commands::{answer, block_on, configured};
+use crate::maintenance::is_running;
 use crate::store;
 
 struct Row<'a> {
     node: &'a NodeConfig,
     stored: Option<HostKeyRecord>,
     windows: OpenWindows,
+    running: bool,
 }
 
 pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
@@ -30,6 +32,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
             store.host_keys().await?.into_iter().map(|record| (record.node_id, record)).collect();
         Ok((keys, store.orders().await?.maintenance))
     })?;
+    let running = is_running(&config.database)?;
     let row = |node: &'_ NodeConfig| (keys.remove(&node.id), windows.remove(&node.id).unwrap_or_default());
     let found: Vec<_> = config.fleet.nodes.iter().map(row).collect();
     let rows: Vec<Row<'_>> = config
@@ -37,7 +40,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
         .nodes
         .iter()
         .zip(found)
-        .map(|(node, (stored, windows))| Row { node, stored, windows })
+        .map(|(node, (stored, windows))| Row { node, stored, windows, running })
         .collect();
     let data: Value = rows.iter().map(Row::json).collect();
     answer(cli, &data, || match rows.as_slice() {
@@ -63,6 +66,9 @@ impl Row<'_> {
 
     fn maintenance(&self) -> Option<String> {
         let configured = match (self.node.maintenance, self.windows.contains_key(&OrderedBy::Configuration)) {
+            (true, false) if self.running => {
+                Some("set in the configuration, which the running miner has not read (SIGHUP)")
+            }
             (true, _) => Some("set in the configuration"),
             (false, true) => Some("set in the configuration when a miner read it last"),
             (false, false) => None,

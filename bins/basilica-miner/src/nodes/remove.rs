@@ -66,7 +66,14 @@ pub(crate) fn run(cli: &Cli, remove: &Remove) -> anyhow::Result<()> {
             .node_id(),
     };
     let Some(node) = config.fleet.nodes.iter().find(|node| node.id == id) else {
-        bail!("{} has no node {}; see: basilica-miner nodes list", cli.config.display(), remove.node);
+        let (file, node) = (cli.config.display(), &remove.node);
+        if block_on(store::pinned(&config.database, id))?.is_some() {
+            bail!(
+                "{file} has no node {node} any more; if it was taken out by a command that was interrupted, the miner's own key may still \
+                 be in ~/.ssh/authorized_keys there: take it out there, or add the node again and remove it"
+            );
+        }
+        bail!("{file} has no node {node}; see: basilica-miner nodes list");
     };
     let file = ConfigFile::read(&cli.config)?;
     let Some(text) = remove_node(file.text(), default_user, &node.address)? else {

@@ -1,5 +1,6 @@
 //! `database health|migrate|backup|restore`, beside a running miner and without one.
 
+use basilica_store::MinerLock;
 use serde_json::Value;
 
 use super::{Home, Running};
@@ -48,6 +49,35 @@ fn a_database_is_made_looked_at_copied_and_restored() {
     running.terminate();
 }
 
+/// A miner of the version before may run on it, and goes back if this one does not do.
+#[test]
+fn an_older_database_is_migrated_only_by_who_asks_for_it_and_under_no_miner() {
+    let home = Home::new();
+    let current = json(&home, &["database", "migrate"])["to"].as_u64().unwrap();
+    let file = home.path().join("data/miner.db");
+    let mut bytes = std::fs::read(&file).unwrap();
+    // SQLite's `user_version`.
+    bytes[60..64].copy_from_slice(&u32::try_from(current - 1).unwrap().to_be_bytes());
+    std::fs::write(&file, &bytes).unwrap();
+    let due = ["run `basilica-miner database migrate`"];
+    home.run(&["nodes", "list"]).fails(1, &due);
+    assert_eq!(std::fs::read(&file).unwrap(), bytes);
+    let url = format!("sqlite://{}", file.display()).parse().unwrap();
+    let miner = MinerLock::take(&url).unwrap();
+    home.run(&["database", "migrate"]).fails(1, &["runs already", "stop that process"]);
+    assert_eq!(std::fs::read(&file).unwrap(), bytes);
+    drop(miner);
+    let migrated = json(&home, &["database", "migrate"]);
+    assert_eq!((migrated["from"].as_u64(), migrated["to"].as_u64()), (Some(current - 1), Some(current)));
+    let miner = MinerLock::take(&url).unwrap();
+    assert!(home.run(&["database", "migrate"]).out.contains("already"), "which changes nothing");
+    let status = home.run(&["status"]);
+    let told = format!("process {} has the database and does not answer", std::process::id());
+    assert!(status.code == Some(1) && status.out.contains(&told), "{}{}", status.out, status.err);
+    drop(miner);
+    assert!(home.run(&["status"]).out.contains("not running"));
+}
+
 /// What `database health` says of a file that was whole before `damage`.
 fn health_of(damage: impl FnOnce(&mut Vec<u8>)) -> (Value, String) {
     let home = Home::new();
@@ -66,6 +96,9 @@ fn health_of(damage: impl FnOnce(&mut Vec<u8>)) -> (Value, String) {
     let damage = health["damage"].as_str().unwrap();
     assert!(told.out.contains(&format!("is DAMAGED: {damage}")), "{}{}", told.out, told.err);
     assert!(told.out.contains("database restore --from"), "{}", told.out);
+    // Nor does a miner start on it, to fail at whatever meets the damage first.
+    home.run(&["config", "validate"]).fails(1, &["could not start", "data/miner.db"]);
+    home.run(&[]).fails(1, &["data/miner.db"]);
     assert_eq!(std::fs::read(&file).unwrap(), bytes, "nothing was changed");
     (health, told.out)
 }

@@ -117,6 +117,14 @@ pub enum OpenError {
         #[source]
         source: BoxError,
     },
+    /// Some of its pages are not what SQLite wrote.
+    #[error("database file {} is damaged ({damage}); what to do is said by its `database health`", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// SQLite's words.
+        damage: String,
+    },
     /// Somebody else's file.
     #[error("{place} is not a database of {program} (application id {found:#x})")]
     OtherProgram {
@@ -291,15 +299,28 @@ impl Database {
         }
         may(path, Access::READ_OK | Access::WRITE_OK)?;
         let sqlite = |source: sqlx::Error| OpenError::Sqlite { path: path.to_owned(), source: source.into() };
-        // A reader makes the files of a write-ahead log where there are none. There are while anybody uses the database.
-        let mut log = path.as_os_str().to_owned();
-        log.push("-wal");
-        let unused = !Path::new(&log).exists();
-        let connect = SqliteConnectOptions::new().filename(path).read_only(true).immutable(unused);
-        let connect = connect.disable_statement_logging();
-        let mut connection = connect.connect().await.map_err(sqlite)?;
+        let mut connection = look(path).await.map_err(sqlite)?;
         examine(&mut connection, schema, options, path).await?;
         connection.close().await.map_err(sqlite)
+    }
+
+    /// Whether the pages of a file are whole, if there is one; some hundred megabytes take a second.
+    ///
+    /// # Errors
+    /// It is damaged, or cannot be read.
+    pub async fn check_pages(file: &DatabasePath) -> Result<(), OpenError> {
+        let path = file.as_path();
+        if !path.exists() {
+            return Ok(());
+        }
+        let sqlite = |source: sqlx::Error| OpenError::Sqlite { path: path.to_owned(), source: source.into() };
+        let mut connection = look(path).await.map_err(sqlite)?;
+        let damage = upkeep::damage(&mut connection).await.map_err(sqlite)?;
+        connection.close().await.map_err(sqlite)?;
+        match damage {
+            None => Ok(()),
+            Some(damage) => Err(OpenError::Damaged { path: path.to_owned(), damage }),
+        }
     }
 
     /// The schema version that the file had when it was opened; 0 if it was new.
@@ -338,6 +359,14 @@ impl Database {
         self.readers.close().await;
         self.writer.close().await;
     }
+}
+
+/// A connection that makes and changes nothing.
+async fn look(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
+    // A reader makes the files of a write-ahead log where there are none. There are while anybody uses the database.
+    let unused = !crate::new_file::beside(path, "-wal").exists();
+    let connect = SqliteConnectOptions::new().filename(path).read_only(true).immutable(unused);
+    connect.disable_statement_logging().connect().await
 }
 
 fn pool(connections: u32) -> SqlitePoolOptions {

@@ -174,16 +174,24 @@ impl Fleet {
     pub(crate) async fn run(self: Arc<Self>, supervisor: &Supervisor, stop: Stop) {
         let mut desired = self.desired.subscribe();
         let (mut remembered, mut has_ended) = (None, false);
+        let mut told = None;
         loop {
             let wanted = Arc::clone(&desired.borrow_and_update());
             let result = self.remember(&wanted, &mut remembered, has_ended).await;
-            let has_failed = result.is_err();
+            has_ended &= result.is_err();
             let left = result.unwrap_or_else(|error| {
                 self.workshop.metrics.store_errors.inc();
-                warn!(error = %ErrorChain(&error), "which nodes there are cannot be stored; a restart could forget one");
+                let error = ErrorChain(&error).to_string();
+                // It is tried again every second.
+                if told.as_ref() != Some(&error) {
+                    warn!(
+                        error,
+                        "which nodes there are cannot be stored, so a restart could forget one; see: basilica-miner database health"
+                    );
+                }
+                told = Some(error);
                 Vec::new()
             });
-            has_ended &= has_failed;
             has_ended |= self.reconcile(supervisor, &wanted, left);
             tokio::select! {
                 () = stop.requested() => return,

@@ -173,7 +173,8 @@ pub enum KeyEditError {
     Unreadable,
     /// The login may not keep its owner.
     #[error(
-        "~/.ssh/authorized_keys on the node belongs to another user and cannot be replaced keeping its owner"
+        "~/.ssh/authorized_keys on the node belongs to another user or group, which this login cannot keep when it replaces the file; on the node: \
+         sudo chown \"$(id -un):$(id -gn)\" ~/.ssh/authorized_keys"
     )]
     ForeignOwner,
     /// Others write it all the time.

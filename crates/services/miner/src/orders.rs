@@ -63,9 +63,7 @@ impl OrdersFollower {
         if seen != Some(self.store.revision().await?) {
             let orders = Arc::new(self.store.orders().await?);
             let before = self.view.send_replace(Some(Arc::clone(&orders)));
-            if let Some(before) = before {
-                tell(&before, &orders);
-            }
+            tell(&before.unwrap_or_default(), &orders);
         }
         self.record_configured().await
     }

@@ -99,9 +99,13 @@ impl Report<'_> {
         let user = &self.address.user;
         let engine = match &self.look.engine {
             Engine::Usable(_) => None,
-            Engine::Denied { program, why } if program == "docker" => Some(format!(
-                "{user} may not use docker ({why}), so no rental can run; on the node: sudo usermod -aG docker {user}"
-            )),
+            Engine::Denied { program, why }
+                if program == "docker" && why.to_lowercase().contains("permission denied") =>
+            {
+                Some(format!(
+                    "{user} may not use docker ({why}), so no rental can run; on the node: sudo usermod -aG docker {user}"
+                ))
+            }
             Engine::Denied { program, why } => Some(format!("{program} does not work for {user}: {why}")),
             Engine::Missing => Some(
                 "neither docker nor podman is installed on the node, so no rental can run; on the node: \

@@ -174,7 +174,7 @@ fn told(error: &sqlx::Error) -> Option<String> {
     matches!(code, CORRUPT | NOT_A_DATABASE).then(|| error.message().to_owned())
 }
 
-async fn damage(connection: &mut SqliteConnection) -> Result<Option<String>, sqlx::Error> {
+pub(super) async fn damage(connection: &mut SqliteConnection) -> Result<Option<String>, sqlx::Error> {
     let said: Result<Vec<String>, _> =
         sqlx::query_scalar("PRAGMA quick_check(3)").fetch_all(connection).await;
     match said {

@@ -179,19 +179,20 @@ impl Fleet {
             let wanted = Arc::clone(&desired.borrow_and_update());
             let result = self.remember(&wanted, &mut remembered, has_ended).await;
             has_ended &= result.is_err();
-            let left = result.unwrap_or_else(|error| {
+            let error = result.as_ref().err().map(|error| ErrorChain(error).to_string());
+            if let Some(error) = &error {
                 self.workshop.metrics.store_errors.inc();
-                let error = ErrorChain(&error).to_string();
                 // It is tried again every second.
-                if told.as_ref() != Some(&error) {
+                if told.as_ref() != Some(error) {
                     warn!(
                         error,
                         "which nodes there are cannot be stored, so a restart could forget one; see: basilica-miner database health"
                     );
                 }
-                told = Some(error);
-                Vec::new()
-            });
+            }
+            told = error;
+            // Those of an earlier run are found the next time.
+            let left = result.unwrap_or_default();
             has_ended |= self.reconcile(supervisor, &wanted, left);
             tokio::select! {
                 () = stop.requested() => return,

@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::cli::Cli;
-use crate::commands::{answer, block_on, configured};
+use crate::commands::{Configured, answer, block_on, configured};
 use crate::doctor::{self, DoctorArgs, NodeReport, Report};
 use crate::service;
 
@@ -31,6 +31,17 @@ pub(crate) enum ServiceCommand {
 /// Most nodes of which a line says why they cannot be reached.
 const NAMED: usize = 3;
 
+/// What can be wrong with the database.
+const DATABASE_CODES: [Code; 7] = [
+    Code::DatabaseUnwritable,
+    Code::DatabaseDamaged,
+    Code::DatabaseGone,
+    Code::DatabaseForeign,
+    Code::DatabaseNewer,
+    Code::DatabaseOutdated,
+    Code::DiskFullHere,
+];
+
 /// One part of a health check.
 #[derive(Debug, Serialize)]
 struct Part {
@@ -39,13 +50,12 @@ struct Part {
     words: String,
 }
 
-fn quick(cli: &Cli) -> anyhow::Result<Report> {
-    let configured = configured(cli, &cli.config)?;
+fn quick(cli: &Cli, configured: &Configured) -> anyhow::Result<Report> {
     let arguments = DoctorArgs { quick: true, ..DoctorArgs::default() };
     let nodes = configured.config.fleet.nodes.clone();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
-    runtime.block_on(doctor::examine(cli, &arguments, &configured, nodes))
+    runtime.block_on(doctor::examine(cli, &arguments, configured, nodes))
 }
 
 fn exit(ok: bool) -> ExitCode {
@@ -108,7 +118,8 @@ fn of_nodes(nodes: &[NodeReport], has_key: bool) -> [Part; 2] {
 
 /// `health-check`.
 pub(crate) fn health_check(cli: &Cli) -> anyhow::Result<ExitCode> {
-    let report = quick(cli)?;
+    let configured = configured(cli, &cli.config)?;
+    let report = quick(cli, &configured)?;
     let of = |part, codes: &[Code]| {
         let found = report.here.iter().find(|finding| codes.contains(&finding.code) && finding.is_wrong());
         let words =
@@ -118,12 +129,16 @@ pub(crate) fn health_check(cli: &Cli) -> anyhow::Result<ExitCode> {
     let key_codes =
         [Code::KeyMissing, Code::KeyUnreadable, Code::KeyTooOpen, Code::KeyPassphrase, Code::KeyInvalid];
     let has_key = of("ssh key", &key_codes);
+    let mut database = of("database", &DATABASE_CODES);
+    if database.ok && !configured.config.database.url.as_path().exists() {
+        database.words = "there is none yet; the miner makes it when it starts".to_owned();
+    }
     let [nodes, gpus] = of_nodes(&report.nodes, has_key.ok);
     let parts = vec![
         // A wrong one ends the program before.
         Part { part: "configuration", ok: true, words: "ok".to_owned() },
         of("wallet", &[Code::WalletUnreadable]),
-        of("database", &[Code::DatabaseUnwritable, Code::DiskFullHere]),
+        database,
         of("chain", &[Code::ChainUnreachable, Code::NotRegistered, Code::AxonMissing, Code::ClockHere]),
         has_key,
         nodes,
@@ -146,7 +161,7 @@ pub(crate) fn health_check(cli: &Cli) -> anyhow::Result<ExitCode> {
 
 /// `service test-ssh`.
 pub(crate) fn test_ssh(cli: &Cli) -> anyhow::Result<ExitCode> {
-    let report = quick(cli)?;
+    let report = quick(cli, &configured(cli, &cli.config)?)?;
     let key = report.here.iter().find(|finding| finding.code.as_str().starts_with("key-"));
     if let Some(finding) = key {
         anyhow::bail!("{}: {}; {}", finding.cause, finding.seen, finding.fix.join("; "));

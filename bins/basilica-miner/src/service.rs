@@ -14,7 +14,7 @@ use basilica_runtime_service::{
     AdminListener, AdminRoutes, AdminState, BindError, LogLevel, Metrics, Readiness, Supervisor,
     TracingOptions, init_tracing,
 };
-use basilica_store::{Database, MINER_SCHEMA, MinerDatabase, MinerLock, OpenOptions};
+use basilica_store::{Database, MINER_SCHEMA, MinerDatabase, MinerLock, OpenError, OpenOptions};
 use basilica_system::{OsEntropy, SystemClock, UsageMetrics, raise_file_limit};
 use basilica_types::{Millis, Timestamp};
 use basilica_wallet::{Unattended, WalletSigner, Wallets};
@@ -102,17 +102,22 @@ async fn admin(address: Option<SocketAddr>) -> Result<Option<AdminListener>, Bin
 /// What a start would find missing, as far as that shows without the network and without changing anything.
 pub(crate) async fn obstacles(config: &MinerConfig) -> Vec<anyhow::Error> {
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
-    let database = Database::check(&config.database.url, &MINER_SCHEMA, open_options(&config.database)).await;
-    let database = match database {
-        Ok(()) => Database::check_pages(&config.database.url).await,
-        failed => failed,
-    };
+    let database = database_obstacle(&config.database).await;
     let tls = tls::obstacle(config, SystemClock::new().now());
     let audit_log = audit::obstacle(config);
-    [signer(&config.wallet, &entropy).err(), database.err().map(Into::into), tls, audit_log]
+    [signer(&config.wallet, &entropy).err(), database.map(Into::into), tls, audit_log]
         .into_iter()
         .flatten()
         .collect()
+}
+
+/// Why a start could not use the database.
+pub(crate) async fn database_obstacle(config: &DatabaseConfig) -> Option<OpenError> {
+    let opened = Database::check(&config.url, &MINER_SCHEMA, open_options(config)).await;
+    match opened {
+        Ok(()) => Database::check_pages(&config.url).await.err(),
+        Err(error) => Some(error),
+    }
 }
 
 pub(crate) fn signer(
@@ -126,7 +131,7 @@ pub(crate) fn signer(
     Ok(Arc::new(WalletSigner::new(keypair, Arc::clone(entropy))))
 }
 
-pub(crate) const fn open_options(database: &DatabaseConfig) -> OpenOptions {
+const fn open_options(database: &DatabaseConfig) -> OpenOptions {
     OpenOptions { readers: database.readers, migrate: database.migrate }
 }
 

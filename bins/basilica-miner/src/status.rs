@@ -2,9 +2,12 @@
 
 use std::fmt::Write as _;
 
+use anyhow::{Context as _, ensure};
+use basilica_miner_service::config::MinerConfig;
 use basilica_ports::{Clock as _, MinerStore as _};
+use basilica_runtime_service::ErrorChain;
 use basilica_status::{MinerStatus, NodeState, Registration, percent, span};
-use basilica_store::{LockHolder, MinerDatabase, MinerLock};
+use basilica_store::{Database, LockHolder, MinerDatabase, MinerLock};
 use basilica_system::SystemClock;
 use serde_json::json;
 
@@ -12,49 +15,73 @@ use crate::ask;
 use crate::cli::Cli;
 use crate::commands::{answer, block_on, configured, open};
 
-/// Says whether a miner runs here. Succeeds only if one does, so that a script can ask.
+/// What the database tells by itself, whether a miner runs or not.
+struct Kept {
+    open_sessions: u64,
+    host_keys_to_approve: usize,
+}
+
+/// Reads it, and all of the file: what is damaged is told also where these two answers are whole.
+async fn kept(config: &MinerConfig) -> anyhow::Result<Kept> {
+    let store = MinerDatabase::new(open(config, false).await?);
+    Database::check_pages(&config.database.url).await?;
+    let host_keys = store.host_keys().await?;
+    Ok(Kept {
+        open_sessions: store.open_sessions(SystemClock::new().now()).await?,
+        host_keys_to_approve: host_keys.iter().filter(|record| record.offered.is_some()).count(),
+    })
+}
+
+/// Says whether a miner runs here. Succeeds only if one does and its database can be used, so that a script can ask.
 pub(crate) fn status(cli: &Cli) -> anyhow::Result<()> {
     let config = configured(cli, &cli.config)?.config;
     let health = ask::health(config.listen.health);
     let snapshot = ask::status(config.listen.health);
-    let (open_sessions, host_keys) = block_on(async {
-        let store = MinerDatabase::new(open(&config, false).await?);
-        Ok((store.open_sessions(SystemClock::new().now()).await?, store.host_keys().await?))
-    })?;
+    let kept = block_on(kept(&config)).map_err(|error| ErrorChain(error.as_ref()).to_string());
     let holder = MinerLock::holder(&config.database.url)?;
     let nodes = config.fleet.nodes.len();
-    let pending = host_keys.iter().filter(|record| record.offered.is_some()).count();
     let data = json!({
         "running": health.is_ok(),
         "pid": holder.as_ref().and_then(|holder| holder.pid),
         "health": health.as_ref().ok(),
         "nodes": nodes,
-        "open_sessions": open_sessions,
-        "host_keys_to_approve": pending,
+        "open_sessions": kept.as_ref().ok().map(|kept| kept.open_sessions),
+        "host_keys_to_approve": kept.as_ref().ok().map(|kept| kept.host_keys_to_approve),
+        "database_error": kept.as_ref().err(),
         "status": snapshot.as_ref().ok(),
     });
     answer(cli, &data, || {
         let running = match (&health, &snapshot) {
             (Ok(_), Ok(snapshot)) => told(snapshot),
             (Ok(health), Err(_)) => format!("running: {health}"),
-            (Err(_), _) => match &holder {
-                Some(LockHolder { pid: Some(pid), .. }) => {
-                    format!("process {pid} has the database and does not answer")
-                }
-                Some(LockHolder { pid: None, .. }) => {
-                    "a miner has the database and does not answer".to_owned()
-                }
-                None => "not running".to_owned(),
-            },
+            (Err(_), _) => silent(holder.as_ref()),
         };
-        format!("{running}\nnodes: {nodes}\nopen sessions: {open_sessions}\nhost keys to approve: {pending}")
+        let kept = match &kept {
+            Ok(Kept { open_sessions, host_keys_to_approve }) => {
+                format!("open sessions: {open_sessions}\nhost keys to approve: {host_keys_to_approve}")
+            }
+            Err(error) => format!("database: {error}"),
+        };
+        format!("{running}\nnodes: {nodes}\n{kept}")
     })?;
-    match health {
-        Ok(_) => Ok(()),
-        Err(error) => Err(error.context(format!(
-            "no miner with this configuration answers on its health address {}",
-            config.listen.health
-        ))),
+    health.with_context(|| {
+        format!("no miner with this configuration answers on its health address {}", config.listen.health)
+    })?;
+    ensure!(
+        kept.is_ok(),
+        "the miner runs, and its database cannot be used; basilica-miner doctor --quick says what to do"
+    );
+    Ok(())
+}
+
+/// Of a miner that does not answer.
+fn silent(holder: Option<&LockHolder>) -> String {
+    match holder {
+        Some(LockHolder { pid: Some(pid), .. }) => {
+            format!("process {pid} has the database and does not answer")
+        }
+        Some(LockHolder { pid: None, .. }) => "a miner has the database and does not answer".to_owned(),
+        None => "not running".to_owned(),
     }
 }
 

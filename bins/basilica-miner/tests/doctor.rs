@@ -196,3 +196,50 @@ fn the_sisters_do_not_pass_where_there_is_nothing_to_try() {
     let told: Value = serde_json::from_str(&home.run(&["--json", "service", "test-ssh"]).out).unwrap();
     assert_eq!((&told["ok"], &told["nodes"]), (&Value::from(false), &serde_json::json!([])));
 }
+
+#[test]
+fn whatever_is_wrong_with_the_database_has_its_code() {
+    let home = Home::new();
+    let file = home.path().join("data/miner.db");
+    let found = || -> Vec<String> {
+        let here = home.run(&["doctor", "--quick", "--json"]).here();
+        let checked = home.run(&["health-check"]);
+        let codes: Vec<String> = here.into_iter().filter(|code| code.starts_with("database-")).collect();
+        assert_eq!(checked.out.contains("FAIL database"), !codes.is_empty(), "{}", checked.out);
+        codes
+    };
+    assert_eq!(found(), [""; 0]);
+    let checked = home.run(&["health-check"]);
+    assert!(checked.out.contains("ok   database       there is none yet"), "{}", checked.out);
+    assert_eq!(home.run(&["database", "migrate"]).code, Some(0));
+    assert_eq!(found(), [""; 0]);
+    let whole = std::fs::read(&file).unwrap();
+    let written = |at: usize, bytes: &[u8]| {
+        let mut changed = whole.clone();
+        changed[at..at + bytes.len()].copy_from_slice(bytes);
+        std::fs::write(&file, changed).unwrap();
+        found()
+    };
+    assert_eq!(written(4096, &[0xab; 4096]), ["database-damaged"]);
+    let status = home.run(&["status"]);
+    assert_eq!(status.code, Some(1));
+    assert!(
+        status.out.starts_with("not running\nnodes: 1\ndatabase: ") && status.out.contains("is damaged"),
+        "{}",
+        status.out
+    );
+    let status: Value = serde_json::from_str(&home.run(&["--json", "status"]).out).unwrap();
+    assert!(status["database_error"].as_str().unwrap().contains("is damaged"), "{status}");
+    // The places of SQLite's `user_version` and `application_id` in a file.
+    assert_eq!(written(60, &[0, 0, 1, 0]), ["database-newer"]);
+    assert_eq!(written(68, &[1, 2, 3, 4]), ["database-foreign"]);
+    std::fs::remove_file(&file).unwrap();
+    std::fs::remove_dir_all(home.path().join("data")).unwrap();
+    assert_eq!(found(), ["database-unwritable"]);
+    std::fs::create_dir(home.path().join("data")).unwrap();
+    let configuration = home.path().join("miner.toml");
+    let text = std::fs::read_to_string(&configuration).unwrap();
+    let text = text.replace("[database]\n", "[database]\nrun_migrations = false\n");
+    std::fs::write(&configuration, text).unwrap();
+    assert_eq!(found(), ["database-outdated"]);
+}

@@ -306,4 +306,11 @@ pub trait MinerStore: MinerOperations {
     /// Forgets what can no longer matter at `now`: old nonces, and sessions whose keys are gone from every node and that an
     /// operator need not look up any more.
     async fn prune(&self, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Reads all that is kept, as it is on disk now, and not what is still known by heart. Takes as long as that: a second for some hundred
+    /// megabytes.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`]; others where it cannot be read at all, as when it is gone.
+    async fn check_whole(&self) -> Result<(), StoreError>;
 }

@@ -23,13 +23,11 @@ pub enum StoreError {
         #[source]
         source: BoxError,
     },
-    /// The database was migrated by a newer version than this one.
-    #[error("database schema {found} is newer than this version knows ({known}); upgrade this program")]
-    NewerSchema {
-        /// Version in the database.
-        found: i64,
-        /// Newest version that this program knows.
-        known: i64,
+    /// The file is not what was written to it.
+    #[error("the database file is damaged: {what}")]
+    Damaged {
+        /// What the engine's own check says.
+        what: String,
     },
     /// Nothing was written: another process leads, or none does (RULES R28).
     #[error(
@@ -52,7 +50,7 @@ impl StoreError {
     pub const fn class(&self) -> FailureClass {
         match self {
             Self::Unavailable { .. } | Self::Fenced { .. } => FailureClass::Transient,
-            Self::Corrupt { .. } | Self::NewerSchema { .. } => FailureClass::Permanent,
+            Self::Corrupt { .. } | Self::Damaged { .. } => FailureClass::Permanent,
         }
     }
 }

@@ -8,15 +8,15 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use basilica_chain::{ChainOptions, SubtensorChain};
-use basilica_doctor_service::{Change, HereSeen, KeyFault, OnChain, Reached, Remedy};
-use basilica_miner_service::config::{MinerConfig, Settings, node_key_path};
+use basilica_doctor_service::{Change, DatabaseFault, HereSeen, KeyFault, OnChain, Reached, Remedy};
+use basilica_miner_service::config::{DatabaseConfig, MinerConfig, Settings, node_key_path};
 use basilica_ports::{
     Chain as _, Clock, Entropy, Identity, MinerCallError, MinerDialer as _, NodeShell as _, ShellError,
 };
 use basilica_rpc::GrpcMinerDialer;
 use basilica_runtime_service::{ErrorChain, Loaded};
 use basilica_ssh::{KeyFileError, RusshShell};
-use basilica_store::{Database, MINER_SCHEMA};
+use basilica_store::OpenError;
 use basilica_types::{Hotkey, RequestNonce};
 use basilica_wire::Signature;
 use basilica_wire::discovery::AuthRequest;
@@ -34,13 +34,11 @@ pub(super) async fn look(
     let config = &configured.config;
     let signer = service::signer(&config.wallet, entropy);
     let hotkey = signer.as_ref().ok().map(|signer| signer.hotkey());
-    let options = service::open_options(&config.database);
-    let database = Database::check(&config.database.url, &MINER_SCHEMA, options).await;
     let running = ask::health(config.listen.health).is_ok();
     let mut seen = HereSeen::nothing(clock.now());
     seen.key = key(&config.fleet.ssh_key);
     seen.wallet = signer.as_ref().err().map(|error| format!("{error:#}"));
-    seen.database = database.err().map(|error| ErrorChain(&error).to_string());
+    seen.database = database(&config.database, running).await;
     seen.free_bytes = free(config.database.url.as_path());
     seen.running = running;
     seen.taken = if running { Vec::new() } else { taken(config) };
@@ -88,6 +86,23 @@ async fn on_chain(
             }
         },
     ))
+}
+
+/// What is wrong with the database, if anything is.
+async fn database(config: &DatabaseConfig, running: bool) -> Option<(DatabaseFault, String)> {
+    let path = config.url.as_path();
+    if running && !path.exists() {
+        return Some((DatabaseFault::Gone, format!("there is no {}", path.display())));
+    }
+    let error = service::database_obstacle(config).await?;
+    let fault = match &error {
+        OpenError::OtherProgram { .. } => DatabaseFault::Foreign,
+        OpenError::Newer { .. } => DatabaseFault::Newer,
+        OpenError::Absent { .. } | OpenError::MigrationsDue { .. } => DatabaseFault::Outdated,
+        error if error.damage().is_some() => DatabaseFault::Damaged,
+        _ => DatabaseFault::Unwritable,
+    };
+    Some((fault, ErrorChain(&error).to_string()))
 }
 
 /// What is wrong with the key file, if anything is.

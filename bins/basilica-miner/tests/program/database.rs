@@ -3,7 +3,7 @@
 use basilica_store::MinerLock;
 use serde_json::Value;
 
-use super::{Home, Running};
+use super::{Ended, Home, Running};
 
 fn json(home: &Home, arguments: &[&str]) -> Value {
     let ended = home.run(&[&["--json"], arguments].concat());
@@ -133,4 +133,34 @@ fn a_file_that_is_no_database_is_said_to_be_none_once() {
     }
     let once = "miner.db: error returned from database: (code: 26) file is not a database\n";
     home.run(&["host-key", "list"]).fails(1, &[once]);
+}
+
+#[test]
+fn a_database_that_is_taken_from_under_a_running_miner_is_told_by_everybody() {
+    let home = Home::new();
+    let mut running = Running::start(&home);
+    let beside = |arguments: &[&str]| {
+        let mut command = home.command();
+        command.env("BASILICA_HEALTH__LISTEN", running.health.to_string()).args(arguments);
+        Ended::from(command.output().unwrap())
+    };
+    let file = home.path().join("data/miner.db");
+    let first = beside(&["status"]);
+    assert_eq!(first.code, Some(0), "{}{}", first.out, first.err);
+    let held = format!("is held by process {}; stop that process", running.child.id());
+    home.run(&[]).fails(1, &["runs already", &held]);
+    std::fs::rename(&file, file.with_extension("away")).unwrap();
+    let status = beside(&["status"]);
+    status.fails(1, &["its database cannot be used"]);
+    assert!(
+        status.out.starts_with("running: ") && status.out.contains("miner.db does not exist"),
+        "{}",
+        status.out
+    );
+    let checked = beside(&["health-check"]);
+    assert!(checked.out.contains("FAIL database"), "{}{}", checked.out, checked.err);
+    let doctor: Value = serde_json::from_str(&beside(&["doctor", "--quick", "--json"]).out).unwrap();
+    let mut codes = doctor["here"].as_array().unwrap().iter().map(|finding| &finding["code"]);
+    assert!(codes.any(|code| code == "database-gone"), "{doctor}");
+    running.terminate();
 }

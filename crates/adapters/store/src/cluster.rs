@@ -234,8 +234,7 @@ async fn examine(
     let found = number(held, "SELECT max(version) FROM basilica_schema").await.map_err(server)?;
     let needed = schema.version();
     if found > needed {
-        let newer = basilica_ports::StoreError::NewerSchema { found, known: needed };
-        return Err(OpenError::Newer(newer));
+        return Err(OpenError::Newer { place: place.to_owned(), found, known: needed });
     }
     if found < needed && !options.migrate {
         return Err(due(schema, place, found));

@@ -149,9 +149,16 @@ pub enum OpenError {
         /// Version needed.
         needed: i64,
     },
-    /// Written by a newer version.
-    #[error(transparent)]
-    Newer(StoreError),
+    /// Migrated by a newer version.
+    #[error("{place} has schema {found}, newer than this version knows ({known}); upgrade this program")]
+    Newer {
+        /// The file or server.
+        place: String,
+        /// Version in the file.
+        found: i64,
+        /// Newest version that this program knows.
+        known: i64,
+    },
     /// A migration failed; nothing of it was kept.
     #[error("migrate {place} to schema {version}")]
     Migration {
@@ -165,14 +172,16 @@ pub enum OpenError {
     },
     /// Another process has it.
     #[error(
-        "{program} runs already on database file {}: its lock {} is held; stop that process{also}",
-        path.display(), lock.display()
+        "{program} runs already on database file {}: its lock {} is held{}; stop that process{also}",
+        path.display(), lock.display(), pid.map(|pid| format!(" by process {pid}")).unwrap_or_default()
     )]
     InUse {
         /// The file.
         path: PathBuf,
         /// What the other process holds.
         lock: PathBuf,
+        /// That process, where it can be told.
+        pid: Option<i32>,
         /// Which program.
         program: &'static str,
         /// What else can be done.
@@ -323,6 +332,23 @@ impl Database {
         }
     }
 
+    /// As [`Self::check_pages`], of the file that is in use: what its connections have read before is read anew.
+    pub(crate) async fn check_own_pages(&self) -> Result<(), StoreError> {
+        let failed = unavailable("check pages");
+        // A connection that lives on would answer from its cache.
+        let mut connection = match self.readers.connect_options().connect().await {
+            Ok(connection) => connection,
+            Err(error) => {
+                return Err(
+                    upkeep::told(&error).map_or_else(|| failed(error), |what| StoreError::Damaged { what })
+                );
+            }
+        };
+        let damage = upkeep::damage(&mut connection).await.map_err(&failed)?;
+        connection.close().await.map_err(failed)?;
+        damage.map_or(Ok(()), |what| Err(StoreError::Damaged { what }))
+    }
+
     /// The schema version that the file had when it was opened; 0 if it was new.
     pub const fn migrated_from(&self) -> i64 {
         self.migrated_from
@@ -443,7 +469,13 @@ impl FileLock {
                     }
                     None => "",
                 };
-                Err(OpenError::InUse { path: path.to_owned(), lock, program: schema.program, also })
+                Err(OpenError::InUse {
+                    path: path.to_owned(),
+                    lock,
+                    pid: None,
+                    program: schema.program,
+                    also,
+                })
             }
             Err(error) => Err(OpenError::File { path: lock, source: error.into() }),
         }
@@ -486,7 +518,7 @@ async fn examine(
     }
     let needed = schema.version();
     if found > needed || found < 0 {
-        return Err(OpenError::Newer(StoreError::NewerSchema { found, known: needed }));
+        return Err(OpenError::Newer { place: path.display().to_string(), found, known: needed });
     }
     if found < needed && !options.migrate {
         let (place, migrate) = (path.display().to_string(), schema.migrate);

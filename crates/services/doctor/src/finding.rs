@@ -86,6 +86,11 @@ codes! {
     KeyInvalid "key-invalid" Error Here "the file is no private key that SSH knows", "no node gets a validator's key: all score 0";
     WalletUnreadable "wallet-unreadable" Error Here "the hotkey cannot be loaded", "the miner does not start";
     DatabaseUnwritable "database-unwritable" Error Here "the miner's database cannot be opened and written", "the miner does not start, or loses its sessions";
+    DatabaseDamaged "database-damaged" Error Here "the file of the miner's database is damaged, or no database", "the miner does not start, and what runs refuses validators once it meets the damage";
+    DatabaseGone "database-gone" Error Here "the miner runs and the file of its database is gone", "what it remembers ends with it: sessions, drained nodes, the keys that are on nodes";
+    DatabaseForeign "database-foreign" Error Here "database.url names a database of another program", "the miner does not start";
+    DatabaseNewer "database-newer" Error Here "the miner's database was migrated by a newer version", "the miner does not start";
+    DatabaseOutdated "database-outdated" Error Here "the miner's database is not at this version's schema, and database.run_migrations = false", "the miner does not start";
     DiskFullHere "disk-full-here" Error Here "the disk of the miner's database is nearly full", "sessions cannot be stored: validators are refused";
     ClockHere "clock-here" Error Here "this machine's clock is wrong", "validators' requests are refused as too old or too new";
     ChainUnreachable "chain-unreachable" Error Here "no endpoint of the chain answers", "validators cannot be told from strangers, and nobody is admitted";

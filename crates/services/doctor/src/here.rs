@@ -29,6 +29,23 @@ pub enum KeyFault {
     Invalid,
 }
 
+/// Why the miner's database cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DatabaseFault {
+    /// The file cannot be made, read or written.
+    Unwritable,
+    /// Its pages are not what was written, or it was never a database.
+    Damaged,
+    /// A miner runs on it, and it is not there any more.
+    Gone,
+    /// It is another program's.
+    Foreign,
+    /// A newer version migrated it.
+    Newer,
+    /// An older version made it, or nobody has, and a start may not.
+    Outdated,
+}
+
 /// A place on the chain, as far as it could be read.
 #[derive(Clone, Debug)]
 pub struct OnChain {
@@ -58,8 +75,8 @@ pub struct HereSeen {
     pub key: Option<(PathBuf, KeyFault, String)>,
     /// Why the wallet cannot be read.
     pub wallet: Option<String>,
-    /// Why the database cannot be used.
-    pub database: Option<String>,
+    /// Why the database cannot be used, in a word and in the words of what was tried.
+    pub database: Option<(DatabaseFault, String)>,
     /// Free bytes beside the database.
     pub free_bytes: Option<u64>,
     /// The chain, or why it does not answer; none where it was not asked.
@@ -114,13 +131,7 @@ pub fn judge_here(seen: &HereSeen) -> Vec<Finding> {
             &["check bittensor.wallet_name and hotkey_name in miner.toml: basilica wallet list"],
         )
     }));
-    found.extend(seen.database.as_ref().map(|why| {
-        Finding::new(
-            Code::DatabaseUnwritable,
-            why,
-            &["let this user write database.url's directory; then: basilica-miner database migrate"],
-        )
-    }));
+    found.extend(seen.database.as_ref().map(|(fault, words)| database(*fault, words)));
     found.extend(seen.free_bytes.filter(|free| *free < LITTLE_ROOM).map(|free| {
         Finding::new(
             Code::DiskFullHere,
@@ -184,6 +195,47 @@ fn key((path, fault, words): &(PathBuf, KeyFault, String)) -> Finding {
             Finding::new(Code::KeyInvalid, words, &[fix])
         }
     }
+}
+
+fn database(fault: DatabaseFault, words: &str) -> Finding {
+    let (code, fix): (_, &[&str]) = match fault {
+        DatabaseFault::Unwritable => {
+            (Code::DatabaseUnwritable, &["let this user write the file of database.url, and its directory"])
+        }
+        DatabaseFault::Damaged => (
+            Code::DatabaseDamaged,
+            &[
+                "if database.url names something else's file: give it a path of its own",
+                "else stop the miner, move the file and those beside it (-wal, -shm) away, and put a backup in its place: basilica-miner \
+                 database restore --from FILE",
+                "without a backup: start the miner, which makes a new one; validators authenticate anew, and nodes that were drained are \
+                 served again",
+            ],
+        ),
+        DatabaseFault::Gone => (
+            Code::DatabaseGone,
+            &[
+                "put the file back where it was, if it was moved; else stop the miner and restore a backup: basilica-miner database restore \
+                 --from FILE",
+                "without a backup: restart the miner, which makes a new one; validators authenticate anew, and nodes that were drained are \
+                 served again",
+            ],
+        ),
+        DatabaseFault::Foreign => (
+            Code::DatabaseForeign,
+            &["give database.url in miner.toml a file of its own, such as sqlite://./data/miner.db"],
+        ),
+        DatabaseFault::Newer => (
+            Code::DatabaseNewer,
+            &[
+                "run the version that migrated it, or a newer one",
+                "or go back to a backup of before: move the file and those beside it (-wal, -shm) away, then: basilica-miner database \
+                 restore --from FILE",
+            ],
+        ),
+        DatabaseFault::Outdated => (Code::DatabaseOutdated, &["basilica-miner database migrate"]),
+    };
+    Finding::new(code, words, fix)
 }
 
 fn chain(seen: &HereSeen) -> Vec<Finding> {
@@ -282,6 +334,7 @@ mod tests {
     #[test]
     fn each_thing_that_can_be_wrong_here_has_its_code() {
         let key = |fault| Some((PathBuf::from("/k"), fault, String::new()));
+        let database = |fault| Some((fault, String::new()));
         let no_chain = |why: &str| Some(Err(why.to_owned()));
         let chain = |change: fn(&mut OnChain)| {
             let mut seen = well();
@@ -296,7 +349,12 @@ mod tests {
             (HereSeen { key: key(KeyFault::Passphrase), ..well() }, "key-passphrase"),
             (HereSeen { key: key(KeyFault::Invalid), ..well() }, "key-invalid"),
             (HereSeen { wallet: Some(String::new()), ..well() }, "wallet-unreadable"),
-            (HereSeen { database: Some(String::new()), ..well() }, "database-unwritable"),
+            (HereSeen { database: database(DatabaseFault::Unwritable), ..well() }, "database-unwritable"),
+            (HereSeen { database: database(DatabaseFault::Damaged), ..well() }, "database-damaged"),
+            (HereSeen { database: database(DatabaseFault::Gone), ..well() }, "database-gone"),
+            (HereSeen { database: database(DatabaseFault::Foreign), ..well() }, "database-foreign"),
+            (HereSeen { database: database(DatabaseFault::Newer), ..well() }, "database-newer"),
+            (HereSeen { database: database(DatabaseFault::Outdated), ..well() }, "database-outdated"),
             (HereSeen { free_bytes: Some(1), ..well() }, "disk-full-here"),
             (HereSeen { chain: no_chain("down"), ..well() }, "chain-unreachable"),
             (chain(|chain| chain.registered = false), "not-registered"),

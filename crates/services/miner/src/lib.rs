@@ -13,6 +13,7 @@ pub mod assignment;
 pub mod authorized_keys;
 pub mod config;
 pub mod health;
+mod housekeeping;
 pub mod maintenance;
 pub mod onboarding;
 pub mod operator_key;

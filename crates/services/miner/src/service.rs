@@ -5,16 +5,16 @@ use std::sync::Arc;
 use basilica_ports::{
     Axon, Chain, Clock, Entropy, HotkeySigner, Identity, MinerApi, MinerStore, NodeShell, ValidatorApi,
 };
-use basilica_runtime_service::{Condition, ErrorChain, Metrics, OnFailure, Readiness, Stop, Supervisor};
+use basilica_runtime_service::{Condition, Metrics, OnFailure, Readiness, Supervisor};
 use basilica_types::{Millis, NetUid};
 use tokio::sync::watch;
-use tracing::warn;
 
 use crate::assignment::AssignableNode;
 use crate::axon::AxonServer;
 use crate::config::{AdmissionConfig, FleetConfig, SubnetConfig, VerdictsConfig};
 use crate::fleet::{Fleet, Workshop};
 use crate::gate::Gate;
+use crate::housekeeping::{DATABASE, Housekeeper};
 use crate::log_budget::LogBudget;
 use crate::metrics::MinerMetrics;
 use crate::orders::OrdersFollower;
@@ -23,8 +23,6 @@ use crate::subnet::SubnetFollower;
 use crate::telemetry::Readings;
 use crate::verdicts::{Asker, Opinions, VerdictsFollower};
 
-/// Between two clean-ups of the store.
-const HOUSEKEEPING: Millis = Millis::from_secs(60);
 const RESTART: OnFailure = OnFailure::Restart { initial: Millis::from_secs(1), max: Millis::from_secs(60) };
 
 /// What a miner needs from the world.
@@ -60,7 +58,7 @@ pub struct Miner {
     orders: Arc<OrdersFollower>,
     follower: Arc<SubnetFollower>,
     axon: Option<Arc<AxonServer>>,
-    metrics: Arc<MinerMetrics>,
+    housekeeper: Arc<Housekeeper>,
     status: Arc<StatusKeeper>,
     opinions: watch::Sender<Arc<Opinions>>,
     verdicts: Option<Arc<VerdictsFollower>>,
@@ -125,8 +123,14 @@ impl Miner {
         });
         let (opinions, told) = watch::channel(Arc::default());
         let identity = status::Identity::new(ports.signer.hotkey(), subnet);
-        let sources =
-            Sources { subnet: subnet_view.clone(), fleet: Arc::clone(&fleet), opinions: told, readings };
+        let (trouble, database) = watch::channel(None);
+        let sources = Sources {
+            subnet: subnet_view.clone(),
+            fleet: Arc::clone(&fleet),
+            opinions: told,
+            readings,
+            database,
+        };
         let status = Arc::new(StatusKeeper::new(&ports, identity, sources, (readiness, &metrics)));
         status.observe(registry);
         let gate = Arc::new(Gate {
@@ -142,7 +146,15 @@ impl Miner {
             grants: LogBudget::default(),
             discoveries: LogBudget::default(),
         });
-        Self { ports, gate, fleet, orders, follower, axon, metrics, status, opinions, verdicts: None }
+        let housekeeper = Arc::new(Housekeeper {
+            store: Arc::clone(&ports.store),
+            clock: Arc::clone(&ports.clock),
+            condition: readiness.condition(DATABASE),
+            trouble,
+            fleet: Arc::clone(&fleet),
+            metrics,
+        });
+        Self { ports, gate, fleet, orders, follower, axon, housekeeper, status, opinions, verdicts: None }
     }
 
     /// What answers validators; to be served over gRPC.
@@ -231,16 +243,10 @@ impl Miner {
                 Ok(())
             }
         });
-        let (ports, fleet, metrics) = (self.ports, self.fleet, self.metrics);
+        let keeper = self.housekeeper;
         supervisor.spawn("housekeeping", RESTART, move |stop| {
-            let (ports, fleet, metrics) = (ports.clone(), Arc::clone(&fleet), Arc::clone(&metrics));
-            async move {
-                keep_house(&ports, &fleet, &metrics, &stop).await;
-                if fleet.removes_keys_on_shutdown() {
-                    ports.store.end_sessions(ports.clock.now()).await?;
-                }
-                Ok(())
-            }
+            let keeper = Arc::clone(&keeper);
+            async move { keeper.run(&stop).await.map_err(Into::into) }
         });
     }
 }
@@ -254,37 +260,4 @@ fn axon_server(
     let (chain, clock, entropy) =
         (Arc::clone(&ports.chain), Arc::clone(&ports.clock), Arc::clone(&ports.entropy));
     AxonServer { chain, clock, entropy, netuid, axon, readiness, metrics }
-}
-
-/// Forgets what is over, and counts what is there.
-async fn keep_house(ports: &MinerPorts, fleet: &Fleet, metrics: &MinerMetrics, stop: &Stop) {
-    // Counting is cheap and what operators watch; pruning writes and can wait.
-    const COUNT_EVERY: Millis = Millis::from_secs(5);
-    let mut since_pruning = HOUSEKEEPING;
-    let mut measured = ports.clock.now();
-    loop {
-        let now = ports.clock.now();
-        fleet.count();
-        let counted = async {
-            let open = ports.store.open_sessions(now).await?;
-            metrics.sessions_active.set(i64::try_from(open).unwrap_or(i64::MAX));
-            for life in ports.store.session_lives(measured, now).await? {
-                metrics.session_seconds.observe(life.as_duration().as_secs_f64());
-            }
-            measured = now;
-            if since_pruning.0 >= HOUSEKEEPING.0 {
-                ports.store.prune(now).await?;
-                since_pruning = Millis(0);
-            }
-            Ok::<(), basilica_ports::StoreError>(())
-        };
-        if let Err(error) = counted.await {
-            metrics.store_errors.inc();
-            warn!(error = %ErrorChain(&error), "the miner's database does not work");
-        }
-        tokio::select! {
-            () = stop.requested() => return,
-            () = ports.clock.sleep(COUNT_EVERY) => since_pruning = Millis(since_pruning.0 + COUNT_EVERY.0),
-        }
-    }
 }

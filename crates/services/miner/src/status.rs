@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use self::activity::{Counted, History};
 use crate::config::SubnetConfig;
 use crate::fleet::{Fleet, Member};
+use crate::housekeeping::DatabaseTrouble;
 use crate::maintenance;
 use crate::metrics::MinerMetrics;
 use crate::service::MinerPorts;
@@ -96,6 +97,7 @@ pub(crate) struct Sources {
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) opinions: watch::Receiver<Arc<Opinions>>,
     pub(crate) readings: Arc<Readings>,
+    pub(crate) database: watch::Receiver<DatabaseTrouble>,
 }
 
 impl StatusKeeper {
@@ -220,7 +222,7 @@ impl StatusKeeper {
                 on_chain: neuron.flatten().and_then(|neuron| neuron.axon).map(|axon| axon.address),
             },
             conditions: self.readiness.report().into_iter().map(condition).collect(),
-            database_error: remembered.error.clone(),
+            database_error: remembered.error.clone().or_else(|| self.sources.database.borrow().clone()),
             share: None,
         }
     }

@@ -241,6 +241,7 @@ impl Default for Settings {
 /// A miner with its surroundings. The validator with uid 1 has the most stake, uid 2 less, uid 3 no permit.
 struct Site {
     settings: Settings,
+    clock: Arc<dyn Clock>,
     miner: Arc<Party>,
     first: Validator,
     second: Validator,
@@ -259,6 +260,7 @@ struct Running {
     store: MinerDatabase,
     fleet: Arc<Fleet>,
     status: StatusView,
+    readiness: Readiness,
 }
 
 impl Site {
@@ -282,6 +284,7 @@ impl Site {
             nodes.map_or(Identity::Ephemeral(Zeroizing::new([0; 32])), |nodes| nodes.operator().clone());
         let site = Self {
             settings,
+            clock: Arc::new(SystemClock::new()),
             miner: Arc::new(Party::new(100)),
             first: Validator::new(1),
             second: Validator::new(2),
@@ -347,8 +350,7 @@ impl Site {
     async fn start_miner(&mut self) {
         let database = Database::open(&self.database(), &MINER_SCHEMA, OpenOptions::default()).await.unwrap();
         let store = MinerDatabase::new(database);
-        let (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) =
-            (Arc::new(SystemClock::new()), Arc::new(OsEntropy));
+        let (clock, entropy): (_, Arc<dyn Entropy>) = (Arc::clone(&self.clock), Arc::new(OsEntropy));
         let ports = MinerPorts {
             chain: self.chain.clone(),
             shell: Arc::new(RusshShell),
@@ -375,7 +377,8 @@ impl Site {
             assignment: self.settings.assignment.clone(),
             refresh_interval: Millis(100),
         };
-        let miner = Miner::new(ports, fleet, admission, &subnet, (&Readiness::new(), &Metrics::new()));
+        let readiness = Readiness::new();
+        let miner = Miner::new(ports, fleet, admission, &subnet, (&readiness, &Metrics::new()));
         let listener = MinerListener::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let supervisor = Supervisor::new(clock, entropy);
@@ -388,7 +391,7 @@ impl Site {
         let mut ended = JoinSet::new();
         let running = supervisor.clone();
         ended.spawn(async move { running.run_until_stopped(Millis::from_secs(10)).await.unwrap() });
-        self.running = Some(Running { address, supervisor, ended, store, fleet, status });
+        self.running = Some(Running { address, supervisor, ended, store, fleet, status, readiness });
         let metagraph_is_known = self.chain.metagraph.lock().unwrap().is_some();
         if metagraph_is_known {
             self.until_admitting().await;

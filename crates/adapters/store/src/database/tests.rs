@@ -48,7 +48,7 @@ async fn migrations_run_once_and_only_forward() {
     assert_eq!((upgraded.migrated_from(), count(&upgraded).await), (1, 1));
     assert_eq!(count(&open(&file, &TWO).await.unwrap()).await, 1);
     let error = open(&file, &ONE).await.unwrap_err();
-    assert!(matches!(error, OpenError::Newer(StoreError::NewerSchema { found: 2, known: 1 })), "{error}");
+    assert!(matches!(error, OpenError::Newer { found: 2, known: 1, .. }), "{error}");
 }
 
 #[tokio::test]

@@ -159,15 +159,18 @@ impl Database {
 }
 
 impl OpenError {
-    /// What SQLite says of a file that cannot be opened because it is damaged; none if there is another reason.
+    /// What SQLite says of a file that cannot be opened because it is damaged, or no database; none if there is another reason.
     pub fn damage(&self) -> Option<String> {
-        let Self::Sqlite { source, .. } = self else { return None };
-        source.downcast_ref::<sqlx::Error>().and_then(told)
+        match self {
+            Self::Damaged { damage, .. } => Some(damage.clone()),
+            Self::Sqlite { source, .. } => source.downcast_ref::<sqlx::Error>().and_then(told),
+            _ => None,
+        }
     }
 }
 
 /// What SQLite says if its answer is that the file is damaged.
-fn told(error: &sqlx::Error) -> Option<String> {
+pub(super) fn told(error: &sqlx::Error) -> Option<String> {
     let error = error.as_database_error()?;
     // The codes proper are the lowest byte of the extended ones.
     let code = error.code()?.parse::<i32>().ok()? & 0xff;

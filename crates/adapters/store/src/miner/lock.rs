@@ -39,7 +39,14 @@ impl MinerLock {
     /// # Errors
     /// [`OpenError::InUse`] where another process has it, others where the file beside the database cannot be made.
     pub fn take(database: &DatabasePath) -> Result<Self, OpenError> {
-        let lock = FileLock::take(database, &MINER_SCHEMA)?;
+        let lock = FileLock::take(database, &MINER_SCHEMA).map_err(|error| match error {
+            OpenError::InUse { path, lock, program, also, .. } => {
+                // The other one may just have ended; that it was there stays true.
+                let pid = Self::holder(database).ok().flatten().and_then(|holder| holder.pid);
+                OpenError::InUse { path, lock, pid, program, also }
+            }
+            other => other,
+        })?;
         rustix::fs::fcntl_lock(lock.file(), FlockOperation::NonBlockingLockExclusive)
             .map_err(|error| OpenError::File { path: FileLock::path(database), source: error.into() })?;
         Ok(Self { _lock: lock })

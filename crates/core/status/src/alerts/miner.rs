@@ -46,7 +46,8 @@ fn database(status: &MinerStatus) -> Option<Alert> {
     let error = status.miner.database_error.as_ref()?;
     let what = format!("the database does not work: {error}");
     let why = "validators are refused and keys are not placed while nothing can be remembered";
-    let todo = "see that the disk has room (df -h) and that the miner may write to database.url; then look at the log";
+    let todo = "basilica-miner database health says whether the file is damaged, and what to do then; else see that the disk has room (df -h) and \
+                that the miner may write to database.url";
     Some(alert(Severity::Critical, AlertCode::DatabaseFailing, (what, why, todo)))
 }
 
@@ -185,7 +186,8 @@ fn rounds(status: &MinerStatus) -> Option<Alert> {
 
 /// Conditions that nothing above explains better.
 fn conditions(status: &MinerStatus) -> impl Iterator<Item = Alert> {
-    let others = status.miner.conditions.iter().filter(|c| !matches!(c.name.as_str(), "metagraph" | "axon"));
+    let explained = ["metagraph", "axon", "database"];
+    let others = status.miner.conditions.iter().filter(move |c| !explained.contains(&c.name.as_str()));
     let settled = status.uptime() > SETTLING;
     others.filter_map(move |condition| {
         let problem = condition.problem.as_ref().filter(|_| settled)?;

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use basilica_status::{Gpus, MinerStatus, NodeState, NodeStatus};
+use basilica_ports::MinerStore as _;
+use basilica_runtime_service::testing::VirtualClock;
+use basilica_status::{AlertCode, Gpus, MinerStatus, NodeState, NodeStatus};
 use basilica_testkit::eventually;
 
 use super::*;
@@ -67,4 +69,38 @@ async fn the_status_tells_nodes_gpus_and_sessions() {
     assert!(matches!(node(&status, &nodes, "bare").gpus, Gpus::NoTool { .. }));
     // That there are no readings is no trouble of the node.
     assert_eq!(status.activity.rounds_failed, 0);
+}
+
+#[tokio::test]
+async fn a_database_that_is_gone_is_told_although_nothing_fails_yet() {
+    let clock = VirtualClock::new();
+    let mut site = Site::prepare(None, Settings::default());
+    site.clock = Arc::clone(&clock) as Arc<dyn Clock>;
+    site.start_miner().await;
+    let running = site.running();
+    let told = || {
+        let mut conditions = running.readiness.report().into_iter();
+        conditions.find(|(name, _)| *name == "database").expect("a condition").1
+    };
+    eventually("the database is in order", || told().is_ok()).await;
+    let (file, away) = (site.directory.path().join("miner.db"), site.directory.path().join("away.db"));
+    std::fs::rename(&file, &away).unwrap();
+    // What is open stays open: only whoever looks at the file itself sees it.
+    let alerted = || {
+        let status = running.status.newest();
+        status.is_some_and(|s| s.alerts.iter().any(|alert| alert.code == AlertCode::DatabaseFailing))
+    };
+    eventually("somebody looked", || {
+        clock.advance_to_next();
+        told().is_err_and(|why| why.contains("check pages")) && alerted()
+    })
+    .await;
+    assert_eq!(running.store.host_keys().await.unwrap(), []);
+    std::fs::rename(&away, &file).unwrap();
+    eventually("it is in order again", || {
+        clock.advance_to_next();
+        told().is_ok() && !alerted()
+    })
+    .await;
+    site.stop_miner().await;
 }

@@ -236,3 +236,27 @@ async fn health_counts_what_is_there() {
     let rows = |table: &str| health.tables.iter().find(|(name, _)| name == table).map(|(_, rows)| *rows);
     assert_eq!((rows("sessions"), rows("host_keys")), (Some(1), Some(1)));
 }
+
+#[tokio::test]
+async fn damage_under_a_database_in_use_is_found_and_so_is_its_absence() {
+    let fixture = filled().await;
+    fixture.store.check_whole().await.unwrap();
+    let file = fixture.url.as_path();
+    // Until it is copied into the file, all of it is in the log.
+    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(fixture.store.database.writer()).await.unwrap();
+    let whole = std::fs::read(file).unwrap();
+    let write = |at: usize, bytes: &[u8]| {
+        let open = std::fs::OpenOptions::new().write(true).open(file).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&open, bytes, at as u64).unwrap();
+    };
+    for at in [0, 4096, whole.len() - 4096] {
+        write(at, &[0xab; 4096]);
+        let error = fixture.store.check_whole().await.unwrap_err();
+        assert!(matches!(error, StoreError::Damaged { .. }), "page at {at}: {error}");
+        write(at, &whole[at..at + 4096]);
+        fixture.store.check_whole().await.unwrap();
+    }
+    std::fs::rename(file, file.with_extension("away")).unwrap();
+    let error = fixture.store.check_whole().await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
+}

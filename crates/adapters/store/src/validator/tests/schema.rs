@@ -72,7 +72,7 @@ async fn databases_of_others_and_of_newer_versions_are_refused_without_their_pas
     let server = place.server.as_ref().unwrap();
     server.sql("db0", "UPDATE basilica_schema SET version = 9999");
     let error = ValidatorDatabase::open(&place.url, OpenOptions::default()).await.unwrap_err();
-    assert!(matches!(error, OpenError::Newer(StoreError::NewerSchema { found: 9999, .. })), "{error}");
+    assert!(matches!(error, OpenError::Newer { found: 9999, .. }), "{error}");
     server.sql("db0", "UPDATE basilica_schema SET application = 5");
     let error = ValidatorDatabase::open(&place.url, OpenOptions::default()).await.unwrap_err();
     assert!(matches!(error, OpenError::OtherProgram { found: 5, .. }), "{error}");

@@ -94,6 +94,7 @@ fn health_of(damage: impl FnOnce(&mut Vec<u8>)) -> (Value, String) {
     let told = home.run(&["database", "health"]);
     assert_eq!(told.code, Some(1), "{}{}", told.out, told.err);
     let damage = health["damage"].as_str().unwrap();
+    assert!(!damage.contains('\n') && !damage.contains("***"), "{damage}");
     assert!(told.out.contains(&format!("is DAMAGED: {damage}")), "{}{}", told.out, told.err);
     assert!(told.out.contains("database restore --from"), "{}", told.out);
     // Nor does a miner start on it, to fail at whatever meets the damage first.

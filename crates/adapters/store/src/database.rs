@@ -118,7 +118,7 @@ pub enum OpenError {
         source: BoxError,
     },
     /// Some of its pages are not what SQLite wrote.
-    #[error("database file {} is damaged ({damage}); what to do is said by its `database health`", path.display())]
+    #[error("database file {} is damaged ({damage}); the command `database health` says what to do", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,

@@ -7,7 +7,7 @@
 //! above whatever the rounds say: maintenance, and the wait for `nodes recover` where nodes are not taken back by themselves.
 
 use basilica_status::NodeState;
-use basilica_types::{Millis, Timestamp};
+use basilica_types::{Millis, NodeAddress, Timestamp};
 use serde::Serialize;
 
 /// First pause before a node that failed is tried again; doubles.
@@ -42,29 +42,33 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// What the operator can do about it.
-    pub const fn remedy(self) -> &'static str {
+    /// What the operator can do about it where it happened on this node.
+    pub fn remedy(self, node: &NodeAddress) -> String {
         match self {
-            Self::Network => {
-                "basilica-miner doctor --node USER@HOST:PORT says why; check that the node is up and that its SSH port answers from this host"
-            }
+            Self::Network => format!(
+                "basilica-miner doctor --node {node} says why; check that the node is up and that its SSH port answers from this host"
+            ),
             Self::LockedOut => {
                 "wait: the miner asks less and less often; if it lasts, exempt this host with PerSourcePenaltyExemptList or raise \
                  MaxStartups in the node's sshd_config"
+                    .to_owned()
             }
-            Self::Denied => {
-                "put the miner's public key into the node user's ~/.ssh/authorized_keys again (basilica-miner nodes add NODE); \
-                 basilica-miner doctor says what else sshd may dislike"
+            Self::Denied => format!(
+                "put the miner's public key into the node user's ~/.ssh/authorized_keys again: basilica-miner nodes add {node}; what else \
+                 sshd may dislike: basilica-miner doctor --node {node}"
+            ),
+            Self::OwnKey => {
+                "basilica-miner doctor --quick says what is wrong with the file of ssh_session.miner_node_key_path".to_owned()
             }
-            Self::OwnKey => "check the file at ssh_session.miner_node_key_path: ssh-keygen -y -f FILE",
-            Self::HostKey => {
-                "compare with ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub on the node itself, then: basilica-miner nodes add NODE --fingerprint SHA256:..."
-            }
-            Self::Clock => "set the node's clock (NTP): timedatectl set-ntp true",
-            Self::AuthorizedKeys => {
-                "basilica-miner doctor looks at ~/.ssh/authorized_keys on the node: its owner, its size, free space on its disk"
-            }
-            Self::Database => "check the disk and the permissions of the miner's database",
+            Self::HostKey => format!(
+                "compare with ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub on the node itself, then: basilica-miner nodes add {node} \
+                 --fingerprint SHA256:..."
+            ),
+            Self::Clock => "set the node's clock (NTP): timedatectl set-ntp true".to_owned(),
+            Self::AuthorizedKeys => format!(
+                "basilica-miner doctor --node {node} looks at ~/.ssh/authorized_keys there: its owner, its size, free space on its disk"
+            ),
+            Self::Database => "basilica-miner doctor --quick says what is wrong with the miner's database".to_owned(),
         }
     }
 }

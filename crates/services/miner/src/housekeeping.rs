@@ -12,7 +12,6 @@ use basilica_runtime_service::{Condition, ErrorChain, Stop};
 use basilica_status::Words;
 use basilica_types::{Millis, Timestamp};
 use tokio::sync::watch;
-use tracing::warn;
 
 use crate::fleet::Fleet;
 use crate::metrics::MinerMetrics;
@@ -50,7 +49,9 @@ struct Rounds {
     since_reading: Millis,
     /// From one reading of everything to the next.
     read_after: Millis,
-    /// What the last one found.
+    /// Whether the other work of the last round was done.
+    works: bool,
+    /// What the last reading found.
     found: Option<String>,
 }
 
@@ -62,6 +63,7 @@ impl Rounds {
             since_pruning: PRUNE_EVERY,
             since_reading: Millis(0),
             read_after: READ_SOONEST,
+            works: true,
             found: None,
         }
     }
@@ -92,16 +94,16 @@ impl Housekeeper {
 
     async fn round(&self, rounds: &mut Rounds) {
         self.fleet.count();
-        let worked = self.tidy(rounds).await;
-        if let Err(error) = &worked {
+        let failed = self.tidy(rounds).await.err().map(|error| ErrorChain(&error).to_string());
+        let worked = std::mem::replace(&mut rounds.works, failed.is_none());
+        if failed.is_some() {
             self.metrics.store_errors.inc();
-            warn!(error = %ErrorChain(error), "the miner's database does not work");
         }
-        if rounds.since_reading >= rounds.read_after {
+        // What begins to fail may do so because the file is damaged, which says more than where it showed.
+        if (worked && failed.is_some()) || rounds.since_reading >= rounds.read_after {
             self.read(rounds).await;
         }
-        let trouble =
-            worked.err().map(|error| ErrorChain(&error).to_string()).or_else(|| rounds.found.clone());
+        let trouble = rounds.found.clone().or(failed);
         match &trouble {
             Some(trouble) => self.condition.not_ready(trouble.as_str()),
             None => self.condition.ready(),

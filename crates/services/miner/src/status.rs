@@ -222,7 +222,7 @@ impl StatusKeeper {
                 on_chain: neuron.flatten().and_then(|neuron| neuron.axon).map(|axon| axon.address),
             },
             conditions: self.readiness.report().into_iter().map(condition).collect(),
-            database_error: remembered.error.clone().or_else(|| self.sources.database.borrow().clone()),
+            database_error: self.sources.database.borrow().clone().or_else(|| remembered.error.clone()),
             share: None,
         }
     }
@@ -285,7 +285,7 @@ fn node(member: &Member, remembered: &Remembered, snapshot: Option<&Snapshot>, n
         latency: view.latency,
         maintenance: (used.0 > 0).then_some(Allowance { used, of: maintenance::ALLOWANCE }),
         error: failure.map(|failure| failure.text.as_str().into()),
-        advice: failure.map(|failure| failure.remedy.into()),
+        advice: failure.map(|failure| failure.remedy.as_str().into()),
         host_keys: HostKeys { trusted, offered: offered.filter(|_| config.host_key.is_none()) },
         assigned: snapshot.and_then(|s| s.assignment.of(config.id)).into_iter().flatten().copied().collect(),
         keys: view.keys.keys().copied().collect(),

@@ -18,7 +18,7 @@ pub struct NodeFailure {
     /// In words, with all causes.
     pub text: String,
     /// What to do about it.
-    pub remedy: &'static str,
+    pub remedy: String,
 }
 
 /// A node as its keeper sees it. Serialises for people's eyes: times in milliseconds since 1970 UTC, spans in

@@ -181,7 +181,11 @@ pub(super) async fn damage(connection: &mut SqliteConnection) -> Result<Option<S
     let said: Result<Vec<String>, _> =
         sqlx::query_scalar("PRAGMA quick_check(3)").fetch_all(connection).await;
     match said {
-        Ok(said) => Ok(Some(said.join("; ")).filter(|said| said != "ok")),
+        // It writes several lines into one row, below a heading that names the only database there is.
+        Ok(said) => {
+            let lines = said.iter().flat_map(|row| row.lines()).filter(|line| !line.starts_with("***"));
+            Ok(Some(lines.collect::<Vec<_>>().join("; ")).filter(|said| said != "ok"))
+        }
         // So damaged that it cannot be checked.
         Err(error) => told(&error).map(Some).ok_or(error),
     }

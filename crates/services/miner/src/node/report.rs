@@ -83,8 +83,8 @@ impl NodeKeeper {
                 }
                 Err(error) => {
                     let cause = error.cause();
-                    let text = ErrorChain(&error).to_string();
-                    view.last_failure = Some(NodeFailure { at: now, cause, text, remedy: cause.remedy() });
+                    let (text, remedy) = (ErrorChain(&error).to_string(), cause.remedy(&view.address));
+                    view.last_failure = Some(NodeFailure { at: now, cause, text, remedy });
                     // What was seen last still counts while a failure says nothing about it.
                     if !matches!(health.state(), NodeState::Degraded | NodeState::LockedOut) {
                         view.keys.clear();
@@ -130,7 +130,7 @@ impl NodeKeeper {
             return;
         }
         course.is_trouble_told = true;
-        let (remedy, error) = (error.cause().remedy(), ErrorChain(error));
+        let (remedy, error) = (error.cause().remedy(address), ErrorChain(error));
         match now {
             NodeState::AwaitingOperator => {
                 warn!(node.id = %id, node.address = %address, error = %error, remedy,

@@ -12,6 +12,7 @@ use crate::doctor::DoctorArgs;
 use crate::init::Init;
 use crate::keys::KeysCommand;
 use crate::nodes::NodesCommand;
+use crate::program::{Program, USUAL_CONFIG};
 use crate::tls::TlsCommand;
 use crate::top::Top;
 
@@ -33,7 +34,7 @@ Exit codes:
 #[command(name = "basilica-miner", version, after_help = AFTER_HELP, max_term_width = 80)]
 pub(crate) struct Cli {
     /// Configuration file.
-    #[arg(short, long, global = true, default_value = "miner.toml", value_name = "FILE")]
+    #[arg(short, long, global = true, default_value = USUAL_CONFIG, value_name = "FILE")]
     pub(crate) config: PathBuf,
 
     /// More words in the log; up to three times. RUST_LOG overrides it.
@@ -59,6 +60,13 @@ pub(crate) struct Cli {
 
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
+}
+
+impl Cli {
+    /// This program with the configuration in use, for commands that are printed.
+    pub(crate) fn program(&self) -> Program {
+        Program::with(&self.config)
+    }
 }
 
 #[derive(Debug, Subcommand)]

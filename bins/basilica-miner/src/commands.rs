@@ -255,9 +255,10 @@ pub(crate) fn approve_host_key(cli: &Cli, node: &str, fingerprint: &str) -> anyh
     };
     if let Some(fixed) = config.fleet.nodes.iter().find(|n| n.id == id && n.host_key.is_some()) {
         bail!(
-            "node {0} has its host_key in the configuration; if the key shown is its own: basilica-miner nodes add {0} --fingerprint \
+            "node {0} has its host_key in the configuration; if the key shown is its own: {1} nodes add {0} --fingerprint \
              {fingerprint}",
-            fixed.address
+            fixed.address,
+            cli.program()
         );
     }
     let approval = block_on(async {

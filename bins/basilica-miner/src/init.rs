@@ -22,6 +22,7 @@ use crate::cli::Cli;
 use crate::commands::{answer, checked, loaded};
 use crate::config_file;
 use crate::nodes;
+use crate::program::Program;
 
 /// Who logs in on nodes, unless something else is said.
 const DEFAULT_USER: &str = "basilica";
@@ -102,7 +103,7 @@ pub(crate) fn run(cli: &Cli, init: &Init) -> anyhow::Result<()> {
         (None, Some(home)) => Wallets::in_home(home),
         (None, None) => bail!("HOME is not set; give --wallet-path DIR"),
     };
-    let mut asked = Asked::new(if init.yes { None } else { Some(terminal()?) });
+    let mut asked = Asked::new(if init.yes { None } else { Some(terminal(output)?) });
     let answers = answers(init, output, &wallets, &mut asked)?;
     let text = from_example(&answers)?;
     if let Some(directory) = answers.database.parent() {
@@ -120,11 +121,12 @@ pub(crate) fn run(cli: &Cli, init: &Init) -> anyhow::Result<()> {
     tell(cli, output, &answers, &key)
 }
 
-fn terminal() -> anyhow::Result<Terminal> {
+fn terminal(output: &Path) -> anyhow::Result<Terminal> {
     Terminal::open().map_err(|_| {
         anyhow::anyhow!(
-            "there is no terminal to ask at; give --yes and what is not usual, such as: basilica-miner init --yes --network finney \
-             --wallet NAME --hotkey NAME --external-ip IP --node USER@HOST=USD"
+            "there is no terminal to ask at; give --yes and what is not usual, such as: {} init --yes --network finney \
+             --wallet NAME --hotkey NAME --external-ip IP --node USER@HOST=USD",
+            Program::with(output)
         )
     })
 }
@@ -221,14 +223,14 @@ fn own_public_ip() -> Option<IpAddr> {
 
 fn tell(cli: &Cli, output: &Path, answers: &Answers, key: &Path) -> anyhow::Result<()> {
     let shown = output.display();
-    let program = format!("basilica-miner --config {shown}");
+    let program = Program::with(output);
     let mut next: Vec<String> =
         answers.nodes.iter().map(|node| format!("{program} nodes add {}", node.address)).collect();
     if next.is_empty() {
         next.push(format!("{program} nodes add USER@HOST --hourly-rate-per-gpu USD"));
     }
     next.push(format!("{program} config validate"));
-    next.push(program);
+    next.push(program.to_string());
     let data = json!({
         "file": shown.to_string(),
         "network": answers.network.as_str(),

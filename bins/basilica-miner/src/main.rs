@@ -14,6 +14,7 @@ mod maintenance;
 mod nodes;
 mod pages;
 mod pair;
+mod program;
 mod reload;
 mod running;
 mod select;

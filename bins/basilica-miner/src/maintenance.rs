@@ -24,6 +24,7 @@ use self::read::{InForce, Kept, in_force};
 pub(crate) use self::undrain::undrain;
 use crate::cli::Cli;
 use crate::commands::{answer, block_on, configured, open};
+use crate::program::Program;
 use crate::select::select_all;
 
 /// Between two looks whether a node is clean.
@@ -72,7 +73,7 @@ impl Outcome<'_> {
         })
     }
 
-    fn words(&self, running: bool) -> String {
+    fn words(&self, running: bool, program: &Program) -> String {
         let window = self.drained.window();
         let since = window.began_at.rfc3339();
         let began = match &self.drained {
@@ -90,7 +91,7 @@ impl Outcome<'_> {
         };
         let why = self.why.as_ref().map_or_else(String::new, |why| format!(": {why}"));
         let address = &self.node.address;
-        let undrain = format!("after `basilica-miner nodes undrain {address}`");
+        let undrain = format!("after `{program} nodes undrain {address}`");
         let back = match self.kept {
             Some(Kept::Configured | Kept::Ahead) => format!(
                 "the configuration has `maintenance = true` for it too: it is back when that is gone and {undrain}"
@@ -153,7 +154,8 @@ pub(crate) fn drain(
         Ok(outcomes)
     })?;
     answer(cli, &outcomes.iter().map(|outcome| outcome.json(running)).collect(), || {
-        outcomes.iter().map(|outcome| outcome.words(running)).collect::<Vec<_>>().join("\n")
+        let program = cli.program();
+        outcomes.iter().map(|outcome| outcome.words(running, &program)).collect::<Vec<_>>().join("\n")
     })?;
     let unclean: Vec<_> = outcomes.iter().filter(|outcome| outcome.clean == Some(false)).collect();
     if unclean.is_empty() {

@@ -8,7 +8,7 @@ mod remove;
 use basilica_types::{Millis, NodeAddress, NodeAddressError, Username};
 use clap::Subcommand;
 
-pub(crate) use self::access::{Access, DEADLINE, KEY_COMMENT, ensure_key, explained};
+pub(crate) use self::access::{Access, DEADLINE, KEY_COMMENT, ensure_key};
 
 use crate::cli::Cli;
 use crate::maintenance;

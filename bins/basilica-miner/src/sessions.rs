@@ -119,7 +119,7 @@ pub(crate) fn revoke(
         let open = store.sessions(now).await?.into_iter().filter(|session| session.ended.is_none());
         let open: Vec<SessionView> = open.filter(|session| is_chosen(choice, session)).collect();
         if open.is_empty() {
-            bail!("no open session fits; `basilica-miner sessions list --all` shows those that are over");
+            bail!("no open session fits; `{} sessions list --all` shows those that are over", cli.program());
         }
         if !yes {
             confirm(&open, &addresses)?;

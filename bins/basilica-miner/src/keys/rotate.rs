@@ -20,6 +20,7 @@ use super::hosts::{Host, Hosts};
 use super::visit::{Errand, Failure, Key, visit_all};
 use crate::cli::Cli;
 use crate::commands::{answer, block_on, configured};
+use crate::program::Program;
 use crate::select::Named as _;
 
 #[derive(Debug, Args)]
@@ -100,7 +101,7 @@ impl Rotation<'_> {
             current: Key { public: key.clone(), file: self.files.current().to_owned() },
             former: Key { public: former, file: self.files.former() },
         };
-        let failed = visit_all(&hosts.visited, &errand).await;
+        let failed = visit_all(&hosts.visited, &errand, &self.cli.program()).await;
         if !failed.is_empty() {
             return Ok(Report::new(Progress::Retire(failed), key, hosts, resumed));
         }
@@ -128,7 +129,7 @@ impl Rotation<'_> {
             if others.is_empty() {
                 return Ok(Vec::new());
             }
-            let failed = visit_all(&others, &errand).await;
+            let failed = visit_all(&others, &errand, &self.cli.program()).await;
             if !failed.is_empty() {
                 return Ok(failed);
             }
@@ -181,7 +182,7 @@ impl Report {
         })
     }
 
-    fn words(&self, files: &KeyFiles) -> String {
+    fn words(&self, files: &KeyFiles, program: &Program) -> String {
         let Self { key, nodes, .. } = self;
         let failed = || -> String {
             self.failed().iter().map(|failure| format!("\n  {}: {}", failure.address, failure.why)).collect()
@@ -205,8 +206,8 @@ impl Report {
                     self.left_behind.iter().map(|host| format!("\n  {}", host.address)).collect();
                 format!(
                     "the miner's SSH key is replaced on {nodes} nodes. Those that were left behind may know the old one alone, which is kept in \
-                     {former} for them:{left}\nWhen they answer, run `basilica-miner keys rotate` again: they get the new key, and the old one \
-                     ends. Until then no other key is made. One that never comes back: take it out with `basilica-miner nodes remove`\n{key}"
+                     {former} for them:{left}\nWhen they answer, run `{program} keys rotate` again: they get the new key, and the old one \
+                     ends. Until then no other key is made. One that never comes back: take it out with `{program} nodes remove`\n{key}"
                 )
             }
         }
@@ -214,13 +215,14 @@ impl Report {
 }
 
 fn tell(cli: &Cli, report: &Report, files: &KeyFiles) -> anyhow::Result<()> {
-    answer(cli, &report.json(), || report.words(files))?;
+    let program = cli.program();
+    answer(cli, &report.json(), || report.words(files, &program))?;
     let failed = report.failed().len();
     if failed == 0 {
         return Ok(());
     }
     bail!(
-        "{failed} of {} nodes are in the way; mend them and run `basilica-miner keys rotate` again, which goes on where it stands, or go \
+        "{failed} of {} nodes are in the way; mend them and run `{program} keys rotate` again, which goes on where it stands, or go \
          on without them: --leave-behind NODE",
         report.nodes
     )

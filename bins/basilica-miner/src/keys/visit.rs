@@ -12,7 +12,8 @@ use basilica_types::{HostKey, NodeAddress, NodeId, SshPublicKey};
 use tokio::task::JoinSet;
 
 use super::hosts::Host;
-use crate::nodes::{Access, DEADLINE, explained};
+use crate::nodes::{Access, DEADLINE};
+use crate::program::Program;
 use crate::select::Named as _;
 
 /// Nodes that are visited at a time.
@@ -41,13 +42,13 @@ pub(super) struct Failure {
     pub(super) why: String,
 }
 
-/// Those that failed, in the order of `hosts`.
-pub(super) async fn visit_all(hosts: &[Host], errand: &Errand) -> Vec<Failure> {
+/// Those that failed, in the order of `hosts`. What they are told to do names commands of `program`.
+pub(super) async fn visit_all(hosts: &[Host], errand: &Errand, program: &Program) -> Vec<Failure> {
     let is_watched = std::io::stderr().is_terminal();
     let visit = |(at, host): (usize, &Host)| {
-        let (host, errand) = (host.clone(), errand.clone());
+        let (host, errand, program) = (host.clone(), errand.clone(), program.clone());
         async move {
-            let done = errand.carry_out(&host).await;
+            let done = errand.carry_out(&host, &program).await;
             (at, host, done)
         }
     };
@@ -83,14 +84,15 @@ impl Errand {
         }
     }
 
-    async fn carry_out(&self, Host { address, host_key }: &Host) -> anyhow::Result<()> {
+    async fn carry_out(&self, Host { address, host_key }: &Host, program: &Program) -> anyhow::Result<()> {
         let host_key = host_key.as_ref().with_context(|| {
-            format!("its host key is not known yet; see to that with: basilica-miner nodes add {address}")
+            format!("its host key is not known yet; see to that with: {program} nodes add {address}")
         })?;
-        let node = Node { address, host_key };
+        let node = Node { address, host_key, program };
         match self {
             Self::Spread { current, next } => {
-                let shell = node.log_in(&current.file).await.map_err(|error| explained(error, address))?;
+                let access = node.access(&current.file);
+                let shell = access.log_in().await.map_err(|error| access.explained(error))?;
                 node.spread(shell, current, next).await
             }
             Self::Retire { current, former } => node.retire(current, former).await,
@@ -101,11 +103,12 @@ impl Errand {
 struct Node<'a> {
     address: &'a NodeAddress,
     host_key: &'a HostKey,
+    program: &'a Program,
 }
 
 impl Node<'_> {
-    async fn log_in(&self, key_path: &Path) -> Result<Arc<dyn Shell>, ShellError> {
-        Access { address: self.address, host_key: self.host_key, key_path }.log_in().await
+    fn access<'a>(&'a self, key_path: &'a Path) -> Access<'a> {
+        Access { address: self.address, host_key: self.host_key, key_path, program: self.program }
     }
 
     /// In this session, which `from` opened.
@@ -115,25 +118,29 @@ impl Node<'_> {
         if installed.context("install the new key")?.home_writable {
             bail!("others may write the home directory, so sshd ignores its keys; on the node: chmod go-w ~");
         }
-        match self.log_in(&to.file).await {
+        let access = self.access(&to.file);
+        match access.log_in().await {
             Ok(shell) => shell.close().await,
             Err(ShellError::Denied { .. }) => bail!(
                 "the new key is in ~/.ssh/authorized_keys, and sshd does not let it in; look at sshd's log there (journalctl -u ssh), \
                  and at how the key in use is let in (`sudo sshd -T | grep -i authorizedkeys`)"
             ),
-            Err(error) => return Err(explained(error, self.address)),
+            Err(error) => return Err(access.explained(error)),
         }
         Ok(())
     }
 
     async fn retire(&self, current: &Key, former: &Key) -> anyhow::Result<()> {
-        let explained = |error| explained(error, self.address);
-        let shell = match self.log_in(&current.file).await {
+        let access = self.access(&current.file);
+        let explained = |error| access.explained(error);
+        let shell = match access.log_in().await {
             Ok(shell) => shell,
             Err(denied @ ShellError::Denied { .. }) => {
-                let Ok(shell) = self.log_in(&former.file).await else { return Err(explained(denied)) };
+                let Ok(shell) = self.access(&former.file).log_in().await else {
+                    return Err(explained(denied));
+                };
                 self.spread(shell, former, current).await?;
-                self.log_in(&current.file).await.map_err(explained)?
+                access.log_in().await.map_err(explained)?
             }
             Err(error) => return Err(explained(error)),
         };

@@ -14,6 +14,7 @@ use super::read::{Kept, Read, in_force};
 use super::{allowance, in_brackets, is_running};
 use crate::cli::Cli;
 use crate::commands::{answer, block_on, configured, open};
+use crate::program::Program;
 use crate::select::select_all;
 
 /// What became of one node.
@@ -47,7 +48,7 @@ impl Outcome<'_> {
         })
     }
 
-    fn words(&self) -> String {
+    fn words(&self, program: &Program) -> String {
         let address = &self.node.address;
         let ended = self.ended.as_ref().map(|window| {
             let lasted = window.ended_at.unwrap_or(window.began_at).since(window.began_at);
@@ -69,7 +70,7 @@ impl Outcome<'_> {
         };
         let lost = self.hold.as_ref().map_or_else(String::new, |hold| {
             let since = hold.since.rfc3339();
-            format!("; it was lost at {since} and waits for `basilica-miner nodes recover {address}`")
+            format!("; it was lost at {since} and waits for `{program} nodes recover {address}`")
         });
         let miner = if self.read.is_some() { "" } else { "; no miner runs" };
         format!("{address}: {what}{lost}{miner}\n  {}", allowance(self.used))
@@ -93,7 +94,8 @@ pub(crate) fn undrain(cli: &Cli, names: &[String]) -> anyhow::Result<()> {
         take_back(&store, &nodes, running, SystemClock::new().now()).await
     })?;
     answer(cli, &outcomes.iter().map(Outcome::json).collect(), || {
-        outcomes.iter().map(Outcome::words).collect::<Vec<_>>().join("\n")
+        let program = cli.program();
+        outcomes.iter().map(|outcome| outcome.words(&program)).collect::<Vec<_>>().join("\n")
     })?;
     match complaints(&outcomes) {
         None => Ok(()),

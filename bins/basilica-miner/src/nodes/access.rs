@@ -13,6 +13,8 @@ use basilica_types::{HostKey, Millis, NodeAddress, SshPublicKey};
 use basilica_wallet::read_secret_text;
 use zeroize::Zeroizing;
 
+use crate::program::Program;
+
 /// For each login and each command on a node. Longer than the service's: somebody sits in front and would rather wait than do it again.
 pub(crate) const DEADLINE: Millis = Millis::from_secs(30);
 /// What a key that we make says of itself.
@@ -39,6 +41,8 @@ pub(crate) struct Access<'a> {
     pub(crate) address: &'a NodeAddress,
     pub(crate) host_key: &'a HostKey,
     pub(crate) key_path: &'a Path,
+    /// For commands that are named where it fails.
+    pub(crate) program: &'a Program,
 }
 
 /// How the miner's key came to be on the node.
@@ -95,7 +99,7 @@ impl Access<'_> {
         match self.log_in().await {
             Ok(shell) => return Ok((shell, Key::Known)),
             Err(ShellError::Denied { .. }) => {}
-            Err(error) => return Err(explained(error, self.address)),
+            Err(error) => return Err(self.explained(error)),
         }
         let first = self.first_login(way_in).await?;
         let installed = operator_key::install(first.as_ref(), DEADLINE, key).await;
@@ -104,7 +108,7 @@ impl Access<'_> {
         match self.log_in().await {
             Ok(shell) => Ok((shell, Key::Installed)),
             Err(ShellError::Denied { .. }) => Err(self.ignored(installed)),
-            Err(error) => Err(explained(error, self.address)),
+            Err(error) => Err(self.explained(error)),
         }
     }
 
@@ -142,14 +146,13 @@ impl Access<'_> {
                 what.display(),
                 self.hint()
             ),
-            other => other.map_err(|error| explained(error, self.address)),
+            other => other.map_err(|error| self.explained(error)),
         }
     }
 
     async fn ask_for_password(&self) -> anyhow::Result<Arc<dyn Shell>> {
         let (address, hint) = (self.address, self.hint());
-        let (_, methods) =
-            RusshShell.look(address, DEADLINE).await.map_err(|error| explained(error, address))?;
+        let (_, methods) = RusshShell.look(address, DEADLINE).await.map_err(|error| self.explained(error))?;
         if !methods.password {
             bail!("{address} does not know the miner's key and takes no passwords; {hint}");
         }
@@ -163,10 +166,15 @@ impl Access<'_> {
             let password = terminal.ask_hidden(&question).context("ask for the password")?;
             match self.dial(Identity::Password(password)).await {
                 Err(ShellError::Denied { .. }) => terminal.show("permission denied")?,
-                other => return other.map_err(|error| explained(error, address)),
+                other => return other.map_err(|error| self.explained(error)),
             }
         }
         bail!("{address} lets in neither the miner's key nor these passwords; {hint}")
+    }
+
+    /// A failed connection in the words of somebody who wants to have it work.
+    pub(crate) fn explained(&self, error: ShellError) -> anyhow::Error {
+        explained(error, self.address, self.program)
     }
 
     /// What else can be done.
@@ -218,6 +226,7 @@ impl Vouched {
         address: &NodeAddress,
         known: Option<&HostKey>,
         yes: bool,
+        program: &Program,
     ) -> anyhow::Result<HostKey> {
         if let Some(key) = &self.host_key {
             return Ok(key.clone());
@@ -225,8 +234,8 @@ impl Vouched {
         if let (None, Some(known)) = (&self.fingerprint, known) {
             return Ok(known.clone());
         }
-        let (shown, _) =
-            RusshShell.look(address, DEADLINE).await.map_err(|error| explained(error, address))?;
+        let looked = RusshShell.look(address, DEADLINE).await;
+        let (shown, _) = looked.map_err(|error| explained(error, address, program))?;
         let (found, kind) = (shown.fingerprint(), shown.algorithm());
         match &self.fingerprint {
             Some(wanted) if *wanted == found => return Ok(shown),
@@ -251,8 +260,7 @@ impl Vouched {
     }
 }
 
-/// A failed connection in the words of somebody who wants to have it work.
-pub(crate) fn explained(error: ShellError, address: &NodeAddress) -> anyhow::Error {
+fn explained(error: ShellError, address: &NodeAddress, program: &Program) -> anyhow::Error {
     let (user, host, port) = (&address.user, &address.host, address.port());
     let help = match &error {
         ShellError::Connect { .. } | ShellError::Deadline { .. } | ShellError::Lost { .. } => format!(
@@ -263,11 +271,11 @@ pub(crate) fn explained(error: ShellError, address: &NodeAddress) -> anyhow::Err
             "wait some minutes; sshd lets this host in again then (its log tells when and why)".to_owned()
         }
         ShellError::HostKey { found, .. } => format!(
-            "if the node was installed anew, {COMPARE}, and then say so with: basilica-miner nodes add {address} --fingerprint {found}"
+            "if the node was installed anew, {COMPARE}, and then say so with: {program} nodes add {address} --fingerprint {found}"
         ),
-        ShellError::Denied { .. } => format!(
-            "the node does not know the miner's key; install it with: basilica-miner nodes add {address}"
-        ),
+        ShellError::Denied { .. } => {
+            format!("the node does not know the miner's key; install it with: {program} nodes add {address}")
+        }
         ShellError::Identity { .. }
         | ShellError::ForbiddenAddress { .. }
         | ShellError::TooMuchOutput { .. } => {

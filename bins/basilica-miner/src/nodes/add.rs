@@ -55,10 +55,12 @@ pub(crate) fn run(cli: &Cli, add: &Add) -> anyhow::Result<()> {
     let key = files.public()?;
     let (before, _) = checked(&loaded)?;
     let configured = before.fleet.nodes.iter().find(|node| node.id == address.node_id());
+    let program = cli.program();
     let (host_key, how, look) = block_on(async {
         let known = known_host_key(&before.database, configured, &address).await?;
-        let host_key = add.vouched.key(&address, known.as_ref(), add.yes).await?;
-        let access = Access { address: &address, host_key: &host_key, key_path: &key_path };
+        let host_key = add.vouched.key(&address, known.as_ref(), add.yes, &program).await?;
+        let access =
+            Access { address: &address, host_key: &host_key, key_path: &key_path, program: &program };
         let (shell, how) = access.log_in_or_install(&key, &add.way_in).await?;
         let look = onboarding::look(shell.as_ref(), DEADLINE).await;
         shell.close().await;

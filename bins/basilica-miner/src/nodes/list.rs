@@ -45,7 +45,11 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
     let data: Value = rows.iter().map(Row::json).collect();
     answer(cli, &data, || match rows.as_slice() {
         [] => {
-            format!("no nodes in {}; add one with: basilica-miner nodes add USER@HOST", cli.config.display())
+            format!(
+                "no nodes in {}; add one with: {} nodes add USER@HOST",
+                cli.config.display(),
+                cli.program()
+            )
         }
         rows => rows.iter().map(Row::words).collect::<Vec<_>>().join("\n"),
     })

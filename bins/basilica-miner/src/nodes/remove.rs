@@ -21,11 +21,12 @@ use basilica_types::{HostKey, Millis, NodeId};
 use clap::Args;
 use serde_json::json;
 
-use super::access::{Access, DEADLINE, explained};
+use super::access::{Access, DEADLINE};
 use crate::cli::Cli;
 use crate::commands::{self, Configured, answer, block_on, checked, configured};
 use crate::config_file::ConfigFile;
 use crate::keys::KeyFiles;
+use crate::program::Program;
 use crate::running::{Reload, reload};
 use crate::store;
 
@@ -73,7 +74,7 @@ pub(crate) fn run(cli: &Cli, remove: &Remove) -> anyhow::Result<()> {
                  be in ~/.ssh/authorized_keys there: take it out there, or add the node again and remove it"
             );
         }
-        bail!("{file} has no node {node}; see: basilica-miner nodes list");
+        bail!("{file} has no node {node}; see: {} nodes list", cli.program());
     };
     let file = ConfigFile::read(&cli.config)?;
     let Some(text) = remove_node(file.text(), default_user, &node.address)? else {
@@ -82,7 +83,7 @@ pub(crate) fn run(cli: &Cli, remove: &Remove) -> anyhow::Result<()> {
     file.replace(&text, |path| checked(&commands::loaded(cli, path)?).map(drop).map_err(Into::into))?;
     let tags = block_on(store::close(&config.database, node.id))?;
     let told = reload(&config.database.url)?;
-    let left = block_on(leave((&config, &files), node, remove, (&tags, &told)))?;
+    let left = block_on(leave((&config, &files, &cli.program()), node, remove, (&tags, &told)))?;
     tell(cli, node, &left, &told)
 }
 
@@ -129,7 +130,7 @@ fn tell(cli: &Cli, node: &NodeConfig, left: &Result<Left, String>, told: &Reload
 
 /// Sees to it that everything of ours goes off the node; or why it does not, where the node or the running miner is the reason.
 async fn leave(
-    (config, files): (&MinerConfig, &KeyFiles),
+    (config, files, program): (&MinerConfig, &KeyFiles, &Program),
     node: &NodeConfig,
     remove: &Remove,
     (tags, told): (&BTreeSet<KeyTag>, &Reload),
@@ -147,7 +148,8 @@ async fn leave(
         return Ok(Err(format!("{} was never met, so its host key is not known", node.address)));
     };
     let none = BTreeSet::new();
-    let visited = visit(files, (node, &host_key), remove, if running { &none } else { tags }).await;
+    let visited =
+        visit((files, program), (node, &host_key), remove, if running { &none } else { tags }).await;
     Ok(match visited {
         Ok(left) if running => Ok(Left { validators: tags.len(), ..left }),
         Ok(left) => {
@@ -183,19 +185,20 @@ async fn until_left(database: &DatabaseConfig, node: &NodeConfig, was_told: bool
 }
 
 async fn visit(
-    files: &KeyFiles,
+    (files, program): (&KeyFiles, &Program),
     (node, host_key): (&NodeConfig, &HostKey),
     remove: &Remove,
     tags: &BTreeSet<KeyTag>,
 ) -> anyhow::Result<Left> {
     let KeysAtHand { current, next, former } = files.at_hand()?;
-    let access = |key_path| Access { address: &node.address, host_key, key_path };
-    let shell = match access(files.current()).log_in().await {
+    let access = |key_path| Access { address: &node.address, host_key, key_path, program };
+    let (by_current, former_file) = (access(files.current()), files.former());
+    let shell = match by_current.log_in().await {
         // A node that a rotation left behind knows the old key alone.
-        Err(ShellError::Denied { .. }) if former.is_some() => access(&files.former()).log_in().await,
+        Err(ShellError::Denied { .. }) if former.is_some() => access(&former_file).log_in().await,
         other => other,
     };
-    let shell = shell.map_err(|error| explained(error, &node.address))?;
+    let shell = shell.map_err(|error| by_current.explained(error))?;
     let which = if remove.all_lines { Lines::All } else { Lines::Written };
     let work = async {
         let removed = onboarding::clear(shell.as_ref(), &SystemClock::new(), DEADLINE, tags).await?;

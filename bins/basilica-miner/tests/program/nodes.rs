@@ -74,9 +74,12 @@ fn the_configurations_own_maintenance_wins_and_says_so() {
     };
     let wins = "stays in maintenance: `maintenance = true` in the configuration wins; remove it there";
     says("undrain", &[wins, "no command had taken it out"]);
-    let back = "`maintenance = true` for it too: it is back when that is gone and after `basilica-miner nodes undrain b@127.0.0.2:1`";
-    says("drain", &["b@127.0.0.2:1: taken out", back]);
-    says("drain", &["was taken out already, at 2", back]);
+    let back = format!(
+        "`maintenance = true` for it too: it is back when that is gone and after `basilica-miner -c {} nodes undrain b@127.0.0.2:1`",
+        home.config().display()
+    );
+    says("drain", &["b@127.0.0.2:1: taken out", &back]);
+    says("drain", &["was taken out already, at 2", &back]);
     assert_eq!(json(&home, &["nodes", "drain", "127.0.0.2"])[0]["configured"], true);
     assert!(home.run(&["nodes", "list"]).out.contains("maintenance: set in the configuration; drained"));
     says("undrain", &[wins, "the order of `nodes drain` is taken back after"]);

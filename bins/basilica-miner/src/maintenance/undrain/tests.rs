@@ -162,7 +162,7 @@ async fn check(cases: &[Case], running: bool) -> String {
     let outcomes = take_back(&store, &nodes.iter().collect::<Vec<_>>(), running, NOW).await.unwrap();
     let orders = store.orders().await.unwrap();
     for (outcome, case) in outcomes.iter().zip(cases) {
-        let words = outcome.words();
+        let words = outcome.words(&Program::with("miner.toml".as_ref()));
         let said =
             words.lines().next().unwrap().strip_prefix(&format!("{}: ", outcome.node.address)).unwrap();
         let expected = match (case.kept, running) {

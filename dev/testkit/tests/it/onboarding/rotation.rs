@@ -75,7 +75,11 @@ async fn the_old_key_is_kept_for_a_node_that_was_left_behind_until_that_has_the_
     assert_ne!(second, first);
     let again = operator.run(&without);
     let said = String::from_utf8(again.stdout).unwrap();
-    for words in ["miner_node_key.former for them", &addresses[0], "`basilica-miner keys rotate` again"] {
+    for words in [
+        "miner_node_key.former for them",
+        &addresses[0],
+        &format!("`{}` again", operator.shown("keys rotate")),
+    ] {
         assert!(again.status.success() && said.contains(words), "{words}: {said}");
     }
     assert_eq!(operator.miner_key(), second, "no third key is made");

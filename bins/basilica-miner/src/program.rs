@@ -1,0 +1,61 @@
+//! This program as it prints commands of its own: for the configuration in use, so that a line which is pasted means the same miner.
+
+use std::fmt;
+use std::path::Path;
+
+use basilica_types::Argv;
+
+/// The file that is read where none is named.
+pub(crate) const USUAL_CONFIG: &str = "miner.toml";
+
+/// `basilica-miner`, with `-c FILE` where another configuration than the usual one is in use. What it is to do follows:
+/// `format!("{program} nodes list")`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Program(String);
+
+impl Program {
+    /// With this configuration, as it was named.
+    pub(crate) fn with(config: &Path) -> Self {
+        const NAME: &str = "basilica-miner";
+        if config == Path::new(USUAL_CONFIG) {
+            return Self(NAME.to_owned());
+        }
+        // One that begins with a dash would be read as an option.
+        let file = if config.as_os_str().as_encoded_bytes().starts_with(b"-") {
+            Path::new(".").join(config)
+        } else {
+            config.to_owned()
+        };
+        let words = Argv::new([NAME, "-c", &file.to_string_lossy()]);
+        // Longer than a command line may be; the file is known to whoever named it.
+        Self(words.map_or_else(|_| format!("{NAME} -c FILE"), |words| words.to_command_line()))
+    }
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_usual_configuration_is_not_named_and_any_other_can_be_pasted() {
+        let shown = |config: &str| Program::with(Path::new(config)).to_string();
+        for (config, expected) in [
+            ("miner.toml", "basilica-miner"),
+            ("/opt/basilica/config/miner.toml", "basilica-miner -c /opt/basilica/config/miner.toml"),
+            ("other.toml", "basilica-miner -c other.toml"),
+            ("my miner.toml", "basilica-miner -c 'my miner.toml'"),
+            ("it's.toml", r"basilica-miner -c 'it'\''s.toml'"),
+            ("~/$(id).toml", "basilica-miner -c '~/$(id).toml'"),
+            ("-x.toml", "basilica-miner -c './-x.toml'"),
+        ] {
+            assert_eq!(shown(config), expected);
+        }
+        assert_eq!(shown(&"x".repeat(70_000)), "basilica-miner -c FILE");
+    }
+}

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use basilica_miner_service::authorized_keys::KeyTag;
-use basilica_miner_service::config::DatabaseConfig;
+use basilica_miner_service::config::{DatabaseConfig, NodeConfig};
 use basilica_ports::{Clock as _, MinerOperations as _, MinerStore as _, OrderedBy};
 use basilica_store::{Database, MINER_SCHEMA, MinerDatabase, OpenOptions};
 use basilica_system::SystemClock;
@@ -25,6 +25,42 @@ pub(crate) async fn pinned(database: &DatabaseConfig, node: NodeId) -> anyhow::R
     Ok(store.host_key(node).await?.map(|record| record.pinned))
 }
 
+/// Notes by which host key the configuration knows the node, for when it does not say so any more. Its word is the operator's, also
+/// against what was learnt before.
+pub(crate) async fn keep_host_key(database: &DatabaseConfig, node: &NodeConfig) -> anyhow::Result<()> {
+    let (Some(store), Some(key)) = (existing(database).await?, &node.host_key) else { return Ok(()) };
+    let now = SystemClock::new().now();
+    store.pin_host_key(node.id, &node.address, key, now).await?;
+    store.offer_host_key(node.id, key, now).await?;
+    // Nothing is approved where this key is the pinned one by now.
+    store.approve_host_key(node.id, &key.fingerprint(), now).await?;
+    Ok(())
+}
+
+/// A node that the configuration does not have.
+pub(crate) struct Remnant {
+    /// What is remembered of it.
+    pub(crate) node: NodeConfig,
+    /// Whether no miner has finished leaving it.
+    pub(crate) is_known: bool,
+}
+
+/// What is remembered of a node; none: nothing.
+pub(crate) async fn remnant(database: &DatabaseConfig, id: NodeId) -> anyhow::Result<Option<Remnant>> {
+    let Some(store) = existing(database).await? else { return Ok(None) };
+    let known = store.known_nodes().await?.into_iter().find(|known| known.node_id == id);
+    let met = store.host_key(id).await?;
+    let is_known = known.is_some();
+    let (address, host_key) = match (known, met) {
+        (Some(known), met) => (known.address, known.host_key.or(met.map(|met| met.pinned))),
+        (None, Some(met)) => (met.address, Some(met.pinned)),
+        (None, None) => return Ok(None),
+    };
+    let node =
+        NodeConfig { id, address, hourly_rate_per_gpu: None, host_key, maintenance: false, region: None };
+    Ok(Some(Remnant { node, is_known }))
+}
+
 /// From now on no validator gets a key on the node; the keys that it may carry, also by a stale save of another editor.
 pub(crate) async fn close(database: &DatabaseConfig, node: NodeId) -> anyhow::Result<BTreeSet<KeyTag>> {
     let Some(store) = existing(database).await? else { return Ok(BTreeSet::new()) };
@@ -41,6 +77,15 @@ pub(crate) async fn is_left(database: &DatabaseConfig, node: NodeId, was_told: b
         return Ok(!store.known_nodes().await?.iter().any(|known| known.node_id == node));
     }
     Ok(store.deployed_until(node).await?.is_none())
+}
+
+/// Ends the removal of a node that no miner knows any more, in case that had left it before it was [`close`]d.
+pub(crate) async fn reopen(database: &DatabaseConfig, node: NodeId) -> anyhow::Result<()> {
+    let Some(store) = existing(database).await? else { return Ok(()) };
+    if !store.known_nodes().await?.iter().any(|known| known.node_id == node) {
+        store.end_maintenance(node, OrderedBy::Removal, SystemClock::new().now()).await?;
+    }
+    Ok(())
 }
 
 /// Forgets keys that were taken off a node, and the node if it carries no others.

@@ -112,6 +112,66 @@ async fn a_node_is_removed_beside_a_running_miner_and_put_back_by_hand() {
 }
 
 #[tokio::test]
+async fn a_removal_that_was_cut_off_beside_a_running_miner_goes_on() {
+    let operator = Operator::on_free_ports();
+    let (identity, public) = operator.own_key();
+    let mut nodes = Nodes::start_with(Isolation::Best, |_| vec![server("gpu-1", &public)]).await;
+    let node = nodes.node("gpu-1");
+    let (address, id) = (node.address().to_string(), node.address().node_id());
+    let before = authorized_keys(node);
+    operator.succeeds(&["nodes", "add", &address, "--yes", "--identity", &identity]);
+    operator.deployed(id).await;
+    let _miner = operator.start();
+    eventually("the key is there", || authorized_keys(node).contains("restrict,")).await;
+    // While the node does not answer the miner, the command waits.
+    nodes.node_mut("gpu-1").hang().await.unwrap();
+    let mut cut_off = operator.command(&["nodes", "remove", &address]);
+    let mut cut_off =
+        cut_off.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    eventually("the file has lost it", || !operator.config().contains("host_key =")).await;
+    cut_off.kill().unwrap();
+    cut_off.wait().unwrap();
+    nodes.node_mut("gpu-1").resume().await.unwrap();
+    let removed = operator.succeeds(&["nodes", "remove", &id.to_string()]);
+    assert_eq!(
+        (&removed["resumed"], &removed["miner_key_removed"]),
+        (&true.into(), &true.into()),
+        "{removed}"
+    );
+    assert_eq!(authorized_keys(nodes.node("gpu-1")), before);
+    let orders = basilica_ports::MinerOperations::orders(&operator.store().await).await.unwrap();
+    assert!(orders.maintenance.is_empty(), "{orders:?}");
+    let again = operator.run(&["nodes", "remove", &address]);
+    let said = String::from_utf8(again.stdout).unwrap();
+    assert!(again.status.success() && said.contains("nothing is left to do"), "{said}");
+}
+
+#[tokio::test]
+async fn a_node_that_did_not_answer_when_it_was_removed_is_left_by_the_same_command_when_it_does() {
+    let operator = Operator::new();
+    let (identity, public) = operator.own_key();
+    let mut nodes = Nodes::start_with(Isolation::Best, |_| vec![server("gpu-1", &public)]).await;
+    let node = nodes.node("gpu-1");
+    let (address, id) = (node.address().to_string(), node.address().node_id());
+    let before = authorized_keys(node);
+    drop(operator.store().await);
+    operator.succeeds(&["nodes", "add", &address, "--yes", "--identity", &identity]);
+    operator.deployed(id).await;
+    nodes.node_mut("gpu-1").stop().await.unwrap();
+    let remove = ["nodes", "remove", &address];
+    let output = operator.run(&remove);
+    let said = String::from_utf8(output.stderr).unwrap();
+    let then = format!("run this again when the node answers: {}", operator.shown(&remove.join(" ")));
+    assert!(output.status.success() && said.contains(&then), "{said}");
+    nodes.node_mut("gpu-1").start().await.unwrap();
+    let removed = operator.succeeds(&remove);
+    assert_eq!((&removed["resumed"], &removed["reached"]), (&true.into(), &true.into()), "{removed}");
+    assert_eq!(authorized_keys(nodes.node("gpu-1")), before);
+    let said = operator.fails(&["nodes", "remove", "root@192.0.2.77"], 1);
+    assert!(said.contains("nothing is remembered of it"), "{said}");
+}
+
+#[tokio::test]
 async fn a_file_that_cannot_be_written_keeps_the_node_as_it_is() {
     let operator = Operator::new();
     let (identity, public) = operator.own_key();

@@ -20,7 +20,7 @@
 //!
 //! **What counts as a foreign line that was changed.** The hand's last content is known, and between two of its edits every content that
 //! anybody sees must hold exactly its lines, in order. One thing cannot be had: the miner compares the file with what it has read and then renames its own over it,
-//! and an edit that falls between these two system calls of different programs is overwritten; so it is with any two editors. Such an edit is told apart by its
+//! and an edit that falls between these two system calls is overwritten; so it is with any two editors. Such an edit is told apart by its
 //! result, the content before it, whole; the miner's other lines are not touched. It is counted (`edits_overwritten`), the hand goes on from what is there, and
 //! nothing else is excused, but for a moment one thing: what was appended in that window the miner brings along right after its rename. A hand on a hung node rests, as everything on a hung machine does.
 //!

@@ -2,10 +2,14 @@
 //!
 //! Everything that runs on a node is in the constant scripts below; values reach them as arguments or on standard input.
 //! A write replaces the file by renaming a finished, flushed one over it, and only if the file still is the one that was
-//! read; another editor's save in between is seen and the edit starts over. Between that check and the rename lies the start of
-//! one program. What somebody appends to the file during it is found behind the end of what was read, and appended again; a
-//! save by renaming is overwritten, which POSIX gives no means to prevent; reading back afterwards and the reconciler's next round
-//! repair our side of it. A write is finished only when a new reading shows exactly what was wanted.
+//! read; another editor's save in between is seen and the edit starts over. Where the node has perl, which every Debian and Ubuntu has, one
+//! program does both, so that some microseconds lie between; elsewhere the start of `mv` does. What somebody appends to the file during it is
+//! found behind the end of what was read, and appended again; a save by renaming is overwritten, which POSIX gives no means to prevent; reading
+//! back afterwards and the reconciler's next round repair our side of it. A write is finished only when a new reading shows exactly what was
+//! wanted. **Rejected**: exchanging the two files (`renameat2`, `mv --exchange` of coreutils 9.5), which would close the last of it: few nodes
+//! have it, and not on every file system.
+
+mod scripts;
 
 use std::collections::BTreeSet;
 
@@ -13,90 +17,8 @@ use basilica_ports::{Clock, ExitStatus, Output, OutputLimits, Shell, ShellError}
 use basilica_types::{Argv, ArgvError, Millis, SshPublicKey, Timestamp};
 use sha2::{Digest as _, Sha256};
 
+use self::scripts::{END_PROCESSES, INSPECT, REPLACE};
 use crate::authorized_keys::{self, AuthorizedKeysError, KeyLine, KeyTag, MAX_FILE, NodeLocalTime};
-
-/// `$1`: largest file to print; the rest: moments to express in the node's local time.
-const INSPECT: &str = r#"
-LC_ALL=C; export LC_ALL
-printf 'now %s\n' "$(date +%s)"
-printf 'ssh %s\n' "$(ssh -V 2>&1 | head -n 1)"
-limit=$1; shift
-for epoch in "$@"; do
-  at=$(env -u TZ date -d "@$epoch" +%Y%m%d%H%M%S 2>/dev/null) || at=-
-  text=$(env -u TZ date -d "@$epoch" '+%Y-%m-%d %H:%M:%S' 2>/dev/null) || text=-
-  back=$(env -u TZ date -d "$text" +%s 2>/dev/null) || back=-
-  printf 'expiry %s %s %s\n' "$epoch" "$at" "$back"
-done
-file=$HOME/.ssh/authorized_keys
-[ -e "$file" ] || { printf 'absent\n'; exit 0; }
-size=$(wc -c < "$file") || exit 94
-[ "$size" -le "$limit" ] || exit 95
-printf 'file\n'
-cat "$file"
-"#;
-
-/// Files that an interrupted write left behind go first, once no write can still be at work on them.
-///
-/// `$1`: SHA-256 of the file as it was read, or `absent`; `$2`: SHA-256 of the new content on standard input; `$3`: bytes of the file
-/// as it was read. What somebody appends to the file before the rename is carried over, but only behind what was read: of a file that
-/// was written anew in place, the part beyond that length could be a key without the options before it.
-const REPLACE: &str = r#"
-set -eu
-umask 077
-LC_ALL=C; export LC_ALL
-mkdir -p "$HOME/.ssh"
-file=$HOME/.ssh/authorized_keys
-if [ -L "$file" ]; then file=$(readlink -f "$file"); fi
-find "$(dirname "$file")" -maxdepth 1 -type f -name '.authorized_keys.basilica.*' -user "$(id -u)" -mmin +10 \
-  -exec rm -f {} + 2>/dev/null || :
-new=$(mktemp "$(dirname "$file")/.authorized_keys.basilica.XXXXXXXX")
-trap 'rm -f "$new"' EXIT
-cat > "$new"
-[ "$(sha256sum < "$new" | cut -c 1-64)" = "$2" ] || exit 91
-if [ -e "$file" ]; then
-  chmod "$(stat -c %a "$file")" "$new"
-  if [ "$(stat -c %u:%g "$file")" != "$(stat -c %u:%g "$new")" ]; then
-    chown "$(stat -c %u:%g "$file")" "$new" || exit 92
-  fi
-fi
-sync "$new" 2>/dev/null || sync
-found=absent
-if [ -e "$file" ]; then
-  exec 3< "$file"
-  found=$(sha256sum <&3 | cut -c 1-64)
-fi
-[ "$found" = "$1" ] || exit 90
-if [ "$found" != absent ] && ! [ "$file" -ef /dev/fd/3 ]; then exit 90; fi
-mv -f "$new" "$file"
-trap - EXIT
-if [ "$found" != absent ] && [ "$(head -c "$3" /dev/fd/3 | sha256sum | cut -c 1-64)" = "$1" ]; then cat <&3 >> "$file"; fi
-sync "$(dirname "$file")" 2>/dev/null || sync
-"#;
-
-/// Ends the processes of this user that were started with one of the keys named: tells them to at the first look, kills them at the others.
-///
-/// `$1`: looks; `$2`: seconds between two of them; the rest: keys.
-const END_PROCESSES: &str = r#"
-me=$(id -u)
-LC_ALL=C; export LC_ALL
-looks=$1 pause=$2; shift 2
-keys=$(printf 'BASILICA_KEY=%s\n' "$@")
-signal=TERM
-while [ "$looks" -gt 0 ]; do
-  looks=$((looks - 1))
-  found=
-  for file in $(grep -lszxF "$keys" /proc/[0-9]*/environ); do
-    dir=${file%/environ}
-    [ "$(stat -c %u "$dir" 2>/dev/null)" = "$me" ] || continue
-    found=1
-    kill -s "$signal" "${dir#/proc/}" 2>/dev/null
-  done
-  [ -n "$found" ] || exit 0
-  sleep "$pause"
-  signal=KILL
-done
-exit 93
-"#;
 
 const CHANGED_MEANWHILE: u32 = 90;
 const DAMAGED_UPLOAD: u32 = 91;

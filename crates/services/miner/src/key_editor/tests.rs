@@ -83,22 +83,47 @@ async fn another_editors_save_in_between_is_kept() {
     assert!(shell.text().contains(&wanted(1).tag.to_string()));
 }
 
-/// A node where this happens to the file, which is `$3`, just before it is replaced.
-fn just_before_the_rename(file: &[u8], happens: &str) -> LocalShell {
+/// A node where this happens to the file, which is `$file`, just before the program that replaces it: without perl, `mv`.
+fn just_before(program: &str, file: &[u8], happens: &str) -> LocalShell {
     use std::os::unix::fs::PermissionsExt as _;
     let shell = LocalShell::with_file(file);
     let bin = shell.home.path().join("bin");
     std::fs::create_dir(&bin).unwrap();
-    let mv = format!("#!/bin/sh\n{happens}\nPATH=${{PATH#*:}} exec mv \"$@\"\n");
-    std::fs::write(bin.join("mv"), mv).unwrap();
-    std::fs::set_permissions(bin.join("mv"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let place = |name: &str, text: String| {
+        std::fs::write(bin.join(name), text).unwrap();
+        std::fs::set_permissions(bin.join(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    place("perl", "#!/bin/sh\nexit 127\n".to_owned());
+    let file = shell.file().display().to_string();
+    let happens = format!("file='{file}'\n{happens}");
+    place(program, format!("#!/bin/sh\n{happens}\nPATH=${{PATH#*:}} exec {program} \"$@\"\n"));
     shell
 }
 
 #[tokio::test]
+async fn where_there_is_perl_no_save_before_the_rename_is_lost() {
+    for save in [
+        // By renaming, in place, and by adding a line.
+        r#"echo 'ssh-ed25519 AAAA two' > "$file.n"; mv "$file.n" "$file""#,
+        r#"echo 'ssh-ed25519 AAAA two' > "$file""#,
+        r#"echo 'ssh-ed25519 AAAA two' >> "$file""#,
+    ] {
+        let once = format!("[ -e \"$file.once\" ] || {{ : > \"$file.once\"; {save}; }}");
+        let shell = just_before("perl", b"ssh-ed25519 AAAA one\n", &once);
+        edit(&shell, &[wanted(1)]).await.unwrap();
+        let text = shell.text();
+        assert!(
+            text.contains("ssh-ed25519 AAAA two\n# BEGIN") && text.ends_with("# END basilica\n"),
+            "{text}"
+        );
+        assert_eq!(shell.names(), ["authorized_keys", "authorized_keys.once"]);
+    }
+}
+
+#[tokio::test]
 async fn no_piece_of_a_file_that_is_written_anew_in_place_becomes_a_line() {
-    let rewrite = r#"echo 'command="x",no-pty ssh-ed25519 AAAA two' > "$3""#;
-    let shell = just_before_the_rename(b"0123456789012345678\n", rewrite);
+    let rewrite = r#"echo 'command="x",no-pty ssh-ed25519 AAAA two' > "$file""#;
+    let shell = just_before("mv", b"0123456789012345678\n", rewrite);
     edit(&shell, &[wanted(1)]).await.unwrap();
     let text = shell.text();
     assert!(text.starts_with("0123456789012345678\n# BEGIN") && text.ends_with("# END basilica\n"), "{text}");
@@ -106,7 +131,8 @@ async fn no_piece_of_a_file_that_is_written_anew_in_place_becomes_a_line() {
 
 #[tokio::test]
 async fn what_is_appended_between_the_check_and_the_rename_is_kept() {
-    let shell = just_before_the_rename(b"ssh-ed25519 AAAA one\n", "echo 'ssh-ed25519 AAAA two' >> \"$3\"");
+    let append = "echo 'ssh-ed25519 AAAA two' >> \"$file\"";
+    let shell = just_before("mv", b"ssh-ed25519 AAAA one\n", append);
     edit(&shell, &[wanted(1)]).await.unwrap();
     let text = shell.text();
     assert!(text.starts_with("ssh-ed25519 AAAA one\n# BEGIN"), "{text}");
@@ -156,7 +182,7 @@ async fn a_key_that_takes_the_place_of_its_sessions_key_is_told_as_written_and_n
 async fn an_edit_that_fails_after_its_write_tells_what_it_removed() {
     // What is written without the key cannot be read back.
     let giant = "grep -q ^restrict, \"$2\" || head -c 300000 /dev/zero | tr '\\0' '#' >> \"$2\"";
-    let shell = just_before_the_rename(b"# mine\n", giant);
+    let shell = just_before("mv", b"# mine\n", giant);
     edit(&shell, &[wanted(1)]).await.unwrap();
     let ours = BTreeSet::from([wanted(1).tag]);
     let mut edited = Edited::default();

@@ -154,7 +154,7 @@ pub(crate) fn health_check(cli: &Cli) -> anyhow::Result<ExitCode> {
         if !ok {
             lines.push("more: basilica-miner doctor".to_owned());
         }
-        lines.join("\n")
+        cli.program().in_words(&lines.join("\n"))
     })?;
     Ok(exit(ok))
 }
@@ -191,7 +191,7 @@ pub(crate) fn test_ssh(cli: &Cli) -> anyhow::Result<ExitCode> {
             Some(finding) => format!("FAIL  {}  {} ({})", node.node, finding.seen, finding.code),
         };
         match report.nodes.as_slice() {
-            [] => "no nodes are configured; add one with: basilica-miner nodes add USER@HOST".to_owned(),
+            [] => format!("no nodes are configured; add one with: {} nodes add USER@HOST", cli.program()),
             nodes => nodes.iter().map(line).collect::<Vec<_>>().join("\n"),
         }
     })?;

@@ -143,6 +143,7 @@ pub(crate) fn validate(cli: &Cli, path: Option<&Path>) -> anyhow::Result<()> {
         "variables": loaded.variables(),
         "notices": notices,
     });
+    let warnings = cli.program().in_words(&warnings);
     answer(cli, &data, || format!("read: {}\n{warnings}Configuration validation passed", loaded.origin()))
 }
 

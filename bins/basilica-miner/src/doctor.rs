@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use async_trait::async_trait;
 use basilica_chain::SubtensorChain;
 use basilica_doctor_service::{
@@ -29,6 +29,7 @@ use serde::Serialize;
 pub(crate) use self::here::chain;
 use crate::cli::Cli;
 use crate::commands::{Configured, configured, loaded, open, print};
+use crate::select::select_all;
 
 /// Nodes that are looked at side by side.
 const AT_ONCE: usize = 32;
@@ -193,7 +194,11 @@ pub(crate) fn doctor(cli: &Cli, arguments: &DoctorArgs) -> anyhow::Result<ExitCo
         tell(&format!("fixed {}: {before} -> {after}", path.display()));
     }
     let configured = configured(cli, &cli.config)?;
-    let nodes = chosen(&configured.config.fleet.nodes, &arguments.node)?;
+    let all = &configured.config.fleet.nodes;
+    let nodes = match arguments.node.as_slice() {
+        [] => all.clone(),
+        named => select_all(all, named)?.into_iter().cloned().collect(),
+    };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
     let report = runtime.block_on(examine(cli, arguments, &configured, nodes))?;
@@ -205,25 +210,6 @@ pub(crate) fn doctor(cli: &Cli, arguments: &DoctorArgs) -> anyhow::Result<ExitCo
     };
     print(&text)?;
     Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::from(basilica_console::FAILURE) })
-}
-
-/// The nodes that were named, or all.
-fn chosen(nodes: &[NodeConfig], named: &[String]) -> anyhow::Result<Vec<NodeConfig>> {
-    if named.is_empty() {
-        return Ok(nodes.to_vec());
-    }
-    let is = |node: &NodeConfig, name: &str| {
-        let address = &node.address;
-        address.to_string() == name || address.host.to_string() == name || node.id.to_string() == name
-    };
-    for name in named {
-        if !nodes.iter().any(|node| is(node, name)) {
-            bail!(
-                "no node of the configuration is called {name}; nodes are named by user@host:port, host or id"
-            );
-        }
-    }
-    Ok(nodes.iter().filter(|node| named.iter().any(|name| is(node, name))).cloned().collect())
 }
 
 pub(crate) async fn examine(
@@ -238,7 +224,7 @@ pub(crate) async fn examine(
     let prover = prover(arguments.prover.clone());
     let mut seen = here::look(configured, &clock, &entropy).await?;
     seen.prover = prover.as_ref().err().filter(|_| !arguments.quick).map(|error| format!("{error:#}"));
-    let here = judge_here(&seen);
+    let mut here = judge_here(&seen);
     let clinic = Arc::new(clinic(arguments, config, prover, (&clock, &entropy)).await?);
     let known = known_keys(config).await;
     let screen = Screen::new(cli, nodes.len());
@@ -249,8 +235,12 @@ pub(crate) async fn examine(
         let worst = report.findings.iter().map(|finding| finding.severity).max();
         (std::cmp::Reverse(worst), report.node.to_string())
     });
-    let all = here.iter().chain(nodes.iter().flat_map(|report| &report.findings));
-    let ok = all.clone().all(|finding| !finding.is_wrong());
+    let program = cli.program();
+    let mut ok = true;
+    for finding in here.iter_mut().chain(nodes.iter_mut().flat_map(|report| &mut report.findings)) {
+        ok &= !finding.is_wrong();
+        finding.fix.iter_mut().for_each(|line| *line = program.in_words(line));
+    }
     Ok(Report { ok, here, nodes })
 }
 

@@ -49,7 +49,8 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             let bad_config = error.chain().any(|cause| cause.is::<ConfigError>());
-            console::fail(&ErrorChain(error.as_ref()), if bad_config { BAD_CONFIG } else { console::FAILURE })
+            let words = cli.program().in_words(&ErrorChain(error.as_ref()).to_string());
+            console::fail(&words, if bad_config { BAD_CONFIG } else { console::FAILURE })
         }
     }
 }

@@ -4,6 +4,9 @@ use std::fmt;
 use std::path::Path;
 
 use basilica_types::Argv;
+use clap::CommandFactory as _;
+
+use crate::cli::Cli;
 
 /// The file that is read where none is named.
 pub(crate) const USUAL_CONFIG: &str = "miner.toml";
@@ -13,10 +16,11 @@ pub(crate) const USUAL_CONFIG: &str = "miner.toml";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Program(String);
 
+const NAME: &str = "basilica-miner";
+
 impl Program {
     /// With this configuration, as it was named.
     pub(crate) fn with(config: &Path) -> Self {
-        const NAME: &str = "basilica-miner";
         if config == Path::new(USUAL_CONFIG) {
             return Self(NAME.to_owned());
         }
@@ -30,6 +34,25 @@ impl Program {
         // Longer than a command line may be; the file is known to whoever named it.
         Self(words.map_or_else(|_| format!("{NAME} -c FILE"), |words| words.to_command_line()))
     }
+
+    /// Words of a part that knows of no configuration, with it in each command of ours that they name.
+    pub(crate) fn in_words(&self, words: &str) -> String {
+        let mut told = String::with_capacity(words.len());
+        let mut rest = words;
+        while let Some((before, after)) = rest.split_once(NAME) {
+            let is_command = after.strip_prefix(' ').is_some_and(begins_with_command);
+            told.push_str(before);
+            told.push_str(if is_command { &self.0 } else { NAME });
+            rest = after;
+        }
+        told + rest
+    }
+}
+
+/// Whether these words go on with a command that reads the configuration.
+fn begins_with_command(words: &str) -> bool {
+    let word = words.split(|c: char| !(c.is_ascii_lowercase() || c == '-')).next();
+    word.is_some_and(|word| word != "init" && Cli::command().find_subcommand(word).is_some())
 }
 
 impl fmt::Display for Program {
@@ -57,5 +80,16 @@ mod tests {
             assert_eq!(shown(config), expected);
         }
         assert_eq!(shown(&"x".repeat(70_000)), "basilica-miner -c FILE");
+    }
+
+    #[test]
+    fn words_of_others_get_the_configuration_where_they_name_a_command() {
+        let program = Program::with(Path::new("other.toml"));
+        let words = "run `basilica-miner database migrate`; basilica-miner runs already; sudo systemctl start basilica-miner, or: \
+                     basilica-miner doctor; basilica-miner init --yes; basilica-miner -c x.toml status";
+        let told = "run `basilica-miner -c other.toml database migrate`; basilica-miner runs already; sudo systemctl start \
+                    basilica-miner, or: basilica-miner -c other.toml doctor; basilica-miner init --yes; basilica-miner -c x.toml status";
+        assert_eq!(program.in_words(words), told);
+        assert_eq!(Program::with(Path::new(USUAL_CONFIG)).in_words(words), words);
     }
 }

@@ -52,7 +52,7 @@ pub(crate) fn status(cli: &Cli) -> anyhow::Result<()> {
     });
     answer(cli, &data, || {
         let running = match (&health, &snapshot) {
-            (Ok(_), Ok(snapshot)) => told(snapshot),
+            (Ok(_), Ok(snapshot)) => cli.program().in_words(&told(snapshot)),
             (Ok(health), Err(_)) => format!("running: {health}"),
             (Err(_), _) => silent(holder.as_ref()),
         };

@@ -124,7 +124,13 @@ fn what_is_wrong_is_told_in_words_and_in_json_with_an_exit_code() {
     for words in ["chain-unreachable", "port-closed", "Connection refused", "effect:", "docs/doctor.md"] {
         assert!(told.out.contains(words), "{words:?} is not in\n{}", told.out);
     }
+    // Commands can be pasted: they name the configuration that was looked at.
+    let named = format!("basilica-miner -c {}", home.path().join("miner.toml").display());
     let value: Value = serde_json::from_str(&home.run(&["doctor", "--quick", "--json"]).out).unwrap();
+    let fixes =
+        value["here"].as_array().unwrap().iter().flat_map(|finding| finding["fix"].as_array().unwrap());
+    let fixes: Vec<&str> = fixes.map(|line| line.as_str().unwrap()).collect();
+    assert!(fixes.iter().any(|line| line.contains(&named)), "{fixes:?}");
     assert_eq!(value["ok"], false);
     let finding = &value["nodes"][0]["findings"][0];
     assert_eq!(
@@ -134,7 +140,7 @@ fn what_is_wrong_is_told_in_words_and_in_json_with_an_exit_code() {
     assert!(finding["fix"].as_array().is_some_and(|lines| !lines.is_empty()));
     let unknown = home.run(&["doctor", "--node", "elsewhere"]);
     assert_eq!(unknown.code, Some(1));
-    assert!(unknown.err.contains("no node of the configuration is called elsewhere"), "{}", unknown.err);
+    assert!(unknown.err.contains("there is no node \"elsewhere\""), "{}", unknown.err);
     assert_eq!(home.run(&["doctor", "--admin-user", "root"]).code, Some(2), "without a key");
 }
 
@@ -187,12 +193,13 @@ fn the_sisters_do_not_pass_where_there_is_nothing_to_try() {
     let text = std::fs::read_to_string(&file).unwrap();
     let (others, _) = text.split_once("[node_management]").unwrap();
     std::fs::write(&file, others).unwrap();
-    let todo = "none are configured: basilica-miner nodes add USER@HOST";
+    let add = format!("basilica-miner -c {} nodes add USER@HOST", file.display());
+    let todo = format!("none are configured: {add}");
     let health = home.run(&["health-check"]);
-    assert_eq!((health.code, health.out.contains(todo)), (Some(1), true), "{}", health.out);
+    assert_eq!((health.code, health.out.contains(&todo)), (Some(1), true), "{}", health.out);
     let ssh = home.run(&["service", "test-ssh"]);
-    let todo = "no nodes are configured; add one with: basilica-miner nodes add USER@HOST";
-    assert_eq!((ssh.code, ssh.out.contains(todo)), (Some(1), true), "{}{}", ssh.out, ssh.err);
+    let todo = format!("no nodes are configured; add one with: {add}");
+    assert_eq!((ssh.code, ssh.out.contains(&todo)), (Some(1), true), "{}{}", ssh.out, ssh.err);
     let told: Value = serde_json::from_str(&home.run(&["--json", "service", "test-ssh"]).out).unwrap();
     assert_eq!((&told["ok"], &told["nodes"]), (&Value::from(false), &serde_json::json!([])));
 }

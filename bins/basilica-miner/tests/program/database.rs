@@ -14,7 +14,7 @@ fn json(home: &Home, arguments: &[&str]) -> Value {
 #[test]
 fn a_database_is_made_looked_at_copied_and_restored() {
     let home = Home::new();
-    let absent = ["does not exist", "basilica-miner database migrate"];
+    let absent = ["does not exist", " database migrate`"];
     home.run(&["database", "health"]).fails(1, &absent);
     let copy = home.path().join("copy");
     let copy = copy.to_str().unwrap();
@@ -59,7 +59,7 @@ fn an_older_database_is_migrated_only_by_who_asks_for_it_and_under_no_miner() {
     // SQLite's `user_version`.
     bytes[60..64].copy_from_slice(&u32::try_from(current - 1).unwrap().to_be_bytes());
     std::fs::write(&file, &bytes).unwrap();
-    let due = ["run `basilica-miner database migrate`"];
+    let due = ["has schema", " database migrate` or set"];
     home.run(&["nodes", "list"]).fails(1, &due);
     assert_eq!(std::fs::read(&file).unwrap(), bytes);
     let url = format!("sqlite://{}", file.display()).parse().unwrap();

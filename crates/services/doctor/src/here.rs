@@ -148,7 +148,7 @@ pub fn judge_here(seen: &HereSeen) -> Vec<Finding> {
         Finding::new(Code::PortTaken, format!("{address}: {why}"), &[&fix])
     }));
     if !seen.running && seen.taken.is_empty() {
-        let fix = ["basilica-miner --config miner.toml, or: sudo systemctl start basilica-miner"];
+        let fix = ["start it: sudo systemctl start basilica-miner; how it is: basilica-miner status"];
         found.push(Finding::new(Code::NotRunning, "its health address does not answer", &fix));
     }
     found.extend(seen.prover.as_ref().map(|why| {

@@ -78,11 +78,23 @@ impl Inspection {
     /// Why the log does not hold together, if it does not.
     pub fn broken(&self) -> Option<String> {
         match (&self.found, self.asked) {
-            (Err(broken), _) => Some(broken.to_string()),
+            (Err(broken), _) => Some(format!("{}: {broken}", self.place())),
             (Ok(summary), Some(asked)) if !summary.has_asked => Some(format!(
                 "no line of this log has the hash {asked}: it was written anew, or that line was cut off or is in a file that is not here"
             )),
             (Ok(_), _) => None,
+        }
+    }
+
+    /// Where its lines stand, which are counted from the first file to the last.
+    fn place(&self) -> String {
+        match self.files.as_slice() {
+            [] => String::new(),
+            [file] => file.display().to_string(),
+            [first, .., last] => {
+                let (first, last, count) = (first.display(), last.display(), self.files.len());
+                format!("{first} to {last}, {count} files read as one")
+            }
         }
     }
 

@@ -38,7 +38,7 @@ pub(crate) fn is_running(database: &DatabaseConfig) -> anyhow::Result<bool> {
 }
 
 /// A reason as it follows a sentence.
-fn in_brackets(reason: Option<&str>) -> String {
+pub(crate) fn in_brackets(reason: Option<&str>) -> String {
     reason.map_or_else(String::new, |reason| format!(" ({reason})"))
 }
 
@@ -56,14 +56,23 @@ struct Outcome<'a> {
 }
 
 impl Outcome<'_> {
+    /// The reason in whose place another was given.
+    fn earlier_reason(&self) -> Option<&str> {
+        match &self.drained {
+            Drained::Reworded { earlier, .. } => earlier.as_deref(),
+            Drained::Began(_) | Drained::Already(_) => None,
+        }
+    }
+
     fn json(&self, running: bool) -> Value {
         let window = self.drained.window();
         json!({
             "node_id": self.node.id.to_string(),
             "address": self.node.address.to_string(),
-            "already": matches!(self.drained, Drained::Already(_)),
+            "already": !matches!(self.drained, Drained::Began(_)),
             "since": window.began_at.rfc3339(),
             "reason": window.reason,
+            "earlier_reason": self.earlier_reason(),
             "configured": self.node.maintenance,
             "maintenance_used_ms": self.used.0,
             "maintenance_allowance_ms": ALLOWANCE.0,
@@ -78,9 +87,17 @@ impl Outcome<'_> {
         let since = window.began_at.rfc3339();
         let began = match &self.drained {
             Drained::Began(_) => "taken out".to_owned(),
-            Drained::Already(_) => format!("was taken out already, at {since}"),
+            Drained::Already(_) | Drained::Reworded { .. } => {
+                format!("was taken out already, at {since}")
+            }
         };
-        let reason = in_brackets(window.reason.as_deref());
+        let reason = match (&window.reason, &self.drained) {
+            (Some(reason), Drained::Reworded { earlier, .. }) => {
+                let earlier = earlier.as_deref().unwrap_or("none");
+                format!("; its reason is now {reason} (before: {earlier})")
+            }
+            (reason, _) => in_brackets(reason.as_deref()),
+        };
         let state = match (self.clean, &self.why) {
             (Some(true), _) => "; clean: no validator's key or process is on it",
             (Some(false), _) => "; NOT clean",

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use basilica_miner_service::authorized_keys::KeyTag;
 use basilica_miner_service::config::{DatabaseConfig, NodeConfig};
-use basilica_ports::{Clock as _, MinerOperations as _, MinerStore as _, OrderedBy};
+use basilica_ports::{Clock as _, MaintenanceWindow, MinerOperations as _, MinerStore as _, OrderedBy};
 use basilica_store::{Database, MINER_SCHEMA, MinerDatabase, OpenOptions};
 use basilica_system::SystemClock;
 use basilica_types::{HostKey, NodeId, SessionId};
@@ -35,6 +35,15 @@ pub(crate) async fn keep_host_key(database: &DatabaseConfig, node: &NodeConfig) 
     // Nothing is approved where this key is the pinned one by now.
     store.approve_host_key(node.id, &key.fingerprint(), now).await?;
     Ok(())
+}
+
+/// The order by which a command has the node out, if one has.
+pub(crate) async fn drained(
+    database: &DatabaseConfig,
+    node: NodeId,
+) -> anyhow::Result<Option<MaintenanceWindow>> {
+    let Some(store) = existing(database).await? else { return Ok(None) };
+    Ok(store.orders().await?.window(node, OrderedBy::Command).cloned())
 }
 
 /// A node that the configuration does not have.

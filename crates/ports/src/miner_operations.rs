@@ -70,13 +70,20 @@ pub enum Drained {
     Began(MaintenanceWindow),
     /// One of the same order was open already and goes on, unchanged.
     Already(MaintenanceWindow),
+    /// One of the same order was open already and goes on, with this reason from now on.
+    Reworded {
+        /// With the new reason.
+        window: MaintenanceWindow,
+        /// The reason that it had.
+        earlier: Option<String>,
+    },
 }
 
 impl Drained {
     /// The window that is open now.
     pub const fn window(&self) -> &MaintenanceWindow {
         match self {
-            Self::Began(window) | Self::Already(window) => window,
+            Self::Began(window) | Self::Already(window) | Self::Reworded { window, .. } => window,
         }
     }
 }
@@ -129,7 +136,8 @@ pub trait MinerOperations: Send + Sync + 'static {
     /// Everything in force, as of one moment.
     async fn orders(&self) -> Result<Orders, StoreError>;
 
-    /// Takes a node out, beside what other orders say of it. Once this is stored, [`crate::MinerStore::record_deployments`] takes
+    /// Takes a node out, beside what other orders say of it. One that is out by the same order stays so, with a reason that is given now in
+    /// the place of its own. Once this is stored, [`crate::MinerStore::record_deployments`] takes
     /// nothing for the node, so a node without deployments is clean and stays so.
     async fn begin_maintenance(
         &self,

@@ -82,7 +82,9 @@ pub(crate) fn run(cli: &Cli, add: &Add) -> anyhow::Result<()> {
         Some(reload(&before.database.url)?)
     };
     let rate = add.hourly_rate_per_gpu.or_else(|| configured.and_then(|node| node.hourly_rate_per_gpu));
-    Report { address, host_key, key_path: &key_path, key_made, how, look, rate, change, told }.tell(cli)
+    let drained = block_on(store::drained(&before.database, address.node_id()))?;
+    Report { address, host_key, key_path: &key_path, key_made, how, look, rate, change, told, drained }
+        .tell(cli)
 }
 
 /// The key by which the node is known: from the file, or from the first contact of a miner that ran.

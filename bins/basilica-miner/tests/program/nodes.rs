@@ -1,6 +1,6 @@
 //! `nodes drain | undrain | recover`, with and without a running miner.
 
-use basilica_testkit::eventually;
+use basilica_testkit::{eventually, free_address};
 use serde_json::Value;
 
 use super::{Home, Running};
@@ -56,6 +56,10 @@ fn a_drained_node_stays_out_until_it_is_taken_back_and_the_allowance_is_told() {
     assert_eq!((&again[0]["already"], &again[0]["reason"]), (&Value::from(true), &Value::from("new fans")));
     assert_eq!((&again[0]["clean"], &again[0]["miner_running"]), (&Value::from(true), &Value::from(false)));
     assert_eq!(again[0]["maintenance_allowance_ms"], 14_400_000);
+    let reworded = home.run(&["nodes", "drain", "a@127.0.0.1:1", "--reason", "old fans"]).out;
+    assert!(reworded.contains("its reason is now old fans (before: new fans)"), "{reworded}");
+    let again = json(&home, &["nodes", "drain", "a@127.0.0.1:1"]);
+    assert_eq!((&again[0]["reason"], &again[0]["earlier_reason"]), (&Value::from("old fans"), &Value::Null));
     let back = json(&home, &["nodes", "undrain", "a@127.0.0.1:1"]);
     assert_eq!(back[0]["was_drained"], true);
     assert!(home.run(&["nodes", "undrain", "a@127.0.0.1:1"]).out.contains("was not taken out"));
@@ -142,6 +146,40 @@ async fn the_configurations_own_maintenance_counts_as_any_does_while_it_is_there
     assert_eq!((&ordered[0]["already"], &node(&running)["state"]), (&true.into(), &"maintenance".into()));
     json(&home, &undrain);
     eventually("it is taken back", || node(&running)["state"] != "maintenance").await;
+    running.terminate();
+}
+
+#[tokio::test]
+async fn the_log_says_of_each_node_whether_the_configuration_or_a_command_has_it_out() {
+    let home = home();
+    json(&home, &["nodes", "drain", "a@127.0.0.1:1", "--reason", "new fans"]);
+    let (log, health) = (home.path().join("log"), free_address());
+    let file = std::fs::File::create(&log).unwrap();
+    let mut command = home.command();
+    command.env("BASILICA_HEALTH__LISTEN", health.to_string()).arg("--json");
+    command.stdout(file.try_clone().unwrap()).stderr(file);
+    let mut running = Running { child: command.spawn().unwrap(), health };
+    let said = |words: &str| -> Vec<Value> {
+        let log = std::fs::read_to_string(&log).unwrap();
+        log.lines()
+            .filter(|line| line.contains(words))
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
+    };
+    eventually("all are told", || said("Node registered").len() == 3).await;
+    for (address, configured, drained) in
+        [("a@127.0.0.1:1", false, true), ("a@127.0.0.1:2", false, false), ("b@127.0.0.2:1", true, false)]
+    {
+        let line = said("Node registered").into_iter().find(|line| line["node.address"] == address).unwrap();
+        assert_eq!(
+            (&line["configured.maintenance"], &line["drained"]),
+            (&configured.into(), &drained.into()),
+            "{line}"
+        );
+    }
+    json(&home, &["nodes", "drain", "a@127.0.0.1:1", "--reason", "old fans"]);
+    eventually("the reason is told", || said("for another reason").len() == 1).await;
+    assert_eq!(said("for another reason")[0]["reason"], "old fans");
     running.terminate();
 }
 

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use basilica_ports::{
-    Assignment, Clock, Identity, KnownNode, MinerStore, NodeShell, SessionRecord, StoreError,
+    Assignment, Clock, Identity, KnownNode, MinerStore, NodeShell, OrderedBy, Orders, SessionRecord,
+    StoreError,
 };
 use basilica_runtime_service::{ErrorChain, OnFailure, Stop, Supervisor};
 use basilica_status::NodeState;
@@ -106,6 +107,15 @@ impl Desired {
     }
 }
 
+/// What a look at the list of nodes has changed.
+#[derive(Default)]
+struct Reconciled {
+    /// A keeper has come to its end since.
+    has_ended: bool,
+    /// Nodes that are looked after from now on.
+    registered: Vec<Arc<NodeConfig>>,
+}
+
 /// The miner's nodes.
 pub struct Fleet {
     workshop: Workshop,
@@ -173,6 +183,10 @@ impl Fleet {
     /// Keeps a keeper for each node. `start` has made the first ones.
     pub(crate) async fn run(self: Arc<Self>, supervisor: &Supervisor, stop: Stop) {
         let mut desired = self.desired.subscribe();
+        let mut orders = self.workshop.orders.clone();
+        // What `start` has made: at that time nobody knew what was ordered of it.
+        let mut untold: Vec<_> =
+            self.members().iter().map(|member| Arc::clone(&member.config().node)).collect();
         let (mut remembered, mut has_ended) = (None, false);
         let mut told = None;
         loop {
@@ -193,11 +207,21 @@ impl Fleet {
             told = error;
             // Those of an earlier run are found the next time.
             let left = result.unwrap_or_default();
-            has_ended |= self.reconcile(supervisor, &wanted, left);
+            let Reconciled { has_ended: ended, registered } = self.reconcile(supervisor, &wanted, left);
+            has_ended |= ended;
+            untold.extend(registered);
+            let known = orders.borrow_and_update().clone();
+            if known.is_some() {
+                untold.drain(..).for_each(|node| log_registered(&node, known.as_deref()));
+            }
             tokio::select! {
                 () = stop.requested() => return,
                 Ok(()) = desired.changed() => {}
-                () = self.workshop.clock.sleep(LOOK_EVERY) => {}
+                Ok(()) = orders.changed(), if known.is_none() => {}
+                () = self.workshop.clock.sleep(LOOK_EVERY) => {
+                    // They cannot be read, which is told elsewhere.
+                    untold.drain(..).for_each(|node| log_registered(&node, None));
+                }
             }
         }
     }
@@ -236,18 +260,18 @@ impl Fleet {
     /// Gives every listed node its keeper, before anybody asks for the nodes.
     pub(crate) fn start(&self, supervisor: &Supervisor) {
         let wanted = Arc::clone(&self.desired.borrow());
-        self.reconcile(supervisor, &wanted, Vec::new());
+        // `run` tells of them.
+        drop(self.reconcile(supervisor, &wanted, Vec::new()));
     }
 
-    /// True if a keeper has ended since.
-    fn reconcile(&self, supervisor: &Supervisor, wanted: &Desired, left: Vec<KnownNode>) -> bool {
+    fn reconcile(&self, supervisor: &Supervisor, wanted: &Desired, left: Vec<KnownNode>) -> Reconciled {
         let before = self.members();
-        let mut ended = false;
+        let mut done = Reconciled::default();
         let mut there: BTreeMap<NodeId, Arc<Member>> = BTreeMap::new();
         for member in before.iter() {
             let id = member.config().node.id;
             if member.is_gone() {
-                ended = true;
+                done.has_ended = true;
                 self.workshop.metrics.node_uptime.remove(&NodeLabels { node_id: id.to_string() });
             } else {
                 there.insert(id, Arc::clone(member));
@@ -258,11 +282,14 @@ impl Fleet {
             let config = wanted.keeper(node);
             members.push(match there.remove(&node.id) {
                 Some(member) => {
+                    if member.config().leaving {
+                        done.registered.push(Arc::clone(&config.node));
+                    }
                     tell(&member, config);
                     member
                 }
                 None => {
-                    log_registered(node);
+                    done.registered.push(Arc::clone(&config.node));
                     self.workshop.metrics.registered.inc();
                     self.spawn(supervisor, config)
                 }
@@ -278,7 +305,7 @@ impl Fleet {
         leaving.extend(there.into_values());
         members.extend(leaving);
         *self.members.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(members);
-        ended
+        done
     }
 
     fn spawn(&self, supervisor: &Supervisor, config: KeeperConfig) -> Arc<Member> {
@@ -338,15 +365,16 @@ fn tell(member: &Member, config: KeeperConfig) {
     match (before.leaving, config.leaving) {
         (false, true) => info!(node.id = %id, node.address = %address,
             "Node is no longer configured; it is left once it carries no key of a validator"),
-        (true, false) => log_registered(&config.node),
-        (_, false) => info!(node.id = %id, node.address = %address, "Node has a changed configuration"),
-        (true, true) => {}
+        (false, false) => info!(node.id = %id, node.address = %address, "Node has a changed configuration"),
+        (true, _) => {}
     }
     member.config.send_replace(Arc::new(config));
 }
 
-fn log_registered(node: &NodeConfig) {
-    info!(node.id = %node.id, node.address = %node.address, node.maintenance = node.maintenance, "Node registered");
+/// That the configuration has a node in maintenance, and that a command does, are two things; the second is known once the orders are.
+fn log_registered(node: &NodeConfig, orders: Option<&Orders>) {
+    let drained = orders.map(|orders| orders.window(node.id, OrderedBy::Command).is_some());
+    info!(node.id = %node.id, node.address = %node.address, configured.maintenance = node.maintenance, drained, "Node registered");
 }
 
 #[cfg(test)]

@@ -114,6 +114,15 @@ fn tell(before: &Orders, now: &Orders) {
             info!(node.id = %node, orders = orders.join(", "), "Node stays out for maintenance by other orders");
         }
     }
+    for node in now.maintenance.keys() {
+        let window = |orders: &'_ Orders| orders.window(*node, OrderedBy::Command).cloned();
+        if let (Some(before), Some(now)) = (window(before), window(now))
+            && before.reason != now.reason
+        {
+            info!(node.id = %node, reason = now.reason, before = before.reason,
+                "Node stays out for maintenance for another reason");
+        }
+    }
     for node in before.maintenance.keys().filter(|node| !now.maintenance.contains_key(node)) {
         info!(node.id = %node, "Node taken back from maintenance");
     }

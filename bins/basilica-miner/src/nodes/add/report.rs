@@ -5,12 +5,15 @@ use std::path::Path;
 use basilica_console as console;
 use basilica_miner_service::config::NodeChange;
 use basilica_miner_service::onboarding::{Engine, Gpus, NodeLook};
+use basilica_ports::MaintenanceWindow;
 use basilica_types::{HostKey, NodeAddress, UsdMicros};
 use serde_json::{Value, json};
 
 use crate::cli::Cli;
 use crate::commands::answer;
+use crate::maintenance::in_brackets;
 use crate::nodes::access::Key;
+use crate::program::Program;
 use crate::running::Reload;
 
 pub(super) struct Report<'a> {
@@ -24,11 +27,13 @@ pub(super) struct Report<'a> {
     pub(super) change: NodeChange,
     /// None where there was nothing to tell.
     pub(super) told: Option<Reload>,
+    /// The order that keeps the node out, from before it was added.
+    pub(super) drained: Option<MaintenanceWindow>,
 }
 
 impl Report<'_> {
     pub(super) fn tell(&self, cli: &Cli) -> anyhow::Result<()> {
-        let warnings = self.warnings();
+        let warnings = self.warnings(&cli.program());
         let data = json!({
             "node_id": self.address.node_id().to_string(),
             "address": self.address.to_string(),
@@ -42,6 +47,7 @@ impl Report<'_> {
             "containers": engine_json(&self.look.engine),
             "gpus": match &self.look.gpus { Gpus::Seen(names) => json!(names), _ => json!([]) },
             "hourly_rate_per_gpu": self.rate.map(dollars),
+            "drained_since": self.drained.as_ref().map(|window| window.began_at.rfc3339()),
             "warnings": warnings,
             "config": cli.config.display().to_string(),
             "miner": self.told.as_ref().map(Reload::json),
@@ -95,8 +101,14 @@ impl Report<'_> {
         text
     }
 
-    fn warnings(&self) -> Vec<String> {
-        let user = &self.address.user;
+    fn warnings(&self, program: &Program) -> Vec<String> {
+        let (address, user) = (&self.address, &self.address.user);
+        let drained = self.drained.as_ref().map(|window| {
+            let (since, why) = (window.began_at.rfc3339(), in_brackets(window.reason.as_deref()));
+            format!(
+                "the node was drained at {since}{why}, and stays out until: {program} nodes undrain {address}"
+            )
+        });
         let engine = match &self.look.engine {
             Engine::Usable(_) => None,
             Engine::Denied { program, why }
@@ -126,7 +138,7 @@ impl Report<'_> {
             "without a price the node is verified and scored, but never offered for rent; give --hourly-rate-per-gpu USD"
                 .to_owned()
         });
-        [engine, gpus, rate].into_iter().flatten().collect()
+        [drained, engine, gpus, rate].into_iter().flatten().collect()
     }
 }
 

@@ -101,7 +101,12 @@ async fn begin(
     let failed = unavailable("begin maintenance");
     let mut transaction = database.begin("begin maintenance").await?;
     if let Some(window) = open_window(&mut transaction, node, by).await? {
-        return Ok(Drained::Already(window));
+        if reason.is_none() || reason == window.reason.as_deref() {
+            return Ok(Drained::Already(window));
+        }
+        let reworded = reword(&mut transaction, (node, window), reason).await?;
+        transaction.commit().await.map_err(&failed)?;
+        return Ok(reworded);
     }
     sqlx::query(
         "DELETE FROM maintenance WHERE node_id = ?1 AND ordered_by = ?2 AND (ended_at <= ?3 OR began_at IN \
@@ -120,6 +125,20 @@ async fn begin(
     transaction.commit().await.map_err(&failed)?;
     let reason = reason.map(ToOwned::to_owned);
     Ok(Drained::Began(MaintenanceWindow { began_at: now, ended_at: None, by, reason }))
+}
+
+/// Gives an open window another reason.
+async fn reword(
+    connection: &mut SqliteConnection,
+    (node, mut window): (NodeId, MaintenanceWindow),
+    reason: Option<&str>,
+) -> Result<Drained, StoreError> {
+    let text = "UPDATE maintenance SET reason = ? WHERE node_id = ? AND ordered_by = ? AND ended_at IS NULL";
+    let update = sqlx::query(text).bind(reason).bind(node.to_string()).bind(window.by.name());
+    update.execute(&mut *connection).await.map_err(unavailable("reword maintenance"))?;
+    bump(connection).await?;
+    let earlier = std::mem::replace(&mut window.reason, reason.map(ToOwned::to_owned));
+    Ok(Drained::Reworded { window, earlier })
 }
 
 async fn end(

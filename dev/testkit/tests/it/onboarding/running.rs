@@ -152,11 +152,11 @@ async fn a_node_that_did_not_answer_when_it_was_removed_is_left_by_the_same_comm
     let (identity, public) = operator.own_key();
     let mut nodes = Nodes::start_with(Isolation::Best, |_| vec![server("gpu-1", &public)]).await;
     let node = nodes.node("gpu-1");
-    let (address, id) = (node.address().to_string(), node.address().node_id());
+    let address = node.address().to_string();
     let before = authorized_keys(node);
     drop(operator.store().await);
     operator.succeeds(&["nodes", "add", &address, "--yes", "--identity", &identity]);
-    operator.deployed(id).await;
+    operator.succeeds(&["nodes", "drain", &address, "--reason", "new fans"]);
     nodes.node_mut("gpu-1").stop().await.unwrap();
     let remove = ["nodes", "remove", &address];
     let output = operator.run(&remove);
@@ -169,6 +169,11 @@ async fn a_node_that_did_not_answer_when_it_was_removed_is_left_by_the_same_comm
     assert_eq!(authorized_keys(nodes.node("gpu-1")), before);
     let said = operator.fails(&["nodes", "remove", "root@192.0.2.77"], 1);
     assert!(said.contains("nothing is remembered of it"), "{said}");
+    // What a command ordered outlives all that.
+    let added = operator.succeeds(&["nodes", "add", &address, "--yes", "--identity", &identity]);
+    let undrain =
+        format!("(new fans), and stays out until: {}", operator.shown(&format!("nodes undrain {address}")));
+    assert!(added["warnings"][0].as_str().unwrap().ends_with(&undrain), "{added}");
 }
 
 #[tokio::test]

@@ -52,10 +52,18 @@ async fn maintenance_is_one_window_at_a_time_and_outlives_a_restart() {
     assert!(matches!(&began, Drained::Began(window) if window.reason.as_deref() == Some("new fans")));
     let again = f.store.begin_maintenance(a, OrderedBy::Command, None, after(5)).await.unwrap();
     assert_eq!(again, Drained::Already(began.window().clone()), "the reason and the beginning stay");
+    let revision = f.store.revision().await.unwrap();
+    let reworded =
+        f.store.begin_maintenance(a, OrderedBy::Command, Some("old fans"), after(6)).await.unwrap();
+    let window = MaintenanceWindow { reason: Some("old fans".to_owned()), ..began.window().clone() };
+    assert_eq!(reworded, Drained::Reworded { window, earlier: Some("new fans".to_owned()) });
+    assert!(f.store.revision().await.unwrap() > revision, "a running miner hears of it");
+    let same = f.store.begin_maintenance(a, OrderedBy::Command, Some("old fans"), after(7)).await.unwrap();
+    assert_eq!(same, Drained::Already(reworded.window().clone()));
     f.store.database.close().await;
     let reopened = open(&f.url).await;
     let orders = reopened.orders().await.unwrap();
-    assert_eq!(orders.window(a, OrderedBy::Command), Some(began.window()));
+    assert_eq!(orders.window(a, OrderedBy::Command), Some(reworded.window()));
     let ended = reopened.end_maintenance(a, OrderedBy::Command, after(3_600_000)).await.unwrap().unwrap();
     assert_eq!(ended.ended_at, Some(after(3_600_000)));
     assert!(reopened.orders().await.unwrap().maintenance.is_empty());

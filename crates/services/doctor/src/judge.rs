@@ -10,6 +10,7 @@ use basilica_types::{Host, Millis, NodeAddress, SshPublicKey, Timestamp};
 use basilica_verification::Conclusion;
 use basilica_verification::probe::Survey;
 
+pub use self::inside::docker_denies;
 use crate::examine::Examined;
 use crate::finding::{Code, Finding, root_causes};
 use crate::login::{NoLogin, is_ipv6_only};

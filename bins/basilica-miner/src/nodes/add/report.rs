@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use basilica_console as console;
+use basilica_doctor_service::docker_denies;
 use basilica_miner_service::config::NodeChange;
 use basilica_miner_service::onboarding::{Engine, Gpus, NodeLook};
 use basilica_ports::MaintenanceWindow;
@@ -111,13 +112,9 @@ impl Report<'_> {
         });
         let engine = match &self.look.engine {
             Engine::Usable(_) => None,
-            Engine::Denied { program, why }
-                if program == "docker" && why.to_lowercase().contains("permission denied") =>
-            {
-                Some(format!(
-                    "{user} may not use docker ({why}), so no rental can run; on the node: sudo usermod -aG docker {user}"
-                ))
-            }
+            Engine::Denied { program, why } if docker_denies(program, why) => Some(format!(
+                "{user} may not use docker ({why}), so no rental can run; on the node: sudo usermod -aG docker {user}"
+            )),
             Engine::Denied { program, why } => Some(format!("{program} does not work for {user}: {why}")),
             Engine::Missing => Some(
                 "neither docker nor podman is installed on the node, so no rental can run; on the node: \

@@ -271,6 +271,11 @@ fn driver(seen: &NodeSeen, examined: &Examined) -> Option<Finding> {
     })
 }
 
+/// Whether an engine's words are docker's to a user who is not in its group.
+pub fn docker_denies(program: &str, words: &str) -> bool {
+    program == "docker" && words.to_lowercase().contains("permission denied")
+}
+
 fn containers(seen: &NodeSeen, examined: &Examined) -> Option<Finding> {
     let user = &seen.address.user;
     let engines = examined.engines();
@@ -291,7 +296,7 @@ fn containers(seen: &NodeSeen, examined: &Examined) -> Option<Finding> {
         return lacks.then(|| no_gpu_in_containers(format!("docker knows the runtimes {runtimes}")));
     }
     let words = format!("{}: {}", first.program, first.said.words);
-    if words.to_lowercase().contains("permission denied") {
+    if docker_denies(&first.program, &first.said.words) {
         let fix = format!(
             "on the node: sudo usermod -aG docker {user}; then run doctor again (a new login has the group)"
         );

@@ -4,23 +4,28 @@
 //! is missing then is named. The text is the shipped example with the answers put in.
 
 mod ask;
+mod made;
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use basilica_console as console;
 use basilica_console::Terminal;
-use basilica_miner_service::config::{Answers, NodeEntry, from_example, netuid_on, node_key_path};
-use basilica_ports::Axon;
+use basilica_miner_service::config::{
+    Answers, NodeEntry, from_example, netuid_on, node_key_path, unusable_ip,
+};
 use basilica_types::{Host, Network, UsdMicros, Username, WalletName};
 use basilica_wallet::{Unattended, Wallets};
 use clap::Args;
 use serde_json::json;
 
 use self::ask::Asked;
+use self::made::Made;
 use crate::cli::Cli;
 use crate::commands::{answer, checked, loaded};
 use crate::config_file;
+use crate::keys;
 use crate::nodes;
 use crate::program::Program;
 
@@ -74,8 +79,7 @@ fn network(text: &str) -> Result<Network, String> {
 fn external_ip(text: &str) -> Result<IpAddr, String> {
     let ip: IpAddr =
         text.parse().map_err(|_| "is not an IP address; find yours with: curl -4 ifconfig.me")?;
-    let axon = Axon { address: SocketAddr::new(ip, 1) };
-    if axon.has_usable_ip() { Ok(ip) } else { Err(format!("the chain does not take {ip} as an address")) }
+    unusable_ip(ip).map_or(Ok(ip), Err)
 }
 
 fn node(text: &str) -> Result<NodeEntry, String> {
@@ -87,6 +91,14 @@ fn node(text: &str) -> Result<NodeEntry, String> {
     let address = nodes::address(address, &user).map_err(|error| error.to_string())?;
     let rate = rate.map(UsdMicros::parse_dollars).transpose().map_err(|error| error.to_string())?;
     Ok(NodeEntry { hourly_rate_per_gpu: rate, ..NodeEntry::at(address) })
+}
+
+/// The node, unless it is one of the others.
+fn once(others: &[NodeEntry], node: NodeEntry) -> Result<NodeEntry, String> {
+    match others.iter().any(|other| other.address == node.address) {
+        true => Err(format!("{} is given already; name each server once", node.address)),
+        false => Ok(node),
+    }
 }
 
 pub(crate) fn run(cli: &Cli, init: &Init) -> anyhow::Result<()> {
@@ -106,18 +118,22 @@ pub(crate) fn run(cli: &Cli, init: &Init) -> anyhow::Result<()> {
     let mut asked = Asked::new(if init.yes { None } else { Some(terminal(output)?) });
     let answers = answers(init, output, &wallets, &mut asked)?;
     let text = from_example(&answers)?;
+    let mut made = Made::default();
     if let Some(directory) = answers.database.parent() {
+        made.next(directory);
         let made = std::fs::create_dir_all(directory);
         made.with_context(|| format!("make the database's directory {}", directory.display()))?;
     }
     let key = config_file::create(output, &text, config_file::ANYBODY, init.force, |path| {
         let loaded = loaded(cli, path)?;
-        // A node needs the key's file; making it is harmless, installing it is the next step.
+        // A node needs the key's file; installing it is the next step.
         let key = node_key_path(&loaded, home.as_deref())?;
+        [&key, &keys::half(&key)].into_iter().for_each(|file| made.next(file));
         nodes::ensure_key(&key)?;
         checked(&loaded)?;
         Ok(key)
     })?;
+    made.keep();
     tell(cli, output, &answers, &key)
 }
 
@@ -149,7 +165,11 @@ fn answers(init: &Init, output: &Path, wallets: &Wallets, asked: &mut Asked) -> 
     };
     let mut nodes = init.nodes.clone();
     if nodes.is_empty() {
-        nodes = asked.list("GPU server as USER@HOST[:PORT]=USD-per-GPU-and-hour (empty: no more)", node)?;
+        let question = "GPU server as USER@HOST[:PORT]=USD-per-GPU-and-hour (empty: no more)";
+        nodes = asked.list(question, |others, text| once(others, node(text)?))?;
+    }
+    for (at, node) in nodes.iter().enumerate() {
+        once(&nodes[..at], node.clone()).map_err(|why| anyhow::anyhow!("--node {why}"))?;
     }
     let directory = match &init.data_dir {
         Some(directory) => std::path::absolute(directory)?,
@@ -231,6 +251,10 @@ fn tell(cli: &Cli, output: &Path, answers: &Answers, key: &Path) -> anyhow::Resu
     }
     next.push(format!("{program} config validate"));
     next.push(program.to_string());
+    let (_, notices) = checked(&loaded(cli, output)?)?;
+    // That there is no node yet is what comes next.
+    let warnings = notices.iter().filter(|notice| notice.key != "node_management.nodes");
+    let warnings: Vec<String> = warnings.map(ToString::to_string).collect();
     let data = json!({
         "file": shown.to_string(),
         "network": answers.network.as_str(),
@@ -241,8 +265,12 @@ fn tell(cli: &Cli, output: &Path, answers: &Answers, key: &Path) -> anyhow::Resu
         "database": answers.database.display().to_string(),
         "node_key": key.display().to_string(),
         "nodes": answers.nodes.iter().map(|node| node.address.to_string()).collect::<Vec<_>>(),
+        "warnings": warnings,
         "next": next,
     });
+    if !cli.json {
+        warnings.iter().for_each(|warning| console::tell(&format!("warning: {warning}")));
+    }
     answer(cli, &data, || {
         format!(
             "{shown} is written: {}/{} on {} (subnet {}); the nodes' SSH key is {}\nnext:\n  {}",

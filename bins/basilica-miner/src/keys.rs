@@ -7,7 +7,7 @@ mod visit;
 
 use clap::Subcommand;
 
-pub(crate) use self::files::KeyFiles;
+pub(crate) use self::files::{KeyFiles, half};
 
 use crate::cli::Cli;
 

@@ -28,7 +28,7 @@ impl Asked {
     ) -> anyhow::Result<T> {
         let usual = usual.map(|usual| usual.to_string());
         let Some(terminal) = &mut self.0 else {
-            let Some(usual) = usual else { bail!("{flag} is needed: {question}") };
+            let Some(usual) = usual else { bail!("give {flag}: {question}") };
             return read(&usual).map_err(anyhow::Error::msg);
         };
         let question = match &usual {
@@ -49,18 +49,18 @@ impl Asked {
         bail!("{ATTEMPTS} answers were none; nothing was written")
     }
 
-    /// Answers until an empty one; none where nobody is asked.
+    /// Answers until an empty one, each read beside those before it; none where nobody is asked.
     pub(super) fn list<T>(
         &mut self,
         question: &str,
-        read: impl Fn(&str) -> Result<T, String>,
+        read: impl Fn(&[T], &str) -> Result<T, String>,
     ) -> anyhow::Result<Vec<T>> {
         let mut values = Vec::new();
         if self.0.is_none() {
             return Ok(values);
         }
         while values.len() < MOST {
-            let read = |text: &str| if text.is_empty() { Ok(None) } else { read(text).map(Some) };
+            let read = |text: &str| if text.is_empty() { Ok(None) } else { read(&values, text).map(Some) };
             match self.value(question, None::<&str>, "--node", read)? {
                 Some(value) => values.push(value),
                 None => break,

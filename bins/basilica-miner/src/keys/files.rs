@@ -200,7 +200,7 @@ impl KeyFiles {
 }
 
 /// The public half's file.
-fn half(key: &Path) -> PathBuf {
+pub(crate) fn half(key: &Path) -> PathBuf {
     with(key, ".pub")
 }
 

@@ -5,6 +5,7 @@
 //! need no network are made here, before anything starts.
 
 mod assignment;
+mod axon;
 mod check;
 mod decimal;
 mod edit;
@@ -26,6 +27,7 @@ use basilica_types::{
     WalletName,
 };
 
+pub use axon::unusable_ip;
 pub use check::{check, node_key_path};
 pub use decimal::HourlyRate;
 pub use edit::{EditError, NodeChange, NodeEntry, remove_node, set_node};

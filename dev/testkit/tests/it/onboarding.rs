@@ -330,6 +330,49 @@ fn a_configuration_is_made_from_flags_and_overwrites_nothing() {
 }
 
 #[test]
+fn what_speaks_against_an_answer_is_told_and_a_refusal_leaves_nothing_behind() {
+    let operator = Operator::new();
+    let init = ["init", "--yes", "--network", "test", "--output"];
+    let output = operator.path("new.toml").display().to_string();
+    let made = operator.succeeds(&[&init[..], &[&output, "--external-ip", "10.0.0.1"]].concat());
+    let warning = made["warnings"][0].as_str().unwrap();
+    assert!(
+        warning.starts_with(&format!("{output}:"))
+            && warning.contains("10.0.0.1 is not an address of the internet")
+    );
+    let valid = operator.succeeds(&["config", "validate", "--path", &output]);
+    assert!(valid["notices"].to_string().contains("10.0.0.1 is not an address of the internet"), "{valid}");
+
+    std::fs::remove_dir_all(operator.path(".ssh")).unwrap();
+    let (output, directory) = (operator.path("x.toml").display().to_string(), operator.path("new/a?b"));
+    let refused = [&init[..], &[&output, "--external-ip", "9.9.9.9", "--data-dir"]].concat();
+    let said = operator.fails(&[&refused[..], &[&directory.display().to_string()]].concat(), 1);
+    assert!(said.contains("was not written"), "{said}");
+    for name in ["new", ".ssh", "x.toml"] {
+        assert!(!operator.path(name).exists(), "{name}");
+    }
+    let twice = [
+        "init",
+        "--yes",
+        "--network",
+        "local",
+        "--output",
+        &output,
+        "--node",
+        "root@gpu",
+        "--node",
+        "root@GPU:22=2",
+    ];
+    let said = operator.fails(&twice, 1);
+    assert!(said.contains("--node root@gpu:22 is given already"), "{said}");
+    let said = operator.fails(&["init", "--yes", "--network", "local", "--external-ip", "127.0.0.1"], 2);
+    assert!(said.contains("127.0.0.2 or another of 127.0.0.0/8"), "{said}");
+    write_wallet(&operator.path(".bittensor"), "other", "//Miner2");
+    let said = operator.fails(&["init", "--yes", "--network", "local", "--output", &output], 1);
+    assert!(said.contains("give --wallet and --hotkey: "), "{said}");
+}
+
+#[test]
 fn a_person_is_asked_only_what_cannot_be_known_and_again_where_it_is_wrong() {
     let operator = Operator::new();
     write_wallet(&operator.path(".bittensor"), "other", "//Miner2");
@@ -344,7 +387,8 @@ fn a_person_is_asked_only_what_cannot_be_known_and_again_where_it_is_wrong() {
         ("the chain does not take 127.0.0.1", "203.0.113.5"),
         ("GPU server as USER@HOST", "root@10.0.0.1=cheap"),
         ("GPU server as USER@HOST", "root@10.0.0.1=1.25"),
-        ("GPU server as USER@HOST", ""),
+        ("GPU server as USER@HOST", "root@10.0.0.1:22=2"),
+        ("root@10.0.0.1:22 is given already", ""),
     ];
     let (code, shown) = at_a_terminal(&command, &answers);
     assert_eq!(code, Some(0), "{shown}");

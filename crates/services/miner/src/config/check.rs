@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
-use basilica_ports::{Axon, SessionRate};
+use basilica_ports::SessionRate;
 use basilica_runtime_service::{ConfigError, Loaded, Notice};
 use basilica_types::{ChainUrl, Millis, NetUid};
 
@@ -286,74 +286,5 @@ impl<'a> Check<'a> {
         let bittensor = &self.settings.bittensor;
         let first = bittensor.chain_endpoint.clone().unwrap_or_else(|| bittensor.network.endpoint());
         std::iter::once(first).chain(bittensor.fallback_endpoints.clone()).collect()
-    }
-
-    fn axon(&self, notices: &mut Vec<Notice>) -> Result<Option<Axon>, ConfigError> {
-        let bittensor = &self.settings.bittensor;
-        if bittensor.read_only {
-            notices.push(
-                self.notice(
-                    "bittensor.read_only",
-                    "nothing is written to the chain; the axon stays as it is",
-                ),
-            );
-            return Ok(None);
-        }
-        if let Some(axon) = self.advertised()? {
-            return Ok(Some(axon));
-        }
-        let Some(external_ip) = &bittensor.external_ip else {
-            let message =
-                "not set: the miner's address is not published, and validators find it only if it was before";
-            notices.push(self.notice("bittensor.external_ip", message));
-            return Ok(None);
-        };
-        let Ok(ip) = external_ip.parse::<IpAddr>() else {
-            return self.reject(
-                "bittensor.external_ip",
-                "is not an IP address",
-                "find yours with: curl -4 ifconfig.me",
-            );
-        };
-        let port = bittensor.axon_port.unwrap_or(self.settings.validator_comms.port);
-        let keys = ("bittensor.external_ip", "bittensor.axon_port");
-        self.reachable(keys, SocketAddr::new(ip, port)).map(Some)
-    }
-
-    /// The address that the operator advertises. Validators know one only, the axon, and speak gRPC there.
-    fn advertised(&self) -> Result<Option<Axon>, ConfigError> {
-        const AXON: &str = "advertised_addresses.axon_endpoint";
-        const GRPC: &str = "advertised_addresses.grpc_endpoint";
-        let endpoint = |key, endpoint: &Option<String>| {
-            let Some(endpoint) = endpoint else { return Ok(None) };
-            let address =
-                endpoint.split_once("://").map_or(endpoint.as_str(), |(_, rest)| rest).trim_end_matches('/');
-            let Ok(address) = address.parse() else {
-                let help = "write it like \"http://203.0.113.45:50051\"";
-                return self.reject(key, "is not an IP address and port", help);
-            };
-            self.reachable((key, key), address).map(Some)
-        };
-        let advertised = &self.settings.advertised_addresses;
-        match (endpoint(AXON, &advertised.axon_endpoint)?, endpoint(GRPC, &advertised.grpc_endpoint)?) {
-            (Some(axon), Some(grpc)) if axon != grpc => {
-                let why = format!("is another address than axon_endpoint, {}", axon.address);
-                self.reject(GRPC, why, "validators speak gRPC where the axon is: remove one of the two")
-            }
-            (axon, grpc) => Ok(axon.or(grpc)),
-        }
-    }
-
-    /// What the chain takes as an axon; the keys are those of the address and of its port.
-    fn reachable(&self, (ip, port): (&str, &str), address: SocketAddr) -> Result<Axon, ConfigError> {
-        let axon = Axon { address };
-        if !axon.has_usable_ip() {
-            let why = format!("the chain does not take {} as an address", address.ip());
-            return self.reject(ip, why, "find yours with: curl -4 ifconfig.me");
-        }
-        if address.port() == 0 {
-            return self.reject(port, "0 is not a port that others can reach", "50051 is the default");
-        }
-        Ok(axon)
     }
 }

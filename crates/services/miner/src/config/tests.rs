@@ -52,7 +52,7 @@ const MINIMAL: &str = r#"
 [bittensor]
 wallet_name = "your_wallet"
 hotkey_name = "your_hotkey"
-external_ip = "203.0.113.7"
+external_ip = "9.9.9.9"
 axon_port = 50051
 network = "finney"
 netuid = 39
@@ -79,7 +79,7 @@ fn the_seeds_minimal_example_is_accepted_without_a_word() {
     let (config, notices) = home.check(MINIMAL).unwrap();
     assert_eq!(notices, Vec::<String>::new());
     assert_eq!(config.listen.grpc.to_string(), "0.0.0.0:50051");
-    assert_eq!(config.subnet.axon.unwrap().address.to_string(), "203.0.113.7:50051");
+    assert_eq!(config.subnet.axon.unwrap().address.to_string(), "9.9.9.9:50051");
     assert_eq!(config.subnet.network, Network::Finney, "which chain is meant, beside where it is asked");
     assert_eq!(config.fleet.ssh_key, home.key());
     assert_eq!(config.wallet.root, home.path().join(".bittensor/wallets"));
@@ -150,9 +150,9 @@ miner_node_key_path = "{key}"
 max_concurrent_sessions = 5
 session_rate_limit = 20
 [advertised_addresses]
-grpc_endpoint = "http://203.0.113.45:50051"
-axon_endpoint = "http://203.0.113.45:50051"
-metrics_endpoint = "http://203.0.113.45:9090"
+grpc_endpoint = "http://9.9.9.10:50051"
+axon_endpoint = "http://9.9.9.10:50051"
+metrics_endpoint = "http://9.9.9.10:9090"
 [validator_assignment]
 enabled = true
 strategy = "fixed_assignment"
@@ -235,19 +235,25 @@ fn wrong_settings_are_answered_with_key_and_help() {
         ("netuid = 39", "netuid = \"x\"", "bittensor.netuid"),
         ("\"finney\"", "\"finny\"", "did you mean `finney`?"),
         ("\"finney\"", "\"foo\"", "finney, test, local"),
-        ("203.0.113.7", "127.0.0.1", "does not take 127.0.0.1"),
-        ("203.0.113.7", "0.0.0.0", "does not take 0.0.0.0"),
+        (
+            "9.9.9.9",
+            "127.0.0.1",
+            "does not take 127.0.0.1 as an address; where all is on this machine, 127.0.0.2",
+        ),
+        ("9.9.9.9", "239.1.2.3", "no single machine"),
+        ("9.9.9.9", "0.1.2.3", "no single machine"),
+        ("9.9.9.9", "0.0.0.0", "does not take 0.0.0.0"),
         ("your_wallet", "your/wallet", "may hold only"),
         ("wss://entrypoint-finney.opentensor.ai:443", "wss://entry point", "no URL has"),
         ("axon_port = 50051", "axon_port = 0", "0 is not a port"),
         (
             "[database]",
-            "[advertised_addresses]\naxon_endpoint = \"203.0.113.45:0\"\n[database]",
+            "[advertised_addresses]\naxon_endpoint = \"9.9.9.10:0\"\n[database]",
             "0 is not a port",
         ),
         (
             "[database]",
-            "[advertised_addresses]\naxon_endpoint = \"203.0.113.45:1\"\ngrpc_endpoint = \"203.0.113.45:2\"\n[database]",
+            "[advertised_addresses]\naxon_endpoint = \"9.9.9.10:1\"\ngrpc_endpoint = \"9.9.9.10:2\"\n[database]",
             "another address than axon_endpoint",
         ),
         ("[node_management]", "rate_limit.burst_capacity = 0\n[node_management]", "at least 1"),
@@ -259,7 +265,7 @@ fn wrong_settings_are_answered_with_key_and_help() {
             "certificate /absent does not exist",
         ),
         ("wss://entrypoint", "https://entrypoint", "WebSocket"),
-        ("203.0.113.7", "<your public ip>", "curl -4 ifconfig.me"),
+        ("9.9.9.9", "<your public ip>", "curl -4 ifconfig.me"),
         ("sqlite:///opt", "postgres:///opt", "sqlite:"),
         ("0.0.0.0", "example.com", "IP address to listen on"),
         ("port = 50051\n[node", "port = 8091\n[node", "same port"),
@@ -317,10 +323,10 @@ fn where_grpc_is_advertised_is_the_axon_and_requests_are_bounded_unless_that_is_
     let rate = config.listen.request_rate.unwrap();
     assert_eq!((rate.per_second.get(), rate.burst.get()), (10, 20));
     let text = MINIMAL.replace("[node_management]", "rate_limit.enabled = false\n[node_management]");
-    let text = format!("{text}\n[advertised_addresses]\ngrpc_endpoint = \"http://203.0.113.45:7000\"");
+    let text = format!("{text}\n[advertised_addresses]\ngrpc_endpoint = \"http://9.9.9.10:7000\"");
     let (config, notices) = home.check(&text).unwrap();
     assert_eq!(config.listen.request_rate, None);
-    assert_eq!(config.subnet.axon.unwrap().address.to_string(), "203.0.113.45:7000");
+    assert_eq!(config.subnet.axon.unwrap().address.to_string(), "9.9.9.10:7000");
     assert_eq!(notices, Vec::<String>::new());
 }
 
@@ -336,6 +342,25 @@ fn the_second_health_port_is_off_unless_named_and_on_the_same_address() {
     assert_eq!(config.listen.compat, Some(([127, 0, 0, 2], 8080).into()));
     assert_eq!(config.logging, LoggingConfig { level: LogLevel::Info, json: true });
     assert_eq!(notices, Vec::<String>::new());
+}
+
+#[test]
+fn an_address_of_the_miner_that_is_not_of_the_internet_is_told_where_validators_are_elsewhere() {
+    let home = Home::new();
+    let told = |text: &str| {
+        let (_, notices) = home.check(text).unwrap();
+        notices.iter().filter(|notice| notice.contains("not an address of the internet")).count()
+    };
+    for ip in ["10.0.0.1", "192.168.1.1", "100.64.0.1", "169.254.1.1", "127.0.0.2", "203.0.113.7", "fd00::1"]
+    {
+        let text = MINIMAL.replace("9.9.9.9", ip);
+        assert_eq!(told(&text), 1, "{ip}");
+        assert_eq!(told(&text.replace("network = \"finney\"", "network = \"local\"")), 0, "{ip}");
+        let both =
+            format!("axon_endpoint = \"{ip}:1\"\ngrpc_endpoint = \"{ip}:1\"").replace("fd00::1", "[fd00::1]");
+        assert_eq!(told(&format!("{MINIMAL}\n[advertised_addresses]\n{both}")), 1, "{ip}");
+    }
+    assert_eq!(told(MINIMAL), 0);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use basilica_doctor_service::{Code, Finding, Stage};
 use basilica_ports::{Chain as _, ChainError, ChainIdentity, Clock, Entropy, Metagraph};
 use basilica_runtime_service::ErrorChain;
+use basilica_status::counted;
 use basilica_system::{OsEntropy, SystemClock};
 use clap::Subcommand;
 use serde::Serialize;
@@ -106,7 +107,7 @@ fn of_nodes(nodes: &[NodeReport], has_key: bool) -> [Part; 2] {
         Some((node, finding)) => {
             let others = match troubles.len() {
                 1 => String::new(),
-                several => format!(", and {} more nodes", several - 1),
+                several => format!(", and {}", counted(several - 1, "more node")),
             };
             format!("{}: {}: {}{others}", node.node, finding.cause, finding.seen)
         }

@@ -14,7 +14,7 @@ use basilica_miner_service::config::{DatabaseConfig, MinerConfig, NodeConfig};
 use basilica_miner_service::maintenance::{ALLOWANCE, WINDOW, used};
 use basilica_ports::{Clock as _, Drained, Identity, MinerOperations as _, OrderedBy};
 use basilica_ssh::RusshShell;
-use basilica_status::span;
+use basilica_status::{counted, span};
 use basilica_store::{MinerDatabase, MinerLock};
 use basilica_system::SystemClock;
 use basilica_types::Millis;
@@ -207,7 +207,7 @@ async fn until_clean(
             return Ok(());
         }
         if !is_told && clock.monotonic().saturating_sub(began) >= PATIENCE {
-            console::tell(&format!("waiting until {waiting} nodes carry no key of a validator\n"));
+            console::tell(&format!("waiting until no key of a validator is on {}", counted(waiting, "node")));
             is_told = true;
         }
         clock.sleep(LOOK_EVERY).await;

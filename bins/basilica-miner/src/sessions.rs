@@ -9,6 +9,7 @@ use basilica_console as console;
 use basilica_console::Terminal;
 use basilica_miner_service::config::MinerConfig;
 use basilica_ports::{Clock as _, MinerOperations as _, MinerSessions as _, SessionChoice, SessionView};
+use basilica_status::counted;
 use basilica_store::MinerDatabase;
 use basilica_system::SystemClock;
 use basilica_types::{Hotkey, Millis, NodeId, SessionId, SshPublicKey, Timestamp};
@@ -139,14 +140,10 @@ fn confirm(open: &[SessionView], addresses: &Addresses) -> anyhow::Result<()> {
     let question = format!(
         "{}\nRevoke {}? The keys are taken off the nodes, and what runs with them is ended. [y/N] ",
         listed.join("\n"),
-        counted(open.len())
+        counted(open.len(), "session")
     );
     let yes = terminal.ask(&question).context("ask")?;
     if matches!(yes.to_lowercase().as_str(), "y" | "yes") { Ok(()) } else { bail!("nothing was revoked") }
-}
-
-fn counted(sessions: usize) -> String {
-    if sessions == 1 { "1 session".to_owned() } else { format!("{sessions} sessions") }
 }
 
 /// Nodes that may still carry a key or a process of one of these sessions.
@@ -168,7 +165,7 @@ async fn until_clean(store: &MinerDatabase, revoked: &[SessionView]) -> anyhow::
             return Ok(left);
         }
         if !is_told && waited() >= SILENCE {
-            console::tell(&format!("waiting until the keys are off {} nodes\n", left.len()));
+            console::tell(&format!("waiting until the keys are off {}", counted(left.len(), "node")));
             is_told = true;
         }
         clock.sleep(LOOK_EVERY).await;
@@ -187,7 +184,8 @@ fn tell(
         "still_on": left.iter().map(|node| name(addresses, *node)).collect::<Vec<_>>(),
     });
     answer(cli, &data, || {
-        let revoked = format!("revoked {}: the tokens are refused from now on", counted(revoked.len()));
+        let revoked =
+            format!("revoked {}: the tokens are refused from now on", counted(revoked.len(), "session"));
         if left.is_empty() { format!("{revoked}; no node carries a key or process of them") } else { revoked }
     })?;
     if left.is_empty() {

@@ -6,7 +6,7 @@ use anyhow::{Context as _, ensure};
 use basilica_miner_service::config::MinerConfig;
 use basilica_ports::{Clock as _, MinerStore as _};
 use basilica_runtime_service::ErrorChain;
-use basilica_status::{MinerStatus, NodeState, Registration, percent, span};
+use basilica_status::{MinerStatus, NodeState, Registration, counted, percent, span};
 use basilica_store::{Database, LockHolder, MinerDatabase, MinerLock};
 use basilica_system::SystemClock;
 use serde_json::json;
@@ -112,7 +112,7 @@ fn told(status: &MinerStatus) -> String {
         }
     }
     for validator in &status.assignment.validators {
-        line("assigned to", &format_args!("{} ({} nodes)", validator.hotkey, validator.nodes));
+        line("assigned to", &format_args!("{} ({})", validator.hotkey, counted(validator.nodes, "node")));
     }
     let states = NodeState::ALL.into_iter().map(|state| (state, status.count(state)));
     let states: Vec<String> = states

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use basilica_doctor_service::{Finding, Remedy, Severity};
+use basilica_status::counted;
 
 use super::{NodeReport, Report};
 
@@ -47,7 +48,7 @@ pub(super) fn text(report: &Report, coloured: bool) -> String {
     let count = |severity| all().filter(|finding| finding.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     let _ = if report.ok {
-        writeln!(out, "{green}nothing is wrong{plain} ({} nodes)", report.nodes.len())
+        writeln!(out, "{green}nothing is wrong{plain} ({})", counted(report.nodes.len(), "node"))
     } else {
         let remedies = || all().filter_map(|finding| finding.fixable);
         let hint = |flag: &str, count: usize| match count {
@@ -56,8 +57,7 @@ pub(super) fn text(report: &Report, coloured: bool) -> String {
         };
         let (sshd, safe): (Vec<Remedy>, Vec<Remedy>) = remedies().partition(|remedy| remedy.needs_consent());
         let hint = hint("--fix", safe.len()) + &hint("--fix-sshd", sshd.len());
-        let many = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
-        let (errors, warnings) = (many(errors, "error"), many(warnings, "warning"));
+        let (errors, warnings) = (counted(errors, "error"), counted(warnings, "warning"));
         writeln!(out, "{errors}, {warnings}{hint}; codes are explained in docs/doctor.md")
     };
     out

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, bail, ensure};
 use basilica_miner_service::rotation::{KeysAtHand, Stage};
+use basilica_status::counted;
 use basilica_system::OsEntropy;
 use basilica_types::{NodeId, SshPublicKey};
 use clap::Args;
@@ -183,7 +184,7 @@ impl Report {
     }
 
     fn words(&self, files: &KeyFiles, program: &Program) -> String {
-        let Self { key, nodes, .. } = self;
+        let (key, replaced) = (&self.key, counted(self.nodes, "node"));
         let failed = || -> String {
             self.failed().iter().map(|failure| format!("\n  {}: {}", failure.address, failure.why)).collect()
         };
@@ -195,7 +196,7 @@ impl Report {
             Progress::Done if self.left_behind.is_empty() => {
                 let earlier = if self.resumed { ", which an earlier run began" } else { "" };
                 format!(
-                    "the miner's SSH key is replaced on {nodes} nodes{earlier}; the old one is on none of them. The running miner uses the new \
+                    "the miner's SSH key is replaced on {replaced}{earlier}; the old one is gone from there. The running miner uses the new \
                      one from its next login on\n{key}"
                 )
             }
@@ -205,7 +206,7 @@ impl Report {
                 let left: String =
                     self.left_behind.iter().map(|host| format!("\n  {}", host.address)).collect();
                 format!(
-                    "the miner's SSH key is replaced on {nodes} nodes. Those that were left behind may know the old one alone, which is kept in \
+                    "the miner's SSH key is replaced on {replaced}. Those that were left behind may know the old one alone, which is kept in \
                      {former} for them:{left}\nWhen they answer, run `{program} keys rotate` again: they get the new key, and the old one \
                      ends. Until then no other key is made. One that never comes back: take it out with `{program} nodes remove`\n{key}"
                 )
@@ -222,8 +223,9 @@ fn tell(cli: &Cli, report: &Report, files: &KeyFiles) -> anyhow::Result<()> {
         return Ok(());
     }
     bail!(
-        "{failed} of {} nodes are in the way; mend them and run `{program} keys rotate` again, which goes on where it stands, or go \
-         on without them: --leave-behind NODE",
-        report.nodes
+        "{failed} of {} {} in the way; see to that and run `{program} keys rotate` again, which goes on where it stands, or go on \
+         without: --leave-behind NODE",
+        counted(report.nodes, "node"),
+        if failed == 1 { "is" } else { "are" }
     )
 }

@@ -66,7 +66,7 @@ pub(super) async fn visit_all(hosts: &[Host], errand: &Errand, program: &Program
         done += 1;
         if is_watched {
             let what = if outcome.is_ok() { errand.done() } else { "failed" };
-            console::tell(&format!("{}: {what} ({done} of {})\n", host.address, hosts.len()));
+            console::tell(&format!("{}: {what} ({done} of {})", host.address, hosts.len()));
         }
         if let Err(error) = outcome {
             failed.push((at, Failure { id: host.id(), address: host.address, why: format!("{error:#}") }));

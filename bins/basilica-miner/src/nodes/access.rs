@@ -174,6 +174,13 @@ impl Access<'_> {
 
     /// A failed connection in the words of somebody who wants to have it work.
     pub(crate) fn explained(&self, error: ShellError) -> anyhow::Error {
+        if let ShellError::HostKey { found, .. } = &error {
+            let (address, program, expected) = (self.address, self.program, self.host_key.fingerprint());
+            return anyhow!(
+                "{address} presents the host key {found}, where {expected} was expected (known from before, or given); nothing was \
+                 changed. {COMPARE}, and where {found} is the node's own, say so with: {program} nodes add {address} --fingerprint {found}"
+            );
+        }
         explained(error, self.address, self.program)
     }
 
@@ -270,13 +277,12 @@ fn explained(error: ShellError, address: &NodeAddress, program: &Program) -> any
         ShellError::LockedOut { .. } => {
             "wait some minutes; sshd lets this host in again then (its log tells when and why)".to_owned()
         }
-        ShellError::HostKey { found, .. } => format!(
-            "if the node was installed anew, {COMPARE}, and then say so with: {program} nodes add {address} --fingerprint {found}"
-        ),
         ShellError::Denied { .. } => {
             format!("the node does not know the miner's key; install it with: {program} nodes add {address}")
         }
-        ShellError::Identity { .. }
+        // Whom to believe was not known there, or is said by who knows it.
+        ShellError::HostKey { .. }
+        | ShellError::Identity { .. }
         | ShellError::ForbiddenAddress { .. }
         | ShellError::TooMuchOutput { .. } => {
             return error.into();

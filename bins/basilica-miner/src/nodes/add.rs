@@ -18,13 +18,11 @@ use clap::Args;
 use self::report::Report;
 use super::access::{Access, DEADLINE, Vouched, WayIn, ensure_key};
 use crate::cli::Cli;
-use crate::commands::{self, block_on, checked};
+use crate::commands::{self, Configured, block_on, checked, configured};
 use crate::config_file::ConfigFile;
 use crate::keys::KeyFiles;
 use crate::running::reload;
 use crate::store;
-
-pub(super) use self::report::dollars;
 
 #[derive(Debug, Args)]
 pub(crate) struct Add {
@@ -54,10 +52,10 @@ pub(crate) fn run(cli: &Cli, add: &Add) -> anyhow::Result<()> {
     let files = KeyFiles::to_use(&key_path)?;
     let key = files.public()?;
     let (before, _) = checked(&loaded)?;
-    let configured = before.fleet.nodes.iter().find(|node| node.id == address.node_id());
+    let known = before.fleet.nodes.iter().find(|node| node.id == address.node_id());
     let program = cli.program();
     let (host_key, how, look) = block_on(async {
-        let known = known_host_key(&before.database, configured, &address).await?;
+        let known = known_host_key(&before.database, known, &address).await?;
         let host_key = add.vouched.key(&address, known.as_ref(), add.yes, &program).await?;
         let access =
             Access { address: &address, host_key: &host_key, key_path: &key_path, program: &program };
@@ -81,10 +79,21 @@ pub(crate) fn run(cli: &Cli, add: &Add) -> anyhow::Result<()> {
         file.replace(&text, |path| checked(&commands::loaded(cli, path)?).map(drop).map_err(Into::into))?;
         Some(reload(&before.database.url)?)
     };
-    let rate = add.hourly_rate_per_gpu.or_else(|| configured.and_then(|node| node.hourly_rate_per_gpu));
+    let rate = add.hourly_rate_per_gpu.or_else(|| known.and_then(|node| node.hourly_rate_per_gpu));
     let drained = block_on(store::drained(&before.database, address.node_id()))?;
-    Report { address, host_key, key_path: &key_path, key_made, how, look, rate, change, told, drained }
+    let notices = notices(cli, &address)?;
+    let key_path = &key_path;
+    Report { address, host_key, key_path, key_made, how, look, rate, change, told, drained, notices }
         .tell(cli)
+}
+
+/// What the configuration's check says of the node as it stands there now.
+fn notices(cli: &Cli, address: &NodeAddress) -> anyhow::Result<Vec<String>> {
+    let Configured { config, notices, .. } = configured(cli, &cli.config)?;
+    let at = config.fleet.nodes.iter().position(|node| node.address == *address);
+    let key = at.map(|at| format!("node_management.nodes.{at}"));
+    let of_node = notices.into_iter().filter(|notice| Some(&notice.key) == key.as_ref());
+    Ok(of_node.map(|notice| notice.message).collect())
 }
 
 /// The key by which the node is known: from the file, or from the first contact of a miner that ran.

@@ -6,10 +6,10 @@ use basilica_miner_service::config::NodeConfig;
 use basilica_ports::{
     HostKeyRecord, MaintenanceWindow, MinerOperations as _, MinerStore as _, OpenWindows, OrderedBy,
 };
+use basilica_status::dollars;
 use basilica_types::{HostKey, NodeId};
 use serde_json::{Value, json};
 
-use super::add::dollars;
 use crate::cli::Cli;
 use crate::commands::{answer, block_on, configured};
 use crate::maintenance::is_running;

@@ -125,13 +125,13 @@ fn tell(cli: &Cli, closed: &Closed, left: &Result<Left, String>) -> anyhow::Resu
         Ok(left) if left.own.left.is_empty() => {}
         Ok(left) => console::tell(&format!(
             "warning: lines with the miner's key that it did not write stay in ~/.ssh/authorized_keys on {}; take them out there, or add \
-             the node again and remove it with --all-lines:\n  {}\n",
+             the node again and remove it with --all-lines:\n  {}",
             node.address,
             left.own.left.join("\n  ")
         )),
         Err(why) => console::tell(&format!(
             "warning: {why}\nwarning: validators' keys end with their sessions; the miner's own stays in ~/.ssh/authorized_keys until \
-             you take it out, or run this again when the node answers: {} nodes remove {}\n",
+             you take it out, or run this again when the node answers: {} nodes remove {}",
             cli.program(),
             node.address
         )),

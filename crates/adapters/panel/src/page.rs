@@ -2,7 +2,8 @@
 
 use askama::Template;
 use basilica_status::{
-    Alert, GpuReading, Judgement, MinerStatus, NodeState, NodeStatus, Registration, Subject, percent, span,
+    Alert, GpuReading, Judgement, MinerStatus, NodeState, NodeStatus, Registration, Subject, counted,
+    percent, span,
 };
 use basilica_types::NodeId;
 
@@ -125,7 +126,11 @@ pub(crate) fn overview(status: &MinerStatus) -> String {
         Registration::Registered { uid } => format!("uid {uid}"),
     };
     let healthy = status.count(NodeState::Healthy);
-    let title = format!("{healthy}/{} nodes · {} alerts · miner", status.nodes.len(), status.alerts.len());
+    let title = format!(
+        "{healthy}/{} · {} · miner",
+        counted(status.nodes.len(), "node"),
+        counted(status.alerts.len(), "alert")
+    );
     render(&Overview {
         status,
         title,
@@ -177,7 +182,7 @@ fn tiles(status: &MinerStatus) -> Vec<Tile> {
             say::share(status.miner.share.map(|share| share.share)),
             status.miner.share.map_or_else(
                 || "no weights read yet".to_owned(),
-                |share| format!("weights of {} validators", share.validators),
+                |share| format!("weights of {}", counted(share.validators, "validator")),
             ),
             "",
         ),

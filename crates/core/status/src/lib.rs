@@ -27,4 +27,4 @@ pub use model::{
     SessionStatus,
 };
 pub use node::{Allowance, GpuReading, Gpus, HostKeys, NodeState, NodeStatus};
-pub use words::{Words, dollars, is_shown, percent, span};
+pub use words::{Words, counted, dollars, is_shown, percent, span};

@@ -94,6 +94,12 @@ pub fn percent(share: Ppm) -> String {
     format!("{}.{:02} %", hundredths / 100, hundredths % 100)
 }
 
+/// A count with what is counted, whose plural is regular: `1 node`, `2 nodes`.
+pub fn counted<N: fmt::Display + PartialEq + From<u8>>(count: N, one: &str) -> String {
+    let ending = if count == N::from(1) { "" } else { "s" };
+    format!("{count} {one}{ending}")
+}
+
 /// An amount with as many decimals as it needs, at least two: `2.50`, `0.125`.
 pub fn dollars(amount: UsdMicros) -> String {
     let fraction = format!("{:06}", amount.0 % 1_000_000);
@@ -106,6 +112,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn one_of_a_thing_is_not_several() {
+        assert_eq!(
+            [0_u16, 1, 2].map(|count| counted(count, "more node")),
+            ["0 more nodes", "1 more node", "2 more nodes"]
+        );
+    }
 
     #[test]
     fn spans_are_told_in_their_two_largest_units() {

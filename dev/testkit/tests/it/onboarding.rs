@@ -274,6 +274,33 @@ async fn a_changed_host_key_is_believed_only_by_its_fingerprint() {
 }
 
 #[tokio::test]
+async fn another_login_of_a_listed_machine_is_told_and_so_is_which_host_key_was_expected() {
+    let operator = Operator::new();
+    let (_, public) = operator.own_key();
+    let nodes = Nodes::start_with(Isolation::Best, |_| vec![server("gpu-1", &public)]).await;
+    let node = nodes.node("gpu-1").address();
+    let other = format!("{{ host = \"{}\", port = {}, username = \"other\" }},", node.host, node.port());
+    std::fs::write(
+        operator.path("miner.toml"),
+        operator.config().replace("nodes = [", &format!("nodes = [\n{other}")),
+    )
+    .unwrap();
+    std::fs::create_dir(operator.path(".ssh")).unwrap();
+    std::fs::rename(operator.path("id_ed25519"), operator.path(".ssh/miner_node_key")).unwrap();
+    let given = operator.own_key().1;
+    let address = node.to_string();
+    let add = ["nodes", "add", &address];
+    let said = operator.fails(&[&add[..], &["--host-key", &given]].concat(), 1);
+    let given = given.parse::<basilica_types::HostKey>().unwrap().fingerprint();
+    let shown = nodes.node("gpu-1").host_key().fingerprint();
+    assert!(said.contains(&format!("presents the host key {shown}, where {given} was expected")), "{said}");
+    let added = operator.succeeds(&[&add[..], &["--yes", "--hourly-rate-per-gpu", "2"]].concat());
+    let told =
+        format!("{address} is another login of the machine of node 0 (other@{}:{})", node.host, node.port());
+    assert!(added["warnings"][0].as_str().unwrap().starts_with(&told), "{added}");
+}
+
+#[tokio::test]
 async fn a_server_that_does_not_answer_is_not_added_and_can_still_be_removed() {
     let operator = Operator::new();
     let (identity, public) = operator.own_key();

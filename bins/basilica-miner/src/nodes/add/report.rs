@@ -7,6 +7,7 @@ use basilica_doctor_service::docker_denies;
 use basilica_miner_service::config::NodeChange;
 use basilica_miner_service::onboarding::{Engine, Gpus, NodeLook};
 use basilica_ports::MaintenanceWindow;
+use basilica_status::dollars;
 use basilica_types::{HostKey, NodeAddress, UsdMicros};
 use serde_json::{Value, json};
 
@@ -30,6 +31,8 @@ pub(super) struct Report<'a> {
     pub(super) told: Option<Reload>,
     /// The order that keeps the node out, from before it was added.
     pub(super) drained: Option<MaintenanceWindow>,
+    /// What the configuration's check says of it.
+    pub(super) notices: Vec<String>,
 }
 
 impl Report<'_> {
@@ -131,11 +134,7 @@ impl Report<'_> {
             ),
             Gpus::NoDriver => Some("there is no nvidia-smi on the node; install NVIDIA's driver".to_owned()),
         };
-        let rate = self.rate.is_none().then(|| {
-            "without a price the node is verified and scored, but never offered for rent; give --hourly-rate-per-gpu USD"
-                .to_owned()
-        });
-        [drained, engine, gpus, rate].into_iter().flatten().collect()
+        [drained, engine, gpus].into_iter().flatten().chain(self.notices.iter().cloned()).collect()
     }
 }
 
@@ -145,13 +144,6 @@ fn engine_json(engine: &Engine) -> Value {
         Engine::Denied { program, why } => json!({ "program": program, "usable": false, "why": why }),
         Engine::Missing => Value::Null,
     }
-}
-
-/// Exact, with at least two decimals.
-pub(in crate::nodes) fn dollars(UsdMicros(micros): UsdMicros) -> String {
-    let exact = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
-    let kept = exact.trim_end_matches('0').len().max(exact.len() - 4);
-    exact[..kept].to_owned()
 }
 
 /// `2 × NVIDIA H100 PCIe, 1 × NVIDIA A100`.
@@ -172,10 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn prices_and_cards_are_shown_as_people_write_them() {
-        assert_eq!(dollars(UsdMicros(2_500_000)), "2.50");
-        assert_eq!(dollars(UsdMicros(0)), "0.00");
-        assert_eq!(dollars(UsdMicros(1_234_567)), "1.234567");
+    fn cards_are_shown_as_people_write_them() {
         assert_eq!(grouped(&["A", "B", "A"].map(String::from)), "2 × A, 1 × B");
     }
 }

@@ -95,7 +95,7 @@ async fn until_left(database: &DatabaseConfig, closed: &Closed, was_told: bool) 
         }
         if !is_told && waited >= SILENCE {
             console::tell(&format!(
-                "waiting until the running miner has taken the keys off {}\n",
+                "waiting until the running miner has taken the keys off {}",
                 closed.node.address
             ));
             is_told = true;

@@ -41,14 +41,15 @@ impl Check<'_> {
                 );
             }
             let first = *machines.entry((address.host.clone(), address.port())).or_insert(index);
-            if first != index {
+            if let Some(other) = nodes.get(first) {
                 let message = format!(
-                    "{address} is another login of the machine of node {first}: its GPUs count once, and validators hold back the node that shows them second; keep one of the two"
+                    "{address} is another login of the machine of node {first} ({}): its GPUs count once, and validators hold back the node that shows them second; keep one of the two",
+                    other.address
                 );
                 notices.push(self.notice(&key, message));
             }
             if node.hourly_rate_per_gpu.is_none() {
-                let message = "hourly_rate_per_gpu is missing: the node is verified and scored, but never offered for rent";
+                let message = "hourly_rate_per_gpu is missing: the node is verified and scored, but never offered for rent; `nodes add NODE --hourly-rate-per-gpu USD` sets it";
                 notices.push(self.notice(&key, message));
             }
             if let Some(notice) = self.out_of_reach(&key, &address) {

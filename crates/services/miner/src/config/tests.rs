@@ -415,8 +415,11 @@ fn two_logins_of_one_machine_are_told_and_two_ports_are_not() {
     {
         let node = format!("{{ host = \"192.0.2.7\", {other}, hourly_rate_per_gpu = 1 }}");
         let (_, notices) = home.check(&MINIMAL.replace("},\n]", &format!("}},\n{node},\n]"))).unwrap();
-        let found =
-            notices.iter().any(|notice| notice.contains("nodes.1") && notice.contains("of node 0: its GPUs"));
+        let found = notices.iter().any(|notice| {
+            notice.contains("nodes.1")
+                && notice.contains("of node 0 (")
+                && notice.contains("its GPUs count once")
+        });
         assert_eq!(found, told, "{other}: {notices:?}");
     }
 }

@@ -42,7 +42,7 @@ async fn the_miners_key_is_replaced_on_all_nodes_or_on_none_and_a_rotation_goes_
 
     nodes.node_mut("gpu-1").stop().await.unwrap();
     let said = operator.fails(&["keys", "rotate"], 1);
-    assert!(said.contains("1 of 2 nodes are in the way") && said.contains("keys rotate` again"), "{said}");
+    assert!(said.contains("1 of 2 nodes is in the way") && said.contains("keys rotate` again"), "{said}");
     assert_eq!(operator.miner_key(), old, "one node is missing, so the old key stays in use");
     let next = std::fs::read_to_string(operator.path(".ssh/miner_node_key.next.pub")).unwrap();
     let next = next.trim_end();

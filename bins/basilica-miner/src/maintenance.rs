@@ -20,7 +20,7 @@ use basilica_system::SystemClock;
 use basilica_types::Millis;
 use serde_json::{Value, json};
 
-use self::read::{InForce, Kept, in_force};
+pub(crate) use self::read::{InForce, Kept, in_force};
 pub(crate) use self::undrain::undrain;
 use crate::cli::Cli;
 use crate::commands::{answer, block_on, configured, open};

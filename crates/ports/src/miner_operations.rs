@@ -55,7 +55,7 @@ impl MaintenanceWindow {
         match self.by {
             OrderedBy::Command => self.reason.as_deref(),
             OrderedBy::Configuration => Some("`maintenance = true` in the configuration"),
-            OrderedBy::Removal => Some("removed by `nodes remove`"),
+            OrderedBy::Removal => Some("removed from the configuration"),
         }
     }
 }

@@ -17,8 +17,9 @@ use super::LOOK_EVERY;
 const NOTING: Millis = Millis(1_500);
 
 /// The orders in force, and what the running miner, if any, has read.
-pub(super) struct InForce {
-    pub(super) orders: Orders,
+#[derive(Default)]
+pub(crate) struct InForce {
+    pub(crate) orders: Orders,
     /// The nodes that it looks after; none: no miner runs.
     known: Option<BTreeSet<NodeId>>,
 }
@@ -39,7 +40,7 @@ impl InForce {
         let window = |by| self.orders.window(node.id, by).is_some();
         Some(Read {
             maintenance: window(OrderedBy::Configuration),
-            // One that was removed may still be looked after, until its keys are gone.
+            // One that was removed, by a command or by hand, is still looked after until its keys are gone.
             listed: known && !window(OrderedBy::Removal),
         })
     }
@@ -50,14 +51,14 @@ impl InForce {
         self.read(node).is_none_or(|read| read == there)
     }
 
-    pub(super) fn kept(&self, node: &NodeConfig) -> Option<Kept> {
+    pub(crate) fn kept(&self, node: &NodeConfig) -> Option<Kept> {
         kept(node.maintenance, self.read(node))
     }
 }
 
 /// Why a node is out, or will be, whatever commands say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kept {
+pub(crate) enum Kept {
     /// `maintenance = true` is in the configuration, also as the running miner knows it.
     Configured,
     /// It is there, and the running miner has not read it yet: the node is in service until then.
@@ -91,7 +92,7 @@ fn kept(configured: bool, read: Option<Read>) -> Option<Kept> {
 }
 
 /// What is in force. Where a miner runs and may have read these nodes' configuration a moment ago, it is given the time to note that.
-pub(super) async fn in_force(
+pub(crate) async fn in_force(
     store: &MinerDatabase,
     nodes: &[&NodeConfig],
     running: bool,

@@ -3,45 +3,43 @@
 use std::collections::BTreeMap;
 
 use basilica_miner_service::config::NodeConfig;
-use basilica_ports::{
-    HostKeyRecord, MaintenanceWindow, MinerOperations as _, MinerStore as _, OpenWindows, OrderedBy,
-};
+use basilica_ports::{HostKeyRecord, MaintenanceWindow, MinerStore as _, OrderedBy};
 use basilica_status::dollars;
 use basilica_types::{HostKey, NodeId};
 use serde_json::{Value, json};
 
 use crate::cli::Cli;
 use crate::commands::{answer, block_on, configured};
-use crate::maintenance::is_running;
+use crate::maintenance::{InForce, Kept, in_force, is_running};
 use crate::store;
 
 struct Row<'a> {
     node: &'a NodeConfig,
     stored: Option<HostKeyRecord>,
-    windows: OpenWindows,
-    running: bool,
+    kept: Option<Kept>,
+    /// The order of `nodes drain`.
+    drained: Option<MaintenanceWindow>,
 }
 
 pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
     let config = configured(cli, &cli.config)?.config;
-    let (mut keys, mut windows) = block_on(async {
+    let nodes: Vec<&NodeConfig> = config.fleet.nodes.iter().collect();
+    let running = is_running(&config.database)?;
+    let (mut keys, in_force) = block_on(async {
         let Some(store) = store::existing(&config.database).await? else {
-            return Ok((BTreeMap::new(), BTreeMap::new()));
+            return Ok((BTreeMap::new(), InForce::default()));
         };
         let keys: BTreeMap<NodeId, HostKeyRecord> =
             store.host_keys().await?.into_iter().map(|record| (record.node_id, record)).collect();
-        Ok((keys, store.orders().await?.maintenance))
+        Ok((keys, in_force(&store, &nodes, running).await?))
     })?;
-    let running = is_running(&config.database)?;
-    let row = |node: &'_ NodeConfig| (keys.remove(&node.id), windows.remove(&node.id).unwrap_or_default());
-    let found: Vec<_> = config.fleet.nodes.iter().map(row).collect();
-    let rows: Vec<Row<'_>> = config
-        .fleet
-        .nodes
-        .iter()
-        .zip(found)
-        .map(|(node, (stored, windows))| Row { node, stored, windows, running })
-        .collect();
+    let row = |node| Row {
+        node,
+        stored: keys.remove(&node.id),
+        kept: in_force.kept(node),
+        drained: in_force.orders.window(node.id, OrderedBy::Command).cloned(),
+    };
+    let rows: Vec<Row<'_>> = nodes.into_iter().map(row).collect();
     let data: Value = rows.iter().map(Row::json).collect();
     answer(cli, &data, || match rows.as_slice() {
         [] => {
@@ -69,18 +67,16 @@ impl Row<'_> {
     }
 
     fn maintenance(&self) -> Option<String> {
-        let configured = match (self.node.maintenance, self.windows.contains_key(&OrderedBy::Configuration)) {
-            (true, false) if self.running => {
-                Some("set in the configuration, which the running miner has not read (SIGHUP)")
+        let kept = self.kept.map(|kept| match kept {
+            Kept::Configured => "set in the configuration",
+            Kept::Ahead => "set in the configuration, which the running miner has not read (SIGHUP)",
+            Kept::Unread => "set in the configuration when the running miner read it last (SIGHUP)",
+            Kept::Unlisted => {
+                "not in service, because the running miner has not read that it is listed (SIGHUP)"
             }
-            (true, _) => Some("set in the configuration"),
-            (false, true) => Some("set in the configuration when a miner read it last"),
-            (false, false) => None,
-        };
-        let removed = self.windows.get(&OrderedBy::Removal).and_then(MaintenanceWindow::why);
-        let drained = self.windows.get(&OrderedBy::Command);
-        let drained = drained.map(|window| window.reason.as_deref().unwrap_or("drained"));
-        let all: Vec<&str> = [configured, removed, drained].into_iter().flatten().collect();
+        });
+        let drained = self.drained.as_ref().map(|window| window.reason.as_deref().unwrap_or("drained"));
+        let all: Vec<&str> = kept.into_iter().chain(drained).collect();
         (!all.is_empty()).then(|| all.join("; "))
     }
 

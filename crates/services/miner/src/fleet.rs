@@ -253,8 +253,21 @@ impl Fleet {
         store.remember_nodes(&nodes, self.workshop.clock.now()).await?;
         let mut left = store.known_nodes().await?;
         left.retain(|known| !wanted.config.nodes.iter().any(|node| node.id == known.node_id));
+        for node in &left {
+            self.close(node.node_id).await?;
+        }
         *remembered = Some(Arc::clone(wanted));
         Ok(left)
+    }
+
+    /// Notes that a node is being left, as `nodes remove` has for its own: who lists it again by hand is told that it is not served.
+    async fn close(&self, node: NodeId) -> Result<(), StoreError> {
+        let Workshop { store, orders, clock, .. } = &self.workshop;
+        let is_noted = |orders: &Arc<Orders>| orders.window(node, OrderedBy::Removal).is_some();
+        if !orders.borrow().as_ref().is_some_and(is_noted) {
+            store.begin_maintenance(node, OrderedBy::Removal, None, clock.now()).await?;
+        }
+        Ok(())
     }
 
     /// Gives every listed node its keeper, before anybody asks for the nodes.

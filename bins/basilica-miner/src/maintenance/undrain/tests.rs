@@ -110,7 +110,7 @@ const STOPPED: [Case; 14] = [
     case((true, true, true), STAYS, Some(Kept::Configured), CONFIGURED),
     removed(case(
         (false, false, false),
-        "taken back after 1 h (removed by `nodes remove`); no miner runs",
+        "taken back after 1 h (removed from the configuration); no miner runs",
         None,
         &[],
     )),

@@ -5,8 +5,9 @@ use std::process::{Child, Stdio};
 use basilica_ports::{Clock as _, DiscoveryProof, DiscoveryUse, MinerStore as _, NewSession, NonceUse};
 use basilica_store::{Database, MINER_SCHEMA, MinerDatabase, OpenOptions};
 use basilica_system::SystemClock;
-use basilica_testkit::{eventually, free_address};
+use basilica_testkit::{eventually, eventually_async, free_address};
 use basilica_types::{Digest, FencingToken, Hotkey, Millis, NodeId, SessionId};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::*;
 
@@ -174,6 +175,39 @@ async fn a_node_that_did_not_answer_when_it_was_removed_is_left_by_the_same_comm
     let undrain =
         format!("(new fans), and stays out until: {}", operator.shown(&format!("nodes undrain {address}")));
     assert!(added["warnings"][0].as_str().unwrap().ends_with(&undrain), "{added}");
+}
+
+#[tokio::test]
+async fn a_node_whose_line_comes_back_by_hand_while_it_is_being_left_is_not_told_as_served() {
+    let operator = Operator::on_free_ports();
+    let (identity, public) = operator.own_key();
+    let mut nodes = Nodes::start_with(Isolation::Best, |_| vec![server("gpu-1", &public)]).await;
+    let node = nodes.node("gpu-1");
+    let (address, id) = (node.address().to_string(), node.address().node_id());
+    operator.succeeds(&["nodes", "add", &address, "--yes", "--identity", &identity]);
+    let listed = operator.config();
+    operator.deployed(id).await;
+    let miner = operator.start();
+    eventually("the key is there", || authorized_keys(node).contains("restrict,")).await;
+    // Its keys cannot be taken off, so it is being left for as long as that.
+    nodes.node_mut("gpu-1").hang().await.unwrap();
+    let hang_up = || kill_process(Pid::from_child(&miner.0), Signal::HUP).unwrap();
+    let without: Vec<&str> = listed.lines().filter(|line| !line.contains("host_key =")).collect();
+    std::fs::write(operator.path("miner.toml"), without.join("\n")).unwrap();
+    hang_up();
+    let store = operator.store().await;
+    eventually_async("it is being left", async || {
+        !basilica_ports::MinerOperations::orders(&store).await.unwrap().maintenance.is_empty()
+    })
+    .await;
+    std::fs::write(operator.path("miner.toml"), &listed).unwrap();
+    let told = || operator.succeeds(&["nodes", "list"])[0]["maintenance"].to_string();
+    assert!(told().contains("not in service"), "{}", told());
+    let said = operator.fails(&["nodes", "undrain", &address], 1);
+    assert!(said.contains("is not in service: the running miner has not read yet"), "{said}");
+    hang_up();
+    eventually("it is served again", || told() == "null").await;
+    nodes.node_mut("gpu-1").resume().await.unwrap();
 }
 
 #[tokio::test]

@@ -254,7 +254,7 @@ fn tell(cli: &Cli, output: &Path, answers: &Answers, key: &Path) -> anyhow::Resu
     let (_, notices) = checked(&loaded(cli, output)?)?;
     // That there is no node yet is what comes next.
     let warnings = notices.iter().filter(|notice| notice.key != "node_management.nodes");
-    let warnings: Vec<String> = warnings.map(ToString::to_string).collect();
+    let warnings: Vec<String> = warnings.map(|notice| program.in_words(&notice.to_string())).collect();
     let data = json!({
         "file": shown.to_string(),
         "network": answers.network.as_str(),

@@ -93,7 +93,7 @@ fn notices(cli: &Cli, address: &NodeAddress) -> anyhow::Result<Vec<String>> {
     let at = config.fleet.nodes.iter().position(|node| node.address == *address);
     let key = at.map(|at| format!("node_management.nodes.{at}"));
     let of_node = notices.into_iter().filter(|notice| Some(&notice.key) == key.as_ref());
-    Ok(of_node.map(|notice| notice.message).collect())
+    Ok(of_node.map(|notice| cli.program().in_words(&notice.message)).collect())
 }
 
 /// The key by which the node is known: from the file, or from the first contact of a miner that ran.

@@ -49,7 +49,7 @@ impl Check<'_> {
                 notices.push(self.notice(&key, message));
             }
             if node.hourly_rate_per_gpu.is_none() {
-                let message = "hourly_rate_per_gpu is missing: the node is verified and scored, but never offered for rent; `nodes add NODE --hourly-rate-per-gpu USD` sets it";
+                let message = "hourly_rate_per_gpu is missing: the node is verified and scored, but never offered for rent; basilica-miner nodes add NODE --hourly-rate-per-gpu USD sets it";
                 notices.push(self.notice(&key, message));
             }
             if let Some(notice) = self.out_of_reach(&key, &address) {

@@ -88,7 +88,7 @@ pub(crate) async fn is_left(database: &DatabaseConfig, node: NodeId, was_told: b
     Ok(store.deployed_until(node).await?.is_none())
 }
 
-/// Ends the removal of a node that no miner knows any more, in case that had left it before it was [`close`]d.
+/// Ends the removal of a node that no miner knows any more, in case that was [`close`]d when they had left it, or when none had met it.
 pub(crate) async fn reopen(database: &DatabaseConfig, node: NodeId) -> anyhow::Result<()> {
     let Some(store) = existing(database).await? else { return Ok(()) };
     if !store.known_nodes().await?.iter().any(|known| known.node_id == node) {

@@ -45,14 +45,13 @@ pub(super) async fn leave(
 ) -> anyhow::Result<Result<Left, String>> {
     let (database, node) = (&config.database, &closed.node);
     let leaver = closed.told.as_ref().filter(|told| **told != Reload::NotRunning);
-    if let Some(told) = leaver {
-        if !until_left(database, closed, matches!(told, Reload::Told(_))).await? {
-            return Ok(Err(format!(
-                "the running miner has not left {} within {PATIENCE}; its log says what is wrong, and it goes on trying",
-                node.address
-            )));
-        }
-        store::reopen(database, node.id).await?;
+    if let Some(told) = leaver
+        && !until_left(database, closed, matches!(told, Reload::Told(_))).await?
+    {
+        return Ok(Err(format!(
+            "the running miner has not left {} within {PATIENCE}; its log says what is wrong, and it goes on trying",
+            node.address
+        )));
     }
     let Some(host_key) = host_key(database, closed).await? else {
         return Ok(Err(format!("{} was never met, so its host key is not known", node.address)));
@@ -67,7 +66,10 @@ pub(super) async fn leave(
             store::forget(database, node.id, tags).await?;
             Ok(left)
         }
-        Ok(left) => Ok(Left { validators: closed.tags.len(), ..left }),
+        Ok(left) => {
+            store::reopen(database, node.id).await?;
+            Ok(Left { validators: closed.tags.len(), ..left })
+        }
         Err(error) => Err(format!("{error:#}; nothing was removed from the node")),
     })
 }

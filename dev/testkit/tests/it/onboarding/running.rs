@@ -167,6 +167,9 @@ async fn a_node_that_did_not_answer_when_it_was_removed_is_left_by_the_same_comm
     nodes.node_mut("gpu-1").start().await.unwrap();
     let removed = operator.succeeds(&remove);
     assert_eq!((&removed["resumed"], &removed["reached"]), (&true.into(), &true.into()), "{removed}");
+    let orders = basilica_ports::MinerOperations::orders(&operator.store().await).await.unwrap();
+    let left: Vec<_> = orders.maintenance.values().flat_map(|windows| windows.keys()).collect();
+    assert_eq!(left, [&basilica_ports::OrderedBy::Command], "the removal is over");
     assert_eq!(authorized_keys(nodes.node("gpu-1")), before);
     let said = operator.fails(&["nodes", "remove", "root@192.0.2.77"], 1);
     assert!(said.contains("nothing is remembered of it"), "{said}");

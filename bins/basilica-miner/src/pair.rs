@@ -3,14 +3,15 @@
 //! **What is promised.** No system call replaces two files, so a death between the two renames leaves the new key beside the old
 //! certificate, for which it does not serve. Then the new certificate lies beside, whole, and [`completion`] tells the command
 //! that puts it in its place, which a start of the miner says. At every other moment the old pair or the new one is there. What was
-//! there is kept, both halves under one number, and never overwritten by a later run.
+//! there is kept, both halves under one number, and never overwritten by a later run. A directory that is missing is made; a run that
+//! ends before the first of the files is in its place leaves nothing.
 //!
 //! **Rejected**: a directory for each pair behind a link that is renamed, which is switched at once, but where the two files are is the
 //! operator's choice.
 
-use std::fs::{File, Permissions};
+use std::fs::{DirBuilder, File, Permissions};
 use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -23,6 +24,9 @@ use crate::config_file::{keep_owner, kept_names};
 /// The program's own key is for nobody else; a certificate is for everybody.
 const PRIVATE: u32 = 0o600;
 const PUBLIC: u32 = 0o644;
+/// The same of the directories that they are in, where these are made.
+const PRIVATE_DIRECTORY: u32 = 0o700;
+const PUBLIC_DIRECTORY: u32 = 0o755;
 
 /// Where both are.
 #[derive(Clone, Copy, Debug)]
@@ -49,9 +53,9 @@ impl<'a> Pair<'a> {
         certificate: &'a str,
         force: bool,
     ) -> anyhow::Result<Vec<PathBuf>> {
-        let directory = self.certificate.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let directory = directory.unwrap_or(Path::new("."));
-        let lock = File::open(directory).with_context(|| format!("open {}", directory.display()))?;
+        let _made = Made::for_both(self)?;
+        let directory = directory_of(self.certificate)?;
+        let lock = File::open(&directory).with_context(|| format!("open {}", directory.display()))?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => {
@@ -60,8 +64,11 @@ impl<'a> Pair<'a> {
             Err(error) => return Err(error).with_context(|| format!("lock {}", directory.display())),
         }
         let steps = self.steps(key, certificate, force)?;
-        for step in &steps {
-            step.take()?;
+        for (at, step) in steps.iter().enumerate() {
+            if let Err(error) = step.take() {
+                undo(&steps, at);
+                return Err(error);
+            }
         }
         Ok(steps.into_iter().filter_map(Step::kept).collect())
     }
@@ -104,6 +111,65 @@ impl Step<'_> {
             _ => None,
         }
     }
+}
+
+/// Takes back what was done before step `failed`, unless one of the files is in its place already: then the other one is needed.
+fn undo(steps: &[Step<'_>], failed: usize) {
+    let (done, failed) = steps.split_at(failed);
+    if done.iter().any(|step| matches!(step, Step::Publish { .. })) {
+        return;
+    }
+    // A draft that failed may be half written; of the others, what failed is not ours.
+    let half = failed.iter().take(1).filter(|step| matches!(step, Step::Draft { .. }));
+    for step in done.iter().chain(half) {
+        // What cannot be removed does no harm.
+        let _ = match step {
+            Step::Draft { path, .. } => std::fs::remove_file(new(path)),
+            // A second name of a file that is still there.
+            Step::Keep { as_, .. } => std::fs::remove_file(as_),
+            Step::Publish { .. } => Ok(()),
+        };
+    }
+}
+
+/// Directories that this run has made. What is still empty at its end is removed.
+struct Made(Vec<PathBuf>);
+
+impl Made {
+    fn for_both(pair: Pair<'_>) -> anyhow::Result<Self> {
+        let mut made = Self(Vec::new());
+        // The key's first: where it is the certificate's too, it is for nobody else.
+        for (path, mode) in [(pair.key, PRIVATE_DIRECTORY), (pair.certificate, PUBLIC_DIRECTORY)] {
+            let directory = directory_of(path)?;
+            match DirBuilder::new().mode(mode).create(&directory) {
+                Ok(()) => made.0.push(directory),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                // One only: of several that are missing, the first is more often misspelt than meant.
+                Err(error) => {
+                    let shown = directory.display();
+                    return Err(error).with_context(|| {
+                        format!("make directory {shown}; make it with: sudo install -d -m {mode:o} -o $USER {shown}")
+                    });
+                }
+            }
+        }
+        Ok(made)
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        for directory in &self.0 {
+            // The system removes none that has anything in it.
+            let _ = std::fs::remove_dir(directory);
+        }
+    }
+}
+
+/// In full, so that an error tells where it is.
+fn directory_of(path: &Path) -> anyhow::Result<PathBuf> {
+    let whole = std::path::absolute(path).with_context(|| format!("resolve {}", path.display()))?;
+    Ok(whole.parent().map_or_else(|| whole.clone(), Path::to_owned))
 }
 
 fn draft(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {

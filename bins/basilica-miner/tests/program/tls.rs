@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use basilica_testkit::free_address;
 use serde_json::Value;
 
-use super::{Home, Running};
+use super::{Ended, Home, Running};
 
 fn home() -> Home {
     let home = Home::new();
@@ -60,6 +60,37 @@ fn a_certificate_is_made_where_it_is_asked_for_and_never_over_another() {
     assert!(third["kept"][0].as_str().unwrap().ends_with("certs/a.key.old.2"), "{third}");
     assert_eq!((kept("a.key.old"), kept("a.key.old.2")), (first, second), "nothing that was kept is lost");
     assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn a_directory_that_is_missing_is_made_and_goes_again_if_nothing_came_into_it() {
+    let home = Home::new();
+    let at = |name: &str| home.path().join(name);
+    let make = |certificate: &str, key: &str| {
+        let mut command = home.command();
+        command.args(MAKE).args(["--cert", certificate, "--key", key]).current_dir(home.path());
+        Ended::from(command.output().unwrap())
+    };
+    let mode = |name: &str| std::fs::metadata(at(name)).unwrap().permissions().mode() & 0o777;
+    let made = make("certs/server.crt", "certs/server.key");
+    assert_eq!(made.code, Some(0), "{}", made.err);
+    assert_eq!((mode("certs"), mode("certs/server.key")), (0o700, 0o600));
+    let made = make("public/server.crt", "private/server.key");
+    assert_eq!(made.code, Some(0), "{}", made.err);
+    assert_eq!((mode("public"), mode("private")), (0o755, 0o700));
+
+    // More than one is not made, and the message names the whole path of what is missing.
+    let missing = at("a/b").display().to_string();
+    let advice = format!("sudo install -d -m 755 -o $USER {missing}");
+    make("a/b/server.crt", "other/server.key").fails(1, &[&missing, &advice, "No such file or directory"]);
+    make("miner.toml/server.crt", "other/server.key").fails(1, &["miner.toml"]);
+    // Neither half where one cannot be written.
+    std::fs::create_dir_all(at("full/server.crt.new/x")).unwrap();
+    make("full/server.crt", "other/server.key").fails(1, &["full/server.crt.new"]);
+    make("full/server.crt", "full/server.key").fails(1, &["full/server.crt.new"]);
+    for name in ["a", "other", "full/server.key", "full/server.key.new"] {
+        assert!(!at(name).exists(), "{name} is left behind");
+    }
 }
 
 #[test]

@@ -19,7 +19,7 @@ use rustix::io::Errno;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 
-use super::{Database, OpenError, OpenOptions, Schema, examine, unavailable};
+use super::{Database, OpenError, OpenOptions, Schema, examine, pragma, unavailable};
 use crate::new_file::{NewFile, beside, publish, refuse_any};
 
 /// SQLite's codes for a file that is damaged and for one that is none of its own.
@@ -207,19 +207,14 @@ impl Restoring {
             refuse_any(&beside(to.as_path(), end))?;
         }
         let draft = Draft::new(beside(to.as_path(), ".copying"))?;
-        let no_database =
-            |source: sqlx::Error| CopyError::Damaged { path: from.to_owned(), what: source.to_string() };
-        File::open(from).map_err(|source| CopyError::Unreadable { path: from.to_owned(), source })?;
+        let bytes = File::open(from).and_then(|file| Ok(file.metadata()?.len()));
+        let bytes = bytes.map_err(|source| CopyError::Unreadable { path: from.to_owned(), source })?;
+        let no_database = |source: sqlx::Error| not_whole(from, source.to_string());
         // A copy that is in nobody's use has no log, and reading it makes none.
         let options = SqliteConnectOptions::new().filename(from).read_only(true);
         let options = options.immutable(!beside(from, "-wal").exists()).disable_statement_logging();
         let mut copy = options.connect().await.map_err(no_database)?;
-        if examine(&mut copy, schema, OpenOptions::default(), from).await?.untouched {
-            return Err(CopyError::Damaged { path: from.to_owned(), what: "it is empty".to_owned() });
-        }
-        if let Some(what) = damage(&mut copy).await.map_err(no_database)? {
-            return Err(CopyError::Damaged { path: from.to_owned(), what });
-        }
+        check_whole(&mut copy, schema, from, bytes).await?;
         draft.fill(&mut copy, from).await?;
         copy.close().await.map_err(no_database)?;
         let place = format!("sqlite:{}", draft.path.display()).parse().map_err(|source| CopyError::Copy {
@@ -238,6 +233,36 @@ impl Restoring {
         let schema = self.database.migrated_from();
         publish(&self.draft.file, &self.to)?;
         Ok(schema)
+    }
+}
+
+fn not_whole(copy: &Path, what: impl Into<String>) -> CopyError {
+    CopyError::Damaged { path: copy.to_owned(), what: what.into() }
+}
+
+/// That the copy `from`, of so many bytes, is a database of ours that is neither damaged nor cut off.
+async fn check_whole(
+    copy: &mut SqliteConnection,
+    schema: &Schema,
+    from: &Path,
+    bytes: u64,
+) -> Result<(), CopyError> {
+    let no_database = |source: sqlx::Error| not_whole(from, source.to_string());
+    let examined = examine(copy, schema, OpenOptions::default(), from).await;
+    // What is to be done about a copy is another thing than about the database in use.
+    let examined = examined
+        .map_err(|error| error.damage().map_or_else(|| error.into(), |what| not_whole(from, what)))?;
+    if examined.untouched {
+        return Err(not_whole(from, "it is empty"));
+    }
+    let page = pragma(copy, "PRAGMA page_size").await.map_err(no_database)?;
+    // SQLite itself takes what is missing of the last page for zeros.
+    if u64::try_from(page).is_ok_and(|page| !bytes.is_multiple_of(page)) {
+        return Err(not_whole(from, "it ends within a page"));
+    }
+    match damage(copy).await.map_err(no_database)? {
+        Some(what) => Err(not_whole(from, what)),
+        None => Ok(()),
     }
 }
 
@@ -276,12 +301,13 @@ impl Draft {
         let failed =
             |source: BoxError| CopyError::Copy { from: name.to_owned(), to: self.path.clone(), source };
         let to = self.path.to_str().ok_or_else(|| failed("its path is not UTF-8".into()))?;
-        sqlx::query("VACUUM INTO ?")
-            .bind(to)
-            .execute(from)
-            .await
-            .map(drop)
-            .map_err(|error| failed(error.into()))
+        sqlx::query("VACUUM INTO ?").bind(to).execute(from).await.map(drop).map_err(|error| {
+            match told(&error) {
+                // Damage that the quick check does not look for, as in an index.
+                Some(what) => not_whole(name, what),
+                None => failed(error.into()),
+            }
+        })
     }
 }
 

@@ -5,9 +5,9 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
-use crate::older::docker_lines;
+use crate::older::{Home, docker_lines, said};
 
 /// What Debian 12's docker compose, 1.29, is too old for, and what stands for it there. The one that the guides mean is 2 or newer.
 const OLDER: [(&str, &str); 2] =
@@ -63,10 +63,6 @@ impl Sources {
         assert!(output.status.success() && !text.contains("variable is not set"), "{text}");
         text.lines().map(|line| line.trim_start_matches([' ', '-']).to_owned()).collect()
     }
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned()
 }
 
 /// The one that is there, and whether it is of before version 2.
@@ -150,5 +146,28 @@ fn whatever_the_env_file_names_can_be_set_and_the_environment_decides_over_it() 
     let resolved = sources.resolved(&directory, "docker-compose.yml", &variables).join("\n");
     for (name, value) in &values {
         assert!(resolved.contains(value), "{name}: {resolved}");
+    }
+}
+
+/// What a container is started with counts over the mounted file, which has metrics listen where no published port leads.
+#[test]
+fn a_published_metrics_port_answers_whether_compose_starts_the_container_or_docker_run_does() {
+    let sources = Sources::new();
+    let directory = sources.type_line("cp ./scripts/miner/compose.prod.yml compose.yml");
+    let dockerfile = std::fs::read_to_string(sources.root().join("scripts/miner/Dockerfile")).unwrap();
+    let set: Vec<&str> = dockerfile.lines().filter_map(|line| line.strip_prefix("ENV ")).collect();
+    let [variable] = set[..] else { panic!("{set:?}") };
+    let resolved = sources.resolved(&directory, "compose.yml", &[]);
+    assert!(resolved.contains(&variable.replace('=', ": ")), "{variable}: {resolved:?}");
+    let ports = dockerfile.lines().find_map(|line| line.strip_prefix("EXPOSE ")).unwrap();
+    let run = docker_lines().into_iter().find(|line| line.starts_with("docker run ")).expect("its row");
+    for port in ports.split(' ') {
+        assert!(run.contains(&format!("-p {port}:{port}")), "{port}: {run}");
+    }
+    let home = Home::new();
+    home.configure("metrics.prometheus.host = \"127.0.0.1\"");
+    for (variable, host) in [(None, "127.0.0.1"), (Some(variable), "0.0.0.0")] {
+        let shown = said(&home.run(variable, &["config", "show"]));
+        assert!(shown.contains(&format!("metrics.prometheus.host = \"{host}\"")), "{shown}");
     }
 }

@@ -49,7 +49,7 @@ fn miner(arguments: &[&str]) -> Output {
     Command::new(built("basilica-miner")).args(arguments).output().unwrap()
 }
 
-fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned()
 }
 
@@ -86,10 +86,10 @@ fn every_file_of_older_guides_is_there() {
 }
 
 /// A home with a wallet and a key, and configurations in it.
-struct Home(tempfile::TempDir);
+pub(crate) struct Home(pub(crate) tempfile::TempDir);
 
 impl Home {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let home = Self(tempfile::tempdir().unwrap());
         let wallets = home.0.path().join(".bittensor");
         write_wallet(&wallets, "your_wallet", "//Miner1");
@@ -104,7 +104,7 @@ impl Home {
     }
 
     /// Writes a configuration that has `row` in place of what it would have there.
-    fn configure(&self, row: &str) {
+    pub(crate) fn configure(&self, row: &str) {
         let database = format!("database.url = \"sqlite://{}/miner.db\"", self.0.path().display());
         let usual = [
             "bittensor.wallet_name = \"your_wallet\"",
@@ -119,7 +119,7 @@ impl Home {
         std::fs::write(self.0.path().join("miner.toml"), text.join("\n")).unwrap();
     }
 
-    fn run(&self, variable: Option<&str>, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, variable: Option<&str>, arguments: &[&str]) -> Output {
         let mut command = Command::new(built("basilica-miner"));
         command.args(arguments).current_dir(self.0.path()).env_clear().env("HOME", self.0.path());
         command.envs(variable.map(|variable| variable.split_once('=').unwrap()));

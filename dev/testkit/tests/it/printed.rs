@@ -137,15 +137,20 @@ fn has_word(text: &str, word: &str) -> bool {
         .any(|found| found == word)
 }
 
-/// All that the miner can print, a literal after the other.
-pub(crate) fn printed_by_the_miner() -> String {
+/// All that the miner can print, literal by literal.
+pub(crate) fn literals_of_the_miner() -> Vec<String> {
     let mut found = Found::default();
     for folder in crates_of("bins/basilica-miner") {
         found.folder(&folder.join("src"));
     }
     let printed = found.printed();
     assert!(printed.len() > 1_000, "{}", printed.len());
-    printed.join("\n")
+    printed
+}
+
+/// The same, one after the other.
+pub(crate) fn printed_by_the_miner() -> String {
+    literals_of_the_miner().join("\n")
 }
 
 #[test]

@@ -137,7 +137,7 @@ pub(crate) enum ConfigCommand {
     },
     /// Show the configuration in effect.
     Show {
-        /// Also paths and addresses that others need not see.
+        /// Also where keys and wallet are, and addresses that may hold an access key.
         #[arg(long)]
         show_sensitive: bool,
     },

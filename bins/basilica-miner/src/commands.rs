@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::cli::Cli;
 use crate::service;
 
-/// Keys that `config show` keeps to itself unless asked.
+/// Keys that `config show` keeps to itself unless asked: where secrets are, and addresses that may have one in them. docs/miner.md names them.
 const SENSITIVE: [&str; 7] = [
     "wallet_path",
     "wallet_password_file",

@@ -548,11 +548,43 @@ fn host_keys_of_the_configuration_are_listed_too() {
 }
 
 #[test]
-fn show_keeps_paths_to_itself_unless_asked() {
+fn show_keeps_to_itself_where_secrets_are_and_what_may_hold_one_unless_asked() {
     let home = Home::new();
-    let shown = home.run(&["config", "show"]).out;
-    assert!(shown.contains("bittensor.netuid = 39") && !shown.contains("node_key\""), "{shown}");
-    assert!(home.run(&["config", "show", "--show-sensitive"]).out.contains("node_key"));
+    home.configure(
+        "verdicts.validators = [{ hotkey = \"5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY\", url = \"http://192.0.2.7:8080\" }]\n\
+         [validator_comms]\ntls_cert_path = \"server.crt\"\ntls_key_path = \"server.key\"\n",
+    );
+    let text = std::fs::read_to_string(home.config()).unwrap();
+    let more =
+        "[bittensor]\nwallet_password_file = \"password\"\nfallback_endpoints = [\"wss://x.example/ACCESS\"]";
+    std::fs::write(home.config(), text.replace("[bittensor]", more)).unwrap();
+    let shown = home.run(&["config", "show"]);
+    let hidden: Vec<&str> = shown
+        .out
+        .lines()
+        .filter_map(|line| line.strip_suffix(" = \"(hidden; use --show-sensitive)\""))
+        .collect();
+    let expected = [
+        "bittensor.chain_endpoint",
+        "bittensor.fallback_endpoints",
+        "bittensor.wallet_password_file",
+        "bittensor.wallet_path",
+        "database.url",
+        "ssh_session.miner_node_key_path",
+        "validator_comms.tls_key_path",
+        "verdicts.validators.0.url",
+    ];
+    assert_eq!(hidden, expected, "{}{}", shown.out, shown.err);
+    assert!(
+        !shown.out.contains("ACCESS") && shown.out.contains("tls_cert_path = \"server.crt\""),
+        "{}",
+        shown.out
+    );
+    let whole = home.run(&["config", "show", "--show-sensitive"]).out;
+    assert!(
+        !whole.contains("hidden") && whole.contains("/ACCESS") && whole.contains("node_key\""),
+        "{whole}"
+    );
 }
 
 #[test]

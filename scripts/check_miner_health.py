@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks a miner by `basilica-miner health-check`: configuration, wallet, database, chain, nodes, running service.
+"""Checks a miner by `basilica-miner health-check`: configuration, system, wallet, database, chain, nodes, running service.
 
     check_miner_health.py [--config FILE]
 

@@ -33,14 +33,13 @@ pub(crate) enum ServiceCommand {
 const NAMED: usize = 3;
 
 /// What can be wrong with the database.
-const DATABASE_CODES: [Code; 7] = [
+const DATABASE_CODES: [Code; 6] = [
     Code::DatabaseUnwritable,
     Code::DatabaseDamaged,
     Code::DatabaseGone,
     Code::DatabaseForeign,
     Code::DatabaseNewer,
     Code::DatabaseOutdated,
-    Code::DiskFullHere,
 ];
 
 /// One part of a health check.
@@ -138,9 +137,10 @@ pub(crate) fn health_check(cli: &Cli) -> anyhow::Result<ExitCode> {
     let parts = vec![
         // A wrong one ends the program before.
         Part { part: "configuration", ok: true, words: "ok".to_owned() },
+        of("system", &[Code::ClockHere, Code::DiskFullHere]),
         of("wallet", &[Code::WalletUnreadable]),
         database,
-        of("chain", &[Code::ChainUnreachable, Code::NotRegistered, Code::AxonMissing, Code::ClockHere]),
+        of("chain", &[Code::ChainUnreachable, Code::NotRegistered, Code::AxonMissing]),
         has_key,
         nodes,
         gpus,

@@ -62,6 +62,8 @@ pub enum AlertCode {
     NodeUnreachable,
     /// A node cannot be used for another reason.
     NodeFailing,
+    /// A node lacks what every full check needs.
+    NodeUnfit,
     /// A node's free maintenance is nearly used up, or it is.
     MaintenanceBudget,
     /// Too many rounds on nodes fail.
@@ -74,7 +76,7 @@ pub enum AlertCode {
 
 impl AlertCode {
     /// Every code.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::DatabaseFailing,
         Self::NotRegistered,
         Self::ClockOff,
@@ -88,6 +90,7 @@ impl AlertCode {
         Self::HostKeyChanged,
         Self::NodeUnreachable,
         Self::NodeFailing,
+        Self::NodeUnfit,
         Self::MaintenanceBudget,
         Self::RoundsFail,
         Self::BanRunning,
@@ -110,6 +113,7 @@ impl AlertCode {
             Self::HostKeyChanged => "host_key_changed",
             Self::NodeUnreachable => "node_unreachable",
             Self::NodeFailing => "node_failing",
+            Self::NodeUnfit => "node_unfit",
             Self::MaintenanceBudget => "maintenance_budget",
             Self::RoundsFail => "rounds_fail",
             Self::BanRunning => "ban_running",

@@ -26,5 +26,5 @@ pub use model::{
     Activity, Assigned, Assignment, Axon, Chain, Condition, FORM, MinerPart, MinerStatus, Registration,
     SessionStatus,
 };
-pub use node::{Allowance, GpuReading, Gpus, HostKeys, NodeState, NodeStatus};
+pub use node::{Allowance, Containers, GpuReading, Gpus, HostKeys, NodeState, NodeStatus};
 pub use words::{Words, counted, dollars, is_shown, percent, span};

@@ -121,8 +121,41 @@ pub struct NodeStatus {
     pub keys: Vec<SessionId>,
     /// What is plugged into it.
     pub gpus: Gpus,
+    /// What runs containers on it.
+    #[serde(default)]
+    pub containers: Containers,
     /// What validators think of it.
     pub judgements: Vec<Judgement>,
+}
+
+/// How the miner's login can run containers on the node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Containers {
+    /// It was not asked yet, or did not answer.
+    #[default]
+    Unknown,
+    /// By this program.
+    Usable {
+        /// When it was asked.
+        at: Timestamp,
+        /// `docker` or `podman`.
+        program: Words,
+    },
+    /// The program is there and does not work for this login.
+    Denied {
+        /// When it was asked.
+        at: Timestamp,
+        /// `docker` or `podman`.
+        program: Words,
+        /// In its own words.
+        why: Words,
+    },
+    /// There is neither docker nor podman.
+    Missing {
+        /// When it was asked.
+        at: Timestamp,
+    },
 }
 
 /// What the node's driver tells of its GPUs.

@@ -6,8 +6,8 @@ use basilica_types::{
 };
 
 use crate::{
-    Activity, Assigned, Assignment, Axon, Chain, Condition, FORM, GpuReading, Gpus, HostKeys, Judgement,
-    LastVerdict, MinerPart, MinerStatus, NodeState, NodeStatus, Registration,
+    Activity, Assigned, Assignment, Axon, Chain, Condition, Containers, FORM, GpuReading, Gpus, HostKeys,
+    Judgement, LastVerdict, MinerPart, MinerStatus, NodeState, NodeStatus, Registration,
 };
 
 /// An hour in milliseconds.
@@ -39,6 +39,7 @@ pub fn node(host: u8) -> NodeStatus {
         assigned: Vec::new(),
         keys: Vec::new(),
         gpus: Gpus::Unasked,
+        containers: Containers::Unknown,
         judgements: Vec::new(),
     }
 }

@@ -56,9 +56,15 @@ elif scratch=$(mktemp -d 2>/dev/null) && ssh-keygen -q -t ed25519 -N '' -f "$scr
 fi
 if [ "$run" != none ]; then
   program=$(command -v sshd 2>/dev/null || echo /usr/sbin/sshd); config=
-  for process in /proc/[0-9]*; do
-    line=$(tr '\0' ' ' <"$process/cmdline" 2>/dev/null)
-    case $line in sshd:*" -f "*"[listener]"*) config=${line#*" -f "}; config=${config%% *} ;; esac
+  # Of several sshds the one that this login came through: it is among the parents.
+  process=$PPID
+  while [ "${process:-1}" -gt 1 ]; do
+    line=$(tr '\0' ' ' <"/proc/$process/cmdline" 2>/dev/null)
+    case $line in
+      sshd:*" -f "*"[listener]"*) config=${line#*" -f "}; config=${config%% *}; break ;;
+      sshd:*"[listener]"*) break ;;
+    esac
+    process=$(sed -n 's/.*) [^ ]* \([0-9]*\) .*/\1/p' "/proc/$process/stat" 2>/dev/null)
   done
   from=${SSH_CONNECTION%% *}; from=${from:-127.0.0.1}
   settings=$(t $run "$program" -T ${config:+-f "$config"} ${scratch:+-h "$scratch/key"} -C "user=$user,host=$from,addr=$from" 2>/dev/null) && put sshd-read yes

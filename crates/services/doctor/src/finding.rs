@@ -163,6 +163,7 @@ codes! {
 
     SshdMaxStartups "sshd-max-startups" Warning Settings "the node's sshd drops logins while few others are under way (MaxStartups)", "validators may be turned away (ssh_locked_out)";
     SshdPenalties "sshd-penalties" Note Settings "the node's sshd shuts addresses out that fail to log in (PerSourcePenalties)", "a validator whose key is late may be shut out for minutes";
+    SshdForwarding "sshd-forwarding" Note Settings "the node's sshd forwards TCP connections (AllowTcpForwarding), which nothing here needs", "none by itself: validators' keys cannot forward, whatever sshd allows; other logins reach the node's network through it";
     SshdUnknown "sshd-unknown" Note Settings "sshd's settings cannot be read by this login", "none by itself";
     OpensshOld "openssh-old" Warning Settings "the node's OpenSSH is older than 7.7 and knows no expiry-time", "none; keys of validators end by their forced command and by the miner alone";
     RootLogin "root-login" Note Settings "the miner logs in as root", "none; tenants' safety rests on the container engine alone";

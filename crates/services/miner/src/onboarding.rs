@@ -11,8 +11,10 @@ use basilica_types::{Argv, Millis};
 use crate::authorized_keys::KeyTag;
 use crate::key_editor::{self, Edited, KeyEditError};
 
-/// Prints one line per finding. An engine that does not answer within ten seconds is one that cannot be used.
-const LOOK: &str = r#"
+/// An engine that does not answer within ten seconds is one that cannot be used.
+macro_rules! engines {
+    () => {
+        r#"
 LC_ALL=C; export LC_ALL
 printf 'login\n'
 for engine in docker podman; do
@@ -23,6 +25,14 @@ for engine in docker podman; do
     printf 'denied %s %s\n' "$engine" "$(printf '%s' "$why" | head -n 1 | cut -c 1-300)"
   fi
 done
+"#
+    };
+}
+/// Prints one line per finding.
+const ENGINES: &str = engines!();
+const LOOK: &str = concat!(
+    engines!(),
+    r#"
 if command -v nvidia-smi >/dev/null 2>&1; then
   if names=$(timeout 20 nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null </dev/null); then
     printf '%s\n' "$names" | head -n 64 | sed 's/^/gpu /'
@@ -30,7 +40,8 @@ if command -v nvidia-smi >/dev/null 2>&1; then
     printf 'driver\n'
   fi
 fi
-"#;
+"#
+);
 const LOOK_BYTES: usize = 16 * 1024;
 
 /// How containers can be run.
@@ -85,7 +96,16 @@ pub enum VisitError {
 
 /// Looks around. `deadline` is for everything together.
 pub async fn look(shell: &dyn Shell, deadline: Millis) -> Result<NodeLook, VisitError> {
-    let command = Argv::script(LOOK, std::iter::empty::<String>()).map_err(KeyEditError::from)?;
+    ask(LOOK, shell, deadline).await
+}
+
+/// How containers can be run there, and nothing else.
+pub(crate) async fn engine(shell: &dyn Shell, deadline: Millis) -> Result<Engine, VisitError> {
+    ask(ENGINES, shell, deadline).await.map(|look| look.engine)
+}
+
+async fn ask(script: &'static str, shell: &dyn Shell, deadline: Millis) -> Result<NodeLook, VisitError> {
+    let command = Argv::script(script, std::iter::empty::<String>()).map_err(KeyEditError::from)?;
     let output = shell.run(&command, &[], key_editor::limits(deadline, LOOK_BYTES)).await;
     let output = output.map_err(KeyEditError::from)?;
     match output.status {

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use basilica_ports::{Clock, HostKeyRecord, MaintenanceWindow, MinerStore, SessionRecord, StoreError};
 use basilica_runtime_service::{ErrorChain, Metrics, Readiness, Stop, within};
 use basilica_status::{
-    Allowance, Assigned, Assignment, Axon, Chain, Condition, FORM, Gpus, HostKeys, MinerPart, MinerStatus,
-    NodeStatus, Registration, SessionStatus, Words, alerts,
+    Allowance, Assigned, Assignment, Axon, Chain, Condition, Containers, FORM, Gpus, HostKeys, MinerPart,
+    MinerStatus, NodeStatus, Registration, SessionStatus, Words, alerts,
 };
 use basilica_types::{HostKey, Hotkey, Millis, NetUid, Network, NodeId, Timestamp};
 use tokio::sync::watch;
@@ -181,7 +181,7 @@ impl StatusKeeper {
         readings.keep(&nodes.iter().map(|node| node.id).collect());
         for node in &mut nodes {
             node.judgements = opinions.judgements.get(&node.id).cloned().unwrap_or_default();
-            node.gpus = readings.of(node.id);
+            (node.gpus, node.containers) = readings.of(node.id);
         }
         let sessions = remembered.sessions.iter().filter(|session| session.expires_at > now);
         MinerStatus {
@@ -290,6 +290,7 @@ fn node(member: &Member, remembered: &Remembered, snapshot: Option<&Snapshot>, n
         assigned: snapshot.and_then(|s| s.assignment.of(config.id)).into_iter().flatten().copied().collect(),
         keys: view.keys.keys().copied().collect(),
         gpus: Gpus::Unasked,
+        containers: Containers::Unknown,
         judgements: Vec::new(),
     }
 }

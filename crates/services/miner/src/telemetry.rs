@@ -1,4 +1,4 @@
-//! What the GPUs of a node do: use, memory, heat, power, for the operator's eyes.
+//! What the GPUs of a node do: use, memory, heat, power, for the operator's eyes; and whether its login can run containers.
 //!
 //! A keeper asks over its kept connection after its round, at most every [`EVERY`]: no second connection that an sshd could count
 //! against this host, and never beside another command of its own, since a node may allow a single one at a time. That nothing is known is
@@ -11,15 +11,18 @@ use std::time::Duration;
 
 use basilica_ports::{Clock, ExitStatus, Output, Shell};
 use basilica_runtime_service::ErrorChain;
-use basilica_status::{GpuReading, Gpus};
+use basilica_status::{Containers, GpuReading, Gpus};
 use basilica_types::{Argv, Millis, NodeId, Timestamp};
 use basilica_verification::probe::{READING_FIELDS, READINGS_BYTES, Reading, readings};
 use tracing::debug;
 
 use crate::key_editor::limits;
+use crate::onboarding::{self, Engine};
 
 /// Shortest time between two questions to a node.
 const EVERY: Millis = Millis::from_secs(15);
+/// The same for its container engine, which seldom changes.
+const ENGINE_EVERY: Millis = Millis::from_secs(600);
 /// Longest pause for a tool that does not answer.
 const RETRY_MOST: Millis = Millis::from_secs(960);
 /// A driver that resets a card takes its time.
@@ -37,21 +40,40 @@ printf '\nbasilica-gpus:\n'
 exec nvidia-smi "--query-gpu=$1" --format=csv,noheader,nounits
 "#;
 
-/// Asks a node for its GPUs. Whether it answered, and what it has.
-async fn read(shell: &dyn Shell, timeout: Millis, clock: &dyn Clock) -> (bool, Gpus) {
-    let command = match Argv::script(SCRIPT, [READING_FIELDS]) {
-        Ok(command) => command,
-        Err(error) => return (false, failed(clock.now(), &ErrorChain(&error).to_string())),
-    };
+/// Asks a node for its GPUs; an error is that it did not answer.
+async fn read(shell: &dyn Shell, timeout: Millis, clock: &dyn Clock) -> Result<Gpus, Gpus> {
+    let command = Argv::script(SCRIPT, [READING_FIELDS])
+        .map_err(|error| failed(clock.now(), &ErrorChain(&error).to_string()))?;
     // A login shell that greets has some room beside the answer.
     let limits = limits(timeout.min(DEADLINE), READINGS_BYTES + 64 * 1024);
     let ran = shell.run(&command, &[], limits).await;
     let now = clock.now();
     match ran {
-        Ok(output) => (true, understood(&output, now)),
+        Ok(output) => Ok(understood(&output, now)),
         Err(error) => {
             debug!(error = %ErrorChain(&error), "GPUs of a node cannot be read");
-            (false, failed(now, &ErrorChain(&error).to_string()))
+            Err(failed(now, &ErrorChain(&error).to_string()))
+        }
+    }
+}
+
+/// Asks a node how containers can be run; an error is that it did not answer.
+async fn containers(
+    shell: &dyn Shell,
+    timeout: Millis,
+    clock: &dyn Clock,
+) -> Result<Containers, Option<Containers>> {
+    let asked = onboarding::engine(shell, timeout.min(DEADLINE)).await;
+    let at = clock.now();
+    match asked {
+        Ok(Engine::Usable(program)) => Ok(Containers::Usable { at, program: program.into() }),
+        Ok(Engine::Denied { program, why }) => {
+            Ok(Containers::Denied { at, program: program.into(), why: why.into() })
+        }
+        Ok(Engine::Missing) => Ok(Containers::Missing { at }),
+        Err(error) => {
+            debug!(error = %ErrorChain(&error), "the container engine of a node does not answer");
+            Err(None)
         }
     }
 }
@@ -109,22 +131,31 @@ pub fn gpus(code: u32, stdout: &[u8], stderr: &[u8]) -> Gpus {
     understood(&Output { status, stdout: stdout.to_vec(), stderr: stderr.to_vec() }, Timestamp(0))
 }
 
-/// What is known of one node.
-#[derive(Debug)]
-struct Known {
-    gpus: Gpus,
-    /// When it was asked, by the clock that nobody sets.
-    asked: Duration,
+/// What was said last, if anything was.
+#[derive(Debug, Default)]
+struct Asked<T> {
+    said: T,
+    /// When it is asked again, by the clock that nobody sets.
+    due: Duration,
     /// Questions since the last answer.
     unanswered: u32,
 }
 
-impl Known {
-    /// When the next question is due.
-    fn due(&self) -> Duration {
-        let pause = Millis(EVERY.0.saturating_mul(1 << self.unanswered.min(16))).min(RETRY_MOST);
-        self.asked + pause.as_duration()
+impl<T> Asked<T> {
+    /// It was asked now; without an answer the next question waits for twice as long, and what was said stays unless something else is.
+    fn again(self, now: Duration, every: Millis, answer: Result<T, Option<T>>) -> Self {
+        let unanswered = if answer.is_ok() { 0 } else { self.unanswered.saturating_add(1) };
+        let pause = Millis(every.0.saturating_mul(1 << unanswered.min(16))).min(RETRY_MOST.max(every));
+        let said = answer.unwrap_or_else(|said| said.unwrap_or(self.said));
+        Self { said, due: now.saturating_add(pause.as_duration()), unanswered }
     }
+}
+
+/// What is known of one node.
+#[derive(Debug, Default)]
+struct Known {
+    gpus: Asked<Gpus>,
+    containers: Asked<Containers>,
 }
 
 /// The last reading of every node.
@@ -132,20 +163,32 @@ impl Known {
 pub(crate) struct Readings(Mutex<BTreeMap<NodeId, Known>>);
 
 impl Readings {
-    /// What is known of a node's GPUs.
-    pub(crate) fn of(&self, node: NodeId) -> Gpus {
-        self.lock().get(&node).map(|known| known.gpus.clone()).unwrap_or_default()
+    /// What is known of a node's GPUs and of its containers.
+    pub(crate) fn of(&self, node: NodeId) -> (Gpus, Containers) {
+        let told = |known: &Known| (known.gpus.said.clone(), known.containers.said.clone());
+        self.lock().get(&node).map(told).unwrap_or_default()
     }
 
-    /// Asks a node, if its last answer is old enough.
+    /// Asks a node for what is due.
     pub(crate) async fn refresh(&self, node: NodeId, shell: &dyn Shell, timeout: Millis, clock: &dyn Clock) {
-        let unanswered = match self.lock().get(&node) {
-            Some(known) if clock.monotonic() < known.due() => return,
-            known => known.map_or(0, |known| known.unanswered),
+        let is_due = |due: fn(&Known) -> Duration| {
+            let now = clock.monotonic();
+            self.lock().get(&node).is_none_or(|known| due(known) <= now)
         };
-        let (answered, gpus) = read(shell, timeout, clock).await;
-        let unanswered = if answered { 0 } else { unanswered.saturating_add(1) };
-        self.lock().insert(node, Known { gpus, asked: clock.monotonic(), unanswered });
+        if is_due(|known| known.gpus.due) {
+            let answer = read(shell, timeout, clock).await;
+            let mut nodes = self.lock();
+            let known = nodes.entry(node).or_default();
+            known.gpus =
+                std::mem::take(&mut known.gpus).again(clock.monotonic(), EVERY, answer.map_err(Some));
+        }
+        if is_due(|known| known.containers.due) {
+            let answer = containers(shell, timeout, clock).await;
+            let mut nodes = self.lock();
+            let known = nodes.entry(node).or_default();
+            let before = std::mem::take(&mut known.containers);
+            known.containers = before.again(clock.monotonic(), ENGINE_EVERY, answer);
+        }
     }
 
     /// Forgets all nodes but these.
@@ -178,14 +221,16 @@ mod tests {
         Output { status: ExitStatus::Code(code), stdout: bytes(stdout), stderr: bytes(stderr) }
     }
 
-    /// Hangs, or says that there is no tool, and counts how often it was asked.
-    struct Asked {
+    /// Hangs, or says that there is no tool and what engine there is, and counts how often it was asked for GPUs, and for that.
+    #[derive(Default)]
+    struct Node {
         hangs: AtomicBool,
         times: AtomicU32,
+        engines: AtomicU32,
     }
 
     #[async_trait]
-    impl Shell for Asked {
+    impl Shell for Node {
         fn host_key(&self) -> &HostKey {
             unreachable!("nobody asks")
         }
@@ -194,12 +239,14 @@ mod tests {
             true
         }
 
-        async fn run(&self, _: &Argv, _: &[u8], limits: OutputLimits) -> Result<Output, ShellError> {
-            self.times.fetch_add(1, Ordering::Relaxed);
+        async fn run(&self, command: &Argv, _: &[u8], limits: OutputLimits) -> Result<Output, ShellError> {
+            let is_gpus = command.arguments().iter().any(|argument| argument == READING_FIELDS);
+            let counted = if is_gpus { &self.times } else { &self.engines };
+            counted.fetch_add(1, Ordering::Relaxed);
             if self.hangs.load(Ordering::Relaxed) {
                 return Err(ShellError::Deadline { step: "run", limit: limits.deadline });
             }
-            Ok(output(127, "", ""))
+            Ok(if is_gpus { output(127, "", "") } else { output(0, "login\nengine podman\n", "") })
         }
 
         async fn start(&self, _: &Argv) -> Result<Box<dyn Process>, ShellError> {
@@ -213,7 +260,7 @@ mod tests {
     async fn a_tool_that_hangs_is_asked_less_and_less_and_as_before_once_it_answers() {
         let clock = VirtualClock::new();
         let (readings, node) = (Readings::default(), NodeId::from_bytes([1; 16]));
-        let shell = Asked { hangs: true.into(), times: 0.into() };
+        let shell = Node { hangs: true.into(), ..Node::default() };
         let hour = async |clock: &VirtualClock| {
             for _ in 0..240 {
                 readings.refresh(node, &shell, DEADLINE, clock).await;
@@ -226,14 +273,20 @@ mod tests {
         shell.hangs.store(false, Ordering::Relaxed);
         assert!(hour(&clock).await > 120);
         assert_eq!(hour(&clock).await, 240);
-        assert!(matches!(readings.of(node), Gpus::NoTool { .. }));
+        let asked = shell.engines.swap(0, Ordering::Relaxed);
+        assert!((13..=20).contains(&asked), "each 10 minutes, less while it hung: {asked}");
+        shell.hangs.store(true, Ordering::Relaxed);
+        hour(&clock).await;
+        let told = readings.of(node);
+        let is_kept = matches!(&told.1, Containers::Usable { program, .. } if program.as_str() == "podman");
+        assert!(matches!(told.0, Gpus::Failed { .. }) && is_kept, "{told:?}");
     }
 
     #[tokio::test]
     async fn a_clock_that_is_set_back_does_not_stop_the_questions() {
         let clock = VirtualClock::new();
         let (readings, node) = (Readings::default(), NodeId::from_bytes([1; 16]));
-        let shell = Asked { hangs: false.into(), times: 0.into() };
+        let shell = Node::default();
         for (shift, asked) in [(0, 2), (-36_000_000, 1), (36_000_000, 1)] {
             clock.set_wall_clock(shift);
             readings.refresh(node, &shell, DEADLINE, &*clock).await;

@@ -132,7 +132,8 @@ fn validator(status: &MinerStatus) -> Option<Alert> {
     }
     let what = format!("no validator qualifies for the nodes ({})", status.assignment.strategy);
     let why = "nobody is given keys, so nobody can check the nodes";
-    let todo = "look at [validator_assignment]: the validator must have a permit on this subnet";
+    let todo = "look at [validator_assignment]: who is to have the nodes must have a permit on this subnet, and at least min_stake_threshold; the \
+                log says why nobody qualifies";
     Some(alert(Severity::Warning, AlertCode::NoValidator, (what, why, todo)))
 }
 

@@ -3,7 +3,7 @@
 use basilica_types::{Millis, Timestamp};
 
 use super::{Alert, AlertCode, Severity, Subject};
-use crate::{Allowance, Judgement, MinerStatus, NodeState, NodeStatus, Words, span};
+use crate::{Allowance, Containers, Gpus, Judgement, MinerStatus, NodeState, NodeStatus, Words, span};
 
 /// A node that fails for so long loses its ramp.
 const FAILING_LONG: Millis = Millis::from_secs(3_600);
@@ -13,7 +13,7 @@ const TOLD_EACH: usize = 6;
 const NAMED: usize = 3;
 
 pub(super) fn alerts(status: &MinerStatus) -> Vec<Alert> {
-    let kinds = [host_key, unreachable, failing_otherwise, maintenance];
+    let kinds = [host_key, unreachable, failing_otherwise, unfit, maintenance];
     let own = kinds.iter().flat_map(|kind| {
         let each = status.nodes.iter().filter_map(|node| kind(node, status.at));
         grouped(each.collect())
@@ -40,6 +40,7 @@ fn grouped(alerts: Vec<Alert>) -> Vec<Alert> {
         AlertCode::HostKeyChanged => "show another host key than the trusted one",
         AlertCode::NodeUnreachable => "cannot be logged into",
         AlertCode::NodeFailing => "cannot be used",
+        AlertCode::NodeUnfit => "lack what every full check needs",
         AlertCode::MaintenanceBudget => "have used up most of their free maintenance",
         AlertCode::BanRunning => "are banned",
         _ => "failed their last full check",
@@ -128,6 +129,41 @@ fn failing_otherwise(node: &NodeStatus, now: Timestamp) -> Option<Alert> {
         _ => "stays out until you take it back",
     };
     Some(failing(node, now, AlertCode::NodeFailing, what))
+}
+
+/// What a validator would fail the node for, unless one has just found all of it there.
+fn unfit(node: &NodeStatus, _: Timestamp) -> Option<Alert> {
+    let passed = |judgement: &Judgement| judgement.last_full.as_ref().is_some_and(|last| last.passed);
+    if node.state != NodeState::Healthy || node.judgements.iter().any(passed) {
+        return None;
+    }
+    let gpus = match &node.gpus {
+        Gpus::Unasked | Gpus::Read { .. } => None,
+        Gpus::NoTool { .. } => Some("has no nvidia-smi".to_owned()),
+        Gpus::None { .. } => Some("shows no GPU".to_owned()),
+        Gpus::Failed { why, .. } => Some(format!("does not show its GPUs ({why})")),
+    };
+    let containers = match &node.containers {
+        Containers::Unknown | Containers::Usable { .. } => None,
+        Containers::Missing { .. } => Some("has neither docker nor podman".to_owned()),
+        Containers::Denied { program, why, .. } => {
+            Some(format!("has a {program} that does not work for this login ({why})"))
+        }
+    };
+    let lacks: Vec<String> = [gpus, containers].into_iter().flatten().collect();
+    if lacks.is_empty() {
+        return None;
+    }
+    Some(Alert {
+        severity: Severity::Warning,
+        code: AlertCode::NodeUnfit,
+        subject: about(node),
+        since: None,
+        what: format!("{} {}", node.address, lacks.join(", and ")).into(),
+        why: "every full check of a validator fails on it, and it has no score".into(),
+        todo: format!("basilica-miner doctor --node {} says what to install or to change", node.address)
+            .into(),
+    })
 }
 
 fn maintenance(node: &NodeStatus, _: Timestamp) -> Option<Alert> {

@@ -2,10 +2,17 @@ use basilica_types::Millis;
 
 use super::*;
 use crate::testing::{HOUR, NOW, ago, judgement, node, well};
-use crate::{Allowance, Axon, Chain, Condition, Judgement, NodeState, Registration};
+use crate::{Allowance, Axon, Chain, Condition, Containers, Gpus, Judgement, NodeState, Registration};
 
 fn budget(used_secs: u64) -> Allowance {
     Allowance { used: Millis::from_secs(used_secs), of: Millis::from_secs(4 * 3_600) }
+}
+
+/// Of a validator that has just found nothing wrong.
+fn passed() -> Judgement {
+    let mut judgement = judgement();
+    judgement.last_full.as_mut().unwrap().passed = true;
+    judgement
 }
 
 type Change = fn(&mut MinerStatus);
@@ -17,6 +24,20 @@ const TROUBLES: &[(AlertCode, Severity, Change, Change)] = &[
         Severity::Critical,
         |s| s.miner.database_error = Some("disk full".into()),
         |_| {},
+    ),
+    (
+        AlertCode::NodeUnfit,
+        Severity::Warning,
+        |s| s.nodes[0].gpus = Gpus::NoTool { at: NOW },
+        |s| (s.nodes[0].gpus, s.nodes[0].judgements) = (Gpus::NoTool { at: NOW }, vec![passed()]),
+    ),
+    (
+        AlertCode::NodeUnfit,
+        Severity::Warning,
+        |s| {
+            s.nodes[0].containers = Containers::Denied { at: NOW, program: "docker".into(), why: "no".into() }
+        },
+        |s| s.nodes[0].containers = Containers::Usable { at: NOW, program: "docker".into() },
     ),
     (
         AlertCode::NotRegistered,

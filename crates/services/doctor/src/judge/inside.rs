@@ -193,7 +193,7 @@ fn settings(seen: &NodeSeen, inside: &Inside, examined: &Examined) -> Vec<Findin
         found.push(Finding::new(
             Code::SshdUnknown,
             "sshd -T needs root, and sudo asks for a password",
-            &["on the node: sudo sshd -T | grep -Ei 'maxstartups|maxsessions|persourcepenalties|strictmodes'"],
+            &["on the node: sudo sshd -T | grep -Ei 'maxstartups|maxsessions|persourcepenalties|allowtcpforwarding'"],
         ));
     }
     let number =
@@ -216,6 +216,7 @@ fn settings(seen: &NodeSeen, inside: &Inside, examined: &Examined) -> Vec<Findin
         ];
         found.push(Finding::new(Code::SshdPenalties, penalties, &fix));
     }
+    found.extend(forwarding(examined));
     if let Some(version) = examined.one("openssh").filter(|version| is_old(version)) {
         found.push(Finding::new(
             Code::OpensshOld,
@@ -228,6 +229,14 @@ fn settings(seen: &NodeSeen, inside: &Inside, examined: &Examined) -> Vec<Findin
         found.push(Finding::new(Code::RootLogin, "username is root", &fix));
     }
     found
+}
+
+/// What hardened hosts turn off (seed 001).
+fn forwarding(examined: &Examined) -> Option<Finding> {
+    let value = examined.sshd("allowtcpforwarding").filter(|value| *value != "no")?;
+    let [comment, write] = sshd::by_hand("AllowTcpForwarding no");
+    let seen = format!("AllowTcpForwarding {value}");
+    Some(Finding::new(Code::SshdForwarding, seen, &[&comment, &write, RELOAD]))
 }
 
 /// Before 7.7.

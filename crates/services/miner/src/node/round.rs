@@ -13,9 +13,10 @@ use crate::access::{AccessError, NodeAccess};
 use crate::authorized_keys::KeyTag;
 use crate::key_editor::WantedKey;
 
-/// After this many intervals a connection is made anew: an open one does not tell that the host key has changed, which
-/// every validator that logs in would stumble over.
-const INTERVALS_PER_LOGIN: u64 = 10;
+/// A connection is made anew after one interval, so that each visit that is due logs in as validators do: an open one does not tell that
+/// sshd takes no logins any more, or shows another host key. What has to be done in between goes over the open one. Where the interval is shorter
+/// than this, it is used for so long.
+const SHORTEST_USE: Millis = Millis::from_secs(3);
 
 impl NodeKeeper {
     pub(super) async fn slotted_round(
@@ -35,8 +36,7 @@ impl NodeKeeper {
         self.view.send_modify(|view| view.connected = false);
         let access = self.access(config);
         let wanted = self.wanted(config, course).await?;
-        let interval = config.policy.interval;
-        let oldest = self.clock.now() - Millis(interval.0.saturating_mul(INTERVALS_PER_LOGIN));
+        let oldest = self.clock.now() - config.policy.interval.max(SHORTEST_USE);
         let reusable = course.kept.take().filter(|kept| kept.shell.is_open());
         let reused = match reusable {
             Some(kept) if kept.made > oldest && kept.fits(config) => Some(kept),

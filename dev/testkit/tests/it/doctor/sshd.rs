@@ -222,3 +222,27 @@ async fn the_commands_that_are_named_heal_it_as_they_stand() {
     }
     eventually_async("nothing is wrong", async || wrong(&found(&world, &case).await).is_empty()).await;
 }
+
+/// A second sshd of the same machine, which nobody logs in through, and which forwards.
+const SECOND: &str = r"
+second=/etc/ssh/second_config
+grep '^HostKey' /etc/ssh/basilica_sshd_config > $second
+printf '%s\n' 'Port 2222' 'MaxStartups 2:50:10' 'AuthorizedKeysFile /nowhere' 'PidFile /run/second.pid' >> $second
+$(command -v sshd || echo /usr/sbin/sshd) -f $second
+until [ -s /run/second.pid ]; do sleep 0.05; done
+kill -0 $(cat /run/second.pid)
+";
+
+#[tokio::test]
+async fn of_two_sshds_the_one_that_took_the_login_is_judged() {
+    let case = Case { sshd: "AllowTcpForwarding no", expected: &[], ..tight("two", "") };
+    let mut world = World::start_with(&[case.name]).await;
+    let of_sshd = async |world: &World| -> Vec<&'static str> {
+        let codes = found(world, &case).await.into_iter().map(|finding| finding.code.as_str());
+        codes.filter(|code| code.starts_with("sshd-")).collect()
+    };
+    assert_eq!(of_sshd(&world).await, ["sshd-forwarding"], "as sshd does where nobody says otherwise");
+    world.break_host(&case).await;
+    world.run(case.name, SECOND).await;
+    assert_eq!(of_sshd(&world).await, [""; 0]);
+}

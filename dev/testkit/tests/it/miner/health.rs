@@ -99,6 +99,32 @@ async fn a_node_that_dies_is_tried_again_before_it_is_lost_and_is_taken_back_whe
     assert_eq!(json["last_failure"]["cause"], "network");
 }
 
+/// Ends the sshd that listens; its open connections live on.
+const END_LISTENER: &str = r#"
+process=$PPID
+while [ "$process" -gt 1 ]; do
+  case "$(tr '\0' ' ' < "/proc/$process/cmdline")" in *"[listener]"*) kill "$process"; exit ;; esac
+  process=$(sed 's/.*) //' "/proc/$process/stat" | cut -d ' ' -f 2)
+done
+exit 1
+"#;
+
+#[tokio::test]
+async fn a_node_that_takes_no_logins_any_more_is_lost_although_the_open_connection_works() {
+    let nodes = nodes(&["gpu-1"]).await;
+    let site = Site::start(Some(&nodes), Settings::default()).await;
+    let grant = site.first.authenticate(&site).await;
+    assert_eq!(site.first.discover(&site, &grant).await.nodes[0].status, NodeStatus::Available);
+    let shell = nodes.shell("gpu-1").await;
+    run(shell.as_ref(), END_LISTENER).await;
+    eventually("it is lost", || view(&site).state == NodeState::Unreachable).await;
+    run(shell.as_ref(), "true").await;
+    let failure = view(&site).last_failure.unwrap();
+    assert!(failure.text.contains("Connection refused"), "{failure:?}");
+    assert_eq!(site.first.discover(&site, &grant).await.nodes[0].status, NodeStatus::Unreachable);
+    shell.close().await;
+}
+
 #[tokio::test]
 async fn a_lost_node_that_is_not_taken_back_by_itself_waits_for_its_operator_even_over_a_restart() {
     let mut nodes = nodes(&["gpu-1"]).await;

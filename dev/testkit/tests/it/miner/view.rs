@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use basilica_ports::MinerStore as _;
 use basilica_runtime_service::testing::VirtualClock;
-use basilica_status::{AlertCode, Gpus, MinerStatus, NodeState, NodeStatus};
+use basilica_status::{Alert, AlertCode, Gpus, MinerStatus, NodeState, NodeStatus, Subject};
 use basilica_testkit::eventually;
 
 use super::*;
@@ -22,13 +22,19 @@ echo \"NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA dri
 exit 9
 ";
 
-/// Gives a node an `nvidia-smi`.
-fn install(nodes: &Nodes, name: &str, script: &str) {
+/// docker, to a user who is not in its group.
+const DENIED: &str = "#!/bin/sh
+echo 'permission denied while trying to connect to the docker API' >&2
+exit 1
+";
+
+/// Gives a node a program.
+fn install(nodes: &Nodes, name: &str, (program, script): (&str, &str)) {
     let node = nodes.node(name);
     // A node that is a host of its own has all paths; another one its home, with a `bin` that is searched.
     let folder =
         if nodes.gateway().is_some() { PathBuf::from("/usr/local/bin") } else { node.home().join("bin") };
-    node.write(&folder.join("nvidia-smi"), 0o755, script.as_bytes()).unwrap();
+    node.write(&folder.join(program), 0o755, script.as_bytes()).unwrap();
 }
 
 fn node<'a>(status: &'a MinerStatus, nodes: &Nodes, name: &str) -> &'a NodeStatus {
@@ -39,8 +45,10 @@ fn node<'a>(status: &'a MinerStatus, nodes: &Nodes, name: &str) -> &'a NodeStatu
 #[tokio::test]
 async fn the_status_tells_nodes_gpus_and_sessions() {
     let nodes = Nodes::start(&["cards", "broken", "bare"]).await;
-    install(&nodes, "cards", RECORDED);
-    install(&nodes, "broken", BROKEN);
+    install(&nodes, "cards", ("nvidia-smi", RECORDED));
+    install(&nodes, "cards", ("docker", "#!/bin/sh\n"));
+    install(&nodes, "broken", ("nvidia-smi", BROKEN));
+    install(&nodes, "broken", ("docker", DENIED));
     let site = Site::start(Some(&nodes), Settings::default()).await;
     let grant = site.first.authenticate(&site).await;
     site.first.discover(&site, &grant).await;
@@ -67,8 +75,23 @@ async fn the_status_tells_nodes_gpus_and_sessions() {
         "{broken:?}"
     );
     assert!(matches!(node(&status, &nodes, "bare").gpus, Gpus::NoTool { .. }));
-    // That there are no readings is no trouble of the node.
+    // That there are no readings fails no round, and is told.
     assert_eq!(status.activity.rounds_failed, 0);
+    let unfit = |name| {
+        let id = nodes.node(name).address().node_id();
+        let is_it = |alert: &&Alert| {
+            matches!(alert.subject, Subject::Node { id: about, .. } if about == id)
+                && alert.code == AlertCode::NodeUnfit
+        };
+        newest().unwrap().alerts.iter().find(is_it).map(|alert| alert.what.as_str().to_owned())
+    };
+    eventually("the engines were asked for, too", || {
+        let said = |name, words| unfit(name).is_some_and(|what: String| what.contains(words));
+        let denied = "has a docker that does not work for this login (permission denied";
+        said("bare", "has no nvidia-smi") && said("broken", "NVIDIA-SMI has failed") && said("broken", denied)
+    })
+    .await;
+    assert_eq!(unfit("cards"), None);
 }
 
 #[tokio::test]

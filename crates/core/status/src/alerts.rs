@@ -56,6 +56,8 @@ pub enum AlertCode {
     ValidatorUnseen,
     /// Too many logins of validators are refused.
     LoginsRefused,
+    /// Discoveries of a validator that has nodes here are refused.
+    DiscoveriesRefused,
     /// A node shows a host key that nobody approved.
     HostKeyChanged,
     /// A node cannot be logged into.
@@ -76,7 +78,7 @@ pub enum AlertCode {
 
 impl AlertCode {
     /// Every code.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::DatabaseFailing,
         Self::NotRegistered,
         Self::ClockOff,
@@ -87,6 +89,7 @@ impl AlertCode {
         Self::NoValidator,
         Self::ValidatorUnseen,
         Self::LoginsRefused,
+        Self::DiscoveriesRefused,
         Self::HostKeyChanged,
         Self::NodeUnreachable,
         Self::NodeFailing,
@@ -110,6 +113,7 @@ impl AlertCode {
             Self::NoValidator => "no_validator",
             Self::ValidatorUnseen => "validator_unseen",
             Self::LoginsRefused => "logins_refused",
+            Self::DiscoveriesRefused => "discoveries_refused",
             Self::HostKeyChanged => "host_key_changed",
             Self::NodeUnreachable => "node_unreachable",
             Self::NodeFailing => "node_failing",

@@ -139,6 +139,12 @@ pub struct Activity {
     pub rounds: u64,
     /// Of these, failed.
     pub rounds_failed: u64,
+    /// Discoveries that a validator with nodes here signed.
+    #[serde(default)]
+    pub discoveries: u64,
+    /// Of these, refused.
+    #[serde(default)]
+    pub discoveries_refused: u64,
     /// When a validator was let in last, since the start.
     pub validator_seen: Option<Timestamp>,
 }

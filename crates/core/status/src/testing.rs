@@ -105,6 +105,8 @@ pub fn well() -> MinerStatus {
             logins_granted: 9,
             rounds: 10,
             rounds_failed: 1,
+            discoveries: 4,
+            discoveries_refused: 1,
             validator_seen: Some(ago(6 * HOUR)),
         },
         nodes: vec![node(1), node(2)],

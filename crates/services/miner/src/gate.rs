@@ -267,8 +267,12 @@ impl Gate {
             .store
             .admit_discovery(&nonce, &discovery)
             .await
-            .map_err(|e| self.store_failed("admit discovery", &e))?
-            .map_err(|reason| self.inadmissible(reason, now))?;
+            .map_err(|e| self.store_failed("admit discovery", &e))?;
+        if assigned {
+            self.metrics.assigned_discoveries.inc();
+            self.metrics.refused_discoveries.inc_by(session.is_err().into());
+        }
+        let session = session.map_err(|reason| self.inadmissible(reason, now))?;
         Ok(assigned.then_some((session, snapshot.assignment)))
     }
 

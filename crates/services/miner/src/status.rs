@@ -148,6 +148,8 @@ impl StatusKeeper {
             granted: self.metrics.auth_successes.get(),
             rounds: self.metrics.health_checks.get(),
             rounds_failed: self.metrics.deployment_failures.get(),
+            discoveries: self.metrics.assigned_discoveries.get(),
+            discoveries_refused: self.metrics.refused_discoveries.get(),
         }
     }
 

@@ -18,11 +18,14 @@ const CLOCK_BEHIND_MS: i64 = -30_000;
 const UNSEEN: Millis = Millis::from_secs(6 * 3_600);
 /// Of logins and of rounds.
 const LEAST_RATE_PPM: u32 = 900_000;
+/// Fewer refused discoveries are no trouble.
+const LEAST_REFUSED: u64 = 3;
 /// Fewer say nothing about a rate.
 const LEAST_SAMPLES: u64 = 10;
 
 pub(super) fn alerts(status: &MinerStatus) -> Vec<Alert> {
-    let checks = [database, registration, clock, chain, axon, nodes, validator, seen, logins, rounds];
+    let checks =
+        [database, registration, clock, chain, axon, nodes, validator, seen, logins, discoveries, rounds];
     checks.iter().filter_map(|check| check(status)).chain(conditions(status)).collect()
 }
 
@@ -169,6 +172,22 @@ fn logins(status: &MinerStatus) -> Option<Alert> {
     let why = "validators that are refused do not see the nodes; strangers that knock count here too";
     let todo = "look for refusals in the log: each says who and why";
     Some(alert(Severity::Warning, AlertCode::LoginsRefused, (what, why, todo)))
+}
+
+/// A validator asks a few times an hour: two in three that are refused are no accident.
+fn discoveries(status: &MinerStatus) -> Option<Alert> {
+    let activity = &status.activity;
+    let (all, refused) = (activity.discoveries, activity.discoveries_refused);
+    if refused < LEAST_REFUSED || refused.saturating_mul(3) < all.saturating_mul(2) {
+        return None;
+    }
+    let window = span(activity.window);
+    let what = format!(
+        "{refused} of {all} discoveries of validators that have nodes here were refused in the last {window}"
+    );
+    let why = "a validator whose discovery is refused gets no key onto the nodes, and does not check them";
+    let todo = "look for \"Validator authentication failed\" in the log: it says whose and why; docs/troubleshooting.md says what to do then";
+    Some(alert(Severity::Warning, AlertCode::DiscoveriesRefused, (what, why, todo)))
 }
 
 fn rounds(status: &MinerStatus) -> Option<Alert> {

@@ -26,6 +26,12 @@ const TROUBLES: &[(AlertCode, Severity, Change, Change)] = &[
         |_| {},
     ),
     (
+        AlertCode::DiscoveriesRefused,
+        Severity::Warning,
+        |s| (s.activity.discoveries, s.activity.discoveries_refused) = (4, 3),
+        |s| (s.activity.discoveries, s.activity.discoveries_refused) = (5, 3),
+    ),
+    (
         AlertCode::NodeUnfit,
         Severity::Warning,
         |s| s.nodes[0].gpus = Gpus::NoTool { at: NOW },

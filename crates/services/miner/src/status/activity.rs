@@ -17,6 +17,8 @@ pub(super) struct Counted {
     pub(super) granted: u64,
     pub(super) rounds: u64,
     pub(super) rounds_failed: u64,
+    pub(super) discoveries: u64,
+    pub(super) discoveries_refused: u64,
 }
 
 /// Samples of the last hour, a minute apart.
@@ -56,6 +58,8 @@ impl History {
             logins_granted: counted.granted.saturating_sub(before.granted),
             rounds: counted.rounds.saturating_sub(before.rounds),
             rounds_failed: counted.rounds_failed.saturating_sub(before.rounds_failed),
+            discoveries: counted.discoveries.saturating_sub(before.discoveries),
+            discoveries_refused: counted.discoveries_refused.saturating_sub(before.discoveries_refused),
             validator_seen: self.seen,
         }
     }
@@ -68,7 +72,7 @@ mod tests {
     const MINUTE: i64 = 60_000;
 
     fn counted(n: u64) -> Counted {
-        Counted { logins: 2 * n, granted: n, rounds: 3 * n, rounds_failed: n }
+        Counted { logins: 2 * n, granted: n, rounds: 3 * n, rounds_failed: n, ..Counted::default() }
     }
 
     #[test]

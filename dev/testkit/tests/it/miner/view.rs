@@ -92,6 +92,13 @@ async fn the_status_tells_nodes_gpus_and_sessions() {
     })
     .await;
     assert_eq!(unfit("cards"), None);
+    let client = site.client().await;
+    for _ in 0..3 {
+        let deposed = DiscoverClaim { epoch: FencingToken(0), ..site.first.claim(&grant) };
+        assert_eq!(code(client.discover(site.first.signed(deposed)).await), RefusalCode::PermissionDenied);
+    }
+    let is_told = || newest().unwrap().alerts.iter().any(|alert| alert.code == AlertCode::DiscoveriesRefused);
+    eventually("it is told that the validator does not get through", is_told).await;
 }
 
 #[tokio::test]

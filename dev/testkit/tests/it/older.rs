@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use basilica_testkit::{built, write_wallet};
+use basilica_types::SshPublicKey;
 
 use crate::printed::printed_by_the_miner;
 
@@ -159,6 +160,79 @@ fn every_variable_of_older_guides_counts() {
         let checked = said(&home.run(Some(row.subject), &["config", "validate"]));
         let expected = row.outcome.ends_with("with a warning");
         assert_eq!(checked.contains("misspelt"), expected, "{}: {checked}", row.subject);
+    }
+}
+
+/// Runs what older guides have in a script, in the home.
+fn shell(home: &Home, script: &str) {
+    let done = Command::new("sh").args(["-euc", script]).current_dir(home.0.path()).status().unwrap();
+    assert!(done.success(), "{script}");
+}
+
+#[test]
+fn lines_for_the_shell_do_what_their_rows_say() {
+    let rows = rows("Lines for the shell");
+    let row = |start: &str| rows.iter().find(|row| row.subject.starts_with(start)).expect("its row");
+    let cargo = row("cargo run").subject.strip_prefix("cargo run -p basilica-miner -- ").unwrap();
+    let output = miner(&cargo.split(' ').chain(["--help"]).collect::<Vec<_>>());
+    assert!(output.status.success() && root().join("bins/basilica-miner/Cargo.toml").is_file(), "{output:?}");
+
+    let home = Home::new();
+    home.configure("bittensor.netuid = 39");
+    // What `sqlite3 ".backup"` does, by the same call of the same library.
+    assert!(row("sqlite3").outcome == "works" && row("sqlite3").words.contains("database restore --from"));
+    assert!(home.run(None, &["database", "migrate"]).status.success());
+    let backup = "import sqlite3; sqlite3.connect('miner.db').backup(sqlite3.connect('old.db'))";
+    shell(&home, &format!("python3 -c \"{backup}\"; mkdir away; mv miner.db* away"));
+    let restored = home.run(None, &["database", "restore", "--from", "old.db"]);
+    assert!(restored.status.success(), "{}", said(&restored));
+    let health = home.run(None, &["database", "health"]);
+    assert!(said(&health).contains(" is healthy; schema "), "{}", said(&health));
+
+    // The guides' script for a new key, with two keys that are made and a node that is not asked.
+    let end = row("mv ");
+    let script = "cp .ssh/miner_node_key .ssh/miner_node_key.new; OLD_KEY=.ssh/miner_node_key; NEW_KEY=$OLD_KEY.new; \
+                  printf '\\n%s\\n' 'ssh_session.miner_node_key_path = \"~/.ssh/miner_node_key\"' >>miner.toml; \
+                  sed -i 's/miner_node_key\"/miner_node_key.new\"/' miner.toml; rm $OLD_KEY; ";
+    shell(&home, &format!("{script}{}", end.subject));
+    let refused = home.run(None, &["config", "validate"]);
+    let mut words = end.quoted().nth(1).unwrap().split(" … ");
+    assert_eq!(refused.status.code(), Some(78), "{}", said(&refused));
+    assert!(words.all(|words| said(&refused).contains(words)), "{}", said(&refused));
+    // Ours makes the directory that a unit of the guides wants to be there.
+    let unit = std::fs::read_to_string(root().join("deploy/systemd/basilica-miner.service")).unwrap();
+    assert!(
+        row("ReadWritePaths").subject.ends_with(" /var/log/basilica")
+            && unit.contains("\nLogsDirectory=basilica\n")
+    );
+}
+
+#[test]
+fn the_types_of_validators_keys_are_taken_or_refused_as_the_rows_say() {
+    for row in rows("Validators' keys") {
+        let kind = row.subject.strip_prefix("ecdsa-sha2-nistp256").map_or(row.subject, |_| "ecdsa");
+        let folder = tempfile::tempdir().unwrap();
+        let line = match kind {
+            // No ssh-keygen of today makes one.
+            "ssh-dss" => "ssh-dss AAAAB3NzaC1kc3M=".to_owned(),
+            kind => {
+                let kind = kind.trim_start_matches("ssh-");
+                let key = folder.path().join("key");
+                let made =
+                    Command::new("ssh-keygen").args(["-q", "-N", "", "-t", kind, "-f"]).arg(&key).status();
+                assert!(made.unwrap().success(), "{kind}");
+                std::fs::read_to_string(key.with_extension("pub")).unwrap()
+            }
+        };
+        assert!(line.starts_with(row.subject), "{line}");
+        let taken: Result<SshPublicKey, _> = line.parse();
+        match row.outcome {
+            "works" => assert!(taken.is_ok(), "{line}: {taken:?}"),
+            _ => {
+                let why = taken.unwrap_err().to_string();
+                assert!(row.quoted().next().is_some_and(|words| why.contains(words)), "{why}");
+            }
+        }
     }
 }
 

@@ -85,19 +85,23 @@ fn tried(line: &str) -> Vec<String> {
     words
 }
 
-/// Every command line within the text and the blocks of a page, as `basilica-miner …`.
+/// Command lines of the miner within the text and the blocks of a page.
+pub(crate) fn commands_of(page: &str) -> Vec<&str> {
+    let (text, blocks): (Vec<_>, Vec<_>) =
+        page.split("```").enumerate().partition(|(index, _)| index % 2 == 0);
+    let inline = text.iter().flat_map(|(_, text)| text.split('`').skip(1).step_by(2));
+    let lines = blocks.iter().filter_map(|(_, block)| block.strip_prefix("sh\n")).flat_map(str::lines);
+    let lines = inline.chain(lines.map(str::trim));
+    lines.filter(|line| line.split(' ').next() == Some("basilica-miner")).collect()
+}
+
 #[test]
 fn every_command_of_the_miner_that_the_pages_name_exists() {
     let mut found = 0;
     for path in pages() {
         let page = std::fs::read_to_string(&path).unwrap();
-        let (text, blocks): (Vec<_>, Vec<_>) =
-            page.split("```").enumerate().partition(|(index, _)| index % 2 == 0);
-        let inline = text.iter().flat_map(|(_, text)| text.split('`').skip(1).step_by(2));
-        let lines = blocks.iter().filter_map(|(_, block)| block.strip_prefix("sh\n")).flat_map(str::lines);
         let is_table = path.ends_with("seed-compatibility.md");
-        for line in inline.chain(lines.map(str::trim)).filter_map(|code| code.strip_prefix("basilica-miner "))
-        {
+        for line in commands_of(&page).into_iter().filter_map(|line| line.strip_prefix("basilica-miner ")) {
             // That page names what does not exist too, and has a test of its own.
             if line == "--gen-config" || is_table {
                 continue;

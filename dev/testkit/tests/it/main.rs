@@ -10,6 +10,7 @@ mod guides;
 mod localnet;
 mod manual;
 mod miner;
+mod miner_page;
 mod nodes;
 mod older;
 mod onboarding;

@@ -3,6 +3,8 @@
 
 #[path = "program/audit.rs"]
 mod audit;
+#[path = "program/config.rs"]
+mod config;
 #[path = "program/database.rs"]
 mod database;
 #[path = "program/nodes.rs"]
@@ -13,6 +15,8 @@ mod other_files;
 mod sessions;
 #[path = "program/tls.rs"]
 mod tls;
+#[path = "program/view.rs"]
+mod view;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -193,137 +197,6 @@ impl Drop for Running {
 }
 
 #[test]
-fn a_good_configuration_passes() {
-    let home = Home::new();
-    let ended = home.run(&["config", "validate"]);
-    assert_eq!(ended.code, Some(0), "{}", ended.err);
-    assert!(ended.out.ends_with("Configuration validation passed\n"), "{}", ended.out);
-    let read = format!("read: file {}; and BASILICA_HEALTH__LISTEN", home.config().display());
-    assert!(ended.out.starts_with(&read), "{}", ended.out);
-    let json: Value = serde_json::from_str(&home.run(&["--json", "config", "validate"]).out).unwrap();
-    assert_eq!(json["valid"], true);
-    assert_eq!(json["file"], home.config().to_str().unwrap());
-    assert_eq!(json["variables"][0], "BASILICA_HEALTH__LISTEN");
-    assert!(!home.path().join("data/miner.db").exists(), "a check leaves no file behind");
-}
-
-#[test]
-fn validation_names_everything_that_a_start_would_miss() {
-    let home = Home::new();
-    std::fs::remove_dir_all(home.path().join(".bittensor")).unwrap();
-    std::fs::remove_dir(home.path().join("data")).unwrap();
-    let missing =
-        ["Failed to load hotkey", ".bittensor/wallets/w/hotkeys/h", "data does not exist", "mkdir -p"];
-    home.run(&["config", "validate"]).fails(1, &missing);
-    // A start names the first of them, in the same words.
-    let started = home.run(&[]);
-    started.fails(1, &missing[..2]);
-    let first = started.err.lines().last().unwrap().trim_start_matches("error: ");
-    assert!(home.run(&["config", "validate"]).err.contains(first), "{first}");
-}
-
-#[test]
-fn a_start_with_values_that_cannot_work_is_a_wrong_configuration() {
-    let home = Home::new();
-    for (name, value, words) in [
-        ("BITTENSOR__NETWORK", "foo", "known values: finney, test, local"),
-        ("BITTENSOR__CHAIN_ENDPOINT", "http://x y", "not a WebSocket URL"),
-        ("DATABASE__URL", "mysql://x", "does not start with \"sqlite:\""),
-        ("BITTENSOR__WALLET_NAME", "../w", "may hold only letters"),
-    ] {
-        for arguments in [[].as_slice(), &["config", "validate"]] {
-            let mut command = home.command();
-            let name = format!("BASILICA_{name}");
-            let ended = Ended::from(command.env(&name, value).args(arguments).output().unwrap());
-            ended.fails(78, &[words, &name]);
-        }
-    }
-}
-
-#[test]
-fn the_generated_configuration_passes_once_what_it_names_exists() {
-    let home = Home::new();
-    let generated = home.run(&["--gen-config"]);
-    assert_eq!(generated.code, Some(0));
-    let text = generated
-        .out
-        .replace("~/.ssh/miner_node_key", "~/node_key")
-        .replace("/opt/basilica/data/", &format!("{}/data/", home.path().display()))
-        .replace("\"miner\" ", "\"w\" ")
-        .replace("\"default\"", "\"h\"");
-    std::fs::write(home.config(), text).unwrap();
-    let ended = home.run(&["config", "validate"]);
-    assert!(ended.out.contains("Configuration validation passed"), "{}{}", ended.out, ended.err);
-}
-
-#[test]
-fn a_wrong_configuration_names_file_line_and_key() {
-    let home = Home::new();
-    home.configure("[validator_coms]\nport = 1");
-    home.run(&[]).fails(78, &["miner.toml:1:", "validator_coms", "validator_comms"]);
-    home.configure("[node_management]\nhealth_check_interval = \"soon\"");
-    home.run(&["config", "validate"]).fails(78, &["miner.toml:2:", "health_check_interval"]);
-    std::fs::write(home.config(), "[bittensor\n").unwrap();
-    home.run(&["config", "validate"]).fails(78, &["miner.toml:1:"]);
-}
-
-#[test]
-fn a_missing_configuration_says_how_to_make_one() {
-    let home = Home::new();
-    std::fs::remove_file(home.config()).unwrap();
-    home.run(&[]).fails(
-        78,
-        &[
-            "error: there is no configuration /",
-            "read configuration file",
-            "miner.toml",
-            "basilica-miner init --output",
-        ],
-    );
-    home.run(&["config", "validate"]).fails(78, &["basilica-miner init --output"]);
-}
-
-#[test]
-fn a_missing_wallet_is_named() {
-    let home = Home::new();
-    std::fs::remove_dir_all(home.path().join(".bittensor")).unwrap();
-    home.run(&[]).fails(1, &["Failed to load hotkey", ".bittensor/wallets/w/hotkeys/h"]);
-}
-
-/// Replaces the hotkey by the frozen keyfile of this form and returns its password.
-fn encrypt_hotkey(home: &Home) -> String {
-    let vectors: Value = serde_json::from_str(include_str!("../../../vectors/wallet/keyfiles.json")).unwrap();
-    let forms = vectors["forms"].as_array().unwrap();
-    let form = forms.iter().find(|form| form["form"] == "ansible-vault").unwrap();
-    let bytes = hex::decode(form["hex"].as_str().unwrap()).unwrap();
-    std::fs::write(home.path().join(".bittensor/wallets/w/hotkeys/h"), bytes).unwrap();
-    vectors["password"].as_str().unwrap().to_owned()
-}
-
-#[test]
-fn an_encrypted_hotkey_is_opened_with_the_password_file_and_refused_without() {
-    let home = Home::new();
-    let password = encrypt_hotkey(&home);
-    let variable = basilica_wallet::sdk_variable(&home.path().join(".bittensor/wallets/w/hotkeys/h"));
-    home.run(&[]).fails(1, &["Failed to load hotkey", "Ansible vault", "no password was given", &variable]);
-    let file = home.path().join("password");
-    std::fs::write(&file, "wrong\n").unwrap();
-    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
-    let with_file = || {
-        let mut command = home.command();
-        command.env("BASILICA_BITTENSOR__WALLET_PASSWORD_FILE", &file);
-        Ended::from(command.output().unwrap())
-    };
-    with_file().fails(1, &["Failed to load hotkey", "password is wrong"]);
-    std::fs::write(&file, format!("{password}\n")).unwrap();
-    // The next obstacle shows that the hotkey was opened.
-    std::fs::remove_dir(home.path().join("data")).unwrap();
-    with_file().fails(1, &["unable to open database file"]);
-    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
-    with_file().fails(1, &["Permissions 0640 for", "are too open; run: chmod 600"]);
-}
-
-#[test]
 fn a_missing_database_directory_is_named() {
     let home = Home::new();
     std::fs::remove_dir(home.path().join("data")).unwrap();
@@ -432,98 +305,6 @@ fn status_and_migrate_answer_in_words_and_in_json() {
         .fails(1, &["no miner tells its status on", &nobody, "is it running"]);
 }
 
-#[tokio::test]
-async fn a_running_miner_tells_its_status_as_a_page_and_to_the_command() {
-    let home = Home::new();
-    home.configure("[node_management]\nnodes = [{ host = \"127.0.0.1\", port = 1, username = \"gpu\" }]");
-    let miner = Running::start(&home);
-    let page = || serde_json::from_str::<Value>(&miner.try_get("/status.json")?.1).ok();
-    eventually("the first round on the node ends", || {
-        page().is_some_and(|page| page["nodes"][0]["state"] == "unreachable")
-    })
-    .await;
-    let page = page().unwrap();
-    assert_eq!((&page["form"], &page["miner"]["network"]), (&Value::from(1), &Value::from("local")));
-    let told = page["alerts"].as_array().unwrap().iter().any(|alert| alert["code"] == "node_unreachable");
-    assert!(told, "{page:#}");
-
-    let (_, overview) = miner.get("/");
-    assert!(overview.contains("gpu@127.0.0.1:1</a>") && overview.contains("</html>"), "{overview}");
-    let (_, node) = miner.get(&format!("/nodes/{}", page["nodes"][0]["id"].as_str().unwrap()));
-    assert!(node.contains("<h1>gpu@127.0.0.1:1"), "{node}");
-    assert!(miner.get("/style.css").1.contains("prefers-color-scheme"));
-    assert!(miner.get("/nodes/none").0.contains("404"));
-
-    let asked = |arguments: &[&str]| {
-        let mut command = home.command();
-        command.env("BASILICA_HEALTH__LISTEN", miner.health.to_string()).args(arguments);
-        Ended::from(command.output().unwrap())
-    };
-    let words = asked(&["status"]);
-    assert_eq!(words.code, Some(0), "{}", words.err);
-    for line in
-        ["running: 0.1.0 for ", "states: 1 unreachable", "warning: gpu@127.0.0.1:1 cannot be logged into"]
-    {
-        assert!(words.out.contains(line), "{line}\n{}", words.out);
-    }
-    // Without a terminal, `top` is one frame.
-    for frame in [asked(&["top"]), asked(&["top", "--once"])] {
-        assert_eq!(frame.code, Some(0), "{}", frame.err);
-        assert!(frame.out.contains("\ngpu@127.0.0.1:1  unreachable  "), "{}", frame.out);
-    }
-    let by_address = home.run(&["--json", "top", "--address", &miner.health.to_string()]);
-    let json: Value = serde_json::from_str(&by_address.out).unwrap();
-    assert_eq!(json["nodes"][0]["state"], "unreachable");
-    let json: Value = serde_json::from_str(&asked(&["--json", "status"]).out).unwrap();
-    assert_eq!(json["status"]["nodes"][0]["address"], "gpu@127.0.0.1:1");
-}
-
-/// Runs `top` in a terminal of its own until the first node is on the screen, presses `key`, and reads to the end.
-fn top_in_a_terminal(miner: &Running, key: &[u8]) -> (std::process::ExitStatus, String) {
-    let program = env!("CARGO_BIN_EXE_basilica-miner");
-    let line = format!("stty rows 24 cols 100; exec {program} top --address {}", miner.health);
-    let mut terminal = Command::new("script")
-        .args(["--quiet", "--return", "--echo", "never", "--command", &line, "/dev/null"])
-        .env("TERM", "xterm-256color")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let (mut out, mut seen, mut keys) = (terminal.stdout.take().unwrap(), Vec::new(), terminal.stdin.take());
-    let mut buffer = [0; 4096];
-    loop {
-        let read = out.read(&mut buffer).unwrap();
-        seen.extend_from_slice(&buffer[..read]);
-        if read == 0 {
-            break;
-        }
-        if String::from_utf8_lossy(&seen).contains("gpu@127.0.0.1:1")
-            && let Some(mut keys) = keys.take()
-        {
-            keys.write_all(key).unwrap();
-        }
-    }
-    (terminal.wait().unwrap(), String::from_utf8_lossy(&seen).into_owned())
-}
-
-#[tokio::test]
-async fn top_gives_the_terminal_back_as_it_was() {
-    let home = Home::new();
-    home.configure("[node_management]\nnodes = [{ host = \"127.0.0.1\", port = 1, username = \"gpu\" }]");
-    let miner = Running::start(&home);
-    eventually("the snapshot is there", || {
-        miner.try_get("/status.json").is_some_and(|(head, _)| head.contains("200"))
-    })
-    .await;
-    for key in [&b"q"[..], b"\x03"] {
-        let (ended, seen) = top_in_a_terminal(&miner, key);
-        assert!(ended.success(), "{ended}: {seen:?}");
-        let (entered, left) = (seen.find("\x1b[?1049h"), seen.rfind("\x1b[?1049l"));
-        assert!(entered.is_some() && entered < left, "{seen:?}");
-        assert!(seen.rfind("\x1b[?25h") > entered, "the cursor is shown again: {seen:?}");
-    }
-}
-
 #[test]
 fn approving_a_host_key_that_nobody_offers_is_refused() {
     let home = Home::new();
@@ -545,46 +326,6 @@ fn host_keys_of_the_configuration_are_listed_too() {
     assert!(listed.out.contains("from the configuration"), "{}", listed.out);
     let json: Value = serde_json::from_str(&home.run(&["--json", "host-key", "list"]).out).unwrap();
     assert_eq!((json[0]["configured"].as_bool(), json[0]["offered"].is_null()), (Some(true), true));
-}
-
-#[test]
-fn show_keeps_to_itself_where_secrets_are_and_what_may_hold_one_unless_asked() {
-    let home = Home::new();
-    home.configure(
-        "verdicts.validators = [{ hotkey = \"5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY\", url = \"http://192.0.2.7:8080\" }]\n\
-         [validator_comms]\ntls_cert_path = \"server.crt\"\ntls_key_path = \"server.key\"\n",
-    );
-    let text = std::fs::read_to_string(home.config()).unwrap();
-    let more =
-        "[bittensor]\nwallet_password_file = \"password\"\nfallback_endpoints = [\"wss://x.example/ACCESS\"]";
-    std::fs::write(home.config(), text.replace("[bittensor]", more)).unwrap();
-    let shown = home.run(&["config", "show"]);
-    let hidden: Vec<&str> = shown
-        .out
-        .lines()
-        .filter_map(|line| line.strip_suffix(" = \"(hidden; use --show-sensitive)\""))
-        .collect();
-    let expected = [
-        "bittensor.chain_endpoint",
-        "bittensor.fallback_endpoints",
-        "bittensor.wallet_password_file",
-        "bittensor.wallet_path",
-        "database.url",
-        "ssh_session.miner_node_key_path",
-        "validator_comms.tls_key_path",
-        "verdicts.validators.0.url",
-    ];
-    assert_eq!(hidden, expected, "{}{}", shown.out, shown.err);
-    assert!(
-        !shown.out.contains("ACCESS") && shown.out.contains("tls_cert_path = \"server.crt\""),
-        "{}",
-        shown.out
-    );
-    let whole = home.run(&["config", "show", "--show-sensitive"]).out;
-    assert!(
-        !whole.contains("hidden") && whole.contains("/ACCESS") && whole.contains("node_key\""),
-        "{whole}"
-    );
 }
 
 #[test]

@@ -195,7 +195,7 @@ fn assert_looked_at(localnet: &Localnet, report: &Report) {
         let output = command.args(filled(line).split(' ')).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
         assert_eq!(output.status.code(), Some(code), "{line}: {output:?}");
-        assert!(text.contains(&filled(says)), "{line} does not say {says:?}: {text}");
+        assert!(text.contains(&filled(says)), "{line} does not say {says:?}: {output:?}");
     }
 }
 

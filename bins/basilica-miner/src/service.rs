@@ -9,7 +9,7 @@ use basilica_http::HttpValidatorApi;
 use basilica_miner_service::config::{DatabaseConfig, ListenConfig, MinerConfig, WalletConfig};
 use basilica_miner_service::{Miner, MinerPorts};
 use basilica_ports::{Clock, Entropy, HotkeySigner, Identity};
-use basilica_rpc::{MinerListener, PeerRate, ServerLimits, ServerTls};
+use basilica_rpc::{MinerListener, PeerRate, ServeError, ServerLimits, ServerTls};
 use basilica_runtime_service::{
     AdminListener, AdminRoutes, AdminState, BindError, LogLevel, Metrics, Readiness, Supervisor,
     TracingOptions, init_tracing,
@@ -82,9 +82,14 @@ impl Listeners {
         let compat = admin(config.listen.compat).await?;
         let (grpc, health) = (config.listen.grpc, config.listen.health);
         let transport = tls::transport(config.listen.tls.as_ref(), now)?;
+        let grpc = MinerListener::bind(grpc).await.map_err(|error| match error {
+            // What the system says of an address means the same for each of our ports.
+            ServeError::Bind { address, source } => BindError::new(address, source).into(),
+            other => anyhow::Error::from(other),
+        })?;
         Ok(Self {
             tls: transport.tls().cloned(),
-            grpc: MinerListener::bind(grpc).await?.speaking(transport),
+            grpc: grpc.speaking(transport),
             health: AdminListener::bind(health).await?,
             compat,
             metrics,

@@ -219,6 +219,15 @@ fn an_occupied_port_is_named() {
 }
 
 #[test]
+fn an_address_of_another_host_is_no_place_to_listen() {
+    let home = Home::new();
+    // Documentation's own network.
+    let ended =
+        Ended::from(home.command().env("BASILICA_VALIDATOR_COMMS__HOST", "192.0.2.1").output().unwrap());
+    ended.fails(1, &["192.0.2.1:0 is not an address of this host; configure one that is"]);
+}
+
+#[test]
 fn without_a_chain_it_lives_but_is_not_ready_and_stops_in_order() {
     let home = Home::new();
     let mut running = Running::start(&home);

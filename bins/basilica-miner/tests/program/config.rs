@@ -102,7 +102,8 @@ fn a_missing_wallet_is_named() {
 
 /// Replaces the hotkey by the frozen keyfile of this form and returns its password.
 fn encrypt_hotkey(home: &Home) -> String {
-    let vectors: Value = serde_json::from_str(include_str!("../../../../vectors/wallet/keyfiles.json")).unwrap();
+    let vectors: Value =
+        serde_json::from_str(include_str!("../../../../vectors/wallet/keyfiles.json")).unwrap();
     let forms = vectors["forms"].as_array().unwrap();
     let form = forms.iter().find(|form| form["form"] == "ansible-vault").unwrap();
     let bytes = hex::decode(form["hex"].as_str().unwrap()).unwrap();

@@ -10,6 +10,7 @@
 //! starved each other into busy errors), and creating missing directories (a typing error in a path would start an
 //! empty database without a word).
 
+mod error;
 mod turn;
 mod upkeep;
 
@@ -30,6 +31,7 @@ use sqlx::sqlite::{
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 use tokio::sync::Mutex;
 
+pub use error::OpenError;
 use turn::Unflushed;
 pub(crate) use turn::{Turn, Writing};
 pub(crate) use upkeep::Restoring;
@@ -68,151 +70,6 @@ impl Schema {
     /// The version that this program brings a file to.
     pub fn version(&self) -> i64 {
         i64::try_from(self.migrations.len()).expect("a schema has a handful of migrations")
-    }
-}
-
-/// Why a database cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The directory is missing.
-    #[error(
-        "unable to open database file {path}: directory {directory} does not exist; create it (mkdir -p {directory}) \
-         or change database.url",
-        path = path.display(), directory = directory.display()
-    )]
-    NoDirectory {
-        /// The file.
-        path: PathBuf,
-        /// What is missing.
-        directory: PathBuf,
-    },
-    /// There is no file, and it is not ours to make one.
-    #[error(
-        "database file {} does not exist: {program} has not run yet with this configuration; start it, or run `{migrate}`",
-        path.display()
-    )]
-    Absent {
-        /// The file.
-        path: PathBuf,
-        /// The program that makes it.
-        program: &'static str,
-        /// The command that makes it.
-        migrate: &'static str,
-    },
-    /// The file cannot be made or written.
-    #[error("unable to open database file {}{}", path.display(), writable(source))]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The system's error.
-        #[source]
-        source: std::io::Error,
-    },
-    /// SQLite refuses it: not a database, or damaged.
-    #[error("unable to open database file {}", path.display())]
-    Sqlite {
-        /// The file.
-        path: PathBuf,
-        /// SQLite's error.
-        #[source]
-        source: BoxError,
-    },
-    /// Some of its pages are not what SQLite wrote.
-    #[error("database file {} is damaged ({damage}); the command `database health` says what to do", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// SQLite's words.
-        damage: String,
-    },
-    /// Somebody else's file.
-    #[error("{place} is not a database of {program} (application id {found:#x})")]
-    OtherProgram {
-        /// The file or server.
-        place: String,
-        /// Who was to use it.
-        program: &'static str,
-        /// Whose it is.
-        found: i64,
-    },
-    /// Migrations are due and were not asked for.
-    #[error(
-        "{place} has schema {found}, this program needs {needed}; run `{migrate}` or set database.run_migrations = true"
-    )]
-    MigrationsDue {
-        /// The file or server.
-        place: String,
-        /// The command that migrates it.
-        migrate: &'static str,
-        /// Version in the file.
-        found: i64,
-        /// Version needed.
-        needed: i64,
-    },
-    /// Migrated by a newer version.
-    #[error("{place} has schema {found}, newer than this version knows ({known}); upgrade this program")]
-    Newer {
-        /// The file or server.
-        place: String,
-        /// Version in the file.
-        found: i64,
-        /// Newest version that this program knows.
-        known: i64,
-    },
-    /// A migration failed; nothing of it was kept.
-    #[error("migrate {place} to schema {version}")]
-    Migration {
-        /// The file or server.
-        place: String,
-        /// The version that could not be reached.
-        version: i64,
-        /// The engine's error.
-        #[source]
-        source: BoxError,
-    },
-    /// Another process has it.
-    #[error(
-        "{program} runs already on database file {}: its lock {} is held{}; stop that process{also}",
-        path.display(), lock.display(), pid.map(|pid| format!(" by process {pid}")).unwrap_or_default()
-    )]
-    InUse {
-        /// The file.
-        path: PathBuf,
-        /// What the other process holds.
-        lock: PathBuf,
-        /// That process, where it can be told.
-        pid: Option<i32>,
-        /// Which program.
-        program: &'static str,
-        /// What else can be done.
-        also: &'static str,
-    },
-    /// The server cannot be used.
-    #[error("unable to use database {place}")]
-    Server {
-        /// Where it is, without a password.
-        place: String,
-        /// The driver's error.
-        #[source]
-        source: BoxError,
-    },
-    /// The server lacks what we rely on.
-    #[error("database {place} {what}")]
-    Unfit {
-        /// Where it is, without a password.
-        place: String,
-        /// What is wrong with it.
-        what: String,
-    },
-}
-
-/// What it takes, where that is known.
-fn writable(error: &std::io::Error) -> &'static str {
-    match error.kind() {
-        std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
-            ", which this user must be able to write, and its directory"
-        }
-        _ => "",
     }
 }
 

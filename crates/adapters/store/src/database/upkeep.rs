@@ -158,17 +158,6 @@ impl Database {
     }
 }
 
-impl OpenError {
-    /// What SQLite says of a file that cannot be opened because it is damaged, or no database; none if there is another reason.
-    pub fn damage(&self) -> Option<String> {
-        match self {
-            Self::Damaged { damage, .. } => Some(damage.clone()),
-            Self::Sqlite { source, .. } => source.downcast_ref::<sqlx::Error>().and_then(told),
-            _ => None,
-        }
-    }
-}
-
 /// What SQLite says if its answer is that the file is damaged.
 pub(super) fn told(error: &sqlx::Error) -> Option<String> {
     let error = error.as_database_error()?;

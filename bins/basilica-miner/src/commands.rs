@@ -14,6 +14,7 @@ use basilica_types::{ErrorChain, HostKey, NodeAddress, NodeId};
 use serde_json::{Value, json};
 
 use crate::cli::Cli;
+use crate::program::Program;
 use crate::service;
 
 /// Keys that `config show` keeps to itself unless asked: where secrets are, and addresses that may have one in them. docs/miner.md names them.
@@ -122,14 +123,18 @@ fn unusable_key(config: &MinerConfig) -> Option<String> {
 }
 
 pub(crate) fn validate(cli: &Cli, path: Option<&Path>) -> anyhow::Result<()> {
-    let Configured { loaded, config, notices } = configured(cli, path.unwrap_or(&cli.config))?;
+    let path = path.unwrap_or(&cli.config);
+    let Configured { loaded, config, notices } = configured(cli, path)?;
+    let program = Program::with(path);
     let mut notices: Vec<String> = notices.iter().map(ToString::to_string).collect();
     notices.extend(unusable_key(&config));
+    notices.iter_mut().for_each(|notice| *notice = program.in_words(notice));
     let warnings: String = notices.iter().map(|notice| format!("warning: {notice}\n")).collect();
     let obstacles = block_on(async { Ok(service::obstacles(&config).await) })?;
     if !obstacles.is_empty() {
         let lines: String =
             obstacles.iter().map(|error| format!("\n  {}", ErrorChain(error.as_ref()))).collect();
+        let lines = program.in_words(&lines);
         let beside: String =
             notices.iter().map(|notice| format!("\n  beside that, a warning: {notice}")).collect();
         bail!(
@@ -143,7 +148,6 @@ pub(crate) fn validate(cli: &Cli, path: Option<&Path>) -> anyhow::Result<()> {
         "variables": loaded.variables(),
         "notices": notices,
     });
-    let warnings = cli.program().in_words(&warnings);
     answer(cli, &data, || format!("read: {}\n{warnings}Configuration validation passed", loaded.origin()))
 }
 

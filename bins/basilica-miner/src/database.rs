@@ -48,7 +48,7 @@ pub(crate) fn run(cli: &Cli, command: &DatabaseCommand) -> anyhow::Result<ExitCo
             DatabaseCommand::Restore { from } => restore(&config, from).await,
         }
     })?;
-    answer(cli, &report, || text)?;
+    answer(cli, &report, || cli.program().in_words(&text))?;
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(console::FAILURE) })
 }
 

@@ -70,13 +70,18 @@ pub(crate) async fn remnant(database: &DatabaseConfig, id: NodeId) -> anyhow::Re
     Ok(Some(Remnant { node, is_known }))
 }
 
-/// From now on no validator gets a key on the node; the keys that it may carry, also by a stale save of another editor.
-pub(crate) async fn close(database: &DatabaseConfig, node: NodeId) -> anyhow::Result<BTreeSet<KeyTag>> {
-    let Some(store) = existing(database).await? else { return Ok(BTreeSet::new()) };
+/// From now on no validator gets a key on the node; the keys that it may carry, also by a stale save of another editor, and how many of these
+/// are recorded as being there.
+pub(crate) async fn close(
+    database: &DatabaseConfig,
+    node: NodeId,
+) -> anyhow::Result<(BTreeSet<KeyTag>, usize)> {
+    let Some(store) = existing(database).await? else { return Ok((BTreeSet::new(), 0)) };
     store.begin_maintenance(node, OrderedBy::Removal, None, SystemClock::new().now()).await?;
-    let mut deployed = store.deployments(node).await?;
-    deployed.extend(store.unexpired_keys(SystemClock::new().now()).await?);
-    Ok(deployed.into_iter().map(|(session, validator)| KeyTag { validator, session }).collect())
+    let deployed = store.deployments(node).await?;
+    let (count, others) = (deployed.len(), store.unexpired_keys(SystemClock::new().now()).await?);
+    let all = deployed.into_iter().chain(others);
+    Ok((all.map(|(session, validator)| KeyTag { validator, session }).collect(), count))
 }
 
 /// Whether a running miner has nothing of validators' on the node any more. Where it `was_told` that the node is gone, it has left it.

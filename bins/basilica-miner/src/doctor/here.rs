@@ -16,7 +16,7 @@ use basilica_ports::{
 use basilica_rpc::GrpcMinerDialer;
 use basilica_runtime_service::{ErrorChain, Loaded};
 use basilica_ssh::{KeyFileError, RusshShell};
-use basilica_store::OpenError;
+use basilica_store::{MinerLock, OpenError};
 use basilica_types::{Hotkey, RequestNonce};
 use basilica_wire::Signature;
 use basilica_wire::discovery::AuthRequest;
@@ -38,7 +38,7 @@ pub(super) async fn look(
     let mut seen = HereSeen::nothing(clock.now());
     seen.key = key(&config.fleet.ssh_key);
     seen.wallet = signer.as_ref().err().map(|error| format!("{error:#}"));
-    seen.database = database(&config.database, running).await;
+    seen.database = database(&config.database).await;
     seen.free_bytes = free(config.database.url.as_path());
     seen.running = running;
     seen.taken = if running { Vec::new() } else { taken(config) };
@@ -89,9 +89,10 @@ async fn on_chain(
 }
 
 /// What is wrong with the database, if anything is.
-async fn database(config: &DatabaseConfig, running: bool) -> Option<(DatabaseFault, String)> {
+async fn database(config: &DatabaseConfig) -> Option<(DatabaseFault, String)> {
     let path = config.url.as_path();
-    if running && !path.exists() {
+    // The lock beside the file tells whose miner it is; that one answers on the health port does not.
+    if !path.exists() && MinerLock::holder(&config.url).is_ok_and(|holder| holder.is_some()) {
         return Some((DatabaseFault::Gone, format!("there is no {}", path.display())));
     }
     let error = service::database_obstacle(config).await?;

@@ -1,6 +1,6 @@
 //! `basilica-miner nodes remove`: a node is left as it was found.
 //!
-//! The line in the configuration goes first, whole or not at all: where the file cannot be written, nothing has happened. Then no validator
+//! The line in the configuration goes first, whole or not at all: where the file cannot be written, nothing has happened but that its host key of the node is noted. Then no validator
 //! gets a key there any more (in the database), and a running miner is told; it takes validators' keys off and leaves the node, which is waited for,
 //! because what two take off at the same time one of them can put back. Where no miner runs, the keys are taken off here. The miner's own
 //! key goes last. A node that does not answer is taken out all the same: validators' keys end by themselves, and the miner's own is named.
@@ -46,6 +46,8 @@ struct Closed {
     node: NodeConfig,
     /// The keys of validators that it may carry.
     tags: BTreeSet<KeyTag>,
+    /// How many of them were recorded as being on it.
+    deployed: usize,
     /// Whether a running miner was told; none: miners have left the node already.
     told: Option<Reload>,
     /// Whether the configuration had lost the node before.
@@ -79,11 +81,12 @@ fn take_out(
     let Some(text) = remove_node(file.text(), loaded.value.default_username(), &node.address)? else {
         bail!("node {} is configured by an environment variable; take it out there", node.address);
     };
+    // Before, as nobody knows it any more once the file does not say it.
     block_on(store::keep_host_key(&config.database, node))?;
     file.replace(&text, |path| checked(&commands::loaded(cli, path)?).map(drop).map_err(Into::into))?;
-    let tags = block_on(store::close(&config.database, node.id))?;
+    let (tags, deployed) = block_on(store::close(&config.database, node.id))?;
     let told = Some(reload(&config.database.url)?);
-    Ok(Closed { node: node.clone(), tags, told, is_resumed: false })
+    Ok(Closed { node: node.clone(), tags, deployed, told, is_resumed: false })
 }
 
 /// Takes up the removal of a node that the file does not have any more.
@@ -96,11 +99,11 @@ fn take_up(cli: &Cli, config: &MinerConfig, (id, named): (NodeId, &str)) -> anyh
         );
     };
     if !is_known {
-        return Ok(Closed { node, tags: BTreeSet::new(), told: None, is_resumed: true });
+        return Ok(Closed { node, tags: BTreeSet::new(), deployed: 0, told: None, is_resumed: true });
     }
-    let tags = block_on(store::close(&config.database, id))?;
+    let (tags, deployed) = block_on(store::close(&config.database, id))?;
     let told = Some(reload(&config.database.url)?);
-    Ok(Closed { node, tags, told, is_resumed: true })
+    Ok(Closed { node, tags, deployed, told, is_resumed: true })
 }
 
 fn tell(cli: &Cli, closed: &Closed, left: &Result<Left, String>) -> anyhow::Result<()> {

@@ -152,7 +152,7 @@ fn a_database_that_is_taken_from_under_a_running_miner_is_told_by_everybody() {
     home.run(&[]).fails(1, &["runs already", &held]);
     std::fs::rename(&file, file.with_extension("away")).unwrap();
     let status = beside(&["status"]);
-    status.fails(1, &["its database cannot be used"]);
+    assert_eq!(status.code, Some(0), "it runs: {}", status.err);
     assert!(
         status.out.starts_with("running: ") && status.out.contains("miner.db does not exist"),
         "{}",

@@ -269,8 +269,10 @@ impl Gate {
             .await
             .map_err(|e| self.store_failed("admit discovery", &e))?;
         if assigned {
-            self.metrics.assigned_discoveries.inc();
-            self.metrics.refused_discoveries.inc_by(session.is_err().into());
+            // Who saw a request can send it again: that says nothing about the validator.
+            let is_its_own = !matches!(session, Err(Inadmissible::Replayed));
+            self.metrics.assigned_discoveries.inc_by(is_its_own.into());
+            self.metrics.refused_discoveries.inc_by((session.is_err() && is_its_own).into());
         }
         let session = session.map_err(|reason| self.inadmissible(reason, now))?;
         Ok(assigned.then_some((session, snapshot.assignment)))

@@ -77,7 +77,7 @@ impl Housekeeper {
     pub(crate) async fn run(&self, stop: &Stop) -> Result<(), StoreError> {
         let mut rounds = Rounds::begin(self.clock.now());
         loop {
-            self.round(&mut rounds).await;
+            self.round(&mut rounds, stop).await;
             tokio::select! {
                 () = stop.requested() => break,
                 () = self.clock.sleep(COUNT_EVERY) => {}
@@ -92,7 +92,7 @@ impl Housekeeper {
         Ok(())
     }
 
-    async fn round(&self, rounds: &mut Rounds) {
+    async fn round(&self, rounds: &mut Rounds, stop: &Stop) {
         self.fleet.count();
         let failed = self.tidy(rounds).await.err().map(|error| ErrorChain(&error).to_string());
         let worked = std::mem::replace(&mut rounds.works, failed.is_none());
@@ -101,7 +101,11 @@ impl Housekeeper {
         }
         // What begins to fail may do so because the file is damaged, which says more than where it showed.
         if (worked && failed.is_some()) || rounds.since_reading >= rounds.read_after {
-            self.read(rounds).await;
+            tokio::select! {
+                () = self.read(rounds) => {}
+                // It changes nothing, and what comes after it does.
+                () = stop.requested() => return,
+            }
         }
         let trouble = rounds.found.clone().or(failed);
         match &trouble {
@@ -131,7 +135,9 @@ impl Housekeeper {
         rounds.found = self.store.check_whole().await.err().map(|error| ErrorChain(&error).to_string());
         let took = self.clock.monotonic().saturating_sub(began).as_millis();
         let share = u64::try_from(took).unwrap_or(u64::MAX).saturating_mul(READ_SHARE);
-        rounds.read_after = Millis(share.clamp(READ_SOONEST.0, READ_LATEST.0));
+        // What was found may be mended, or was the disk's bad moment.
+        let latest = if rounds.found.is_some() { READ_SOONEST } else { READ_LATEST };
+        rounds.read_after = Millis(share.clamp(READ_SOONEST.0, latest.0));
         rounds.since_reading = Millis(0);
     }
 }

@@ -15,6 +15,7 @@ mod round;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use basilica_ports::{BoxError, Clock, Identity, MinerStore, NodeShell, Orders, Revision, Shell, StoreError};
 use basilica_runtime_service::{ErrorChain, Stop, within};
@@ -75,7 +76,7 @@ pub(crate) struct NodeKeeper {
 /// The kept connection.
 struct Kept {
     shell: Arc<dyn Shell>,
-    made: Timestamp,
+    made: Duration,
     /// As it was when the connection was made; a keeper with another one logs in anew.
     config: Arc<KeeperConfig>,
     _counted: Login,

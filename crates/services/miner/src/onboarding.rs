@@ -11,7 +11,7 @@ use basilica_types::{Argv, Millis};
 use crate::authorized_keys::KeyTag;
 use crate::key_editor::{self, Edited, KeyEditError};
 
-/// An engine that does not answer within ten seconds is one that cannot be used.
+/// An engine that does not answer within four seconds is one that cannot be used. Both together leave room within a deadline of ten.
 macro_rules! engines {
     () => {
         r#"
@@ -19,10 +19,10 @@ LC_ALL=C; export LC_ALL
 printf 'login\n'
 for engine in docker podman; do
   command -v "$engine" >/dev/null 2>&1 || continue
-  if why=$(timeout 10 "$engine" version 2>&1 </dev/null >/dev/null); then
+  if why=$(timeout 4 "$engine" version 2>&1 </dev/null >/dev/null); then
     printf 'engine %s\n' "$engine"
   else
-    printf 'denied %s %s\n' "$engine" "$(printf '%s' "$why" | head -n 1 | cut -c 1-300)"
+    printf 'denied %s %s\n' "$engine" "$(printf '%s' "${why:-it does not answer within 4 s}" | head -n 1 | cut -c 1-300)"
   fi
 done
 "#

@@ -57,13 +57,10 @@ async fn read(shell: &dyn Shell, timeout: Millis, clock: &dyn Clock) -> Result<G
     }
 }
 
-/// Asks a node how containers can be run; an error is that it did not answer.
-async fn containers(
-    shell: &dyn Shell,
-    timeout: Millis,
-    clock: &dyn Clock,
-) -> Result<Containers, Option<Containers>> {
-    let asked = onboarding::engine(shell, timeout.min(DEADLINE)).await;
+/// Asks a node how containers can be run; an error is that the node did not answer, which says nothing of its engine: one that hangs is told
+/// by the node.
+async fn containers(shell: &dyn Shell, clock: &dyn Clock) -> Result<Containers, Option<Containers>> {
+    let asked = onboarding::engine(shell, DEADLINE).await;
     let at = clock.now();
     match asked {
         Ok(Engine::Usable(program)) => Ok(Containers::Usable { at, program: program.into() }),
@@ -183,7 +180,7 @@ impl Readings {
                 std::mem::take(&mut known.gpus).again(clock.monotonic(), EVERY, answer.map_err(Some));
         }
         if is_due(|known| known.containers.due) {
-            let answer = containers(shell, timeout, clock).await;
+            let answer = containers(shell, clock).await;
             let mut nodes = self.lock();
             let known = nodes.entry(node).or_default();
             let before = std::mem::take(&mut known.containers);

@@ -68,7 +68,7 @@ pub(super) async fn leave(
         }
         Ok(left) => {
             store::reopen(database, node.id).await?;
-            Ok(Left { validators: closed.tags.len(), ..left })
+            Ok(Left { validators: closed.deployed, ..left })
         }
         Err(error) => Err(format!("{error:#}; nothing was removed from the node")),
     })

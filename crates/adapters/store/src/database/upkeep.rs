@@ -150,7 +150,11 @@ impl Database {
         let draft = Draft::new(beside(from.get_filename(), ".copying"))?;
         // Nobody waits for this one: who writes and who reads goes on.
         let mut connection = self.copier.acquire().await.map_err(unavailable("back up"))?;
-        draft.fill(&mut connection, from.get_filename()).await?;
+        draft.fill(&mut connection, from.get_filename()).await.map_err(|error| match error {
+            // It is no copy that is damaged here.
+            CopyError::Damaged { path, what } => OpenError::Damaged { path, damage: what }.into(),
+            other => other,
+        })?;
         drop(connection);
         let copied = std::io::copy(&mut &draft.file, &mut new.file());
         copied.map_err(|source| CopyError::File { path: to.to_owned(), source })?;

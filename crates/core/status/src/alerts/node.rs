@@ -7,6 +7,8 @@ use crate::{Allowance, Containers, Gpus, Judgement, MinerStatus, NodeState, Node
 
 /// A node that fails for so long loses its ramp.
 const FAILING_LONG: Millis = Millis::from_secs(3_600);
+/// A full check that passed says for so long that nothing is missing.
+const JUST_PASSED: Millis = Millis::from_secs(900);
 /// More nodes than this with the same trouble are told together.
 const TOLD_EACH: usize = 6;
 /// Addresses that an alert about many names.
@@ -132,9 +134,14 @@ fn failing_otherwise(node: &NodeStatus, now: Timestamp) -> Option<Alert> {
 }
 
 /// What a validator would fail the node for, unless one has just found all of it there.
-fn unfit(node: &NodeStatus, _: Timestamp) -> Option<Alert> {
-    let passed = |judgement: &Judgement| judgement.last_full.as_ref().is_some_and(|last| last.passed);
-    if node.state != NodeState::Healthy || node.judgements.iter().any(passed) {
+fn unfit(node: &NodeStatus, now: Timestamp) -> Option<Alert> {
+    let has_just_passed = |judgement: &Judgement| {
+        judgement
+            .last_full
+            .as_ref()
+            .is_some_and(|last| last.passed && now.since(last.finished) <= JUST_PASSED)
+    };
+    if node.state != NodeState::Healthy || node.judgements.iter().any(has_just_passed) {
         return None;
     }
     let gpus = match &node.gpus {
@@ -160,7 +167,8 @@ fn unfit(node: &NodeStatus, _: Timestamp) -> Option<Alert> {
         subject: about(node),
         since: None,
         what: format!("{} {}", node.address, lacks.join(", and ")).into(),
-        why: "every full check of a validator fails on it, and it has no score".into(),
+        why: "as long as that is so, every full check of a validator fails on it, and it gets no score"
+            .into(),
         todo: format!("basilica-miner doctor --node {} says what to install or to change", node.address)
             .into(),
     })

@@ -8,10 +8,11 @@ fn budget(used_secs: u64) -> Allowance {
     Allowance { used: Millis::from_secs(used_secs), of: Millis::from_secs(4 * 3_600) }
 }
 
-/// Of a validator that has just found nothing wrong.
-fn passed() -> Judgement {
+/// Of a validator that found nothing wrong so long ago.
+fn passed(before_ms: u64) -> Judgement {
     let mut judgement = judgement();
-    judgement.last_full.as_mut().unwrap().passed = true;
+    let last = judgement.last_full.as_mut().unwrap();
+    (last.passed, last.finished) = (true, NOW - Millis(before_ms));
     judgement
 }
 
@@ -34,8 +35,8 @@ const TROUBLES: &[(AlertCode, Severity, Change, Change)] = &[
     (
         AlertCode::NodeUnfit,
         Severity::Warning,
-        |s| s.nodes[0].gpus = Gpus::NoTool { at: NOW },
-        |s| (s.nodes[0].gpus, s.nodes[0].judgements) = (Gpus::NoTool { at: NOW }, vec![passed()]),
+        |s| (s.nodes[0].gpus, s.nodes[0].judgements) = (Gpus::NoTool { at: NOW }, vec![passed(900_001)]),
+        |s| (s.nodes[0].gpus, s.nodes[0].judgements) = (Gpus::NoTool { at: NOW }, vec![passed(900_000)]),
     ),
     (
         AlertCode::NodeUnfit,

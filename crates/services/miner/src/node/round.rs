@@ -36,10 +36,11 @@ impl NodeKeeper {
         self.view.send_modify(|view| view.connected = false);
         let access = self.access(config);
         let wanted = self.wanted(config, course).await?;
-        let oldest = self.clock.now() - config.policy.interval.max(SHORTEST_USE);
+        let used_for = |kept: &Kept| self.clock.monotonic().saturating_sub(kept.made);
+        let longest = config.policy.interval.max(SHORTEST_USE).as_duration();
         let reusable = course.kept.take().filter(|kept| kept.shell.is_open());
         let reused = match reusable {
-            Some(kept) if kept.made > oldest && kept.fits(config) => Some(kept),
+            Some(kept) if used_for(&kept) < longest && kept.fits(config) => Some(kept),
             Some(outworn) => {
                 outworn.shell.close().await;
                 None
@@ -76,7 +77,7 @@ impl NodeKeeper {
         let (shell, host_key) = access.connect().await?;
         self.view.send_modify(|view| view.host_keys = vec![host_key]);
         let counted = self.metrics.login(Arc::clone(&self.clock));
-        Ok(Kept { shell, made: self.clock.now(), config: Arc::clone(config), _counted: counted })
+        Ok(Kept { shell, made: self.clock.monotonic(), config: Arc::clone(config), _counted: counted })
     }
 
     /// The keys that should be on the node now.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use basilica_ports::MinerStore as _;
 use basilica_runtime_service::testing::VirtualClock;
-use basilica_status::{Alert, AlertCode, Gpus, MinerStatus, NodeState, NodeStatus, Subject};
+use basilica_status::{Alert, AlertCode, Containers, Gpus, MinerStatus, NodeState, NodeStatus, Subject};
 use basilica_testkit::eventually;
 
 use super::*;
@@ -49,6 +49,7 @@ async fn the_status_tells_nodes_gpus_and_sessions() {
     install(&nodes, "cards", ("docker", "#!/bin/sh\n"));
     install(&nodes, "broken", ("nvidia-smi", BROKEN));
     install(&nodes, "broken", ("docker", DENIED));
+    install(&nodes, "bare", ("docker", "#!/bin/sh\nexec sleep 30\n"));
     let site = Site::start(Some(&nodes), Settings::default()).await;
     let grant = site.first.authenticate(&site).await;
     site.first.discover(&site, &grant).await;
@@ -88,7 +89,13 @@ async fn the_status_tells_nodes_gpus_and_sessions() {
     eventually("the engines were asked for, too", || {
         let said = |name, words| unfit(name).is_some_and(|what: String| what.contains(words));
         let denied = "has a docker that does not work for this login (permission denied";
-        said("bare", "has no nvidia-smi") && said("broken", "NVIDIA-SMI has failed") && said("broken", denied)
+        let cards = newest().is_some_and(|status| {
+            matches!(node(&status, &nodes, "cards").containers, Containers::Usable { .. })
+        });
+        cards
+            && said("bare", "has no nvidia-smi, and has a docker that does not work for this login (it does not answer within 4 s)")
+            && said("broken", "NVIDIA-SMI has failed")
+            && said("broken", denied)
     })
     .await;
     assert_eq!(unfit("cards"), None);

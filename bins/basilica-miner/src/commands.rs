@@ -8,7 +8,7 @@ use basilica_miner_service::config::{IGNORED, MinerConfig, NodeConfig, Settings,
 use basilica_ports::{Clock as _, HostKeyApproval, HostKeyRecord, Identity, MinerStore as _, NodeShell as _};
 use basilica_runtime_service::{ConfigError, ConfigSource, Loaded, Notice, load};
 use basilica_ssh::RusshShell;
-use basilica_store::{Database, MINER_SCHEMA, MinerDatabase, OpenOptions};
+use basilica_store::{Database, MINER_SCHEMA, MinerDatabase, MinerLock, OpenError, OpenOptions};
 use basilica_system::SystemClock;
 use basilica_types::{ErrorChain, HostKey, NodeAddress, NodeId};
 use serde_json::{Value, json};
@@ -204,7 +204,17 @@ pub(crate) fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> an
 
 pub(crate) async fn open(config: &MinerConfig, migrate: bool) -> anyhow::Result<Database> {
     let options = OpenOptions { readers: 1, migrate };
-    Ok(Database::open(&config.database.url, &MINER_SCHEMA, options).await?)
+    let url = &config.database.url;
+    Database::open(url, &MINER_SCHEMA, options).await.map_err(|error| match (&error, MinerLock::holder(url)) {
+        (OpenError::Absent { path, .. }, Ok(Some(_))) => {
+            anyhow::anyhow!(
+                "database file {} is gone, and a miner runs on it: put it back, or stop the miner and restore a backup; `basilica-miner doctor \
+                 --quick` says what is lost without one",
+                path.display()
+            )
+        }
+        _ => error.into(),
+    })
 }
 
 fn host_key_json(record: &HostKeyRecord, configured: bool) -> Value {

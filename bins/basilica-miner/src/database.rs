@@ -105,15 +105,14 @@ async fn health(config: &MinerConfig) -> anyhow::Result<Answer> {
     Ok((report, text, health.damage.is_none()))
 }
 
+fn is_mended_by_migrating(error: &OpenError) -> bool {
+    matches!(error, OpenError::Absent { .. } | OpenError::MigrationsDue { .. })
+}
+
 async fn migrate(config: &MinerConfig) -> anyhow::Result<Answer> {
     let database = match open(config, false).await {
-        Err(error) if error.downcast_ref().is_some_and(|error| matches!(error, OpenError::Absent { .. })) => {
-            open(config, true).await?
-        }
-        Err(error)
-            if error.downcast_ref().is_some_and(|error| matches!(error, OpenError::MigrationsDue { .. })) =>
-        {
-            // A miner of the version before would go on with tables that it does not know.
+        Err(error) if error.downcast_ref().is_some_and(is_mended_by_migrating) => {
+            // A miner of the version before would go on with tables that it does not know, and one whose file is gone with none.
             let _alone = MinerLock::take(&config.database.url)?;
             open(config, true).await?
         }

@@ -154,10 +154,13 @@ fn a_database_that_is_taken_from_under_a_running_miner_is_told_by_everybody() {
     let status = beside(&["status"]);
     assert_eq!(status.code, Some(0), "it runs: {}", status.err);
     assert!(
-        status.out.starts_with("running: ") && status.out.contains("miner.db does not exist"),
+        status.out.starts_with("running: ") && status.out.contains("is gone, and a miner runs on it"),
         "{}",
         status.out
     );
+    // Making another one would leave the miner with none.
+    home.run(&["database", "migrate"]).fails(1, &["is gone, and a miner runs on it"]);
+    assert!(!file.exists());
     let checked = beside(&["health-check"]);
     assert!(checked.out.contains("FAIL database"), "{}{}", checked.out, checked.err);
     let doctor: Value = serde_json::from_str(&beside(&["doctor", "--quick", "--json"]).out).unwrap();

@@ -164,6 +164,8 @@ impl Database {
             return may(directory_of(path)?, Access::WRITE_OK | Access::EXEC_OK);
         }
         may(path, Access::READ_OK | Access::WRITE_OK)?;
+        // The log is made beside it.
+        may(directory_of(path)?, Access::WRITE_OK | Access::EXEC_OK)?;
         let sqlite = |source: sqlx::Error| OpenError::Sqlite { path: path.to_owned(), source: source.into() };
         let mut connection = look(path).await.map_err(sqlite)?;
         examine(&mut connection, schema, options, path).await?;

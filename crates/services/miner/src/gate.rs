@@ -339,7 +339,8 @@ fn token_hash(token: &SessionToken) -> Digest {
 impl MinerApi for Gate {
     async fn authenticate(&self, request: AuthRequest) -> Result<AuthGrant, MinerCallError> {
         self.metrics.requests.inc();
-        self.metrics.auth_requests.inc();
+        // The miner's own hotkey is the doctor's, who knocks to see whether somebody answers.
+        self.metrics.auth_requests.inc_by((request.validator != self.signer.hotkey()).into());
         let grant = self.open_session(&request).await.map_err(|r| self.refused(&request.validator, r))?;
         self.metrics.auth_successes.inc();
         self.metrics.connections.inc();

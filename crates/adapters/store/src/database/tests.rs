@@ -161,3 +161,22 @@ async fn a_turn_waits_for_a_transaction_that_nobody_waits_for() {
     turn.over();
     assert_eq!(count(&database).await, 1, "what was left is undone");
 }
+
+#[tokio::test]
+async fn writing_goes_on_once_a_full_disk_has_room_again() {
+    const MANY: &str = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000) INSERT INTO a SELECT i FROM n";
+    let file = file();
+    let database = open(&file, &ONE).await.unwrap();
+    for _ in 0..2 {
+        let mut writing = database.begin("fill").await.unwrap();
+        // Of this connection alone, as long as it lives: no more pages than there are.
+        sqlx::raw_sql("PRAGMA max_page_count = 1").execute(&mut *writing).await.unwrap();
+        let full = sqlx::query(MANY).execute(&mut *writing).await.unwrap_err();
+        assert!(full.to_string().contains("database or disk is full"), "{full}");
+    }
+    let mut writing = database.begin("go on").await.unwrap();
+    sqlx::raw_sql("PRAGMA max_page_count = 1000000").execute(&mut *writing).await.unwrap();
+    sqlx::query(MANY).execute(&mut *writing).await.unwrap();
+    writing.commit().await.unwrap();
+    assert_eq!(count(&database).await, 10_000);
+}

@@ -68,8 +68,17 @@ impl Database {
     pub(crate) async fn begin(&self, operation: &'static str) -> Result<Writing, StoreError> {
         let mut turn = self.pen(operation).await?;
         turn.is_writer_busy = true;
-        let transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(unavailable(operation))?;
-        Ok(Writing { transaction, turn })
+        let failed = unavailable(operation);
+        let transaction = match self.writer.begin_with("BEGIN IMMEDIATE").await {
+            // On a full disk SQLite rolls back by itself, and the driver counts on a transaction that is not there any more: a connection that
+            // would never begin another one.
+            Err(sqlx::Error::InvalidSavePointStatement) => {
+                self.writer.acquire().await.map_err(&failed)?.close().await.map_err(&failed)?;
+                self.writer.begin_with("BEGIN IMMEDIATE").await
+            }
+            begun => begun,
+        };
+        Ok(Writing { transaction: transaction.map_err(failed)?, turn })
     }
 
     /// Waits for a turn. Its statements begin and end the transaction.

@@ -151,7 +151,8 @@ fn words(cli: &Cli, closed: &Closed, left: &Result<Left, String>) -> String {
     };
     let removed = match left {
         Ok(Left { is_over: true, .. }) => {
-            "\n  nothing is left to do: no validator's key is on it, and it does not let the miner's own in"
+            "\n  nothing is left to do: no validator's key is on it, and it does not let the miner's own in. If that was replaced since \
+             (keys rotate), the one before may still be in ~/.ssh/authorized_keys there"
                 .to_owned()
         }
         Ok(Left { validators, own, .. }) => {

@@ -276,7 +276,7 @@ fn chain(seen: &HereSeen) -> Vec<Finding> {
         (Some(published), Some(configured)) if published != configured => found.push(Finding::new(
             Code::AxonDiffers,
             format!("the chain says {published}, the configuration {configured}"),
-            &["start the miner: it publishes the address"],
+            &["see that no other miner runs with this hotkey, then restart this one: it publishes its address when it starts"],
         )),
         _ => {}
     }

@@ -107,7 +107,13 @@ fn axon(status: &MinerStatus) -> Option<Alert> {
         (Some(own), on_chain) if on_chain != Some(own) => {
             let there = on_chain.map_or_else(|| "none".to_owned(), |there| there.to_string());
             let what = format!("the axon on chain is {there}, not {own}");
-            (what, "look at the condition `axon` in basilica-miner status: it says what the chain answers")
+            let is_told = status.miner.conditions.iter().any(|c| c.name == "axon" && c.problem.is_some());
+            let todo = if is_told {
+                "the condition `axon` of basilica-miner status says what the chain answers"
+            } else {
+                "see that no other miner runs with this hotkey, then restart this one: it publishes its address when it starts"
+            };
+            (what, todo)
         }
         (None, None) => {
             let todo =

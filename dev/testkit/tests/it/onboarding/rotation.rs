@@ -154,3 +154,14 @@ fn key_files(operator: &Operator) -> Vec<String> {
     names.sort_unstable();
     names
 }
+
+#[tokio::test]
+async fn a_node_that_is_removed_while_the_key_is_replaced_keeps_neither_key() {
+    let Site { operator, public, mut nodes, addresses, .. } = site(["gpu-1", "gpu-2"], 2).await;
+    nodes.node_mut("gpu-1").stop().await.unwrap();
+    operator.fails(&["keys", "rotate"], 1);
+    let next = std::fs::read_to_string(operator.path(".ssh/miner_node_key.next.pub")).unwrap();
+    assert!(authorized_keys(nodes.node("gpu-2")).contains(next.trim_end()));
+    operator.succeeds(&["nodes", "remove", &addresses[1]]);
+    assert_eq!(authorized_keys(nodes.node("gpu-2")), format!("# kept\n{public}\n"));
+}

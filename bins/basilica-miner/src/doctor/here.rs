@@ -130,7 +130,8 @@ pub(super) fn close_key(settings: &Loaded<Settings>) -> anyhow::Result<Option<(P
     let path = node_key_path(settings, std::env::home_dir().as_deref())?;
     let mode = |path: &Path| Some(std::fs::metadata(path).ok()?.permissions().mode() & 0o7777);
     // What is wrong otherwise the configuration's check says.
-    let Some(before) = mode(&path).filter(|mode| mode & 0o077 != 0) else { return Ok(None) };
+    let is_too_open = matches!(key(&path), Some((_, KeyFault::TooOpen, _)));
+    let Some(before) = mode(&path).filter(|_| is_too_open) else { return Ok(None) };
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))
         .with_context(|| format!("chmod 600 {}", path.display()))?;
     let after = mode(&path).map_or_else(String::new, |mode| format!("{mode:04o}"));

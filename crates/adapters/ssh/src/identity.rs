@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 
 use basilica_ports::{BoxError, Entropy, Identity, ShellError};
-use basilica_types::{SshKeyError, SshPublicKey};
+use basilica_types::{SshKeyError, SshPublicKey, quoted};
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::ssh_key::private::Ed25519Keypair;
 use russh::keys::{PrivateKey, decode_secret_key};
@@ -21,8 +21,14 @@ pub enum KeyFileError {
     /// It cannot be opened or read.
     #[error("read the private key file")]
     Read(#[source] std::io::Error),
+    /// A directory, a pipe or a device.
+    #[error("it is {0}, not a file")]
+    NotAFile(&'static str),
+    /// Its public half, which opens nothing.
+    #[error("it is a public key; name the private one, which has the same name without .pub")]
+    Public,
     /// Others could read it: whoever can has the operator's access to every node.
-    #[error("Permissions {mode:04o} for '{path}' are too open; run: chmod 600 '{path}'")]
+    #[error("Permissions {mode:04o} for '{}' are too open; run: chmod 600 {}", path.display(), quoted(&path.to_string_lossy()))]
     TooOpen {
         /// Permission bits.
         mode: u32,
@@ -37,6 +43,9 @@ pub enum KeyFileError {
         "private key is protected by a passphrase; use a key without one, or remove it with: ssh-keygen -p"
     )]
     Passphrase,
+    /// Its first line is that of a private key, and the rest does not fit.
+    #[error("the private key is damaged: part of it is missing or changed; copy it anew, whole and as bytes")]
+    Damaged(#[source] russh::keys::Error),
     /// Not a private key in OpenSSH, PKCS#8 or PKCS#1 form.
     #[error("file is not a private key in OpenSSH or PEM form")]
     Parse(#[source] russh::keys::Error),
@@ -152,20 +161,31 @@ fn public_half(key: PrivateKey) -> Result<(PrivateKey, SshPublicKey), KeyFileErr
 }
 
 fn read_key(path: &Path) -> Result<PrivateKey, KeyFileError> {
+    let kind = std::fs::metadata(path).map_err(KeyFileError::Read)?.file_type();
+    if !kind.is_file() {
+        // To open a pipe is to wait for its other end.
+        return Err(KeyFileError::NotAFile(if kind.is_dir() { "a directory" } else { "a pipe or a device" }));
+    }
     let file = std::fs::File::open(path).map_err(KeyFileError::Read)?;
     // Of the open file, not of the path: nothing can be swapped in between.
     let metadata = file.metadata().map_err(KeyFileError::Read)?;
     let mode = metadata.permissions().mode() & 0o7777;
+    let mut bytes = Zeroizing::new(Vec::new());
+    let length = file.take(MAX_KEY_FILE + 1).read_to_end(&mut bytes).map_err(KeyFileError::Read)?;
+    // What is no text is no key either.
+    let text = std::str::from_utf8(&bytes).unwrap_or_default();
+    if text.trim().parse::<SshPublicKey>().is_ok() {
+        return Err(KeyFileError::Public);
+    }
     if mode & 0o077 != 0 {
         return Err(KeyFileError::TooOpen { mode, path: path.to_owned() });
     }
-    let mut text = Zeroizing::new(String::new());
-    let length = file.take(MAX_KEY_FILE + 1).read_to_string(&mut text).map_err(KeyFileError::Read)?;
     if length as u64 > MAX_KEY_FILE {
         return Err(KeyFileError::TooLarge);
     }
-    decode_secret_key(&text, None).map_err(|error| match error {
+    decode_secret_key(text, None).map_err(|error| match error {
         russh::keys::Error::KeyIsEncrypted => KeyFileError::Passphrase,
+        other if bytes.trim_ascii_start().starts_with(b"-----BEGIN ") => KeyFileError::Damaged(other),
         other => KeyFileError::Parse(other),
     })
 }
@@ -266,8 +286,24 @@ mod tests {
         };
         assert!(matches!(cause(&write("empty", b"")), KeyFileError::Parse(_)));
         assert!(matches!(cause(&write("words", b"not a key\n")), KeyFileError::Parse(_)));
-        assert!(matches!(cause(&write("bytes", &[0xff; 100])), KeyFileError::Read(_)));
+        assert!(matches!(cause(&write("bytes", &[0xff; 100])), KeyFileError::Parse(_)));
         assert!(matches!(cause(&write("long", &[b'a'; 70_000])), KeyFileError::TooLarge));
+        let (_directory, whole) = generated(&["-t", "ed25519", "-N", ""]);
+        assert!(matches!(cause(&Identity::File(whole.with_extension("pub"))), KeyFileError::Public));
+        let text = std::fs::read_to_string(&whole).unwrap();
+        for garbled in
+            [&text[..text.len() / 2], &text.replace('A', "?"), "-----BEGIN OPENSSH PRIVATE KEY-----\n"]
+        {
+            let told = cause(&write("garbled", garbled.as_bytes()));
+            assert!(matches!(told, KeyFileError::Damaged(_)), "{told}");
+        }
+        assert!(matches!(
+            cause(&Identity::File(directory.path().to_owned())),
+            KeyFileError::NotAFile("a directory")
+        ));
+        let pipe = directory.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert!(matches!(cause(&Identity::File(pipe)), KeyFileError::NotAFile(_)));
         let missing = Identity::File(directory.path().join("missing"));
         assert!(matches!(cause(&missing), KeyFileError::Read(_)));
     }

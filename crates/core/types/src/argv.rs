@@ -61,12 +61,13 @@ impl Argv {
 
     /// One line that POSIX `sh` splits into exactly these arguments.
     pub fn to_command_line(&self) -> String {
-        let quoted: Vec<String> = self.0.iter().map(|argument| quote(argument)).collect();
+        let quoted: Vec<String> = self.0.iter().map(|argument| quoted(argument)).collect();
         quoted.join(" ")
     }
 }
 
-fn quote(argument: &str) -> String {
+/// One word as POSIX `sh` reads it: for lines that people paste. What this program runs itself is an [`Argv`].
+pub fn quoted(argument: &str) -> String {
     let plain =
         |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'/' | b'=' | b',' | b'+');
     // `=` in the first word would be an assignment, and `~` and digits before `<` have meanings of their own;

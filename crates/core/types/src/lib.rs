@@ -25,7 +25,7 @@ mod units;
 mod wallet;
 
 pub use account::{Coldkey, Hotkey, Ss58Error};
-pub use argv::{Argv, ArgvError};
+pub use argv::{Argv, ArgvError, quoted};
 pub use chain::{BlockHash, BlockNumber, MechanismId, NetUid, Rao, Uid, Weight};
 pub use database::{DatabasePath, DatabaseUrl, DatabaseUrlError, PostgresUrl};
 pub use digest::{Digest, DigestError};

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use basilica_types::{Millis, Timestamp};
+use basilica_types::{Millis, Timestamp, quoted};
 
 use crate::finding::{Code, Finding, Remedy};
 
@@ -172,11 +172,13 @@ pub fn judge_here(seen: &HereSeen) -> Vec<Finding> {
 }
 
 fn key((path, fault, words): &(PathBuf, KeyFault, String)) -> Finding {
-    let path = path.display();
+    let path = path.to_string_lossy();
+    let public = quoted(&format!("{path}.pub"));
+    let path = quoted(&path);
     match fault {
         KeyFault::Missing => {
             let fix = format!(
-                "ssh-keygen -t ed25519 -N '' -f {path}; then put {path}.pub into authorized_keys on every node"
+                "ssh-keygen -t ed25519 -N '' -f {path}; then put {public} into authorized_keys on every node"
             );
             Finding::new(Code::KeyMissing, words, &[&fix])
         }
@@ -191,7 +193,7 @@ fn key((path, fault, words): &(PathBuf, KeyFault, String)) -> Finding {
             Finding::new(Code::KeyPassphrase, words, &[&format!("ssh-keygen -p -N '' -f {path}")])
         }
         KeyFault::Invalid => {
-            let fix = "set ssh_session.miner_node_key_path to the private key, not to its .pub";
+            let fix = "set ssh_session.miner_node_key_path to a private key that is whole, not to its .pub";
             Finding::new(Code::KeyInvalid, words, &[fix])
         }
     }
@@ -309,6 +311,14 @@ mod tests {
 
     fn codes(seen: &HereSeen) -> Vec<&'static str> {
         judge_here(seen).iter().map(|finding| finding.code.as_str()).collect()
+    }
+
+    #[test]
+    fn a_path_with_a_space_is_one_word_in_what_is_to_be_pasted() {
+        for fault in [KeyFault::Missing, KeyFault::Unreadable, KeyFault::TooOpen, KeyFault::Passphrase] {
+            let found = key(&("/my keys/id".into(), fault, String::new()));
+            assert!(found.fix[0].contains("'/my keys/id'"), "{:?}", found.fix);
+        }
     }
 
     fn well() -> HereSeen {

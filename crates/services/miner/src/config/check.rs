@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use basilica_ports::SessionRate;
 use basilica_runtime_service::{ConfigError, Loaded, Notice};
-use basilica_types::{ChainUrl, Millis, NetUid};
+use basilica_types::{ChainUrl, Millis, NetUid, quoted};
 
 use super::settings::{LogFormat, Logging, Settings};
 use super::{
@@ -197,7 +197,10 @@ impl<'a> Check<'a> {
         let nodes = self.nodes(notices)?;
         let ssh_key = self.node_key_path()?;
         if !nodes.is_empty() {
-            let help = format!("make it with: ssh-keygen -t ed25519 -N '' -f {}", ssh_key.display());
+            let help = format!(
+                "make it with: ssh-keygen -t ed25519 -N '' -f {}",
+                quoted(&ssh_key.to_string_lossy())
+            );
             self.private_file("ssh_session.miner_node_key_path", "SSH key", &ssh_key, &help)?;
         }
         let remove_keys_on_shutdown = self.settings.security.remove_keys_on_shutdown;

@@ -1,12 +1,17 @@
 //! Files that the configuration names.
 
-use std::fs::Metadata;
+use std::fs::{File, Metadata};
+use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use basilica_runtime_service::ConfigError;
+use basilica_types::{SshPublicKey, quoted};
 
 use super::check::Check;
+
+/// No public key is longer, in bytes.
+const PUBLIC_KEY_MAX: u64 = 16 * 1024;
 
 impl Check<'_> {
     pub(super) fn path(&self, key: &str, text: &str) -> Result<PathBuf, ConfigError> {
@@ -40,6 +45,9 @@ impl Check<'_> {
         let shown = path.display();
         match std::fs::metadata(path) {
             Ok(metadata) if metadata.is_file() => Ok(metadata),
+            Ok(found) if found.is_dir() => {
+                self.reject(key, format!("{what} {shown} is a directory"), "name the file in it")
+            }
             Ok(_) => self.reject(key, format!("{what} {shown} is not a file"), ""),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 self.reject(key, format!("{what} {shown} does not exist"), help)
@@ -67,9 +75,21 @@ impl Check<'_> {
         let mode = self.file(key, what, path, help)?.permissions().mode() & 0o777;
         if mode & 0o077 != 0 {
             let shown = path.display();
-            let help = format!("others on this host could read it: chmod 600 {shown}");
+            // Others may read that one, and with other permissions it would be no more of use.
+            if is_public_key(path) {
+                let help = "name the file of the private key, which has the same name without .pub";
+                return self.reject(key, format!("{shown} is a public key"), help);
+            }
+            let help =
+                format!("others on this host could read it: chmod 600 {}", quoted(&path.to_string_lossy()));
             return self.reject(key, format!("Permissions {mode:04o} for {shown} are too open"), &help);
         }
         Ok(())
     }
+}
+
+fn is_public_key(path: &Path) -> bool {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(PUBLIC_KEY_MAX).read_to_string(&mut text));
+    read.is_ok() && text.trim().parse::<SshPublicKey>().is_ok()
 }

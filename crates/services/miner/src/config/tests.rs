@@ -431,6 +431,15 @@ fn a_key_that_others_can_read_is_refused() {
     std::fs::set_permissions(home.key(), std::fs::Permissions::from_mode(0o644)).unwrap();
     let error = home.check(MINIMAL).unwrap_err();
     assert!(error.contains("Permissions 0644 for") && error.contains("too open"), "{error}");
+    // Not what can be said of these two, and no chmod helps.
+    let public = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl me@home\n";
+    std::fs::write(home.key(), public).unwrap();
+    let error = home.check(MINIMAL).unwrap_err();
+    assert!(error.contains("is a public key") && !error.contains("chmod"), "{error}");
+    std::fs::remove_file(home.key()).unwrap();
+    std::fs::create_dir(home.key()).unwrap();
+    let error = home.check(MINIMAL).unwrap_err();
+    assert!(error.contains("is a directory") && !error.contains("chmod"), "{error}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod visit;
 use clap::Subcommand;
 
 pub(crate) use self::files::{KeyFiles, half};
+pub(crate) use self::hosts::Host;
 
 use crate::cli::Cli;
 

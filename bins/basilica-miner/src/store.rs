@@ -9,6 +9,8 @@ use basilica_store::{Database, MINER_SCHEMA, MinerDatabase, OpenOptions};
 use basilica_system::SystemClock;
 use basilica_types::{HostKey, NodeId, SessionId};
 
+use crate::keys::Host;
+
 /// The store, if its file is there. An older one is refused: who lists nodes, or changes one, has not asked for a step that cannot be
 /// undone, and a miner of the version before may run on it.
 pub(crate) async fn existing(database: &DatabaseConfig) -> anyhow::Result<Option<MinerDatabase>> {
@@ -65,9 +67,14 @@ pub(crate) async fn remnant(database: &DatabaseConfig, id: NodeId) -> anyhow::Re
         (None, Some(met)) => (met.address, Some(met.pinned)),
         (None, None) => return Ok(None),
     };
-    let node =
-        NodeConfig { id, address, hourly_rate_per_gpu: None, host_key, maintenance: false, region: None };
-    Ok(Some(Remnant { node, is_known }))
+    Ok(Some(Remnant { node: unlisted(&Host { address, host_key }), is_known }))
+}
+
+/// What is known of a node that the configuration does not have.
+pub(crate) fn unlisted(host: &Host) -> NodeConfig {
+    let Host { address, host_key } = host.clone();
+    let id = address.node_id();
+    NodeConfig { id, address, hourly_rate_per_gpu: None, host_key, maintenance: false, region: None }
 }
 
 /// From now on no validator gets a key on the node; the keys that it may carry, also by a stale save of another editor, and how many of these

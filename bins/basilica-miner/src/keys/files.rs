@@ -7,6 +7,7 @@
 //! that replaces it. A node would otherwise be left with the old key alone, or keep the new one.
 
 mod holders;
+mod owed;
 
 use std::ffi::OsString;
 use std::fs::File;

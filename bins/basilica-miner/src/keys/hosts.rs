@@ -7,14 +7,15 @@ use basilica_miner_service::config::MinerConfig;
 use basilica_ports::MinerOperations as _;
 use basilica_types::{HostKey, NodeAddress, NodeId};
 
+use super::files::KeyFiles;
 use crate::select::{Named, select_all};
 use crate::store;
 
 /// A node, and its host key where that is known.
-#[derive(Clone, Debug)]
-pub(super) struct Host {
-    pub(super) address: NodeAddress,
-    pub(super) host_key: Option<HostKey>,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Host {
+    pub(crate) address: NodeAddress,
+    pub(crate) host_key: Option<HostKey>,
 }
 
 impl Named for Host {
@@ -29,12 +30,18 @@ pub(super) struct Hosts {
     pub(super) visited: Vec<Host>,
     /// Those that the operator goes on without.
     pub(super) left_behind: Vec<Host>,
+    /// Those that were removed and may still let the miner's key in.
+    pub(super) owed: Vec<Host>,
 }
 
 impl Hosts {
     /// Those of the configuration, and those that were taken out of it and may still carry validators' keys, which the miner takes
-    /// off with its own.
-    pub(super) async fn read(config: &MinerConfig, leave_behind: &[String]) -> anyhow::Result<Self> {
+    /// off with its own, or the miner's own.
+    pub(super) async fn read(
+        config: &MinerConfig,
+        files: &KeyFiles,
+        leave_behind: &[String],
+    ) -> anyhow::Result<Self> {
         let mut all: Vec<Host> = config
             .fleet
             .nodes
@@ -50,7 +57,13 @@ impl Hosts {
                     .map(|known| Host { address: known.address, host_key: known.host_key }),
             );
         }
-        let left: BTreeSet<NodeId> = select_all(&all, leave_behind)?.into_iter().map(Named::id).collect();
+        let visited: BTreeSet<NodeId> = all.iter().map(Named::id).collect();
+        let owed: Vec<Host> =
+            files.owed()?.into_iter().filter(|host| !visited.contains(&host.id())).collect();
+        // One that is owed need not be named, and may be.
+        let everybody: Vec<Host> = all.iter().chain(&owed).cloned().collect();
+        let left: BTreeSet<NodeId> =
+            select_all(&everybody, leave_behind)?.into_iter().map(Named::id).collect();
         let (left_behind, mut visited): (Vec<_>, Vec<_>) =
             all.into_iter().partition(|host| left.contains(&host.id()));
         ensure!(
@@ -60,6 +73,6 @@ impl Hosts {
         for host in visited.iter_mut().filter(|host| host.host_key.is_none()) {
             host.host_key = store::pinned(&config.database, host.id()).await?;
         }
-        Ok(Self { visited, left_behind })
+        Ok(Self { visited, left_behind, owed })
     }
 }

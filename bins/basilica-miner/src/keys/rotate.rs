@@ -4,7 +4,8 @@
 //!
 //! **Nodes that come meanwhile** get the new key too: `nodes add` and `nodes remove` are refused, and the nodes are read once more
 //! before the new key takes the old one's place, because the configuration can also be written by hand. **Nodes that are left behind**
-//! may know the old key alone, which is therefore kept until a later run finds none of them.
+//! may know the old key alone, which is therefore kept until a later run finds none of them. So may **servers that were removed** while
+//! they did not answer: each run tries first to take the miner's key off them, and none of them holds it up.
 
 use std::collections::BTreeSet;
 
@@ -39,6 +40,8 @@ struct Report {
     /// How many were to be visited.
     nodes: usize,
     left_behind: Vec<Host>,
+    /// Removed earlier, and not met since.
+    owed: Vec<Host>,
     /// Whether an earlier run made the key.
     resumed: bool,
 }
@@ -73,7 +76,7 @@ impl Rotation<'_> {
             self.files.is_of(&config.fleet.ssh_key),
             "ssh_session.miner_node_key_path was changed meanwhile; look at it, then run the command again"
         );
-        Hosts::read(&config, self.leave_behind).await
+        Hosts::read(&config, &self.files, self.leave_behind).await
     }
 
     /// Until it is done, or until a node is in the way.
@@ -82,6 +85,7 @@ impl Rotation<'_> {
         let keys = self.files.at_hand()?;
         let stage = keys.stage().with_context(|| self.tangle())?;
         let resumed = stage != Stage::Make;
+        self.leave(&mut hosts, &keys).await?;
         let former = match stage {
             Stage::Retire { former } => former,
             stage => {
@@ -106,10 +110,22 @@ impl Rotation<'_> {
         if !failed.is_empty() {
             return Ok(Report::new(Progress::Retire(failed), key, hosts, resumed));
         }
-        if hosts.left_behind.is_empty() {
+        if hosts.left_behind.is_empty() && hosts.owed.is_empty() {
             self.files.finish()?;
         }
         Ok(Report::new(Progress::Done, key, hosts, resumed))
+    }
+
+    /// Takes the miner's keys off servers that were removed and did not answer then.
+    async fn leave(&self, hosts: &mut Hosts, keys: &KeysAtHand) -> anyhow::Result<()> {
+        let former = keys.former.is_some().then(|| self.files.former());
+        let errand = Errand::Leave { keys: keys.clone(), current: self.files.current().to_owned(), former };
+        let failed = visit_all(&hosts.owed, &errand, &self.cli.program()).await;
+        let (owed, left): (Vec<_>, Vec<_>) = std::mem::take(&mut hosts.owed)
+            .into_iter()
+            .partition(|host| failed.iter().any(|failure| failure.id == host.id()));
+        hosts.owed = owed;
+        left.iter().try_for_each(|host| self.files.settle(host.id()))
     }
 
     /// Puts the new key on all nodes, also on those that come meanwhile; where it failed.
@@ -149,17 +165,22 @@ impl Rotation<'_> {
 
 impl Report {
     fn new(progress: Progress, key: SshPublicKey, hosts: Hosts, resumed: bool) -> Self {
-        let Hosts { visited, left_behind } = hosts;
-        Self { progress, key, nodes: visited.len(), left_behind, resumed }
+        let Hosts { visited, left_behind, owed } = hosts;
+        Self { progress, key, nodes: visited.len(), left_behind, owed, resumed }
     }
 
     fn stage(&self) -> &'static str {
         match self.progress {
             Progress::Spread(_) => "spread",
             Progress::Retire(_) => "retire",
-            Progress::Done if self.left_behind.is_empty() => "done",
+            Progress::Done if self.is_over() => "done",
             Progress::Done => "left_behind",
         }
+    }
+
+    /// Whether nobody may know the old key alone.
+    fn is_over(&self) -> bool {
+        self.left_behind.is_empty() && self.owed.is_empty()
     }
 
     fn failed(&self) -> &[Failure] {
@@ -179,6 +200,7 @@ impl Report {
             "resumed": self.resumed,
             "nodes": self.nodes,
             "left_behind": self.left_behind.iter().map(host).collect::<Vec<_>>(),
+            "removed_and_not_met": self.owed.iter().map(host).collect::<Vec<_>>(),
             "failed": self.failed().iter().map(failure).collect::<Vec<_>>(),
         })
     }
@@ -193,7 +215,7 @@ impl Report {
                 format!("the new key does not work everywhere, so the old one stays in use:{}", failed())
             }
             Progress::Retire(_) => format!("the new key is used; the old one may still be on:{}", failed()),
-            Progress::Done if self.left_behind.is_empty() => {
+            Progress::Done if self.is_over() => {
                 let earlier = if self.resumed { ", which an earlier run began" } else { "" };
                 format!(
                     "the miner's SSH key is replaced on {replaced}{earlier}; the old one is gone from there. The running miner uses the new \
@@ -202,17 +224,42 @@ impl Report {
             }
             Progress::Done => {
                 let former = files.former();
-                let former = former.display();
-                let left: String =
-                    self.left_behind.iter().map(|host| format!("\n  {}", host.address)).collect();
-                format!(
-                    "the miner's SSH key is replaced on {replaced}. Those that were left behind may know the old one alone, which is kept in \
-                     {former} for them:{left}\nWhen they answer, run `{program} keys rotate` again: they get the new key, and the old one \
-                     ends. Until then no other key is made. One that never comes back: take it out with `{program} nodes remove`\n{key}"
-                )
+                let kept = format!(
+                    "the miner's SSH key is replaced on {replaced}; the old one is kept in {}",
+                    former.display()
+                );
+                format!("{kept}{}{}\n{key}", self.behind(program), self.removed(program))
             }
         }
     }
+
+    fn behind(&self, program: &Program) -> String {
+        if self.left_behind.is_empty() {
+            return String::new();
+        }
+        format!(
+            "\nThose that were left behind may know the old one alone:{}\nWhen they answer, run `{program} keys rotate` again: they get the \
+             new key, and the old one ends. Until then no other key is made. One that never comes back: take it out with \
+             `{program} nodes remove`",
+            listed(&self.left_behind)
+        )
+    }
+
+    fn removed(&self, program: &Program) -> String {
+        if self.owed.is_empty() {
+            return String::new();
+        }
+        format!(
+            "\nThose that were removed without an answer, and gave none now, may still let it in:{}\nWhen they answer, run \
+             `{program} keys rotate` again: it comes off them and ends. Until then no other key is made. One that is gone for good: \
+             `{program} nodes remove NODE --keep-key`",
+            listed(&self.owed)
+        )
+    }
+}
+
+fn listed(hosts: &[Host]) -> String {
+    hosts.iter().map(|host| format!("\n  {}", host.address)).collect()
 }
 
 fn tell(cli: &Cli, report: &Report, files: &KeyFiles) -> anyhow::Result<()> {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use basilica_console as console;
-use basilica_miner_service::rotation;
+use basilica_miner_service::operator_key::Lines;
+use basilica_miner_service::rotation::{self, KeysAtHand};
 use basilica_ports::{Shell, ShellError};
 use basilica_types::{HostKey, NodeAddress, NodeId, SshPublicKey};
 use tokio::task::JoinSet;
@@ -33,6 +34,8 @@ pub(super) enum Errand {
     Spread { current: Key, next: Key },
     /// Take `former` off it. Where only that is known, because the node was left behind, `current` goes there first.
     Retire { current: Key, former: Key },
+    /// Take all of the miner's keys off it. One that lets none of them in is left already.
+    Leave { keys: KeysAtHand, current: PathBuf, former: Option<PathBuf> },
 }
 
 /// A node where it failed, and why.
@@ -81,6 +84,7 @@ impl Errand {
         match self {
             Self::Spread { .. } => "the new key works",
             Self::Retire { .. } => "the old key is gone",
+            Self::Leave { .. } => "was removed before; the miner's key is off it now",
         }
     }
 
@@ -96,6 +100,7 @@ impl Errand {
                 node.spread(shell, current, next).await
             }
             Self::Retire { current, former } => node.retire(current, former).await,
+            Self::Leave { keys, current, former } => node.leave(keys, current, former.as_deref()).await,
         }
     }
 }
@@ -147,5 +152,17 @@ impl Node<'_> {
         let retired = rotation::retire(shell.as_ref(), DEADLINE, &former.public).await;
         shell.close().await;
         retired.map(drop).context("take the old key off")
+    }
+
+    async fn leave(&self, keys: &KeysAtHand, current: &Path, former: Option<&Path>) -> anyhow::Result<()> {
+        let access = self.access(current);
+        let shell = match access.log_in_with_either(former).await {
+            Ok(shell) => shell,
+            Err(ShellError::Denied { .. }) => return Ok(()),
+            Err(error) => return Err(access.explained(error)),
+        };
+        let left = rotation::leave(shell.as_ref(), DEADLINE, keys, Lines::All).await;
+        shell.close().await;
+        left.map(drop).context("take the miner's key off")
     }
 }

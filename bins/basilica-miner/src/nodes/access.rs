@@ -90,6 +90,19 @@ impl Access<'_> {
         self.dial(Identity::File(self.key_path.to_owned())).await
     }
 
+    /// A login with the miner's key, or with the one whose place it took: a node that a rotation did not meet knows that alone.
+    pub(crate) async fn log_in_with_either(
+        &self,
+        former: Option<&Path>,
+    ) -> Result<Arc<dyn Shell>, ShellError> {
+        match (self.log_in().await, former) {
+            (Err(ShellError::Denied { .. }), Some(former)) => {
+                self.dial(Identity::File(former.to_owned())).await
+            }
+            (outcome, _) => outcome,
+        }
+    }
+
     /// A login with the miner's key, which is installed first where the node does not know it.
     pub(super) async fn log_in_or_install(
         &self,

@@ -79,6 +79,8 @@ pub(crate) fn run(cli: &Cli, add: &Add) -> anyhow::Result<()> {
         file.replace(&text, |path| checked(&commands::loaded(cli, path)?).map(drop).map_err(Into::into))?;
         Some(reload(&before.database.url)?)
     };
+    // It is looked after again, and its key with those of all others.
+    files.settle(address.node_id())?;
     let rate = add.hourly_rate_per_gpu.or_else(|| known.and_then(|node| node.hourly_rate_per_gpu));
     let drained = block_on(store::drained(&before.database, address.node_id()))?;
     let notices = notices(cli, &address)?;

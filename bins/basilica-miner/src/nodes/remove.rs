@@ -3,9 +3,13 @@
 //! The line in the configuration goes first, whole or not at all: where the file cannot be written, nothing has happened but that its host key of the node is noted. Then no validator
 //! gets a key there any more (in the database), and a running miner is told; it takes validators' keys off and leaves the node, which is waited for,
 //! because what two take off at the same time one of them can put back. Where no miner runs, the keys are taken off here. The miner's own
-//! key goes last. A node that does not answer is taken out all the same: validators' keys end by themselves, and the miner's own is named.
+//! key goes last. A node that does not answer is taken out all the same: validators' keys end by themselves.
 //!
-//! **A removal that was cut off goes on** when the command is run again: the database knows the nodes that the miner has not finished leaving,
+//! **The miner's own key ends nowhere by itself**, so a node that may still let it in is noted beside the key from before its line goes until the key was
+//! seen to be off it: the same command goes on there, and no rotation gives up the key that it knows. The command ends with 1 for as long; it
+//! ends with 0, whoever answers, where the operator wants the key left (`--keep-key`), who thereby also gives up a server that is gone for good.
+//!
+//! **A removal that was cut off goes on** when the command is run again: that note, and the database, know the nodes that are not left yet,
 //! and by which host key each was known, also where only the configuration had said so.
 
 mod leave;
@@ -21,19 +25,20 @@ use basilica_types::NodeId;
 use clap::Args;
 use serde_json::json;
 
-use self::leave::{Left, leave};
+use self::leave::{Left, Unfinished, leave};
 use crate::cli::Cli;
 use crate::commands::{self, Configured, answer, block_on, checked, configured};
 use crate::config_file::ConfigFile;
-use crate::keys::KeyFiles;
+use crate::keys::{Host, KeyFiles};
 use crate::running::{Reload, reload};
-use crate::store::{self, Remnant};
+use crate::select::Named as _;
+use crate::store;
 
 #[derive(Debug, Args)]
 pub(crate) struct Remove {
     /// The node's id, or its address as `[USER@]HOST[:PORT]`.
     node: String,
-    /// Leave the miner's own key on the server.
+    /// Leave the miner's own key on the server, and do not wait for it any more: also for one that is gone for good.
     #[arg(long)]
     keep_key: bool,
     /// Also take out lines with the miner's key that the miner did not write: with options, or with another comment.
@@ -52,6 +57,8 @@ struct Closed {
     told: Option<Reload>,
     /// Whether the configuration had lost the node before.
     is_resumed: bool,
+    /// Whether it was noted before as one that may let the miner's key in.
+    was_owed: bool,
 }
 
 pub(crate) fn run(cli: &Cli, remove: &Remove) -> anyhow::Result<()> {
@@ -64,18 +71,22 @@ pub(crate) fn run(cli: &Cli, remove: &Remove) -> anyhow::Result<()> {
             .node_id(),
     };
     let closed = match config.fleet.nodes.iter().find(|node| node.id == id) {
-        Some(node) => take_out(cli, (&config, &loaded), node)?,
-        None => take_up(cli, &config, (id, &remove.node))?,
+        Some(node) => take_out(cli, (&config, &loaded, &files), node, remove)?,
+        None => take_up(cli, (&config, &files), id, remove)?,
     };
     let left = block_on(leave((&config, &files, &cli.program()), &closed, remove))?;
-    tell(cli, &closed, &left)
+    if remove.keep_key || left.as_ref().is_ok_and(|left| left.own.left.is_empty()) {
+        files.settle(id)?;
+    }
+    tell(cli, &closed, &left, remove)
 }
 
 /// Takes a node out of the file.
 fn take_out(
     cli: &Cli,
-    (config, loaded): (&MinerConfig, &Loaded<Settings>),
+    (config, loaded, files): (&MinerConfig, &Loaded<Settings>, &KeyFiles),
     node: &NodeConfig,
+    remove: &Remove,
 ) -> anyhow::Result<Closed> {
     let file = ConfigFile::read(&cli.config)?;
     let Some(text) = remove_node(file.text(), loaded.value.default_username(), &node.address)? else {
@@ -83,66 +94,122 @@ fn take_out(
     };
     // Before, as nobody knows it any more once the file does not say it.
     block_on(store::keep_host_key(&config.database, node))?;
-    file.replace(&text, |path| checked(&commands::loaded(cli, path)?).map(drop).map_err(Into::into))?;
+    let was_owed = owe((config, files), node, remove)?;
+    if let Err(error) =
+        file.replace(&text, |path| checked(&commands::loaded(cli, path)?).map(drop).map_err(Into::into))
+    {
+        files.settle(node.id)?;
+        return Err(error);
+    }
     let (tags, deployed) = block_on(store::close(&config.database, node.id))?;
     let told = Some(reload(&config.database.url)?);
-    Ok(Closed { node: node.clone(), tags, deployed, told, is_resumed: false })
+    Ok(Closed { node: node.clone(), tags, deployed, told, is_resumed: false, was_owed })
 }
 
 /// Takes up the removal of a node that the file does not have any more.
-fn take_up(cli: &Cli, config: &MinerConfig, (id, named): (NodeId, &str)) -> anyhow::Result<Closed> {
-    let Some(Remnant { node, is_known }) = block_on(store::remnant(&config.database, id))? else {
+fn take_up(
+    cli: &Cli,
+    (config, files): (&MinerConfig, &KeyFiles),
+    id: NodeId,
+    remove: &Remove,
+) -> anyhow::Result<Closed> {
+    let owed = files.owed()?.into_iter().find(|host| host.id() == id);
+    let remnant = block_on(store::remnant(&config.database, id))?;
+    let is_known = remnant.as_ref().is_some_and(|remnant| remnant.is_known);
+    let Some(node) = remnant.map(|remnant| remnant.node).or_else(|| owed.as_ref().map(store::unlisted))
+    else {
         let (file, program) = (cli.config.display(), cli.program());
         bail!(
-            "{file} has no node {named}, and nothing is remembered of it; see: {program} nodes list . If it carries the miner's key \
-             all the same, add it again and remove it"
+            "{file} has no node {}, and nothing is remembered of it; see: {program} nodes list . If it carries the miner's key \
+             all the same, add it again and remove it",
+            remove.node
         );
     };
+    let node = NodeConfig {
+        host_key: node.host_key.or(owed.as_ref().and_then(|host| host.host_key.clone())),
+        ..node
+    };
     if !is_known {
-        return Ok(Closed { node, tags: BTreeSet::new(), deployed: 0, told: None, is_resumed: true });
+        let (tags, was_owed) = (BTreeSet::new(), owed.is_some());
+        return Ok(Closed { node, tags, deployed: 0, told: None, is_resumed: true, was_owed });
     }
+    let was_owed = owe((config, files), &node, remove)?;
     let (tags, deployed) = block_on(store::close(&config.database, id))?;
     let told = Some(reload(&config.database.url)?);
-    Ok(Closed { node, tags, deployed, told, is_resumed: true })
+    Ok(Closed { node, tags, deployed, told, is_resumed: true, was_owed })
 }
 
-fn tell(cli: &Cli, closed: &Closed, left: &Result<Left, String>) -> anyhow::Result<()> {
+/// Notes that the node may let the miner's key in, unless the key is to stay; whether that was noted before.
+fn owe(
+    (config, files): (&MinerConfig, &KeyFiles),
+    node: &NodeConfig,
+    remove: &Remove,
+) -> anyhow::Result<bool> {
+    let was_owed = files.owed()?.iter().any(|host| host.id() == node.id);
+    if !remove.keep_key {
+        let host_key = match &node.host_key {
+            Some(key) => Some(key.clone()),
+            None => block_on(store::pinned(&config.database, node.id))?,
+        };
+        files.owe(&Host { address: node.address.clone(), host_key })?;
+    }
+    Ok(was_owed)
+}
+
+fn tell(cli: &Cli, closed: &Closed, left: &Result<Left, Unfinished>, remove: &Remove) -> anyhow::Result<()> {
     let Closed { node, told, is_resumed, .. } = closed;
+    let validators = match left {
+        Ok(left) => Some(left.validators),
+        Err(unfinished) => unfinished.validators,
+    };
     let data = json!({
         "node_id": node.id.to_string(),
         "address": node.address.to_string(),
         "resumed": is_resumed,
-        "reached": left.is_ok(),
-        "validator_keys_removed": left.as_ref().ok().map(|left| left.validators),
+        "reached": left.as_ref().is_ok_and(|left| left.is_reached),
+        "validator_keys_removed": validators,
         "miner_key_removed": left.as_ref().is_ok_and(|left| left.own.removed > 0),
         "miner_key_left": left.as_ref().map_or(&[][..], |left| &left.own.left),
-        "why_not": left.as_ref().err(),
+        "why_not": left.as_ref().err().map(|unfinished| &unfinished.why),
         "config": cli.config.display().to_string(),
         "miner": told.as_ref().map(Reload::json),
     });
-    answer(cli, &data, || words(cli, closed, left))?;
-    if cli.json {
-        return Ok(());
-    }
+    answer(cli, &data, || words(cli, closed, left, remove))?;
+    let (address, program) = (&node.address, cli.program());
     match left {
-        Ok(left) if left.own.left.is_empty() => {}
-        Ok(left) => console::tell(&format!(
-            "warning: lines with the miner's key that it did not write stay in ~/.ssh/authorized_keys on {}; take them out there, or add \
-             the node again and remove it with --all-lines:\n  {}",
-            node.address,
-            left.own.left.join("\n  ")
-        )),
-        Err(why) => console::tell(&format!(
-            "warning: {why}\nwarning: validators' keys end with their sessions; the miner's own stays in ~/.ssh/authorized_keys until \
-             you take it out, or run this again when the node answers: {} nodes remove {}",
-            cli.program(),
-            node.address
-        )),
+        Ok(left) if left.own.left.is_empty() => Ok(()),
+        Ok(left) => {
+            if !cli.json {
+                console::tell(&format!(
+                    "warning: lines with the miner's key that it did not write stay in ~/.ssh/authorized_keys on {address}; take them out \
+                     there, or with: {program} nodes remove {address} --all-lines\n  {}",
+                    left.own.left.join("\n  ")
+                ));
+            }
+            Ok(())
+        }
+        Err(Unfinished { why, .. }) if remove.keep_key => {
+            if !cli.json {
+                console::tell(&format!("warning: {why}"));
+            }
+            Ok(())
+        }
+        Err(Unfinished { why, is_met, .. }) => {
+            let again = format!("{program} nodes remove {address}");
+            let then = if *is_met {
+                format!("when it answers, run this again: {again} (`keys rotate` takes it off too)")
+            } else {
+                format!("have it met, and then leave it: {program} nodes add {address} ; {again}")
+            };
+            bail!(
+                "{why}\nThe miner's own key may still be in ~/.ssh/authorized_keys there, and does not end by itself: {then}. If the server \
+                 is gone for good: {again} --keep-key"
+            )
+        }
     }
-    Ok(())
 }
 
-fn words(cli: &Cli, closed: &Closed, left: &Result<Left, String>) -> String {
+fn words(cli: &Cli, closed: &Closed, left: &Result<Left, Unfinished>, remove: &Remove) -> String {
     let (file, address) = (cli.config.display(), &closed.node.address);
     let how = if closed.is_resumed {
         format!("is not in {file} any more; its removal goes on")
@@ -150,14 +217,26 @@ fn words(cli: &Cli, closed: &Closed, left: &Result<Left, String>) -> String {
         format!("taken out of {file}")
     };
     let removed = match left {
+        Ok(Left { is_over: true, .. }) if closed.was_owed => {
+            "\n  nothing is left to do: no key of a validator is noted to be on it, and it lets in no key of the miner, neither the one in \
+             use nor one that is kept from before"
+                .to_owned()
+        }
         Ok(Left { is_over: true, .. }) => {
-            "\n  nothing is left to do: no validator's key is on it, and it does not let the miner's own in. If that was replaced since \
-             (keys rotate), the one before may still be in ~/.ssh/authorized_keys there"
+            "\n  nothing is left to do: no key of a validator is noted to be on it, and it does not let the miner's own in. If that was \
+             replaced since (keys rotate), the one before may still be in ~/.ssh/authorized_keys there"
                 .to_owned()
         }
         Ok(Left { validators, own, .. }) => {
-            let own = if own.removed > 0 { "removed" } else { "left there" };
+            let own = match own.removed {
+                0 if remove.keep_key => "left as it is",
+                0 => "not there",
+                _ => "removed",
+            };
             format!("\n  keys of validators removed: {validators}\n  the miner's own key: {own}")
+        }
+        Err(Unfinished { validators: Some(validators), .. }) => {
+            format!("\n  keys of validators removed: {validators}")
         }
         Err(_) => String::new(),
     };

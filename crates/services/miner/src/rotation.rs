@@ -12,7 +12,7 @@ use basilica_ports::Shell;
 use basilica_types::{Millis, SshPublicKey};
 
 use crate::key_editor::KeyEditError;
-use crate::operator_key::{self, Installed, Lines};
+use crate::operator_key::{self, Installed, Lines, Removed};
 
 /// The public halves of the keys that lie beside each other on the miner's host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,6 +87,24 @@ pub async fn retire(
     former: &SshPublicKey,
 ) -> Result<usize, KeyEditError> {
     Ok(operator_key::remove(shell, deadline, former, Lines::All).await?.removed)
+}
+
+/// Takes all of the miner's keys off a node that it leaves, the one in use last: until then this can be done again. `deadline` is for each
+/// reading.
+pub async fn leave(
+    shell: &dyn Shell,
+    deadline: Millis,
+    keys: &KeysAtHand,
+    which: Lines,
+) -> Result<Removed, KeyEditError> {
+    let KeysAtHand { current, next, former } = keys;
+    let mut all = Removed { removed: 0, left: Vec::new() };
+    for key in [next.as_ref(), former.as_ref(), Some(current)].into_iter().flatten() {
+        let removed = operator_key::remove(shell, deadline, key, which).await?;
+        all.removed += removed.removed;
+        all.left.extend(removed.left);
+    }
+    Ok(all)
 }
 
 #[cfg(test)]

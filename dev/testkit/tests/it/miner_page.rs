@@ -71,7 +71,7 @@ const AFTER: [(&str, i32, &str); 4] = [
     ("basilica-miner database restore --from miner.db.backup", 0, "miner.db.backup is now sqlite:"),
     ("basilica-miner database health", 0, " is healthy; schema "),
     ("basilica-miner audit --head HASH", 1, "HASH"),
-    ("basilica-miner nodes remove NODE", 0, "taken out of miner.toml"),
+    ("basilica-miner nodes remove NODE", 1, "taken out of miner.toml"),
 ];
 
 /// An operator's home with a wallet, a key and a configuration.

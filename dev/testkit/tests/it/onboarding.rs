@@ -308,8 +308,10 @@ async fn a_server_that_does_not_answer_is_not_added_and_can_still_be_removed() {
     let address = nodes.node("gpu-1").address().to_string();
     operator.succeeds(&["nodes", "add", &address, "--yes", "--identity", &identity]);
     nodes.node_mut("gpu-1").stop().await.unwrap();
-    let removed = operator.succeeds(&["nodes", "remove", &address]);
+    let output = operator.run(&["--json", "nodes", "remove", &address]);
+    let removed: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&removed["reached"], &removed["miner_key_removed"]), (&false.into(), &false.into()));
+    assert_eq!(output.status.code(), Some(1), "the key may still be there");
     assert!(!operator.config().contains("host ="), "{}", operator.config());
     let said = operator.fails(&["nodes", "add", &address, "--yes"], 1);
     assert!(said.contains("connect to ") && said.contains("ssh -v -p "), "{said}");

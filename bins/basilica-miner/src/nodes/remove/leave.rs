@@ -8,8 +8,8 @@ use basilica_console as console;
 use basilica_miner_service::authorized_keys::KeyTag;
 use basilica_miner_service::config::{DatabaseConfig, MinerConfig};
 use basilica_miner_service::onboarding;
-use basilica_miner_service::operator_key::{self, Lines, Removed};
-use basilica_miner_service::rotation::KeysAtHand;
+use basilica_miner_service::operator_key::{Lines, Removed};
+use basilica_miner_service::rotation::{self, KeysAtHand};
 use basilica_ports::{Clock as _, Shell, ShellError};
 use basilica_system::SystemClock;
 use basilica_types::{HostKey, Millis, NodeId};
@@ -33,8 +33,20 @@ pub(super) struct Left {
     pub(super) validators: usize,
     /// Lines with the miner's own key.
     pub(super) own: Removed,
+    /// Whether anybody logged in to see to that.
+    pub(super) is_reached: bool,
     /// The node does not let the miner in any more, and carries nothing of validators'.
     pub(super) is_over: bool,
+}
+
+/// A node that may still carry something of ours.
+pub(super) struct Unfinished {
+    /// In words, and what becomes of validators' keys.
+    pub(super) why: String,
+    /// How many keys of validators the running miner took off it; none: they may still be on it.
+    pub(super) validators: Option<usize>,
+    /// Whether it is known by which host key to believe it.
+    pub(super) is_met: bool,
 }
 
 /// Sees to it that everything of ours goes off the node; or why it does not, where the node or the running miner is the reason.
@@ -42,36 +54,63 @@ pub(super) async fn leave(
     (config, files, program): (&MinerConfig, &KeyFiles, &Program),
     closed: &Closed,
     remove: &Remove,
-) -> anyhow::Result<Result<Left, String>> {
+) -> anyhow::Result<Result<Left, Unfinished>> {
     let (database, node) = (&config.database, &closed.node);
     let leaver = closed.told.as_ref().filter(|told| **told != Reload::NotRunning);
     if let Some(told) = leaver
         && !until_left(database, closed, matches!(told, Reload::Told(_))).await?
     {
-        return Ok(Err(format!(
-            "the running miner has not left {} within {PATIENCE}; its log says what is wrong, and it goes on trying",
+        let why = format!(
+            "the running miner has not left {} within {PATIENCE}; its log says what is wrong, and it goes on trying to take validators' \
+             keys off it, which end with their sessions anyway",
             node.address
-        )));
+        );
+        return Ok(Err(Unfinished { why, validators: None, is_met: true }));
     }
-    let Some(host_key) = host_key(database, closed).await? else {
-        return Ok(Err(format!("{} was never met, so its host key is not known", node.address)));
-    };
     // Otherwise the running miner has taken them off, or they are gone for longer.
     let is_ours = leaver.is_none() && closed.told.is_some();
     let none = BTreeSet::new();
     let tags = if is_ours { &closed.tags } else { &none };
+    let unfinished = |why: String, is_met| {
+        let validators = leaver.map(|_| closed.deployed);
+        let then = match validators {
+            None if tags.is_empty() => "",
+            None => "; keys of validators that it may carry end with their sessions",
+            Some(_) => "; the running miner has left it, and no key of a validator is on it",
+        };
+        Ok(Err(Unfinished { why: format!("{why}{then}"), validators, is_met }))
+    };
+    if remove.keep_key && tags.is_empty() {
+        end(database, (node.id, is_ours), tags).await?;
+        let own = Removed { removed: 0, left: Vec::new() };
+        return Ok(Ok(Left {
+            validators: closed.deployed,
+            own,
+            is_reached: leaver.is_some(),
+            is_over: false,
+        }));
+    }
+    let Some(host_key) = host_key(database, closed).await? else {
+        return unfinished(format!("{} was never met, so its host key is not known", node.address), false);
+    };
     let visit = Visit { files, program, closed, host_key: &host_key, tags };
-    Ok(match visit.run(remove).await {
-        Ok(left) if is_ours => {
-            store::forget(database, node.id, tags).await?;
-            Ok(left)
-        }
+    match visit.run(remove).await {
         Ok(left) => {
-            store::reopen(database, node.id).await?;
-            Ok(Left { validators: closed.deployed, ..left })
+            end(database, (node.id, is_ours), tags).await?;
+            let validators = if is_ours { left.validators } else { closed.deployed };
+            Ok(Ok(Left { validators, ..left }))
         }
-        Err(error) => Err(format!("{error:#}; nothing was removed from the node")),
-    })
+        Err(error) => unfinished(format!("{error:#}"), true),
+    }
+}
+
+/// Notes that the node carries none of these keys any more.
+async fn end(
+    database: &DatabaseConfig,
+    (node, is_ours): (NodeId, bool),
+    tags: &BTreeSet<KeyTag>,
+) -> anyhow::Result<()> {
+    if is_ours { store::forget(database, node, tags).await } else { store::reopen(database, node).await }
 }
 
 async fn host_key(database: &DatabaseConfig, closed: &Closed) -> anyhow::Result<Option<HostKey>> {
@@ -121,9 +160,9 @@ impl Visit<'_> {
         let keys = self.files.at_hand()?;
         let Some(shell) = self.log_in(&keys).await? else {
             let own = Removed { removed: 0, left: Vec::new() };
-            return Ok(Left { validators: 0, own, is_over: true });
+            return Ok(Left { validators: 0, own, is_reached: true, is_over: true });
         };
-        let done = self.clear(shell.as_ref(), keys, remove).await;
+        let done = self.clear(shell.as_ref(), &keys, remove).await;
         shell.close().await;
         done.with_context(|| format!("remove keys from {}", self.closed.node.address))
     }
@@ -136,29 +175,22 @@ impl Visit<'_> {
             key_path,
             program: self.program,
         };
-        let (by_current, former_file) = (access(self.files.current()), self.files.former());
-        let shell = match by_current.log_in().await {
-            // A node that a rotation left behind knows the old key alone.
-            Err(ShellError::Denied { .. }) if keys.former.is_some() => access(&former_file).log_in().await,
-            other => other,
-        };
+        let (by_current, former) = (access(self.files.current()), self.files.former());
+        let shell = by_current.log_in_with_either(keys.former.is_some().then_some(former.as_path())).await;
         match shell {
             Err(ShellError::Denied { .. }) if self.closed.is_resumed && self.tags.is_empty() => Ok(None),
             shell => Ok(Some(shell.map_err(|error| by_current.explained(error))?)),
         }
     }
 
-    async fn clear(&self, shell: &dyn Shell, keys: KeysAtHand, remove: &Remove) -> anyhow::Result<Left> {
-        let KeysAtHand { current, next, former } = keys;
+    async fn clear(&self, shell: &dyn Shell, keys: &KeysAtHand, remove: &Remove) -> anyhow::Result<Left> {
         let which = if remove.all_lines { Lines::All } else { Lines::Written };
         let removed = onboarding::clear(shell, &SystemClock::new(), DEADLINE, self.tags).await?;
-        let mut own = Removed { removed: 0, left: Vec::new() };
-        // The one that let this session in goes last: until then the command can be run again.
-        for key in [next, former, Some(current)].into_iter().flatten().filter(|_| !remove.keep_key) {
-            let removed = operator_key::remove(shell, DEADLINE, &key, which).await?;
-            own.removed += removed.removed;
-            own.left.extend(removed.left);
-        }
-        Ok(Left { validators: removed.len(), own, is_over: false })
+        let own = if remove.keep_key {
+            Removed { removed: 0, left: Vec::new() }
+        } else {
+            rotation::leave(shell, DEADLINE, keys, which).await?
+        };
+        Ok(Left { validators: removed.len(), own, is_reached: true, is_over: false })
     }
 }

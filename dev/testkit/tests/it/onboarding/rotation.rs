@@ -76,7 +76,8 @@ async fn the_old_key_is_kept_for_a_node_that_was_left_behind_until_that_has_the_
     let again = operator.run(&without);
     let said = String::from_utf8(again.stdout).unwrap();
     for words in [
-        "miner_node_key.former for them",
+        "the old one is kept in",
+        "miner_node_key.former\nThose that were left behind",
         &addresses[0],
         &format!("`{}` again", operator.shown("keys rotate")),
     ] {
@@ -103,6 +104,60 @@ async fn the_old_key_is_kept_for_a_node_that_was_left_behind_until_that_has_the_
     assert_eq!(removed["miner_key_removed"], true, "by the old key, which alone it knows: {removed}");
     assert_eq!(authorized_keys(nodes.node("gpu-1")), format!("# kept\n{public}\n"));
     operator.succeeds(&["keys", "rotate"]);
+    assert_eq!(key_files(&operator), ["miner_node_key", "miner_node_key.pub"]);
+}
+
+#[tokio::test]
+async fn a_server_that_did_not_answer_its_removal_keeps_no_key_of_the_miner_whatever_was_replaced_since() {
+    let Site { operator, public, mut nodes, addresses, .. } = site(["gpu-1", "gpu-2", "gpu-3"], 3).await;
+    let bare = format!("# kept\n{public}\n");
+    for (name, address) in [("gpu-1", &addresses[0]), ("gpu-2", &addresses[1])] {
+        nodes.node_mut(name).stop().await.unwrap();
+        let output = operator.run(&["nodes", "remove", address]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        let then = operator.shown(&format!("nodes remove {address}"));
+        assert!(
+            output.status.code() == Some(1) && said.contains(&format!("run this again: {then} (")),
+            "{said}"
+        );
+    }
+    let owed = std::fs::read_to_string(operator.path(".ssh/miner_node_key.owed")).unwrap();
+    let first = operator.miner_key();
+
+    let rotated = operator.succeeds(&["keys", "rotate"]);
+    assert_eq!((&rotated["stage"], &rotated["nodes"]), (&"left_behind".into(), &1.into()));
+    let not_met: Vec<_> = rotated["removed_and_not_met"].as_array().unwrap().iter().collect();
+    assert_eq!(not_met.len(), 2, "{rotated}");
+    assert!(not_met.iter().all(|host| owed.contains(host["address"].as_str().unwrap())), "{rotated}");
+    assert!(key_files(&operator).contains(&"miner_node_key.former".to_owned()), "they may know it alone");
+
+    // One is left by the same command, the other by the next rotation.
+    nodes.node_mut("gpu-1").start().await.unwrap();
+    assert!(authorized_keys(nodes.node("gpu-1")).contains(&first), "it lets the first key in");
+    let removed = operator.succeeds(&["nodes", "remove", &addresses[0]]);
+    assert_eq!((&removed["resumed"], &removed["miner_key_removed"]), (&true.into(), &true.into()));
+    assert_eq!(authorized_keys(nodes.node("gpu-1")), bare);
+    nodes.node_mut("gpu-2").start().await.unwrap();
+    let rotated = operator.succeeds(&["keys", "rotate"]);
+    assert_eq!((&rotated["stage"], &rotated["resumed"]), (&"done".into(), &true.into()));
+    assert_eq!(authorized_keys(nodes.node("gpu-2")), bare);
+    assert_eq!(key_files(&operator), ["miner_node_key", "miner_node_key.pub"]);
+}
+
+#[tokio::test]
+async fn a_server_that_is_gone_for_good_is_given_up_on_request_and_one_that_is_added_again_is_owed_no_more() {
+    let Site { operator, identity, mut nodes, addresses, .. } = site(["gpu-1", "gpu-2", "gpu-3"], 3).await;
+    for (name, address) in [("gpu-1", &addresses[0]), ("gpu-2", &addresses[1])] {
+        nodes.node_mut(name).stop().await.unwrap();
+        operator.run(&["nodes", "remove", address]);
+    }
+    let removed = operator.succeeds(&["nodes", "remove", &addresses[0], "--keep-key"]);
+    assert_eq!((&removed["reached"], &removed["miner_key_removed"]), (&false.into(), &false.into()));
+    nodes.node_mut("gpu-2").start().await.unwrap();
+    let added = operator.succeeds(&["nodes", "add", &addresses[1], "--yes", "--identity", &identity]);
+    assert_eq!(added["key"]["installed"], false);
+    let rotated = operator.succeeds(&["keys", "rotate"]);
+    assert_eq!((&rotated["stage"], &rotated["nodes"]), (&"done".into(), &2.into()), "{rotated}");
     assert_eq!(key_files(&operator), ["miner_node_key", "miner_node_key.pub"]);
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use basilica_miner_service::config::{IGNORED, MinerConfig, NodeConfig, Settings, check};
+use basilica_miner_service::little_room;
 use basilica_ports::{Clock as _, HostKeyApproval, HostKeyRecord, Identity, MinerStore as _, NodeShell as _};
 use basilica_runtime_service::{ConfigError, ConfigSource, Loaded, Notice, load};
 use basilica_ssh::RusshShell;
@@ -128,6 +129,8 @@ pub(crate) fn validate(cli: &Cli, path: Option<&Path>) -> anyhow::Result<()> {
     let program = Program::with(path);
     let mut notices: Vec<String> = notices.iter().map(ToString::to_string).collect();
     notices.extend(unusable_key(&config));
+    notices
+        .extend(little_room(&service::disks(&config)).iter().map(|room| format!("{room}; {}", room.todo())));
     notices.iter_mut().for_each(|notice| *notice = program.in_words(notice));
     let warnings: String = notices.iter().map(|notice| format!("warning: {notice}\n")).collect();
     let obstacles = block_on(async { Ok(service::obstacles(&config).await) })?;

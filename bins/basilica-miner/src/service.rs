@@ -15,7 +15,7 @@ use basilica_runtime_service::{
     TracingOptions, init_tracing,
 };
 use basilica_store::{Database, MINER_SCHEMA, MinerDatabase, MinerLock, OpenError, OpenOptions};
-use basilica_system::{OsEntropy, SystemClock, UsageMetrics, raise_file_limit};
+use basilica_system::{HostDisks, OsEntropy, SystemClock, UsageMetrics, raise_file_limit};
 use basilica_types::{Millis, Timestamp};
 use basilica_wallet::{Unattended, WalletSigner, Wallets};
 use serde_json::Value;
@@ -116,6 +116,11 @@ pub(crate) async fn obstacles(config: &MinerConfig) -> Vec<anyhow::Error> {
         .collect()
 }
 
+/// The disks that the miner writes to.
+pub(crate) fn disks(config: &MinerConfig) -> HostDisks {
+    HostDisks::of(config.kept())
+}
+
 /// Why a start could not use the database.
 pub(crate) async fn database_obstacle(config: &DatabaseConfig) -> Option<OpenError> {
     let opened = Database::check(&config.url, &MINER_SCHEMA, open_options(config)).await;
@@ -185,6 +190,7 @@ async fn serve(config: MinerConfig, (source, started): (Source, Value)) -> anyho
         shell: audit::shell(config.audit_log.as_deref(), &clock, &readiness)?,
         operator: Identity::File(config.fleet.ssh_key.clone()),
         store: Arc::new(store),
+        disks: Arc::new(disks(&config)),
         signer,
         clock: Arc::clone(&clock),
         entropy,

@@ -7,6 +7,8 @@ mod audit;
 mod config;
 #[path = "program/database.rs"]
 mod database;
+#[path = "program/disk.rs"]
+mod disk;
 #[path = "program/nodes.rs"]
 mod nodes;
 #[path = "program/other_files.rs"]

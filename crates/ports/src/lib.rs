@@ -6,6 +6,7 @@
 
 mod chain;
 mod clock;
+mod disks;
 mod dispatch;
 mod entropy;
 mod failure;
@@ -34,6 +35,7 @@ pub use chain::{
     WeightsOutcome,
 };
 pub use clock::Clock;
+pub use disks::{Disks, Kept, Room};
 pub use dispatch::{DispatchAdvice, dispatch_advice};
 pub use entropy::{Entropy, EntropyRng};
 pub use failure::{BoxError, FailureClass};

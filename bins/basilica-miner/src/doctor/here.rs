@@ -10,12 +10,14 @@ use anyhow::Context as _;
 use basilica_chain::{ChainOptions, SubtensorChain};
 use basilica_doctor_service::{Change, DatabaseFault, HereSeen, KeyFault, OnChain, Reached, Remedy};
 use basilica_miner_service::config::{DatabaseConfig, MinerConfig, Settings, node_key_path};
+use basilica_miner_service::little_room;
 use basilica_ports::{
     Chain as _, Clock, Entropy, Identity, MinerCallError, MinerDialer as _, NodeShell as _, ShellError,
 };
 use basilica_rpc::GrpcMinerDialer;
 use basilica_runtime_service::{ErrorChain, Loaded};
 use basilica_ssh::{KeyFileError, RusshShell};
+use basilica_status::LittleRoom;
 use basilica_store::{MinerLock, OpenError};
 use basilica_types::{Hotkey, RequestNonce};
 use basilica_wire::Signature;
@@ -38,8 +40,13 @@ pub(super) async fn look(
     let mut seen = HereSeen::nothing(clock.now());
     seen.key = key(&config.fleet.ssh_key);
     seen.wallet = signer.as_ref().err().map(|error| format!("{error:#}"));
-    seen.database = database(&config.database).await;
-    seen.free_bytes = free(config.database.url.as_path());
+    seen.little_room = little_room(&service::disks(config));
+    // A full disk is told as that.
+    let is_full = seen.little_room.iter().any(LittleRoom::is_none);
+    seen.database = match service::database_obstacle(&config.database).await {
+        Some(OpenError::DiskFull { .. }) if is_full => None,
+        obstacle => database(&config.database, obstacle),
+    };
     seen.running = running;
     seen.taken = if running { Vec::new() } else { taken(config) };
     seen.nodes = config.fleet.nodes.len();
@@ -89,13 +96,13 @@ async fn on_chain(
 }
 
 /// What is wrong with the database, if anything is.
-async fn database(config: &DatabaseConfig) -> Option<(DatabaseFault, String)> {
+fn database(config: &DatabaseConfig, obstacle: Option<OpenError>) -> Option<(DatabaseFault, String)> {
     let path = config.url.as_path();
     // The lock beside the file tells whose miner it is; that one answers on the health port does not.
     if !path.exists() && MinerLock::holder(&config.url).is_ok_and(|holder| holder.is_some()) {
         return Some((DatabaseFault::Gone, format!("there is no {}", path.display())));
     }
-    let error = service::database_obstacle(config).await?;
+    let error = obstacle?;
     let fault = match &error {
         OpenError::OtherProgram { .. } => DatabaseFault::Foreign,
         OpenError::Newer { .. } => DatabaseFault::Newer,
@@ -136,13 +143,6 @@ pub(super) fn close_key(settings: &Loaded<Settings>) -> anyhow::Result<Option<(P
         .with_context(|| format!("chmod 600 {}", path.display()))?;
     let after = mode(&path).map_or_else(String::new, |mode| format!("{mode:04o}"));
     Ok(Some((path, Change { remedy: Remedy::KeyFileMode, before: format!("{before:04o}"), after })))
-}
-
-/// Free bytes of the file system that holds a file, or will.
-fn free(file: &Path) -> Option<u64> {
-    let there = file.ancestors().find(|path| !path.as_os_str().is_empty() && path.exists());
-    let found = rustix::fs::statvfs(there.unwrap_or(Path::new("."))).ok()?;
-    Some(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
 /// Ports that the miner would not get now.

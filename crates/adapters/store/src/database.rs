@@ -10,6 +10,7 @@
 //! starved each other into busy errors), and creating missing directories (a typing error in a path would start an
 //! empty database without a word).
 
+mod disk;
 mod error;
 mod turn;
 mod upkeep;
@@ -31,6 +32,7 @@ use sqlx::sqlite::{
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 use tokio::sync::Mutex;
 
+use disk::in_words;
 pub use error::OpenError;
 use turn::Unflushed;
 pub(crate) use turn::{Turn, Writing};
@@ -124,7 +126,7 @@ impl Database {
         } else if !path.exists() {
             return Err(OpenError::Absent { path, program: schema.program, migrate: schema.migrate });
         }
-        let sqlite = |source: sqlx::Error| OpenError::Sqlite { path: path.clone(), source: source.into() };
+        let sqlite = OpenError::sqlite(&path);
         let connect = SqliteConnectOptions::new()
             .filename(&path)
             .journal_mode(SqliteJournalMode::Wal)
@@ -166,7 +168,7 @@ impl Database {
         may(path, Access::READ_OK | Access::WRITE_OK)?;
         // The log is made beside it.
         may(directory_of(path)?, Access::WRITE_OK | Access::EXEC_OK)?;
-        let sqlite = |source: sqlx::Error| OpenError::Sqlite { path: path.to_owned(), source: source.into() };
+        let sqlite = OpenError::sqlite(path);
         let mut connection = look(path).await.map_err(sqlite)?;
         examine(&mut connection, schema, options, path).await?;
         connection.close().await.map_err(sqlite)
@@ -181,7 +183,7 @@ impl Database {
         if !path.exists() {
             return Ok(());
         }
-        let sqlite = |source: sqlx::Error| OpenError::Sqlite { path: path.to_owned(), source: source.into() };
+        let sqlite = OpenError::sqlite(path);
         let mut connection = look(path).await.map_err(sqlite)?;
         let damage = upkeep::damage(&mut connection).await.map_err(sqlite)?;
         connection.close().await.map_err(sqlite)?;
@@ -265,7 +267,7 @@ fn pool(connections: u32) -> SqlitePoolOptions {
 
 /// Names the operation that a driver's error interrupted: `map_err(unavailable("store session"))`.
 pub(crate) fn unavailable(operation: &'static str) -> impl Fn(sqlx::Error) -> StoreError {
-    move |source| StoreError::Unavailable { operation, source: source.into() }
+    move |source| StoreError::Unavailable { operation, source: in_words(source) }
 }
 
 /// Names the column that does not parse: `map_err(corrupt("sessions.validator"))`.
@@ -275,7 +277,7 @@ pub(crate) fn corrupt<E: Into<BoxError>>(what: &'static str) -> impl Fn(E) -> St
 
 /// Where a file is to be; it must be there.
 fn directory_of(path: &Path) -> Result<&Path, OpenError> {
-    let directory = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = disk::directory_of(path);
     if directory.is_dir() {
         Ok(directory)
     } else {
@@ -363,7 +365,7 @@ async fn examine(
     options: OpenOptions,
     path: &Path,
 ) -> Result<Found, OpenError> {
-    let sqlite = |source: sqlx::Error| OpenError::Sqlite { path: path.to_owned(), source: source.into() };
+    let sqlite = OpenError::sqlite(path);
     let found = pragma(connection, "PRAGMA user_version").await.map_err(sqlite)?;
     let owner = pragma(connection, "PRAGMA application_id").await.map_err(sqlite)?;
     let tables = pragma(connection, "SELECT count(*) FROM sqlite_master").await.map_err(sqlite)?;
@@ -393,14 +395,14 @@ async fn migrate(
     options: OpenOptions,
     path: &Path,
 ) -> Result<i64, OpenError> {
-    let sqlite = |source: sqlx::Error| OpenError::Sqlite { path: path.to_owned(), source: source.into() };
+    let sqlite = OpenError::sqlite(path);
     let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(sqlite)?;
     let Found { version: found, untouched } = examine(&mut transaction, schema, options, path).await?;
     for (version, script) in (1..).zip(schema.migrations).skip(usize::try_from(found).unwrap_or(usize::MAX)) {
         // The text of both statements is ours: a constant script and an integer.
         let numbered = format!("{script}\n;PRAGMA user_version = {version}");
         sqlx::raw_sql(AssertSqlSafe(numbered)).execute(&mut *transaction).await.map_err(|source| {
-            OpenError::Migration { place: path.display().to_string(), version, source: source.into() }
+            OpenError::Migration { place: path.display().to_string(), version, source: in_words(source) }
         })?;
     }
     if untouched {

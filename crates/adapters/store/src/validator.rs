@@ -116,10 +116,7 @@ impl ValidatorDatabase {
         let mut store = Self::beside(url, schema, options).await?;
         if let (Engine::Sqlite(_, held), DatabaseUrl::Sqlite(path)) = (&mut store.engine, url) {
             *held = lock;
-            store.seat.sit(store.readers()).await.map_err(|source| OpenError::Sqlite {
-                path: path.as_path().to_owned(),
-                source: source.into(),
-            })?;
+            store.seat.sit(store.readers()).await.map_err(OpenError::sqlite(path.as_path()))?;
         }
         Ok(store)
     }

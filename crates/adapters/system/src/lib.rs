@@ -1,5 +1,6 @@
 //! The real clock, the operating system's randomness and its accounts of the process: the one place that reads them.
 
+mod disks;
 mod files;
 mod usage;
 
@@ -9,6 +10,7 @@ use async_trait::async_trait;
 use basilica_ports::{Clock, Entropy};
 use basilica_types::{Millis, Timestamp};
 
+pub use disks::HostDisks;
 pub use files::raise_file_limit;
 pub use usage::UsageMetrics;
 

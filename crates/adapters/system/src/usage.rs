@@ -16,6 +16,8 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
+use crate::disks::stat_of;
+
 /// Collects what this process uses, and how full its host is.
 #[derive(Debug)]
 pub struct UsageMetrics {
@@ -126,8 +128,7 @@ fn encode(
 
 /// Bytes in use and in all where `data` is or will be.
 fn disk(data: &Path) -> Option<(u64, u64)> {
-    let there = data.ancestors().map(|path| if path.as_os_str().is_empty() { Path::new(".") } else { path });
-    let stat = there.into_iter().find_map(|path| rustix::fs::statvfs(path).ok())?;
+    let stat = stat_of(data)?;
     let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
     Some((bytes(stat.f_blocks.saturating_sub(stat.f_bfree)), bytes(stat.f_blocks)))
 }

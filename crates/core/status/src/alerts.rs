@@ -38,6 +38,8 @@ impl Severity {
 pub enum AlertCode {
     /// The database does not work.
     DatabaseFailing,
+    /// The disk of something that the miner keeps is nearly full.
+    DiskNearlyFull,
     /// The hotkey has no place on the subnet.
     NotRegistered,
     /// The clock is not the chain's.
@@ -78,8 +80,9 @@ pub enum AlertCode {
 
 impl AlertCode {
     /// Every code.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::DatabaseFailing,
+        Self::DiskNearlyFull,
         Self::NotRegistered,
         Self::ClockOff,
         Self::ChainSilent,
@@ -104,6 +107,7 @@ impl AlertCode {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::DatabaseFailing => "database_failing",
+            Self::DiskNearlyFull => "disk_nearly_full",
             Self::NotRegistered => "not_registered",
             Self::ClockOff => "clock_off",
             Self::ChainSilent => "chain_silent",

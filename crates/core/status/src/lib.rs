@@ -16,6 +16,7 @@ mod alerts;
 mod judged;
 mod model;
 mod node;
+mod room;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod words;
@@ -27,4 +28,5 @@ pub use model::{
     SessionStatus,
 };
 pub use node::{Allowance, Containers, GpuReading, Gpus, HostKeys, NodeState, NodeStatus};
+pub use room::LittleRoom;
 pub use words::{Words, counted, dollars, is_shown, percent, span};

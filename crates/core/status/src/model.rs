@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use basilica_types::{BlockNumber, Hotkey, Millis, NetUid, Network, Ppm, Rao, SessionId, Timestamp, Uid};
 use serde::{Deserialize, Serialize};
 
-use crate::{Alert, NodeState, NodeStatus, Share, ValidatorStatus, Words};
+use crate::{Alert, LittleRoom, NodeState, NodeStatus, Share, ValidatorStatus, Words};
 
 /// Number of the JSON's form: grows when a field changes its meaning or goes. Fields may be added.
 pub const FORM: u32 = 1;
@@ -56,6 +56,9 @@ pub struct MinerPart {
     pub conditions: Vec<Condition>,
     /// What its database said when it failed last; none while it works.
     pub database_error: Option<Words>,
+    /// Disks of what it keeps that are nearly full.
+    #[serde(default)]
+    pub little_room: Vec<LittleRoom>,
     /// What it gets, by the weights on chain.
     pub share: Option<Share>,
 }

@@ -87,6 +87,7 @@ pub fn well() -> MinerStatus {
             axon: Axon { configured: Some(address), on_chain: Some(address) },
             conditions: vec![Condition { name: "metagraph".to_owned(), problem: None }],
             database_error: None,
+            little_room: Vec::new(),
             share: None,
         },
         chain: Chain { block: Some(BlockNumber(9)), read: Some(ago(60_000)), clock_ahead_ms: Some(24_000) },

@@ -3,12 +3,11 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use basilica_status::LittleRoom;
 use basilica_types::{Millis, Timestamp, quoted};
 
 use crate::finding::{Code, Finding, Remedy};
 
-/// Less than this for the database is little.
-const LITTLE_ROOM: u64 = 256 * 1024 * 1024;
 /// A newest finalised block is older than this only where the clock is ahead, or the chain stands still.
 const OLD_BLOCK: Millis = Millis::from_secs(300);
 /// Clocks of validators and ours may differ.
@@ -77,8 +76,8 @@ pub struct HereSeen {
     pub wallet: Option<String>,
     /// Why the database cannot be used, in a word and in the words of what was tried.
     pub database: Option<(DatabaseFault, String)>,
-    /// Free bytes beside the database.
-    pub free_bytes: Option<u64>,
+    /// Disks of what the miner keeps that are nearly full.
+    pub little_room: Vec<LittleRoom>,
     /// The chain, or why it does not answer; none where it was not asked.
     pub chain: Option<Result<OnChain, String>>,
     /// The time when that was read.
@@ -106,7 +105,7 @@ impl HereSeen {
             key: None,
             wallet: None,
             database: None,
-            free_bytes: None,
+            little_room: Vec::new(),
             chain: None,
             now,
             axon: None,
@@ -132,13 +131,8 @@ pub fn judge_here(seen: &HereSeen) -> Vec<Finding> {
         )
     }));
     found.extend(seen.database.as_ref().map(|(fault, words)| database(*fault, words)));
-    found.extend(seen.free_bytes.filter(|free| *free < LITTLE_ROOM).map(|free| {
-        Finding::new(
-            Code::DiskFullHere,
-            format!("{} MiB are free", free >> 20),
-            &["df -h; then remove what is not needed"],
-        )
-    }));
+    let full = |room: &LittleRoom| Finding::new(Code::DiskFullHere, room.to_string(), &[&room.todo()]);
+    found.extend(seen.little_room.iter().map(full));
     found.extend(chain(seen));
     found.extend(seen.taken.iter().map(|(address, why)| {
         let fix = format!(
@@ -365,7 +359,13 @@ mod tests {
             (HereSeen { database: database(DatabaseFault::Foreign), ..well() }, "database-foreign"),
             (HereSeen { database: database(DatabaseFault::Newer), ..well() }, "database-newer"),
             (HereSeen { database: database(DatabaseFault::Outdated), ..well() }, "database-outdated"),
-            (HereSeen { free_bytes: Some(1), ..well() }, "disk-full-here"),
+            (
+                HereSeen {
+                    little_room: LittleRoom::of("database.url", "/x", 1).into_iter().collect(),
+                    ..well()
+                },
+                "disk-full-here",
+            ),
             (HereSeen { chain: no_chain("down"), ..well() }, "chain-unreachable"),
             (chain(|chain| chain.registered = false), "not-registered"),
             (chain(|chain| chain.axon = None), "axon-missing"),

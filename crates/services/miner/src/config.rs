@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-use basilica_ports::{Axon, SessionRate};
+use basilica_ports::{Axon, Kept, SessionRate};
 use basilica_runtime_service::LogLevel;
 use basilica_types::{
     ChainUrl, DatabasePath, HostKey, Hotkey, Millis, NetUid, Network, NodeAddress, NodeId, Region, UsdMicros,
@@ -190,6 +190,15 @@ pub struct MinerConfig {
     pub logging: LoggingConfig,
     /// A file with a line for everything that the miner does on nodes over SSH; none: no such file.
     pub audit_log: Option<PathBuf>,
+}
+
+impl MinerConfig {
+    /// What the miner keeps on disks, the most needed first.
+    pub fn kept(&self) -> Vec<(Kept, PathBuf)> {
+        let database = (Kept::Database, self.database.url.as_path().to_owned());
+        let log = self.audit_log.clone().map(|path| (Kept::AuditLog, path));
+        [database].into_iter().chain(log).collect()
+    }
 }
 
 #[cfg(test)]

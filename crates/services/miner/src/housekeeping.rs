@@ -1,5 +1,6 @@
 //! What is done for the database from time to time: what is over is forgotten, what is there is counted, and all of it is read, so that
-//! damage is told before something stumbles over it.
+//! damage is told before something stumbles over it. So is a disk that fills, while there is still room on it: a miner whom nobody asks
+//! anything writes nothing that could fail.
 //!
 //! Reading all of it takes the longer the larger it is, and the machine is there for validators: it is done each minute where that takes
 //! little, and never for more than a hundredth of the time, but at least each hour. **Rejected**: reading only what has failed (most of
@@ -7,11 +8,12 @@
 
 use std::sync::Arc;
 
-use basilica_ports::{Clock, MinerStore, StoreError};
+use basilica_ports::{Clock, Disks, Kept, MinerStore, StoreError};
 use basilica_runtime_service::{Condition, ErrorChain, Stop};
-use basilica_status::Words;
+use basilica_status::{LittleRoom, Words};
 use basilica_types::{Millis, Timestamp};
 use tokio::sync::watch;
+use tracing::{info, warn};
 
 use crate::fleet::Fleet;
 use crate::metrics::MinerMetrics;
@@ -37,6 +39,9 @@ pub(crate) struct Housekeeper {
     pub(crate) condition: Condition,
     /// Why it does not hold.
     pub(crate) trouble: watch::Sender<DatabaseTrouble>,
+    pub(crate) disks: Arc<dyn Disks>,
+    /// Those of them that are nearly full.
+    pub(crate) little_room: watch::Sender<Vec<LittleRoom>>,
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) metrics: Arc<MinerMetrics>,
 }
@@ -107,12 +112,37 @@ impl Housekeeper {
                 () = stop.requested() => return,
             }
         }
-        let trouble = rounds.found.clone().or(failed);
+        let full = self.look_at_disks();
+        // What fails on a full disk does so because it is full.
+        let trouble = match (rounds.found.clone(), full, failed) {
+            (Some(damage), ..) => Some(damage),
+            (None, Some(full), Some(failed)) => Some(format!("{full}; {failed}")),
+            (None, full, failed) => full.or(failed),
+        };
         match &trouble {
             Some(trouble) => self.condition.not_ready(trouble.as_str()),
             None => self.condition.ready(),
         }
         self.trouble.send_replace(trouble.map(Words::from));
+    }
+
+    /// Why nothing can be written to the database's disk; none if something can.
+    fn look_at_disks(&self) -> Option<String> {
+        let little = little_room(&*self.disks);
+        self.little_room.send_if_modified(|before| {
+            let keys = |rooms: &[LittleRoom]| rooms.iter().map(|room| room.key.clone()).collect::<Vec<_>>();
+            for room in little.iter().filter(|room| !keys(before).contains(&room.key)) {
+                warn!(disk = %room, todo = %room.todo(), "a disk is nearly full");
+            }
+            for room in before.iter().filter(|room| !keys(&little).contains(&room.key)) {
+                info!(key = %room.key, path = %room.path, "the disk has room again");
+            }
+            let is_news = *before != little;
+            before.clone_from(&little);
+            is_news
+        });
+        let database = little.iter().find(|room| room.is_none() && room.key.as_str() == Kept::Database.key());
+        database.map(ToString::to_string)
     }
 
     async fn tidy(&self, rounds: &mut Rounds) -> Result<(), StoreError> {
@@ -140,4 +170,12 @@ impl Housekeeper {
         rounds.read_after = Millis(share.clamp(READ_SOONEST.0, latest.0));
         rounds.since_reading = Millis(0);
     }
+}
+
+/// The disks that are nearly full.
+pub fn little_room(disks: &dyn Disks) -> Vec<LittleRoom> {
+    let little = |room: basilica_ports::Room| {
+        LittleRoom::of(room.kept.key(), &*room.path.to_string_lossy(), room.free_bytes)
+    };
+    disks.room().into_iter().filter_map(little).collect()
 }

@@ -40,6 +40,7 @@ mod view;
 
 pub use access::{AccessError, NodeAccess};
 pub use fleet::Fleet;
+pub use housekeeping::little_room;
 pub use key_editor::KeyEditError;
 pub use service::{Miner, MinerPorts};
 pub use status::StatusView;

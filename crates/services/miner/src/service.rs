@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use basilica_ports::{
-    Axon, Chain, Clock, Entropy, HotkeySigner, Identity, MinerApi, MinerStore, NodeShell, ValidatorApi,
+    Axon, Chain, Clock, Disks, Entropy, HotkeySigner, Identity, MinerApi, MinerStore, NodeShell, ValidatorApi,
 };
 use basilica_runtime_service::{Condition, Metrics, OnFailure, Readiness, Supervisor};
 use basilica_types::{Millis, NetUid};
@@ -38,6 +38,8 @@ pub struct MinerPorts {
     pub store: Arc<dyn MinerStore>,
     /// The hotkey.
     pub signer: Arc<dyn HotkeySigner>,
+    /// Where that is, and what else it writes.
+    pub disks: Arc<dyn Disks>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Chance.
@@ -124,12 +126,14 @@ impl Miner {
         let (opinions, told) = watch::channel(Arc::default());
         let identity = status::Identity::new(ports.signer.hotkey(), subnet);
         let (trouble, database) = watch::channel(None);
+        let (little_room, disks) = watch::channel(Vec::new());
         let sources = Sources {
             subnet: subnet_view.clone(),
             fleet: Arc::clone(&fleet),
             opinions: told,
             readings,
             database,
+            disks,
         };
         let status = Arc::new(StatusKeeper::new(&ports, identity, sources, (readiness, &metrics)));
         status.observe(registry);
@@ -151,6 +155,8 @@ impl Miner {
             clock: Arc::clone(&ports.clock),
             condition: readiness.condition(DATABASE),
             trouble,
+            disks: Arc::clone(&ports.disks),
+            little_room,
             fleet: Arc::clone(&fleet),
             metrics,
         });

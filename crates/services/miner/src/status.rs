@@ -13,8 +13,8 @@ use std::sync::Arc;
 use basilica_ports::{Clock, HostKeyRecord, MaintenanceWindow, MinerStore, SessionRecord, StoreError};
 use basilica_runtime_service::{ErrorChain, Metrics, Readiness, Stop, within};
 use basilica_status::{
-    Allowance, Assigned, Assignment, Axon, Chain, Condition, Containers, FORM, Gpus, HostKeys, MinerPart,
-    MinerStatus, NodeStatus, Registration, SessionStatus, Words, alerts,
+    Allowance, Assigned, Assignment, Axon, Chain, Condition, Containers, FORM, Gpus, HostKeys, LittleRoom,
+    MinerPart, MinerStatus, NodeStatus, Registration, SessionStatus, Words, alerts,
 };
 use basilica_types::{HostKey, Hotkey, Millis, NetUid, Network, NodeId, Timestamp};
 use tokio::sync::watch;
@@ -98,6 +98,7 @@ pub(crate) struct Sources {
     pub(crate) opinions: watch::Receiver<Arc<Opinions>>,
     pub(crate) readings: Arc<Readings>,
     pub(crate) database: watch::Receiver<DatabaseTrouble>,
+    pub(crate) disks: watch::Receiver<Vec<LittleRoom>>,
 }
 
 impl StatusKeeper {
@@ -225,6 +226,7 @@ impl StatusKeeper {
             },
             conditions: self.readiness.report().into_iter().map(condition).collect(),
             database_error: self.sources.database.borrow().clone().or_else(|| remembered.error.clone()),
+            little_room: self.sources.disks.borrow().clone(),
             share: None,
         }
     }

@@ -19,7 +19,7 @@ use basilica_rpc::{GrpcMinerDialer, MinerListener, ServerLimits};
 use basilica_runtime_service::{Metrics, Readiness, Supervisor};
 use basilica_ssh::RusshShell;
 use basilica_store::{Database, MINER_SCHEMA, MinerDatabase, OpenOptions};
-use basilica_system::{OsEntropy, SystemClock};
+use basilica_system::{HostDisks, OsEntropy, SystemClock};
 use basilica_types::{
     BlockHash, BlockNumber, Coldkey, FencingToken, Hotkey, MechanismId, Millis, NetUid, Network, Rao,
     RequestNonce, SessionToken, SshPublicKey, Timestamp, Uid, Weight,
@@ -188,6 +188,7 @@ impl Site {
             shell: Arc::new(RusshShell),
             operator,
             store: Arc::new(MinerDatabase::new(database)),
+            disks: Arc::new(HostDisks::of(Vec::new())),
             signer: Arc::new(signer),
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),

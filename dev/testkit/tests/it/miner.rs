@@ -28,7 +28,7 @@ use basilica_rpc::{GrpcMinerDialer, MinerListener, ServerLimits};
 use basilica_runtime_service::{Metrics, Readiness, Supervisor};
 use basilica_ssh::RusshShell;
 use basilica_store::{Database, MINER_SCHEMA, MinerDatabase, OpenOptions};
-use basilica_system::{OsEntropy, SystemClock};
+use basilica_system::{HostDisks, OsEntropy, SystemClock};
 use basilica_testkit::Nodes;
 use basilica_types::{
     BlockHash, BlockNumber, Coldkey, DatabasePath, FencingToken, Hotkey, MechanismId, Millis, NetUid,
@@ -356,6 +356,7 @@ impl Site {
             shell: Arc::new(RusshShell),
             operator: self.operator.clone(),
             store: Arc::new(store.clone()),
+            disks: Arc::new(HostDisks::of(Vec::new())),
             signer: self.miner.clone(),
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),

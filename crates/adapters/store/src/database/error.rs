@@ -1,9 +1,11 @@
 //! Why a database cannot be used: what happened to which file or server, and what to do.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use basilica_ports::BoxError;
+use basilica_types::quoted;
 
+use super::disk::{Refusal, directory_of, refusal_at};
 use super::upkeep::told;
 
 /// Why a database cannot be used.
@@ -46,6 +48,31 @@ pub enum OpenError {
     /// SQLite refuses it: not a database, or damaged.
     #[error("unable to open database file {}", path.display())]
     Sqlite {
+        /// The file.
+        path: PathBuf,
+        /// SQLite's error.
+        #[source]
+        source: BoxError,
+    },
+    /// The disk that holds it has no room.
+    #[error(
+        "unable to open database file {path}: no space is left on the device that holds it; see what fills it (df -h {shown} names the disk) and \
+         remove what is not needed there",
+        path = path.display(), shown = quoted(&directory_of(path).to_string_lossy())
+    )]
+    DiskFull {
+        /// The file.
+        path: PathBuf,
+        /// SQLite's error.
+        #[source]
+        source: BoxError,
+    },
+    /// The disk that holds it refuses.
+    #[error(
+        "unable to open database file {}: its disk cannot be read or written; dmesg says what the disk's driver says",
+        path.display()
+    )]
+    DiskFails {
         /// The file.
         path: PathBuf,
         /// SQLite's error.
@@ -152,6 +179,18 @@ fn writable(error: &std::io::Error) -> &'static str {
 }
 
 impl OpenError {
+    /// Says which file SQLite's error is about: `map_err(OpenError::sqlite(path))`.
+    pub(crate) fn sqlite(path: &Path) -> impl Fn(sqlx::Error) -> Self + Copy {
+        move |source| {
+            let path = path.to_owned();
+            match refusal_at(&path, &source) {
+                Some(Refusal::Full) => Self::DiskFull { path, source: source.into() },
+                Some(Refusal::Fails) => Self::DiskFails { path, source: source.into() },
+                None => Self::Sqlite { path, source: source.into() },
+            }
+        }
+    }
+
     /// What SQLite says of a file that cannot be opened because it is damaged, or no database; none if there is another reason.
     pub fn damage(&self) -> Option<String> {
         match self {

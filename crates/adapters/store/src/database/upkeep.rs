@@ -19,6 +19,7 @@ use rustix::io::Errno;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 
+use super::disk::{code, in_words};
 use super::{Database, OpenError, OpenOptions, Schema, examine, pragma, unavailable};
 use crate::new_file::{NewFile, beside, publish, refuse_any};
 
@@ -164,10 +165,9 @@ impl Database {
 
 /// What SQLite says if its answer is that the file is damaged.
 pub(super) fn told(error: &sqlx::Error) -> Option<String> {
-    let error = error.as_database_error()?;
     // The codes proper are the lowest byte of the extended ones.
-    let code = error.code()?.parse::<i32>().ok()? & 0xff;
-    matches!(code, CORRUPT | NOT_A_DATABASE).then(|| error.message().to_owned())
+    let is_damage = matches!(code(error)? & 0xff, CORRUPT | NOT_A_DATABASE);
+    is_damage.then(|| error.as_database_error().map(|error| error.message().to_owned())).flatten()
 }
 
 pub(super) async fn damage(connection: &mut SqliteConnection) -> Result<Option<String>, sqlx::Error> {
@@ -298,7 +298,7 @@ impl Draft {
             match told(&error) {
                 // Damage that the quick check does not look for, as in an index.
                 Some(what) => not_whole(name, what),
-                None => failed(error.into()),
+                None => failed(in_words(error)),
             }
         })
     }

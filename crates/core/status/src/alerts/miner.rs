@@ -3,7 +3,7 @@
 use basilica_types::{Millis, Ppm};
 
 use super::{Alert, AlertCode, Severity, Subject};
-use crate::{MinerStatus, Registration, percent, span};
+use crate::{MinerStatus, Registration, Words, percent, span};
 
 /// A start may take so long before its absence of results is told as trouble.
 const SETTLING: Millis = Millis::from_secs(120);
@@ -26,7 +26,7 @@ const LEAST_SAMPLES: u64 = 10;
 pub(super) fn alerts(status: &MinerStatus) -> Vec<Alert> {
     let checks =
         [database, registration, clock, chain, axon, nodes, validator, seen, logins, discoveries, rounds];
-    checks.iter().filter_map(|check| check(status)).chain(conditions(status)).collect()
+    checks.iter().filter_map(|check| check(status)).chain(disks(status)).chain(conditions(status)).collect()
 }
 
 fn alert(
@@ -52,6 +52,18 @@ fn database(status: &MinerStatus) -> Option<Alert> {
     let todo = "basilica-miner database health says whether the file is damaged, and what to do then; else see that the disk has room (df -h) and \
                 that the miner may write to database.url";
     Some(alert(Severity::Critical, AlertCode::DatabaseFailing, (what, why, todo)))
+}
+
+/// Each disk that is nearly full; one that is full may be what fails the database, which then says so.
+fn disks(status: &MinerStatus) -> impl Iterator<Item = Alert> {
+    let failing = status.miner.database_error.as_ref().map_or("", Words::as_str);
+    let others = status.miner.little_room.iter().filter(|room| !failing.contains(&room.to_string()));
+    others.map(|room| {
+        let severity = if room.is_none() { Severity::Critical } else { Severity::Warning };
+        let why =
+            "what cannot be written is refused or lost: sessions of validators, and lines of the audit log";
+        alert(severity, AlertCode::DiskNearlyFull, (room.to_string(), why, room.todo()))
+    })
 }
 
 fn registration(status: &MinerStatus) -> Option<Alert> {

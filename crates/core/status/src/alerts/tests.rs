@@ -2,7 +2,9 @@ use basilica_types::Millis;
 
 use super::*;
 use crate::testing::{HOUR, NOW, ago, judgement, node, well};
-use crate::{Allowance, Axon, Chain, Condition, Containers, Gpus, Judgement, NodeState, Registration};
+use crate::{
+    Allowance, Axon, Chain, Condition, Containers, Gpus, Judgement, LittleRoom, NodeState, Registration,
+};
 
 fn budget(used_secs: u64) -> Allowance {
     Allowance { used: Millis::from_secs(used_secs), of: Millis::from_secs(4 * 3_600) }
@@ -24,6 +26,27 @@ const TROUBLES: &[(AlertCode, Severity, Change, Change)] = &[
         AlertCode::DatabaseFailing,
         Severity::Critical,
         |s| s.miner.database_error = Some("disk full".into()),
+        |_| {},
+    ),
+    (
+        AlertCode::DiskNearlyFull,
+        Severity::Warning,
+        |s| {
+            s.miner.little_room =
+                LittleRoom::of("database.url", "/x/miner.db", (256 << 20) - 1).into_iter().collect()
+        },
+        |s| {
+            s.miner.little_room =
+                LittleRoom::of("database.url", "/x/miner.db", 256 << 20).into_iter().collect()
+        },
+    ),
+    (
+        AlertCode::DiskNearlyFull,
+        Severity::Critical,
+        |s| {
+            s.miner.little_room =
+                LittleRoom::of("ssh_session.audit_log_path", "/x/a.log", 0).into_iter().collect()
+        },
         |_| {},
     ),
     (

@@ -1,6 +1,5 @@
 //! From settings to what the service runs on.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -137,9 +136,9 @@ impl<'a> Check<'a> {
             compat.map(|c| ("health.compat_port", c)),
             metrics.map(|m| ("metrics.prometheus.port", m)),
         ];
-        let mut seen: HashMap<u16, &str> = HashMap::new();
-        for (key, address) in listeners.into_iter().flatten().filter(|(_, address)| address.port() != 0) {
-            if let Some(other) = seen.insert(address.port(), key) {
+        let listeners: Vec<_> = listeners.into_iter().flatten().collect();
+        for (at, (key, address)) in listeners.iter().enumerate() {
+            if let Some((other, _)) = listeners[..at].iter().find(|(_, other)| collide(*address, *other)) {
                 return self.reject(
                     key,
                     format!("uses the same port as {other}"),
@@ -290,4 +289,11 @@ impl<'a> Check<'a> {
         let first = bittensor.chain_endpoint.clone().unwrap_or_else(|| bittensor.network.endpoint());
         std::iter::once(first).chain(bittensor.fallback_endpoints.clone()).collect()
     }
+}
+
+/// Whether the second of two listeners would find the port taken. Port 0 is any free one.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let (ip, other_ip) = (one.ip().to_canonical(), other.ip().to_canonical());
+    let overlap = ip == other_ip || ip.is_unspecified() || other_ip.is_unspecified();
+    overlap && one.port() == other.port() && one.port() != 0
 }

@@ -7,6 +7,8 @@ use basilica_types::{BasisPoints, Rao};
 use super::*;
 use crate::assignment::{AssignmentRule, Geographic, HighestStake};
 
+mod listen;
+
 struct Home(tempfile::TempDir);
 
 impl Home {
@@ -317,53 +319,6 @@ fn open_access_is_warned_of_and_still_asks_for_the_least_stake() {
 }
 
 #[test]
-fn where_grpc_is_advertised_is_the_axon_and_requests_are_bounded_unless_that_is_off() {
-    let home = Home::new();
-    let (config, _) = home.check(MINIMAL).unwrap();
-    let rate = config.listen.request_rate.unwrap();
-    assert_eq!((rate.per_second.get(), rate.burst.get()), (10, 20));
-    let text = MINIMAL.replace("[node_management]", "rate_limit.enabled = false\n[node_management]");
-    let text = format!("{text}\n[advertised_addresses]\ngrpc_endpoint = \"http://9.9.9.10:7000\"");
-    let (config, notices) = home.check(&text).unwrap();
-    assert_eq!(config.listen.request_rate, None);
-    assert_eq!(config.subnet.axon.unwrap().address.to_string(), "9.9.9.10:7000");
-    assert_eq!(notices, Vec::<String>::new());
-}
-
-#[test]
-fn the_second_health_port_is_off_unless_named_and_on_the_same_address() {
-    let home = Home::new();
-    let listen = home.check(MINIMAL).unwrap().0.listen;
-    assert_eq!(listen.compat, None);
-    let text = format!(
-        "{MINIMAL}\n[health]\nlisten = \"127.0.0.2:1\"\ncompat_port = 8080\n[logging]\nformat = \"json\""
-    );
-    let (config, notices) = home.check(&text).unwrap();
-    assert_eq!(config.listen.compat, Some(([127, 0, 0, 2], 8080).into()));
-    assert_eq!(config.logging, LoggingConfig { level: LogLevel::Info, json: true });
-    assert_eq!(notices, Vec::<String>::new());
-}
-
-#[test]
-fn an_address_of_the_miner_that_is_not_of_the_internet_is_told_where_validators_are_elsewhere() {
-    let home = Home::new();
-    let told = |text: &str| {
-        let (_, notices) = home.check(text).unwrap();
-        notices.iter().filter(|notice| notice.contains("not an address of the internet")).count()
-    };
-    for ip in ["10.0.0.1", "192.168.1.1", "100.64.0.1", "169.254.1.1", "127.0.0.2", "203.0.113.7", "fd00::1"]
-    {
-        let text = MINIMAL.replace("9.9.9.9", ip);
-        assert_eq!(told(&text), 1, "{ip}");
-        assert_eq!(told(&text.replace("network = \"finney\"", "network = \"local\"")), 0, "{ip}");
-        let both =
-            format!("axon_endpoint = \"{ip}:1\"\ngrpc_endpoint = \"{ip}:1\"").replace("fd00::1", "[fd00::1]");
-        assert_eq!(told(&format!("{MINIMAL}\n[advertised_addresses]\n{both}")), 1, "{ip}");
-    }
-    assert_eq!(told(MINIMAL), 0);
-}
-
-#[test]
 fn a_node_that_validators_cannot_reach_is_told() {
     let home = Home::new();
     for (address, told) in
@@ -443,25 +398,6 @@ fn a_key_that_others_can_read_is_refused() {
 }
 
 #[test]
-fn a_tls_key_that_others_can_read_is_refused_and_required_tls_is_warned_of() {
-    use std::os::unix::fs::PermissionsExt as _;
-    let home = Home::new();
-    let certificate = home.path().join("server.crt");
-    std::fs::write(&certificate, "").unwrap();
-    let keys = "tls_enabled = true\ntls_required = true\ntls_cert_path = \"~/server.crt\"\ntls_key_path = \"~/server.key\"\n";
-    let text = MINIMAL.replace("[node_management]", &format!("{keys}[node_management]"));
-    let key = home.path().join("server.key");
-    std::fs::write(&key, "").unwrap();
-    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o640)).unwrap();
-    let error = home.check(&text).unwrap_err();
-    assert!(error.contains("validator_comms.tls_key_path") && error.contains("chmod 600"), "{error}");
-    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
-    let (config, notices) = home.check(&text).unwrap();
-    assert_eq!(config.listen.tls, Some(TlsConfig { certificate, key, required: true }));
-    assert!(notices[0].contains("none of them will reach this miner"), "{notices:?}");
-}
-
-#[test]
 fn accepting_the_first_version_is_warned_of() {
     let home = Home::new();
     let text = format!(
@@ -470,32 +406,4 @@ fn accepting_the_first_version_is_warned_of() {
     let (config, notices) = home.check(&text).unwrap();
     assert_eq!(config.admission.accept_discover_v1.len(), 1);
     assert!(notices[0].contains("neither the SSH key nor the target"), "{notices:?}");
-}
-
-/// A shipped example with the defaults that it shows made real; the validator's own tests hold them against its code.
-fn with_defaults(example: &str) -> toml::Table {
-    let line = |line: &str| match line.strip_prefix("# ") {
-        Some(rest) if rest.starts_with("bind =") || rest.starts_with("port =") => format!("{rest}\n"),
-        _ => format!("{line}\n"),
-    };
-    toml::from_str(&example.lines().map(line).collect::<String>()).unwrap()
-}
-
-#[test]
-fn the_shipped_examples_run_on_one_host() {
-    let home = Home::new();
-    let (miner, _) = home.check(include_str!("../../../../../config/miner.toml.example")).unwrap();
-    let validator = with_defaults(include_str!("../../../../../config/validator.toml.example"));
-    let api: std::net::SocketAddr = validator["api"]["bind"].as_str().unwrap().parse().unwrap();
-    let metrics = validator["metrics"]["prometheus"]["port"].as_integer().unwrap();
-    let listen = miner.listen;
-    let mut ports: Vec<i64> = [Some(listen.grpc), Some(listen.health), listen.metrics]
-        .into_iter()
-        .flatten()
-        .map(|a| a.port().into())
-        .collect();
-    assert_eq!(ports, [50051, 8091, 9090], "what the seeds promise of a miner");
-    ports.extend([i64::from(api.port()), metrics]);
-    let distinct: std::collections::BTreeSet<i64> = ports.iter().copied().collect();
-    assert_eq!(distinct.len(), ports.len(), "{ports:?}");
 }

@@ -272,7 +272,7 @@ fn chain(seen: &HereSeen) -> Vec<Finding> {
         (Some(published), Some(configured)) if published != configured => found.push(Finding::new(
             Code::AxonDiffers,
             format!("the chain says {published}, the configuration {configured}"),
-            &["see that no other miner runs with this hotkey, then restart this one: it publishes its address when it starts"],
+            &["see that no other miner runs with this hotkey; this one publishes its address again within 20 minutes, and at once when it starts"],
         )),
         _ => {}
     }

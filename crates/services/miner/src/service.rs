@@ -19,7 +19,7 @@ use crate::log_budget::LogBudget;
 use crate::metrics::MinerMetrics;
 use crate::orders::OrdersFollower;
 use crate::status::{self, Sources, StatusKeeper, StatusView};
-use crate::subnet::SubnetFollower;
+use crate::subnet::{SubnetFollower, SubnetView};
 use crate::telemetry::Readings;
 use crate::verdicts::{Asker, Opinions, VerdictsFollower};
 
@@ -102,7 +102,8 @@ impl Miner {
         });
         let axon = subnet.axon.map(|axon| {
             let condition = readiness.condition("axon");
-            Arc::new(axon_server(&ports, subnet.netuid, axon, (condition, Arc::clone(&metrics))))
+            let parts = (condition, Arc::clone(&metrics));
+            Arc::new(axon_server(&ports, (subnet.netuid, axon), subnet_view.clone(), parts))
         });
         let (orders, orders_view) = watch::channel(None);
         let readings = Arc::new(Readings::default());
@@ -259,11 +260,19 @@ impl Miner {
 
 fn axon_server(
     ports: &MinerPorts,
-    netuid: NetUid,
-    axon: Axon,
+    (netuid, axon): (NetUid, Axon),
+    subnet: SubnetView,
     (readiness, metrics): (Condition, Arc<MinerMetrics>),
 ) -> AxonServer {
-    let (chain, clock, entropy) =
-        (Arc::clone(&ports.chain), Arc::clone(&ports.clock), Arc::clone(&ports.entropy));
-    AxonServer { chain, clock, entropy, netuid, axon, readiness, metrics }
+    AxonServer {
+        chain: Arc::clone(&ports.chain),
+        clock: Arc::clone(&ports.clock),
+        entropy: Arc::clone(&ports.entropy),
+        netuid,
+        own: ports.signer.hotkey(),
+        axon,
+        subnet,
+        readiness,
+        metrics,
+    }
 }

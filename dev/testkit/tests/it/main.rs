@@ -1,6 +1,7 @@
 //! Tests against real servers. One binary: linking is what integration tests cost most.
 
 mod api;
+mod axon;
 mod chain_bytes;
 mod clients;
 mod compose;

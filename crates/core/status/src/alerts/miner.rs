@@ -119,11 +119,11 @@ fn axon(status: &MinerStatus) -> Option<Alert> {
         (Some(own), on_chain) if on_chain != Some(own) => {
             let there = on_chain.map_or_else(|| "none".to_owned(), |there| there.to_string());
             let what = format!("the axon on chain is {there}, not {own}");
-            let is_told = status.miner.conditions.iter().any(|c| c.name == "axon" && c.problem.is_some());
-            let todo = if is_told {
-                "the condition `axon` of basilica-miner status says what the chain answers"
+            let todo = if on_chain.is_some() {
+                "see that no other miner runs with this hotkey; this one publishes its address again within 20 minutes, later if it is \
+                 taken again and again, and at once when it starts"
             } else {
-                "see that no other miner runs with this hotkey, then restart this one: it publishes its address when it starts"
+                "the condition `axon` of basilica-miner status says what the chain answers"
             };
             (what, todo)
         }

@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
-use basilica_audit::{AuditLog, AuditRules, AuditedShell, Inspection, check_place};
+use anyhow::bail;
+use basilica_audit::{AuditLog, AuditRules, AuditedShell, Inspection, OpenError, check_place, holder};
 use basilica_console as console;
 use basilica_miner_service::config::MinerConfig;
 use basilica_ports::{Clock, NodeShell};
 use basilica_runtime_service::Readiness;
 use basilica_ssh::RusshShell;
+use basilica_store::MinerLock;
 use basilica_types::Digest;
 use clap::Args;
 
@@ -66,5 +67,16 @@ pub(crate) fn shell(
 
 /// Why a start could not open the log, as far as that shows without making it.
 pub(crate) fn obstacle(config: &MinerConfig) -> Option<anyhow::Error> {
-    check_place(config.audit_log.as_deref()?).context("ssh_session.audit_log_path").err()
+    let path = config.audit_log.as_deref()?;
+    if let Err(error) = check_place(path) {
+        return Some(anyhow::Error::from(error).context("ssh_session.audit_log_path"));
+    }
+    // The miner of this configuration may have it; where that cannot be told, it counts as that one.
+    let holder = holder(path)?;
+    let is_own = match MinerLock::holder(&config.database.url) {
+        Ok(miner) => miner.is_some_and(|miner| miner.pid.is_none_or(|pid| pid == holder)),
+        Err(_) => true,
+    };
+    let error = OpenError::InUse { path: path.to_owned(), pid: Some(holder) };
+    (!is_own).then(|| error.into())
 }

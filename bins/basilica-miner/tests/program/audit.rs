@@ -3,7 +3,7 @@
 use basilica_testkit::eventually;
 use serde_json::Value;
 
-use super::{Home, Running};
+use super::{Ended, Home, Running};
 
 /// With a node that nobody can log into, and a log.
 fn home(log: &str) -> Home {
@@ -60,4 +60,30 @@ fn a_log_that_cannot_be_kept_is_named_and_one_that_is_off_is_not_asked_for() {
     std::fs::write(home.config(), off).unwrap();
     assert_eq!(home.run(&["config", "validate"]).code, Some(0));
     home.run(&["audit"]).fails(1, &["ssh_session.audit_log_path"]);
+}
+
+#[tokio::test]
+async fn two_miners_do_not_share_a_log_and_one_that_is_moved_away_goes_on() {
+    let home = home("audit.log");
+    let path = home.path().join("audit.log");
+    let mut running = Running::start(&home);
+    eventually("a login is written down", || std::fs::metadata(&path).is_ok_and(|data| data.len() > 0)).await;
+    assert_eq!(home.run(&["config", "validate"]).code, Some(0), "of its own miner");
+    let other = |arguments: &[&str]| {
+        let url = format!("sqlite://{}/data/other.db", home.path().display());
+        let mut command = home.command();
+        Ended::from(command.env("BASILICA_DATABASE__URL", url).args(arguments).output().unwrap())
+    };
+    let held = format!("audit.log is being written by process {}", running.child.id());
+    for arguments in [&[][..], &["config", "validate"]] {
+        other(arguments).fails(1, &[&held, "ssh_session.audit_log_path"]);
+    }
+    let moved = home.path().join("moved.log");
+    std::fs::rename(&path, &moved).unwrap();
+    eventually("it goes on", || std::fs::metadata(&path).is_ok_and(|data| data.len() > 0)).await;
+    running.terminate();
+    let (moved, path) = (moved.to_str().unwrap(), path.to_str().unwrap());
+    assert_eq!(json(&home, &["audit", moved, path], 0)["follows"], Value::Null);
+    assert_eq!(json(&home, &["audit"], 0)["follows"], json(&home, &["audit", moved], 0)["head"]);
+    home.run(&["audit", "/dev/null"]).fails(1, &["read /dev/null", "no regular file"]);
 }

@@ -7,8 +7,10 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use basilica_types::Digest;
+use tracing::warn;
 
 use crate::chain::{self, Line};
+use crate::lock;
 
 /// Longest command or error that is kept, in bytes.
 const WORDS_MAX: usize = 2_048;
@@ -35,11 +37,28 @@ impl Default for AuditRules {
 
 /// The log cannot be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("open the audit log {path}")]
-pub struct OpenError {
-    pub(crate) path: PathBuf,
-    #[source]
-    pub(crate) source: io::Error,
+pub enum OpenError {
+    /// It can be neither made nor read.
+    #[error("open the audit log {}", path.display())]
+    File {
+        /// The log.
+        path: PathBuf,
+        /// The system's error.
+        #[source]
+        source: io::Error,
+    },
+    /// Another program writes it: lines of two would not follow each other.
+    #[error(
+        "the audit log {} is being written{}; each program needs a log of its own: give this one another ssh_session.audit_log_path, or stop \
+         that one",
+        path.display(), pid.map(|pid| format!(" by process {pid}")).unwrap_or_default()
+    )]
+    InUse {
+        /// The log.
+        path: PathBuf,
+        /// Who writes it, where that is visible from here.
+        pid: Option<i32>,
+    },
 }
 
 /// The file that lines go to. One task writes.
@@ -54,7 +73,10 @@ pub(crate) struct Writer {
 
 #[derive(Debug)]
 struct Open {
+    /// Locked: nobody else writes it.
     file: File,
+    /// Device and inode.
+    id: (u64, u64),
     /// Up to the end of the last whole line.
     bytes: u64,
     head: Option<Digest>,
@@ -74,7 +96,8 @@ pub(crate) struct Part {
 
 impl Part {
     pub(crate) fn open(path: PathBuf) -> Result<Self, (PathBuf, io::Error)> {
-        match File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file))) {
+        let open = || regular(&path).and_then(|()| File::open(&path));
+        match open().and_then(|file| Ok((file.metadata()?.len(), file))) {
             Ok((bytes, file)) => Ok(Self { path, file, bytes }),
             Err(error) => Err((path, error)),
         }
@@ -116,6 +139,15 @@ pub(crate) fn parts(path: &Path) -> Result<Vec<Part>, (PathBuf, io::Error)> {
     Ok(parts)
 }
 
+/// That a file is one that keeps what is written, where there is one. To open a pipe would be to wait for its other end, and to read a
+/// device never to end.
+fn regular(path: &Path) -> io::Result<()> {
+    if std::fs::metadata(path)?.is_file() {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file, and keeps no log"))
+}
+
 fn aside(path: &Path, number: u32) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{number}"));
@@ -126,10 +158,15 @@ impl Writer {
     /// Opens the log for going on after its last line, or begins one.
     ///
     /// # Errors
-    /// If it can be neither made nor read.
+    /// If it can be neither made nor read, or somebody else writes it.
     pub(crate) fn open(path: &Path, rules: AuditRules) -> Result<Self, OpenError> {
-        let failed = |source| OpenError { path: path.to_owned(), source };
-        let mut open = open(path).map_err(failed)?;
+        let failed = |source| OpenError::File { path: path.to_owned(), source };
+        let mut open = match open(path) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(OpenError::InUse { path: path.to_owned(), pid: lock::holder(path) });
+            }
+            opened => opened.map_err(failed)?,
+        };
         if open.head.is_none() {
             // A stop between putting a file aside and the first line of the next.
             open.head = head_of(&aside(path, 1)).map_err(failed)?;
@@ -154,6 +191,7 @@ impl Writer {
     }
 
     fn try_add(&mut self, line: Line<'_>) -> io::Result<()> {
+        self.find_again()?;
         if self.open.torn {
             self.open.cut()?;
         }
@@ -176,13 +214,43 @@ impl Writer {
         Ok(())
     }
 
+    /// Goes on at the path of the log if the file that was there is not there any more, as when somebody moved it away: what comes next
+    /// follows the last line that was written, wherever that is now. So it does in a file that was cut off.
+    ///
+    /// **Rejected**: to go on in the moved file, which nobody looks at, and to stop until somebody says what is meant.
+    fn find_again(&mut self) -> io::Result<()> {
+        let there = match std::fs::metadata(&self.path) {
+            Ok(there) => Some(((there.dev(), there.ino()), there.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let path = self.path.display();
+        match there {
+            Some((id, bytes)) if id == self.open.id => {
+                if bytes < self.open.bytes && !self.open.torn {
+                    warn!(%path, was = self.open.bytes, is = bytes, "the audit log was cut off by somebody else");
+                    self.open.bytes = bytes;
+                }
+            }
+            Some(_) | None => {
+                let next = open(&self.path)?;
+                warn!(%path, "the audit log was moved away or removed; another file goes on from its last line. It puts full files aside by itself");
+                // A file that was put there with lines of its own is followed by what fits behind these.
+                self.open = Open { head: next.head.or(self.open.head), ..next };
+            }
+        }
+        Ok(())
+    }
+
     /// Puts the file aside. The next one is there before any is moved: where it cannot be made, every older file stays.
     fn begin_next(&mut self) -> io::Result<()> {
         let mut next = self.path.as_os_str().to_owned();
         next.push(".next");
         let next = PathBuf::from(next);
         let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&next)?;
+        lock::take(&file)?;
         file.set_len(0)?;
+        let data = file.metadata()?;
         // Up to a gap, which an attempt that failed halfway left: nothing is moved over a file that could stay.
         let gap = (1..self.rules.files).find(|number| !aside(&self.path, *number).exists());
         for number in (1..gap.unwrap_or(self.rules.files)).rev() {
@@ -190,7 +258,7 @@ impl Writer {
         }
         std::fs::rename(&self.path, aside(&self.path, 1))?;
         std::fs::rename(&next, &self.path)?;
-        self.open = Open { file, bytes: 0, ..self.open };
+        self.open = Open { file, id: (data.dev(), data.ino()), bytes: 0, ..self.open };
         Ok(())
     }
 }
@@ -206,13 +274,25 @@ impl Open {
 
 /// Opens a file at its end. An unfinished last line is ended, and followed.
 fn open(path: &Path) -> io::Result<Open> {
+    match regular(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
     let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
+    lock::take(&file)?;
+    let data = file.metadata()?;
+    let id = (data.dev(), data.ino());
+    let now = std::fs::metadata(path)?;
+    if (now.dev(), now.ino()) != id {
+        // Whoever writes the log put this file aside at this very moment.
+        return Err(io::ErrorKind::WouldBlock.into());
+    }
     let (last, ended) = last_line(&mut file)?;
     if !ended {
         file.write_all(b"\n")?;
     }
     let bytes = file.metadata()?.len();
-    Ok(Open { file, bytes, head: last.map(|line| chain::hash(&line)), torn: false })
+    Ok(Open { file, id, bytes, head: last.map(|line| chain::hash(&line)), torn: false })
 }
 
 fn head_of(path: &Path) -> io::Result<Option<Digest>> {

@@ -125,6 +125,13 @@ impl fmt::Display for Inspection {
             return f.write_str(&why);
         }
         let Ok(summary) = &self.found else { return Ok(()) };
+        if summary.lines == 0 {
+            return write!(
+                f,
+                "no entries are in {}: nothing was done over SSH since it was begun, or it was emptied",
+                self.place()
+            );
+        }
         let dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
         write!(
             f,

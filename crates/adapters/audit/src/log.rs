@@ -40,7 +40,7 @@ impl AuditLog {
     /// changes or is tried.
     ///
     /// # Errors
-    /// If it can be neither made nor read, or there is no thread to be had.
+    /// If it can be neither made nor read, somebody else writes it, or there is no thread to be had.
     pub fn open(
         path: &Path,
         rules: AuditRules,
@@ -56,7 +56,7 @@ impl AuditLog {
         let thread = std::thread::Builder::new().name("audit".to_owned());
         let writing = thread
             .spawn(move || write(writer, &waiting, &known, &*telling))
-            .map_err(|source| OpenError { path: path.to_owned(), source })?;
+            .map_err(|source| OpenError::File { path: path.to_owned(), source })?;
         Ok(Self { clock, told, missed, lines: Some(lines), writer: Some(writing) })
     }
 

@@ -14,6 +14,12 @@ pub enum PlaceError {
         /// The log.
         path: PathBuf,
     },
+    /// It keeps nothing.
+    #[error("the audit log {} is no regular file, and keeps nothing; name a file", path.display())]
+    Special {
+        /// The log.
+        path: PathBuf,
+    },
     /// The user may not write it.
     #[error("the audit log {} must be read and written; give it to the user that this program runs as", path.display())]
     File {
@@ -75,6 +81,7 @@ pub fn check_place(path: &Path) -> Result<(), PlaceError> {
     };
     match std::fs::metadata(&path) {
         Ok(found) if found.is_dir() => return Err(PlaceError::Directory { path }),
+        Ok(found) if !found.is_file() => return Err(PlaceError::Special { path }),
         Ok(_) => may(&path, Access::READ_OK | Access::WRITE_OK)
             .map_err(|source| PlaceError::File { path: path.clone(), source })?,
         Err(source) if source.kind() != ErrorKind::NotFound => {

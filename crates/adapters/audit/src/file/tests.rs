@@ -153,6 +153,72 @@ fn files_behind_a_gap_are_kept_and_found() {
     assert_eq!(verify(&all(&path)[..], None).unwrap().lines, 20);
 }
 
+#[test]
+fn a_log_has_one_writer_by_whatever_name_and_its_next_file_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit.log");
+    let mut first = log(&path, SMALL);
+    let other = directory.path().join("other.log");
+    std::os::unix::fs::symlink(&path, &other).unwrap();
+    for number in 0..12 {
+        first.add(line(number)).unwrap();
+        for name in [&path, &other] {
+            let refused = Writer::open(name, SMALL).unwrap_err();
+            assert!(matches!(&refused, OpenError::InUse { path, .. } if path == name), "{refused}");
+        }
+    }
+    assert!(files(&path).len() > 1, "it was put aside meanwhile");
+    drop(first);
+    log(&path, SMALL).add(line(12)).unwrap();
+    assert_eq!(verify(&all(&path)[..], None).unwrap().lines, 13);
+}
+
+#[test]
+fn a_log_that_is_moved_away_is_followed_at_its_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit.log");
+    let mut writer = log(&path, AuditRules::default());
+    let moved: Vec<PathBuf> = (0..4u32).map(|at| directory.path().join(format!("moved-{at}"))).collect();
+    for (number, to) in (0u32..).zip(&moved) {
+        writer.add(line(2 * number)).unwrap();
+        writer.add(line(2 * number + 1)).unwrap();
+        std::fs::rename(&path, to).unwrap();
+        if number == 2 {
+            // As logrotate does it with `create`.
+            File::create(&path).unwrap();
+        }
+    }
+    writer.add(line(8)).unwrap();
+    let of = |files: Vec<PathBuf>| Inspection::of_files(files, None).unwrap();
+    let whole = of(moved.iter().chain([&path]).cloned().collect());
+    assert_eq!((whole.broken(), whole.json()["lines"].as_u64()), (None, Some(9)));
+    let newest = of(vec![path.clone()]).json();
+    assert_eq!(newest["follows"], of(vec![moved[3].clone()]).json()["head"]);
+    // Cut off, and removed.
+    File::create(&path).unwrap();
+    writer.add(line(9)).unwrap();
+    assert_eq!(of(vec![path.clone()]).json()["follows"], newest["head"]);
+    std::fs::remove_file(&path).unwrap();
+    writer.add(line(10)).unwrap();
+    assert_eq!(of(vec![path]).json()["lines"], 1);
+}
+
+#[test]
+fn what_keeps_nothing_is_no_log_and_an_empty_one_is_said_to_be_empty() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, pipe) = (directory.path().join("audit.log"), directory.path().join("pipe"));
+    File::create(&path).unwrap();
+    let empty = Inspection::of_log(&path, None).unwrap();
+    assert!(empty.broken().is_none() && empty.to_string().starts_with("no entries are in"), "{empty}");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for special in [Path::new("/dev/null"), &pipe] {
+        let refused = Inspection::of_files(vec![special.to_owned()], None).unwrap_err();
+        assert!(matches!(&refused, crate::InspectError::Read { path, .. } if path == special), "{refused}");
+        assert!(Inspection::of_log(special, None).is_err() && Writer::open(special, SMALL).is_err());
+        assert!(matches!(crate::check_place(special), Err(crate::PlaceError::Special { .. })));
+    }
+}
+
 proptest! {
     #[test]
     fn a_changed_missing_or_added_line_shows(at in 0usize..9, how in 0..3, byte in any::<prop::sample::Index>()) {

@@ -15,6 +15,7 @@ use basilica_types::{ErrorChain, HostKey, NodeAddress, NodeId};
 use serde_json::{Value, json};
 
 use crate::cli::Cli;
+use crate::nodes::twins;
 use crate::program::Program;
 use crate::service;
 
@@ -131,6 +132,8 @@ pub(crate) fn validate(cli: &Cli, path: Option<&Path>) -> anyhow::Result<()> {
     notices.extend(unusable_key(&config));
     notices
         .extend(little_room(&service::disks(&config)).iter().map(|room| format!("{room}; {}", room.todo())));
+    // A database that cannot be read is told below.
+    notices.extend(block_on(twins::warnings(&config)).unwrap_or_default());
     notices.iter_mut().for_each(|notice| *notice = program.in_words(notice));
     let warnings: String = notices.iter().map(|notice| format!("warning: {notice}\n")).collect();
     let obstacles = block_on(async { Ok(service::obstacles(&config).await) })?;

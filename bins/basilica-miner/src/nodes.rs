@@ -4,6 +4,7 @@ mod access;
 mod add;
 mod list;
 mod remove;
+pub(crate) mod twins;
 
 use basilica_types::{Millis, NodeAddress, NodeAddressError, Username};
 use clap::Subcommand;

@@ -25,6 +25,7 @@ use basilica_wire::discovery::AuthRequest;
 
 use crate::ask;
 use crate::commands::Configured;
+use crate::nodes::twins;
 use crate::service;
 
 /// Looks at everything here, the chain and the advertised address included.
@@ -51,6 +52,8 @@ pub(super) async fn look(
     seen.taken = if running { Vec::new() } else { taken(config) };
     seen.nodes = config.fleet.nodes.len();
     seen.notices = configured.notices.iter().map(ToString::to_string).collect();
+    // A database that cannot be read is told for itself.
+    seen.notices.extend(twins::warnings(config).await.unwrap_or_default());
     seen.axon = config.subnet.axon.map(|axon| axon.address);
     seen.chain = Some(on_chain(config, hotkey, clock, entropy).await?);
     seen.now = clock.now();

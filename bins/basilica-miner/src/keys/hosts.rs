@@ -64,13 +64,13 @@ impl Hosts {
         let everybody: Vec<Host> = all.iter().chain(&owed).cloned().collect();
         let left: BTreeSet<NodeId> =
             select_all(&everybody, leave_behind)?.into_iter().map(Named::id).collect();
-        let (left_behind, mut visited): (Vec<_>, Vec<_>) =
+        let (mut left_behind, mut visited): (Vec<_>, Vec<_>) =
             all.into_iter().partition(|host| left.contains(&host.id()));
         ensure!(
             !visited.is_empty(),
             "there is no node whose key could be replaced, and servers that know the old key would be lost; is this the right configuration?"
         );
-        for host in visited.iter_mut().filter(|host| host.host_key.is_none()) {
+        for host in visited.iter_mut().chain(&mut left_behind).filter(|host| host.host_key.is_none()) {
             host.host_key = store::pinned(&config.database, host.id()).await?;
         }
         Ok(Self { visited, left_behind, owed })

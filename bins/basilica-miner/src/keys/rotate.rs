@@ -119,7 +119,12 @@ impl Rotation<'_> {
     /// Takes the miner's keys off servers that were removed and did not answer then.
     async fn leave(&self, hosts: &mut Hosts, keys: &KeysAtHand) -> anyhow::Result<()> {
         let former = keys.former.is_some().then(|| self.files.former());
-        let errand = Errand::Leave { keys: keys.clone(), current: self.files.current().to_owned(), former };
+        let errand = Errand::Leave {
+            keys: keys.clone(),
+            current: self.files.current().to_owned(),
+            former,
+            listed: hosts.visited.iter().chain(&hosts.left_behind).cloned().collect(),
+        };
         let failed = visit_all(&hosts.owed, &errand, &self.cli.program()).await;
         let (owed, left): (Vec<_>, Vec<_>) = std::mem::take(&mut hosts.owed)
             .into_iter()

@@ -13,6 +13,7 @@ use basilica_types::{HostKey, NodeAddress, NodeId, SshPublicKey};
 use tokio::task::JoinSet;
 
 use super::hosts::Host;
+use crate::nodes::twins::{self, Keys, Need};
 use crate::nodes::{Access, DEADLINE};
 use crate::program::Program;
 use crate::select::Named as _;
@@ -35,7 +36,8 @@ pub(super) enum Errand {
     /// Take `former` off it. Where only that is known, because the node was left behind, `current` goes there first.
     Retire { current: Key, former: Key },
     /// Take all of the miner's keys off it. One that lets none of them in is left already.
-    Leave { keys: KeysAtHand, current: PathBuf, former: Option<PathBuf> },
+    /// One that is the same login as a `listed` one keeps them.
+    Leave { keys: KeysAtHand, current: PathBuf, former: Option<PathBuf>, listed: Vec<Host> },
 }
 
 /// A node where it failed, and why.
@@ -88,7 +90,8 @@ impl Errand {
         }
     }
 
-    async fn carry_out(&self, Host { address, host_key }: &Host, program: &Program) -> anyhow::Result<()> {
+    async fn carry_out(&self, host: &Host, program: &Program) -> anyhow::Result<()> {
+        let Host { address, host_key } = host;
         let host_key = host_key.as_ref().with_context(|| {
             format!("its host key is not known yet; see to that with: {program} nodes add {address}")
         })?;
@@ -100,7 +103,10 @@ impl Errand {
                 node.spread(shell, current, next).await
             }
             Self::Retire { current, former } => node.retire(current, former).await,
-            Self::Leave { keys, current, former } => node.leave(keys, current, former.as_deref()).await,
+            Self::Leave { keys, current, former, listed } => {
+                let at_hand = Keys { current, former: former.as_deref() };
+                node.leave(keys, at_hand, &twins::of(host, listed)).await
+            }
         }
     }
 }
@@ -154,15 +160,23 @@ impl Node<'_> {
         retired.map(drop).context("take the old key off")
     }
 
-    async fn leave(&self, keys: &KeysAtHand, current: &Path, former: Option<&Path>) -> anyhow::Result<()> {
-        let access = self.access(current);
-        let shell = match access.log_in_with_either(former).await {
+    async fn leave(&self, keys: &KeysAtHand, at_hand: Keys<'_>, twins: &[Host]) -> anyhow::Result<()> {
+        let access = self.access(at_hand.current);
+        let shell = match access.log_in_with_either(at_hand.former).await {
             Ok(shell) => shell,
             Err(ShellError::Denied { .. }) => return Ok(()),
             Err(error) => return Err(access.explained(error)),
         };
-        let left = rotation::leave(shell.as_ref(), DEADLINE, keys, Lines::All).await;
+        let left = match twins::need(shell.as_ref(), twins, at_hand, self.program).await {
+            Need::Nobody => rotation::leave(shell.as_ref(), DEADLINE, keys, Lines::All).await.map(drop),
+            // It gets the new key as that one, and loses the old one so.
+            Need::By(_) => Ok(()),
+            Need::Perhaps(twin, why) => {
+                shell.close().await;
+                bail!("{} may be the same server, and does not say: {why}", twin.address);
+            }
+        };
         shell.close().await;
-        left.map(drop).context("take the miner's key off")
+        left.context("take the miner's key off")
     }
 }

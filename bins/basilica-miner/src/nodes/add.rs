@@ -7,20 +7,23 @@
 
 mod report;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use basilica_miner_service::config::{
-    DatabaseConfig, NodeChange, NodeConfig, NodeEntry, node_key_path, set_node,
+    DatabaseConfig, MinerConfig, NodeChange, NodeConfig, NodeEntry, node_key_path, set_node,
 };
 use basilica_miner_service::onboarding;
+use basilica_ports::Shell;
 use basilica_types::{HostKey, NodeAddress, Region, UsdMicros};
 use clap::Args;
 
 use self::report::Report;
 use super::access::{Access, DEADLINE, Vouched, WayIn, ensure_key};
+use super::twins::{self, Keys, Need};
 use crate::cli::Cli;
 use crate::commands::{self, Configured, block_on, checked, configured};
 use crate::config_file::ConfigFile;
-use crate::keys::KeyFiles;
+use crate::keys::{Host, KeyFiles};
+use crate::program::Program;
 use crate::running::reload;
 use crate::store;
 
@@ -52,14 +55,20 @@ pub(crate) fn run(cli: &Cli, add: &Add) -> anyhow::Result<()> {
     let files = KeyFiles::to_use(&key_path)?;
     let key = files.public()?;
     let (before, _) = checked(&loaded)?;
-    let known = before.fleet.nodes.iter().find(|node| node.id == address.node_id());
+    let listed = before.fleet.nodes.iter().find(|node| node.id == address.node_id());
     let program = cli.program();
     let (host_key, how, look) = block_on(async {
-        let known = known_host_key(&before.database, known, &address).await?;
+        let known = known_host_key(&before.database, listed, &address).await?;
         let host_key = add.vouched.key(&address, known.as_ref(), add.yes, &program).await?;
         let access =
             Access { address: &address, host_key: &host_key, key_path: &key_path, program: &program };
         let (shell, how) = access.log_in_or_install(&key, &add.way_in).await?;
+        if listed.is_none()
+            && let Some(twin) = listed_already(&before, &files, &access, shell.as_ref()).await?
+        {
+            shell.close().await;
+            return Err(twice(&address, &twin.address, &program));
+        }
         let look = onboarding::look(shell.as_ref(), DEADLINE).await;
         shell.close().await;
         let look = look.with_context(|| format!("look around on {address}"))?;
@@ -81,7 +90,7 @@ pub(crate) fn run(cli: &Cli, add: &Add) -> anyhow::Result<()> {
     };
     // It is looked after again, and its key with those of all others.
     files.settle(address.node_id())?;
-    let rate = add.hourly_rate_per_gpu.or_else(|| known.and_then(|node| node.hourly_rate_per_gpu));
+    let rate = add.hourly_rate_per_gpu.or_else(|| listed.and_then(|node| node.hourly_rate_per_gpu));
     let drained = block_on(store::drained(&before.database, address.node_id()))?;
     let notices = notices(cli, &address)?;
     let key_path = &key_path;
@@ -89,13 +98,40 @@ pub(crate) fn run(cli: &Cli, add: &Add) -> anyhow::Result<()> {
         .tell(cli)
 }
 
+/// The listed node that is the very login of the server to be added.
+async fn listed_already(
+    before: &MinerConfig,
+    files: &KeyFiles,
+    access: &Access<'_>,
+    shell: &dyn Shell,
+) -> anyhow::Result<Option<Host>> {
+    let this = Host { address: access.address.clone(), host_key: Some(access.host_key.clone()) };
+    let twins = twins::of(&this, &twins::listed(before).await?);
+    let keys = Keys { current: files.current(), former: None };
+    match twins::need(shell, &twins, keys, access.program).await {
+        Need::By(twin) => Ok(Some(twin)),
+        // The operator is warned of it.
+        Need::Perhaps(..) | Need::Nobody => Ok(None),
+    }
+}
+
+fn twice(address: &NodeAddress, listed: &NodeAddress, program: &Program) -> anyhow::Error {
+    anyhow!(
+        "{address} is listed already, as {listed}: the same login of the same server. A server's GPUs count once, so nothing was changed. \
+         To list it by this address instead: {program} nodes remove {listed} --keep-key && {program} nodes add {address}"
+    )
+}
+
 /// What the configuration's check says of the node as it stands there now.
 fn notices(cli: &Cli, address: &NodeAddress) -> anyhow::Result<Vec<String>> {
     let Configured { config, notices, .. } = configured(cli, &cli.config)?;
+    let begin = format!("{address} shows the same host key as ");
+    let twins = block_on(twins::warnings(&config))?.into_iter().filter(|warning| warning.contains(&begin));
     let at = config.fleet.nodes.iter().position(|node| node.address == *address);
     let key = at.map(|at| format!("node_management.nodes.{at}"));
     let of_node = notices.into_iter().filter(|notice| Some(&notice.key) == key.as_ref());
-    Ok(of_node.map(|notice| cli.program().in_words(&notice.message)).collect())
+    let messages = of_node.map(|notice| notice.message).chain(twins);
+    Ok(messages.map(|message| cli.program().in_words(&message)).collect())
 }
 
 /// The key by which the node is known: from the file, or from the first contact of a miner that ran.

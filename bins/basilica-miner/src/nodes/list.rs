@@ -5,16 +5,19 @@ use std::collections::BTreeMap;
 use basilica_miner_service::config::NodeConfig;
 use basilica_ports::{HostKeyRecord, MaintenanceWindow, MinerStore as _, OrderedBy};
 use basilica_status::dollars;
-use basilica_types::{HostKey, NodeId};
+use basilica_types::{HostKey, NodeAddress, NodeId};
 use serde_json::{Value, json};
 
 use crate::cli::Cli;
 use crate::commands::{answer, block_on, configured};
 use crate::maintenance::{InForce, Kept, in_force, is_running};
+use crate::nodes::twins;
 use crate::store;
 
 struct Row<'a> {
     node: &'a NodeConfig,
+    /// The first one before it that shows the same host key.
+    twin: Option<NodeAddress>,
     stored: Option<HostKeyRecord>,
     kept: Option<Kept>,
     /// The order of `nodes drain`.
@@ -25,6 +28,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
     let config = configured(cli, &cli.config)?.config;
     let nodes: Vec<&NodeConfig> = config.fleet.nodes.iter().collect();
     let running = is_running(&config.database)?;
+    let hosts = block_on(twins::listed(&config))?;
     let (mut keys, in_force) = block_on(async {
         let Some(store) = store::existing(&config.database).await? else {
             return Ok((BTreeMap::new(), InForce::default()));
@@ -33,13 +37,15 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
             store.host_keys().await?.into_iter().map(|record| (record.node_id, record)).collect();
         Ok((keys, in_force(&store, &nodes, running).await?))
     })?;
-    let row = |node| Row {
+    let twins = nodes.iter().map(|node| twins::first(node.id, &hosts));
+    let row = |(node, twin)| Row {
         node,
+        twin,
         stored: keys.remove(&node.id),
         kept: in_force.kept(node),
         drained: in_force.orders.window(node.id, OrderedBy::Command).cloned(),
     };
-    let rows: Vec<Row<'_>> = nodes.into_iter().map(row).collect();
+    let rows: Vec<Row<'_>> = nodes.iter().copied().zip(twins).map(row).collect();
     let data: Value = rows.iter().map(Row::json).collect();
     answer(cli, &data, || match rows.as_slice() {
         [] => {
@@ -89,6 +95,7 @@ impl Row<'_> {
             "region": self.node.region.as_ref().map(ToString::to_string),
             "host_key": host_key.map(|(fingerprint, from)| json!({ "fingerprint": fingerprint, "from": from })),
             "host_key_offered": self.offered(),
+            "same_host_key_as": self.twin.as_ref().map(ToString::to_string),
             "maintenance": self.maintenance(),
         })
     }
@@ -103,7 +110,8 @@ impl Row<'_> {
         let offered = self.offered().map(|key| format!("  SHOWS NOW {key}: see `host-key list`"));
         let out = self.maintenance().map(|why| format!("  maintenance: {why}"));
         let region = self.node.region.as_ref().map(|region| format!("  {region}")).unwrap_or_default();
-        let more = offered.into_iter().chain(out).collect::<String>();
+        let twin = self.twin.as_ref().map(|twin| format!("  same host key as {twin}: see `config validate`"));
+        let more = offered.into_iter().chain(twin).chain(out).collect::<String>();
         format!("{}  {}  {rate}{region}  {key}{more}", self.node.id, self.node.address)
     }
 }

@@ -8,6 +8,7 @@
 //! **The miner's own key ends nowhere by itself**, so a node that may still let it in is noted beside the key from before its line goes until the key was
 //! seen to be off it: the same command goes on there, and no rotation gives up the key that it knows. The command ends with 1 for as long; it
 //! ends with 0, whoever answers, where the operator wants the key left (`--keep-key`), who thereby also gives up a server that is gone for good.
+//! It stays, too, where the same login is listed by another address ([`super::twins`]).
 //!
 //! **A removal that was cut off goes on** when the command is run again: that note, and the database, know the nodes that are not left yet,
 //! and by which host key each was known, also where only the configuration had said so.
@@ -169,6 +170,7 @@ fn tell(cli: &Cli, closed: &Closed, left: &Result<Left, Unfinished>, remove: &Re
         "reached": left.as_ref().is_ok_and(|left| left.is_reached),
         "validator_keys_removed": validators,
         "miner_key_removed": left.as_ref().is_ok_and(|left| left.own.removed > 0),
+        "miner_key_kept_for": left.as_ref().ok().and_then(|left| left.kept_for.as_ref()).map(ToString::to_string),
         "miner_key_left": left.as_ref().map_or(&[][..], |left| &left.own.left),
         "why_not": left.as_ref().err().map(|unfinished| &unfinished.why),
         "config": cli.config.display().to_string(),
@@ -227,11 +229,12 @@ fn words(cli: &Cli, closed: &Closed, left: &Result<Left, Unfinished>, remove: &R
              replaced since (keys rotate), the one before may still be in ~/.ssh/authorized_keys there"
                 .to_owned()
         }
-        Ok(Left { validators, own, .. }) => {
-            let own = match own.removed {
-                0 if remove.keep_key => "left as it is",
-                0 => "not there",
-                _ => "removed",
+        Ok(Left { validators, own, kept_for, .. }) => {
+            let own = match (own.removed, kept_for) {
+                (_, Some(other)) => format!("left, because {other} is the same login of the same server, and listed"),
+                (0, _) if remove.keep_key => "left as it is".to_owned(),
+                (0, _) => "not there".to_owned(),
+                _ => "removed".to_owned(),
             };
             format!("\n  keys of validators removed: {validators}\n  the miner's own key: {own}")
         }

@@ -8,10 +8,10 @@ use basilica_ports::{
     AddressPolicy, Clock, Dial, HostKeyPolicy, Identity, MinerStore, NodeShell, Shell, ShellError, StoreError,
 };
 use basilica_types::{HostKey, Millis, NodeAddress, SessionId};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::authorized_keys::KeyTag;
-use crate::config::NodeConfig;
+use crate::config::{NodeConfig, shared_host_key};
 use crate::health::Cause;
 use crate::key_editor::{self, Edited, KeyEditError, WantedKey};
 
@@ -137,6 +137,7 @@ impl NodeAccess {
             self.store.pin_host_key(self.node.id, &self.node.address, key, self.clock.now()).await?;
             info!(node.id = %self.node.id, node.address = %self.node.address, host_key.fingerprint = key.fingerprint(),
                 "Pinned the host key of the first contact");
+            self.warn_of_twins(key).await?;
         }
         if let Some(record) = remembered.filter(|record| record.offered.is_some()) {
             self.store.withdraw_host_key(self.node.id, &record.pinned).await?;
@@ -145,6 +146,21 @@ impl NodeAccess {
         }
         let known = pinned.unwrap_or_else(|| shell.host_key().clone());
         Ok((shell, known))
+    }
+
+    /// Once for each node, as its first contact is.
+    async fn warn_of_twins(&self, key: &HostKey) -> Result<(), StoreError> {
+        let learnt = self.store.host_keys().await?;
+        let learnt = |node| learnt.iter().find(|record| record.node_id == node).map(|record| &record.pinned);
+        for other in self.store.known_nodes().await? {
+            if other.node_id != self.node.id
+                && other.host_key.as_ref().or_else(|| learnt(other.node_id)) == Some(key)
+            {
+                warn!(node.id = %self.node.id, node.address = %self.node.address, other.address = %other.address,
+                    "{}", shared_host_key(&self.node.address, &other.address));
+            }
+        }
+        Ok(())
     }
 
     fn no_login(&self, error: ShellError) -> AccessError {

@@ -31,6 +31,7 @@ pub use axon::unusable_ip;
 pub use check::{check, node_key_path};
 pub use decimal::HourlyRate;
 pub use edit::{EditError, NodeChange, NodeEntry, remove_node, set_node};
+pub use nodes::shared_host_key;
 pub use settings::{IGNORED, NodeSettings, Settings};
 pub use template::{Answers, EXAMPLE, from_example, netuid_on};
 pub use tls::{TlsConfig, tls_paths};

@@ -18,6 +18,7 @@ pub mod maintenance;
 pub mod onboarding;
 pub mod operator_key;
 pub mod rotation;
+pub mod whereabouts;
 
 mod access;
 mod axon;

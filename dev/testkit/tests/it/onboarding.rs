@@ -4,6 +4,7 @@
 
 mod rotation;
 mod running;
+mod twins;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::IsTerminal as _;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use basilica_console as console;
 use basilica_miner_service::authorized_keys::KeyTag;
 use basilica_miner_service::config::{DatabaseConfig, MinerConfig};
@@ -12,11 +12,12 @@ use basilica_miner_service::operator_key::{Lines, Removed};
 use basilica_miner_service::rotation::{self, KeysAtHand};
 use basilica_ports::{Clock as _, Shell, ShellError};
 use basilica_system::SystemClock;
-use basilica_types::{HostKey, Millis, NodeId};
+use basilica_types::{HostKey, Millis, NodeAddress, NodeId};
 
 use super::{Closed, Remove};
-use crate::keys::KeyFiles;
+use crate::keys::{Host, KeyFiles};
 use crate::nodes::access::{Access, DEADLINE};
+use crate::nodes::twins::{self, Keys, Need};
 use crate::program::Program;
 use crate::running::Reload;
 use crate::store;
@@ -35,6 +36,8 @@ pub(super) struct Left {
     pub(super) own: Removed,
     /// Whether anybody logged in to see to that.
     pub(super) is_reached: bool,
+    /// The listed node for which the miner's own key stays: it is the same login.
+    pub(super) kept_for: Option<NodeAddress>,
     /// The node does not let the miner in any more, and carries nothing of validators'.
     pub(super) is_over: bool,
 }
@@ -87,13 +90,16 @@ pub(super) async fn leave(
             validators: closed.deployed,
             own,
             is_reached: leaver.is_some(),
+            kept_for: None,
             is_over: false,
         }));
     }
     let Some(host_key) = host_key(database, closed).await? else {
         return unfinished(format!("{} was never met, so its host key is not known", node.address), false);
     };
-    let visit = Visit { files, program, closed, host_key: &host_key, tags };
+    let this = Host { address: node.address.clone(), host_key: Some(host_key.clone()) };
+    let twins = twins::of(&this, &twins::listed(config).await?);
+    let visit = Visit { files, program, closed, host_key: &host_key, tags, twins };
     match visit.run(remove).await {
         Ok(left) => {
             end(database, (node.id, is_ours), tags).await?;
@@ -153,6 +159,8 @@ struct Visit<'a> {
     host_key: &'a HostKey,
     /// Keys of validators that are to be taken off.
     tags: &'a BTreeSet<KeyTag>,
+    /// Listed nodes that may be the same login.
+    twins: Vec<Host>,
 }
 
 impl Visit<'_> {
@@ -160,7 +168,7 @@ impl Visit<'_> {
         let keys = self.files.at_hand()?;
         let Some(shell) = self.log_in(&keys).await? else {
             let own = Removed { removed: 0, left: Vec::new() };
-            return Ok(Left { validators: 0, own, is_reached: true, is_over: true });
+            return Ok(Left { validators: 0, own, is_reached: true, kept_for: None, is_over: true });
         };
         let done = self.clear(shell.as_ref(), &keys, remove).await;
         shell.close().await;
@@ -186,11 +194,20 @@ impl Visit<'_> {
     async fn clear(&self, shell: &dyn Shell, keys: &KeysAtHand, remove: &Remove) -> anyhow::Result<Left> {
         let which = if remove.all_lines { Lines::All } else { Lines::Written };
         let removed = onboarding::clear(shell, &SystemClock::new(), DEADLINE, self.tags).await?;
-        let own = if remove.keep_key {
-            Removed { removed: 0, left: Vec::new() }
-        } else {
-            rotation::leave(shell, DEADLINE, keys, which).await?
-        };
-        Ok(Left { validators: removed.len(), own, is_reached: true, is_over: false })
+        let (mut own, mut kept_for) = (Removed { removed: 0, left: Vec::new() }, None);
+        if !remove.keep_key {
+            let former = keys.former.is_some().then(|| self.files.former());
+            let at_hand = Keys { current: self.files.current(), former: former.as_deref() };
+            match twins::need(shell, &self.twins, at_hand, self.program).await {
+                Need::Nobody => own = rotation::leave(shell, DEADLINE, keys, which).await?,
+                Need::By(twin) => kept_for = Some(twin.address),
+                Need::Perhaps(twin, why) => bail!(
+                    "{0} shows the same host key and may be the same server, which it does not say, so the miner's key stays ({why}); it \
+                     comes off once {0} answers or is removed",
+                    twin.address
+                ),
+            }
+        }
+        Ok(Left { validators: removed.len(), own, is_reached: true, kept_for, is_over: false })
     }
 }

@@ -10,6 +10,15 @@ use basilica_wire::discovery::MAX_NODES;
 use super::NodeConfig;
 use super::check::Check;
 
+/// What the operator should know of two nodes that show one host key: one server as a rule, or two that were made from one image.
+pub fn shared_host_key(node: &NodeAddress, other: &NodeAddress) -> String {
+    let keys =
+        if node.user == other.user { ", and a key that is taken off the one is off the other" } else { "" };
+    format!(
+        "{node} shows the same host key as {other}: if that is one server, listed twice, its GPUs count once, validators hold back the node that shows them second{keys}; keep one of the two (basilica-miner nodes remove NODE). If these are two servers made from one image, who has the one can pose as the other; on one of them: sudo rm /etc/ssh/ssh_host_*_key* && sudo ssh-keygen -A , restart sshd, and basilica-miner nodes add NODE --fingerprint SHA256:..."
+    )
+}
+
 impl Check<'_> {
     pub(super) fn nodes(&self, notices: &mut Vec<Notice>) -> Result<Vec<NodeConfig>, ConfigError> {
         const KEY: &str = "node_management.nodes";
@@ -28,6 +37,7 @@ impl Check<'_> {
         let mut nodes: Vec<NodeConfig> = Vec::with_capacity(settings.len());
         let mut seen = HashMap::new();
         let mut machines = HashMap::new();
+        let mut host_keys = HashMap::new();
         for (index, node) in settings.iter().enumerate() {
             let key = format!("{KEY}.{index}");
             let user = node.username.as_ref().unwrap_or(&self.settings.ssh_session.default_node_username);
@@ -47,6 +57,12 @@ impl Check<'_> {
                     other.address
                 );
                 notices.push(self.notice(&key, message));
+            }
+            let with_key = node.host_key.as_ref().map(|key| *host_keys.entry(key).or_insert(index));
+            if let Some(other) = with_key.and_then(|with_key| nodes.get(with_key))
+                && first == index
+            {
+                notices.push(self.notice(&key, shared_host_key(&address, &other.address)));
             }
             if node.hourly_rate_per_gpu.is_none() {
                 let message = "hourly_rate_per_gpu is missing: the node is verified and scored, but never offered for rent; basilica-miner nodes add NODE --hourly-rate-per-gpu USD sets it";

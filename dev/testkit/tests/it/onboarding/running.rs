@@ -14,7 +14,7 @@ use super::*;
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
 
 /// A miner that ends with the test. Its chain does not answer, so it keeps the keys that are noted and gives no others.
-struct Miner(Child);
+pub(super) struct Miner(Child);
 
 impl Drop for Miner {
     fn drop(&mut self) {
@@ -25,7 +25,7 @@ impl Drop for Miner {
 }
 
 impl Operator {
-    fn on_free_ports() -> Self {
+    pub(super) fn on_free_ports() -> Self {
         let operator = Self::new();
         let (grpc, health) = (free_address(), free_address());
         let text =
@@ -40,8 +40,12 @@ impl Operator {
     }
 
     fn start(&self) -> Miner {
+        self.start_with_log(Stdio::null())
+    }
+
+    pub(super) fn start_with_log(&self, log: Stdio) -> Miner {
         let mut command = self.command(&[]);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         Miner(command.spawn().unwrap())
     }
 

@@ -17,7 +17,7 @@ use serde_json::json;
 
 use crate::cli::Cli;
 use crate::commands::{Configured, answer, block_on, configured};
-use crate::doctor::{self, DoctorArgs, NodeReport, Report};
+use crate::doctor::{self, DoctorArgs, NodeReport, Report, Screen};
 use crate::service;
 
 /// Tries of one part each.
@@ -208,9 +208,12 @@ pub(crate) fn test_bittensor(cli: &Cli) -> anyhow::Result<ExitCode> {
         config.subnet.endpoints.iter().map(basilica_types::ChainUrl::shown).collect();
     let hotkey = service::signer(&config.wallet, &entropy)?.hotkey();
     let chain = doctor::chain(&config, &clock, &entropy)?;
+    let screen = Screen::new(cli);
+    screen.show(&format!("asking the chain at {}", endpoints.join(", ")));
     let read: Result<(ChainIdentity, Metagraph), ChainError> = block_on(async {
         Ok(async { Ok((chain.identity().await?, chain.metagraph(config.subnet.netuid).await?)) }.await)
     })?;
+    screen.clear();
     let (identity, metagraph) = read.map_err(|error| {
         let (words, action) = (ErrorChain(&error).to_string(), error.action());
         anyhow::anyhow!("the chain at {} does not answer: {words}; {action}", endpoints.join(", "))

@@ -262,7 +262,12 @@ pub(crate) fn list_host_keys(cli: &Cli) -> anyhow::Result<()> {
             };
             format!("{}  {}  {}{note}", record.node_id, record.address, record.pinned.fingerprint())
         };
-        keys.iter().map(line).collect::<Vec<_>>().join("\n")
+        match keys.as_slice() {
+            [] => {
+                "no host key of a node is known: the miner learns it when it first meets the node".to_owned()
+            }
+            keys => keys.iter().map(line).collect::<Vec<_>>().join("\n"),
+        }
     })
 }
 

@@ -7,7 +7,8 @@ use anyhow::Context as _;
 use basilica_console as console;
 use basilica_miner_service::config::MinerConfig;
 use basilica_ports::Clock as _;
-use basilica_store::{FileHealth, MINER_SCHEMA, MinerLock, OpenError, restore_miner};
+use basilica_status::span;
+use basilica_store::{FileHealth, MINER_SCHEMA, MinerLock, OpenError, RESTORE_WAIT, restore_miner};
 use basilica_system::SystemClock;
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
@@ -24,7 +25,7 @@ pub(crate) enum DatabaseCommand {
     /// Write all of it to a file, as of one moment; a running miner goes on.
     Backup {
         /// The file to be made; it is private and must not exist.
-        #[arg(long, value_name = "FILE")]
+        #[arg(long, value_name = "FILE", value_parser = new_file)]
         to: PathBuf,
     },
     /// Put a backup where no database is. The miner must not run; validators' sessions end.
@@ -33,6 +34,14 @@ pub(crate) enum DatabaseCommand {
         #[arg(long, value_name = "FILE")]
         from: PathBuf,
     },
+}
+
+/// Elsewhere a dash is the standard output, which a database is not written to.
+fn new_file(text: &str) -> Result<PathBuf, String> {
+    match text {
+        "-" => Err("a backup goes to a file; one of that name is ./-".to_owned()),
+        file => Ok(file.into()),
+    }
 }
 
 /// As JSON, as text, and whether all is well.
@@ -106,7 +115,7 @@ async fn health(config: &MinerConfig) -> anyhow::Result<Answer> {
 }
 
 fn is_mended_by_migrating(error: &OpenError) -> bool {
-    matches!(error, OpenError::Absent { .. } | OpenError::MigrationsDue { .. })
+    matches!(error, OpenError::Absent { .. } | OpenError::Empty { .. } | OpenError::MigrationsDue { .. })
 }
 
 async fn migrate(config: &MinerConfig) -> anyhow::Result<Answer> {
@@ -143,6 +152,11 @@ async fn restore(config: &MinerConfig, from: &Path) -> anyhow::Result<Answer> {
     let url = &config.database.url;
     let schema = restore_miner(from, url, SystemClock::new().now()).await?;
     let report = json!({ "database": url.to_string(), "file": from, "schema": schema });
-    let text = format!("{} is now {url}; sessions that were open in it are ended", from.display());
+    let text = format!(
+        "{} is now {url}; sessions that were open in it are ended. For the first {} after the miner's start validators are refused: what they \
+         signed before may have been answered after the backup was made",
+        from.display(),
+        span(RESTORE_WAIT)
+    );
     Ok((report, text, true))
 }

@@ -222,12 +222,15 @@ pub(crate) async fn examine(
     let (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) =
         (Arc::new(SystemClock::new()), Arc::new(OsEntropy));
     let prover = prover(arguments.prover.clone());
-    let mut seen = here::look(configured, &clock, &entropy).await?;
+    let screen = Screen::new(cli);
+    screen.show("looking at this machine and the chain");
+    let seen = here::look(configured, &clock, &entropy).await;
+    screen.clear();
+    let mut seen = seen?;
     seen.prover = prover.as_ref().err().filter(|_| !arguments.quick).map(|error| format!("{error:#}"));
     let mut here = judge_here(&seen);
     let clinic = Arc::new(clinic(arguments, config, prover, (&clock, &entropy)).await?);
     let known = known_keys(config).await;
-    let screen = Screen::new(cli, nodes.len());
     let mut nodes =
         if clinic.key.is_some() { look_at_all(&clinic, nodes, &known, &screen).await } else { Vec::new() };
     screen.clear();
@@ -250,7 +253,10 @@ async fn look_at_all(
     known: &[(NodeAddress, HostKey)],
     screen: &Screen,
 ) -> Vec<NodeReport> {
-    let mut reports = Vec::with_capacity(nodes.len());
+    let count = nodes.len();
+    let mut reports = Vec::with_capacity(count);
+    // One that hangs may be the first.
+    screen.show(&format!("0 of {count} nodes looked at"));
     let mut tasks: TaskSet<NodeReport> = TaskSet::new();
     let mut waiting = nodes.into_iter();
     loop {
@@ -270,7 +276,7 @@ async fn look_at_all(
             None => return reports,
             Some(Ok(report)) => {
                 reports.push(report);
-                screen.show(reports.len());
+                screen.show(&format!("{} of {count} nodes looked at", reports.len()));
             }
             Some(Err(panicked)) => tell(&panicked.to_string()),
         }
@@ -363,26 +369,24 @@ async fn known_keys(config: &MinerConfig) -> Vec<(NodeAddress, HostKey)> {
 }
 
 /// How far it is, on a terminal only.
-struct Screen {
+pub(crate) struct Screen {
     live: bool,
-    nodes: usize,
 }
 
 impl Screen {
-    fn new(cli: &Cli, nodes: usize) -> Self {
-        Self { live: !cli.json && std::io::stderr().is_terminal() && nodes > 0, nodes }
+    pub(crate) fn new(cli: &Cli) -> Self {
+        Self { live: !cli.json && std::io::stderr().is_terminal() }
     }
 
-    fn show(&self, done: usize) {
+    /// What is waited for.
+    pub(crate) fn show(&self, words: &str) {
         if self.live {
-            basilica_console::progress(&format!("{done} of {} nodes looked at", self.nodes));
+            basilica_console::progress(words);
         }
     }
 
-    fn clear(&self) {
-        if self.live {
-            basilica_console::progress("");
-        }
+    pub(crate) fn clear(&self) {
+        self.show("");
     }
 }
 

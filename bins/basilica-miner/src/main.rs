@@ -57,7 +57,12 @@ fn main() -> ExitCode {
 
 fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
     if cli.gen_config {
-        commands::print(basilica_miner_service::config::EXAMPLE)?;
+        let example = basilica_miner_service::config::EXAMPLE;
+        commands::print(&if cli.json {
+            format!("{:#}\n", serde_json::json!({ "toml": example }))
+        } else {
+            example.to_owned()
+        })?;
         return Ok(ExitCode::SUCCESS);
     }
     let done = match &cli.command {

@@ -14,15 +14,27 @@ pub(crate) const USUAL_CONFIG: &str = "miner.toml";
 /// `basilica-miner`, with `-c FILE` where another configuration than the usual one is in use. What it is to do follows:
 /// `format!("{program} nodes list")`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Program(String);
+pub(crate) struct Program {
+    words: String,
+    /// Whether the unit of systemd runs on this configuration.
+    is_unit: bool,
+}
 
 const NAME: &str = "basilica-miner";
+/// What the unit in deploy/systemd runs on.
+const UNIT_CONFIG: &str = "/opt/basilica/config/miner.toml";
+const START_UNIT: &str = "sudo systemctl start basilica-miner";
 
 impl Program {
     /// With this configuration, as it was named.
     pub(crate) fn with(config: &Path) -> Self {
+        let is_unit = std::path::absolute(config).is_ok_and(|path| path == Path::new(UNIT_CONFIG));
+        Self { words: Self::words(config), is_unit }
+    }
+
+    fn words(config: &Path) -> String {
         if config == Path::new(USUAL_CONFIG) {
-            return Self(NAME.to_owned());
+            return NAME.to_owned();
         }
         // One that begins with a dash would be read as an option.
         let file = if config.as_os_str().as_encoded_bytes().starts_with(b"-") {
@@ -32,17 +44,19 @@ impl Program {
         };
         let words = Argv::new([NAME, "-c", &file.to_string_lossy()]);
         // Longer than a command line may be; the file is known to whoever named it.
-        Self(words.map_or_else(|_| format!("{NAME} -c FILE"), |words| words.to_command_line()))
+        words.map_or_else(|_| format!("{NAME} -c FILE"), |words| words.to_command_line())
     }
 
     /// Words of a part that knows of no configuration, with it in each command of ours that they name.
     pub(crate) fn in_words(&self, words: &str) -> String {
         let mut told = String::with_capacity(words.len());
-        let mut rest = words;
+        // The unit would start another miner.
+        let started = if self.is_unit { words.to_owned() } else { words.replace(START_UNIT, &self.words) };
+        let mut rest = started.as_str();
         while let Some((before, after)) = rest.split_once(NAME) {
             let is_command = after.strip_prefix(' ').is_some_and(begins_with_command);
             told.push_str(before);
-            told.push_str(if is_command { &self.0 } else { NAME });
+            told.push_str(if is_command { &self.words } else { NAME });
             rest = after;
         }
         told + rest
@@ -57,7 +71,7 @@ fn begins_with_command(words: &str) -> bool {
 
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.words)
     }
 }
 
@@ -87,9 +101,13 @@ mod tests {
         let program = Program::with(Path::new("other.toml"));
         let words = "run `basilica-miner database migrate`; basilica-miner runs already; sudo systemctl start basilica-miner, or: \
                      basilica-miner doctor; basilica-miner init --yes; basilica-miner -c x.toml status";
-        let told = "run `basilica-miner -c other.toml database migrate`; basilica-miner runs already; sudo systemctl start \
-                    basilica-miner, or: basilica-miner -c other.toml doctor; basilica-miner init --yes; basilica-miner -c x.toml status";
+        let told = "run `basilica-miner -c other.toml database migrate`; basilica-miner runs already; basilica-miner -c other.toml, or: basilica-miner -c other.toml doctor; basilica-miner init --yes; basilica-miner -c x.toml status";
         assert_eq!(program.in_words(words), told);
-        assert_eq!(Program::with(Path::new(USUAL_CONFIG)).in_words(words), words);
+        let usual = Program::with(Path::new(USUAL_CONFIG)).in_words(words);
+        assert_eq!(usual, words.replace("sudo systemctl start ", ""), "it runs here");
+        let unit = Program::with(Path::new(UNIT_CONFIG))
+            .in_words("start it: sudo systemctl start basilica-miner; basilica-miner status");
+        let told = "start it: sudo systemctl start basilica-miner; basilica-miner -c /opt/basilica/config/miner.toml status";
+        assert_eq!(unit, told);
     }
 }

@@ -41,6 +41,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
     init_tracing(&TracingOptions::from_env(cli.json || config.logging.json, level))
         .context("start logging")?;
     for notice in notices {
+        let notice = cli.program().in_words(&notice.to_string());
         warn!(%notice, "configuration");
     }
     allow_files(config.fleet.nodes.len());
@@ -78,28 +79,24 @@ struct Listeners {
 
 impl Listeners {
     async fn bind(config: &MinerConfig, now: Timestamp) -> anyhow::Result<Self> {
-        let metrics = admin(config.listen.metrics).await?;
-        let compat = admin(config.listen.compat).await?;
-        let (grpc, health) = (config.listen.grpc, config.listen.health);
+        let metrics = admin(config.listen.metrics, "metrics.prometheus.port").await?;
+        let compat = admin(config.listen.compat, "health.compat_port").await?;
+        let health = AdminListener::bind(config.listen.health).await.context("health.listen")?;
         let transport = tls::transport(config.listen.tls.as_ref(), now)?;
-        let grpc = MinerListener::bind(grpc).await.map_err(|error| match error {
+        let grpc = MinerListener::bind(config.listen.grpc).await.map_err(|error| match error {
             // What the system says of an address means the same for each of our ports.
-            ServeError::Bind { address, source } => BindError::new(address, source).into(),
+            ServeError::Bind { address, source } => {
+                anyhow::Error::from(BindError::new(address, source)).context("validator_comms.port, and host")
+            }
             other => anyhow::Error::from(other),
         })?;
-        Ok(Self {
-            tls: transport.tls().cloned(),
-            grpc: grpc.speaking(transport),
-            health: AdminListener::bind(health).await?,
-            compat,
-            metrics,
-        })
+        Ok(Self { tls: transport.tls().cloned(), grpc: grpc.speaking(transport), health, compat, metrics })
     }
 }
 
-async fn admin(address: Option<SocketAddr>) -> Result<Option<AdminListener>, BindError> {
+async fn admin(address: Option<SocketAddr>, key: &'static str) -> anyhow::Result<Option<AdminListener>> {
     match address {
-        Some(address) => AdminListener::bind(address).await.map(Some),
+        Some(address) => AdminListener::bind(address).await.map(Some).context(key),
         None => Ok(None),
     }
 }

@@ -210,13 +210,17 @@ fn an_occupied_port_is_named() {
     let home = Home::new();
     let occupied = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = occupied.local_addr().unwrap();
-    for (variable, value) in [
-        ("BASILICA_VALIDATOR_COMMS__PORT", address.port().to_string()),
-        ("BASILICA_METRICS__PROMETHEUS__PORT", address.port().to_string()),
-        ("BASILICA_HEALTH__LISTEN", address.to_string()),
+    for (variable, value, key) in [
+        ("BASILICA_VALIDATOR_COMMS__PORT", address.port().to_string(), "validator_comms.port"),
+        ("BASILICA_METRICS__PROMETHEUS__PORT", address.port().to_string(), "metrics.prometheus.port: "),
+        ("BASILICA_HEALTH__LISTEN", address.to_string(), "health.listen: "),
     ] {
-        let ended = Ended::from(home.command().env(variable, value).output().unwrap());
-        ended.fails(1, &[&address.to_string(), "in use"]);
+        let ended = Ended::from(home.command().env(variable, &value).output().unwrap());
+        ended.fails(1, &[&address.to_string(), "in use", key]);
+        let doctor = home.command().env(variable, value).args(["doctor", "--quick"]).output().unwrap();
+        let named = format!("set another port in {}", key.trim_end_matches(": "));
+        let told = Ended::from(doctor).out;
+        assert!(told.contains(&named), "{named}: {told}");
     }
 }
 

@@ -109,7 +109,9 @@ fn database(config: &DatabaseConfig, obstacle: Option<OpenError>) -> Option<(Dat
     let fault = match &error {
         OpenError::OtherProgram { .. } => DatabaseFault::Foreign,
         OpenError::Newer { .. } => DatabaseFault::Newer,
-        OpenError::Absent { .. } | OpenError::MigrationsDue { .. } => DatabaseFault::Outdated,
+        OpenError::Absent { .. } | OpenError::Empty { .. } | OpenError::MigrationsDue { .. } => {
+            DatabaseFault::Outdated
+        }
         error if error.damage().is_some() => DatabaseFault::Damaged,
         _ => DatabaseFault::Unwritable,
     };
@@ -148,12 +150,20 @@ pub(super) fn close_key(settings: &Loaded<Settings>) -> anyhow::Result<Option<(P
     Ok(Some((path, Change { remedy: Remedy::KeyFileMode, before: format!("{before:04o}"), after })))
 }
 
-/// Ports that the miner would not get now.
-fn taken(config: &MinerConfig) -> Vec<(SocketAddr, String)> {
-    let wanted =
-        [Some(config.listen.grpc), Some(config.listen.health), config.listen.compat, config.listen.metrics];
-    let why = |address: SocketAddr| Some((address, TcpListener::bind(address).err()?.to_string()));
-    wanted.into_iter().flatten().filter_map(why).collect()
+/// Ports that the miner would not get now, and the keys of the configuration that say which.
+fn taken(config: &MinerConfig) -> Vec<(SocketAddr, &'static str, String)> {
+    let listen = &config.listen;
+    let wanted = [
+        (Some(listen.grpc), "validator_comms.port"),
+        (Some(listen.health), "health.listen"),
+        (listen.compat, "health.compat_port"),
+        (listen.metrics, "metrics.prometheus.port"),
+    ];
+    let why = |(address, key): (Option<SocketAddr>, &'static str)| {
+        let address = address?;
+        Some((address, key, TcpListener::bind(address).err()?.to_string()))
+    };
+    wanted.into_iter().filter_map(why).collect()
 }
 
 /// A call as a validator makes it, to the address that validators use; a miner refuses it, because it is signed by nobody.

@@ -261,7 +261,7 @@ impl Vouched {
             Some(wanted) if *wanted == found => return Ok(shown),
             Some(wanted) => bail!(
                 "{address} shows the {kind} host key {found}, not {wanted}; nothing was changed. It is another host, or somebody sits \
-                 between; {COMPARE}"
+                 between: {COMPARE}"
             ),
             None if yes => return Ok(shown),
             None => {}

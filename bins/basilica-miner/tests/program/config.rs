@@ -173,3 +173,29 @@ fn show_keeps_to_itself_where_secrets_are_and_what_may_hold_one_unless_asked() {
         "{whole}"
     );
 }
+
+#[test]
+fn a_configuration_that_is_a_pipe_is_not_waited_for_unless_a_shell_made_it() {
+    let home = Home::new();
+    let text = std::fs::read_to_string(home.config()).unwrap();
+    std::fs::remove_file(home.config()).unwrap();
+    assert!(Command::new("mkfifo").arg(home.config()).status().unwrap().success());
+    home.run(&["config", "show"]).fails(78, &["miner.toml", "it is a pipe, not a file"]);
+    let mut command = Command::new(home.command().get_program());
+    command.env_clear().env("HOME", home.path()).args(["--config", "/dev/stdin", "config", "show"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    assert!(child.wait_with_output().unwrap().status.success());
+}
+
+#[test]
+fn version_and_example_are_json_where_that_is_asked_for() {
+    let home = Home::new();
+    let json = |arguments: &[&str]| -> serde_json::Value {
+        serde_json::from_str(&home.run(arguments).out).expect("JSON")
+    };
+    assert_eq!(json(&["--json", "--version"])["version"], env!("CARGO_PKG_VERSION"));
+    let example = json(&["--gen-config", "--json"])["toml"].as_str().unwrap().to_owned();
+    assert_eq!(example, home.run(&["--gen-config"]).out);
+}

@@ -168,3 +168,38 @@ fn a_database_that_is_taken_from_under_a_running_miner_is_told_by_everybody() {
     assert!(codes.any(|code| code == "database-gone"), "{doctor}");
     running.terminate();
 }
+
+#[test]
+fn what_is_no_database_file_is_said_to_be_what_it_is_and_nothing_is_waited_for() {
+    let home = Home::new();
+    let path = |name: &str| home.path().join(name).to_str().unwrap().to_owned();
+    let pipe = path("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let restore = |from: &str| home.run(&["database", "restore", "--from", from]);
+    restore(&path("data")).fails(1, &["the copy ", "data is a directory, not a file"]);
+    restore(&pipe).fails(1, &["is a pipe or a device, not a file"]);
+    json(&home, &["database", "migrate"]);
+    let backup = |to: &str| home.run(&["database", "backup", "--to", to]);
+    backup(&path("not/there/copy")).fails(1, &["not/there does not exist; make it with: mkdir -p /"]);
+    backup("-").fails(2, &["a backup goes to a file; one of that name is ./-"]);
+    let unknown = home.run(&["host-key", "list"]);
+    assert!(unknown.out.starts_with("no host key of a node is known"), "{}", unknown.out);
+    let copy = path("copy");
+    assert_eq!(backup(&copy).code, Some(0));
+    let file = home.path().join("data/miner.db");
+    std::fs::write(&file, "").unwrap();
+    let empty = ["data/miner.db is empty", "restore a backup", "database migrate`"];
+    for command in [&["database", "health"][..], &["nodes", "list"], &["database", "backup", "--to", "x"]] {
+        home.run(command).fails(1, &empty);
+    }
+    std::fs::remove_file(&file).unwrap();
+    let restored = restore(&copy);
+    let told = "For the first 5 min after the miner's start validators are refused";
+    assert!(restored.code == Some(0) && restored.out.contains(told), "{}{}", restored.out, restored.err);
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    for command in [&["config", "validate"][..], &["database", "health"], &[]] {
+        home.run(command)
+            .fails(1, &["data/miner.db is a directory, not a file; name a file in database.url"]);
+    }
+}

@@ -93,3 +93,16 @@ async fn top_gives_the_terminal_back_as_it_was() {
         assert!(seen.rfind("\x1b[?25h") > entered, "the cursor is shown again: {seen:?}");
     }
 }
+
+#[test]
+fn who_waits_at_a_terminal_is_told_what_for() {
+    let home = Home::new();
+    for (command, words) in [
+        (&["service", "test-bittensor"][..], "asking the chain at ws://127.0.0.1:1"),
+        (&["health-check"], "looking at this machine and the chain"),
+    ] {
+        let mut program = home.command();
+        let (_, shown) = basilica_testkit::at_a_terminal(program.args(command), &[]);
+        assert!(shown.contains(words), "{shown}");
+    }
+}

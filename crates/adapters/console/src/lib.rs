@@ -10,12 +10,16 @@ mod terminal;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 pub use terminal::Terminal;
+
+/// Most characters of a wrong argument that are said again.
+const TYPED_MAX: usize = 100;
 
 /// Something failed.
 pub const FAILURE: u8 = 1;
@@ -27,7 +31,11 @@ pub const USAGE: u8 = 2;
 /// # Errors
 /// With the exit code, once its user was told: 0 where help or the version was asked for, [`USAGE`] where it is wrong.
 pub fn parse<C: Parser>() -> Result<C, ExitCode> {
-    C::try_parse().map_err(|error| {
+    C::try_parse().map_err(|mut error| {
+        shorten(&mut error);
+        if error.kind() == ErrorKind::DisplayVersion && json_wanted() {
+            return shown(&format!("{}\n", version_json(&C::command())));
+        }
         if error.use_stderr() && json_wanted() {
             return fail(&error.render(), USAGE);
         }
@@ -35,11 +43,30 @@ pub fn parse<C: Parser>() -> Result<C, ExitCode> {
             tell(error.render().to_string().trim_end());
             return ExitCode::from(USAGE);
         }
-        match print(&error.render().to_string()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(&format_args!("write to standard output: {error}"), FAILURE),
-        }
+        shown(&error.render().to_string())
     })
+}
+
+fn shown(text: &str) -> ExitCode {
+    match print(text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&format_args!("write to standard output: {error}"), FAILURE),
+    }
+}
+
+fn version_json(command: &clap::Command) -> serde_json::Value {
+    serde_json::json!({ "name": command.get_name(), "version": command.get_version().unwrap_or_default() })
+}
+
+/// Cuts short what was typed and is said again.
+fn shorten(error: &mut clap::Error) {
+    for kind in [ContextKind::InvalidValue, ContextKind::InvalidArg, ContextKind::InvalidSubcommand] {
+        let Some(ContextValue::String(typed)) = error.get(kind) else { continue };
+        if let Some((end, _)) = typed.char_indices().nth(TYPED_MAX) {
+            let cut = format!("{}…", &typed[..end]);
+            error.insert(kind, ContextValue::String(cut));
+        }
+    }
 }
 
 /// Whether the command line asks for JSON, as far as that can be told of one that may be wrong.
@@ -62,7 +89,7 @@ pub fn read_at_most(source: impl Read, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     source.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
-        return Err(io::Error::new(ErrorKind::FileTooLarge, format!("it has more than {limit} bytes")));
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it has more than {limit} bytes")));
     }
     Ok(bytes)
 }
@@ -73,7 +100,7 @@ pub fn read_at_most(source: impl Read, limit: u64) -> io::Result<Vec<u8>> {
 /// It cannot be written for another reason, such as a full disk.
 pub fn print(text: &str) -> io::Result<()> {
     match deliver(text) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written,
     }
 }
@@ -125,9 +152,22 @@ mod tests {
     }
 
     #[test]
+    fn a_wrong_argument_is_said_again_in_short() {
+        let command = clap::Command::new("x").arg(clap::Arg::new("at").long("at").value_parser(["a"]));
+        let told = |argument: String| {
+            let mut error = command.clone().try_get_matches_from(["x", "--at", &argument]).unwrap_err();
+            shorten(&mut error);
+            error.to_string()
+        };
+        assert!(told("ü".repeat(100)).contains(&"ü".repeat(100)));
+        let cut = told("ü".repeat(100_000));
+        assert!(cut.contains("ü…'") && cut.len() < 1_000, "{} bytes", cut.len());
+    }
+
+    #[test]
     fn no_more_is_read_than_may_be() {
         assert_eq!(read_at_most(&b"abc"[..], 3).unwrap(), b"abc");
-        assert_eq!(read_at_most(&b"abcd"[..], 3).unwrap_err().kind(), ErrorKind::FileTooLarge);
+        assert_eq!(read_at_most(&b"abcd"[..], 3).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
         assert_eq!(
             read_at_most(io::repeat(0), 1_000).unwrap_err().to_string(),
             "it has more than 1000 bytes"

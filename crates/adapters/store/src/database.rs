@@ -34,6 +34,7 @@ use tokio::sync::Mutex;
 
 use disk::in_words;
 pub use error::OpenError;
+use error::be_file;
 use turn::Unflushed;
 pub(crate) use turn::{Turn, Writing};
 pub(crate) use upkeep::Restoring;
@@ -121,10 +122,14 @@ impl Database {
     /// Opens a file; makes it where its directory exists, and migrates it, if `options` say so.
     pub async fn open(file: &DatabasePath, schema: &Schema, options: OpenOptions) -> Result<Self, OpenError> {
         let path = file.as_path().to_owned();
+        be_file(&path)?;
         if options.migrate {
             create_private(&path)?;
         } else if !path.exists() {
             return Err(OpenError::Absent { path, program: schema.program, migrate: schema.migrate });
+        } else if path.metadata().is_ok_and(|data| data.len() == 0) {
+            // Before anything is made beside it.
+            return Err(OpenError::Empty { path, program: schema.program, migrate: schema.migrate });
         }
         let sqlite = OpenError::sqlite(&path);
         let connect = SqliteConnectOptions::new()
@@ -165,6 +170,7 @@ impl Database {
             }
             return may(directory_of(path)?, Access::WRITE_OK | Access::EXEC_OK);
         }
+        be_file(path)?;
         may(path, Access::READ_OK | Access::WRITE_OK)?;
         // The log is made beside it.
         may(directory_of(path)?, Access::WRITE_OK | Access::EXEC_OK)?;
@@ -183,6 +189,7 @@ impl Database {
         if !path.exists() {
             return Ok(());
         }
+        be_file(path)?;
         let sqlite = OpenError::sqlite(path);
         let mut connection = look(path).await.map_err(sqlite)?;
         let damage = upkeep::damage(&mut connection).await.map_err(sqlite)?;
@@ -380,6 +387,10 @@ async fn examine(
     let needed = schema.version();
     if found > needed || found < 0 {
         return Err(OpenError::Newer { place: path.display().to_string(), found, known: needed });
+    }
+    if untouched && !options.migrate {
+        let (program, migrate) = (schema.program, schema.migrate);
+        return Err(OpenError::Empty { path: path.to_owned(), program, migrate });
     }
     if found < needed && !options.migrate {
         let (place, migrate) = (path.display().to_string(), schema.migrate);

@@ -17,7 +17,7 @@ mod sql;
 mod validator;
 
 pub use database::{CopyError, Database, FileHealth, OpenError, OpenOptions, Schema};
-pub use miner::{LockHolder, MINER_SCHEMA, MinerDatabase, MinerLock, restore_miner};
+pub use miner::{LockHolder, MINER_SCHEMA, MinerDatabase, MinerLock, RESTORE_WAIT, restore_miner};
 pub use new_file::NewFile;
 pub use validator::{
     BackupError, BackupSummary, DatabaseHealth, DatabaseStats, TOKENS_SKIPPED, VALIDATOR_SCHEMA,

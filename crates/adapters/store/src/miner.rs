@@ -28,7 +28,7 @@ use tokio::time::Instant;
 
 use self::admission::{Admissions, Boot};
 pub use self::lock::{LockHolder, MinerLock};
-pub use self::restore::restore_miner;
+pub use self::restore::{RESTORE_WAIT, restore_miner};
 use crate::measure::{Connections, Meter, Meters, Pool, READS, WRITES};
 use crate::{Database, Schema};
 

@@ -28,6 +28,10 @@ impl NewFile {
     /// # Errors
     /// Something has that name, or no file can be made beside it.
     pub fn create(to: &Path) -> Result<Self, CopyError> {
+        let directory = to.parent().filter(|path| !path.as_os_str().is_empty());
+        if let Some(directory) = directory.filter(|path| !path.is_dir()) {
+            return Err(CopyError::NoDirectory { path: to.to_owned(), directory: directory.to_owned() });
+        }
         refuse_any(to)?;
         let draft = beside(to, ".partial");
         let failed = |source| CopyError::File { path: draft.clone(), source };

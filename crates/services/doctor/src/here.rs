@@ -88,8 +88,8 @@ pub struct HereSeen {
     pub reached: Option<Reached>,
     /// Whether a miner of this configuration runs.
     pub running: bool,
-    /// Ports that it needs and others have.
-    pub taken: Vec<(SocketAddr, String)>,
+    /// Ports that it needs and others have, the keys of the configuration that say which, and why they cannot be had.
+    pub taken: Vec<(SocketAddr, &'static str, String)>,
     /// How many nodes there are.
     pub nodes: usize,
     /// What the configuration should be told of.
@@ -134,12 +134,12 @@ pub fn judge_here(seen: &HereSeen) -> Vec<Finding> {
     let full = |room: &LittleRoom| Finding::new(Code::DiskFullHere, room.to_string(), &[&room.todo()]);
     found.extend(seen.little_room.iter().map(full));
     found.extend(chain(seen));
-    found.extend(seen.taken.iter().map(|(address, why)| {
+    found.extend(seen.taken.iter().map(|(address, key, why)| {
         let fix = format!(
-            "sudo ss -tlnp 'sport = :{}' shows which program; stop it, or set another port in miner.toml",
+            "sudo ss -tlnp 'sport = :{}' shows which program; stop it, or set another port in {key}",
             address.port()
         );
-        Finding::new(Code::PortTaken, format!("{address}: {why}"), &[&fix])
+        Finding::new(Code::PortTaken, format!("{address} ({key}): {why}"), &[&fix])
     }));
     if !seen.running && seen.taken.is_empty() {
         let fix = ["start it: sudo systemctl start basilica-miner; how it is: basilica-miner status"];
@@ -377,7 +377,7 @@ mod tests {
             (HereSeen { running: false, ..well() }, "not-running"),
             (
                 HereSeen {
-                    taken: vec![("0.0.0.0:1".parse().unwrap(), String::new())],
+                    taken: vec![("0.0.0.0:1".parse().unwrap(), "health.listen", String::new())],
                     running: false,
                     ..well()
                 },

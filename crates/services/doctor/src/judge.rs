@@ -112,7 +112,7 @@ fn outside(seen: &NodeSeen, why: &NoLogin) -> Vec<Finding> {
             words.clone(),
             &["correct host in miner.toml, or the name's DNS record"],
         ),
-        NoLogin::Refused(words) | NoLogin::NoWay(words) if is_ipv6_only(&seen.addresses) => one(
+        NoLogin::NoWay(words) if is_ipv6_only(&seen.addresses) => one(
             Code::AddressIpv6Only,
             words.clone(),
             &["give the node an IPv4 address and its name an A record, then set host in miner.toml"],
@@ -211,4 +211,29 @@ fn denied(seen: &NodeSeen, takes_keys: bool) -> Vec<Finding> {
             ),
         ],
     )]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_of_ipv6_that_refuses_was_reached() {
+        let codes = |login: NoLogin| -> Vec<&'static str> {
+            let seen = NodeSeen {
+                address: "gpu@[::1]:22".parse().unwrap(),
+                key: None,
+                addresses: vec!["[::1]:22".parse().unwrap()],
+                takes_private: true,
+                took: Millis(1),
+                login: Err(login),
+                by_other: None,
+            };
+            judge(&seen).iter().map(|finding| finding.code.as_str()).collect()
+        };
+        let refused = codes(NoLogin::Refused(String::new()));
+        assert!(refused.contains(&"port-closed") && !refused.contains(&"address-ipv6-only"), "{refused:?}");
+        let no_way = codes(NoLogin::NoWay(String::new()));
+        assert!(no_way.contains(&"address-ipv6-only"), "{no_way:?}");
+    }
 }

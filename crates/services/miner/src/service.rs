@@ -126,8 +126,7 @@ impl Miner {
         });
         let (opinions, told) = watch::channel(Arc::default());
         let identity = status::Identity::new(ports.signer.hotkey(), subnet);
-        let (trouble, database) = watch::channel(None);
-        let (little_room, disks) = watch::channel(Vec::new());
+        let ((trouble, database), (little_room, disks)) = (watch::channel(None), watch::channel(Vec::new()));
         let sources = Sources {
             subnet: subnet_view.clone(),
             fleet: Arc::clone(&fleet),

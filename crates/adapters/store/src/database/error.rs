@@ -23,6 +23,28 @@ pub enum OpenError {
         /// What is missing.
         directory: PathBuf,
     },
+    /// A directory, a pipe or a device.
+    #[error("database {} is {what}, not a file; name a file in database.url", path.display())]
+    NotAFile {
+        /// What was named.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+    /// There is a file, with nothing in it.
+    #[error(
+        "database file {} is empty: move it away and restore a backup if there was anything in it, else make its tables: start {program}, or \
+         run `{migrate}`",
+        path.display()
+    )]
+    Empty {
+        /// The file.
+        path: PathBuf,
+        /// The program whose it is to be.
+        program: &'static str,
+        /// The command that makes its tables.
+        migrate: &'static str,
+    },
     /// There is no file, and it is not ours to make one.
     #[error(
         "database file {} does not exist: {program} has not run yet with this configuration; start it, or run `{migrate}`",
@@ -166,6 +188,21 @@ pub enum OpenError {
         /// What is wrong with it.
         what: String,
     },
+}
+
+/// What a path is that is no file; none for a file, and where nothing is or can be seen.
+pub(crate) fn no_file(path: &Path) -> Option<&'static str> {
+    let kind = path.metadata().ok()?.file_type();
+    match (kind.is_file(), kind.is_dir()) {
+        (true, _) => None,
+        (false, true) => Some("a directory"),
+        (false, false) => Some("a pipe or a device"),
+    }
+}
+
+/// That the database is a file, if it is there.
+pub(super) fn be_file(path: &Path) -> Result<(), OpenError> {
+    no_file(path).map_or(Ok(()), |what| Err(OpenError::NotAFile { path: path.to_owned(), what }))
 }
 
 /// What it takes, where that is known.

@@ -13,13 +13,14 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use basilica_ports::{BoxError, StoreError};
-use basilica_types::DatabasePath;
+use basilica_types::{DatabasePath, quoted};
 use rustix::fs::{FlockOperation, OFlags};
 use rustix::io::Errno;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 
 use super::disk::{code, in_words};
+use super::error::no_file;
 use super::{Database, OpenError, OpenOptions, Schema, examine, pragma, unavailable};
 use crate::new_file::{NewFile, beside, publish, refuse_any};
 
@@ -71,6 +72,25 @@ pub enum CopyError {
         /// SQLite's error.
         #[source]
         source: BoxError,
+    },
+    /// It is no file.
+    #[error("the copy {} is {what}, not a file", path.display())]
+    NotAFile {
+        /// What was named.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+    /// Where it is to be is no directory.
+    #[error(
+        "{} cannot be made: directory {} does not exist; make it with: mkdir -p {}",
+        path.display(), directory.display(), quoted(&directory.to_string_lossy())
+    )]
+    NoDirectory {
+        /// What was to be made.
+        path: PathBuf,
+        /// What is missing.
+        directory: PathBuf,
     },
     /// The copy is not there, or not to be read.
     #[error("read the copy {}", path.display())]
@@ -198,6 +218,9 @@ impl Restoring {
         // What is left of another database's log would be taken for this one's.
         for end in ["", "-wal", "-shm", "-journal"] {
             refuse_any(&beside(to.as_path(), end))?;
+        }
+        if let Some(what) = no_file(from) {
+            return Err(CopyError::NotAFile { path: from.to_owned(), what });
         }
         let draft = Draft::new(beside(to.as_path(), ".copying"))?;
         let bytes = File::open(from).and_then(|file| Ok(file.metadata()?.len()));

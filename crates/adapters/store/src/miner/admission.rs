@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use tracing::warn;
 
 use self::book::{Settled, settle};
-pub(super) use self::continuity::{Boot, interrupt};
+pub(super) use self::continuity::{Boot, FRESH, interrupt};
 use self::log_copier::LogCopier;
 use self::recall::Recall;
 use super::operations::bump;

@@ -3,11 +3,15 @@
 use std::path::Path;
 
 use basilica_ports::StoreError;
-use basilica_types::{DatabasePath, Timestamp};
+use basilica_types::{DatabasePath, Millis, Timestamp};
 
+use super::admission::FRESH;
 use super::{MINER_SCHEMA, MinerLock, admission, sessions};
 use crate::database::{Restoring, unavailable};
 use crate::{CopyError, Database};
+
+/// For so long after the first start on a copy nobody is let in.
+pub const RESTORE_WAIT: Millis = FRESH;
 
 /// Puts a copy of a miner's database where none is, at the newest schema, and returns the schema that the copy has.
 ///

@@ -102,7 +102,12 @@ impl<'a> Check<'a> {
     fn database(&self) -> Result<DatabaseConfig, ConfigError> {
         let database = &self.settings.database;
         if !(1..=64).contains(&database.max_connections) {
-            return self.reject("database.max_connections", "must be from 1 to 64", "");
+            let why = format!("is {}, and must be from 1 to 64", database.max_connections);
+            return self.reject(
+                "database.max_connections",
+                why,
+                "10 is the default, and enough for hundreds of nodes",
+            );
         }
         let (url, readers) = (database.url.clone(), database.max_connections);
         Ok(DatabaseConfig { url, readers, migrate: database.run_migrations })

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use basilica_runtime_service::{ConfigError, Notice};
-use basilica_types::{Host, Network, NodeAddress};
+use basilica_types::{Host, Network, NodeAddress, UsdMicros};
 use basilica_wire::discovery::MAX_NODES;
 
 use super::NodeConfig;
@@ -66,6 +66,10 @@ impl Check<'_> {
             }
             if node.hourly_rate_per_gpu.is_none() {
                 let message = "hourly_rate_per_gpu is missing: the node is verified and scored, but never offered for rent; basilica-miner nodes add NODE --hourly-rate-per-gpu USD sets it";
+                notices.push(self.notice(&key, message));
+            }
+            if node.hourly_rate_per_gpu.is_some_and(|rate| rate.0 == UsdMicros(0)) {
+                let message = "hourly_rate_per_gpu is 0: whoever rents the node pays nothing for it";
                 notices.push(self.notice(&key, message));
             }
             if let Some(notice) = self.out_of_reach(&key, &address) {

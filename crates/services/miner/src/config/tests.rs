@@ -363,6 +363,19 @@ fn one_address_is_one_node() {
 }
 
 #[test]
+fn a_node_that_is_given_away_is_told_and_what_is_out_of_range_is_shown() {
+    let home = Home::new();
+    let free = MINIMAL.replace("hourly_rate_per_gpu = 2.50", "hourly_rate_per_gpu = 0");
+    let (_, notices) = home.check(&free).unwrap();
+    assert!(notices.iter().any(|notice| notice.contains("pays nothing")), "{notices:?}");
+    let error = home.check(&MINIMAL.replace("[database]", "[database]\nmax_connections = 1000")).unwrap_err();
+    assert!(
+        error.contains("is 1000, and must be from 1 to 64") && error.contains("10 is the default"),
+        "{error}"
+    );
+}
+
+#[test]
 fn two_logins_of_one_machine_are_told_and_two_ports_are_not() {
     let home = Home::new();
     for (other, told) in

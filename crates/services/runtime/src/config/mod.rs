@@ -161,9 +161,14 @@ pub fn load<T: DeserializeOwned>(source: &ConfigSource<'_>) -> Result<Loaded<T>,
 }
 
 fn read(path: &Path) -> Result<Document, ConfigError> {
-    use std::io::Read;
+    use std::io::{Error, ErrorKind, Read};
+    use std::os::unix::fs::FileTypeExt as _;
 
     let failed = |source| ConfigError::Read { path: path.to_owned(), source };
+    // To open a pipe is to wait for its other end. One that a shell made for this program is named below /dev.
+    if path.metadata().map_err(failed)?.file_type().is_fifo() && !path.starts_with("/dev") {
+        return Err(failed(Error::new(ErrorKind::InvalidInput, "it is a pipe, not a file")));
+    }
     let file = std::fs::File::open(path).map_err(failed)?;
     let mut bytes = Vec::new();
     file.take(FILE_LIMIT + 1).read_to_end(&mut bytes).map_err(failed)?;

@@ -23,7 +23,7 @@ use crate::database::{corrupt, unavailable};
 /// How far ahead of this machine's clock a request may be signed without a flush. Most clocks are set to some milliseconds.
 pub(super) const AHEAD: Millis = Millis::from_secs(5);
 /// How far ahead of any clock a request may be signed (RULES R8): a copy does not know which ones of these were flushed elsewhere.
-const FRESH: Millis = Millis::from_secs(300);
+pub(in crate::miner) const FRESH: Millis = Millis::from_secs(300);
 /// In place of a run of the kernel, in a file that was put in its place as a copy.
 const RESTORED: &str = "restored";
 

@@ -3,22 +3,36 @@
 use basilica_miner_service::StatusView;
 use basilica_panel as panel;
 use basilica_runtime_service::{AdminPage, AdminPages};
-use basilica_status::MinerStatus;
+use basilica_status::{MinerStatus, Words};
+
+use crate::program::Program;
 
 /// Where the snapshot is.
 pub(crate) const STATUS: &str = "/status.json";
 
-pub(crate) fn of(status: StatusView) -> AdminPages {
+/// Commands in it are for the configuration that this miner runs on.
+pub(crate) fn of(status: StatusView, program: Program) -> AdminPages {
     AdminPages::new(move |path| {
         if path == panel::STYLE_PATH {
             return Some(AdminPage::css(panel::STYLE));
         }
         let is_page = matches!(path, "/" | STATUS) || path.starts_with("/nodes/");
         match status.newest().filter(|_| is_page) {
-            Some(newest) => page(&newest, path),
+            Some(newest) => page(&for_this(MinerStatus::clone(&newest), &program), path),
             None => is_page.then(|| AdminPage::not_yet("the miner is starting; try again in a moment\n")),
         }
     })
+}
+
+fn for_this(mut status: MinerStatus, program: &Program) -> MinerStatus {
+    let words = |words: &Words| Words::from(program.in_words(words.as_str()));
+    for alert in &mut status.alerts {
+        alert.todo = words(&alert.todo);
+    }
+    for node in &mut status.nodes {
+        node.advice = node.advice.as_ref().map(words);
+    }
+    status
 }
 
 fn page(status: &MinerStatus, path: &str) -> Option<AdminPage> {

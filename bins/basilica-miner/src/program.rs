@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use basilica_types::Argv;
 use clap::CommandFactory as _;
@@ -65,8 +66,16 @@ impl Program {
 
 /// Whether these words go on with a command that reads the configuration.
 fn begins_with_command(words: &str) -> bool {
+    // A page has a command for each node.
+    static COMMANDS: LazyLock<Vec<String>> = LazyLock::new(|| {
+        let all = Cli::command();
+        all.get_subcommands()
+            .map(|command| command.get_name().to_owned())
+            .filter(|name| name != "init")
+            .collect()
+    });
     let word = words.split(|c: char| !(c.is_ascii_lowercase() || c == '-')).next();
-    word.is_some_and(|word| word != "init" && Cli::command().find_subcommand(word).is_some())
+    word.is_some_and(|word| COMMANDS.iter().any(|command| command == word))
 }
 
 impl fmt::Display for Program {

@@ -25,6 +25,7 @@ use crate::audit;
 use crate::cli::Cli;
 use crate::commands::{Configured, Source, configured_from};
 use crate::pages;
+use crate::program::Program;
 use crate::reload::{self, Reloader};
 use crate::tls;
 
@@ -48,7 +49,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
     let started = serde_json::to_value(&loaded.value).context("keep the configuration")?;
-    runtime.block_on(serve(config, (source, started)))
+    runtime.block_on(serve(config, (source, started), cli.program()))
 }
 
 /// Lets the process open as many files as it ever may, and says if those are too few: a kept connection and one being made
@@ -159,7 +160,11 @@ fn store(database: &Database, config: &DatabaseConfig, metrics: &Metrics) -> Min
     store
 }
 
-async fn serve(config: MinerConfig, (source, started): (Source, Value)) -> anyhow::Result<()> {
+async fn serve(
+    config: MinerConfig,
+    (source, started): (Source, Value),
+    program: Program,
+) -> anyhow::Result<()> {
     let hangups = reload::hangups().context("install the handler of SIGHUP")?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
@@ -194,7 +199,7 @@ async fn serve(config: MinerConfig, (source, started): (Source, Value)) -> anyho
     };
     let miner = Miner::new(ports, config.fleet, config.admission, &config.subnet, (&readiness, &metrics));
     let miner = miner.asking_validators(Arc::new(HttpValidatorApi), config.verdicts);
-    let pages = pages::of(miner.status());
+    let pages = pages::of(miner.status(), program);
     let state = |routes| AdminState {
         readiness: readiness.clone(),
         metrics: metrics.clone(),

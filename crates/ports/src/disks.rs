@@ -26,7 +26,7 @@ pub struct Room {
     pub kept: Kept,
     /// Where it is, or will be.
     pub path: PathBuf,
-    /// For a program without privileges, in bytes.
+    /// For this process, in bytes.
     pub free_bytes: u64,
 }
 

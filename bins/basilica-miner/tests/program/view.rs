@@ -17,6 +17,9 @@ async fn a_running_miner_tells_its_status_as_a_page_and_to_the_command() {
     let told = page["alerts"].as_array().unwrap().iter().any(|alert| alert["code"] == "node_unreachable");
     assert!(told, "{page:#}");
 
+    let paste = format!("basilica-miner -c {} doctor", home.config().display());
+    assert!(page["nodes"][0]["advice"].as_str().unwrap().contains(&paste), "{page:#}");
+
     let (_, overview) = miner.get("/");
     assert!(overview.contains("gpu@127.0.0.1:1</a>") && overview.contains("</html>"), "{overview}");
     let (_, node) = miner.get(&format!("/nodes/{}", page["nodes"][0]["id"].as_str().unwrap()));

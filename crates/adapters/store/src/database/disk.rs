@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use basilica_ports::BoxError;
+use rustix::fs::StatVfs;
 use sqlx::sqlite::SqliteError;
 
 /// Codes of SQLite.
@@ -57,8 +58,10 @@ pub(super) fn refusal(error: &sqlx::Error) -> Option<Refusal> {
 pub(super) fn refusal_at(file: &Path, error: &sqlx::Error) -> Option<Refusal> {
     let refusal = refusal(error)?;
     let is_full = || {
-        rustix::fs::statvfs(directory_of(file))
-            .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < NO_ROOM)
+        // One without any size does not tell.
+        let is_little =
+            |disk: StatVfs| disk.f_blocks > 0 && disk.f_bavail.saturating_mul(disk.f_frsize) < NO_ROOM;
+        rustix::fs::statvfs(directory_of(file)).is_ok_and(is_little)
     };
     Some(if refusal == Refusal::Fails && is_full() { Refusal::Full } else { refusal })
 }

@@ -1,5 +1,7 @@
 use std::future::Future as _;
 
+use basilica_types::ErrorChain;
+
 use super::*;
 
 const ONE: Schema = Schema {
@@ -173,6 +175,8 @@ async fn writing_goes_on_once_a_full_disk_has_room_again() {
         sqlx::raw_sql("PRAGMA max_page_count = 1").execute(&mut *writing).await.unwrap();
         let full = sqlx::query(MANY).execute(&mut *writing).await.unwrap_err();
         assert!(full.to_string().contains("database or disk is full"), "{full}");
+        let told = ErrorChain(&unavailable("fill")(full)).to_string();
+        assert!(told.starts_with("database: fill: no space is left on the device"), "{told}");
     }
     let mut writing = database.begin("go on").await.unwrap();
     sqlx::raw_sql("PRAGMA max_page_count = 1000000").execute(&mut *writing).await.unwrap();

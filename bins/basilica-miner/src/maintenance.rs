@@ -4,6 +4,7 @@ mod read;
 mod undrain;
 
 use std::io::IsTerminal as _;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use serde_json::{Value, json};
 
 pub(crate) use self::read::{InForce, Kept, in_force};
 pub(crate) use self::undrain::undrain;
+use crate::ask;
 use crate::cli::Cli;
 use crate::commands::{answer, block_on, configured, open};
 use crate::program::Program;
@@ -164,6 +166,7 @@ pub(crate) fn drain(
         if let Some(limit) = wait {
             if running {
                 until_clean(&store, &mut outcomes, limit).await?;
+                add_trouble(config.listen.health, &mut outcomes);
             } else {
                 clean(&config, &store, &mut outcomes).await?;
             }
@@ -211,6 +214,18 @@ async fn until_clean(
             is_told = true;
         }
         clock.sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Adds what keeps the running miner from cleaning a node, where it says so.
+fn add_trouble(health: SocketAddr, outcomes: &mut [Outcome<'_>]) {
+    let mut unclean = outcomes.iter_mut().filter(|outcome| outcome.clean == Some(false)).peekable();
+    let Some(status) = unclean.peek().and_then(|_| ask::status(health).ok()) else { return };
+    for outcome in unclean {
+        let node = status.nodes.iter().find(|node| node.id == outcome.node.id);
+        if let (Some(error), Some(why)) = (node.and_then(|node| node.error.as_ref()), &mut outcome.why) {
+            *why = format!("{error}; {why}");
+        }
     }
 }
 

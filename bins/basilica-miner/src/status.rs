@@ -21,6 +21,17 @@ struct Kept {
     host_keys_to_approve: usize,
 }
 
+impl Kept {
+    fn words(&self) -> String {
+        let Self { open_sessions, host_keys_to_approve } = self;
+        let keys = match host_keys_to_approve {
+            0 => String::new(),
+            some => format!("\nhost keys to approve: {some}"),
+        };
+        format!("open sessions: {open_sessions}{keys}")
+    }
+}
+
 /// Reads it; and all of the file where no miner runs, which otherwise does that itself, now and then: this command may be asked for twice a
 /// minute.
 async fn kept(config: &MinerConfig, runs: bool) -> anyhow::Result<Kept> {
@@ -47,6 +58,7 @@ pub(crate) fn status(cli: &Cli) -> anyhow::Result<()> {
     let data = json!({
         "running": health.is_ok(),
         "pid": holder.as_ref().and_then(|holder| holder.pid),
+        "database_held": holder.is_some(),
         "health": health.as_ref().ok(),
         "nodes": nodes,
         "open_sessions": kept.as_ref().ok().map(|kept| kept.open_sessions),
@@ -60,18 +72,31 @@ pub(crate) fn status(cli: &Cli) -> anyhow::Result<()> {
             (Ok(health), Err(_)) => format!("running: {health}"),
             (Err(_), _) => silent(holder.as_ref()),
         };
-        let kept = match &kept {
-            Ok(Kept { open_sessions, host_keys_to_approve }) => {
-                format!("open sessions: {open_sessions}\nhost keys to approve: {host_keys_to_approve}")
+        let listed = match &snapshot {
+            Ok(snapshot) if snapshot.nodes.len() != nodes => {
+                format!("nodes: {nodes} in the configuration, {} in the running miner", snapshot.nodes.len())
             }
+            _ => format!("nodes: {nodes}"),
+        };
+        let kept = match &kept {
+            Ok(kept) => kept.words(),
             Err(error) => format!("database: {error}"),
         };
-        format!("{running}\nnodes: {nodes}\n{kept}")
+        let stranger = if health.is_ok() && holder.is_none() { stranger(&config) } else { String::new() };
+        format!("{running}\n{listed}\n{kept}{stranger}")
     })?;
     health.with_context(|| {
         format!("no miner with this configuration answers on its health address {}", config.listen.health)
     })?;
     Ok(())
+}
+
+/// Of one that answers while nobody has the database.
+fn stranger(config: &MinerConfig) -> String {
+    format!(
+        "\nnote: no miner has {}: the one that answers on {} runs with another configuration, in a container, or lost its database",
+        config.database.url, config.listen.health
+    )
 }
 
 /// Of a miner that does not answer.

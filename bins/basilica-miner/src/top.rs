@@ -10,6 +10,7 @@ use basilica_status::MinerStatus;
 use crate::ask;
 use crate::cli::Cli;
 use crate::commands::{configured, print};
+use crate::program::Program;
 
 /// What is asked, and how it is shown.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -28,6 +29,8 @@ pub(crate) fn top(cli: &Cli, top: Top) -> anyhow::Result<()> {
         Some(address) => address,
         None => configured(cli, &cli.config)?.config.listen.health,
     };
+    let program = cli.program();
+    let asked = |address| asked(address, &program);
     if cli.json {
         let status = asked(address)?;
         return print(&format!("{:#}\n", serde_json::to_value(status).context("show the status")?));
@@ -37,11 +40,18 @@ pub(crate) fn top(cli: &Cli, top: Top) -> anyhow::Result<()> {
     }
     // The first answer decides whether there is anything to show; later ones may fail and are told on the screen.
     asked(address)?;
-    screen::run(move || asked(address).map_err(|error| format!("{error:#}"))).context("use the terminal")
+    let program = program.clone();
+    screen::run(move || self::asked(address, &program).map_err(|error| format!("{error:#}")))
+        .context("use the terminal")
 }
 
-fn asked(address: SocketAddr) -> anyhow::Result<MinerStatus> {
-    ask::status(address).with_context(|| {
+/// The snapshot, its advice with commands for this configuration.
+fn asked(address: SocketAddr, program: &Program) -> anyhow::Result<MinerStatus> {
+    let mut status = ask::status(address).with_context(|| {
         format!("no miner tells its status on {address}; is it running (systemctl status basilica-miner), with this configuration")
-    })
+    })?;
+    for alert in &mut status.alerts {
+        alert.todo = program.in_words(alert.todo.as_str()).into();
+    }
+    Ok(status)
 }

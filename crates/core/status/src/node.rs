@@ -119,6 +119,9 @@ pub struct NodeStatus {
     pub assigned: Vec<Hotkey>,
     /// Sessions whose key it carries.
     pub keys: Vec<SessionId>,
+    /// Until when a validator's key may be on it at the longest, for one that is out for maintenance and cannot be cleaned.
+    #[serde(default)]
+    pub unclean_until: Option<Timestamp>,
     /// What is plugged into it.
     pub gpus: Gpus,
     /// What runs containers on it.

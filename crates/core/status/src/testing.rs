@@ -38,6 +38,7 @@ pub fn node(host: u8) -> NodeStatus {
         host_keys: HostKeys::default(),
         assigned: Vec::new(),
         keys: Vec::new(),
+        unclean_until: None,
         gpus: Gpus::Unasked,
         containers: Containers::Unknown,
         judgements: Vec::new(),

@@ -137,19 +137,7 @@ impl Miner {
         };
         let status = Arc::new(StatusKeeper::new(&ports, identity, sources, (readiness, &metrics)));
         status.observe(registry);
-        let gate = Arc::new(Gate {
-            config: admission,
-            signer: Arc::clone(&ports.signer),
-            store: Arc::clone(&ports.store),
-            clock: Arc::clone(&ports.clock),
-            entropy: Arc::clone(&ports.entropy),
-            subnet: subnet_view,
-            fleet: Arc::clone(&fleet),
-            metrics: Arc::clone(&metrics),
-            refusals: LogBudget::default(),
-            grants: LogBudget::default(),
-            discoveries: LogBudget::default(),
-        });
+        let gate = Arc::new(gate(&ports, admission, subnet_view, (&fleet, &metrics)));
         let housekeeper = Arc::new(Housekeeper {
             store: Arc::clone(&ports.store),
             clock: Arc::clone(&ports.clock),
@@ -273,5 +261,26 @@ fn axon_server(
         subnet,
         readiness,
         metrics,
+    }
+}
+
+fn gate(
+    ports: &MinerPorts,
+    config: AdmissionConfig,
+    subnet: SubnetView,
+    (fleet, metrics): (&Arc<Fleet>, &Arc<MinerMetrics>),
+) -> Gate {
+    Gate {
+        config,
+        signer: Arc::clone(&ports.signer),
+        store: Arc::clone(&ports.store),
+        clock: Arc::clone(&ports.clock),
+        entropy: Arc::clone(&ports.entropy),
+        subnet,
+        fleet: Arc::clone(fleet),
+        metrics: Arc::clone(metrics),
+        refusals: LogBudget::default(),
+        grants: LogBudget::default(),
+        discoveries: LogBudget::default(),
     }
 }

@@ -14,7 +14,7 @@ use basilica_ports::{Clock, HostKeyRecord, MaintenanceWindow, MinerStore, Sessio
 use basilica_runtime_service::{ErrorChain, Metrics, Readiness, Stop, within};
 use basilica_status::{
     Allowance, Assigned, Assignment, Axon, Chain, Condition, Containers, FORM, Gpus, HostKeys, LittleRoom,
-    MinerPart, MinerStatus, NodeStatus, Registration, SessionStatus, Words, alerts,
+    MinerPart, MinerStatus, NodeState, NodeStatus, Registration, SessionStatus, Words, alerts,
 };
 use basilica_types::{HostKey, Hotkey, Millis, NetUid, Network, NodeId, Timestamp};
 use tokio::sync::watch;
@@ -88,6 +88,8 @@ struct Remembered {
     sessions: Vec<SessionRecord>,
     host_keys: BTreeMap<NodeId, HostKeyRecord>,
     maintenance: BTreeMap<NodeId, Vec<MaintenanceWindow>>,
+    /// When the last key ends that nodes may carry which are out and cannot be cleaned.
+    unclean: BTreeMap<NodeId, Timestamp>,
     error: Option<Words>,
 }
 
@@ -161,18 +163,34 @@ impl StatusKeeper {
             let sessions = self.store.keyed_sessions(now).await?;
             let host_keys = self.store.host_keys().await?;
             let maintenance = self.store.maintenance(now - maintenance::WINDOW).await?;
-            Ok::<_, StoreError>((sessions, host_keys, maintenance))
+            let mut unclean = BTreeMap::new();
+            for node in self.out_of_reach() {
+                if let Some(until) = self.store.deployed_until(node).await? {
+                    unclean.insert(node, until);
+                }
+            }
+            Ok::<_, StoreError>((sessions, host_keys, maintenance, unclean))
         };
         remembered.error = match within(self.clock.as_ref(), STORE_LIMIT, asked).await {
-            Ok(Ok((sessions, host_keys, maintenance))) => {
+            Ok(Ok((sessions, host_keys, maintenance, unclean))) => {
                 let by_node = host_keys.into_iter().map(|record| (record.node_id, record)).collect();
                 (remembered.sessions, remembered.host_keys) = (sessions, by_node);
-                remembered.maintenance = maintenance;
+                (remembered.maintenance, remembered.unclean) = (maintenance, unclean);
                 None
             }
             Ok(Err(error)) => Some(ErrorChain(&error).to_string().into()),
             Err(elapsed) => Some(elapsed.to_string().into()),
         };
+    }
+
+    /// Nodes that are out for maintenance and whose last round failed.
+    fn out_of_reach(&self) -> Vec<NodeId> {
+        let members = self.sources.fleet.members();
+        let failing = members.iter().filter(|member| {
+            let view = member.view.borrow();
+            view.state == NodeState::Maintenance && view.failure().is_some()
+        });
+        failing.map(|member| member.config().node.id).collect()
     }
 
     fn status(&self, started: Timestamp, now: Timestamp, remembered: &Remembered) -> MinerStatus {
@@ -183,6 +201,7 @@ impl StatusKeeper {
             fleet.members().iter().map(|member| node(member, remembered, snapshot.as_ref(), now)).collect();
         readings.keep(&nodes.iter().map(|node| node.id).collect());
         for node in &mut nodes {
+            node.unclean_until = remembered.unclean.get(&node.id).copied().filter(|until| *until > now);
             node.judgements = opinions.judgements.get(&node.id).cloned().unwrap_or_default();
             (node.gpus, node.containers) = readings.of(node.id);
         }
@@ -273,9 +292,7 @@ fn node(member: &Member, remembered: &Remembered, snapshot: Option<&Snapshot>, n
     let trusted = config.host_key.as_ref().or_else(|| view.host_keys.first());
     let trusted = trusted.or_else(|| record.map(|record| &record.pinned)).map(HostKey::fingerprint);
     let offered = record.and_then(|record| record.offered.as_ref()).map(HostKey::fingerprint);
-    // A failure that is over is history; the status tells what is.
-    let failure =
-        view.last_failure.as_ref().filter(|failure| view.succeeded_at.is_none_or(|at| failure.at > at));
+    let failure = view.failure();
     let windows = remembered.maintenance.get(&config.id).map_or(&[][..], Vec::as_slice);
     let used = maintenance::used(windows, now);
     NodeStatus {
@@ -293,6 +310,7 @@ fn node(member: &Member, remembered: &Remembered, snapshot: Option<&Snapshot>, n
         host_keys: HostKeys { trusted, offered: offered.filter(|_| config.host_key.is_none()) },
         assigned: snapshot.and_then(|s| s.assignment.of(config.id)).into_iter().flatten().copied().collect(),
         keys: view.keys.keys().copied().collect(),
+        unclean_until: None,
         gpus: Gpus::Unasked,
         containers: Containers::Unknown,
         judgements: Vec::new(),

@@ -67,6 +67,12 @@ pub struct NodeView {
 }
 
 impl NodeView {
+    /// Why the last round failed, if it did: a failure that is over is history.
+    pub(crate) fn failure(&self) -> Option<&NodeFailure> {
+        let is_now = |failure: &&NodeFailure| self.succeeded_at.is_none_or(|at| failure.at > at);
+        self.last_failure.as_ref().filter(is_now)
+    }
+
     pub(crate) const fn new(node_id: NodeId, address: NodeAddress, now: Timestamp) -> Self {
         Self {
             node_id,

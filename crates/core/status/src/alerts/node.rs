@@ -15,7 +15,7 @@ const TOLD_EACH: usize = 6;
 const NAMED: usize = 3;
 
 pub(super) fn alerts(status: &MinerStatus) -> Vec<Alert> {
-    let kinds = [host_key, unreachable, failing_otherwise, unfit, maintenance];
+    let kinds = [host_key, unreachable, failing_otherwise, uncleaned, unfit, maintenance];
     let own = kinds.iter().flat_map(|kind| {
         let each = status.nodes.iter().filter_map(|node| kind(node, status.at));
         grouped(each.collect())
@@ -131,6 +131,25 @@ fn failing_otherwise(node: &NodeStatus, now: Timestamp) -> Option<Alert> {
         _ => "stays out until you take it back",
     };
     Some(failing(node, now, AlertCode::NodeFailing, what))
+}
+
+/// A node that was drained and does not let the miner in.
+fn uncleaned(node: &NodeStatus, _: Timestamp) -> Option<Alert> {
+    let (until, error) = (node.unclean_until?, node.error.as_ref()?);
+    if node.host_keys.offered.is_some() {
+        return None;
+    }
+    let NodeStatus { address, .. } = node;
+    let by_hand = || format!("basilica-miner doctor --node {address} says why").into();
+    Some(Alert {
+        severity: Severity::Warning,
+        code: AlertCode::NodeFailing,
+        subject: about(node),
+        since: node.since,
+        what: format!("{address} is out for maintenance, and validators' keys may still be on it").into(),
+        why: format!("{error}; the last of them ends by itself at {}", until.rfc3339()).into(),
+        todo: node.advice.clone().unwrap_or_else(by_hand),
+    })
 }
 
 /// What a validator would fail the node for, unless one has just found all of it there.

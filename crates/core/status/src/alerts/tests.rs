@@ -70,6 +70,15 @@ const TROUBLES: &[(AlertCode, Severity, Change, Change)] = &[
         |s| s.nodes[0].containers = Containers::Usable { at: NOW, program: "docker".into() },
     ),
     (
+        AlertCode::NodeFailing,
+        Severity::Warning,
+        |s| {
+            (s.nodes[0].state, s.nodes[0].error) = (NodeState::Maintenance, Some("timed out".into()));
+            s.nodes[0].unclean_until = Some(ago(-HOUR));
+        },
+        |s| (s.nodes[0].state, s.nodes[0].error) = (NodeState::Maintenance, Some("timed out".into())),
+    ),
+    (
         AlertCode::NotRegistered,
         Severity::Critical,
         |s| s.miner.registration = Registration::Absent,

@@ -117,6 +117,39 @@ async fn a_node_is_removed_beside_a_running_miner_and_put_back_by_hand() {
 }
 
 #[tokio::test]
+async fn a_node_that_is_drained_while_its_sshd_is_down_says_why_it_is_not_clean() {
+    let operator = Operator::on_free_ports();
+    let (identity, public) = operator.own_key();
+    let mut nodes = Nodes::start_with(Isolation::Best, |_| vec![server("gpu-1", &public)]).await;
+    let node = nodes.node("gpu-1");
+    let (address, id) = (node.address().to_string(), node.address().node_id());
+    operator.succeeds(&["nodes", "add", &address, "--yes", "--identity", &identity]);
+    operator.deployed(id).await;
+    let _miner = operator.start();
+    eventually("the key is there", || authorized_keys(node).contains("restrict,")).await;
+    let status = || {
+        let output = operator.command(&["--json", "status"]).output().unwrap();
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()["status"].clone()
+    };
+    eventually("the status has the key", || status()["nodes"][0]["keys"][0].is_string()).await;
+    nodes.node_mut("gpu-1").stop().await.unwrap();
+    eventually("it is noticed", || status()["nodes"][0]["error"].is_string()).await;
+    let output = operator
+        .command(&["--json", "nodes", "drain", &address, "--wait", "--timeout", "2"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    let drained: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let why = drained[0]["error"].as_str().unwrap();
+    assert!(why.contains("connect to") && why.contains("its last key ends at"), "{why}");
+    let is_told = || {
+        let alerts = status()["alerts"].as_array().cloned().unwrap_or_default();
+        alerts.iter().any(|alert| alert["what"].to_string().contains("validators' keys may still be on it"))
+    };
+    eventually("an alert says so", is_told).await;
+}
+
+#[tokio::test]
 async fn a_removal_that_was_cut_off_beside_a_running_miner_goes_on() {
     let operator = Operator::on_free_ports();
     let (identity, public) = operator.own_key();

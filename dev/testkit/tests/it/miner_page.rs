@@ -67,9 +67,10 @@ const BESIDE: [(&str, i32, &str); 6] = [
     ("basilica-miner audit", 0, "the log holds"),
 ];
 /// After it has ended, and the database was moved away as the page says.
-const AFTER: [(&str, i32, &str); 4] = [
+const AFTER: [(&str, i32, &str); 5] = [
     ("basilica-miner database restore --from miner.db.backup", 0, "miner.db.backup is now sqlite:"),
     ("basilica-miner database health", 0, " is healthy; schema "),
+    ("basilica-miner audit MOVED.log ssh_audit.log", 0, "the log holds"),
     ("basilica-miner audit --head HASH", 1, "HASH"),
     ("basilica-miner nodes remove NODE", 1, "taken out of miner.toml"),
 ];
@@ -124,6 +125,7 @@ impl Operator {
         line.replace("basilica@192.0.2.10", &node)
             .replace("NODE", &node)
             .replace("SHA256:...", &fingerprint)
+            .replace("ssh_audit.log", "audit.log")
             .replace("HASH", &"07".repeat(32))
             .replace(" ID", " 0123456789abcdef")
             .replace("HOME", &self.path().display().to_string())
@@ -178,6 +180,8 @@ async fn the_pages_commands_do_what_a_machine_without_nodes_allows() {
     })
     .await;
     operator.run(&BESIDE);
+    std::fs::rename(operator.path().join("audit.log"), operator.path().join("MOVED.log")).unwrap();
+    eventually("the log goes on at its place", || !reads("audit.log").is_empty()).await;
     drop(running);
     assert!(reads("miner.log").contains("basilica-miner starts"), "{}", reads("miner.log"));
     let moved = operator.shell("mkdir away && mv miner.db miner.db-* away").status().unwrap();

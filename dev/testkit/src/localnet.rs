@@ -1,5 +1,6 @@
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use basilica_localnet::{Layout, Report};
@@ -29,7 +30,7 @@ pub fn built(program: &str) -> PathBuf {
 #[derive(Debug)]
 pub struct Localnet {
     directory: TempDir,
-    up: Child,
+    up: Mutex<Child>,
 }
 
 impl Localnet {
@@ -48,7 +49,7 @@ impl Localnet {
             .stderr(Stdio::inherit())
             .spawn()
             .expect("basilica starts");
-        Self { directory, up }
+        Self { directory, up: Mutex::new(up) }
     }
 
     /// Runs `basilica localnet ARGS` on this localnet.
@@ -65,18 +66,27 @@ impl Localnet {
     /// Waits until the report is as wanted.
     ///
     /// # Panics
-    /// If it is not within two minutes, with the last report.
+    /// If it is not within two minutes, or the localnet ends before, with the last report.
     pub async fn until(&self, what: &str, wanted: impl Fn(&Report) -> bool) -> Report {
         let mut last = None;
-        let found = holds_within(Duration::from_secs(120), || {
+        holds_within(Duration::from_secs(120), || {
             last = self.status();
-            last.as_ref().is_some_and(&wanted)
+            last.as_ref().is_some_and(&wanted) || self.ended().is_some()
         })
         .await;
         match last {
-            Some(report) if found => report,
-            last => panic!("{what} did not happen; last report: {last:#?}"),
+            Some(report) if wanted(&report) => report,
+            last => panic!("{what} did not happen; it ended with {:?}; last report: {last:#?}", self.ended()),
         }
+    }
+
+    /// How `localnet up` ended, if it has.
+    fn ended(&self) -> Option<ExitStatus> {
+        self.up().try_wait().expect("the state of a child can be asked")
+    }
+
+    fn up(&self) -> MutexGuard<'_, Child> {
+        self.up.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until all nodes are judged and the chain stores the weights computed from that.
@@ -117,10 +127,10 @@ impl Localnet {
     ///
     /// # Panics
     /// If it does not end with exit code 0.
-    pub fn down(mut self) {
+    pub fn down(self) {
         let output = self.run(&["down"]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let status = self.up.wait().expect("basilica ends");
+        let status = self.up().wait().expect("basilica ends");
         assert!(status.success(), "localnet up ended with {status}");
     }
 }
@@ -128,8 +138,8 @@ impl Localnet {
 impl Drop for Localnet {
     fn drop(&mut self) {
         // After `down` it is gone already. Otherwise its end takes everything with it.
-        let _ = self.up.kill();
-        let _ = self.up.wait();
+        let _ = self.up().kill();
+        let _ = self.up().wait();
     }
 }
 

@@ -11,13 +11,15 @@ use basilica_runtime_service::{ConfigError, ConfigSource, Loaded, Notice, load};
 use basilica_ssh::RusshShell;
 use basilica_store::{Database, MINER_SCHEMA, MinerDatabase, MinerLock, OpenError, OpenOptions};
 use basilica_system::SystemClock;
-use basilica_types::{ErrorChain, HostKey, NodeAddress, NodeId};
+use basilica_types::{ErrorChain, HostKey, NodeAddress};
 use serde_json::{Value, json};
 
 use crate::cli::Cli;
 use crate::nodes::twins;
 use crate::program::Program;
+use crate::select::{meant, select};
 use crate::service;
+use crate::store;
 
 /// Keys that `config show` keeps to itself unless asked: where secrets are, and addresses that may have one in them. docs/miner.md names them.
 const SENSITIVE: [&str; 7] = [
@@ -271,14 +273,22 @@ pub(crate) fn list_host_keys(cli: &Cli) -> anyhow::Result<()> {
     })
 }
 
+/// The address of the listed node that is meant, or of one that a miner has met.
+fn known_address(config: &MinerConfig, node: &str) -> anyhow::Result<NodeAddress> {
+    let listed = &config.fleet.nodes;
+    if meant(listed, node).is_empty() {
+        let met = block_on(store::remembered(&config.database))?;
+        if !meant(&met, node).is_empty() {
+            return Ok(select(&met, node)?.address.clone());
+        }
+    }
+    Ok(select(listed, node)?.address.clone())
+}
+
 pub(crate) fn approve_host_key(cli: &Cli, node: &str, fingerprint: &str) -> anyhow::Result<()> {
     let config = configured(cli, &cli.config)?.config;
-    let id: NodeId = match node.parse::<NodeAddress>() {
-        Ok(address) => address.node_id(),
-        Err(_) => node.parse().with_context(|| {
-            format!("{node:?} is neither a node's id nor its address user@host:port (see `host-key list`)")
-        })?,
-    };
+    let address = known_address(&config, node)?;
+    let id = address.node_id();
     if let Some(fixed) = config.fleet.nodes.iter().find(|n| n.id == id && n.host_key.is_some()) {
         bail!(
             "node {0} has its host_key in the configuration; if the key shown is its own: {1} nodes add {0} --fingerprint \
@@ -296,12 +306,12 @@ pub(crate) fn approve_host_key(cli: &Cli, node: &str, fingerprint: &str) -> anyh
         HostKeyApproval::OtherKey(record) => {
             let shown = record.offered.as_ref().map_or_else(String::new, HostKey::fingerprint);
             bail!(
-                "node {node} shows host key {shown}, not {fingerprint}; nothing was approved. Find out on the node itself \
+                "node {address} shows host key {shown}, not {fingerprint}; nothing was approved. Find out on the node itself \
                  which one is its own (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub)"
             );
         }
         HostKeyApproval::NothingOffered => bail!(
-            "node {node} shows no other host key than the one that is trusted; nothing to approve (see `host-key list`)"
+            "node {address} shows no other host key than the one that is trusted; nothing to approve (see `host-key list`)"
         ),
     };
     answer(cli, &host_key_json(&before, false), || {

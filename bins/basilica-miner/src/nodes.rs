@@ -13,6 +13,7 @@ pub(crate) use self::access::{Access, DEADLINE, KEY_COMMENT, ensure_key};
 
 use crate::cli::Cli;
 use crate::maintenance;
+use crate::select::Partial;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum NodesCommand {
@@ -24,7 +25,7 @@ pub(crate) enum NodesCommand {
     Remove(remove::Remove),
     /// Take nodes out for maintenance: validators see that, and their keys leave the nodes.
     Drain {
-        /// Each node's id, its address as user@host:port, or its host.
+        /// Each node's id, or its address as [USER@]HOST[:PORT], as far as no other node fits it.
         #[arg(required = true, value_name = "NODE")]
         nodes: Vec<String>,
         /// Why, for your own log.
@@ -39,13 +40,13 @@ pub(crate) enum NodesCommand {
     },
     /// Take back nodes that were lost, where the configuration says auto_recovery = false.
     Recover {
-        /// Each node's id, its address as user@host:port, or its host.
+        /// Each node's id, or its address as [USER@]HOST[:PORT], as far as no other node fits it.
         #[arg(required = true, value_name = "NODE")]
         nodes: Vec<String>,
     },
     /// Take nodes back from maintenance.
     Undrain {
-        /// Each node's id, its address as user@host:port, or its host.
+        /// Each node's id, or its address as [USER@]HOST[:PORT], as far as no other node fits it.
         #[arg(required = true, value_name = "NODE")]
         nodes: Vec<String>,
     },
@@ -67,15 +68,7 @@ pub(crate) fn run(cli: &Cli, command: &NodesCommand) -> anyhow::Result<()> {
 
 /// `[user@]host[:port]` as ssh takes it, with what is usual for what is left out.
 pub(crate) fn address(text: &str, default_user: &Username) -> Result<NodeAddress, NodeAddressError> {
-    let (user, rest) = match text.rsplit_once('@') {
-        Some((user, rest)) => (user.parse()?, rest),
-        None => (default_user.clone(), text),
-    };
-    let bare_v6 = rest.matches(':').count() > 1 && !rest.starts_with('[');
-    match rest.rsplit_once(':') {
-        Some((_, port)) if !bare_v6 && !port.ends_with(']') => format!("{user}@{rest}").parse(),
-        _ => NodeAddress::new(user, rest.parse()?, 22),
-    }
+    Partial::read(text)?.or_usual(default_user)
 }
 
 /// Longest reason, in characters: it stands in lists, beside the node.

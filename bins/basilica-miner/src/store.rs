@@ -70,6 +70,20 @@ pub(crate) async fn remnant(database: &DatabaseConfig, id: NodeId) -> anyhow::Re
     Ok(Some(Remnant { node: unlisted(&Host { address, host_key }), is_known }))
 }
 
+/// The nodes that a miner has not finished leaving, and those that one has met, each once.
+pub(crate) async fn remembered(database: &DatabaseConfig) -> anyhow::Result<Vec<Host>> {
+    let Some(store) = existing(database).await? else { return Ok(Vec::new()) };
+    let known = store.known_nodes().await?.into_iter();
+    let mut all: Vec<Host> =
+        known.map(|known| Host { address: known.address, host_key: known.host_key }).collect();
+    for met in store.host_keys().await? {
+        if !all.iter().any(|known| known.address == met.address) {
+            all.push(Host { address: met.address, host_key: Some(met.pinned) });
+        }
+    }
+    Ok(all)
+}
+
 /// What is known of a node that the configuration does not have.
 pub(crate) fn unlisted(host: &Host) -> NodeConfig {
     let Host { address, host_key } = host.clone();

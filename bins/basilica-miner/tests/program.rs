@@ -324,8 +324,8 @@ fn status_and_migrate_answer_in_words_and_in_json() {
 fn approving_a_host_key_that_nobody_offers_is_refused() {
     let home = Home::new();
     home.run(&["migrate"]);
-    home.run(&["host-key", "approve", "gpu@node.example:22", "SHA256:x"]).fails(1, &["nothing to approve"]);
-    home.run(&["host-key", "approve", "nonsense", "SHA256:x"]).fails(1, &["user@host:port"]);
+    home.run(&["host-key", "approve", "gpu@node.example:22", "SHA256:x"]).fails(1, &["there is no node"]);
+    home.run(&["host-key", "approve", "nonsense", "SHA256:x"]).fails(1, &["there is no node"]);
 }
 
 #[test]

@@ -7,17 +7,18 @@
 
 mod report;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 use basilica_miner_service::config::{
     DatabaseConfig, MinerConfig, NodeChange, NodeConfig, NodeEntry, node_key_path, set_node,
 };
 use basilica_miner_service::onboarding;
 use basilica_ports::Shell;
-use basilica_types::{HostKey, NodeAddress, Region, UsdMicros};
+use basilica_types::{HostKey, NodeAddress, NodeId, Region, UsdMicros, Username};
 use clap::Args;
 
 use self::report::Report;
 use super::access::{Access, DEADLINE, Vouched, WayIn, ensure_key};
+use super::remove::removed;
 use super::twins::{self, Keys, Need};
 use crate::cli::Cli;
 use crate::commands::{self, Configured, block_on, checked, configured};
@@ -25,11 +26,12 @@ use crate::config_file::ConfigFile;
 use crate::keys::{Host, KeyFiles};
 use crate::program::Program;
 use crate::running::reload;
+use crate::select::meant;
 use crate::store;
 
 #[derive(Debug, Args)]
 pub(crate) struct Add {
-    /// The server as `[USER@]HOST[:PORT]`; port 22 and ssh_session.default_node_username where left out.
+    /// The server as `[USER@]HOST[:PORT]`; port 22 and ssh_session.default_node_username where left out. Or the id of a node that is known.
     node: String,
     /// Price in US dollars, such as 2.50. Without one the server is verified and scored, but never offered for rent.
     #[arg(long, value_name = "USD", value_parser = UsdMicros::parse_dollars)]
@@ -49,12 +51,16 @@ pub(crate) struct Add {
 pub(crate) fn run(cli: &Cli, add: &Add) -> anyhow::Result<()> {
     let loaded = commands::loaded(cli, &cli.config)?;
     let default_user = loaded.value.default_username();
-    let address = super::address(&add.node, default_user).with_context(|| format!("node {:?}", add.node))?;
+    if add.node.parse::<NodeId>().is_err() {
+        // Before anything is made for it.
+        usual(&add.node, default_user)?;
+    }
     let key_path = node_key_path(&loaded, std::env::home_dir().as_deref())?;
     let key_made = ensure_key(&key_path)?;
     let files = KeyFiles::to_use(&key_path)?;
     let key = files.public()?;
     let (before, _) = checked(&loaded)?;
+    let address = server(&before, &files, &add.node, default_user)?;
     let listed = before.fleet.nodes.iter().find(|node| node.id == address.node_id());
     let program = cli.program();
     let (host_key, how, look) = block_on(async {
@@ -96,6 +102,41 @@ pub(crate) fn run(cli: &Cli, add: &Add) -> anyhow::Result<()> {
     let key_path = &key_path;
     Report { address, host_key, key_path, key_made, how, look, rate, change, told, drained, notices }
         .tell(cli)
+}
+
+fn usual(text: &str, default_user: &Username) -> anyhow::Result<NodeAddress> {
+    super::address(text, default_user).with_context(|| format!("node {text:?}"))
+}
+
+/// Which server is meant: the known one with this id, or the one at this address, unless what is left out of it makes it another one than
+/// the listed node that it fits.
+fn server(
+    before: &MinerConfig,
+    files: &KeyFiles,
+    text: &str,
+    default_user: &Username,
+) -> anyhow::Result<NodeAddress> {
+    let nodes = &before.fleet.nodes;
+    if text.parse::<NodeId>().is_ok() {
+        if let Some(listed) = meant(nodes, text).first() {
+            return Ok(listed.address.clone());
+        }
+        let known = block_on(removed(before, files))?;
+        let Some(known) = meant(&known, text).first().copied() else {
+            bail!(
+                "{text} is a node's id, and of no node that is known here; name the server as [USER@]HOST[:PORT]"
+            );
+        };
+        return Ok(known.address.clone());
+    }
+    let (usual, fitting) = (usual(text, default_user)?, meant(nodes, text));
+    match fitting.first() {
+        Some(listed) if fitting.iter().all(|node| node.address != usual) => bail!(
+            "{text:?} may be {}, which is listed, or another login, {usual}; write the one that is meant as user@host:port",
+            listed.address
+        ),
+        _ => Ok(usual),
+    }
 }
 
 /// The listed node that is the very login of the server to be added.

@@ -32,12 +32,12 @@ use crate::commands::{self, Configured, answer, block_on, checked, configured};
 use crate::config_file::ConfigFile;
 use crate::keys::{Host, KeyFiles};
 use crate::running::{Reload, reload};
-use crate::select::Named as _;
+use crate::select::{Named as _, meant, select};
 use crate::store;
 
 #[derive(Debug, Args)]
 pub(crate) struct Remove {
-    /// The node's id, or its address as `[USER@]HOST[:PORT]`.
+    /// The node's id, or its address as `[USER@]HOST[:PORT]`, as far as no other node fits it.
     node: String,
     /// Leave the miner's own key on the server, and do not wait for it any more: also for one that is gone for good.
     #[arg(long)]
@@ -65,21 +65,44 @@ struct Closed {
 pub(crate) fn run(cli: &Cli, remove: &Remove) -> anyhow::Result<()> {
     let Configured { loaded, config, .. } = configured(cli, &cli.config)?;
     let files = KeyFiles::to_use(&config.fleet.ssh_key)?;
-    let id: NodeId = match remove.node.parse() {
-        Ok(id) => id,
-        Err(_) => super::address(&remove.node, loaded.value.default_username())
-            .with_context(|| format!("{:?} is neither a node's id nor its address", remove.node))?
-            .node_id(),
-    };
+    let id = which(cli, (&config, &files), &remove.node)?;
     let closed = match config.fleet.nodes.iter().find(|node| node.id == id) {
         Some(node) => take_out(cli, (&config, &loaded, &files), node, remove)?,
-        None => take_up(cli, (&config, &files), id, remove)?,
+        None => take_up((&config, &files), id, remove)?,
     };
     let left = block_on(leave((&config, &files, &cli.program()), &closed, remove))?;
     if remove.keep_key || left.as_ref().is_ok_and(|left| left.own.left.is_empty()) {
         files.settle(id)?;
     }
     tell(cli, &closed, &left, remove)
+}
+
+/// The nodes that are listed no more, and that something is remembered of.
+pub(super) async fn removed(config: &MinerConfig, files: &KeyFiles) -> anyhow::Result<Vec<Host>> {
+    let mut all = files.owed()?;
+    all.extend(store::remembered(&config.database).await?);
+    let mut seen: BTreeSet<NodeId> = config.fleet.nodes.iter().map(|node| node.id).collect();
+    all.retain(|host| seen.insert(host.id()));
+    Ok(all)
+}
+
+/// The node that is meant: first among those that are listed, then among those that were.
+fn which(cli: &Cli, (config, files): (&MinerConfig, &KeyFiles), text: &str) -> anyhow::Result<NodeId> {
+    let listed = &config.fleet.nodes;
+    if !meant(listed, text).is_empty() {
+        return Ok(select(listed, text)?.id);
+    }
+    let removed = block_on(removed(config, files))?;
+    if !meant(&removed, text).is_empty() {
+        return Ok(select(&removed, text)?.id());
+    }
+    select(listed, text).map(|node| node.id).with_context(|| {
+        format!(
+            "{} lists no node {text:?}, and nothing is remembered of one; if a server carries the miner's key all the same, add it again \
+             and remove it",
+            cli.config.display()
+        )
+    })
 }
 
 /// Takes a node out of the file.
@@ -109,7 +132,6 @@ fn take_out(
 
 /// Takes up the removal of a node that the file does not have any more.
 fn take_up(
-    cli: &Cli,
     (config, files): (&MinerConfig, &KeyFiles),
     id: NodeId,
     remove: &Remove,
@@ -117,15 +139,8 @@ fn take_up(
     let owed = files.owed()?.into_iter().find(|host| host.id() == id);
     let remnant = block_on(store::remnant(&config.database, id))?;
     let is_known = remnant.as_ref().is_some_and(|remnant| remnant.is_known);
-    let Some(node) = remnant.map(|remnant| remnant.node).or_else(|| owed.as_ref().map(store::unlisted))
-    else {
-        let (file, program) = (cli.config.display(), cli.program());
-        bail!(
-            "{file} has no node {}, and nothing is remembered of it; see: {program} nodes list . If it carries the miner's key \
-             all the same, add it again and remove it",
-            remove.node
-        );
-    };
+    let node = remnant.map(|remnant| remnant.node).or_else(|| owed.as_ref().map(store::unlisted));
+    let node = node.with_context(|| format!("another command has forgotten node {id} meanwhile"))?;
     let node = NodeConfig {
         host_key: node.host_key.or(owed.as_ref().and_then(|host| host.host_key.clone())),
         ..node

@@ -199,7 +199,32 @@ async fn a_server_is_added_once_and_removed_without_a_trace() {
     assert_eq!((&removed["reached"], &removed["miner_key_removed"]), (&true.into(), &true.into()));
     assert_eq!((operator.config(), authorized_keys(node)), before);
     let said = operator.fails(&["nodes", "remove", &address], 1);
-    assert!(said.contains(&operator.shown("nodes list")), "{said}");
+    assert!(said.contains("nothing is remembered of one") && said.contains("lists none"), "{said}");
+}
+
+#[tokio::test]
+async fn a_server_is_named_by_its_id_or_by_what_no_other_has_of_its_address() {
+    let operator = Operator::new();
+    let (identity, public) = operator.own_key();
+    let nodes = Nodes::start_with(Isolation::Best, |_| vec![server("gpu-1", &public)]).await;
+    let node = nodes.node("gpu-1").address();
+    let (whole, id, host) = (node.to_string(), node.node_id().to_string(), node.host.to_string());
+    let said = operator.fails(&["nodes", "add", &id, "--yes"], 1);
+    assert!(said.contains("is a node's id, and of no node that is known here"), "{said}");
+    operator.succeeds(&["nodes", "add", &whole, "--yes", "--identity", &identity]);
+    let said = operator.fails(&["nodes", "add", &host], 1);
+    let other = format!("may be {whole}, which is listed, or another login, ");
+    assert!(said.contains(&other), "{said}");
+    let said = operator.fails(&["host-key", "approve", "gpu-9", "SHA256:x"], 1);
+    assert!(said.contains("there is no node \"gpu-9\"; name one by id") && said.contains(&whole), "{said}");
+    let said = operator.fails(&["host-key", "approve", &host, "SHA256:x"], 1);
+    assert!(said.contains(&format!("node {whole} has its host_key in the configuration")), "{said}");
+    let added = operator.succeeds(&["nodes", "add", &id, "--hourly-rate-per-gpu", "3"]);
+    assert_eq!((&added["change"], &added["address"]), (&"updated".into(), &whole.as_str().into()));
+    let said = operator.fails(&["nodes", "remove", "gpu-9"], 1);
+    assert!(said.contains("nothing is remembered of one") && said.contains(&whole), "{said}");
+    let removed = operator.succeeds(&["nodes", "remove", &host]);
+    assert_eq!((&removed["address"], &removed["reached"]), (&whole.as_str().into(), &true.into()));
 }
 
 #[tokio::test]

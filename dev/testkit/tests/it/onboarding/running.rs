@@ -209,7 +209,7 @@ async fn a_node_that_did_not_answer_when_it_was_removed_is_left_by_the_same_comm
     assert_eq!(left, [&basilica_ports::OrderedBy::Command], "the removal is over");
     assert_eq!(authorized_keys(nodes.node("gpu-1")), before);
     let said = operator.fails(&["nodes", "remove", "root@192.0.2.77"], 1);
-    assert!(said.contains("nothing is remembered of it"), "{said}");
+    assert!(said.contains("nothing is remembered of one"), "{said}");
     // What a command ordered outlives all that.
     let added = operator.succeeds(&["nodes", "add", &address, "--yes", "--identity", &identity]);
     let undrain =

@@ -48,6 +48,13 @@ impl Program {
         words.map_or_else(|_| format!("{NAME} -c FILE"), |words| words.to_command_line())
     }
 
+    /// The same for the lines of a log, in which it may stand in a text of JSON.
+    pub(crate) fn in_log(self, json: bool) -> Self {
+        let quoted = serde_json::to_string(&self.words).unwrap_or_default();
+        let text = quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"')).filter(|_| json);
+        Self { words: text.unwrap_or(&self.words).to_owned(), ..self }
+    }
+
     /// Words of a part that knows of no configuration, with it in each command of ours that they name.
     pub(crate) fn in_words(&self, words: &str) -> String {
         let mut told = String::with_capacity(words.len());

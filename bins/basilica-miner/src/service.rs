@@ -12,7 +12,7 @@ use basilica_ports::{Clock, Entropy, HotkeySigner, Identity};
 use basilica_rpc::{MinerListener, PeerRate, ServeError, ServerLimits, ServerTls};
 use basilica_runtime_service::{
     AdminListener, AdminRoutes, AdminState, BindError, LogLevel, Metrics, Readiness, Supervisor,
-    TracingOptions, init_tracing,
+    TracingOptions, init_tracing_in_words,
 };
 use basilica_store::{Database, MINER_SCHEMA, MinerDatabase, MinerLock, OpenError, OpenOptions};
 use basilica_system::{HostDisks, OsEntropy, SystemClock, UsageMetrics, raise_file_limit};
@@ -39,10 +39,10 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
     let source = Source::new(cli, &cli.config);
     let Configured { loaded, config, notices } = configured_from(&source)?;
     let level = LogLevel::of_verbosity(cli.verbose).unwrap_or(config.logging.level);
-    init_tracing(&TracingOptions::from_env(cli.json || config.logging.json, level))
-        .context("start logging")?;
+    let logging = TracingOptions::from_env(cli.json || config.logging.json, level);
+    let program = cli.program().in_log(logging.json);
+    init_tracing_in_words(&logging, move |line| program.in_words(line)).context("start logging")?;
     for notice in notices {
-        let notice = cli.program().in_words(&notice.to_string());
         warn!(%notice, "configuration");
     }
     allow_files(config.fleet.nodes.len());

@@ -199,3 +199,22 @@ fn version_and_example_are_json_where_that_is_asked_for() {
     let example = json(&["--gen-config", "--json"])["toml"].as_str().unwrap().to_owned();
     assert_eq!(example, home.run(&["--gen-config"]).out);
 }
+
+#[test]
+fn the_log_names_commands_for_the_configuration_that_is_in_use() {
+    let home = Home::new();
+    home.configure("[node_management]\nnodes = [{ host = \"127.0.0.1\", port = 1, username = \"gpu\" }]");
+    std::fs::remove_dir_all(home.path().join(".bittensor")).unwrap();
+    std::fs::rename(home.config(), home.path().join("an \"odd\" one.toml")).unwrap();
+    let run = |more: &[&str]| {
+        let mut command = Command::new(home.command().get_program());
+        command.env_clear().env("HOME", home.path()).current_dir(home.path());
+        Ended::from(command.args(["-c", "an \"odd\" one.toml"]).args(more).output().unwrap())
+    };
+    let paste = r#"basilica-miner -c 'an "odd" one.toml' nodes add NODE"#;
+    run(&[]).fails(1, &[paste]);
+    let ended = run(&["--json"]);
+    let lines = ended.err.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let notices: Vec<String> = lines.filter_map(|line| Some(line["notice"].as_str()?.to_owned())).collect();
+    assert!(notices.iter().any(|notice| notice.contains(paste)), "{}", ended.err);
+}

@@ -42,5 +42,5 @@ pub use readiness::{Condition, Readiness};
 pub use stop::Stop;
 pub use supervisor::{OnFailure, Supervisor, TaskFailure};
 pub use task_set::{TaskPanic, TaskSet};
-pub use telemetry::{LogLevel, TelemetryError, TracingOptions, init_tracing};
+pub use telemetry::{LogLevel, TelemetryError, TracingOptions, init_tracing, init_tracing_in_words};
 pub use threads::OwnThreads;

@@ -1,5 +1,5 @@
 use std::backtrace::BacktraceStatus;
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 
 use serde::{Deserialize, Serialize};
 use tracing::error;
@@ -91,11 +91,26 @@ pub enum TelemetryError {
 ///
 /// Colours only on a terminal, and not where `NO_COLOR` is set. From here on panics are logged as errors too. A line that
 /// cannot be written, because its reader has gone or the disk is full, is lost; the service goes on.
+///
+/// # Errors
+/// The filter is none, or something in this process already logs.
 pub fn init_tracing(options: &TracingOptions) -> Result<(), TelemetryError> {
+    init_tracing_in_words(options, str::to_owned)
+}
+
+/// The same for a program that has words of its own for parts that know nothing of it: each line, an object where the log is JSON, is
+/// written as `in_words` makes it.
+///
+/// # Errors
+/// Those of [`init_tracing`].
+pub fn init_tracing_in_words(
+    options: &TracingOptions,
+    in_words: impl Fn(&str) -> String + Clone + Send + Sync + 'static,
+) -> Result<(), TelemetryError> {
     let filter = options.env_filter()?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(move || Worded(in_words.clone()))
         // Its words about a line that could not be written go to the same closed pipe by `eprintln!`, which panics.
         .log_internal_errors(false);
     let started = if options.json {
@@ -107,6 +122,23 @@ pub fn init_tracing(options: &TracingOptions) -> Result<(), TelemetryError> {
     started.map_err(TelemetryError::Twice)?;
     std::panic::set_hook(Box::new(log_panic));
     Ok(())
+}
+
+/// Standard error, in a program's own words. It is given whole lines.
+struct Worded<F>(F);
+
+impl<F: Fn(&str) -> String> Write for Worded<F> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match std::str::from_utf8(line) {
+            Ok(text) => io::stderr().write_all((self.0)(text).as_bytes())?,
+            Err(_) => io::stderr().write_all(line)?,
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
 }
 
 /// Panics go where everything else goes: a log in JSON stays JSON.

@@ -173,7 +173,7 @@ pub(crate) enum SessionsCommand {
 pub(crate) enum HostKeyCommand {
     /// Trust the host key that a node shows now in place of the one it had.
     Approve {
-        /// The node's id, or its address as [USER@]HOST[:PORT], as far as no other node fits it.
+        /// The node's id, or its address as `[USER@]HOST[:PORT]`, as far as no other node fits it.
         node: String,
         /// The fingerprint (SHA256:...) that you found to be the node's own; only a key that has it is trusted.
         fingerprint: String,

@@ -25,7 +25,7 @@ pub(crate) enum NodesCommand {
     Remove(remove::Remove),
     /// Take nodes out for maintenance: validators see that, and their keys leave the nodes.
     Drain {
-        /// Each node's id, or its address as [USER@]HOST[:PORT], as far as no other node fits it.
+        /// Each node's id, or its address as `[USER@]HOST[:PORT]`, as far as no other node fits it.
         #[arg(required = true, value_name = "NODE")]
         nodes: Vec<String>,
         /// Why, for your own log.
@@ -40,13 +40,13 @@ pub(crate) enum NodesCommand {
     },
     /// Take back nodes that were lost, where the configuration says auto_recovery = false.
     Recover {
-        /// Each node's id, or its address as [USER@]HOST[:PORT], as far as no other node fits it.
+        /// Each node's id, or its address as `[USER@]HOST[:PORT]`, as far as no other node fits it.
         #[arg(required = true, value_name = "NODE")]
         nodes: Vec<String>,
     },
     /// Take nodes back from maintenance.
     Undrain {
-        /// Each node's id, or its address as [USER@]HOST[:PORT], as far as no other node fits it.
+        /// Each node's id, or its address as `[USER@]HOST[:PORT]`, as far as no other node fits it.
         #[arg(required = true, value_name = "NODE")]
         nodes: Vec<String>,
     },

@@ -9,7 +9,7 @@ use basilica_miner_service::operator_key::{self, Installed, Presence};
 use basilica_ports::{AddressPolicy, Dial, HostKeyPolicy, Identity, NodeShell as _, Shell, ShellError};
 use basilica_ssh::{RusshShell, create_key};
 use basilica_system::OsEntropy;
-use basilica_types::{HostKey, Millis, NodeAddress, SshPublicKey};
+use basilica_types::{HostKey, Millis, NodeAddress, SshPublicKey, quoted};
 use basilica_wallet::read_secret_text;
 use zeroize::Zeroizing;
 
@@ -200,10 +200,12 @@ impl Access<'_> {
     /// What else can be done.
     fn hint(&self) -> String {
         let NodeAddress { user, host, .. } = self.address;
+        let mut public = self.key_path.as_os_str().to_owned();
+        public.push(".pub");
         format!(
             "give --identity FILE or --password-file FILE, or install the key by other means, such as \
-             ssh-copy-id -i {}.pub -p {} {user}@{host} , and run this command again",
-            self.key_path.display(),
+             ssh-copy-id -i {} -p {} {user}@{host} , and run this command again",
+            quoted(&public.to_string_lossy()),
             self.address.port(),
         )
     }
@@ -303,4 +305,22 @@ fn explained(error: ShellError, address: &NodeAddress, program: &Program) -> any
     };
     let cause = anyhow::Error::new(error);
     anyhow!("{cause:#}; {help}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_with_the_keys_path_can_be_pasted() {
+        let program = Program::with(Path::new("miner.toml"));
+        let host_key: HostKey =
+            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
+                .parse()
+                .unwrap();
+        let (address, key_path) = ("root@gpu-1:2222".parse().unwrap(), Path::new("/my keys/node"));
+        let access = Access { address: &address, host_key: &host_key, key_path, program: &program };
+        let hint = access.hint();
+        assert!(hint.contains(" ssh-copy-id -i '/my keys/node.pub' -p 2222 root@gpu-1 ,"), "{hint}");
+    }
 }

@@ -15,6 +15,7 @@ use basilica_types::{ErrorChain, HostKey, NodeAddress};
 use serde_json::{Value, json};
 
 use crate::cli::Cli;
+use crate::keys::unfinished;
 use crate::nodes::twins;
 use crate::program::Program;
 use crate::select::{meant, select};
@@ -132,6 +133,7 @@ pub(crate) fn validate(cli: &Cli, path: Option<&Path>) -> anyhow::Result<()> {
     let program = Program::with(path);
     let mut notices: Vec<String> = notices.iter().map(ToString::to_string).collect();
     notices.extend(unusable_key(&config));
+    notices.extend(unfinished(&config));
     notices
         .extend(little_room(&service::disks(&config)).iter().map(|room| format!("{room}; {}", room.todo())));
     // A database that cannot be read is told below.

@@ -3,12 +3,14 @@
 mod files;
 mod hosts;
 mod rotate;
+mod unfinished;
 mod visit;
 
 use clap::Subcommand;
 
 pub(crate) use self::files::{KeyFiles, half};
 pub(crate) use self::hosts::Host;
+pub(crate) use self::unfinished::unfinished;
 
 use crate::cli::Cli;
 

@@ -24,6 +24,7 @@ mod status;
 mod store;
 mod tls;
 mod top;
+mod wait;
 
 use std::process::ExitCode;
 

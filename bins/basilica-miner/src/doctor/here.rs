@@ -25,6 +25,7 @@ use basilica_wire::discovery::AuthRequest;
 
 use crate::ask;
 use crate::commands::Configured;
+use crate::keys::unfinished;
 use crate::nodes::twins;
 use crate::service;
 
@@ -52,6 +53,7 @@ pub(super) async fn look(
     seen.taken = if running { Vec::new() } else { taken(config) };
     seen.nodes = config.fleet.nodes.len();
     seen.notices = configured.notices.iter().map(ToString::to_string).collect();
+    seen.notices.extend(unfinished(config));
     // A database that cannot be read is told for itself.
     seen.notices.extend(twins::warnings(config).await.unwrap_or_default());
     seen.axon = config.subnet.axon.map(|axon| axon.address);

@@ -205,7 +205,7 @@ pub(crate) fn half(key: &Path) -> PathBuf {
     with(key, ".pub")
 }
 
-fn with(path: &Path, ending: &str) -> PathBuf {
+pub(super) fn with(path: &Path, ending: &str) -> PathBuf {
     let mut name: OsString = path.as_os_str().to_owned();
     name.push(ending);
     name.into()

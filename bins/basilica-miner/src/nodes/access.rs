@@ -7,13 +7,15 @@ use anyhow::{Context as _, anyhow, bail};
 use basilica_console::Terminal;
 use basilica_miner_service::operator_key::{self, Installed, Presence};
 use basilica_ports::{AddressPolicy, Dial, HostKeyPolicy, Identity, NodeShell as _, Shell, ShellError};
-use basilica_ssh::{RusshShell, create_key};
+use basilica_ssh::{Methods, RusshShell, create_key};
+use basilica_status::span;
 use basilica_system::OsEntropy;
 use basilica_types::{HostKey, Millis, NodeAddress, SshPublicKey, quoted};
 use basilica_wallet::read_secret_text;
 use zeroize::Zeroizing;
 
 use crate::program::Program;
+use crate::wait::watched;
 
 /// For each login and each command on a node. Longer than the service's: somebody sits in front and would rather wait than do it again.
 pub(crate) const DEADLINE: Millis = Millis::from_secs(30);
@@ -82,7 +84,7 @@ impl Access<'_> {
             addresses: AddressPolicy::Any,
             deadline: DEADLINE,
         };
-        RusshShell.connect(&dial).await
+        watched(&waits_for(self.address), RusshShell.connect(&dial)).await
     }
 
     /// A login with the miner's key.
@@ -165,7 +167,7 @@ impl Access<'_> {
 
     async fn ask_for_password(&self) -> anyhow::Result<Arc<dyn Shell>> {
         let (address, hint) = (self.address, self.hint());
-        let (_, methods) = RusshShell.look(address, DEADLINE).await.map_err(|error| self.explained(error))?;
+        let (_, methods) = look(address).await.map_err(|error| self.explained(error))?;
         if !methods.password {
             bail!("{address} does not know the miner's key and takes no passwords; {hint}");
         }
@@ -209,6 +211,15 @@ impl Access<'_> {
             self.address.port(),
         )
     }
+}
+
+/// What anybody sees who connects: the host key, and how one can log in.
+async fn look(address: &NodeAddress) -> Result<(HostKey, Methods), ShellError> {
+    watched(&waits_for(address), Box::pin(RusshShell.look(address, DEADLINE))).await
+}
+
+fn waits_for(address: &NodeAddress) -> String {
+    format!("waiting for an answer of {address}, up to {}", span(DEADLINE))
 }
 
 fn password_in(file: &Path) -> anyhow::Result<Zeroizing<String>> {
@@ -256,7 +267,7 @@ impl Vouched {
         if let (None, Some(known)) = (&self.fingerprint, known) {
             return Ok(known.clone());
         }
-        let looked = RusshShell.look(address, DEADLINE).await;
+        let looked = look(address).await;
         let (shown, _) = looked.map_err(|error| explained(error, address, program))?;
         let (found, kind) = (shown.fingerprint(), shown.algorithm());
         match &self.fingerprint {

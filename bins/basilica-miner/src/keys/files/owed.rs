@@ -9,17 +9,18 @@
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 use basilica_console as console;
 use basilica_types::NodeId;
 use rustix::fs::{FlockOperation, flock};
 
-use super::KeyFiles;
+use super::{KeyFiles, resolved, with};
 use crate::keys::Host;
 use crate::select::Named as _;
 
+const ENDING: &str = ".owed";
 const HEAD: &str = "# Servers that were removed and may still let in the miner's key. The next `nodes remove` or `keys rotate` that\n\
                     # reaches one takes the key off and this line out.\n";
 /// More than a thousand servers fill.
@@ -27,12 +28,18 @@ const LONGEST: u64 = 1 << 20;
 
 impl KeyFiles {
     fn owed_file(&self) -> PathBuf {
-        self.beside(".owed")
+        self.beside(ENDING)
     }
 
     /// Who may still let the miner's key in, though it is listed no more.
     pub(crate) fn owed(&self) -> anyhow::Result<Vec<Host>> {
-        let path = self.owed_file();
+        Self::owed_beside(&self.current)
+    }
+
+    /// The same of the key at this path, for who only looks.
+    pub(crate) fn owed_beside(key: &Path) -> anyhow::Result<Vec<Host>> {
+        let key = resolved(key)?;
+        let path = with(&key, ENDING);
         let text = match File::open(&path).and_then(|file| console::read_at_most(file, LONGEST)) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             text => text.with_context(|| format!("read {}", path.display()))?,

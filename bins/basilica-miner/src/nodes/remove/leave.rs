@@ -11,6 +11,7 @@ use basilica_miner_service::onboarding;
 use basilica_miner_service::operator_key::{Lines, Removed};
 use basilica_miner_service::rotation::{self, KeysAtHand};
 use basilica_ports::{Clock as _, Shell, ShellError};
+use basilica_status::span;
 use basilica_system::SystemClock;
 use basilica_types::{HostKey, Millis, NodeAddress, NodeId};
 
@@ -64,9 +65,10 @@ pub(super) async fn leave(
         && !until_left(database, closed, matches!(told, Reload::Told(_))).await?
     {
         let why = format!(
-            "the running miner has not left {} within {PATIENCE}; its log says what is wrong, and it goes on trying to take validators' \
+            "the running miner has not left {} within {}; its log says what is wrong, and it goes on trying to take validators' \
              keys off it, which end with their sessions anyway",
-            node.address
+            node.address,
+            span(PATIENCE)
         );
         return Ok(Err(Unfinished { why, validators: None, is_met: true }));
     }

@@ -44,6 +44,11 @@ async fn the_miners_key_is_replaced_on_all_nodes_or_on_none_and_a_rotation_goes_
     let said = operator.fails(&["keys", "rotate"], 1);
     assert!(said.contains("1 of 2 nodes is in the way") && said.contains("keys rotate` again"), "{said}");
     assert_eq!(operator.miner_key(), old, "one node is missing, so the old key stays in use");
+    let told = notices(&operator);
+    assert!(
+        told.contains("has not come to its end: its new key, ") && told.contains("miner_node_key.next"),
+        "{told}"
+    );
     let next = std::fs::read_to_string(operator.path(".ssh/miner_node_key.next.pub")).unwrap();
     let next = next.trim_end();
     let both = format!("# kept\n{public}\n{options}{old}\n{options}{next}\n");
@@ -56,6 +61,12 @@ async fn the_miners_key_is_replaced_on_all_nodes_or_on_none_and_a_rotation_goes_
     assert_eq!(authorized_keys(nodes.node("gpu-1")), before[0].replace(&old, next));
     assert_eq!(authorized_keys(nodes.node("gpu-2")), restricted.replace(&old, next));
     assert_eq!(key_files(&operator), ["miner_node_key", "miner_node_key.pub"]);
+    assert!(!notices(&operator).contains("key"), "{}", notices(&operator));
+}
+
+/// What the check of the configuration says beside that it is valid.
+fn notices(operator: &Operator) -> String {
+    operator.succeeds(&["config", "validate"])["notices"].to_string()
 }
 
 #[tokio::test]
@@ -130,6 +141,12 @@ async fn a_server_that_did_not_answer_its_removal_keeps_no_key_of_the_miner_what
     assert_eq!(not_met.len(), 2, "{rotated}");
     assert!(not_met.iter().all(|host| owed.contains(host["address"].as_str().unwrap())), "{rotated}");
     assert!(key_files(&operator).contains(&"miner_node_key.former".to_owned()), "they may know it alone");
+    let told = notices(&operator);
+    for words in
+        ["the key before, ", "2 servers removed without an answer may still let in the miner's key: "]
+    {
+        assert!(told.contains(words), "{words}: {told}");
+    }
 
     // One is left by the same command, the other by the next rotation.
     nodes.node_mut("gpu-1").start().await.unwrap();

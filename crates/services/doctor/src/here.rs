@@ -269,11 +269,16 @@ fn chain(seen: &HereSeen) -> Vec<Finding> {
             "the metagraph has no axon of this hotkey",
             &["set bittensor.external_ip in miner.toml and start the miner: it publishes the address"],
         )),
-        (Some(published), Some(configured)) if published != configured => found.push(Finding::new(
-            Code::AxonDiffers,
-            format!("the chain says {published}, the configuration {configured}"),
-            &["see that no other miner runs with this hotkey; this one publishes its address again within 20 minutes, and at once when it starts"],
-        )),
+        (Some(published), Some(configured)) if published != configured => {
+            let fix = if seen.running {
+                "see that no other miner runs with this hotkey; this one publishes its address again later (basilica-miner status says when), and \
+                 at once when it starts"
+            } else {
+                "see that no other miner runs with this hotkey, then start this one: it publishes its address"
+            };
+            let words = format!("the chain says {published}, the configuration {configured}");
+            found.push(Finding::new(Code::AxonDiffers, words, &[fix]));
+        }
         _ => {}
     }
     found

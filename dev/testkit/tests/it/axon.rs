@@ -90,6 +90,9 @@ async fn an_axon_that_another_miner_took_is_told_and_a_start_takes_it_back() {
         told(health).await.is_some_and(|told| told.contains(&words))
     })
     .await;
+    let block = async || other.metagraph(SUBNET).await.unwrap().block;
+    let later = block().await.0 + 10;
+    eventually_async("the chain goes on", async || block().await.0 > later).await;
     assert_eq!(on_chain().await, Some(elsewhere), "not taken back at once");
     drop(miner);
     let _miner = start(home.path());

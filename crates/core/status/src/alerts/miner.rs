@@ -120,8 +120,8 @@ fn axon(status: &MinerStatus) -> Option<Alert> {
             let there = on_chain.map_or_else(|| "none".to_owned(), |there| there.to_string());
             let what = format!("the axon on chain is {there}, not {own}");
             let todo = if on_chain.is_some() {
-                "see that no other miner runs with this hotkey; this one publishes its address again within 20 minutes, later if it is \
-                 taken again and again, and at once when it starts"
+                "see that no other miner runs with this hotkey; the condition `axon` of basilica-miner status says when this one publishes \
+                 its address again; a restart does it at once"
             } else {
                 "the condition `axon` of basilica-miner status says what the chain answers"
             };

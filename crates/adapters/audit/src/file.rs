@@ -215,9 +215,11 @@ impl Writer {
     }
 
     /// Goes on at the path of the log if the file that was there is not there any more, as when somebody moved it away: what comes next
-    /// follows the last line that was written, wherever that is now. So it does in a file that was cut off.
+    /// follows the last line that was written, wherever that is now. So it does in a file that was cut off, and in one that was put there
+    /// with lines of its own: where these end with that line it is a copy, and where they do not, lines are missing, which shows.
     ///
-    /// **Rejected**: to go on in the moved file, which nobody looks at, and to stop until somebody says what is meant.
+    /// **Rejected**: to go on in the moved file, which nobody looks at; to stop until somebody says what is meant; to follow the last line
+    /// of the file that is found, whose chain would hold although the newest lines were taken out of it.
     fn find_again(&mut self) -> io::Result<()> {
         let there = match std::fs::metadata(&self.path) {
             Ok(there) => Some(((there.dev(), there.ino()), there.len())),
@@ -227,7 +229,7 @@ impl Writer {
         let path = self.path.display();
         match there {
             Some((id, bytes)) if id == self.open.id => {
-                if bytes < self.open.bytes && !self.open.torn {
+                if bytes < self.open.bytes {
                     warn!(%path, was = self.open.bytes, is = bytes, "the audit log was cut off by somebody else");
                     self.open.bytes = bytes;
                 }
@@ -235,8 +237,11 @@ impl Writer {
             Some(_) | None => {
                 let next = open(&self.path)?;
                 warn!(%path, "the audit log was moved away or removed; another file goes on from its last line. It puts full files aside by itself");
-                // A file that was put there with lines of its own is followed by what fits behind these.
-                self.open = Open { head: next.head.or(self.open.head), ..next };
+                if next.head.is_some() && next.head != self.open.head {
+                    warn!(%path, "the file that is there now ends with another line than the one that was written last: the chain breaks there");
+                }
+                // A log of which nothing was written yet has no last line.
+                self.open = Open { head: self.open.head.or(next.head), ..next };
             }
         }
         Ok(())
@@ -264,9 +269,11 @@ impl Writer {
 }
 
 impl Open {
-    /// Takes away what is behind the last whole line.
+    /// Takes away what is behind the last whole line. A file that somebody emptied meanwhile is not filled up to it.
     fn cut(&mut self) -> io::Result<()> {
-        self.file.set_len(self.bytes)?;
+        let bytes = self.bytes.min(self.file.metadata()?.len());
+        self.file.set_len(bytes)?;
+        self.bytes = bytes;
         self.torn = false;
         Ok(())
     }

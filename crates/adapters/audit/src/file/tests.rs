@@ -204,6 +204,53 @@ fn a_log_that_is_moved_away_is_followed_at_its_place() {
 }
 
 #[test]
+fn a_log_that_is_replaced_by_one_without_its_newest_lines_does_not_hold() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, other) = (directory.path().join("audit.log"), directory.path().join("other.log"));
+    let mut writer = log(&path, AuditRules::default());
+    (0..10).for_each(|number| writer.add(line(number)).unwrap());
+    let replace = |lines: usize| {
+        let kept: Vec<u8> =
+            all(&path).split_inclusive(|byte| *byte == b'\n').take(lines).flatten().copied().collect();
+        std::fs::write(&other, kept).unwrap();
+        std::fs::rename(&other, &path).unwrap();
+    };
+    // A copy, as an editor or a program that compresses leaves it.
+    replace(10);
+    writer.add(line(10)).unwrap();
+    assert_eq!(verify(&all(&path)[..], None).unwrap().lines, 11);
+    replace(6);
+    writer.add(line(11)).unwrap();
+    assert!(matches!(verify(&all(&path)[..], None), Err(Broken::Chain { line: 7 })));
+    // Before anything was written.
+    let fresh = directory.path().join("fresh.log");
+    let mut writer = log(&fresh, SMALL);
+    log(&other, SMALL).add(line(0)).unwrap();
+    std::fs::rename(&other, &fresh).unwrap();
+    writer.add(line(1)).unwrap();
+    assert_eq!(verify(&all(&fresh)[..], None).unwrap().lines, 2, "nothing of ours is missing");
+}
+
+#[test]
+fn a_log_that_is_emptied_while_half_a_line_could_not_be_taken_back_stays_without_a_hole() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit.log");
+    let mut log = log(&path, SMALL);
+    log.add(line(0)).unwrap();
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let real = std::mem::replace(&mut log.open.file, full);
+    assert!(log.add(line(1)).is_err() && log.open.torn);
+    // To make room.
+    File::create(&path).unwrap();
+    log.open.file = real;
+    log.add(line(2)).unwrap();
+    let whole = all(&path);
+    assert!(!whole.contains(&0), "{}", String::from_utf8_lossy(&whole));
+    let summary = verify(&whole[..], None).unwrap();
+    assert_eq!((summary.lines, summary.torn, summary.lost, summary.follows.is_some()), (1, 0, 1, true));
+}
+
+#[test]
 fn what_keeps_nothing_is_no_log_and_an_empty_one_is_said_to_be_empty() {
     let directory = tempfile::tempdir().unwrap();
     let (path, pipe) = (directory.path().join("audit.log"), directory.path().join("pipe"));

@@ -4,7 +4,7 @@ use basilica_miner_service::NodeView;
 use basilica_miner_service::health::Cause;
 use basilica_ports::{MinerOperations as _, OrderedBy};
 use basilica_status::NodeState;
-use basilica_testkit::eventually;
+use basilica_testkit::{eventually, eventually_async};
 use basilica_wire::discovery::NodeStatus;
 
 use super::keys::{authorized_keys, login, nodes, run, until_status};
@@ -197,4 +197,32 @@ async fn a_node_that_was_removed_while_it_was_down_is_not_forgotten_over_a_resta
     nodes.node_mut("gpu-1").resume().await.unwrap();
     eventually("its keys are gone", || authorized_keys(&nodes, "gpu-1") == before).await;
     eventually("its keeper is gone", || !leaving()).await;
+}
+
+#[tokio::test]
+async fn a_list_from_before_a_removal_does_not_end_it() {
+    let mut nodes = nodes(&["gpu-1", "gpu-2", "gpu-3"]).await;
+    let mut site = Site::start(Some(&nodes), Settings { timeout: Millis(1500), ..Settings::default() }).await;
+    let grant = site.first.authenticate(&site).await;
+    site.first.discover(&site, &grant).await;
+    nodes.node_mut("gpu-1").hang().await.unwrap();
+    site.stop_miner().await;
+    site.node_configs.remove(0);
+    site.start_miner().await;
+    let leaving = || site.running().fleet.nodes().iter().any(|view| view.leaving);
+    eventually("one is being left", leaving).await;
+    // As the command does from another process, before this one hears that its list is old.
+    let (store, now) = (&site.running().store, SystemClock::new().now());
+    let (removed, other) = (site.node_configs[0].id, site.node_configs[1].id);
+    store.begin_maintenance(removed, OrderedBy::Removal, None, now).await.unwrap();
+    // It is noted again together with whatever else of the list is.
+    store.forget_node(other, now).await.unwrap();
+    nodes.node_mut("gpu-1").resume().await.unwrap();
+    eventually_async("the list is looked at again", async || {
+        let known = store.known_nodes().await.unwrap();
+        known.iter().any(|known| known.node_id == other)
+    })
+    .await;
+    assert!(!leaving());
+    assert!(store.orders().await.unwrap().window(removed, OrderedBy::Removal).is_some());
 }

@@ -137,7 +137,7 @@ pub(crate) fn health_check(cli: &Cli) -> anyhow::Result<ExitCode> {
     let parts = vec![
         // A wrong one ends the program before.
         Part { part: "configuration", ok: true, words: "ok".to_owned() },
-        of("system", &[Code::ClockHere, Code::DiskFullHere]),
+        of("system", &[Code::ClockHere, Code::DiskFullHere, Code::AuditDiskFullHere]),
         of("wallet", &[Code::WalletUnreadable]),
         database,
         of("chain", &[Code::ChainUnreachable, Code::NotRegistered, Code::AxonMissing]),

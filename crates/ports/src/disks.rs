@@ -1,23 +1,6 @@
 use std::path::PathBuf;
 
-/// What a program keeps on a disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kept {
-    /// Its database.
-    Database,
-    /// The log of what it does over SSH.
-    AuditLog,
-}
-
-impl Kept {
-    /// The key of the configuration that says where.
-    pub const fn key(self) -> &'static str {
-        match self {
-            Self::Database => "database.url",
-            Self::AuditLog => "ssh_session.audit_log_path",
-        }
-    }
-}
+use basilica_types::Kept;
 
 /// What is left on the file system that holds something.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,8 +13,43 @@ pub struct Room {
     pub free_bytes: u64,
 }
 
+/// A file system as it tells of itself (`statvfs`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileSystem {
+    /// Of one block.
+    pub block_bytes: u64,
+    /// Blocks in all.
+    pub blocks: u64,
+    /// Of these, unused.
+    pub free: u64,
+    /// Of these, unused and not kept for the administrator.
+    pub available: u64,
+}
+
+impl FileSystem {
+    /// What a process can still write, in bytes: one of the administrator also what is kept for that. None without any size: there is
+    /// no limit then, or it is not told.
+    pub const fn free_bytes(&self, is_root: bool) -> Option<u64> {
+        let blocks = if is_root { self.free } else { self.available };
+        if self.blocks > 0 { Some(blocks.saturating_mul(self.block_bytes)) } else { None }
+    }
+}
+
 /// The file systems that hold what a program keeps.
 pub trait Disks: Send + Sync {
     /// What is left on each of them, of what is most needed there; one that cannot be asked is left out.
     fn room(&self) -> Vec<Room>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_for_the_administrator_is_free_for_that_alone() {
+        let ext4 = FileSystem { block_bytes: 4_096, blocks: 1_000, free: 50, available: 0 };
+        assert_eq!((ext4.free_bytes(true), ext4.free_bytes(false)), (Some(50 * 4_096), Some(0)));
+        let proc = FileSystem { blocks: 0, ..ext4 };
+        assert_eq!((proc.free_bytes(true), proc.free_bytes(false)), (None, None));
+    }
 }

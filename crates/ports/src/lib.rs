@@ -35,7 +35,7 @@ pub use chain::{
     WeightsOutcome,
 };
 pub use clock::Clock;
-pub use disks::{Disks, Kept, Room};
+pub use disks::{Disks, FileSystem, Room};
 pub use dispatch::{DispatchAdvice, dispatch_advice};
 pub use entropy::{Entropy, EntropyRng};
 pub use failure::{BoxError, FailureClass};

@@ -17,9 +17,8 @@ use basilica_ports::{
 use basilica_rpc::GrpcMinerDialer;
 use basilica_runtime_service::{ErrorChain, Loaded};
 use basilica_ssh::{KeyFileError, RusshShell};
-use basilica_status::LittleRoom;
 use basilica_store::{MinerLock, OpenError};
-use basilica_types::{Hotkey, RequestNonce};
+use basilica_types::{Hotkey, Kept, RequestNonce};
 use basilica_wire::Signature;
 use basilica_wire::discovery::AuthRequest;
 
@@ -44,7 +43,7 @@ pub(super) async fn look(
     seen.wallet = signer.as_ref().err().map(|error| format!("{error:#}"));
     seen.little_room = little_room(&service::disks(config));
     // A full disk is told as that.
-    let is_full = seen.little_room.iter().any(LittleRoom::is_none);
+    let is_full = seen.little_room.iter().any(|room| room.is_none() && room.is_of(Kept::Database));
     seen.database = match service::database_obstacle(&config.database).await {
         Some(OpenError::DiskFull { .. }) if is_full => None,
         obstacle => database(&config.database, obstacle),

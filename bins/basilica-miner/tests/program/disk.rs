@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::{Ended, Home, Running};
 
-/// The program with a disk of its own, of so many KiB, where its data are; none where this host lets nobody make one.
-fn on_small_disk(home: &Home, kib: u32) -> Option<Command> {
+/// The program with a disk of its own, of so many KiB, where its data are. Root may make one, or whoever may make namespaces.
+fn on_small_disk(home: &Home, kib: u32) -> Command {
     const SCRIPT: &str = r#"mount -t tmpfs -o "size=$1k,mode=700" tmpfs "$2" && shift 2 && exec "$@""#;
     let spaces: &[&str] = if rustix::process::geteuid().is_root() {
         &["--mount"]
@@ -18,9 +18,9 @@ fn on_small_disk(home: &Home, kib: u32) -> Option<Command> {
         &["--mount", "--user", "--map-root-user"]
     };
     let may = Command::new("unshare").args(spaces).args(["mount", "-t", "tmpfs", "tmpfs", "/mnt"]).output();
-    if !may.is_ok_and(|may| may.status.success()) {
-        return None;
-    }
+    let may = may.expect("unshare (util-linux) is needed for a disk of the test's own");
+    let refused = String::from_utf8_lossy(&may.stderr);
+    assert!(may.status.success(), "a disk of the test's own needs the right to mount one (root): {refused}");
     let program = home.command();
     let mut command = Command::new("unshare");
     command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
@@ -30,7 +30,7 @@ fn on_small_disk(home: &Home, kib: u32) -> Option<Command> {
         .args(["--", "sh", "-c", SCRIPT, "sh", &kib.to_string()])
         .arg(home.path().join("data"));
     command.arg(program.get_program()).args(program.get_args());
-    Some(command)
+    command
 }
 
 #[test]
@@ -38,11 +38,11 @@ fn a_first_start_on_a_full_disk_says_that_it_is_full() {
     let home = Home::new();
     // The file and nothing beside it; the file and half of what is written first.
     for kib in [4, 16, 48] {
-        let Some(mut command) = on_small_disk(&home, kib) else { return };
+        let mut command = on_small_disk(&home, kib);
         let ended = Ended::from(command.output().unwrap());
         let place = format!("{}/data/miner.db", home.path().display());
         ended.fails(1, &[&place, "no space is left on the device that holds it", "df -h"]);
-        let mut command = on_small_disk(&home, kib).unwrap();
+        let mut command = on_small_disk(&home, kib);
         let ended = Ended::from(command.args(["config", "validate"]).output().unwrap());
         assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.err);
         let warning = format!("warning: no space is left on the device that holds {place} (database.url)");
@@ -53,7 +53,7 @@ fn a_first_start_on_a_full_disk_says_that_it_is_full() {
 #[tokio::test]
 async fn a_disk_that_fills_is_told_before_anything_fails_and_that_it_has_room_again() {
     let home = Home::new();
-    let Some(command) = on_small_disk(&home, 16 * 1024) else { return };
+    let command = on_small_disk(&home, 16 * 1024);
     let mut running = Running::spawn(command);
     let alerts = || -> Vec<(String, String)> {
         let status: Option<Value> =

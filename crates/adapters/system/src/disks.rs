@@ -3,7 +3,8 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use basilica_ports::{Disks, Kept, Room};
+use basilica_ports::{Disks, FileSystem, Room};
+use basilica_types::Kept;
 use rustix::fs::StatVfs;
 
 /// Those that hold what a program keeps. What is not there yet stands for its nearest directory that is.
@@ -26,17 +27,23 @@ impl Disks for HostDisks {
         let mut found = Vec::new();
         for (kept, path) in &self.kept {
             let device = there(path).find_map(|path| Some(path.metadata().ok()?.dev()));
-            let (Some(device), Some(stat)) = (device, stat_of(path)) else { continue };
-            // Without any size it has no limit, or does not tell.
-            if stat.f_blocks > 0 && !devices.contains(&device) {
+            let free = stat_of(path).and_then(|stat| told_by(&stat).free_bytes(is_root));
+            let (Some(device), Some(free_bytes)) = (device, free) else { continue };
+            if !devices.contains(&device) {
                 devices.push(device);
-                // What is kept for the administrator is there for who runs as that.
-                let blocks = if is_root { stat.f_bfree } else { stat.f_bavail };
-                let free_bytes = blocks.saturating_mul(stat.f_frsize);
                 found.push(Room { kept: *kept, path: path.clone(), free_bytes });
             }
         }
         found
+    }
+}
+
+const fn told_by(stat: &StatVfs) -> FileSystem {
+    FileSystem {
+        block_bytes: stat.f_frsize,
+        blocks: stat.f_blocks,
+        free: stat.f_bfree,
+        available: stat.f_bavail,
     }
 }
 

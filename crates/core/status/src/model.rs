@@ -56,6 +56,9 @@ pub struct MinerPart {
     pub conditions: Vec<Condition>,
     /// What its database said when it failed last; none while it works.
     pub database_error: Option<Words>,
+    /// Whether that is about its disk, which is full.
+    #[serde(default)]
+    pub is_database_full: bool,
     /// Disks of what it keeps that are nearly full.
     #[serde(default)]
     pub little_room: Vec<LittleRoom>,

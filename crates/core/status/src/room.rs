@@ -1,7 +1,7 @@
 use std::fmt;
 use std::path::Path;
 
-use basilica_types::quoted;
+use basilica_types::{Kept, quoted};
 use serde::{Deserialize, Serialize};
 
 use crate::Words;
@@ -24,8 +24,13 @@ impl LittleRoom {
     const NONE: u64 = 1 << 20;
 
     /// If so many bytes are little.
-    pub fn of(key: impl Into<Words>, path: impl Into<Words>, free: u64) -> Option<Self> {
-        (free < Self::LITTLE).then(|| Self { key: key.into(), path: path.into(), free })
+    pub fn of(kept: Kept, path: impl Into<Words>, free: u64) -> Option<Self> {
+        (free < Self::LITTLE).then(|| Self { key: kept.key().into(), path: path.into(), free })
+    }
+
+    /// Whether it is the disk of that.
+    pub fn is_of(&self, kept: Kept) -> bool {
+        self.key.as_str() == kept.key()
     }
 
     /// Whether nothing is left.

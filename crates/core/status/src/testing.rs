@@ -88,6 +88,7 @@ pub fn well() -> MinerStatus {
             axon: Axon { configured: Some(address), on_chain: Some(address) },
             conditions: vec![Condition { name: "metagraph".to_owned(), problem: None }],
             database_error: None,
+            is_database_full: false,
             little_room: Vec::new(),
             share: None,
         },

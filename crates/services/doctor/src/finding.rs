@@ -91,7 +91,8 @@ codes! {
     DatabaseForeign "database-foreign" Error Here "database.url names a database of another program", "the miner does not start";
     DatabaseNewer "database-newer" Error Here "the miner's database was migrated by a newer version", "the miner does not start";
     DatabaseOutdated "database-outdated" Error Here "the miner's database is not at this version's schema, and database.run_migrations = false", "the miner does not start";
-    DiskFullHere "disk-full-here" Error Here "the disk of the miner's database or audit log is nearly full", "sessions cannot be stored: validators are refused";
+    DiskFullHere "disk-full-here" Error Here "the disk of the miner's database is nearly full", "once it is full, sessions cannot be stored: validators are refused";
+    AuditDiskFullHere "audit-disk-full-here" Warning Here "the disk of the miner's audit log is nearly full", "none: the miner goes on working, and lines are missing in its audit log once the disk is full";
     ClockHere "clock-here" Error Here "this machine's clock is wrong", "validators' requests are refused as too old or too new";
     ChainUnreachable "chain-unreachable" Error Here "no endpoint of the chain answers", "validators cannot be told from strangers, and nobody is admitted";
     NotRegistered "not-registered" Error Here "the hotkey has no uid on the subnet", "validators do not see this miner";

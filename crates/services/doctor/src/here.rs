@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use basilica_status::LittleRoom;
-use basilica_types::{Millis, Timestamp, quoted};
+use basilica_types::{Kept, Millis, Timestamp, quoted};
 
 use crate::finding::{Code, Finding, Remedy};
 
@@ -131,7 +131,11 @@ pub fn judge_here(seen: &HereSeen) -> Vec<Finding> {
         )
     }));
     found.extend(seen.database.as_ref().map(|(fault, words)| database(*fault, words)));
-    let full = |room: &LittleRoom| Finding::new(Code::DiskFullHere, room.to_string(), &[&room.todo()]);
+    let full = |room: &LittleRoom| {
+        let is_log = room.is_of(Kept::AuditLog);
+        let code = if is_log { Code::AuditDiskFullHere } else { Code::DiskFullHere };
+        Finding::new(code, room.to_string(), &[&room.todo()])
+    };
     found.extend(seen.little_room.iter().map(full));
     found.extend(chain(seen));
     found.extend(seen.taken.iter().map(|(address, key, why)| {
@@ -366,10 +370,17 @@ mod tests {
             (HereSeen { database: database(DatabaseFault::Outdated), ..well() }, "database-outdated"),
             (
                 HereSeen {
-                    little_room: LittleRoom::of("database.url", "/x", 1).into_iter().collect(),
+                    little_room: LittleRoom::of(Kept::Database, "/x", 1).into_iter().collect(),
                     ..well()
                 },
                 "disk-full-here",
+            ),
+            (
+                HereSeen {
+                    little_room: LittleRoom::of(Kept::AuditLog, "/x", 1).into_iter().collect(),
+                    ..well()
+                },
+                "audit-disk-full-here",
             ),
             (HereSeen { chain: no_chain("down"), ..well() }, "chain-unreachable"),
             (chain(|chain| chain.registered = false), "not-registered"),

@@ -20,11 +20,11 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-use basilica_ports::{Axon, Kept, SessionRate};
+use basilica_ports::{Axon, SessionRate};
 use basilica_runtime_service::LogLevel;
 use basilica_types::{
-    ChainUrl, DatabasePath, HostKey, Hotkey, Millis, NetUid, Network, NodeAddress, NodeId, Region, UsdMicros,
-    WalletName,
+    ChainUrl, DatabasePath, HostKey, Hotkey, Kept, Millis, NetUid, Network, NodeAddress, NodeId, Region,
+    UsdMicros, WalletName,
 };
 
 pub use axon::unusable_ip;

@@ -8,10 +8,10 @@
 
 use std::sync::Arc;
 
-use basilica_ports::{Clock, Disks, Kept, MinerStore, StoreError};
+use basilica_ports::{Clock, Disks, MinerStore, StoreError};
 use basilica_runtime_service::{Condition, ErrorChain, Stop};
 use basilica_status::{LittleRoom, Words};
-use basilica_types::{Millis, Timestamp};
+use basilica_types::{Kept, Millis, Timestamp};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -20,8 +20,14 @@ use crate::metrics::MinerMetrics;
 
 /// The condition of readiness that the database works and is whole.
 pub(crate) const DATABASE: &str = "database";
-/// What is wrong with it; none while nothing is.
-pub(crate) type DatabaseTrouble = Option<Words>;
+
+/// What is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DatabaseTrouble {
+    pub(crate) words: Words,
+    /// Whether these are about its disk, which is full.
+    pub(crate) is_full: bool,
+}
 
 /// Counting is cheap and what operators watch; the rest can wait.
 const COUNT_EVERY: Millis = Millis::from_secs(5);
@@ -37,8 +43,8 @@ pub(crate) struct Housekeeper {
     pub(crate) clock: Arc<dyn Clock>,
     /// [`DATABASE`].
     pub(crate) condition: Condition,
-    /// Why it does not hold.
-    pub(crate) trouble: watch::Sender<DatabaseTrouble>,
+    /// Why it does not hold; none while it does.
+    pub(crate) trouble: watch::Sender<Option<DatabaseTrouble>>,
     pub(crate) disks: Arc<dyn Disks>,
     /// Those of them that are nearly full.
     pub(crate) little_room: watch::Sender<Vec<LittleRoom>>,
@@ -114,6 +120,7 @@ impl Housekeeper {
         }
         let full = self.look_at_disks();
         // What fails on a full disk does so because it is full.
+        let is_full = rounds.found.is_none() && full.is_some();
         let trouble = match (rounds.found.clone(), full, failed) {
             (Some(damage), ..) => Some(damage),
             (None, Some(full), Some(failed)) => Some(format!("{full}; {failed}")),
@@ -123,7 +130,7 @@ impl Housekeeper {
             Some(trouble) => self.condition.not_ready(trouble.as_str()),
             None => self.condition.ready(),
         }
-        self.trouble.send_replace(trouble.map(Words::from));
+        self.trouble.send_replace(trouble.map(|words| DatabaseTrouble { words: words.into(), is_full }));
     }
 
     /// Why nothing can be written to the database's disk; none if something can.
@@ -141,7 +148,7 @@ impl Housekeeper {
             before.clone_from(&little);
             is_news
         });
-        let database = little.iter().find(|room| room.is_none() && room.key.as_str() == Kept::Database.key());
+        let database = little.iter().find(|room| room.is_none() && room.is_of(Kept::Database));
         database.map(ToString::to_string)
     }
 
@@ -175,7 +182,7 @@ impl Housekeeper {
 /// The disks that are nearly full.
 pub fn little_room(disks: &dyn Disks) -> Vec<LittleRoom> {
     let little = |room: basilica_ports::Room| {
-        LittleRoom::of(room.kept.key(), &*room.path.to_string_lossy(), room.free_bytes)
+        LittleRoom::of(room.kept, &*room.path.to_string_lossy(), room.free_bytes)
     };
     disks.room().into_iter().filter_map(little).collect()
 }

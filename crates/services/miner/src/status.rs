@@ -99,7 +99,7 @@ pub(crate) struct Sources {
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) opinions: watch::Receiver<Arc<Opinions>>,
     pub(crate) readings: Arc<Readings>,
-    pub(crate) database: watch::Receiver<DatabaseTrouble>,
+    pub(crate) database: watch::Receiver<Option<DatabaseTrouble>>,
     pub(crate) disks: watch::Receiver<Vec<LittleRoom>>,
 }
 
@@ -228,6 +228,7 @@ impl StatusKeeper {
             Some(None) => Registration::Absent,
             Some(Some(neuron)) => Registration::Registered { uid: neuron.uid },
         };
+        let trouble = self.sources.database.borrow().clone();
         let condition = |(name, holds): (&'static str, Result<(), String>)| Condition {
             name: name.to_owned(),
             problem: holds.err().map(Words::from),
@@ -244,7 +245,8 @@ impl StatusKeeper {
                 on_chain: neuron.flatten().and_then(|neuron| neuron.axon).map(|axon| axon.address),
             },
             conditions: self.readiness.report().into_iter().map(condition).collect(),
-            database_error: self.sources.database.borrow().clone().or_else(|| remembered.error.clone()),
+            is_database_full: trouble.as_ref().is_some_and(|trouble| trouble.is_full),
+            database_error: trouble.map(|trouble| trouble.words).or_else(|| remembered.error.clone()),
             little_room: self.sources.disks.borrow().clone(),
             share: None,
         }

@@ -5,8 +5,7 @@
 
 use std::path::Path;
 
-use basilica_ports::BoxError;
-use rustix::fs::StatVfs;
+use basilica_ports::{BoxError, FileSystem};
 use sqlx::sqlite::SqliteError;
 
 /// Codes of SQLite.
@@ -57,13 +56,19 @@ pub(super) fn refusal(error: &sqlx::Error) -> Option<Refusal> {
 /// How the disk that holds a file refuses: whether one that fails is only full it is asked itself.
 pub(super) fn refusal_at(file: &Path, error: &sqlx::Error) -> Option<Refusal> {
     let refusal = refusal(error)?;
-    let is_full = || {
-        // One without any size does not tell.
-        let is_little =
-            |disk: StatVfs| disk.f_blocks > 0 && disk.f_bavail.saturating_mul(disk.f_frsize) < NO_ROOM;
-        rustix::fs::statvfs(directory_of(file)).is_ok_and(is_little)
-    };
+    let is_full = || free_bytes(directory_of(file)).is_some_and(|free| free < NO_ROOM);
     Some(if refusal == Refusal::Fails && is_full() { Refusal::Full } else { refusal })
+}
+
+fn free_bytes(directory: &Path) -> Option<u64> {
+    let stat = rustix::fs::statvfs(directory).ok()?;
+    let disk = FileSystem {
+        block_bytes: stat.f_frsize,
+        blocks: stat.f_blocks,
+        free: stat.f_bfree,
+        available: stat.f_bavail,
+    };
+    disk.free_bytes(rustix::process::geteuid().is_root())
 }
 
 /// Where a file is, or is to be.

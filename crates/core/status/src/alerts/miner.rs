@@ -1,9 +1,9 @@
 //! Alerts about the miner as a whole.
 
-use basilica_types::{Millis, Ppm};
+use basilica_types::{Kept, Millis, Ppm};
 
 use super::{Alert, AlertCode, Severity, Subject};
-use crate::{MinerStatus, Registration, Words, percent, span};
+use crate::{LittleRoom, MinerStatus, Registration, percent, span};
 
 /// A start may take so long before its absence of results is told as trouble.
 const SETTLING: Millis = Millis::from_secs(120);
@@ -54,14 +54,16 @@ fn database(status: &MinerStatus) -> Option<Alert> {
     Some(alert(Severity::Critical, AlertCode::DatabaseFailing, (what, why, todo)))
 }
 
-/// Each disk that is nearly full; one that is full may be what fails the database, which then says so.
+/// Each disk that is nearly full, but one that fails the database, which says so.
 fn disks(status: &MinerStatus) -> impl Iterator<Item = Alert> {
-    let failing = status.miner.database_error.as_ref().map_or("", Words::as_str);
-    let others = status.miner.little_room.iter().filter(|room| !failing.contains(&room.to_string()));
-    others.map(|room| {
-        let severity = if room.is_none() { Severity::Critical } else { Severity::Warning };
-        let why =
-            "what cannot be written is refused or lost: sessions of validators, and lines of the audit log";
+    let is_told = |room: &LittleRoom| status.miner.is_database_full && room.is_of(Kept::Database);
+    status.miner.little_room.iter().filter(move |room| !is_told(room)).map(|room| {
+        let (costs, why) = if room.is_of(Kept::AuditLog) {
+            (false, "lines that cannot be written are missing in the audit log; the miner goes on working")
+        } else {
+            (true, "validators are refused once their sessions cannot be stored")
+        };
+        let severity = if costs && room.is_none() { Severity::Critical } else { Severity::Warning };
         alert(severity, AlertCode::DiskNearlyFull, (room.to_string(), why, room.todo()))
     })
 }

@@ -1,4 +1,4 @@
-use basilica_types::Millis;
+use basilica_types::{Kept, Millis};
 
 use super::*;
 use crate::testing::{HOUR, NOW, ago, judgement, node, well};
@@ -33,20 +33,17 @@ const TROUBLES: &[(AlertCode, Severity, Change, Change)] = &[
         Severity::Warning,
         |s| {
             s.miner.little_room =
-                LittleRoom::of("database.url", "/x/miner.db", (256 << 20) - 1).into_iter().collect()
+                LittleRoom::of(Kept::Database, "/x/miner.db", (256 << 20) - 1).into_iter().collect()
         },
         |s| {
             s.miner.little_room =
-                LittleRoom::of("database.url", "/x/miner.db", 256 << 20).into_iter().collect()
+                LittleRoom::of(Kept::Database, "/x/miner.db", 256 << 20).into_iter().collect()
         },
     ),
     (
         AlertCode::DiskNearlyFull,
         Severity::Critical,
-        |s| {
-            s.miner.little_room =
-                LittleRoom::of("ssh_session.audit_log_path", "/x/a.log", 0).into_iter().collect()
-        },
+        |s| s.miner.little_room = LittleRoom::of(Kept::Database, "/x/miner.db", 0).into_iter().collect(),
         |_| {},
     ),
     (
@@ -280,6 +277,32 @@ fn the_worst_comes_first() {
     status.miner.database_error = Some("gone".into());
     let codes: Vec<_> = alerts(&status).into_iter().map(|alert| alert.code).collect();
     assert_eq!(codes, [AlertCode::DatabaseFailing, AlertCode::NotRegistered, AlertCode::NodeUnreachable]);
+}
+
+#[test]
+fn a_full_disk_is_told_once_and_by_what_it_keeps() {
+    let mut status = well();
+    let full = |kept, path: &str| LittleRoom::of(kept, path, 0).unwrap();
+    status.miner.little_room = vec![full(Kept::Database, "/x/miner.db"), full(Kept::AuditLog, "/y/a.log")];
+    let told = |status: &MinerStatus| -> Vec<(AlertCode, String, String)> {
+        let said = |alert: Alert| (alert.code, alert.what.to_string(), alert.why.to_string());
+        alerts(status).into_iter().map(said).collect()
+    };
+    let both = told(&status);
+    assert!(both.len() == 2 && both.iter().all(|(code, ..)| *code == AlertCode::DiskNearlyFull), "{both:?}");
+    assert!(both[0].1.contains("/x/miner.db") && both[0].2.contains("validators are refused"), "{both:?}");
+    assert!(both[1].1.contains("/y/a.log") && both[1].2.contains("missing in the audit log"), "{both:?}");
+    assert!(!both[1].2.contains("refused"), "{both:?}");
+    let severities: Vec<_> = alerts(&status).into_iter().map(|alert| alert.severity).collect();
+    assert_eq!(severities, [Severity::Critical, Severity::Warning]);
+    // Damage says nothing of the disk.
+    status.miner.database_error = Some("damaged".into());
+    let codes = |status: &MinerStatus| told(status).into_iter().map(|(code, ..)| code).collect::<Vec<_>>();
+    let (failing, disk) = (AlertCode::DatabaseFailing, AlertCode::DiskNearlyFull);
+    assert_eq!(codes(&status), [failing, disk, disk]);
+    status.miner.is_database_full = true;
+    assert_eq!(codes(&status), [failing, disk]);
+    assert!(told(&status)[1].1.contains("/y/a.log"));
 }
 
 #[test]

@@ -37,7 +37,8 @@ impl FileSystem {
 
 /// The file systems that hold what a program keeps.
 pub trait Disks: Send + Sync {
-    /// What is left on each of them, of what is most needed there; one that cannot be asked is left out.
+    /// What is left on each of them, of what is most needed there; one that cannot be asked is left out. Blocks for as long as they
+    /// need to answer, which may be for good.
     fn room(&self) -> Vec<Room>;
 }
 

@@ -8,13 +8,13 @@
 
 use std::sync::Arc;
 
-use basilica_ports::{Clock, Disks, MinerStore, StoreError};
+use basilica_ports::{Clock, MinerStore, StoreError};
 use basilica_runtime_service::{Condition, ErrorChain, Stop};
-use basilica_status::{LittleRoom, Words};
-use basilica_types::{Kept, Millis, Timestamp};
+use basilica_status::Words;
+use basilica_types::{Millis, Timestamp};
 use tokio::sync::watch;
-use tracing::{info, warn};
 
+use crate::disk_watch::DiskWatch;
 use crate::fleet::Fleet;
 use crate::metrics::MinerMetrics;
 
@@ -45,9 +45,7 @@ pub(crate) struct Housekeeper {
     pub(crate) condition: Condition,
     /// Why it does not hold; none while it does.
     pub(crate) trouble: watch::Sender<Option<DatabaseTrouble>>,
-    pub(crate) disks: Arc<dyn Disks>,
-    /// Those of them that are nearly full.
-    pub(crate) little_room: watch::Sender<Vec<LittleRoom>>,
+    pub(crate) disks: DiskWatch,
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) metrics: Arc<MinerMetrics>,
 }
@@ -118,7 +116,11 @@ impl Housekeeper {
                 () = stop.requested() => return,
             }
         }
-        let full = self.look_at_disks();
+        tokio::select! {
+            () = self.disks.look() => {}
+            () = stop.requested() => return,
+        }
+        let full = self.disks.full_database();
         // What fails on a full disk does so because it is full.
         let is_full = rounds.found.is_none() && full.is_some();
         let trouble = match (rounds.found.clone(), full, failed) {
@@ -131,25 +133,6 @@ impl Housekeeper {
             None => self.condition.ready(),
         }
         self.trouble.send_replace(trouble.map(|words| DatabaseTrouble { words: words.into(), is_full }));
-    }
-
-    /// Why nothing can be written to the database's disk; none if something can.
-    fn look_at_disks(&self) -> Option<String> {
-        let little = little_room(&*self.disks);
-        self.little_room.send_if_modified(|before| {
-            let keys = |rooms: &[LittleRoom]| rooms.iter().map(|room| room.key.clone()).collect::<Vec<_>>();
-            for room in little.iter().filter(|room| !keys(before).contains(&room.key)) {
-                warn!(disk = %room, todo = %room.todo(), "a disk is nearly full");
-            }
-            for room in before.iter().filter(|room| !keys(&little).contains(&room.key)) {
-                info!(key = %room.key, path = %room.path, "the disk has room again");
-            }
-            let is_news = *before != little;
-            before.clone_from(&little);
-            is_news
-        });
-        let database = little.iter().find(|room| room.is_none() && room.is_of(Kept::Database));
-        database.map(ToString::to_string)
     }
 
     async fn tidy(&self, rounds: &mut Rounds) -> Result<(), StoreError> {
@@ -177,12 +160,4 @@ impl Housekeeper {
         rounds.read_after = Millis(share.clamp(READ_SOONEST.0, latest.0));
         rounds.since_reading = Millis(0);
     }
-}
-
-/// The disks that are nearly full.
-pub fn little_room(disks: &dyn Disks) -> Vec<LittleRoom> {
-    let little = |room: basilica_ports::Room| {
-        LittleRoom::of(room.kept, &*room.path.to_string_lossy(), room.free_bytes)
-    };
-    disks.room().into_iter().filter_map(little).collect()
 }

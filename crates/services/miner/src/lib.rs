@@ -23,6 +23,7 @@ pub mod whereabouts;
 mod access;
 mod axon;
 mod discovery;
+mod disk_watch;
 mod fleet;
 mod gate;
 mod key_editor;
@@ -40,8 +41,8 @@ mod verdicts;
 mod view;
 
 pub use access::{AccessError, NodeAccess};
+pub use disk_watch::little_room;
 pub use fleet::Fleet;
-pub use housekeeping::little_room;
 pub use key_editor::KeyEditError;
 pub use service::{Miner, MinerPorts};
 pub use status::StatusView;

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use crate::assignment::AssignableNode;
 use crate::axon::AxonServer;
 use crate::config::{AdmissionConfig, FleetConfig, SubnetConfig, VerdictsConfig};
+use crate::disk_watch::DiskWatch;
 use crate::fleet::{Fleet, Workshop};
 use crate::gate::Gate;
 use crate::housekeeping::{DATABASE, Housekeeper};
@@ -143,8 +144,7 @@ impl Miner {
             clock: Arc::clone(&ports.clock),
             condition: readiness.condition(DATABASE),
             trouble,
-            disks: Arc::clone(&ports.disks),
-            little_room,
+            disks: DiskWatch::new(Arc::clone(&ports.disks), Arc::clone(&ports.clock), little_room),
             fleet: Arc::clone(&fleet),
             metrics,
         });

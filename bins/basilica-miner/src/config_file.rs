@@ -80,6 +80,14 @@ pub(crate) fn create<T>(
     Ok(checked)
 }
 
+/// Writes a file of the program's own, whole or not at all, for the owner of `like` and for nobody else.
+pub(crate) fn write_own(path: &Path, text: &str, like: &Metadata) -> anyhow::Result<()> {
+    let draft = Draft::beside(path, 0o600)?;
+    keep_owner(&draft.file, like, path)?;
+    draft.fill(text, path, |_| Ok(()))?;
+    draft.publish(path)
+}
+
 /// As what files that belong together are kept when they are replaced: FILE.old, or with the first number that none of them has.
 pub(crate) fn kept_names(paths: &[&Path]) -> anyhow::Result<Vec<PathBuf>> {
     const MOST: usize = 99;

@@ -10,19 +10,21 @@ mod holders;
 mod owed;
 
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::ErrorKind;
-use std::os::unix::fs::{MetadataExt as _, chown};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, ensure};
 use basilica_miner_service::rotation::KeysAtHand;
 use basilica_ports::{Entropy, Identity, NodeShell as _};
 use basilica_ssh::{RusshShell, create_key};
 use basilica_types::SshPublicKey;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use rustix::io::Errno;
+use rustix::process::geteuid;
 
+use crate::config_file::keep_owner;
 use crate::nodes::KEY_COMMENT;
 
 /// Where the keys are, for as long as they are held.
@@ -150,15 +152,8 @@ impl KeyFiles {
         let key = create_key(&draft, KEY_COMMENT, entropy).context("make the new SSH key")?;
         let owner = std::fs::metadata(&self.current).context("look at the key in use")?;
         for path in [&draft, &half(&draft)] {
-            let made = std::fs::metadata(path).context("look at the new key")?;
-            if (made.uid(), made.gid()) != (owner.uid(), owner.gid()) {
-                chown(path, Some(owner.uid()), Some(owner.gid())).with_context(|| {
-                    format!(
-                        "give {} to the owner of the key in use; run this command as its owner or as root",
-                        path.display()
-                    )
-                })?;
-            }
+            give(path, &owner)
+                .with_context(|| format!("give {} to the owner of the key in use", path.display()))?;
         }
         Ok(key)
     }
@@ -198,6 +193,17 @@ impl KeyFiles {
         steps.iter().try_for_each(Step::take)?;
         self.directory.sync_all().context("write the directory of the keys")
     }
+}
+
+/// Gives a file that this process has just made to an owner. Who may write in the directory can have put another one in its place, of which
+/// only a name is there: neither a link nor a second name of a file is given away.
+fn give(path: &Path, owner: &Metadata) -> anyhow::Result<()> {
+    let flags = (OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty());
+    let file = File::from(open(path, flags.0, flags.1).context("open it")?);
+    let made = file.metadata().context("look at it")?;
+    let is_ours = made.is_file() && made.nlink() == 1 && made.uid() == geteuid().as_raw();
+    ensure!(is_ours, "it is not the file that was made; who else writes in this directory?");
+    keep_owner(&file, owner, path)
 }
 
 /// The public half's file.

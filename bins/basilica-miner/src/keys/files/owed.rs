@@ -6,9 +6,8 @@
 //! Beside the key, because it says who holds that key: it goes where the key goes, and where no miner has ever run it is there too.
 //! **Rejected**: the database, which may not be there, and which is lost or restored by itself.
 
-use std::fs::{File, OpenOptions, Permissions};
-use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
+use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
@@ -17,6 +16,7 @@ use basilica_types::NodeId;
 use rustix::fs::{FlockOperation, flock};
 
 use super::{KeyFiles, resolved, with};
+use crate::config_file::write_own;
 use crate::keys::Host;
 use crate::select::Named as _;
 
@@ -76,26 +76,18 @@ impl KeyFiles {
             return Ok(());
         }
         let path = self.owed_file();
-        let written = if all.is_empty() { std::fs::remove_file(&path) } else { self.write(&all, &key) };
+        let written = if all.is_empty() {
+            std::fs::remove_file(&path).map_err(Into::into)
+        } else {
+            let lines: String = all.iter().map(line).collect();
+            key.metadata()
+                .map_err(Into::into)
+                .and_then(|like| write_own(&path, &format!("{HEAD}{lines}"), &like))
+        };
         written.with_context(|| {
             format!("write {}, where servers stand that may still let in the miner's key", path.display())
         })?;
         self.directory.sync_all().context("write the directory of the keys")
-    }
-
-    fn write(&self, all: &[Host], key: &File) -> std::io::Result<()> {
-        let draft = self.beside(".owed.making");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&draft)?;
-        file.set_permissions(Permissions::from_mode(0o600))?;
-        let (owner, made) = (key.metadata()?, file.metadata()?);
-        let (owner, made) = ((owner.uid(), owner.gid()), (made.uid(), made.gid()));
-        if owner != made {
-            fchown(&file, Some(owner.0), Some(owner.1))?;
-        }
-        let lines: String = all.iter().map(line).collect();
-        file.write_all(format!("{HEAD}{lines}").as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&draft, self.owed_file())
     }
 }
 
@@ -146,6 +138,35 @@ mod tests {
             let said = format!("{:#}", files.owed().unwrap_err());
             assert!(said.contains("key.owed, line 3: "), "{bad}: {said}");
         }
+    }
+
+    #[test]
+    fn nothing_that_somebody_put_beside_the_key_is_written_or_given_away() {
+        use std::os::unix::fs::{MetadataExt as _, chown, symlink};
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        create_key(&path, "test", &OsEntropy).unwrap();
+        let files = KeyFiles::to_use(&path).unwrap();
+        // Only who may give files away can be made to.
+        let is_root = chown(&path, Some(1), Some(1)).is_ok();
+        let victim = folder.path().join("victim");
+        std::fs::write(&victim, "secret").unwrap();
+        let before = std::fs::metadata(&victim).unwrap();
+        for name in ["key.owed.making", "key.owed"] {
+            symlink(&victim, folder.path().join(name)).unwrap();
+        }
+        let host = Host { address: "root@10.0.0.1:22".parse().unwrap(), host_key: None };
+        // The list itself is read through a link, as any file, and this one is none.
+        assert!(files.owe(&host).is_err());
+        std::fs::remove_file(folder.path().join("key.owed")).unwrap();
+        files.owe(&host).unwrap();
+        let after = std::fs::metadata(&victim).unwrap();
+        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "secret");
+        assert_eq!((after.uid(), after.gid(), after.mode()), (before.uid(), before.gid(), before.mode()));
+        let owed = folder.path().join("key.owed").symlink_metadata().unwrap();
+        assert_eq!((owed.is_file(), owed.mode() & 0o777), (true, 0o600));
+        assert!(!is_root || owed.uid() == 1);
     }
 
     #[test]

@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use basilica_ports::{
-    AddressPolicy, Clock, Dial, HostKeyPolicy, Identity, MinerStore, NodeShell, Shell, ShellError, StoreError,
+    AddressPolicy, Clock, Dial, HostKeyPolicy, Identity, MinerStore, NodeShell, OrderedBy, Shell, ShellError,
+    StoreError,
 };
+use basilica_runtime_service::ErrorChain;
 use basilica_types::{HostKey, Millis, NodeAddress, SessionId};
 use tracing::{error, info, warn};
 
@@ -137,7 +139,9 @@ impl NodeAccess {
             self.store.pin_host_key(self.node.id, &self.node.address, key, self.clock.now()).await?;
             info!(node.id = %self.node.id, node.address = %self.node.address, host_key.fingerprint = key.fingerprint(),
                 "Pinned the host key of the first contact");
-            self.warn_of_twins(key).await?;
+            if let Err(error) = self.warn_of_twins(key).await {
+                warn!(node.id = %self.node.id, error = %ErrorChain(&error), "Cannot tell whether another node shows the same host key");
+            }
         }
         if let Some(record) = remembered.filter(|record| record.offered.is_some()) {
             self.store.withdraw_host_key(self.node.id, &record.pinned).await?;
@@ -148,12 +152,14 @@ impl NodeAccess {
         Ok((shell, known))
     }
 
-    /// Once for each node, as its first contact is.
+    /// Once for each node, as its first contact is. One that is being left has made room for this one, as a rule.
     async fn warn_of_twins(&self, key: &HostKey) -> Result<(), StoreError> {
         let learnt = self.store.host_keys().await?;
         let learnt = |node| learnt.iter().find(|record| record.node_id == node).map(|record| &record.pinned);
+        let orders = self.store.orders().await?;
         for other in self.store.known_nodes().await? {
             if other.node_id != self.node.id
+                && orders.window(other.node_id, OrderedBy::Removal).is_none()
                 && other.host_key.as_ref().or_else(|| learnt(other.node_id)) == Some(key)
             {
                 warn!(node.id = %self.node.id, node.address = %self.node.address, other.address = %other.address,

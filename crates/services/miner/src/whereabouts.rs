@@ -41,11 +41,23 @@ pub async fn whereabouts(shell: &dyn Shell, deadline: Millis) -> Result<Whereabo
 }
 
 fn parse(said: &str) -> Option<Whereabouts> {
-    // What a noisy start-up file prints comes before.
-    let mut words = said.lines().find_map(|line| line.strip_prefix("here "))?.split(' ').map(str::to_owned);
-    let here = Whereabouts { boot: words.next()?, root: words.next()?, keys: words.next()? };
-    let is_whole = [&here.boot, &here.root, &here.keys].iter().all(|word| !word.is_empty());
-    (is_whole && words.next().is_none()).then_some(here)
+    // What a noisy start-up file prints comes before, and may begin alike.
+    let line = said.lines().rfind(|line| line.starts_with("here "))?;
+    let [_, boot, root, keys] = line.split(' ').collect::<Vec<_>>().try_into().ok()?;
+    let is_whole = is_boot(boot) && is_file(root) && is_file(keys);
+    is_whole.then(|| Whereabouts { boot: boot.to_owned(), root: root.to_owned(), keys: keys.to_owned() })
+}
+
+/// A UUID, as the kernel writes it.
+fn is_boot(word: &str) -> bool {
+    let lengths = word.split('-').map(str::len);
+    lengths.eq([8, 4, 4, 4, 12]) && word.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
+}
+
+/// A device and an inode.
+fn is_file(word: &str) -> bool {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    word.split_once(':').is_some_and(|(device, inode)| is_number(device) && is_number(inode))
 }
 
 #[cfg(test)]
@@ -59,9 +71,18 @@ mod tests {
         let (one, other) = (LocalShell::with_file(b"# one\n"), LocalShell::with_file(b"# one\n"));
         assert_eq!(ask(&one).await, ask(&one).await);
         assert_ne!(ask(&one).await, ask(&other).await, "another user of this server");
-        for said in ["", "here a b", "here a b ", "here a b c d", "there a b c"] {
+        let boot = "1b4e28ba-2fa1-11d2-883f-0016d3cca427";
+        let whole = format!("here {boot} 1:2 3:4");
+        let bad =
+            ["", "here a b c", "here be dragons ahead", &format!("here {boot} 1:2 "), &format!("t{whole}")];
+        for said in bad.into_iter().chain([
+            &*format!("{whole} 5"),
+            &format!("here {boot}0 1:2 3:4"),
+            &whole.replace(":4", ":"),
+        ]) {
             assert_eq!(parse(said), None, "{said:?}");
         }
-        assert!(parse("welcome\nhere a b c\n").is_some());
+        let here = parse(&format!("here be dragons ahead\n{whole}\n")).unwrap();
+        assert_eq!(here, Whereabouts { boot: boot.into(), root: "1:2".into(), keys: "3:4".into() });
     }
 }

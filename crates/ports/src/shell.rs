@@ -120,6 +120,14 @@ pub struct Output {
     pub stderr: Vec<u8>,
 }
 
+const fn denial(wants_more: bool) -> &'static str {
+    if wants_more {
+        "it accepts the key, and asks for something besides (AuthenticationMethods of its sshd)"
+    } else {
+        "Permission denied (publickey)"
+    }
+}
+
 /// Why a node could not be used. The variant carries what is known about where the cause lies; blame is the caller's.
 #[derive(Debug, thiserror::Error)]
 pub enum ShellError {
@@ -176,12 +184,14 @@ pub enum ShellError {
         key: Option<Box<HostKey>>,
     },
     /// The server does not accept our key for this user.
-    #[error("{address} denied the login: Permission denied (publickey)")]
+    #[error("{address} denied the login: {}", denial(*wants_more))]
     Denied {
         /// What was dialled.
         address: NodeAddress,
         /// Whether the server takes keys at all.
         takes_keys: bool,
+        /// Whether it did accept ours, and asks for something besides (RFC 4252, section 5.1: partial success).
+        wants_more: bool,
     },
     /// No answer in time.
     #[error("{step} took longer than {limit}")]

@@ -48,8 +48,9 @@ pub(crate) async fn log_in(
         {
             Err(failed(russh::Error::Disconnect))
         }
-        AuthResult::Failure { remaining_methods, .. } => Err(ShellError::Denied {
+        AuthResult::Failure { remaining_methods, partial_success } => Err(ShellError::Denied {
             address: dial.address.clone(),
+            wants_more: partial_success,
             // A server that ends the connection instead names none.
             takes_keys: remaining_methods.is_empty() || remaining_methods.contains(&MethodKind::PublicKey),
         }),

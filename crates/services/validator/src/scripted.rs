@@ -107,7 +107,11 @@ impl Nodes {
                     Ok(()) => {}
                     Err(true) => return Err(ShellError::LockedOut { address: dial.address.clone() }),
                     Err(false) => {
-                        return Err(ShellError::Denied { address: dial.address.clone(), takes_keys: true });
+                        return Err(ShellError::Denied {
+                            address: dial.address.clone(),
+                            takes_keys: true,
+                            wants_more: false,
+                        });
                     }
                 }
             }

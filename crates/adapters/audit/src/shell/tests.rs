@@ -31,7 +31,9 @@ impl NodeShell for Greeter {
     async fn connect(&self, dial: &Dial) -> Result<Arc<dyn Shell>, ShellError> {
         match dial.address.port() {
             22 => Ok(Arc::new(Self(self.0.clone()))),
-            _ => Err(ShellError::Denied { address: dial.address.clone(), takes_keys: true }),
+            _ => {
+                Err(ShellError::Denied { address: dial.address.clone(), takes_keys: true, wants_more: false })
+            }
         }
     }
 }

@@ -28,6 +28,8 @@ enum Manner {
     Mute,
     /// Lets nobody in, and offers no other way.
     LetsNobodyIn,
+    /// Takes a key, and asks for a password besides.
+    WantsMore,
 }
 
 struct Server {
@@ -47,6 +49,10 @@ impl Handler for Server {
             Manner::LetsNobodyIn => {
                 Auth::Reject { proceed_with_methods: Some(MethodSet::empty()), partial_success: false }
             }
+            Manner::WantsMore => Auth::Reject {
+                proceed_with_methods: Some(MethodSet::from(&[MethodKind::Password][..])),
+                partial_success: true,
+            },
             _ => Auth::Accept,
         })
     }
@@ -133,9 +139,19 @@ async fn a_command_that_ends_without_a_status_is_unknown_not_successful() {
 
 #[tokio::test]
 async fn a_refusal_without_alternatives_is_a_denial_not_a_lost_connection() {
-    let (_tasks, dial, _accepted) = server(Manner::LetsNobodyIn).await;
+    assert!(!wants_more(Manner::LetsNobodyIn).await);
+}
+
+#[tokio::test]
+async fn a_key_that_is_accepted_and_not_enough_is_told_from_one_that_is_refused() {
+    assert!(wants_more(Manner::WantsMore).await);
+}
+
+/// What a denial says.
+async fn wants_more(manner: Manner) -> bool {
+    let (_tasks, dial, _accepted) = server(manner).await;
     match RusshShell.connect(&dial).await {
-        Err(ShellError::Denied { .. }) => {}
+        Err(ShellError::Denied { wants_more, .. }) => wants_more,
         Err(other) => panic!("{other:?}"),
         Ok(_) => panic!("let in"),
     }

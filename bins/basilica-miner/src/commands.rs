@@ -137,7 +137,8 @@ pub(crate) fn validate(cli: &Cli, path: Option<&Path>) -> anyhow::Result<()> {
     notices
         .extend(little_room(&service::disks(&config)).iter().map(|room| format!("{room}; {}", room.todo())));
     // A database that cannot be read is told below.
-    notices.extend(block_on(twins::warnings(&config)).unwrap_or_default());
+    notices
+        .extend(block_on(twins::warnings(&config)).unwrap_or_default().into_iter().map(|(_, words)| words));
     notices.iter_mut().for_each(|notice| *notice = program.in_words(notice));
     let warnings: String = notices.iter().map(|notice| format!("warning: {notice}\n")).collect();
     let obstacles = block_on(async { Ok(service::obstacles(&config).await) })?;

@@ -10,7 +10,7 @@ use clap::Subcommand;
 
 pub(crate) use self::files::{KeyFiles, half};
 pub(crate) use self::hosts::Host;
-pub(crate) use self::unfinished::unfinished;
+pub(crate) use self::unfinished::{owed, unfinished};
 
 use crate::cli::Cli;
 

@@ -9,7 +9,8 @@ pub(crate) mod twins;
 use basilica_types::{Millis, NodeAddress, NodeAddressError, Username};
 use clap::Subcommand;
 
-pub(crate) use self::access::{Access, DEADLINE, KEY_COMMENT, ensure_key};
+pub(crate) use self::access::{Access, DEADLINE, KEY_COMMENT, ensure_key, refused};
+pub(crate) use self::remove::until_left;
 
 use crate::cli::Cli;
 use crate::maintenance;

@@ -54,7 +54,8 @@ pub(super) async fn look(
     seen.notices = configured.notices.iter().map(ToString::to_string).collect();
     seen.notices.extend(unfinished(config));
     // A database that cannot be read is told for itself.
-    seen.notices.extend(twins::warnings(config).await.unwrap_or_default());
+    seen.notices
+        .extend(twins::warnings(config).await.unwrap_or_default().into_iter().map(|(_, words)| words));
     seen.axon = config.subnet.axon.map(|axon| axon.address);
     seen.chain = Some(on_chain(config, hotkey, clock, entropy).await?);
     seen.now = clock.now();

@@ -8,6 +8,7 @@ use basilica_ports::MinerOperations as _;
 use basilica_types::{HostKey, NodeAddress, NodeId};
 
 use super::files::KeyFiles;
+use crate::nodes::twins;
 use crate::select::{Named, select_all};
 use crate::store;
 
@@ -32,34 +33,32 @@ pub(super) struct Hosts {
     pub(super) left_behind: Vec<Host>,
     /// Those that were removed and may still let the miner's key in.
     pub(super) owed: Vec<Host>,
+    /// Those of the configuration.
+    pub(super) listed: Vec<Host>,
 }
 
 impl Hosts {
-    /// Those of the configuration, and those that were taken out of it and may still carry validators' keys, which the miner takes
-    /// off with its own, or the miner's own.
+    /// Those of the configuration, and those that were taken out of it by hand and may still carry validators' keys, which the miner takes
+    /// off with its own. One that `nodes remove` took out is left, also while the miner is at it: it gets no new key, nor does
+    /// one that the running miner knows still and has nothing to do on any more.
     pub(super) async fn read(
         config: &MinerConfig,
         files: &KeyFiles,
         leave_behind: &[String],
     ) -> anyhow::Result<Self> {
-        let mut all: Vec<Host> = config
-            .fleet
-            .nodes
-            .iter()
-            .map(|node| Host { address: node.address.clone(), host_key: node.host_key.clone() })
-            .collect();
-        let configured: BTreeSet<NodeId> = all.iter().map(Named::id).collect();
+        let listed = twins::listed(config).await?;
+        let mut seen: BTreeSet<NodeId> = listed.iter().map(Named::id).collect();
+        let mut owed = files.owed()?;
+        owed.retain(|host| seen.insert(host.id()));
+        let mut all = listed.clone();
         if let Some(store) = store::existing(&config.database).await? {
-            let leaving = store.known_nodes().await?.into_iter();
-            all.extend(
-                leaving
-                    .filter(|known| !configured.contains(&known.node_id))
-                    .map(|known| Host { address: known.address, host_key: known.host_key }),
-            );
+            for known in store.known_nodes().await? {
+                let carries = store.deployed_until(known.node_id).await?.is_some();
+                if carries && seen.insert(known.node_id) {
+                    all.push(Host { address: known.address, host_key: known.host_key });
+                }
+            }
         }
-        let visited: BTreeSet<NodeId> = all.iter().map(Named::id).collect();
-        let owed: Vec<Host> =
-            files.owed()?.into_iter().filter(|host| !visited.contains(&host.id())).collect();
         // One that is owed need not be named, and may be.
         let everybody: Vec<Host> = all.iter().chain(&owed).cloned().collect();
         let left: BTreeSet<NodeId> =
@@ -70,9 +69,10 @@ impl Hosts {
             !visited.is_empty(),
             "there is no node whose key could be replaced, and servers that know the old key would be lost; is this the right configuration?"
         );
-        for host in visited.iter_mut().chain(&mut left_behind).filter(|host| host.host_key.is_none()) {
+        let all = visited.iter_mut().chain(&mut left_behind).chain(&mut owed);
+        for host in all.filter(|host| host.host_key.is_none()) {
             host.host_key = store::pinned(&config.database, host.id()).await?;
         }
-        Ok(Self { visited, left_behind, owed })
+        Ok(Self { visited, left_behind, owed, listed })
     }
 }

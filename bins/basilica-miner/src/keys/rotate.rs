@@ -4,8 +4,8 @@
 //!
 //! **Nodes that come meanwhile** get the new key too: `nodes add` and `nodes remove` are refused, and the nodes are read once more
 //! before the new key takes the old one's place, because the configuration can also be written by hand. **Nodes that are left behind**
-//! may know the old key alone, which is therefore kept until a later run finds none of them. So may **servers that were removed** while
-//! they did not answer: each run tries first to take the miner's key off them, and none of them holds it up.
+//! may know the old key alone, which is therefore kept until a later run finds none of them. So may **servers that were removed** and
+//! not seen without the miner's key: each run tries first to take it off them, and none of them holds it up or gets the new one.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use super::files::KeyFiles;
 use super::hosts::{Host, Hosts};
-use super::visit::{Errand, Failure, Key, visit_all};
+use super::visit::{Errand, Failure, Key, Leaving, visit_all};
 use crate::cli::Cli;
 use crate::commands::{answer, block_on, configured};
 use crate::program::Program;
@@ -40,8 +40,8 @@ struct Report {
     /// How many were to be visited.
     nodes: usize,
     left_behind: Vec<Host>,
-    /// Removed earlier, and not met since.
-    owed: Vec<Host>,
+    /// Removed earlier, and not seen without the key since.
+    owed: Vec<Failure>,
     /// Whether an earlier run made the key.
     resumed: bool,
 }
@@ -85,7 +85,7 @@ impl Rotation<'_> {
         let keys = self.files.at_hand()?;
         let stage = keys.stage().with_context(|| self.tangle())?;
         let resumed = stage != Stage::Make;
-        self.leave(&mut hosts, &keys).await?;
+        let owed = self.leave(&hosts, &keys).await?;
         let former = match stage {
             Stage::Retire { former } => former,
             stage => {
@@ -95,7 +95,7 @@ impl Rotation<'_> {
                 };
                 let failed = self.spread(&mut hosts, &keys, &next).await?;
                 if !failed.is_empty() {
-                    return Ok(Report::new(Progress::Spread(failed), next, hosts, resumed));
+                    return Ok(Report::new(Progress::Spread(failed), next, (hosts, owed), resumed));
                 }
                 self.files.switch()?;
                 keys.current
@@ -108,29 +108,28 @@ impl Rotation<'_> {
         };
         let failed = visit_all(&hosts.visited, &errand, &self.cli.program()).await;
         if !failed.is_empty() {
-            return Ok(Report::new(Progress::Retire(failed), key, hosts, resumed));
+            return Ok(Report::new(Progress::Retire(failed), key, (hosts, owed), resumed));
         }
-        if hosts.left_behind.is_empty() && hosts.owed.is_empty() {
+        if hosts.left_behind.is_empty() && owed.is_empty() {
             self.files.finish()?;
         }
-        Ok(Report::new(Progress::Done, key, hosts, resumed))
+        Ok(Report::new(Progress::Done, key, (hosts, owed), resumed))
     }
 
-    /// Takes the miner's keys off servers that were removed and did not answer then.
-    async fn leave(&self, hosts: &mut Hosts, keys: &KeysAtHand) -> anyhow::Result<()> {
-        let former = keys.former.is_some().then(|| self.files.former());
-        let errand = Errand::Leave {
+    /// Takes the miner's keys off servers that were removed and may still have them; which do, for all that is known.
+    async fn leave(&self, hosts: &Hosts, keys: &KeysAtHand) -> anyhow::Result<Vec<Failure>> {
+        let config = configured(self.cli, &self.cli.config)?.config;
+        let errand = Errand::Leave(Leaving {
             keys: keys.clone(),
             current: self.files.current().to_owned(),
-            former,
-            listed: hosts.visited.iter().chain(&hosts.left_behind).cloned().collect(),
-        };
+            former: keys.former.is_some().then(|| self.files.former()),
+            listed: hosts.listed.clone(),
+            database: config.database,
+        });
         let failed = visit_all(&hosts.owed, &errand, &self.cli.program()).await;
-        let (owed, left): (Vec<_>, Vec<_>) = std::mem::take(&mut hosts.owed)
-            .into_iter()
-            .partition(|host| failed.iter().any(|failure| failure.id == host.id()));
-        hosts.owed = owed;
-        left.iter().try_for_each(|host| self.files.settle(host.id()))
+        let left = hosts.owed.iter().filter(|host| failed.iter().all(|failure| failure.id != host.id()));
+        left.map(Host::id).try_for_each(|id| self.files.settle(id))?;
+        Ok(failed)
     }
 
     /// Puts the new key on all nodes, also on those that come meanwhile; where it failed.
@@ -169,8 +168,13 @@ impl Rotation<'_> {
 }
 
 impl Report {
-    fn new(progress: Progress, key: SshPublicKey, hosts: Hosts, resumed: bool) -> Self {
-        let Hosts { visited, left_behind, owed } = hosts;
+    fn new(
+        progress: Progress,
+        key: SshPublicKey,
+        (hosts, owed): (Hosts, Vec<Failure>),
+        resumed: bool,
+    ) -> Self {
+        let Hosts { visited, left_behind, .. } = hosts;
         Self { progress, key, nodes: visited.len(), left_behind, owed, resumed }
     }
 
@@ -205,16 +209,14 @@ impl Report {
             "resumed": self.resumed,
             "nodes": self.nodes,
             "left_behind": self.left_behind.iter().map(host).collect::<Vec<_>>(),
-            "removed_and_not_met": self.owed.iter().map(host).collect::<Vec<_>>(),
+            "removed_and_not_met": self.owed.iter().map(failure).collect::<Vec<_>>(),
             "failed": self.failed().iter().map(failure).collect::<Vec<_>>(),
         })
     }
 
     fn words(&self, files: &KeyFiles, program: &Program) -> String {
         let (key, replaced) = (&self.key, counted(self.nodes, "node"));
-        let failed = || -> String {
-            self.failed().iter().map(|failure| format!("\n  {}: {}", failure.address, failure.why)).collect()
-        };
+        let failed = || told(self.failed());
         match self.progress {
             Progress::Spread(_) => {
                 format!("the new key does not work everywhere, so the old one stays in use:{}", failed())
@@ -255,16 +257,20 @@ impl Report {
             return String::new();
         }
         format!(
-            "\nThose that were removed without an answer, and gave none now, may still let it in:{}\nWhen they answer, run \
-             `{program} keys rotate` again: it comes off them and ends. Until then no other key is made. One that is gone for good: \
+            "\nThose that were removed may still let it in:{}\nWhen they answer and take it, run `{program} keys rotate` again: it comes off \
+             them and ends. Until then no other key is made. One that is gone for good, or has the key no more: \
              `{program} nodes remove NODE --keep-key`",
-            listed(&self.owed)
+            told(&self.owed)
         )
     }
 }
 
 fn listed(hosts: &[Host]) -> String {
     hosts.iter().map(|host| format!("\n  {}", host.address)).collect()
+}
+
+fn told(failures: &[Failure]) -> String {
+    failures.iter().map(|failure| format!("\n  {}: {}", failure.address, failure.why)).collect()
 }
 
 fn tell(cli: &Cli, report: &Report, files: &KeyFiles) -> anyhow::Result<()> {

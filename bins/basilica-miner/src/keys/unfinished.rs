@@ -3,6 +3,7 @@
 use basilica_miner_service::config::MinerConfig;
 use basilica_status::counted;
 
+use super::Host;
 use super::files::{KeyFiles, with};
 use crate::select::Named as _;
 
@@ -25,13 +26,17 @@ pub(crate) fn unfinished(config: &MinerConfig) -> Vec<String> {
             former.display()
         )
     });
-    next.into_iter().chain(former).chain(owed(config)).collect()
+    next.into_iter().chain(former).chain(told(&owed(config))).collect()
 }
 
-/// One that cannot be read is told by the commands that need it.
-fn owed(config: &MinerConfig) -> Option<String> {
-    let mut owed = KeyFiles::owed_beside(&config.fleet.ssh_key).ok()?;
+/// Servers that are listed no more and may still let in the miner's key. A list that cannot be read is told by the commands that need it.
+pub(crate) fn owed(config: &MinerConfig) -> Vec<Host> {
+    let mut owed = KeyFiles::owed_beside(&config.fleet.ssh_key).unwrap_or_default();
     owed.retain(|host| config.fleet.nodes.iter().all(|node| node.id != host.id()));
+    owed
+}
+
+fn told(owed: &[Host]) -> Option<String> {
     let names: Vec<String> = owed.iter().map(|host| host.address.to_string()).collect();
     let node = match names.as_slice() {
         [] => return None,
@@ -39,9 +44,9 @@ fn owed(config: &MinerConfig) -> Option<String> {
         _ => "NODE",
     };
     Some(format!(
-        "{} removed without an answer may still let in the miner's key: {}. When it answers: basilica-miner nodes remove {node} (with \
-         --keep-key, if it is gone for good)",
-        counted(names.len(), "server"),
+        "{} may still let in the miner's key: {}. When it answers: basilica-miner nodes remove {node} (with --keep-key, if it is gone for good, \
+         or has the key no more)",
+        counted(names.len(), "removed server"),
         names.join(", ")
     ))
 }

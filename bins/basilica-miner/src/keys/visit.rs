@@ -4,19 +4,24 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use basilica_console as console;
+use basilica_miner_service::config::DatabaseConfig;
+use basilica_miner_service::onboarding;
 use basilica_miner_service::operator_key::Lines;
 use basilica_miner_service::rotation::{self, KeysAtHand};
 use basilica_ports::{Shell, ShellError};
+use basilica_system::SystemClock;
 use basilica_types::{HostKey, NodeAddress, NodeId, SshPublicKey};
 use tokio::task::JoinSet;
 
 use super::hosts::Host;
+use crate::maintenance::is_running;
 use crate::nodes::twins::{self, Keys, Need};
-use crate::nodes::{Access, DEADLINE};
+use crate::nodes::{Access, DEADLINE, refused, until_left};
 use crate::program::Program;
 use crate::select::Named as _;
+use crate::store;
 
 /// Nodes that are visited at a time.
 const AT_ONCE: usize = 16;
@@ -35,9 +40,19 @@ pub(super) enum Errand {
     Spread { current: Key, next: Key },
     /// Take `former` off it. Where only that is known, because the node was left behind, `current` goes there first.
     Retire { current: Key, former: Key },
-    /// Take all of the miner's keys off it. One that lets none of them in is left already.
-    /// One that is the same login as a `listed` one keeps them.
-    Leave { keys: KeysAtHand, current: PathBuf, former: Option<PathBuf>, listed: Vec<Host> },
+    /// Take all of the miner's keys off it.
+    Leave(Leaving),
+}
+
+/// What a server that was removed is left with.
+#[derive(Clone, Debug)]
+pub(super) struct Leaving {
+    pub(super) keys: KeysAtHand,
+    pub(super) current: PathBuf,
+    pub(super) former: Option<PathBuf>,
+    /// One that is the same login as one of these keeps the miner's keys.
+    pub(super) listed: Vec<Host>,
+    pub(super) database: DatabaseConfig,
 }
 
 /// A node where it failed, and why.
@@ -86,7 +101,7 @@ impl Errand {
         match self {
             Self::Spread { .. } => "the new key works",
             Self::Retire { .. } => "the old key is gone",
-            Self::Leave { .. } => "was removed before; the miner's key is off it now",
+            Self::Leave(_) => "was removed before; the miner's key is off it now",
         }
     }
 
@@ -103,10 +118,7 @@ impl Errand {
                 node.spread(shell, current, next).await
             }
             Self::Retire { current, former } => node.retire(current, former).await,
-            Self::Leave { keys, current, former, listed } => {
-                let at_hand = Keys { current, former: former.as_deref() };
-                node.leave(keys, at_hand, &twins::of(host, listed)).await
-            }
+            Self::Leave(leaving) => node.leave(host, leaving).await,
         }
     }
 }
@@ -160,23 +172,63 @@ impl Node<'_> {
         retired.map(drop).context("take the old key off")
     }
 
-    async fn leave(&self, keys: &KeysAtHand, at_hand: Keys<'_>, twins: &[Host]) -> anyhow::Result<()> {
+    /// A server that refuses the keys may have them all the same.
+    async fn leave(&self, host: &Host, leaving: &Leaving) -> anyhow::Result<()> {
+        let at_hand = Keys { current: &leaving.current, former: leaving.former.as_deref() };
         let access = self.access(at_hand.current);
         let shell = match access.log_in_with_either(at_hand.former).await {
             Ok(shell) => shell,
-            Err(ShellError::Denied { .. }) => return Ok(()),
+            Err(ShellError::Denied { wants_more, .. }) => bail!("{}", refused(self.address, wants_more)),
             Err(error) => return Err(access.explained(error)),
         };
-        let left = match twins::need(shell.as_ref(), twins, at_hand, self.program).await {
-            Need::Nobody => rotation::leave(shell.as_ref(), DEADLINE, keys, Lines::All).await.map(drop),
-            // It gets the new key as that one, and loses the old one so.
-            Need::By(_) => Ok(()),
-            Need::Perhaps(twin, why) => {
-                shell.close().await;
-                bail!("{} may be the same server, and does not say: {why}", twin.address);
-            }
+        let left = async {
+            self.clear(shell.as_ref(), &leaving.database).await.context("take validators' keys off")?;
+            self.take_own(shell.as_ref(), host, (leaving, at_hand)).await
         };
+        let left = left.await;
         shell.close().await;
-        left.context("take the miner's key off")
+        left
+    }
+
+    /// Validators' keys. A running miner that is at it goes first, because what two take off at the same time one of them can put back; one
+    /// that has only the new key by now may not get in.
+    async fn clear(&self, shell: &dyn Shell, database: &DatabaseConfig) -> anyhow::Result<()> {
+        let id = self.address.node_id();
+        if !store::remnant(database, id).await?.is_some_and(|remnant| remnant.is_known) {
+            return Ok(());
+        }
+        let (tags, _) = store::close(database, id).await?;
+        if is_running(database)? && until_left(database, self.address, false).await? {
+            return store::reopen(database, id).await;
+        }
+        onboarding::clear(shell, &SystemClock::new(), DEADLINE, &tags).await?;
+        store::forget(database, id, &tags).await
+    }
+
+    async fn take_own(
+        &self,
+        shell: &dyn Shell,
+        host: &Host,
+        (leaving, at_hand): (&Leaving, Keys<'_>),
+    ) -> anyhow::Result<()> {
+        let twins = twins::of(host, &leaving.listed);
+        match twins::need(shell, &twins, at_hand, self.program).await {
+            Need::Nobody => {}
+            // It gets the new key as that one, and loses the old one so.
+            Need::By(_) => return Ok(()),
+            Need::Perhaps(twin, why) => {
+                bail!("{} may be the same server, and does not say: {why}", twin.address)
+            }
+        }
+        let left = rotation::leave(shell, DEADLINE, &leaving.keys, Lines::Written).await;
+        let lines = left.context("take the miner's key off")?.left;
+        let (address, program) = (self.address, self.program);
+        ensure!(
+            lines.is_empty(),
+            "lines with the miner's key that it did not write stay in ~/.ssh/authorized_keys there ({}); to take them out: {program} nodes \
+             remove {address} --all-lines ; to leave them: {program} nodes remove {address} --keep-key",
+            lines.join("; ")
+        );
+        Ok(())
     }
 }

@@ -98,7 +98,7 @@ impl Access<'_> {
         former: Option<&Path>,
     ) -> Result<Arc<dyn Shell>, ShellError> {
         match (self.log_in().await, former) {
-            (Err(ShellError::Denied { .. }), Some(former)) => {
+            (Err(ShellError::Denied { wants_more: false, .. }), Some(former)) => {
                 self.dial(Identity::File(former.to_owned())).await
             }
             (outcome, _) => outcome,
@@ -113,7 +113,7 @@ impl Access<'_> {
     ) -> anyhow::Result<(Arc<dyn Shell>, Key)> {
         match self.log_in().await {
             Ok(shell) => return Ok((shell, Key::Known)),
-            Err(ShellError::Denied { .. }) => {}
+            Err(ShellError::Denied { wants_more: false, .. }) => {}
             Err(error) => return Err(self.explained(error)),
         }
         let first = self.first_login(way_in).await?;
@@ -122,7 +122,7 @@ impl Access<'_> {
         let installed = installed.with_context(|| format!("install the miner's key on {}", self.address))?;
         match self.log_in().await {
             Ok(shell) => Ok((shell, Key::Installed)),
-            Err(ShellError::Denied { .. }) => Err(self.ignored(installed)),
+            Err(ShellError::Denied { wants_more: false, .. }) => Err(self.ignored(installed)),
             Err(error) => Err(self.explained(error)),
         }
     }
@@ -293,6 +293,20 @@ impl Vouched {
     }
 }
 
+/// What is known of a removed server that refuses the miner's key.
+pub(crate) fn refused(address: &NodeAddress, wants_more: bool) -> String {
+    if wants_more {
+        return format!(
+            "{address} accepts the miner's key and asks for something besides (AuthenticationMethods of its sshd): the key is on it, and \
+             cannot be taken off from here"
+        );
+    }
+    format!(
+        "{address} refuses the miner's key, which does not show that the key is gone from it: a home directory that is not mounted, or a rule \
+         of its sshd, looks the same"
+    )
+}
+
 fn explained(error: ShellError, address: &NodeAddress, program: &Program) -> anyhow::Error {
     let (user, host, port) = (&address.user, &address.host, address.port());
     let help = match &error {
@@ -303,6 +317,9 @@ fn explained(error: ShellError, address: &NodeAddress, program: &Program) -> any
         ShellError::LockedOut { .. } => {
             "wait some minutes; sshd lets this host in again then (its log tells when and why)".to_owned()
         }
+        ShellError::Denied { wants_more: true, .. } => format!(
+            "the miner has nothing but its key, so let the key alone be enough for {user} there (`sudo sshd -T | grep -i authenticationmethods`)"
+        ),
         ShellError::Denied { .. } => {
             format!("the node does not know the miner's key; install it with: {program} nodes add {address}")
         }

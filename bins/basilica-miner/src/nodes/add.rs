@@ -158,7 +158,7 @@ async fn listed_already(
 
 fn twice(address: &NodeAddress, listed: &NodeAddress, program: &Program) -> anyhow::Error {
     anyhow!(
-        "{address} is listed already, as {listed}: the same login of the same server. A server's GPUs count once, so nothing was changed. \
+        "{address} is listed already, as {listed}: the same login of the same server. A server's GPUs count once, so it was not added. \
          To list it by this address instead: {program} nodes remove {listed} --keep-key && {program} nodes add {address}"
     )
 }
@@ -166,8 +166,8 @@ fn twice(address: &NodeAddress, listed: &NodeAddress, program: &Program) -> anyh
 /// What the configuration's check says of the node as it stands there now.
 fn notices(cli: &Cli, address: &NodeAddress) -> anyhow::Result<Vec<String>> {
     let Configured { config, notices, .. } = configured(cli, &cli.config)?;
-    let begin = format!("{address} shows the same host key as ");
-    let twins = block_on(twins::warnings(&config))?.into_iter().filter(|warning| warning.contains(&begin));
+    let twins = block_on(twins::warnings(&config))?.into_iter();
+    let twins = twins.filter(|(of, _)| of == address).map(|(_, warning)| warning);
     let at = config.fleet.nodes.iter().position(|node| node.address == *address);
     let key = at.map(|at| format!("node_management.nodes.{at}"));
     let of_node = notices.into_iter().filter(|notice| Some(&notice.key) == key.as_ref());

@@ -10,8 +10,10 @@ use serde_json::{Value, json};
 
 use crate::cli::Cli;
 use crate::commands::{answer, block_on, configured};
+use crate::keys::{Host, owed};
 use crate::maintenance::{InForce, Kept, in_force, is_running};
 use crate::nodes::twins;
+use crate::select::Named as _;
 use crate::store;
 
 struct Row<'a> {
@@ -46,17 +48,39 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
         drained: in_force.orders.window(node.id, OrderedBy::Command).cloned(),
     };
     let rows: Vec<Row<'_>> = nodes.iter().copied().zip(twins).map(row).collect();
-    let data: Value = rows.iter().map(Row::json).collect();
+    let owed = owed(&config);
+    let data: Value = rows.iter().map(Row::json).chain(owed.iter().map(removed_json)).collect();
     answer(cli, &data, || match rows.as_slice() {
-        [] => {
+        [] if owed.is_empty() => {
             format!(
                 "no nodes in {}; add one with: {} nodes add USER@HOST",
                 cli.config.display(),
                 cli.program()
             )
         }
-        rows => rows.iter().map(Row::words).collect::<Vec<_>>().join("\n"),
+        rows => {
+            rows.iter().map(Row::words).chain(owed.iter().map(removed_words)).collect::<Vec<_>>().join("\n")
+        }
     })
+}
+
+/// One that is listed no more.
+fn removed_json(host: &Host) -> Value {
+    let (id, fingerprint) = (host.id().to_string(), host.host_key.as_ref().map(HostKey::fingerprint));
+    json!({
+        "node_id": id,
+        "address": host.address.to_string(),
+        "listed": false,
+        "host_key": fingerprint.map(|fingerprint| json!({ "fingerprint": fingerprint, "from": "removal" })),
+    })
+}
+
+fn removed_words(host: &Host) -> String {
+    format!(
+        "{}  {}  REMOVED, and may still let in the miner's key: see `config validate`",
+        host.id(),
+        host.address
+    )
 }
 
 impl Row<'_> {
@@ -91,6 +115,7 @@ impl Row<'_> {
         json!({
             "node_id": self.node.id.to_string(),
             "address": self.node.address.to_string(),
+            "listed": true,
             "hourly_rate_per_gpu": self.node.hourly_rate_per_gpu.map(dollars),
             "region": self.node.region.as_ref().map(ToString::to_string),
             "host_key": host_key.map(|(fingerprint, from)| json!({ "fingerprint": fingerprint, "from": from })),

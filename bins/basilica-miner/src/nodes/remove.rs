@@ -1,14 +1,16 @@
 //! `basilica-miner nodes remove`: a node is left as it was found.
 //!
-//! The line in the configuration goes first, whole or not at all: where the file cannot be written, nothing has happened but that its host key of the node is noted. Then no validator
-//! gets a key there any more (in the database), and a running miner is told; it takes validators' keys off and leaves the node, which is waited for,
-//! because what two take off at the same time one of them can put back. Where no miner runs, the keys are taken off here. The miner's own
-//! key goes last. A node that does not answer is taken out all the same: validators' keys end by themselves.
+//! The line in the configuration goes first, whole or not at all: where the file cannot be written, nothing has happened, save that the node's host
+//! key is noted. Then no validator gets a key there any more (in the database), and a running miner is told; it takes validators' keys off and leaves
+//! the node, which is waited for, because what two take off at the same time one of them can put back. Where no miner runs, the keys are taken off
+//! here. The miner's own key goes last. A node that does not answer is taken out all the same: validators' keys end by themselves.
 //!
-//! **The miner's own key ends nowhere by itself**, so a node that may still let it in is noted beside the key from before its line goes until the key was
-//! seen to be off it: the same command goes on there, and no rotation gives up the key that it knows. The command ends with 1 for as long; it
-//! ends with 0, whoever answers, where the operator wants the key left (`--keep-key`), who thereby also gives up a server that is gone for good.
-//! It stays, too, where the same login is listed by another address ([`super::twins`]).
+//! **The miner's own key ends nowhere by itself**, so a node that may still let it in is noted beside the key from before its line goes until no line
+//! with the key was seen on it: the same command goes on there, and no rotation gives up the key that it knows. The command ends with 1 for as
+//! long, also where lines stay that the miner did not write. **A node that refuses the key** may have it all the same, behind a home directory that is
+//! not mounted or a rule of its sshd, and stays noted. The command ends with 0, whoever answers, where the operator wants the key left (`--keep-key`),
+//! who thereby also gives up a server that is gone for good or has the key no more.
+//! The key stays, too, where the same login is listed by another address ([`super::twins`]).
 //!
 //! **A removal that was cut off goes on** when the command is run again: that note, and the database, know the nodes that are not left yet,
 //! and by which host key each was known, also where only the configuration had said so.
@@ -22,11 +24,12 @@ use basilica_console as console;
 use basilica_miner_service::authorized_keys::KeyTag;
 use basilica_miner_service::config::{MinerConfig, NodeConfig, Settings, remove_node};
 use basilica_runtime_service::Loaded;
-use basilica_types::NodeId;
+use basilica_types::{NodeAddress, NodeId};
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use self::leave::{Left, Unfinished, leave};
+pub(crate) use self::leave::until_left;
+use self::leave::{Left, Then, Unfinished, leave};
 use crate::cli::Cli;
 use crate::commands::{self, Configured, answer, block_on, checked, configured};
 use crate::config_file::ConfigFile;
@@ -70,11 +73,12 @@ pub(crate) fn run(cli: &Cli, remove: &Remove) -> anyhow::Result<()> {
         Some(node) => take_out(cli, (&config, &loaded, &files), node, remove)?,
         None => take_up((&config, &files), id, remove)?,
     };
-    let left = block_on(leave((&config, &files, &cli.program()), &closed, remove))?;
-    if remove.keep_key || left.as_ref().is_ok_and(|left| left.own.left.is_empty()) {
-        files.settle(id)?;
-    }
-    tell(cli, &closed, &left, remove)
+    let left = block_on(leave(cli, (&config, &files), &closed, remove))?;
+    let is_settled = remove.keep_key || left.as_ref().is_ok_and(|left| left.own.left.is_empty());
+    let settled = if is_settled { files.settle(id) } else { Ok(()) };
+    // What was done is told whatever becomes of the note.
+    tell(cli, &closed, &left, remove)?;
+    settled
 }
 
 /// The nodes that are listed no more, and that something is remembered of.
@@ -86,11 +90,16 @@ pub(super) async fn removed(config: &MinerConfig, files: &KeyFiles) -> anyhow::R
     Ok(all)
 }
 
-/// The node that is meant: first among those that are listed, then among those that were.
+/// The node that is meant: among those that are listed and those whose removal is not over, then among all others that were. One that is listed does
+/// not go because it has a part of its address in common with one that was.
 fn which(cli: &Cli, (config, files): (&MinerConfig, &KeyFiles), text: &str) -> anyhow::Result<NodeId> {
     let listed = &config.fleet.nodes;
-    if !meant(listed, text).is_empty() {
-        return Ok(select(listed, text)?.id);
+    let host = |node: &NodeConfig| Host { address: node.address.clone(), host_key: node.host_key.clone() };
+    let mut either: Vec<Host> = listed.iter().map(host).chain(files.owed()?).collect();
+    let mut seen = BTreeSet::new();
+    either.retain(|host| seen.insert(host.id()));
+    if !meant(&either, text).is_empty() {
+        return Ok(select(&either, text)?.id());
     }
     let removed = block_on(removed(config, files))?;
     if !meant(&removed, text).is_empty() {
@@ -122,8 +131,11 @@ fn take_out(
     if let Err(error) =
         file.replace(&text, |path| checked(&commands::loaded(cli, path)?).map(drop).map_err(Into::into))
     {
-        files.settle(node.id)?;
-        return Err(error);
+        // It is listed, and looked after as such.
+        return Err(match files.settle(node.id) {
+            Ok(()) => error,
+            Err(other) => error.context(format!("{other:#}, and before that")),
+        });
     }
     let (tags, deployed) = block_on(store::close(&config.database, node.id))?;
     let told = Some(reload(&config.database.url)?);
@@ -145,11 +157,17 @@ fn take_up(
         host_key: node.host_key.or(owed.as_ref().and_then(|host| host.host_key.clone())),
         ..node
     };
-    if !is_known {
-        let (tags, was_owed) = (BTreeSet::new(), owed.is_some());
-        return Ok(Closed { node, tags, deployed: 0, told: None, is_resumed: true, was_owed });
-    }
     let was_owed = owe((config, files), &node, remove)?;
+    if !is_known {
+        return Ok(Closed {
+            node,
+            tags: BTreeSet::new(),
+            deployed: 0,
+            told: None,
+            is_resumed: true,
+            was_owed,
+        });
+    }
     let (tags, deployed) = block_on(store::close(&config.database, id))?;
     let told = Some(reload(&config.database.url)?);
     Ok(Closed { node, tags, deployed, told, is_resumed: true, was_owed })
@@ -173,15 +191,56 @@ fn owe(
 }
 
 fn tell(cli: &Cli, closed: &Closed, left: &Result<Left, Unfinished>, remove: &Remove) -> anyhow::Result<()> {
-    let Closed { node, told, is_resumed, .. } = closed;
+    answer(cli, &data(cli, closed, left), || words(cli, closed, left, remove))?;
+    let address = &closed.node.address;
+    let again = format!("{} nodes remove {address}", cli.program());
+    match left {
+        Ok(left) if left.own.left.is_empty() => Ok(()),
+        Ok(left) => bail!(
+            "lines with the miner's key that it did not write stay in ~/.ssh/authorized_keys on {address}, and let it in:\n  {}\nTo take them \
+             out: {again} --all-lines ; to leave them there: {again} --keep-key",
+            left.own.left.join("\n  ")
+        ),
+        Err(Unfinished { why, .. }) if remove.keep_key => {
+            if !cli.json {
+                console::tell(&format!("warning: {why}"));
+            }
+            Ok(())
+        }
+        Err(Unfinished { why, then, .. }) => bail!(
+            "{why}\nThe miner's own key may still be in ~/.ssh/authorized_keys there, and does not end by itself: {}. If the server is gone for \
+             good: {again} --keep-key",
+            advice(*then, cli, address)
+        ),
+    }
+}
+
+fn advice(then: Then, cli: &Cli, address: &NodeAddress) -> String {
+    let program = cli.program();
+    let again = format!("{program} nodes remove {address}");
+    match then {
+        Then::Again => {
+            format!("when it answers, run this again: {again} (`keys rotate` takes it off too)")
+        }
+        Then::Meet => {
+            format!("have it met, and then leave it: {program} nodes add {address} ; {again}")
+        }
+        Then::Look => format!(
+            "look there by another way in, and where the key is gone, say so: {again} --keep-key . Once it lets the key in again, run \
+             this again: {again}"
+        ),
+    }
+}
+
+fn data(cli: &Cli, closed: &Closed, left: &Result<Left, Unfinished>) -> Value {
     let validators = match left {
         Ok(left) => Some(left.validators),
         Err(unfinished) => unfinished.validators,
     };
-    let data = json!({
-        "node_id": node.id.to_string(),
-        "address": node.address.to_string(),
-        "resumed": is_resumed,
+    json!({
+        "node_id": closed.node.id.to_string(),
+        "address": closed.node.address.to_string(),
+        "resumed": closed.is_resumed,
         "reached": left.as_ref().is_ok_and(|left| left.is_reached),
         "validator_keys_removed": validators,
         "miner_key_removed": left.as_ref().is_ok_and(|left| left.own.removed > 0),
@@ -189,41 +248,8 @@ fn tell(cli: &Cli, closed: &Closed, left: &Result<Left, Unfinished>, remove: &Re
         "miner_key_left": left.as_ref().map_or(&[][..], |left| &left.own.left),
         "why_not": left.as_ref().err().map(|unfinished| &unfinished.why),
         "config": cli.config.display().to_string(),
-        "miner": told.as_ref().map(Reload::json),
-    });
-    answer(cli, &data, || words(cli, closed, left, remove))?;
-    let (address, program) = (&node.address, cli.program());
-    match left {
-        Ok(left) if left.own.left.is_empty() => Ok(()),
-        Ok(left) => {
-            if !cli.json {
-                console::tell(&format!(
-                    "warning: lines with the miner's key that it did not write stay in ~/.ssh/authorized_keys on {address}; take them out \
-                     there, or with: {program} nodes remove {address} --all-lines\n  {}",
-                    left.own.left.join("\n  ")
-                ));
-            }
-            Ok(())
-        }
-        Err(Unfinished { why, .. }) if remove.keep_key => {
-            if !cli.json {
-                console::tell(&format!("warning: {why}"));
-            }
-            Ok(())
-        }
-        Err(Unfinished { why, is_met, .. }) => {
-            let again = format!("{program} nodes remove {address}");
-            let then = if *is_met {
-                format!("when it answers, run this again: {again} (`keys rotate` takes it off too)")
-            } else {
-                format!("have it met, and then leave it: {program} nodes add {address} ; {again}")
-            };
-            bail!(
-                "{why}\nThe miner's own key may still be in ~/.ssh/authorized_keys there, and does not end by itself: {then}. If the server \
-                 is gone for good: {again} --keep-key"
-            )
-        }
-    }
+        "miner": closed.told.as_ref().map(Reload::json),
+    })
 }
 
 fn words(cli: &Cli, closed: &Closed, left: &Result<Left, Unfinished>, remove: &Remove) -> String {
@@ -234,21 +260,17 @@ fn words(cli: &Cli, closed: &Closed, left: &Result<Left, Unfinished>, remove: &R
         format!("taken out of {file}")
     };
     let removed = match left {
-        Ok(Left { is_over: true, .. }) if closed.was_owed => {
-            "\n  nothing is left to do: no key of a validator is noted to be on it, and it lets in no key of the miner, neither the one in \
-             use nor one that is kept from before"
-                .to_owned()
-        }
         Ok(Left { is_over: true, .. }) => {
-            "\n  nothing is left to do: no key of a validator is noted to be on it, and it does not let the miner's own in. If that was \
-             replaced since (keys rotate), the one before may still be in ~/.ssh/authorized_keys there"
+            "\n  nothing is left to do: no key of a validator is noted to be on it, nor one of the miner's own, and it does not let that in. If it \
+             was replaced since (keys rotate), the one before may still be in ~/.ssh/authorized_keys there"
                 .to_owned()
         }
         Ok(Left { validators, own, kept_for, .. }) => {
             let own = match (own.removed, kept_for) {
                 (_, Some(other)) => format!("left, because {other} is the same login of the same server, and listed"),
                 (0, _) if remove.keep_key => "left as it is".to_owned(),
-                (0, _) => "not there".to_owned(),
+                (0, _) if own.left.is_empty() => "not there".to_owned(),
+                (0, _) => "only in lines that the miner did not write".to_owned(),
                 _ => "removed".to_owned(),
             };
             format!("\n  keys of validators removed: {validators}\n  the miner's own key: {own}")

@@ -7,7 +7,9 @@
 //! **`nodes add` refuses** only what is certain, a login that is listed already, and therefore has no option to overrule it; **the miner's key
 //! stays** where another listed node needs it, or where that one cannot be asked. **Rejected**: refusing by the host key, with an option for clones,
 //! which is given as soon as the refusal names it; taking the key off and putting it back through the other node, which does not work where that is down.
-//! A node whose host key nobody knows yet, in the file or from a first contact, is not asked: the miner has never been on it.
+//! A node whose host key nobody knows yet, in the file or from a first contact, is not asked: the miner has never been on it. Nor is one that is
+//! known by a key of another type, which the same server may have too: every removal would have to ask nodes that have nothing to do with it,
+//! and would wait for those that are down.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,12 +18,16 @@ use basilica_miner_service::config::{MinerConfig, shared_host_key};
 use basilica_miner_service::whereabouts::{Whereabouts, whereabouts};
 use basilica_ports::{MinerStore as _, Shell};
 use basilica_types::{HostKey, NodeAddress, NodeId};
+use tokio::task::JoinSet;
 
 use super::access::{Access, DEADLINE};
 use crate::keys::Host;
 use crate::program::Program;
 use crate::select::Named as _;
 use crate::store;
+
+/// Nodes that are asked at a time.
+const AT_ONCE: usize = 16;
 
 /// The nodes of the configuration, each with the host key by which the miner knows it.
 pub(crate) async fn listed(config: &MinerConfig) -> anyhow::Result<Vec<Host>> {
@@ -56,7 +62,8 @@ pub(super) fn first(node: NodeId, listed: &[Host]) -> Option<NodeAddress> {
 }
 
 /// Warnings of nodes with one host key, where only the miner knows from its contacts that they have: of others the configuration's check warns.
-pub(crate) async fn warnings(config: &MinerConfig) -> anyhow::Result<Vec<String>> {
+/// Each with the node that it is of.
+pub(crate) async fn warnings(config: &MinerConfig) -> anyhow::Result<Vec<(NodeAddress, String)>> {
     let all = listed(config).await?;
     let is_learnt =
         |host: &Host| config.fleet.nodes.iter().any(|node| node.id == host.id() && node.host_key.is_none());
@@ -67,7 +74,7 @@ pub(crate) async fn warnings(config: &MinerConfig) -> anyhow::Result<Vec<String>
         let first = first(host.id(), &all)?;
         let other = all.iter().find(|other| other.address == first)?;
         let is_new = (is_learnt(host) || is_learnt(other)) && !is_one_place(host, other);
-        is_new.then(|| shared_host_key(&host.address, &other.address))
+        is_new.then(|| (host.address.clone(), shared_host_key(&host.address, &other.address)))
     };
     Ok(all.iter().filter_map(warning).collect())
 }
@@ -97,15 +104,34 @@ pub(crate) async fn need(shell: &dyn Shell, twins: &[Host], keys: Keys<'_>, prog
         Ok(here) => here,
         Err(error) => return Need::Perhaps(first.clone(), format!("{:#}", anyhow::Error::new(error))),
     };
-    let mut need = Need::Nobody;
-    for twin in twins {
-        match there(twin, keys, program).await {
-            Ok(there) if there == here => return Need::By(twin.clone()),
+    let current = keys.current.to_owned();
+    let former = keys.former.map(Path::to_owned);
+    let ask = |(at, twin): (usize, &Host)| {
+        let (twin, current, former, program) =
+            (twin.clone(), current.clone(), former.clone(), program.clone());
+        async move {
+            let keys = Keys { current: &current, former: former.as_deref() };
+            let there = there(&twin, keys, &program).await;
+            (at, twin, there)
+        }
+    };
+    let mut waiting = twins.iter().enumerate();
+    let mut under_way: JoinSet<_> = waiting.by_ref().take(AT_ONCE).map(ask).collect();
+    let mut silent: Option<(usize, Host, String)> = None;
+    while let Some(ended) = under_way.join_next().await {
+        let (at, twin, there) = ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        match there {
+            // The others end with the set.
+            Ok(there) if there == here => return Need::By(twin),
             Ok(_) => {}
-            Err(error) => need = Need::Perhaps(twin.clone(), format!("{error:#}")),
+            Err(_) if silent.as_ref().is_some_and(|(first, ..)| *first < at) => {}
+            Err(error) => silent = Some((at, twin, format!("{error:#}"))),
+        }
+        if let Some(next) = waiting.next() {
+            under_way.spawn(ask(next));
         }
     }
-    need
+    silent.map_or(Need::Nobody, |(_, twin, why)| Need::Perhaps(twin, why))
 }
 
 async fn there(twin: &Host, keys: Keys<'_>, program: &Program) -> anyhow::Result<Whereabouts> {

@@ -341,6 +341,13 @@ async fn a_server_that_does_not_answer_is_not_added_and_can_still_be_removed() {
     assert!(!operator.config().contains("host ="), "{}", operator.config());
     let said = operator.fails(&["nodes", "add", &address, "--yes"], 1);
     assert!(said.contains("connect to ") && said.contains("ssh -v -p "), "{said}");
+    // Another login of its host, listed since, is not what a repeated command means.
+    let node = nodes.node("gpu-1").address();
+    let (host, port) = (node.host.to_string(), node.port());
+    let other = format!("nodes = [\n{{ host = \"{host}\", port = {port}, username = \"ops\" }},\n");
+    std::fs::write(operator.path("miner.toml"), operator.config().replace("nodes = [\n", &other)).unwrap();
+    let said = operator.fails(&["nodes", "remove", &host], 1);
+    assert!(said.contains("fits several nodes") && said.contains(&address), "{said}");
 }
 
 #[test]

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::io::IsTerminal as _;
 
-use anyhow::{Context as _, bail};
 use basilica_console as console;
 use basilica_miner_service::authorized_keys::KeyTag;
 use basilica_miner_service::config::{DatabaseConfig, MinerConfig};
@@ -16,8 +15,10 @@ use basilica_system::SystemClock;
 use basilica_types::{HostKey, Millis, NodeAddress, NodeId};
 
 use super::{Closed, Remove};
+use crate::cli::Cli;
+use crate::commands::configured;
 use crate::keys::{Host, KeyFiles};
-use crate::nodes::access::{Access, DEADLINE};
+use crate::nodes::access::{Access, DEADLINE, refused};
 use crate::nodes::twins::{self, Keys, Need};
 use crate::program::Program;
 use crate::running::Reload;
@@ -39,77 +40,101 @@ pub(super) struct Left {
     pub(super) is_reached: bool,
     /// The listed node for which the miner's own key stays: it is the same login.
     pub(super) kept_for: Option<NodeAddress>,
-    /// The node does not let the miner in any more, and carries nothing of validators'.
+    /// An earlier run was done with it, and it does not let the miner in.
     pub(super) is_over: bool,
+}
+
+impl Left {
+    fn untouched(is_reached: bool, is_over: bool) -> Self {
+        let own = Removed { removed: 0, left: Vec::new() };
+        Self { validators: 0, own, is_reached, kept_for: None, is_over }
+    }
 }
 
 /// A node that may still carry something of ours.
 pub(super) struct Unfinished {
     /// In words, and what becomes of validators' keys.
     pub(super) why: String,
-    /// How many keys of validators the running miner took off it; none: they may still be on it.
+    /// How many keys of validators were taken off it; none: they may still be on it.
     pub(super) validators: Option<usize>,
-    /// Whether it is known by which host key to believe it.
-    pub(super) is_met: bool,
+    pub(super) then: Then,
+}
+
+/// What helps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    /// The same command, once the node answers.
+    Again,
+    /// To have it met first, as nobody knows by which host key to believe it.
+    Meet,
+    /// To look there: it refuses the miner's key.
+    Look,
+}
+
+impl Unfinished {
+    fn new(error: &anyhow::Error, validators: Option<usize>) -> Self {
+        Self { why: format!("{error:#}"), validators, then: Then::Again }
+    }
 }
 
 /// Sees to it that everything of ours goes off the node; or why it does not, where the node or the running miner is the reason.
 pub(super) async fn leave(
-    (config, files, program): (&MinerConfig, &KeyFiles, &Program),
+    cli: &Cli,
+    (config, files): (&MinerConfig, &KeyFiles),
     closed: &Closed,
     remove: &Remove,
 ) -> anyhow::Result<Result<Left, Unfinished>> {
     let (database, node) = (&config.database, &closed.node);
+    let host_key = host_key(database, closed).await?;
     let leaver = closed.told.as_ref().filter(|told| **told != Reload::NotRunning);
     if let Some(told) = leaver
-        && !until_left(database, closed, matches!(told, Reload::Told(_))).await?
+        && !until_left(database, &node.address, matches!(told, Reload::Told(_))).await?
     {
-        let why = format!(
-            "the running miner has not left {} within {}; its log says what is wrong, and it goes on trying to take validators' \
-             keys off it, which end with their sessions anyway",
-            node.address,
-            span(PATIENCE)
-        );
-        return Ok(Err(Unfinished { why, validators: None, is_met: true }));
+        return Ok(Err(not_left(&node.address, host_key.as_ref())));
     }
     // Otherwise the running miner has taken them off, or they are gone for longer.
     let is_ours = leaver.is_none() && closed.told.is_some();
     let none = BTreeSet::new();
     let tags = if is_ours { &closed.tags } else { &none };
-    let unfinished = |why: String, is_met| {
-        let validators = leaver.map(|_| closed.deployed);
-        let then = match validators {
-            None if tags.is_empty() => "",
-            None => "; keys of validators that it may carry end with their sessions",
-            Some(_) => "; the running miner has left it, and no key of a validator is on it",
-        };
-        Ok(Err(Unfinished { why: format!("{why}{then}"), validators, is_met }))
-    };
-    if remove.keep_key && tags.is_empty() {
-        end(database, (node.id, is_ours), tags).await?;
-        let own = Removed { removed: 0, left: Vec::new() };
-        return Ok(Ok(Left {
-            validators: closed.deployed,
-            own,
-            is_reached: leaver.is_some(),
-            kept_for: None,
-            is_over: false,
-        }));
-    }
-    let Some(host_key) = host_key(database, closed).await? else {
-        return unfinished(format!("{} was never met, so its host key is not known", node.address), false);
-    };
-    let this = Host { address: node.address.clone(), host_key: Some(host_key.clone()) };
-    let twins = twins::of(&this, &twins::listed(config).await?);
-    let visit = Visit { files, program, closed, host_key: &host_key, tags, twins };
-    match visit.run(remove).await {
-        Ok(left) => {
-            end(database, (node.id, is_ours), tags).await?;
-            let validators = if is_ours { left.validators } else { closed.deployed };
-            Ok(Ok(Left { validators, ..left }))
+    let outcome = match &host_key {
+        _ if remove.keep_key && tags.is_empty() => Ok(Left::untouched(leaver.is_some(), false)),
+        None => {
+            let why = format!("{} was never met, so its host key is not known", node.address);
+            Err(Unfinished { why, validators: None, then: Then::Meet })
         }
-        Err(error) => unfinished(format!("{error:#}"), true),
+        Some(host_key) => Visit { cli, files, closed, host_key, tags, remove }.run().await,
+    };
+    let taken = match &outcome {
+        Ok(_) => true,
+        Err(unfinished) => is_ours && unfinished.validators.is_some(),
+    };
+    if taken {
+        end(database, (node.id, is_ours), tags).await?;
     }
+    let of_miner = leaver.map(|_| closed.deployed);
+    Ok(match outcome {
+        Ok(left) if is_ours => Ok(left),
+        Ok(left) => Ok(Left { validators: closed.deployed, ..left }),
+        Err(Unfinished { why, validators, then }) => {
+            let validators = if is_ours { validators } else { of_miner };
+            let end = match validators {
+                None if tags.is_empty() => "",
+                None => "; keys of validators that it may carry end with their sessions",
+                Some(_) if is_ours => "; no key of a validator is on it",
+                Some(_) => "; the running miner has left it, and no key of a validator is on it",
+            };
+            Err(Unfinished { why: format!("{why}{end}"), validators, then })
+        }
+    })
+}
+
+fn not_left(address: &NodeAddress, host_key: Option<&HostKey>) -> Unfinished {
+    let why = format!(
+        "the running miner has not left {address} within {}; its log says what is wrong, and it goes on trying to take validators' keys off \
+         it, which end with their sessions anyway",
+        span(PATIENCE)
+    );
+    Unfinished { why, validators: None, then: if host_key.is_some() { Then::Again } else { Then::Meet } }
 }
 
 /// Notes that the node carries none of these keys any more.
@@ -128,9 +153,13 @@ async fn host_key(database: &DatabaseConfig, closed: &Closed) -> anyhow::Result<
     }
 }
 
-/// Whether the running miner has left the node in time.
-async fn until_left(database: &DatabaseConfig, closed: &Closed, was_told: bool) -> anyhow::Result<bool> {
-    let id: NodeId = closed.node.id;
+/// Whether the running miner has left the node in time: has nothing of validators' on it, or where it `was_told`, does not know it any more.
+pub(crate) async fn until_left(
+    database: &DatabaseConfig,
+    address: &NodeAddress,
+    was_told: bool,
+) -> anyhow::Result<bool> {
+    let id = address.node_id();
     let clock = SystemClock::new();
     let began = clock.monotonic();
     let mut is_told = !std::io::stderr().is_terminal();
@@ -143,10 +172,7 @@ async fn until_left(database: &DatabaseConfig, closed: &Closed, was_told: bool) 
             return Ok(false);
         }
         if !is_told && waited >= SILENCE {
-            console::tell(&format!(
-                "waiting until the running miner has taken the keys off {}",
-                closed.node.address
-            ));
+            console::tell(&format!("waiting until the running miner has taken the keys off {address}"));
             is_told = true;
         }
         clock.sleep(LOOK_EVERY).await;
@@ -155,61 +181,90 @@ async fn until_left(database: &DatabaseConfig, closed: &Closed, was_told: bool) 
 
 /// A login of our own on the node.
 struct Visit<'a> {
+    cli: &'a Cli,
     files: &'a KeyFiles,
-    program: &'a Program,
     closed: &'a Closed,
     host_key: &'a HostKey,
     /// Keys of validators that are to be taken off.
     tags: &'a BTreeSet<KeyTag>,
-    /// Listed nodes that may be the same login.
-    twins: Vec<Host>,
+    remove: &'a Remove,
 }
 
 impl Visit<'_> {
-    async fn run(&self, remove: &Remove) -> anyhow::Result<Left> {
-        let keys = self.files.at_hand()?;
-        let Some(shell) = self.log_in(&keys).await? else {
-            let own = Removed { removed: 0, left: Vec::new() };
-            return Ok(Left { validators: 0, own, is_reached: true, kept_for: None, is_over: true });
+    async fn run(&self) -> Result<Left, Unfinished> {
+        let (address, program) = (&self.closed.node.address, self.cli.program());
+        let keys = self.files.at_hand().map_err(|error| Unfinished::new(&error, None))?;
+        let former = keys.former.is_some().then(|| self.files.former());
+        let at_hand = Keys { current: self.files.current(), former: former.as_deref() };
+        let access =
+            Access { address, host_key: self.host_key, key_path: at_hand.current, program: &program };
+        let shell = match access.log_in_with_either(at_hand.former).await {
+            Ok(shell) => shell,
+            // What an earlier run was sure of.
+            Err(ShellError::Denied { wants_more: false, .. }) if self.was_left() => {
+                return Ok(Left::untouched(true, true));
+            }
+            Err(ShellError::Denied { wants_more, .. }) => {
+                return Err(Unfinished {
+                    why: refused(address, wants_more),
+                    validators: None,
+                    then: Then::Look,
+                });
+            }
+            Err(error) => return Err(Unfinished::new(&access.explained(error), None)),
         };
-        let done = self.clear(shell.as_ref(), &keys, remove).await;
+        let done = self.clear(shell.as_ref(), &keys, at_hand, &program).await;
         shell.close().await;
-        done.with_context(|| format!("remove keys from {}", self.closed.node.address))
+        done
     }
 
-    /// None: an earlier run has taken the miner's key off, which is the last thing that a removal does.
-    async fn log_in(&self, keys: &KeysAtHand) -> anyhow::Result<Option<std::sync::Arc<dyn Shell>>> {
-        let access = |key_path| Access {
-            address: &self.closed.node.address,
-            host_key: self.host_key,
-            key_path,
-            program: self.program,
+    /// Nothing was noted to be on it when this command began.
+    fn was_left(&self) -> bool {
+        self.closed.is_resumed && !self.closed.was_owed && self.tags.is_empty()
+    }
+
+    async fn clear(
+        &self,
+        shell: &dyn Shell,
+        keys: &KeysAtHand,
+        at_hand: Keys<'_>,
+        program: &Program,
+    ) -> Result<Left, Unfinished> {
+        let address = &self.closed.node.address;
+        let failed = |error: anyhow::Error, validators| {
+            Unfinished::new(&error.context(format!("remove keys from {address}")), validators)
         };
-        let (by_current, former) = (access(self.files.current()), self.files.former());
-        let shell = by_current.log_in_with_either(keys.former.is_some().then_some(former.as_path())).await;
-        match shell {
-            Err(ShellError::Denied { .. }) if self.closed.is_resumed && self.tags.is_empty() => Ok(None),
-            shell => Ok(Some(shell.map_err(|error| by_current.explained(error))?)),
+        let removed = onboarding::clear(shell, &SystemClock::new(), DEADLINE, self.tags).await;
+        let validators = removed.map_err(|error| failed(error.into(), None))?.len();
+        let mut left = Left { validators, ..Left::untouched(true, false) };
+        if self.remove.keep_key {
+            return Ok(left);
         }
-    }
-
-    async fn clear(&self, shell: &dyn Shell, keys: &KeysAtHand, remove: &Remove) -> anyhow::Result<Left> {
-        let which = if remove.all_lines { Lines::All } else { Lines::Written };
-        let removed = onboarding::clear(shell, &SystemClock::new(), DEADLINE, self.tags).await?;
-        let (mut own, mut kept_for) = (Removed { removed: 0, left: Vec::new() }, None);
-        if !remove.keep_key {
-            let former = keys.former.is_some().then(|| self.files.former());
-            let at_hand = Keys { current: self.files.current(), former: former.as_deref() };
-            match twins::need(shell, &self.twins, at_hand, self.program).await {
-                Need::Nobody => own = rotation::leave(shell, DEADLINE, keys, which).await?,
-                Need::By(twin) => kept_for = Some(twin.address),
-                Need::Perhaps(twin, why) => bail!(
+        let twins = self.twins().await.map_err(|error| failed(error, Some(validators)))?;
+        match twins::need(shell, &twins, at_hand, program).await {
+            Need::Nobody => {
+                let which = if self.remove.all_lines { Lines::All } else { Lines::Written };
+                let own = rotation::leave(shell, DEADLINE, keys, which).await;
+                left.own = own.map_err(|error| failed(error.into(), Some(validators)))?;
+            }
+            Need::By(twin) => left.kept_for = Some(twin.address),
+            Need::Perhaps(twin, why) => {
+                let why = format!(
                     "{0} shows the same host key and may be the same server, which it does not say, so the miner's key stays ({why}); it \
                      comes off once {0} answers or is removed",
                     twin.address
-                ),
+                );
+                return Err(Unfinished { why, validators: Some(validators), then: Then::Again });
             }
         }
-        Ok(Left { validators: removed.len(), own, is_reached: true, kept_for, is_over: false })
+        Ok(left)
+    }
+
+    /// Nodes that may be the same login, of those that are listed now: of two commands that take out both, the one that comes last to this
+    /// finds the other one's line gone.
+    async fn twins(&self) -> anyhow::Result<Vec<Host>> {
+        let listed = twins::listed(&configured(self.cli, &self.cli.config)?.config).await?;
+        let this = Host { address: self.closed.node.address.clone(), host_key: Some(self.host_key.clone()) };
+        Ok(twins::of(&this, &listed))
     }
 }

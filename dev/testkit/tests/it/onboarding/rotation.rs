@@ -142,9 +142,10 @@ async fn a_server_that_did_not_answer_its_removal_keeps_no_key_of_the_miner_what
     assert!(not_met.iter().all(|host| owed.contains(host["address"].as_str().unwrap())), "{rotated}");
     assert!(key_files(&operator).contains(&"miner_node_key.former".to_owned()), "they may know it alone");
     let told = notices(&operator);
-    for words in
-        ["the key before, ", "2 servers removed without an answer may still let in the miner's key: "]
-    {
+    let list = operator.succeeds(&["nodes", "list"]);
+    let listed: Vec<_> = list.as_array().unwrap().iter().map(|node| &node["listed"]).collect();
+    assert_eq!(listed, [true, false, false], "{list}");
+    for words in ["the key before, ", "2 removed servers may still let in the miner's key: "] {
         assert!(told.contains(words), "{words}: {told}");
     }
 
@@ -159,6 +160,69 @@ async fn a_server_that_did_not_answer_its_removal_keeps_no_key_of_the_miner_what
     assert_eq!((&rotated["stage"], &rotated["resumed"]), (&"done".into(), &true.into()));
     assert_eq!(authorized_keys(nodes.node("gpu-2")), bare);
     assert_eq!(key_files(&operator), ["miner_node_key", "miner_node_key.pub"]);
+}
+
+/// A server that was removed while it was down, and has this file now that it is back.
+async fn back_with<const N: usize>(site: &mut Site<N>, file: impl FnOnce(String) -> String) -> String {
+    let Site { operator, nodes, addresses, .. } = site;
+    let file = file(authorized_keys(nodes.node("gpu-1")));
+    nodes.node_mut("gpu-1").stop().await.unwrap();
+    assert_eq!(operator.run(&["nodes", "remove", &addresses[0]]).status.code(), Some(1));
+    nodes.node_mut("gpu-1").start().await.unwrap();
+    put(nodes.node("gpu-1"), &file);
+    file
+}
+
+fn put(node: &NodeHost, file: &str) {
+    node.write(&node.home().join(".ssh/authorized_keys"), 0o600, file.as_bytes()).unwrap();
+}
+
+#[tokio::test]
+async fn a_removed_server_that_refuses_the_key_may_have_it_and_keeps_it_noted_until_its_operator_gives_it_up()
+{
+    let mut site = site(["gpu-1", "gpu-2"], 2).await;
+    let with_key = authorized_keys(site.nodes.node("gpu-1"));
+    let bare = format!("# kept\n{}\n", site.public);
+    // As with a home directory that is not mounted yet.
+    back_with(&mut site, |_| bare.clone()).await;
+    let Site { operator, nodes, addresses, .. } = &site;
+    let rotated = operator.succeeds(&["keys", "rotate"]);
+    assert_eq!(rotated["stage"], "left_behind", "{rotated}");
+    let why = "refuses the miner's key, which does not show that the key is gone from it";
+    assert!(rotated["removed_and_not_met"][0]["error"].as_str().unwrap().contains(why), "{rotated}");
+    assert!(key_files(operator).contains(&"miner_node_key.former".to_owned()));
+    let said = operator.fails(&["nodes", "remove", &addresses[0]], 1);
+    let given_up = operator.shown(&format!("nodes remove {} --keep-key", addresses[0]));
+    assert!(said.contains(why) && said.contains(&format!("say so: {given_up} .")), "{said}");
+    assert!(key_files(operator).contains(&"miner_node_key.owed".to_owned()));
+
+    put(nodes.node("gpu-1"), &with_key);
+    let rotated = operator.succeeds(&["keys", "rotate"]);
+    assert_eq!(rotated["stage"], "done", "{rotated}");
+    assert_eq!(authorized_keys(nodes.node("gpu-1")), bare);
+    assert_eq!(key_files(operator), ["miner_node_key", "miner_node_key.pub"]);
+}
+
+#[tokio::test]
+async fn lines_that_the_operator_wrote_stay_on_a_removed_server_until_they_are_asked_for() {
+    let mut site = site(["gpu-1", "gpu-2"], 2).await;
+    let old = site.operator.miner_key();
+    let written = |file: String| file.replace(&old, &format!("no-agent-forwarding {old}\n{old}"));
+    let own = back_with(&mut site, written).await.replace(&format!("\n{old}"), "");
+    let Site { operator, public, nodes, addresses, .. } = &site;
+    let rotated = operator.succeeds(&["keys", "rotate"]);
+    assert_eq!(rotated["stage"], "left_behind", "{rotated}");
+    let error = rotated["removed_and_not_met"][0]["error"].as_str().unwrap();
+    assert!(error.contains("that it did not write stay") && error.contains("no-agent-forwarding"), "{error}");
+    assert_eq!(authorized_keys(nodes.node("gpu-1")), own, "it took out its own alone");
+    let said = operator.fails(&["nodes", "remove", &addresses[0]], 1);
+    assert!(said.contains("did not write stay") && said.contains("--all-lines ; to leave them"), "{said}");
+    assert!(key_files(operator).contains(&"miner_node_key.owed".to_owned()), "it lets the old key in");
+    let removed = operator.succeeds(&["nodes", "remove", &addresses[0], "--all-lines"]);
+    assert_eq!(removed["miner_key_removed"], true);
+    assert_eq!(authorized_keys(nodes.node("gpu-1")), format!("# kept\n{public}\n"));
+    assert_eq!(operator.succeeds(&["keys", "rotate"])["stage"], "done");
+    assert_eq!(key_files(operator), ["miner_node_key", "miner_node_key.pub"]);
 }
 
 #[tokio::test]

@@ -182,6 +182,12 @@ async fn a_removal_that_was_cut_off_beside_a_running_miner_goes_on() {
     let again = operator.run(&["nodes", "remove", &address]);
     let said = String::from_utf8(again.stdout).unwrap();
     assert!(again.status.success() && said.contains("nothing is left to do"), "{said}");
+
+    // Whether that is so cannot be known while it does not answer.
+    nodes.node_mut("gpu-1").stop().await.unwrap();
+    assert_eq!(operator.run(&["nodes", "remove", &address]).status.code(), Some(1));
+    let told = operator.succeeds(&["config", "validate"])["notices"].to_string();
+    assert!(told.contains("1 removed server may") && told.contains(&address), "{told}");
 }
 
 #[tokio::test]
@@ -215,6 +221,63 @@ async fn a_node_that_did_not_answer_when_it_was_removed_is_left_by_the_same_comm
     let undrain =
         format!("(new fans), and stays out until: {}", operator.shown(&format!("nodes undrain {address}")));
     assert!(added["warnings"][0].as_str().unwrap().ends_with(&undrain), "{added}");
+}
+
+#[tokio::test]
+async fn a_removed_server_that_has_validators_keys_holds_up_no_rotation_and_keeps_none_of_any_key() {
+    let operator = Operator::on_free_ports();
+    let (identity, public) = operator.own_key();
+    let specs = ["gpu-1", "gpu-2"].map(|name| server(name, &public)).to_vec();
+    let mut nodes = Nodes::start_with(Isolation::Best, |_| specs).await;
+    let [address, other] = ["gpu-1", "gpu-2"].map(|name| nodes.node(name).address().to_string());
+    let id = nodes.node("gpu-1").address().node_id();
+    for address in [&address, &other] {
+        operator.succeeds(&["nodes", "add", address, "--yes", "--identity", &identity]);
+    }
+    operator.deployed(id).await;
+    let miner = operator.start();
+    eventually("the key is there", || authorized_keys(nodes.node("gpu-1")).contains("restrict,")).await;
+    drop(miner);
+    nodes.node_mut("gpu-1").stop().await.unwrap();
+    assert_eq!(operator.run(&["nodes", "remove", &address]).status.code(), Some(1));
+    let rotated = operator.succeeds(&["keys", "rotate"]);
+    assert_eq!((&rotated["stage"], &rotated["nodes"]), (&"left_behind".into(), &1.into()), "{rotated}");
+    assert_eq!(rotated["removed_and_not_met"][0]["address"], address.as_str());
+
+    nodes.node_mut("gpu-1").start().await.unwrap();
+    let rotated = operator.succeeds(&["keys", "rotate"]);
+    assert_eq!(rotated["stage"], "done", "{rotated}");
+    assert_eq!(authorized_keys(nodes.node("gpu-1")), format!("# kept\n{public}\n"));
+    let store = operator.store().await;
+    assert!(store.deployments(id).await.unwrap().is_empty());
+    let orders = basilica_ports::MinerOperations::orders(&store).await.unwrap();
+    assert!(orders.maintenance.is_empty(), "the removal is over: {orders:?}");
+}
+
+#[tokio::test]
+async fn a_removed_server_that_the_running_miner_is_leaving_gets_no_new_key_and_keeps_none() {
+    let operator = Operator::on_free_ports();
+    let (identity, public) = operator.own_key();
+    let specs = ["gpu-1", "gpu-2"].map(|name| server(name, &public)).to_vec();
+    let mut nodes = Nodes::start_with(Isolation::Best, |_| specs).await;
+    let [address, other] = ["gpu-1", "gpu-2"].map(|name| nodes.node(name).address().to_string());
+    for address in [&address, &other] {
+        operator.succeeds(&["nodes", "add", address, "--yes", "--identity", &identity]);
+    }
+    operator.deployed(nodes.node("gpu-1").address().node_id()).await;
+    let _miner = operator.start();
+    eventually("the key is there", || authorized_keys(nodes.node("gpu-1")).contains("restrict,")).await;
+    nodes.node_mut("gpu-1").hang().await.unwrap();
+    let mut removing = operator.command(&["nodes", "remove", &address]);
+    let mut removing =
+        removing.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    eventually("the file has lost it", || operator.config().matches("host_key =").count() == 1).await;
+    removing.kill().unwrap();
+    removing.wait().unwrap();
+    nodes.node_mut("gpu-1").resume().await.unwrap();
+    let rotated = operator.succeeds(&["keys", "rotate"]);
+    assert_eq!((&rotated["stage"], &rotated["nodes"]), (&"done".into(), &1.into()), "{rotated}");
+    assert_eq!(authorized_keys(nodes.node("gpu-1")), format!("# kept\n{public}\n"));
 }
 
 #[tokio::test]

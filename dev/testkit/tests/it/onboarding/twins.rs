@@ -1,6 +1,7 @@
 //! One server at two addresses, and two servers with one host key: the real program, real sshd.
 
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::process::Stdio;
 
 use basilica_localnet::nodes::NodeHost;
 use basilica_testkit::eventually;
@@ -62,7 +63,7 @@ async fn a_server_that_is_listed_at_another_address_is_not_added_and_keeps_its_k
     let with_key = authorized_keys(node);
     let said = operator.fails(&["nodes", "add", &second, "--yes"], 1);
     let instead = operator.shown(&format!("nodes remove {first} --keep-key"));
-    for words in [&format!("{second} is listed already, as {first}"), "nothing was changed", &instead] {
+    for words in [&format!("{second} is listed already, as {first}"), "so it was not added", &instead] {
         assert!(said.contains(words), "{words}: {said}");
     }
     assert_eq!(authorized_keys(node), with_key);
@@ -112,6 +113,33 @@ async fn a_server_that_is_listed_at_another_address_is_not_added_and_keeps_its_k
     assert!(authorized_keys(nodes.node("gpu-1")).contains(&operator.miner_key()), "it is listed still");
     let removed = operator.succeeds(&["nodes", "remove", &second]);
     assert_eq!(removed["miner_key_removed"], true, "nobody needs it any more: {removed}");
+    assert_eq!(authorized_keys(nodes.node("gpu-1")), format!("# kept\n{public}\n"));
+}
+
+#[tokio::test]
+async fn a_key_is_kept_for_no_node_that_another_command_takes_out_meanwhile() {
+    let operator = Operator::new();
+    let (identity, public) = operator.own_key();
+    let mut nodes = Nodes::start_with(Isolation::Best, |_| vec![server("gpu-1", &public)]).await;
+    let node = nodes.node("gpu-1");
+    let (first, alias) = (node.address().to_string(), Alias::of(node));
+    operator.succeeds(&["nodes", "add", &first, "--yes", "--identity", &identity]);
+    let line = alias.line(&node.host_key().to_string());
+    let both = operator.config().replace("nodes = [\n", &format!("nodes = [\n{line}"));
+    std::fs::write(operator.path("miner.toml"), both).unwrap();
+    nodes.node_mut("gpu-1").hang().await.unwrap();
+    let mut removing = operator.command(&["--json", "nodes", "remove", &first]);
+    let removing = removing.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    eventually("the file has lost it", || operator.config().matches("host_key =").count() == 1).await;
+    operator.succeeds(&["nodes", "remove", &alias.address, "--keep-key"]);
+    nodes.node_mut("gpu-1").resume().await.unwrap();
+    let ended = tokio::task::spawn_blocking(|| removing.unwrap().wait_with_output().unwrap()).await.unwrap();
+    let removed: Value = serde_json::from_slice(&ended.stdout).unwrap();
+    assert_eq!(
+        (&removed["miner_key_removed"], &removed["miner_key_kept_for"]),
+        (&true.into(), &Value::Null),
+        "{removed}"
+    );
     assert_eq!(authorized_keys(nodes.node("gpu-1")), format!("# kept\n{public}\n"));
 }
 

@@ -25,6 +25,10 @@ const NAME: &str = "basilica-miner";
 /// What the unit in deploy/systemd runs on.
 const UNIT_CONFIG: &str = "/opt/basilica/config/miner.toml";
 const START_UNIT: &str = "sudo systemctl start basilica-miner";
+/// Where the unit is one way of several.
+const RELOAD_UNIT: &str = "systemctl reload basilica-miner, or ";
+/// Where it helps to answer a question.
+const STATUS_OF_UNIT: &str = " (systemctl status basilica-miner)";
 
 impl Program {
     /// With this configuration, as it was named.
@@ -58,9 +62,13 @@ impl Program {
     /// Words of a part that knows of no configuration, with it in each command of ours that they name.
     pub(crate) fn in_words(&self, words: &str) -> String {
         let mut told = String::with_capacity(words.len());
-        // The unit would start another miner.
-        let started = if self.is_unit { words.to_owned() } else { words.replace(START_UNIT, &self.words) };
-        let mut rest = started.as_str();
+        // The unit is another miner, or none.
+        let without_unit = || {
+            let started = words.replace(START_UNIT, &self.words);
+            started.replace(RELOAD_UNIT, "").replace(STATUS_OF_UNIT, "")
+        };
+        let words = if self.is_unit { words.to_owned() } else { without_unit() };
+        let mut rest = words.as_str();
         while let Some((before, after)) = rest.split_once(NAME) {
             let is_command = after.strip_prefix(' ').is_some_and(begins_with_command);
             told.push_str(before);
@@ -125,5 +133,8 @@ mod tests {
             .in_words("start it: sudo systemctl start basilica-miner; basilica-miner status");
         let told = "start it: sudo systemctl start basilica-miner; basilica-miner -c /opt/basilica/config/miner.toml status";
         assert_eq!(unit, told);
+        let words = "make it read it: systemctl reload basilica-miner, or send it SIGHUP; is it running (systemctl status basilica-miner), here";
+        assert_eq!(program.in_words(words), "make it read it: send it SIGHUP; is it running, here");
+        assert_eq!(Program::with(Path::new(UNIT_CONFIG)).in_words(words), words);
     }
 }

@@ -6,6 +6,8 @@ use basilica_types::DatabasePath;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
+use crate::program::Program;
+
 /// Whether a changed configuration reached the miner that runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reload {
@@ -23,7 +25,7 @@ pub(crate) enum Reload {
 }
 
 impl Reload {
-    pub(crate) fn words(&self) -> String {
+    pub(crate) fn words(&self, program: &Program) -> String {
         match self {
             Self::NotRunning => {
                 "no miner runs on this configuration's database; the next start takes it up".to_owned()
@@ -31,10 +33,10 @@ impl Reload {
             Self::Told(pid) => {
                 format!("the running miner (process {pid}) was told (SIGHUP) and takes it up now")
             }
-            Self::Untold { why, .. } => format!(
-                "the running miner takes it up on SIGHUP, which it was not sent ({why}): systemctl reload basilica-miner, or \
-                 docker compose kill -s HUP miner"
-            ),
+            Self::Untold { why, .. } => program.in_words(&format!(
+                "the running miner takes it up on SIGHUP, which it was not sent ({why}): systemctl reload basilica-miner, or send it \
+                 SIGHUP (docker compose kill -s HUP miner)"
+            )),
         }
     }
 
@@ -70,4 +72,21 @@ fn catches_hangup(pid: i32) -> bool {
     let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
     let mask = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
     mask & 1 != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_unit_is_named_only_where_it_runs_on_this_configuration() {
+        let untold = Reload::Untold { pid: None, why: "why".to_owned() };
+        let words = |config: &str| untold.words(&Program::with(Path::new(config)));
+        let by_hand = "send it SIGHUP (docker compose kill -s HUP miner)";
+        assert!(words("other.toml").ends_with(&format!("(why): {by_hand}")));
+        let unit = words("/opt/basilica/config/miner.toml");
+        assert!(unit.ends_with(&format!("(why): systemctl reload basilica-miner, or {by_hand}")), "{unit}");
+    }
 }

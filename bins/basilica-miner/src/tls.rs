@@ -59,9 +59,10 @@ pub(crate) fn run(cli: &Cli, command: &TlsCommand) -> anyhow::Result<()> {
     let pair = Pair { key: &key, certificate: &certificate };
     let kept = pair.write(&made.key, &made.certificate, arguments.force)?;
     let taken_up = taken_up(cli, pair)?;
-    let words = taken_up
-        .as_ref()
-        .map_or_else(|| in_the_configuration(&certificate, &key), |reload| format!("{}\n", reload.words()));
+    let words = taken_up.as_ref().map_or_else(
+        || in_the_configuration(&certificate, &key),
+        |reload| format!("{}\n", reload.words(&cli.program())),
+    );
     let data = json!({
         "certificate": certificate, "key": key, "hosts": hosts,
         "sha256_fingerprint": made.fingerprint, "until": made.until.rfc3339(),

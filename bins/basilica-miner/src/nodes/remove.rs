@@ -280,6 +280,7 @@ fn words(cli: &Cli, closed: &Closed, left: &Result<Left, Unfinished>, remove: &R
         }
         Err(_) => String::new(),
     };
-    let told = closed.told.as_ref().map_or_else(String::new, |told| format!("\n{}", told.words()));
+    let told =
+        closed.told.as_ref().map_or_else(String::new, |told| format!("\n{}", told.words(&cli.program())));
     format!("{address}: {how}{removed}{told}")
 }

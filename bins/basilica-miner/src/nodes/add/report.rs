@@ -100,7 +100,7 @@ impl Report<'_> {
             text.push_str(&format!("\n  {name:<10}  {value}"));
         }
         if let Some(told) = &self.told {
-            text.push_str(&format!("\n{}", told.words()));
+            text.push_str(&format!("\n{}", told.words(&cli.program())));
         }
         text
     }

@@ -42,7 +42,8 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// What the operator can do about it where it happened on this node.
+    /// What the operator can do about it where it happened on this node. Brief: it is shown in few characters ([`basilica_status::Words`]),
+    /// with the configuration in each command.
     pub fn remedy(self, node: &NodeAddress) -> String {
         match self {
             Self::Network => format!(
@@ -54,8 +55,7 @@ impl Cause {
                     .to_owned()
             }
             Self::Denied => format!(
-                "put the miner's public key into the node user's ~/.ssh/authorized_keys again: basilica-miner nodes add {node}; what else \
-                 sshd may dislike: basilica-miner doctor --node {node}"
+                "basilica-miner nodes add {node} lets the miner's key in again; if not: basilica-miner doctor --node {node}"
             ),
             Self::OwnKey => {
                 "basilica-miner doctor --quick says what is wrong with the file of ssh_session.miner_node_key_path".to_owned()

@@ -20,6 +20,26 @@ fn states(policy: &HealthPolicy, events: &[Event]) -> Vec<NodeState> {
 }
 
 #[test]
+fn what_can_be_done_is_shown_whole_also_of_a_long_name_and_with_a_configuration() {
+    let node = "ubuntu@ec2-203-0-113-111.ap-southeast-2.compute.amazonaws.com:22022".parse().unwrap();
+    for cause in [
+        Cause::Network,
+        Cause::LockedOut,
+        Cause::Denied,
+        Cause::OwnKey,
+        Cause::HostKey,
+        Cause::Clock,
+        Cause::AuthorizedKeys,
+        Cause::Database,
+    ] {
+        let told = cause
+            .remedy(&node)
+            .replace("basilica-miner ", "basilica-miner -c /opt/basilica/config/miner.toml ");
+        assert_eq!(basilica_status::Words::from(told.as_str()).as_str(), told, "{cause:?}");
+    }
+}
+
+#[test]
 fn a_lost_node_is_tried_as_often_as_configured_before_it_is_called_lost() {
     use NodeState::{Degraded, Healthy, Unreachable};
     let events = [Event::Succeeded, LOST, LOST, LOST, LOST, LOST, Event::Succeeded];

@@ -52,6 +52,10 @@ impl Source {
     pub(crate) fn new(cli: &Cli, path: &Path) -> Self {
         Self { path: path.to_owned(), metrics: cli.metrics, revoke_on_exit: cli.revoke_on_exit }
     }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
 }
 
 pub(crate) fn configured(cli: &Cli, path: &Path) -> anyhow::Result<Configured> {

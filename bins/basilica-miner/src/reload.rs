@@ -1,14 +1,16 @@
 //! SIGHUP: the configuration is read again, and what can change while the miner runs changes.
 //!
 //! The nodes and how they are looked after take effect at once, and so does a new TLS certificate; sessions and connections of nodes that stay go on. A file that is
-//! wrong changes nothing. What needs a restart is named, each time, until it is restarted or written back.
+//! wrong changes nothing, and so does one that is another miner's or was emptied; the status says so until a later one is taken up. What needs a restart is named, each time, until it is restarted or written back.
 
 use std::sync::Arc;
 
-use basilica_miner_service::Fleet;
+use anyhow::ensure;
+use basilica_miner_service::config::MinerConfig;
+use basilica_miner_service::{Fleet, ReloadTrouble};
 use basilica_ports::{BoxError, Clock, Identity};
 use basilica_rpc::ServerTls;
-use basilica_runtime_service::Stop;
+use basilica_runtime_service::{Place, Stop};
 use serde_json::Value;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
@@ -26,6 +28,17 @@ const LIVE: [&str; 6] = [
     "validator_comms.tls_key_path",
 ];
 
+/// Keys by which a configuration is this miner's. A file that was emptied or cut off, or is another's, has other values, and giving up
+/// nodes by such a one would take keys off all of them.
+const IDENTITY: [&str; 6] = [
+    "bittensor.wallet_name",
+    "bittensor.wallet_path",
+    "bittensor.hotkey_name",
+    "bittensor.network",
+    "bittensor.netuid",
+    "database.url",
+];
+
 /// From here on a SIGHUP no longer ends the process.
 pub(crate) fn hangups() -> std::io::Result<Signal> {
     signal(SignalKind::hangup())
@@ -37,6 +50,8 @@ pub(crate) struct Reloader {
     /// The settings that the process was started with: what is not live is still so.
     pub(crate) started: Value,
     pub(crate) fleet: Arc<Fleet>,
+    /// Where the status hears of what was not taken up.
+    pub(crate) trouble: ReloadTrouble,
     /// The gRPC port's certificate, where it has one.
     pub(crate) tls: Option<ServerTls>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -53,37 +68,60 @@ impl Reloader {
     }
 
     fn reload(&self) {
-        let read = configured_from(&self.source).and_then(|configured| {
-            let settings = serde_json::to_value(&configured.loaded.value)?;
-            Ok((configured, settings))
-        });
-        let (Configured { config, notices, .. }, settings) = match read {
-            Ok(read) => read,
+        let trouble = match self.read() {
+            Ok(config) => self.take_up(config),
             Err(error) => {
-                error!(
-                    error = format!("{error:#}"),
-                    "Configuration not reloaded; the miner goes on with what it had"
-                );
-                return;
+                let error = format!("{error:#}");
+                error!(error, "Configuration not reloaded; the miner goes on with what it had");
+                Some(error)
             }
         };
+        // What is wrong comes first, and then where that is in the file.
+        let told = trouble.map(|error| error.lines().next().unwrap_or_default().to_owned());
+        self.trouble.send_replace(told);
+    }
+
+    /// The configuration as it is now, if this miner can go on with it.
+    fn read(&self) -> anyhow::Result<MinerConfig> {
+        let Configured { loaded, config, notices } = configured_from(&self.source)?;
+        let changed = changed(&self.started, &serde_json::to_value(&loaded.value)?);
+        let foreign: Vec<&str> =
+            IDENTITY.into_iter().filter(|key| changed.iter().any(|changed| changed == key)).collect();
+        ensure!(
+            foreign.is_empty(),
+            "{} names another miner than the one that runs: {} changed, which takes a restart",
+            self.source.path().display(),
+            foreign.join(", ")
+        );
+        let names_nodes = !matches!(loaded.place("node_management.nodes"), Place::Absent(_));
+        ensure!(
+            names_nodes || self.fleet.nodes().is_empty(),
+            "{} has no [node_management], and the miner has nodes; `nodes = []` there gives them up",
+            self.source.path().display()
+        );
         for notice in notices {
             warn!(%notice, "configuration");
         }
-        for key in changed(&self.started, &settings) {
+        for key in changed {
             warn!(key, "a changed value takes effect only when the miner is restarted");
         }
-        if let (Some(shown), Some(tls)) = (&self.tls, &config.listen.tls)
-            && let Err(error) = tls::renew(shown, tls, self.clock.now())
-        {
-            error!(
-                error = format!("{error:#}"),
-                "TLS certificate not renewed; the port goes on with the one it had"
-            );
+        Ok(config)
+    }
+
+    /// What of it could not be taken up.
+    fn take_up(&self, config: MinerConfig) -> Option<String> {
+        let renewed = match (&self.tls, &config.listen.tls) {
+            (Some(shown), Some(tls)) => tls::renew(shown, tls, self.clock.now()),
+            _ => Ok(()),
+        };
+        let error = renewed.err().map(|error| format!("{error:#}"));
+        if let Some(error) = &error {
+            error!(error, "TLS certificate not renewed; the port goes on with the one it had");
         }
         info!(nodes = config.fleet.nodes.len(), "Configuration reloaded");
         let operator = Identity::File(config.fleet.ssh_key.clone());
         self.fleet.apply(config.fleet, operator);
+        error
     }
 }
 

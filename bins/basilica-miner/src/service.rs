@@ -214,8 +214,8 @@ async fn serve(
         listeners.metrics.map(|l| (l, state(AdminRoutes::Metrics))),
     ];
     let (api, grpc) = (miner.api(), listeners.grpc);
-    let (fleet, tls) = (miner.fleet(), listeners.tls);
-    let reloader = Reloader { source, started, fleet, tls, clock: Arc::clone(&clock) };
+    let (fleet, trouble, tls) = (miner.fleet(), miner.reload_trouble(), listeners.tls);
+    let reloader = Reloader { source, started, fleet, trouble, tls, clock: Arc::clone(&clock) };
     let limits = limits(&config.listen);
     miner.start(&supervisor);
     supervisor.spawn_once("reload", move |stop| reloader.run(hangups, stop));

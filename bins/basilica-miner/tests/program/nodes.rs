@@ -195,6 +195,43 @@ fn hang_up(running: &Running) {
     rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
 }
 
+/// Why the configuration was not taken up, as the running miner tells it.
+fn not_reloaded(running: &Running) -> Option<String> {
+    let status = running.try_get("/status.json").map(|(_, body)| body)?;
+    let status: Value = serde_json::from_str(&status).unwrap();
+    let alerts = status["alerts"].as_array().unwrap();
+    let alert = alerts.iter().find(|alert| alert["code"] == "not_reloaded")?;
+    Some(alert["what"].as_str().unwrap().to_owned())
+}
+
+/// A file that was emptied by mistake, or is another's, is readable TOML: it would give up all nodes.
+#[tokio::test]
+async fn a_hang_up_with_a_file_that_is_not_this_miners_changes_nothing_and_is_told() {
+    let home = home();
+    let mut running = Running::start(&home);
+    eventually("three at first", || nodes_of(&running) == 3).await;
+    let good = std::fs::read_to_string(home.config()).unwrap();
+    let without_nodes = &good[good.find("[bittensor]").unwrap()..];
+    let other_subnet = good.replace("read_only = true", "read_only = true\nnetuid = 40");
+    for (text, words) in [
+        ("", "names another miner than the one that runs: "),
+        ("# nothing\n", "database.url"),
+        ("nonsense = [", "miner.toml:1:"),
+        (without_nodes, "has no [node_management], and the miner has nodes"),
+        (&other_subnet, "bittensor.netuid changed, which takes a restart"),
+    ] {
+        std::fs::write(home.config(), text).unwrap();
+        hang_up(&running);
+        eventually(words, || not_reloaded(&running).is_some_and(|told| told.contains(words))).await;
+        assert_eq!(nodes_of(&running), 3);
+    }
+    std::fs::write(home.config(), removed_second(&good)).unwrap();
+    hang_up(&running);
+    eventually("the good one is taken up", || nodes_of(&running) == 2 && not_reloaded(&running).is_none())
+        .await;
+    running.terminate();
+}
+
 /// How many nodes the running miner has.
 fn nodes_of(running: &Running) -> usize {
     let status = running.try_get("/status.json").map(|(_, body)| body).unwrap_or_default();

@@ -40,6 +40,8 @@ pub enum AlertCode {
     DatabaseFailing,
     /// The disk of something that the miner keeps is nearly full.
     DiskNearlyFull,
+    /// The configuration was to be read again and was not taken up.
+    NotReloaded,
     /// The hotkey has no place on the subnet.
     NotRegistered,
     /// The clock is not the chain's.
@@ -80,9 +82,10 @@ pub enum AlertCode {
 
 impl AlertCode {
     /// Every code.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::DatabaseFailing,
         Self::DiskNearlyFull,
+        Self::NotReloaded,
         Self::NotRegistered,
         Self::ClockOff,
         Self::ChainSilent,
@@ -108,6 +111,7 @@ impl AlertCode {
         match self {
             Self::DatabaseFailing => "database_failing",
             Self::DiskNearlyFull => "disk_nearly_full",
+            Self::NotReloaded => "not_reloaded",
             Self::NotRegistered => "not_registered",
             Self::ClockOff => "clock_off",
             Self::ChainSilent => "chain_silent",

@@ -62,6 +62,9 @@ pub struct MinerPart {
     /// Disks of what it keeps that are nearly full.
     #[serde(default)]
     pub little_room: Vec<LittleRoom>,
+    /// Why the configuration was not taken up when it was to be read again; none where it was.
+    #[serde(default)]
+    pub reload_error: Option<Words>,
     /// What it gets, by the weights on chain.
     pub share: Option<Share>,
 }

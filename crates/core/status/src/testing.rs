@@ -90,6 +90,7 @@ pub fn well() -> MinerStatus {
             database_error: None,
             is_database_full: false,
             little_room: Vec::new(),
+            reload_error: None,
             share: None,
         },
         chain: Chain { block: Some(BlockNumber(9)), read: Some(ago(60_000)), clock_ahead_ms: Some(24_000) },

@@ -45,7 +45,7 @@ pub use disk_watch::little_room;
 pub use fleet::Fleet;
 pub use key_editor::KeyEditError;
 pub use service::{Miner, MinerPorts};
-pub use status::StatusView;
+pub use status::{ReloadTrouble, StatusView};
 pub use view::{NodeFailure, NodeView};
 
 /// What only the fuzzer needs to see.

@@ -19,7 +19,7 @@ use crate::housekeeping::{DATABASE, Housekeeper};
 use crate::log_budget::LogBudget;
 use crate::metrics::MinerMetrics;
 use crate::orders::OrdersFollower;
-use crate::status::{self, Sources, StatusKeeper, StatusView};
+use crate::status::{self, ReloadTrouble, Sources, StatusKeeper, StatusView};
 use crate::subnet::{SubnetFollower, SubnetView};
 use crate::telemetry::Readings;
 use crate::verdicts::{Asker, Opinions, VerdictsFollower};
@@ -159,6 +159,11 @@ impl Miner {
     /// What people are shown of it, once it runs.
     pub fn status(&self) -> StatusView {
         StatusView(self.status.newest.subscribe())
+    }
+
+    /// To be told why a changed configuration was not taken up; for its status only.
+    pub fn reload_trouble(&self) -> ReloadTrouble {
+        self.status.reload.clone()
     }
 
     /// Its nodes, to be looked at and to be changed while it runs.

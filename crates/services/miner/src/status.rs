@@ -80,7 +80,11 @@ pub(crate) struct StatusKeeper {
     pub(crate) readiness: Readiness,
     pub(crate) metrics: Arc<MinerMetrics>,
     pub(crate) newest: watch::Sender<Option<Arc<MinerStatus>>>,
+    pub(crate) reload: ReloadTrouble,
 }
+
+/// Why the configuration was not taken up when it was read again last; none where it was.
+pub type ReloadTrouble = watch::Sender<Option<String>>;
 
 /// What the database told last.
 #[derive(Debug, Default)]
@@ -118,6 +122,7 @@ impl StatusKeeper {
             readiness: readiness.clone(),
             metrics: Arc::clone(metrics),
             newest: watch::Sender::new(None),
+            reload: watch::Sender::new(None),
         }
     }
 
@@ -248,6 +253,7 @@ impl StatusKeeper {
             is_database_full: trouble.as_ref().is_some_and(|trouble| trouble.is_full),
             database_error: trouble.map(|trouble| trouble.words).or_else(|| remembered.error.clone()),
             little_room: self.sources.disks.borrow().clone(),
+            reload_error: self.reload.borrow().as_deref().map(Words::from),
             share: None,
         }
     }

@@ -24,8 +24,20 @@ const LEAST_REFUSED: u64 = 3;
 const LEAST_SAMPLES: u64 = 10;
 
 pub(super) fn alerts(status: &MinerStatus) -> Vec<Alert> {
-    let checks =
-        [database, registration, clock, chain, axon, nodes, validator, seen, logins, discoveries, rounds];
+    let checks = [
+        database,
+        reload,
+        registration,
+        clock,
+        chain,
+        axon,
+        nodes,
+        validator,
+        seen,
+        logins,
+        discoveries,
+        rounds,
+    ];
     checks.iter().filter_map(|check| check(status)).chain(disks(status)).chain(conditions(status)).collect()
 }
 
@@ -66,6 +78,15 @@ fn disks(status: &MinerStatus) -> impl Iterator<Item = Alert> {
         let severity = if costs && room.is_none() { Severity::Critical } else { Severity::Warning };
         alert(severity, AlertCode::DiskNearlyFull, (room.to_string(), why, room.todo()))
     })
+}
+
+fn reload(status: &MinerStatus) -> Option<Alert> {
+    let error = status.miner.reload_error.as_ref()?;
+    let what = format!("the changed configuration was not taken up: {error}");
+    let why = "the miner goes on with what it had, and a restart may not begin";
+    let todo =
+        "basilica-miner config validate says what is wrong; have it read again (SIGHUP) when that is mended";
+    Some(alert(Severity::Warning, AlertCode::NotReloaded, (what, why, todo)))
 }
 
 fn registration(status: &MinerStatus) -> Option<Alert> {

@@ -29,6 +29,12 @@ const TROUBLES: &[(AlertCode, Severity, Change, Change)] = &[
         |_| {},
     ),
     (
+        AlertCode::NotReloaded,
+        Severity::Warning,
+        |s| s.miner.reload_error = Some("miner.toml:3:1: unknown key".into()),
+        |_| {},
+    ),
+    (
         AlertCode::DiskNearlyFull,
         Severity::Warning,
         |s| {

@@ -1,12 +1,19 @@
 //! The miner that runs with a configuration, as other commands meet it.
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
+use basilica_doctor_service::Presence;
+use basilica_miner_service::config::MinerConfig;
+use basilica_ports::Entropy;
 use basilica_store::MinerLock;
+use basilica_system::OsEntropy;
 use basilica_types::DatabasePath;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::program::Program;
+use crate::{ask, service};
 
 /// Whether a changed configuration reached the miner that runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +54,28 @@ impl Reload {
             Self::Untold { pid, why } => json!({ "running": true, "told": false, "pid": pid, "why": why }),
         }
     }
+}
+
+/// Whether the miner of this configuration runs. Who answers on the health address is another one where nobody has the database; where there is no
+/// database either, as outside of a container, it is one with another hotkey.
+pub(crate) fn presence(config: &MinerConfig) -> anyhow::Result<Presence> {
+    let (database, health) = (&config.database.url, config.listen.health);
+    let holder = MinerLock::holder(database)?;
+    Ok(match (ask::health(health), holder) {
+        (Ok(_), Some(_)) => Presence::Runs,
+        (Ok(_), None) if database.as_path().exists() || is_others(config) => Presence::Another { health },
+        (Ok(_), None) => Presence::Runs,
+        (Err(_), Some(holder)) => Presence::Silent { pid: holder.pid, health },
+        (Err(_), None) => Presence::Absent,
+    })
+}
+
+/// Whether the miner that answers has another hotkey, as far as both are known.
+fn is_others(config: &MinerConfig) -> bool {
+    let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
+    let own = service::signer(&config.wallet, &entropy).map(|signer| signer.hotkey());
+    let answering = ask::status(config.listen.health).map(|status| status.miner.hotkey);
+    matches!((own, answering), (Ok(own), Ok(answering)) if own != answering)
 }
 
 /// Tells the miner that runs on this database to read its configuration again.

@@ -2,18 +2,20 @@
 
 use std::fmt::Write as _;
 
-use anyhow::Context as _;
+use anyhow::ensure;
+use basilica_doctor_service::Presence;
 use basilica_miner_service::config::MinerConfig;
 use basilica_ports::{Clock as _, MinerStore as _};
 use basilica_runtime_service::ErrorChain;
 use basilica_status::{MinerStatus, NodeState, Registration, counted, percent, span};
-use basilica_store::{Database, LockHolder, MinerDatabase, MinerLock};
+use basilica_store::{Database, MinerDatabase, MinerLock};
 use basilica_system::SystemClock;
 use serde_json::json;
 
 use crate::ask;
 use crate::cli::Cli;
 use crate::commands::{answer, block_on, configured, open};
+use crate::running;
 
 /// What the database tells by itself, whether a miner runs or not.
 struct Kept {
@@ -49,31 +51,36 @@ async fn kept(config: &MinerConfig, runs: bool) -> anyhow::Result<Kept> {
 /// Says whether a miner runs here. Succeeds only if one does, so that a script can ask; how its database is, is told beside that.
 pub(crate) fn status(cli: &Cli) -> anyhow::Result<()> {
     let config = configured(cli, &cli.config)?.config;
-    let health = ask::health(config.listen.health);
-    let snapshot = ask::status(config.listen.health);
-    let kept =
-        block_on(kept(&config, health.is_ok())).map_err(|error| ErrorChain(error.as_ref()).to_string());
+    let presence = running::presence(&config)?;
+    let runs = presence == Presence::Runs;
+    let health = ask::health(config.listen.health).ok().filter(|_| runs);
+    let snapshot = ask::status(config.listen.health).ok().filter(|_| runs);
+    let kept = block_on(kept(&config, runs)).map_err(|error| ErrorChain(error.as_ref()).to_string());
     let holder = MinerLock::holder(&config.database.url)?;
     let nodes = config.fleet.nodes.len();
     let data = json!({
-        "running": health.is_ok(),
+        "running": runs,
         "pid": holder.as_ref().and_then(|holder| holder.pid),
-        "database_held": holder.is_some(),
-        "health": health.as_ref().ok(),
+        "answered_by_another": matches!(presence, Presence::Another { .. }),
+        "health": health,
         "nodes": nodes,
         "open_sessions": kept.as_ref().ok().map(|kept| kept.open_sessions),
         "host_keys_to_approve": kept.as_ref().ok().map(|kept| kept.host_keys_to_approve),
         "database_error": kept.as_ref().err(),
-        "status": snapshot.as_ref().ok(),
+        "status": snapshot,
     });
     answer(cli, &data, || {
-        let running = match (&health, &snapshot) {
-            (Ok(_), Ok(snapshot)) => cli.program().in_words(&told(snapshot)),
-            (Ok(health), Err(_)) => format!("running: {health}"),
-            (Err(_), _) => silent(holder.as_ref()),
+        let running = match (&presence, &health, &snapshot) {
+            (Presence::Runs, _, Some(snapshot)) => cli.program().in_words(&told(snapshot)),
+            (Presence::Runs, Some(health), None) => format!("running: {health}"),
+            (Presence::Silent { .. }, ..) => presence.words().unwrap_or_default(),
+            (Presence::Another { .. }, ..) => {
+                format!("not running: {}", presence.words().unwrap_or_default())
+            }
+            (Presence::Absent | Presence::Runs, ..) => "not running".to_owned(),
         };
         let listed = match &snapshot {
-            Ok(snapshot) if snapshot.nodes.len() != nodes => {
+            Some(snapshot) if snapshot.nodes.len() != nodes => {
                 format!("nodes: {nodes} in the configuration, {} in the running miner", snapshot.nodes.len())
             }
             _ => format!("nodes: {nodes}"),
@@ -82,32 +89,10 @@ pub(crate) fn status(cli: &Cli) -> anyhow::Result<()> {
             Ok(kept) => kept.words(),
             Err(error) => format!("database: {error}"),
         };
-        let stranger = if health.is_ok() && holder.is_none() { stranger(&config) } else { String::new() };
-        format!("{running}\n{listed}\n{kept}{stranger}")
+        format!("{running}\n{listed}\n{kept}")
     })?;
-    health.with_context(|| {
-        format!("no miner with this configuration answers on its health address {}", config.listen.health)
-    })?;
+    ensure!(runs, "no miner with this configuration answers on its health address {}", config.listen.health);
     Ok(())
-}
-
-/// Of one that answers while nobody has the database.
-fn stranger(config: &MinerConfig) -> String {
-    format!(
-        "\nnote: no miner has {}: the one that answers on {} runs with another configuration, in a container, or lost its database",
-        config.database.url, config.listen.health
-    )
-}
-
-/// Of a miner that does not answer.
-fn silent(holder: Option<&LockHolder>) -> String {
-    match holder {
-        Some(LockHolder { pid: Some(pid), .. }) => {
-            format!("process {pid} has the database and does not answer")
-        }
-        Some(LockHolder { pid: None, .. }) => "a miner has the database and does not answer".to_owned(),
-        None => "not running".to_owned(),
-    }
 }
 
 /// The snapshot in a few lines.

@@ -3,7 +3,8 @@
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
+use basilica_doctor_service::Presence;
 use basilica_screen as screen;
 use basilica_status::MinerStatus;
 
@@ -11,6 +12,7 @@ use crate::ask;
 use crate::cli::Cli;
 use crate::commands::{configured, print};
 use crate::program::Program;
+use crate::running;
 
 /// What is asked, and how it is shown.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -27,7 +29,16 @@ pub(crate) struct Top {
 pub(crate) fn top(cli: &Cli, top: Top) -> anyhow::Result<()> {
     let address = match top.address {
         Some(address) => address,
-        None => configured(cli, &cli.config)?.config.listen.health,
+        None => {
+            let config = configured(cli, &cli.config)?.config;
+            let presence = running::presence(&config)?;
+            ensure!(
+                !matches!(presence, Presence::Another { .. }),
+                "{}",
+                presence.words().unwrap_or_default()
+            );
+            config.listen.health
+        }
     };
     let program = cli.program();
     let asked = |address| asked(address, &program);

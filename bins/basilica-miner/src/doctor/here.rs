@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use basilica_chain::{ChainOptions, SubtensorChain};
-use basilica_doctor_service::{Change, DatabaseFault, HereSeen, KeyFault, OnChain, Reached, Remedy};
+use basilica_doctor_service::{
+    Change, DatabaseFault, HereSeen, KeyFault, OnChain, Presence, Reached, Remedy,
+};
 use basilica_miner_service::config::{DatabaseConfig, MinerConfig, Settings, node_key_path};
 use basilica_miner_service::little_room;
 use basilica_ports::{
@@ -22,11 +24,10 @@ use basilica_types::{Hotkey, Kept, RequestNonce};
 use basilica_wire::Signature;
 use basilica_wire::discovery::AuthRequest;
 
-use crate::ask;
 use crate::commands::Configured;
 use crate::keys::unfinished;
 use crate::nodes::twins;
-use crate::service;
+use crate::{running, service};
 
 /// Looks at everything here, the chain and the advertised address included.
 pub(super) async fn look(
@@ -37,7 +38,7 @@ pub(super) async fn look(
     let config = &configured.config;
     let signer = service::signer(&config.wallet, entropy);
     let hotkey = signer.as_ref().ok().map(|signer| signer.hotkey());
-    let running = ask::health(config.listen.health).is_ok();
+    let presence = running::presence(config)?;
     let mut seen = HereSeen::nothing(clock.now());
     seen.key = key(&config.fleet.ssh_key);
     seen.wallet = signer.as_ref().err().map(|error| format!("{error:#}"));
@@ -48,8 +49,7 @@ pub(super) async fn look(
         Some(OpenError::DiskFull { .. }) if is_full => None,
         obstacle => database(&config.database, obstacle),
     };
-    seen.running = running;
-    seen.taken = if running { Vec::new() } else { taken(config) };
+    seen.taken = if presence == Presence::Absent { taken(config) } else { Vec::new() };
     seen.nodes = config.fleet.nodes.len();
     seen.notices = configured.notices.iter().map(ToString::to_string).collect();
     seen.notices.extend(unfinished(config));
@@ -60,9 +60,10 @@ pub(super) async fn look(
     seen.chain = Some(on_chain(config, hotkey, clock, entropy).await?);
     seen.now = clock.now();
     let published = seen.chain.as_ref().and_then(|chain| chain.as_ref().ok()?.axon);
-    if let (true, Some(address), Some(hotkey)) = (running, published.or(seen.axon), hotkey) {
+    if let (Presence::Runs, Some(address), Some(hotkey)) = (&presence, published.or(seen.axon), hotkey) {
         seen.reached = Some(reach(address, hotkey, clock, entropy).await);
     }
+    seen.presence = presence;
     Ok(seen)
 }
 

@@ -51,6 +51,43 @@ async fn a_running_miner_tells_its_status_as_a_page_and_to_the_command() {
     assert_eq!(json["status"]["nodes"][0]["address"], "gpu@127.0.0.1:1");
 }
 
+#[test]
+fn a_miner_that_is_anothers_or_does_not_answer_is_not_taken_for_this_one() {
+    let (home, other) = (Home::new(), Home::new());
+    home.configure("");
+    other.configure("");
+    other.run(&["migrate"]);
+    let mut miner = Running::start(&home);
+    let asked = |home: &Home, arguments: &[&str]| {
+        let mut command = home.command();
+        command.env("BASILICA_HEALTH__LISTEN", miner.health.to_string()).args(arguments);
+        Ended::from(command.output().unwrap())
+    };
+    let not_running = |home: &Home| {
+        let report: Value = serde_json::from_str(&asked(home, &["--json", "doctor", "--quick"]).out).unwrap();
+        let here = report["here"].as_array().unwrap();
+        let found = here.iter().find(|finding| finding["code"] == "not-running");
+        assert!(here.iter().all(|finding| finding["code"] != "port-taken"), "{report:#}");
+        found.map(|finding| finding["seen"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(not_running(&home), None);
+    let words = format!("the miner that answers on {} is another one", miner.health);
+    let status = asked(&other, &["status"]);
+    assert_eq!(status.code, Some(1));
+    assert!(status.out.starts_with(&format!("not running: {words}")), "{}", status.out);
+    assert!(!status.out.contains("hotkey: "), "{}", status.out);
+    asked(&other, &["top", "--once"]).fails(1, &[&words]);
+    assert!(not_running(&other).is_some_and(|seen| seen.contains(&words)));
+
+    let pid = rustix::process::Pid::from_child(&miner.child);
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    let words = format!("process {} has the database and does not answer", miner.child.id());
+    assert!(not_running(&home).is_some_and(|seen| seen.contains(&words)));
+    assert!(asked(&home, &["status"]).out.starts_with(&words));
+    rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
+    miner.terminate();
+}
+
 /// Runs `top` in a terminal of its own until the first node is on the screen, presses `key`, and reads to the end.
 fn top_in_a_terminal(miner: &Running, key: &[u8]) -> (std::process::ExitStatus, String) {
     let program = env!("CARGO_BIN_EXE_basilica-miner");

@@ -67,6 +67,60 @@ pub enum Reached {
     Unclear(String),
 }
 
+/// Whether a miner of a configuration runs, as it looks from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// It answers on its health address.
+    Runs,
+    /// A process has its database, and nothing answers on its health address.
+    Silent {
+        /// Its number, where that can be seen.
+        pid: Option<i32>,
+        /// Where it was asked.
+        health: SocketAddr,
+    },
+    /// A miner answers on its health address that has not its database, or not its hotkey.
+    Another {
+        /// Where that one answers.
+        health: SocketAddr,
+    },
+    /// Nobody does.
+    Absent,
+}
+
+impl Presence {
+    /// In words, for whoever looks for the miner; none where it runs.
+    pub fn words(&self) -> Option<String> {
+        Some(match self {
+            Self::Runs => return None,
+            Self::Silent { pid, health } => {
+                let who = pid.map_or_else(|| "a miner".to_owned(), |pid| format!("process {pid}"));
+                format!("{who} has the database and does not answer on {health}")
+            }
+            Self::Another { health } => {
+                format!(
+                    "the miner that answers on {health} is another one; none has this configuration's database"
+                )
+            }
+            Self::Absent => "its health address does not answer".to_owned(),
+        })
+    }
+
+    const fn fix(&self) -> &'static str {
+        match self {
+            Self::Runs | Self::Absent => {
+                "start it: sudo systemctl start basilica-miner; how it is: basilica-miner status"
+            }
+            Self::Silent { .. } => {
+                "its log says what it is doing; if it was started with another health.listen, or hangs, end that process and start it again"
+            }
+            Self::Another { .. } => {
+                "give each miner a health.listen of its own in its miner.toml, then start this one"
+            }
+        }
+    }
+}
+
 /// What was seen here.
 #[derive(Clone, Debug)]
 pub struct HereSeen {
@@ -87,7 +141,7 @@ pub struct HereSeen {
     /// Whether that answers; none where it was not tried.
     pub reached: Option<Reached>,
     /// Whether a miner of this configuration runs.
-    pub running: bool,
+    pub presence: Presence,
     /// Ports that it needs and others have, the keys of the configuration that say which, and why they cannot be had.
     pub taken: Vec<(SocketAddr, &'static str, String)>,
     /// How many nodes there are.
@@ -110,7 +164,7 @@ impl HereSeen {
             now,
             axon: None,
             reached: None,
-            running: false,
+            presence: Presence::Absent,
             taken: Vec::new(),
             nodes: 0,
             notices: Vec::new(),
@@ -127,7 +181,8 @@ pub fn judge_here(seen: &HereSeen) -> Vec<Finding> {
         Finding::new(
             Code::WalletUnreadable,
             why,
-            &["check bittensor.wallet_name and hotkey_name in miner.toml: basilica wallet list"],
+            &["check bittensor.wallet_name and hotkey_name in miner.toml: basilica wallet list; of another user's files nothing can be read: run \
+               this as the user the miner runs as"],
         )
     }));
     found.extend(seen.database.as_ref().map(|(fault, words)| database(*fault, words)));
@@ -145,9 +200,8 @@ pub fn judge_here(seen: &HereSeen) -> Vec<Finding> {
         );
         Finding::new(Code::PortTaken, format!("{address} ({key}): {why}"), &[&fix])
     }));
-    if !seen.running && seen.taken.is_empty() {
-        let fix = ["start it: sudo systemctl start basilica-miner; how it is: basilica-miner status"];
-        found.push(Finding::new(Code::NotRunning, "its health address does not answer", &fix));
+    if let Some(words) = seen.presence.words().filter(|_| seen.taken.is_empty()) {
+        found.push(Finding::new(Code::NotRunning, words, &[seen.presence.fix()]));
     }
     found.extend(seen.prover.as_ref().map(|why| {
         let fix = [
@@ -183,7 +237,10 @@ fn key((path, fault, words): &(PathBuf, KeyFault, String)) -> Finding {
         KeyFault::Unreadable => Finding::new(
             Code::KeyUnreadable,
             words,
-            &[&format!("sudo chown \"$(id -un)\" {path} && chmod 600 {path}")],
+            &[
+                &format!("run this as the user the miner runs as: ls -l {path} says who has the key"),
+                &format!("if that should be you: sudo chown \"$(id -un)\" {path} && chmod 600 {path}"),
+            ],
         ),
         KeyFault::TooOpen => Finding::new(Code::KeyTooOpen, words, &[&format!("chmod 600 {path}")])
             .healed_by(Remedy::KeyFileMode),
@@ -267,6 +324,10 @@ fn chain(seen: &HereSeen) -> Vec<Finding> {
         found.push(Finding::new(Code::NotRegistered, "the metagraph has no neuron with this hotkey", &fix));
         return found;
     }
+    if seen.wallet.is_some() {
+        // Whose axon, nobody knows.
+        return found;
+    }
     match (chain.axon, seen.axon) {
         (None, _) => found.push(Finding::new(
             Code::AxonMissing,
@@ -274,7 +335,7 @@ fn chain(seen: &HereSeen) -> Vec<Finding> {
             &["set bittensor.external_ip in miner.toml and start the miner: it publishes the address"],
         )),
         (Some(published), Some(configured)) if published != configured => {
-            let fix = if seen.running {
+            let fix = if seen.presence == Presence::Runs {
                 "see that no other miner runs with this hotkey; this one publishes its address again later (basilica-miner status says when), and \
                  at once when it starts"
             } else {
@@ -292,7 +353,7 @@ fn reach(seen: &HereSeen) -> Option<Finding> {
     match seen.reached.as_ref()? {
         Reached::Yes => None,
         // A miner that does not run answers nowhere.
-        Reached::No(_) | Reached::Unclear(_) if !seen.running => None,
+        Reached::No(_) | Reached::Unclear(_) if seen.presence != Presence::Runs => None,
         Reached::No(why) => Some(Finding::new(
             Code::AxonUnreachable,
             why,
@@ -333,7 +394,7 @@ mod tests {
             now,
             axon,
             reached: Some(Reached::Yes),
-            running: true,
+            presence: Presence::Runs,
             nodes: 1,
             ..HereSeen::nothing(now)
         }
@@ -390,11 +451,11 @@ mod tests {
             (chain(|chain| chain.block_time = Some(Timestamp(1_749_999_000_000))), "clock-here"),
             (HereSeen { reached: Some(Reached::No(String::new())), ..well() }, "axon-unreachable"),
             (HereSeen { reached: Some(Reached::Unclear(String::new())), ..well() }, "axon-unknown"),
-            (HereSeen { running: false, ..well() }, "not-running"),
+            (HereSeen { presence: Presence::Absent, ..well() }, "not-running"),
             (
                 HereSeen {
                     taken: vec![("0.0.0.0:1".parse().unwrap(), "health.listen", String::new())],
-                    running: false,
+                    presence: Presence::Absent,
                     ..well()
                 },
                 "port-taken",

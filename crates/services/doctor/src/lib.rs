@@ -24,7 +24,7 @@ mod words;
 
 pub use finding::{Code, Finding, Remedy, Severity, Stage, root_causes};
 pub use fix::Change;
-pub use here::{DatabaseFault, HereSeen, KeyFault, OnChain, Reached, judge_here};
+pub use here::{DatabaseFault, HereSeen, KeyFault, OnChain, Presence, Reached, judge_here};
 pub use judge::{Checked, Inside, NodeSeen, docker_denies, judge};
 pub use login::NoLogin;
 pub use node::{Doctor, Fixed, OtherLogin, Patience, Proving};

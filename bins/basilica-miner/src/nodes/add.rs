@@ -11,13 +11,13 @@ use anyhow::{Context as _, anyhow, bail};
 use basilica_miner_service::config::{
     DatabaseConfig, MinerConfig, NodeChange, NodeConfig, NodeEntry, node_key_path, set_node,
 };
-use basilica_miner_service::onboarding;
+use basilica_miner_service::onboarding::{self, NodeLook};
 use basilica_ports::Shell;
 use basilica_types::{HostKey, NodeAddress, NodeId, Region, UsdMicros, Username};
 use clap::Args;
 
 use self::report::Report;
-use super::access::{Access, DEADLINE, Vouched, WayIn, ensure_key};
+use super::access::{Access, DEADLINE, Key, Vouched, WayIn, ensure_key};
 use super::remove::removed;
 use super::twins::{self, Keys, Need};
 use crate::cli::Cli;
@@ -58,28 +58,11 @@ pub(crate) fn run(cli: &Cli, add: &Add) -> anyhow::Result<()> {
     let key_path = node_key_path(&loaded, std::env::home_dir().as_deref())?;
     let key_made = ensure_key(&key_path)?;
     let files = KeyFiles::to_use(&key_path)?;
-    let key = files.public()?;
     let (before, _) = checked(&loaded)?;
     let address = server(&before, &files, &add.node, default_user)?;
     let listed = before.fleet.nodes.iter().find(|node| node.id == address.node_id());
-    let program = cli.program();
-    let (host_key, how, look) = block_on(async {
-        let known = known_host_key(&before.database, listed, &address).await?;
-        let host_key = add.vouched.key(&address, known.as_ref(), add.yes, &program).await?;
-        let access =
-            Access { address: &address, host_key: &host_key, key_path: &key_path, program: &program };
-        let (shell, how) = access.log_in_or_install(&key, &add.way_in).await?;
-        if listed.is_none()
-            && let Some(twin) = listed_already(&before, &files, &access, shell.as_ref()).await?
-        {
-            shell.close().await;
-            return Err(twice(&address, &twin.address, &program));
-        }
-        let look = onboarding::look(shell.as_ref(), DEADLINE).await;
-        shell.close().await;
-        let look = look.with_context(|| format!("look around on {address}"))?;
-        Ok((host_key, how, look))
-    })?;
+    let Met { host_key, how, look } =
+        block_on(meet(&cli.program(), add, (&before, &files), (&address, listed)))?;
     let entry = NodeEntry {
         address: address.clone(),
         hourly_rate_per_gpu: add.hourly_rate_per_gpu,
@@ -102,6 +85,36 @@ pub(crate) fn run(cli: &Cli, add: &Add) -> anyhow::Result<()> {
     let key_path = &key_path;
     Report { address, host_key, key_path, key_made, how, look, rate, change, told, drained, notices }
         .tell(cli)
+}
+
+/// A server that lets the miner's key in.
+struct Met {
+    host_key: HostKey,
+    how: Key,
+    look: NodeLook,
+}
+
+/// Has the miner's key let in, and looks around. One that is not `listed` may be so by another address, which is refused.
+async fn meet(
+    program: &Program,
+    add: &Add,
+    (before, files): (&MinerConfig, &KeyFiles),
+    (address, listed): (&NodeAddress, Option<&NodeConfig>),
+) -> anyhow::Result<Met> {
+    let known = known_host_key(&before.database, listed, address).await?;
+    let host_key = add.vouched.key(address, known.as_ref(), add.yes, program).await?;
+    let access = Access { address, host_key: &host_key, key_path: &before.fleet.ssh_key, program };
+    let (shell, how) = access.log_in_or_install(&files.public()?, &add.way_in).await?;
+    if listed.is_none()
+        && let Some(twin) = listed_already(before, files, &access, shell.as_ref()).await?
+    {
+        shell.close().await;
+        return Err(twice(address, &twin.address, program));
+    }
+    let look = onboarding::look(shell.as_ref(), DEADLINE).await;
+    shell.close().await;
+    let look = look.with_context(|| format!("look around on {address}"))?;
+    Ok(Met { host_key, how, look })
 }
 
 fn usual(text: &str, default_user: &Username) -> anyhow::Result<NodeAddress> {

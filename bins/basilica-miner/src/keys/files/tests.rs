@@ -157,3 +157,18 @@ fn who_uses_the_key_and_who_replaces_it_exclude_each_other_and_are_named() {
     assert!(link.is_symlink());
     assert_eq!(names(folder.path()), ["key", "key.pub", "link"]);
 }
+
+#[test]
+fn a_new_key_is_given_away_by_no_name_that_leads_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let [made, victim] = ["made", "victim"].map(|name| folder.path().join(name));
+    std::fs::write(&victim, "secret").unwrap();
+    let owner = std::fs::metadata(&victim).unwrap();
+    give(&victim, &owner).unwrap();
+    std::os::unix::fs::symlink(&victim, &made).unwrap();
+    assert!(give(&made, &owner).is_err(), "a link");
+    std::fs::remove_file(&made).unwrap();
+    std::fs::hard_link(&victim, &made).unwrap();
+    let said = format!("{:#}", give(&made, &owner).unwrap_err());
+    assert!(said.contains("not the file that was made"), "a second name: {said}");
+}

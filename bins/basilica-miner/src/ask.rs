@@ -29,7 +29,9 @@ struct Form {
 pub(crate) fn status(address: SocketAddr) -> anyhow::Result<MinerStatus> {
     let (code, body) = get(address, STATUS)?;
     if code == 404 {
-        bail!("the miner at {address} is older than this program and does not tell its status; restart it");
+        bail!(
+            "who answers at {address} does not tell a miner's status: a miner that is older than this program (restart it), or another program"
+        );
     }
     ensure!(code == 200, "the miner at {address} answers {code}: {}", text(&body));
     let form: Form = read(&body)?;

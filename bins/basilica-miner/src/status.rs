@@ -73,9 +73,9 @@ pub(crate) fn status(cli: &Cli) -> anyhow::Result<()> {
         let running = match (&presence, &health, &snapshot) {
             (Presence::Runs, _, Some(snapshot)) => cli.program().in_words(&told(snapshot)),
             (Presence::Runs, Some(health), None) => format!("running: {health}"),
-            (Presence::Silent { .. }, ..) => presence.words().unwrap_or_default(),
+            (Presence::Silent { .. }, ..) => presence.words(),
             (Presence::Another { .. }, ..) => {
-                format!("not running: {}", presence.words().unwrap_or_default())
+                format!("not running: {}", presence.words())
             }
             (Presence::Absent | Presence::Runs, ..) => "not running".to_owned(),
         };

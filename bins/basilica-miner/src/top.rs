@@ -32,11 +32,7 @@ pub(crate) fn top(cli: &Cli, top: Top) -> anyhow::Result<()> {
         None => {
             let config = configured(cli, &cli.config)?.config;
             let presence = running::presence(&config)?;
-            ensure!(
-                !matches!(presence, Presence::Another { .. }),
-                "{}",
-                presence.words().unwrap_or_default()
-            );
+            ensure!(!matches!(presence, Presence::Another { .. }), "{}", presence.words());
             config.listen.health
         }
     };

@@ -89,10 +89,10 @@ pub enum Presence {
 }
 
 impl Presence {
-    /// In words, for whoever looks for the miner; none where it runs.
-    pub fn words(&self) -> Option<String> {
-        Some(match self {
-            Self::Runs => return None,
+    /// In words, for whoever looks for the miner.
+    pub fn words(&self) -> String {
+        match self {
+            Self::Runs => "it runs".to_owned(),
             Self::Silent { pid, health } => {
                 let who = pid.map_or_else(|| "a miner".to_owned(), |pid| format!("process {pid}"));
                 format!("{who} has the database and does not answer on {health}")
@@ -103,7 +103,7 @@ impl Presence {
                 )
             }
             Self::Absent => "its health address does not answer".to_owned(),
-        })
+        }
     }
 
     const fn fix(&self) -> &'static str {
@@ -200,8 +200,8 @@ pub fn judge_here(seen: &HereSeen) -> Vec<Finding> {
         );
         Finding::new(Code::PortTaken, format!("{address} ({key}): {why}"), &[&fix])
     }));
-    if let Some(words) = seen.presence.words().filter(|_| seen.taken.is_empty()) {
-        found.push(Finding::new(Code::NotRunning, words, &[seen.presence.fix()]));
+    if seen.presence != Presence::Runs && seen.taken.is_empty() {
+        found.push(Finding::new(Code::NotRunning, seen.presence.words(), &[seen.presence.fix()]));
     }
     found.extend(seen.prover.as_ref().map(|why| {
         let fix = [

@@ -29,7 +29,7 @@ pub(crate) fn unfinished(config: &MinerConfig) -> Vec<String> {
     next.into_iter().chain(former).chain(told(&owed(config))).collect()
 }
 
-/// Servers that are listed no more and may still let in the miner's key. A list that cannot be read is told by the commands that need it.
+/// Servers that are not listed and may let in the miner's key. A list that cannot be read is told by the commands that need it.
 pub(crate) fn owed(config: &MinerConfig) -> Vec<Host> {
     let mut owed = KeyFiles::owed_beside(&config.fleet.ssh_key).unwrap_or_default();
     owed.retain(|host| config.fleet.nodes.iter().all(|node| node.id != host.id()));
@@ -46,7 +46,7 @@ fn told(owed: &[Host]) -> Option<String> {
     Some(format!(
         "{} may still let in the miner's key: {}. When it answers: basilica-miner nodes remove {node} (with --keep-key, if it is gone for good, \
          or has the key no more)",
-        counted(names.len(), "removed server"),
+        counted(names.len(), "unlisted server"),
         names.join(", ")
     ))
 }

@@ -105,11 +105,12 @@ impl Access<'_> {
         }
     }
 
-    /// A login with the miner's key, which is installed first where the node does not know it.
+    /// A login with the miner's key, which is installed first where the node does not know it; `note` comes right before.
     pub(super) async fn log_in_or_install(
         &self,
         key: &SshPublicKey,
         way_in: &WayIn,
+        note: impl FnOnce() -> anyhow::Result<()>,
     ) -> anyhow::Result<(Arc<dyn Shell>, Key)> {
         match self.log_in().await {
             Ok(shell) => return Ok((shell, Key::Known)),
@@ -117,6 +118,7 @@ impl Access<'_> {
             Err(error) => return Err(self.explained(error)),
         }
         let first = self.first_login(way_in).await?;
+        note()?;
         let installed = operator_key::install(first.as_ref(), DEADLINE, key).await;
         first.close().await;
         let installed = installed.with_context(|| format!("install the miner's key on {}", self.address))?;

@@ -4,6 +4,9 @@
 //! and restores, and a miner whose database is lost would otherwise believe whoever answers first. **Rejected**: both, which can disagree.
 //!
 //! Every step looks first and does only what is missing, so that the command can be run again after any failure; the file is changed last.
+//!
+//! **A server that the key was put on and that the file does not have**, because something failed or the command was cut off in between, is noted
+//! beside the key from before that on, as one that was removed is: `nodes remove` and `keys rotate` know it.
 
 mod report;
 
@@ -26,7 +29,7 @@ use crate::config_file::ConfigFile;
 use crate::keys::{Host, KeyFiles};
 use crate::program::Program;
 use crate::running::reload;
-use crate::select::meant;
+use crate::select::{Named as _, meant};
 use crate::store;
 
 #[derive(Debug, Args)]
@@ -61,30 +64,62 @@ pub(crate) fn run(cli: &Cli, add: &Add) -> anyhow::Result<()> {
     let (before, _) = checked(&loaded)?;
     let address = server(&before, &files, &add.node, default_user)?;
     let listed = before.fleet.nodes.iter().find(|node| node.id == address.node_id());
-    let Met { host_key, how, look } =
-        block_on(meet(&cli.program(), add, (&before, &files), (&address, listed)))?;
-    let entry = NodeEntry {
-        address: address.clone(),
-        hourly_rate_per_gpu: add.hourly_rate_per_gpu,
-        region: add.region.clone(),
-        host_key: Some(host_key.clone()),
-    };
-    let file = ConfigFile::read(&cli.config)?;
-    let (text, change) = set_node(file.text(), default_user, &entry)?;
-    let told = if change == NodeChange::Unchanged {
-        None
-    } else {
-        file.replace(&text, |path| checked(&commands::loaded(cli, path)?).map(drop).map_err(Into::into))?;
-        Some(reload(&before.database.url)?)
-    };
-    // It is looked after again, and its key with those of all others.
+    let met = block_on(meet(&cli.program(), add, (&before, &files), (&address, listed)));
+    let met = met.and_then(|met| enter(cli, add, &address, default_user, met));
+    let (Met { host_key, how, look }, change) =
+        met.map_err(|error| left_on(cli, &files, (&address, listed), error))?;
+    // It is looked after from now on, and its key with those of all others.
     files.settle(address.node_id())?;
+    let told = match change {
+        NodeChange::Unchanged => None,
+        _ => Some(reload(&before.database.url)?),
+    };
     let rate = add.hourly_rate_per_gpu.or_else(|| listed.and_then(|node| node.hourly_rate_per_gpu));
     let drained = block_on(store::drained(&before.database, address.node_id()))?;
     let notices = notices(cli, &address)?;
     let key_path = &key_path;
     Report { address, host_key, key_path, key_made, how, look, rate, change, told, drained, notices }
         .tell(cli)
+}
+
+/// Writes the server into the configuration; what that changed there.
+fn enter(
+    cli: &Cli,
+    add: &Add,
+    address: &NodeAddress,
+    default_user: &Username,
+    met: Met,
+) -> anyhow::Result<(Met, NodeChange)> {
+    let entry = NodeEntry {
+        address: address.clone(),
+        hourly_rate_per_gpu: add.hourly_rate_per_gpu,
+        region: add.region.clone(),
+        host_key: Some(met.host_key.clone()),
+    };
+    let file = ConfigFile::read(&cli.config)?;
+    let (text, change) = set_node(file.text(), default_user, &entry)?;
+    if change != NodeChange::Unchanged {
+        file.replace(&text, |path| checked(&commands::loaded(cli, path)?).map(drop).map_err(Into::into))?;
+    }
+    Ok((met, change))
+}
+
+/// A failure, and what it leaves on a server that is not listed.
+fn left_on(
+    cli: &Cli,
+    files: &KeyFiles,
+    (address, listed): (&NodeAddress, Option<&NodeConfig>),
+    error: anyhow::Error,
+) -> anyhow::Error {
+    let is_owed = || files.owed().is_ok_and(|owed| owed.iter().any(|host| host.id() == address.node_id()));
+    if listed.is_some() || !is_owed() {
+        return error;
+    }
+    anyhow!(
+        "{error:#}\nThe miner's key may be in ~/.ssh/authorized_keys on {address}, which is not listed: run this command again to list it, or \
+         take the key off with: {} nodes remove {address}",
+        cli.program()
+    )
 }
 
 /// A server that lets the miner's key in.
@@ -104,11 +139,17 @@ async fn meet(
     let known = known_host_key(&before.database, listed, address).await?;
     let host_key = add.vouched.key(address, known.as_ref(), add.yes, program).await?;
     let access = Access { address, host_key: &host_key, key_path: &before.fleet.ssh_key, program };
-    let (shell, how) = access.log_in_or_install(&files.public()?, &add.way_in).await?;
+    let note = || match listed {
+        Some(_) => Ok(()),
+        None => files.owe(&Host { address: address.clone(), host_key: Some(host_key.clone()) }),
+    };
+    let (shell, how) = access.log_in_or_install(&files.public()?, &add.way_in, note).await?;
     if listed.is_none()
         && let Some(twin) = listed_already(before, files, &access, shell.as_ref()).await?
     {
         shell.close().await;
+        // The key that it lets in is looked after as that one's.
+        files.settle(address.node_id())?;
         return Err(twice(address, &twin.address, program));
     }
     let look = onboarding::look(shell.as_ref(), DEADLINE).await;

@@ -77,7 +77,7 @@ fn removed_json(host: &Host) -> Value {
 
 fn removed_words(host: &Host) -> String {
     format!(
-        "{}  {}  REMOVED, and may still let in the miner's key: see `config validate`",
+        "{}  {}  NOT LISTED, and may still let in the miner's key: see `config validate`",
         host.id(),
         host.address
     )

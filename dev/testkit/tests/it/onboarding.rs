@@ -4,6 +4,7 @@
 
 mod rotation;
 mod running;
+mod traces;
 mod twins;
 
 use std::os::unix::fs::PermissionsExt as _;

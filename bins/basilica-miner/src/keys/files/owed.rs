@@ -1,7 +1,7 @@
-//! Servers that were taken out of the configuration and may still let the miner's key in: in a file beside the key, `.owed`.
+//! Servers that are not in the configuration and may let the miner's key in: in a file beside the key, `.owed`.
 //!
-//! **What is promised.** A server is noted before its line leaves the configuration, and stays noted until the key was seen to be off it, until
-//! it is listed again, or until its operator gives it up. As long as one is noted, a rotation keeps the key that it may know.
+//! **What is promised.** A server is noted before its line leaves the configuration, and one that is to be added before the key goes on it. It stays
+//! noted until the key was seen to be off it, until it is listed, or until its operator gives it up. As long as one is noted, a rotation keeps the key that it may know.
 //!
 //! Beside the key, because it says who holds that key: it goes where the key goes, and where no miner has ever run it is there too.
 //! **Rejected**: the database, which may not be there, and which is lost or restored by itself.
@@ -21,7 +21,7 @@ use crate::keys::Host;
 use crate::select::Named as _;
 
 const ENDING: &str = ".owed";
-const HEAD: &str = "# Servers that were removed and may still let in the miner's key. The next `nodes remove` or `keys rotate` that\n\
+const HEAD: &str = "# Servers that are not listed and may let in the miner's key. The next `nodes remove` or `keys rotate` that\n\
                     # reaches one takes the key off and this line out.\n";
 /// More than a thousand servers fill.
 const LONGEST: u64 = 1 << 20;

@@ -7,17 +7,17 @@ use basilica_testkit::eventually;
 use super::*;
 
 /// A miner and its servers, which the operator's own key opens.
-struct Site<const N: usize> {
-    operator: Operator,
+pub(super) struct Site<const N: usize> {
+    pub(super) operator: Operator,
     /// The operator's key, and its public half.
-    identity: String,
-    public: String,
-    nodes: Nodes,
-    addresses: [String; N],
+    pub(super) identity: String,
+    pub(super) public: String,
+    pub(super) nodes: Nodes,
+    pub(super) addresses: [String; N],
 }
 
 /// Servers of these names; the miner has the first `added` of them.
-async fn site<const N: usize>(names: [&str; N], added: usize) -> Site<N> {
+pub(super) async fn site<const N: usize>(names: [&str; N], added: usize) -> Site<N> {
     let operator = Operator::new();
     let (identity, public) = operator.own_key();
     let specs = names.map(|name| server(name, &public)).to_vec();
@@ -145,7 +145,7 @@ async fn a_server_that_did_not_answer_its_removal_keeps_no_key_of_the_miner_what
     let list = operator.succeeds(&["nodes", "list"]);
     let listed: Vec<_> = list.as_array().unwrap().iter().map(|node| &node["listed"]).collect();
     assert_eq!(listed, [true, false, false], "{list}");
-    for words in ["the key before, ", "2 removed servers may still let in the miner's key: "] {
+    for words in ["the key before, ", "2 unlisted servers may still let in the miner's key: "] {
         assert!(told.contains(words), "{words}: {told}");
     }
 
@@ -173,7 +173,7 @@ async fn back_with<const N: usize>(site: &mut Site<N>, file: impl FnOnce(String)
     file
 }
 
-fn put(node: &NodeHost, file: &str) {
+pub(super) fn put(node: &NodeHost, file: &str) {
     node.write(&node.home().join(".ssh/authorized_keys"), 0o600, file.as_bytes()).unwrap();
 }
 
@@ -284,7 +284,7 @@ async fn begun(operator: &Operator) -> Child {
     rotating.unwrap()
 }
 
-fn key_files(operator: &Operator) -> Vec<String> {
+pub(super) fn key_files(operator: &Operator) -> Vec<String> {
     let entries = std::fs::read_dir(operator.path(".ssh")).unwrap();
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort_unstable();

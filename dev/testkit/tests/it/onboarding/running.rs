@@ -187,7 +187,7 @@ async fn a_removal_that_was_cut_off_beside_a_running_miner_goes_on() {
     nodes.node_mut("gpu-1").stop().await.unwrap();
     assert_eq!(operator.run(&["nodes", "remove", &address]).status.code(), Some(1));
     let told = operator.succeeds(&["config", "validate"])["notices"].to_string();
-    assert!(told.contains("1 removed server may") && told.contains(&address), "{told}");
+    assert!(told.contains("1 unlisted server may") && told.contains(&address), "{told}");
 }
 
 #[tokio::test]

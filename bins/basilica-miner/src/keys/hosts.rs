@@ -38,6 +38,15 @@ pub(super) struct Hosts {
 }
 
 impl Hosts {
+    /// Refuses to replace the key of nobody.
+    pub(super) fn expected(&self) -> anyhow::Result<()> {
+        ensure!(
+            !self.visited.is_empty(),
+            "there is no node whose key could be replaced, and servers that know the old key would be lost; is this the right configuration?"
+        );
+        Ok(())
+    }
+
     /// Those of the configuration, and those that were taken out of it by hand and may still carry validators' keys, which the miner takes
     /// off with its own. One that `nodes remove` took out is left, also while the miner is at it: it gets no new key, nor does
     /// one that the running miner knows still and has nothing to do on any more.
@@ -65,10 +74,6 @@ impl Hosts {
             select_all(&everybody, leave_behind)?.into_iter().map(Named::id).collect();
         let (mut left_behind, mut visited): (Vec<_>, Vec<_>) =
             all.into_iter().partition(|host| left.contains(&host.id()));
-        ensure!(
-            !visited.is_empty(),
-            "there is no node whose key could be replaced, and servers that know the old key would be lost; is this the right configuration?"
-        );
         let all = visited.iter_mut().chain(&mut left_behind).chain(&mut owed);
         for host in all.filter(|host| host.host_key.is_none()) {
             host.host_key = store::pinned(&config.database, host.id()).await?;

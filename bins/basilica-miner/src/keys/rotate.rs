@@ -5,7 +5,11 @@
 //! **Nodes that come meanwhile** get the new key too: `nodes add` and `nodes remove` are refused, and the nodes are read once more
 //! before the new key takes the old one's place, because the configuration can also be written by hand. **Nodes that are left behind**
 //! may know the old key alone, which is therefore kept until a later run finds none of them. So may **servers that were removed** and
-//! not seen without the miner's key: each run tries first to take it off them, and none of them holds it up or gets the new one.
+//! not seen without the miner's key: each run tries first to take it off them, and none of them holds it up or gets the new one. Where there
+//! is nobody else, that is all a run does: what key files an earlier one left stay, as this may be another miner's configuration.
+//!
+//! **A key is off a node** only where sshd was seen to refuse it, after its lines went: it may be let in by another file than the one that they
+//! were in. Where that is so, the old key is kept.
 
 use std::collections::BTreeSet;
 
@@ -40,8 +44,10 @@ struct Report {
     /// How many were to be visited.
     nodes: usize,
     left_behind: Vec<Host>,
-    /// Removed earlier, and not seen without the key since.
+    /// Not listed, and not seen without the key yet.
     owed: Vec<Failure>,
+    /// Not listed, and seen without the key now.
+    freed: Vec<Host>,
     /// Whether an earlier run made the key.
     resumed: bool,
 }
@@ -53,6 +59,8 @@ enum Progress {
     Retire(Vec<Failure>),
     /// The new key is used, and the old one is gone from where it was looked for.
     Done,
+    /// There is no node whose key could be replaced, so the key files stay as they are, and nothing but unlisted servers was visited.
+    NoNode,
 }
 
 pub(crate) fn run(cli: &Cli, rotate: &Rotate) -> anyhow::Result<()> {
@@ -85,7 +93,13 @@ impl Rotation<'_> {
         let keys = self.files.at_hand()?;
         let stage = keys.stage().with_context(|| self.tangle())?;
         let resumed = stage != Stage::Make;
+        if hosts.owed.is_empty() {
+            hosts.expected()?;
+        }
         let owed = self.leave(&hosts, &keys).await?;
+        if hosts.visited.is_empty() {
+            return Ok(Report::new(Progress::NoNode, keys.current, (hosts, owed), resumed));
+        }
         let former = match stage {
             Stage::Retire { former } => former,
             stage => {
@@ -155,7 +169,9 @@ impl Rotation<'_> {
                 return Ok(failed);
             }
             carrying.extend(others.iter().map(Host::id));
-            *hosts = self.hosts().await?;
+            let owed = std::mem::take(&mut hosts.owed);
+            *hosts = Hosts { owed, ..self.hosts().await? };
+            hosts.expected()?;
         }
     }
 
@@ -174,8 +190,9 @@ impl Report {
         (hosts, owed): (Hosts, Vec<Failure>),
         resumed: bool,
     ) -> Self {
-        let Hosts { visited, left_behind, .. } = hosts;
-        Self { progress, key, nodes: visited.len(), left_behind, owed, resumed }
+        let Hosts { visited, left_behind, owed: mut freed, .. } = hosts;
+        freed.retain(|host| owed.iter().all(|failure| failure.id != host.id()));
+        Self { progress, key, nodes: visited.len(), left_behind, owed, freed, resumed }
     }
 
     fn stage(&self) -> &'static str {
@@ -184,6 +201,7 @@ impl Report {
             Progress::Retire(_) => "retire",
             Progress::Done if self.is_over() => "done",
             Progress::Done => "left_behind",
+            Progress::NoNode => "no_node",
         }
     }
 
@@ -196,6 +214,8 @@ impl Report {
         match &self.progress {
             Progress::Spread(failed) | Progress::Retire(failed) => failed,
             Progress::Done => &[],
+            // Here nothing else was to be done.
+            Progress::NoNode => &self.owed,
         }
     }
 
@@ -205,10 +225,11 @@ impl Report {
         let failure = |Failure { address, id, why }: &Failure| json!({ "node_id": id.to_string(), "address": address.to_string(), "error": why });
         json!({
             "stage": self.stage(),
-            "new_key": self.key.to_string(),
+            "new_key": (!matches!(self.progress, Progress::NoNode)).then(|| self.key.to_string()),
             "resumed": self.resumed,
             "nodes": self.nodes,
             "left_behind": self.left_behind.iter().map(host).collect::<Vec<_>>(),
+            "removed_and_freed": self.freed.iter().map(host).collect::<Vec<_>>(),
             "removed_and_not_met": self.owed.iter().map(failure).collect::<Vec<_>>(),
             "failed": self.failed().iter().map(failure).collect::<Vec<_>>(),
         })
@@ -236,6 +257,20 @@ impl Report {
                     former.display()
                 );
                 format!("{kept}{}{}\n{key}", self.behind(program), self.removed(program))
+            }
+            Progress::NoNode => {
+                let mut words =
+                    "there is no node whose key could be replaced, so the key in use stays".to_owned();
+                if !self.freed.is_empty() {
+                    words += &format!("; it is off servers that are not listed:{}", listed(&self.freed));
+                }
+                if !self.owed.is_empty() {
+                    words += &format!("\nThese may still let it in:{}", told(&self.owed));
+                }
+                if self.resumed {
+                    words += "\nThe rotation that an earlier run began goes on once there is a node";
+                }
+                words
             }
         }
     }
@@ -279,6 +314,13 @@ fn tell(cli: &Cli, report: &Report, files: &KeyFiles) -> anyhow::Result<()> {
     let failed = report.failed().len();
     if failed == 0 {
         return Ok(());
+    }
+    if matches!(report.progress, Progress::NoNode) {
+        bail!(
+            "{} may still let the miner's key in; see to that and run `{program} keys rotate` again. One that is gone for good, or has the key no \
+             more: `{program} nodes remove NODE --keep-key`",
+            counted(failed, "server")
+        );
     }
     bail!(
         "{failed} of {} {} in the way; see to that and run `{program} keys rotate` again, which goes on where it stands, or go on \

@@ -169,15 +169,16 @@ impl Node<'_> {
         };
         let retired = rotation::retire(shell.as_ref(), DEADLINE, &former.public).await;
         shell.close().await;
-        retired.map(drop).context("take the old key off")
+        retired.context("take the old key off")?;
+        access.are_off(std::iter::once(former.file.as_path())).await
     }
 
     /// A server that refuses the keys may have them all the same.
     async fn leave(&self, host: &Host, leaving: &Leaving) -> anyhow::Result<()> {
         let at_hand = Keys { current: &leaving.current, former: leaving.former.as_deref() };
         let access = self.access(at_hand.current);
-        let shell = match access.log_in_with_either(at_hand.former).await {
-            Ok(shell) => shell,
+        let (shell, key) = match access.log_in_with_either(at_hand.former).await {
+            Ok(entered) => entered,
             Err(ShellError::Denied { wants_more, .. }) => bail!("{}", refused(self.address, wants_more)),
             Err(error) => return Err(access.explained(error)),
         };
@@ -187,7 +188,7 @@ impl Node<'_> {
         };
         let left = left.await;
         shell.close().await;
-        left
+        if left? { access.are_off(at_hand.from(key)).await } else { Ok(()) }
     }
 
     /// Validators' keys. A running miner that is at it goes first, because what two take off at the same time one of them can put back; one
@@ -205,17 +206,18 @@ impl Node<'_> {
         store::forget(database, id, &tags).await
     }
 
+    /// Whether the key goes: another node may need it.
     async fn take_own(
         &self,
         shell: &dyn Shell,
         host: &Host,
         (leaving, at_hand): (&Leaving, Keys<'_>),
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<bool> {
         let twins = twins::of(host, &leaving.listed);
         match twins::need(shell, &twins, at_hand, self.program).await {
             Need::Nobody => {}
             // It gets the new key as that one, and loses the old one so.
-            Need::By(_) => return Ok(()),
+            Need::By(_) => return Ok(false),
             Need::Perhaps(twin, why) => {
                 bail!("{} may be the same server, and does not say: {why}", twin.address)
             }
@@ -229,6 +231,6 @@ impl Node<'_> {
              remove {address} --all-lines ; to leave them: {program} nodes remove {address} --keep-key",
             lines.join("; ")
         );
-        Ok(())
+        Ok(true)
     }
 }

@@ -92,17 +92,41 @@ impl Access<'_> {
         self.dial(Identity::File(self.key_path.to_owned())).await
     }
 
-    /// A login with the miner's key, or with the one whose place it took: a node that a rotation did not meet knows that alone.
-    pub(crate) async fn log_in_with_either(
-        &self,
-        former: Option<&Path>,
-    ) -> Result<Arc<dyn Shell>, ShellError> {
+    /// A login with the miner's key, or with the one whose place it took: a node that a rotation did not meet knows that alone. With the key
+    /// that was let in.
+    pub(crate) async fn log_in_with_either<'b>(
+        &'b self,
+        former: Option<&'b Path>,
+    ) -> Result<(Arc<dyn Shell>, &'b Path), ShellError> {
         match (self.log_in().await, former) {
             (Err(ShellError::Denied { wants_more: false, .. }), Some(former)) => {
-                self.dial(Identity::File(former.to_owned())).await
+                Ok((self.dial(Identity::File(former.to_owned())).await?, former))
             }
-            (outcome, _) => outcome,
+            (outcome, _) => Ok((outcome?, self.key_path)),
         }
+    }
+
+    /// That these keys, of which no line was seen in `~/.ssh/authorized_keys` any more, are refused: sshd may read other files too. One login
+    /// each, and no more than needed, because sshd can hold a refused one against this host.
+    pub(crate) async fn are_off(&self, keys: impl Iterator<Item = &Path>) -> anyhow::Result<()> {
+        let address = self.address;
+        for key in keys {
+            match self.dial(Identity::File(key.to_owned())).await {
+                Err(ShellError::Denied { wants_more: false, .. }) => {}
+                Ok(shell) => {
+                    shell.close().await;
+                    return Err(elsewhere(address));
+                }
+                Err(ShellError::Denied { wants_more: true, .. }) => return Err(elsewhere(address)),
+                Err(error) => {
+                    return Err(self.explained(error).context(format!(
+                        "no line with the key is in ~/.ssh/authorized_keys on {address} any more, and whether it lets the key in all the \
+                         same could not be seen"
+                    )));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// A login with the miner's key, which is installed first where the node does not know it; `note` comes right before.
@@ -293,6 +317,13 @@ impl Vouched {
             _ => bail!("the host key of {address} was not accepted; nothing was changed"),
         }
     }
+}
+
+fn elsewhere(address: &NodeAddress) -> anyhow::Error {
+    anyhow!(
+        "{address} still lets the key in by another file than ~/.ssh/authorized_keys: look at ~/.ssh/authorized_keys2 there, and at \
+         AuthorizedKeysFile and AuthorizedKeysCommand of its sshd (`sudo sshd -T | grep -i authorizedkeys`)"
+    )
 }
 
 /// What is known of a removed server that refuses the miner's key.

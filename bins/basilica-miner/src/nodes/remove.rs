@@ -5,8 +5,8 @@
 //! the node, which is waited for, because what two take off at the same time one of them can put back. Where no miner runs, the keys are taken off
 //! here. The miner's own key goes last. A node that does not answer is taken out all the same: validators' keys end by themselves.
 //!
-//! **The miner's own key ends nowhere by itself**, so a node that may still let it in is noted beside the key from before its line goes until no line
-//! with the key was seen on it: the same command goes on there, and no rotation gives up the key that it knows. The command ends with 1 for as
+//! **The miner's own key ends nowhere by itself**, so a node that may still let it in is noted beside the key from before its line goes until its
+//! lines are off and sshd was seen to refuse the key, which another file may let in: the same command goes on there, and no rotation gives up the key that it knows. The command ends with 1 for as
 //! long, also where lines stay that the miner did not write. **A node that refuses the key** may have it all the same, behind a home directory that is
 //! not mounted or a rule of its sshd, and stays noted. The command ends with 0, whoever answers, where the operator wants the key left (`--keep-key`),
 //! who thereby also gives up a server that is gone for good or has the key no more.
@@ -207,6 +207,10 @@ fn tell(cli: &Cli, closed: &Closed, left: &Result<Left, Unfinished>, remove: &Re
             }
             Ok(())
         }
+        Err(Unfinished { why, then: Then::Elsewhere, .. }) => bail!(
+            "{why}\nThe server stays noted as one that may let the miner's key in. Where the key is gone, or if the server is gone for good, say so: \
+             {again} --keep-key"
+        ),
         Err(Unfinished { why, then, .. }) => bail!(
             "{why}\nThe miner's own key may still be in ~/.ssh/authorized_keys there, and does not end by itself: {}. If the server is gone for \
              good: {again} --keep-key",
@@ -225,7 +229,7 @@ fn advice(then: Then, cli: &Cli, address: &NodeAddress) -> String {
         Then::Meet => {
             format!("have it met, and then leave it: {program} nodes add {address} ; {again}")
         }
-        Then::Look => format!(
+        Then::Look | Then::Elsewhere => format!(
             "look there by another way in, and where the key is gone, say so: {again} --keep-key . Once it lets the key in again, run \
              this again: {again}"
         ),

@@ -87,6 +87,13 @@ pub(crate) struct Keys<'a> {
     pub(crate) former: Option<&'a Path>,
 }
 
+impl<'a> Keys<'a> {
+    /// Those that may be let in where this one was: what comes before it was refused.
+    pub(crate) fn from(self, let_in: &'a Path) -> impl Iterator<Item = &'a Path> {
+        [Some(self.current), self.former].into_iter().flatten().skip_while(move |key| *key != let_in)
+    }
+}
+
 /// Who needs the miner's key in a login.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Need {
@@ -137,7 +144,7 @@ pub(crate) async fn need(shell: &dyn Shell, twins: &[Host], keys: Keys<'_>, prog
 async fn there(twin: &Host, keys: Keys<'_>, program: &Program) -> anyhow::Result<Whereabouts> {
     let host_key = twin.host_key.as_ref().ok_or_else(|| anyhow::anyhow!("its host key is not known"))?;
     let access = Access { address: &twin.address, host_key, key_path: keys.current, program };
-    let shell = access.log_in_with_either(keys.former).await.map_err(|error| access.explained(error))?;
+    let (shell, _) = access.log_in_with_either(keys.former).await.map_err(|error| access.explained(error))?;
     let there = whereabouts(shell.as_ref(), DEADLINE).await;
     shell.close().await;
     Ok(there?)

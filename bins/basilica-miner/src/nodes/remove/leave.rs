@@ -69,6 +69,8 @@ pub(super) enum Then {
     Meet,
     /// To look there: it refuses the miner's key.
     Look,
+    /// To look there: what the miner can take off is off, and the key was not seen to be refused.
+    Elsewhere,
 }
 
 impl Unfinished {
@@ -198,8 +200,8 @@ impl Visit<'_> {
         let at_hand = Keys { current: self.files.current(), former: former.as_deref() };
         let access =
             Access { address, host_key: self.host_key, key_path: at_hand.current, program: &program };
-        let shell = match access.log_in_with_either(at_hand.former).await {
-            Ok(shell) => shell,
+        let (shell, key) = match access.log_in_with_either(at_hand.former).await {
+            Ok(entered) => entered,
             // What an earlier run was sure of.
             Err(ShellError::Denied { wants_more: false, .. }) if self.was_left() => {
                 return Ok(Left::untouched(true, true));
@@ -215,7 +217,16 @@ impl Visit<'_> {
         };
         let done = self.clear(shell.as_ref(), &keys, at_hand, &program).await;
         shell.close().await;
-        done
+        let left = done?;
+        if !self.remove.keep_key && left.kept_for.is_none() && left.own.left.is_empty() {
+            let off = access.are_off(at_hand.from(key)).await;
+            off.map_err(|error| Unfinished {
+                why: format!("{error:#}"),
+                validators: Some(left.validators),
+                then: Then::Elsewhere,
+            })?;
+        }
+        Ok(left)
     }
 
     /// Nothing was noted to be on it when this command began.

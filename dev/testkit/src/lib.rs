@@ -23,6 +23,6 @@ pub use localnet::{Localnet, built};
 pub use miner::{miner_node, miner_sections};
 pub use nodes::Nodes;
 pub use ssh_node::{Manner, Met, SshNode};
-pub use terminal::{at_a_terminal, without_terminal};
+pub use terminal::{INTERRUPT, at_a_terminal, without_terminal};
 pub use unread::spawn_unread;
 pub use validator::{write_validator, write_wallet};

@@ -29,6 +29,9 @@ pub fn without_terminal(command: &Command) -> Command {
     in_a_session(command, &["--wait"])
 }
 
+/// An answer to whatever is shown: Ctrl-C.
+pub const INTERRUPT: &str = "\u{3}";
+
 /// Runs a command at a terminal and answers each question with the line beside it; returns the exit code, and all that the terminal
 /// showed. Of this process's environment the command sees only `PATH`.
 ///
@@ -62,7 +65,7 @@ pub fn at_a_terminal(command: &Command, answers: &[(&str, &str)]) -> (Option<i32
         if let Some((question, answer)) = next
             && shown[seen..].contains(question)
             // Only now does the program read: what was typed before its question it throws away.
-            && shown.ends_with(' ')
+            && (shown.ends_with(' ') || *answer == INTERRUPT)
         {
             seen = shown.len();
             master.write_all(format!("{answer}\n").as_bytes()).expect("the terminal takes the answer");

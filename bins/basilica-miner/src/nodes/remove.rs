@@ -37,6 +37,7 @@ use crate::keys::{Host, KeyFiles};
 use crate::running::{Reload, reload};
 use crate::select::{Named as _, meant, select};
 use crate::store;
+use crate::wait::watched;
 
 #[derive(Debug, Args)]
 pub(crate) struct Remove {
@@ -73,7 +74,8 @@ pub(crate) fn run(cli: &Cli, remove: &Remove) -> anyhow::Result<()> {
         Some(node) => take_out(cli, (&config, &loaded, &files), node, remove)?,
         None => take_up((&config, &files), id, remove)?,
     };
-    let left = block_on(leave(cli, (&config, &files), &closed, remove))?;
+    let what = format!("{}: {}; leaving it", closed.node.address, how(cli, &closed));
+    let left = block_on(watched(&what, leave(cli, (&config, &files), &closed, remove)))?;
     let is_settled = remove.keep_key || left.as_ref().is_ok_and(|left| left.own.left.is_empty());
     let settled = if is_settled { files.settle(id) } else { Ok(()) };
     // What was done is told whatever becomes of the note.
@@ -257,12 +259,6 @@ fn data(cli: &Cli, closed: &Closed, left: &Result<Left, Unfinished>) -> Value {
 }
 
 fn words(cli: &Cli, closed: &Closed, left: &Result<Left, Unfinished>, remove: &Remove) -> String {
-    let (file, address) = (cli.config.display(), &closed.node.address);
-    let how = if closed.is_resumed {
-        format!("is not in {file} any more; its removal goes on")
-    } else {
-        format!("taken out of {file}")
-    };
     let removed = match left {
         Ok(Left { is_over: true, .. }) => {
             "\n  nothing is left to do: no key of a validator is noted to be on it, nor one of the miner's own, and it does not let that in. If it \
@@ -286,5 +282,14 @@ fn words(cli: &Cli, closed: &Closed, left: &Result<Left, Unfinished>, remove: &R
     };
     let told =
         closed.told.as_ref().map_or_else(String::new, |told| format!("\n{}", told.words(&cli.program())));
-    format!("{address}: {how}{removed}{told}")
+    format!("{}: {}{removed}{told}", closed.node.address, how(cli, closed))
+}
+
+fn how(cli: &Cli, closed: &Closed) -> String {
+    let file = cli.config.display();
+    if closed.is_resumed {
+        format!("is not in {file} any more; its removal goes on")
+    } else {
+        format!("taken out of {file}")
+    }
 }

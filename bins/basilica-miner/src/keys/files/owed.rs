@@ -10,10 +10,10 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use basilica_console as console;
 use basilica_types::NodeId;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 
 use super::{KeyFiles, resolved, with};
 use crate::config_file::write_own;
@@ -40,7 +40,7 @@ impl KeyFiles {
     pub(crate) fn owed_beside(key: &Path) -> anyhow::Result<Vec<Host>> {
         let key = resolved(key)?;
         let path = with(&key, ENDING);
-        let text = match File::open(&path).and_then(|file| console::read_at_most(file, LONGEST)) {
+        let text = match regular(&path).and_then(|file| console::read_at_most(file, LONGEST)) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             text => text.with_context(|| format!("read {}", path.display()))?,
         };
@@ -48,7 +48,10 @@ impl KeyFiles {
             String::from_utf8(text).with_context(|| format!("{} is not valid UTF-8", path.display()))?;
         let lines = text.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
         lines
-            .map(|(at, line)| read(line).with_context(|| format!("{}, line {}", path.display(), at + 1)))
+            .map(|(at, line)| {
+                let help = "mend the line, or take it out, if the miner's key is off that server";
+                read(line).map_err(|error| anyhow!("{}, line {}: {error:#}; {help}", path.display(), at + 1))
+            })
             .collect()
     }
 
@@ -91,6 +94,18 @@ impl KeyFiles {
     }
 }
 
+/// A file to read. What waits for a writer, as a pipe does, is refused.
+fn regular(path: &Path) -> std::io::Result<File> {
+    let file = File::from(open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?);
+    if file.metadata()?.is_file() {
+        return Ok(file);
+    }
+    Err(std::io::Error::new(
+        ErrorKind::InvalidInput,
+        "it is no regular file, and notes no servers; put it away",
+    ))
+}
+
 fn line(Host { address, host_key }: &Host) -> String {
     host_key.as_ref().map_or_else(|| format!("{address}\n"), |key| format!("{address} {key}\n"))
 }
@@ -106,6 +121,7 @@ fn read(line: &str) -> anyhow::Result<Host> {
 mod tests {
     use basilica_ssh::create_key;
     use basilica_system::OsEntropy;
+    use rustix::fs::{CWD, FileType, mknodat};
 
     use super::*;
 
@@ -136,8 +152,15 @@ mod tests {
         for bad in ["gpu-1", "root@10.0.0.1:22 ssh-ed25519", "root@10.0.0.1:22  ", "root@10.0.0.1"] {
             std::fs::write(&owed, format!("{HEAD}{bad}\n")).unwrap();
             let said = format!("{:#}", files.owed().unwrap_err());
-            assert!(said.contains("key.owed, line 3: "), "{bad}: {said}");
+            assert!(
+                said.contains("key.owed, line 3: ") && said.contains("; mend the line, or"),
+                "{bad}: {said}"
+            );
         }
+        std::fs::remove_file(&owed).unwrap();
+        mknodat(CWD, &owed, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let said = format!("{:#}", files.owed().unwrap_err());
+        assert!(said.contains("it is no regular file"), "nobody writes to it: {said}");
     }
 
     #[test]

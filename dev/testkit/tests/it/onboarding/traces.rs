@@ -2,7 +2,7 @@
 
 use std::process::{Child, Stdio};
 
-use basilica_testkit::eventually;
+use basilica_testkit::{INTERRUPT, eventually};
 
 use super::rotation::{Site, key_files, site};
 use super::*;
@@ -135,4 +135,20 @@ async fn a_removed_server_that_lets_the_key_in_by_another_file_stays_noted() {
     operator.succeeds(&["nodes", "remove", address, "--keep-key"]);
     assert_eq!(operator.succeeds(&["keys", "rotate"])["stage"], "done");
     assert_eq!(key_files(&operator), ["miner_node_key", "miner_node_key.pub"]);
+}
+
+#[tokio::test]
+async fn who_waits_for_a_removal_knows_what_is_done_and_that_it_can_be_ended_and_taken_up() {
+    let Site { operator, public, mut nodes, addresses, .. } = site(["gpu-1"], 1).await;
+    nodes.node_mut("gpu-1").hang().await.unwrap();
+    let command = operator.command(&["nodes", "remove", &addresses[0]]);
+    let waits = format!("waiting for an answer of {}", addresses[0]);
+    let (code, shown) = at_a_terminal(&command, &[(&waits, INTERRUPT)]);
+    assert_ne!(code, Some(0), "ended at the terminal: {shown}");
+    let done = format!("taken out of {}; leaving it", operator.path("miner.toml").display());
+    assert!(shown.contains(&done), "{shown}");
+    nodes.node_mut("gpu-1").resume().await.unwrap();
+    let removed = operator.succeeds(&["nodes", "remove", &addresses[0]]);
+    assert_eq!((&removed["resumed"], &removed["miner_key_removed"]), (&true.into(), &true.into()));
+    assert_eq!(authorized_keys(nodes.node("gpu-1")), format!("# kept\n{public}\n"));
 }

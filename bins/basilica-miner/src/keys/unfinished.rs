@@ -26,14 +26,15 @@ pub(crate) fn unfinished(config: &MinerConfig) -> Vec<String> {
             former.display()
         )
     });
-    next.into_iter().chain(former).chain(told(&owed(config))).collect()
+    let owed = owed(config).map_or_else(|error| Some(format!("{error:#}")), |owed| told(&owed));
+    next.into_iter().chain(former).chain(owed).collect()
 }
 
-/// Servers that are not listed and may let in the miner's key. A list that cannot be read is told by the commands that need it.
-pub(crate) fn owed(config: &MinerConfig) -> Vec<Host> {
-    let mut owed = KeyFiles::owed_beside(&config.fleet.ssh_key).unwrap_or_default();
+/// Servers that are not listed and may let in the miner's key.
+pub(crate) fn owed(config: &MinerConfig) -> anyhow::Result<Vec<Host>> {
+    let mut owed = KeyFiles::owed_beside(&config.fleet.ssh_key)?;
     owed.retain(|host| config.fleet.nodes.iter().all(|node| node.id != host.id()));
-    owed
+    Ok(owed)
 }
 
 fn told(owed: &[Host]) -> Option<String> {

@@ -48,7 +48,10 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
         drained: in_force.orders.window(node.id, OrderedBy::Command).cloned(),
     };
     let rows: Vec<Row<'_>> = nodes.iter().copied().zip(twins).map(row).collect();
-    let owed = owed(&config);
+    let (owed, unread) = match owed(&config) {
+        Ok(owed) => (owed, Ok(())),
+        Err(error) => (Vec::new(), Err(error)),
+    };
     let data: Value = rows.iter().map(Row::json).chain(owed.iter().map(removed_json)).collect();
     answer(cli, &data, || match rows.as_slice() {
         [] if owed.is_empty() => {
@@ -61,7 +64,9 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
         rows => {
             rows.iter().map(Row::words).chain(owed.iter().map(removed_words)).collect::<Vec<_>>().join("\n")
         }
-    })
+    })?;
+    // The listed ones are told all the same.
+    unread
 }
 
 /// One that is listed no more.

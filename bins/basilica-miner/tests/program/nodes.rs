@@ -183,6 +183,18 @@ async fn the_log_says_of_each_node_whether_the_configuration_or_a_command_has_it
     running.terminate();
 }
 
+#[test]
+fn a_note_of_unlisted_servers_that_cannot_be_read_is_told_beside_what_is_listed() {
+    let home = home();
+    std::fs::write(home.path().join("node_key.owed"), "gpu-1\n").unwrap();
+    let words = "node_key.owed, line 1: ";
+    let listed = home.run(&["nodes", "list"]);
+    assert!(listed.out.contains("a@127.0.0.1:1"), "{}", listed.out);
+    listed.fails(1, &[words, "mend the line"]);
+    let valid = home.run(&["--json", "config", "validate"]);
+    assert!(valid.out.contains(words), "{}{}", valid.out, valid.err);
+}
+
 /// The configuration without its second node.
 fn removed_second(text: &str) -> String {
     let line = "{ host = \"127.0.0.1\", port = 2, username = \"a\" },\n";

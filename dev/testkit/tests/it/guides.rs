@@ -39,7 +39,7 @@ fn says(literal: &str, heading: &str) -> bool {
 }
 
 /// Headings whose words come together only in the running program: what shows them.
-const COMPOSED: [&str; 1] = ["SSH key … does not exist"];
+const COMPOSED: [&str; 2] = ["SSH key … does not exist", "… denied the login: Permission denied (publickey)"];
 
 #[test]
 fn every_message_that_is_explained_is_the_words_of_one_message() {

@@ -15,7 +15,7 @@ use basilica_console as console;
 use basilica_types::NodeId;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 
-use super::{KeyFiles, resolved, with};
+use super::{KeyFiles, with};
 use crate::config_file::write_own;
 use crate::keys::Host;
 use crate::select::Named as _;
@@ -38,7 +38,8 @@ impl KeyFiles {
 
     /// The same of the key at this path, for who only looks.
     pub(crate) fn owed_beside(key: &Path) -> anyhow::Result<Vec<Host>> {
-        let key = resolved(key)?;
+        // One that is not there is told elsewhere, and then nothing is beside it.
+        let key = key.canonicalize().unwrap_or_else(|_| key.to_owned());
         let path = with(&key, ENDING);
         let text = match regular(&path).and_then(|file| console::read_at_most(file, LONGEST)) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
